@@ -1,0 +1,20 @@
+import { type Migration, Migrator } from 'kysely/migration';
+import type { Db } from './database.ts';
+import { DatabaseError, type Dialect } from './dialect.ts';
+import { initial } from './migrations/0001-initial.ts';
+
+/** Every migration, in order. What has been released is never changed, only followed. */
+function migrations(dialect: Dialect): Record<string, Migration> {
+  return { '0001-initial': initial(dialect) };
+}
+
+/** Brings the tables up to date, in one transaction. Throws DatabaseError for tables of a newer version. */
+export async function migrate(db: Db, dialect: Dialect): Promise<void> {
+  const known = migrations(dialect);
+  const migrator = new Migrator({ db, provider: { getMigrations: async () => known } });
+  const { error } = await migrator.migrateToLatest();
+  if (error === undefined) return;
+  const unknown = /previously executed migration (\S+) is missing/.exec(error instanceof Error ? error.message : '');
+  if (unknown) throw new DatabaseError(`written by a newer version of Kith (it has ${unknown[1]}): use that version`);
+  throw error;
+}

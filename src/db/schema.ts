@@ -1,0 +1,119 @@
+import type { Role } from '../access.ts';
+
+/**
+ * The tables. Ids are UUIDv7 in lower case, times whole milliseconds since 1970
+ * (`_ms`), flags 0 or 1, lists JSON: types that every database has.
+ */
+export interface Schema {
+  users: UserTable;
+  user_terms: UserTermTable;
+  sessions: SessionTable;
+  signing_keys: SigningKeyTable;
+  contacts: ContactTable;
+  contact_terms: ContactTermTable;
+  requests: RequestTable;
+}
+
+export interface UserTable {
+  id: string;
+  username: string;
+  /** identifierKey(username); unique. */
+  username_key: string;
+  email: string;
+  /** identifierKey(email); unique. */
+  email_key: string;
+  name: string;
+  role: Role;
+  state: 'active' | 'suspended' | 'deleted';
+  /** While deleted: the state to come back to. */
+  undelete_state: 'active' | 'suspended' | null;
+  /** PHC string. */
+  password_hash: string;
+  /** Sessions of another epoch are over: one write here ends all of a user's sessions. */
+  session_epoch: number;
+  last_sign_in_ms: number | null;
+  create_ms: number;
+  update_ms: number;
+  delete_ms: number | null;
+  purge_ms: number | null;
+  /** Counts the changes of what the contract calls a User. */
+  revision: number;
+}
+
+/** What finds a user: see wordTerms. */
+export interface UserTermTable {
+  term: string;
+  user_id: string;
+}
+
+export interface SessionTable {
+  id: string;
+  user_id: string;
+  /** The user's session_epoch when the session began. */
+  epoch: number;
+  /** The counter of the newest refresh token. */
+  refresh_counter: number;
+  /** When the newest refresh token was given. */
+  refresh_ms: number;
+  create_ms: number;
+  /** When the session ends unless refreshed, at most `end_by_ms`. */
+  expire_ms: number;
+  /** When the session ends in any case. */
+  end_by_ms: number;
+  /** When the session was ended before its time. */
+  end_ms: number | null;
+}
+
+export interface SigningKeyTable {
+  /** JWK thumbprint (RFC 7638). */
+  kid: string;
+  /** JWK, JSON. */
+  public_key: string;
+  /** JWK, JSON, sealed by the keyring. */
+  private_key_sealed: string;
+  create_ms: number;
+}
+
+export interface ContactTable {
+  id: string;
+  owner_id: string;
+  /** The folded name that lists are sorted by. */
+  sort_key: string;
+  given_name: string;
+  family_name: string;
+  company: string;
+  title: string;
+  emails: string;
+  phones: string;
+  addresses: string;
+  urls: string;
+  /** ISO 8601: YYYY-MM-DD, or --MM-DD without a year. */
+  birthday: string | null;
+  notes: string;
+  starred: 0 | 1;
+  deleted: 0 | 1;
+  create_ms: number;
+  update_ms: number;
+  delete_ms: number | null;
+  purge_ms: number | null;
+  revision: number;
+}
+
+/** What finds a contact of an owner: see contactTerms. */
+export interface ContactTermTable {
+  owner_id: string;
+  term: string;
+  contact_id: string;
+}
+
+/** Answers given to creates with a request_id, to give them again. */
+export interface RequestTable {
+  caller_id: string;
+  request_id: string;
+  method: string;
+  /** MAC of the request. */
+  fingerprint: string;
+  /** JSON. */
+  answer: string;
+  create_ms: number;
+}
