@@ -1,0 +1,15 @@
+import type { Database } from './db/database.ts';
+import type { Keyring } from './keyring.ts';
+import type { Passwords } from './passwords.ts';
+
+/** What the slices share. Made in server.ts. */
+export interface App {
+  readonly database: Database;
+  readonly keyring: Keyring;
+  readonly passwords: Passwords;
+  /** Milliseconds since 1970. Tests set it. */
+  readonly now: () => number;
+  /** How long a deletion can be taken back, milliseconds. */
+  readonly purgeAfterMs: number;
+}
+

@@ -1,0 +1,52 @@
+/**
+ * Why a call is refused. A closed set: rpc/errors.ts gives each its status code
+ * and its reason in the contract, and the compiler checks that none is missing.
+ */
+export type FailureReason =
+  | 'access_token_expired'
+  | 'access_token_invalid'
+  | 'access_token_missing'
+  | 'contact_empty'
+  | 'contact_limit_reached'
+  | 'contact_not_found'
+  | 'credentials_invalid'
+  | 'deadline_exceeded'
+  | 'email_taken'
+  | 'encoding_unsupported'
+  | 'etag_mismatch'
+  | 'field_needs_permission'
+  | 'field_unknown'
+  | 'last_admin'
+  | 'malformed_request'
+  | 'method_unknown'
+  | 'page_token_invalid'
+  | 'password_is_identifier'
+  | 'password_wrong'
+  | 'permission_missing'
+  | 'refresh_token_invalid'
+  | 'refresh_token_reused'
+  | 'request_id_reused'
+  | 'resource_deleted'
+  | 'resource_not_deleted'
+  | 'server_busy'
+  | 'server_unavailable'
+  | 'service_unknown'
+  | 'session_ended'
+  | 'user_not_found'
+  | 'username_taken';
+
+/**
+ * A refusal, as opposed to a fault. The message reaches the caller: it tells a
+ * developer what to do next, names no table and echoes no secret.
+ */
+export class Failure extends Error {
+  override readonly name = 'Failure';
+  readonly reason: FailureReason;
+  readonly metadata: Readonly<Record<string, string>>;
+
+  constructor(reason: FailureReason, message: string, metadata: Record<string, string> = {}, options?: ErrorOptions) {
+    super(message, options);
+    this.reason = reason;
+    this.metadata = metadata;
+  }
+}

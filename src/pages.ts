@@ -1,0 +1,69 @@
+import { Failure } from './failure.ts';
+import { equalBytes, type Keyring } from './keyring.ts';
+
+const PAGE_SIZE_DEFAULT = 50;
+const PAGE_SIZE_MAX = 1000;
+const MAC_BYTES = 16;
+
+/** What a list is asked for, apart from its filters. */
+export interface PageRequest {
+  /** 0: 50; above 1000: 1000. */
+  readonly pageSize: number;
+  /** Empty for the first page. */
+  readonly pageToken: string;
+  readonly includeTotalSize: boolean;
+}
+
+export interface Page<T> {
+  readonly items: T[];
+  /** Empty on the last page, and only there. */
+  readonly nextPageToken: string;
+  readonly totalSize: number | undefined;
+}
+
+/** How many items to read for a page. */
+export function pageSizeOf(request: PageRequest): number {
+  return Math.min(request.pageSize || PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX);
+}
+
+/**
+ * Page tokens of one list for one caller and one set of filters (keyset
+ * pagination): the key after which the page begins, and a MAC over it and that
+ * scope, so that a token from elsewhere is refused rather than misread.
+ */
+export interface PageTokens<Key extends readonly string[]> {
+  /** The key, or undefined for the first page. Throws page_token_invalid. */
+  read(pageToken: string): Key | undefined;
+  /** The token, or '' when there is no next page. */
+  write(key: Key | undefined): string;
+}
+
+/** `scope` names the list, the caller and the filters; it does not travel in the token. */
+export function pageTokens<Key extends readonly string[]>(keyring: Keyring, ...scope: unknown[]): PageTokens<Key> {
+  const context = JSON.stringify(scope);
+  const mac = (key: string) => keyring.mac('page-token', `${context}\n${key}`).subarray(0, MAC_BYTES);
+  return {
+    read(pageToken) {
+      if (pageToken === '') return undefined;
+      const bytes = Buffer.from(pageToken, 'base64url');
+      const key = bytes.toString('utf8', MAC_BYTES);
+      if (!equalBytes(mac(key), bytes.subarray(0, MAC_BYTES))) {
+        throw new Failure(
+          'page_token_invalid',
+          'page_token is not one that this list gave you for these filters: start again without it',
+        );
+      }
+      return JSON.parse(key) as Key;
+    },
+    write(key) {
+      if (key === undefined) return '';
+      const text = JSON.stringify(key);
+      return Buffer.concat([mac(text), Buffer.from(text)]).toString('base64url');
+    },
+  };
+}
+
+/** The rows of a page out of one more than it holds: a surplus row tells that another page follows the last one shown. */
+export function cutPage<Row>(rows: readonly Row[], size: number): { rows: readonly Row[]; last: Row | undefined } {
+  return rows.length > size ? { rows: rows.slice(0, size), last: rows[size - 1] } : { rows, last: undefined };
+}

@@ -1,0 +1,30 @@
+/** The most UTF-16 code units a search term keeps: queries are cut to the same length. */
+const TERM_LENGTH = 100;
+
+/** How many later words of a name can be searched for. */
+const WORDS_MAX = 8;
+
+/**
+ * Text as it is searched and sorted: without case, accents, compatibility forms
+ * and surplus blanks. Close to Unicode's toNFKC_Casefold without its tables:
+ * upper before lower case turns "ß" into "ss" and a final sigma into a sigma.
+ */
+export function fold(text: string): string {
+  return text.normalize('NFKD').replace(/\p{M}/gu, '').toUpperCase().toLowerCase().replace(/\s+/gu, ' ').trim();
+}
+
+/** A search term or the beginning of one: folded, at most 100 code units. */
+export function searchTerm(text: string): string {
+  return fold(text).slice(0, TERM_LENGTH);
+}
+
+/** The terms that find a text by its beginning or by the beginning of a later word, e.g. "ada lovelace", "lovelace". */
+export function wordTerms(text: string): string[] {
+  const words = fold(text).split(' ').filter(Boolean);
+  return words.slice(0, WORDS_MAX).map((_, i) => searchTerm(words.slice(i).join(' ')));
+}
+
+/** What identifies a username or an email address regardless of case. Both are ASCII by contract. */
+export function identifierKey(identifier: string): string {
+  return identifier.toLowerCase();
+}
