@@ -1,0 +1,189 @@
+import { randomUUIDv7 } from 'node:crypto';
+import type { Caller } from '../access.ts';
+import type { App } from '../app.ts';
+import type { Db } from '../db/database.ts';
+import { answerOnce } from '../db/once.ts';
+import { checkEtag } from '../etag.ts';
+import { Failure } from '../failure.ts';
+import { type Page, type PageRequest, pageSizeOf, pageTokens } from '../pages.ts';
+import {
+  type Contact,
+  type ContactFields,
+  contactQuery,
+  contactTerms,
+  isEmpty,
+  toColumns,
+  toContact,
+  toFields,
+} from './contact.ts';
+import {
+  type ContactKey,
+  type ContactRow,
+  countAllContactRows,
+  countContactRows,
+  deleteOfOwner,
+  deletePurgeable,
+  insertContact,
+  replaceTerms,
+  selectContact,
+  selectContactPage,
+  updateContactRow,
+} from './store.ts';
+
+/** How many contacts a user may have, deleted ones included: the bound on what a list or search of one owner costs. */
+const CONTACTS_MAX = 25_000;
+
+/** Creates a contact of the caller's. Throws contact_empty, contact_limit_reached, request_id_reused. */
+export async function createContact(
+  app: App,
+  caller: Caller,
+  fields: ContactFields,
+  requestId: string,
+): Promise<Contact> {
+  requireSomething(fields);
+  return app.database.transaction((tx) =>
+    answerOnce(tx, app, { callerId: caller.userId, requestId, method: 'CreateContact', input: fields }, async () => {
+      await requireRoom(tx, caller);
+      const now = app.now();
+      const row: ContactRow = {
+        ...toColumns(fields),
+        id: randomUUIDv7(),
+        owner_id: caller.userId,
+        deleted: 0,
+        create_ms: now,
+        update_ms: now,
+        delete_ms: null,
+        purge_ms: null,
+        revision: 1,
+      };
+      await insertContact(tx, row, contactTerms(fields));
+      return toContact(row);
+    }),
+  );
+}
+
+/** Throws contact_not_found. */
+export async function getContact(app: App, caller: Caller, id: string): Promise<Contact> {
+  return toContact(await requireContact(app.database.db, caller, id));
+}
+
+export interface ContactListRequest extends PageRequest {
+  readonly query: string;
+  /** Undefined: starred or not. */
+  readonly starred: boolean | undefined;
+  readonly deleted: boolean;
+}
+
+/** A page of the caller's contacts, by name. Throws page_token_invalid. */
+export async function listContacts(app: App, caller: Caller, request: ContactListRequest): Promise<Page<Contact>> {
+  const { db } = app.database;
+  const filter = { deleted: request.deleted, starred: request.starred, query: contactQuery(request.query) };
+  const tokens = pageTokens<ContactKey>(app.keyring, 'contacts', caller.userId, filter.deleted, filter.starred ?? null, filter.query);
+  const after = tokens.read(request.pageToken);
+  const page = await selectContactPage(db, caller.userId, filter, after, pageSizeOf(request));
+  return {
+    items: page.rows.map(toContact),
+    nextPageToken: tokens.write(page.resumeAfter),
+    totalSize: request.includeTotalSize ? await countContactRows(db, caller.userId, filter) : undefined,
+  };
+}
+
+/**
+ * Changes the fields that `change` has.
+ *
+ * Throws contact_not_found, contact_empty, resource_deleted, etag_mismatch.
+ */
+export async function updateContact(
+  app: App,
+  caller: Caller,
+  id: string,
+  etag: string | undefined,
+  change: Partial<ContactFields>,
+): Promise<Contact> {
+  return app.database.transaction(async (tx) => {
+    const row = await requireLiveContact(tx, caller, id, etag);
+    const fields = { ...toFields(row), ...change };
+    requireSomething(fields);
+    const columns = toColumns(fields);
+    if ((Object.keys(columns) as (keyof typeof columns)[]).every((column) => columns[column] === row[column])) {
+      return toContact(row);
+    }
+    const next = revised(app, row, columns);
+    await updateContactRow(tx, next);
+    await replaceTerms(tx, next, contactTerms(fields));
+    return toContact(next);
+  });
+}
+
+/** Deletes a contact until undeleted or purged. Throws contact_not_found, resource_deleted, etag_mismatch. */
+export async function deleteContact(app: App, caller: Caller, id: string, etag: string | undefined): Promise<Contact> {
+  return app.database.transaction(async (tx) => {
+    const row = await requireLiveContact(tx, caller, id, etag);
+    const now = app.now();
+    const next = revised(app, row, { deleted: 1, delete_ms: now, purge_ms: now + app.purgeAfterMs });
+    await updateContactRow(tx, next);
+    return toContact(next);
+  });
+}
+
+/** Takes a deletion back. Throws contact_not_found, resource_not_deleted, etag_mismatch. */
+export async function undeleteContact(
+  app: App,
+  caller: Caller,
+  id: string,
+  etag: string | undefined,
+): Promise<Contact> {
+  return app.database.transaction(async (tx) => {
+    const row = await requireContact(tx, caller, id);
+    checkEtag(row, etag);
+    if (row.deleted === 0) throw new Failure('resource_not_deleted', 'the contact is not deleted');
+    const next = revised(app, row, { deleted: 0, delete_ms: null, purge_ms: null });
+    await updateContactRow(tx, next);
+    return toContact(next);
+  });
+}
+
+/** How many contacts a user has, without the deleted ones. */
+export function countContacts(app: App, ownerId: string): Promise<number> {
+  return countContactRows(app.database.db, ownerId, { deleted: false, starred: undefined, query: '' });
+}
+
+/** Removes up to `limit` contacts whose time to be undeleted is over; how many there were. */
+export function purgeContacts(app: App, limit: number): Promise<number> {
+  return deletePurgeable(app.database.db, app.now(), limit);
+}
+
+/** Removes up to `limit` contacts of a user who is about to be purged; how many there were. */
+export function purgeContactsOf(app: App, ownerId: string, limit: number): Promise<number> {
+  return deleteOfOwner(app.database.db, ownerId, limit);
+}
+
+function requireSomething(fields: ContactFields): void {
+  if (isEmpty(fields)) {
+    throw new Failure('contact_empty', 'a contact needs a name, a company, an email address or a phone number');
+  }
+}
+
+async function requireRoom(tx: Db, caller: Caller): Promise<void> {
+  if ((await countAllContactRows(tx, caller.userId)) < CONTACTS_MAX) return;
+  throw new Failure('contact_limit_reached', `a user has at most ${CONTACTS_MAX} contacts, deleted ones included`, {
+    limit: String(CONTACTS_MAX),
+  });
+}
+
+async function requireContact(db: Db, caller: Caller, id: string): Promise<ContactRow> {
+  const row = await selectContact(db, caller.userId, id.toLowerCase());
+  if (row === undefined) throw new Failure('contact_not_found', 'none of your contacts has this id');
+  return row;
+}
+
+async function requireLiveContact(tx: Db, caller: Caller, id: string, etag: string | undefined): Promise<ContactRow> {
+  const row = await requireContact(tx, caller, id);
+  checkEtag(row, etag);
+  if (row.deleted === 1) throw new Failure('resource_deleted', 'the contact is deleted: undelete it first');
+  return row;
+}
+
+function revised(app: App, row: ContactRow, change: Partial<ContactRow>): ContactRow {
+  return { ...row, ...change, update_ms: app.now(), revision: row.revision + 1 };
+}

@@ -1,0 +1,31 @@
+import type { ServiceImpl } from '@connectrpc/connect';
+import type { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
+import type { App } from '../app.ts';
+import { callerOf } from '../rpc/caller.ts';
+import { createContact, deleteContact, getContact, listContacts, undeleteContact, updateContact } from './contacts.ts';
+import { fromCreate, fromList, fromUpdate, toContactMessage, toContactPage } from './messages.ts';
+
+export function contactService(app: App): ServiceImpl<typeof ContactService> {
+  return {
+    async createContact(request, context) {
+      const contact = await createContact(app, callerOf(context), fromCreate(request), request.requestId);
+      return { contact: toContactMessage(contact) };
+    },
+    async getContact({ id }, context) {
+      return { contact: toContactMessage(await getContact(app, callerOf(context), id)) };
+    },
+    async listContacts(request, context) {
+      return toContactPage(await listContacts(app, callerOf(context), fromList(request)));
+    },
+    async updateContact(request, context) {
+      const contact = await updateContact(app, callerOf(context), request.id, request.etag, fromUpdate(request));
+      return { contact: toContactMessage(contact) };
+    },
+    async deleteContact({ id, etag }, context) {
+      return { contact: toContactMessage(await deleteContact(app, callerOf(context), id, etag)) };
+    },
+    async undeleteContact({ id, etag }, context) {
+      return { contact: toContactMessage(await undeleteContact(app, callerOf(context), id, etag)) };
+    },
+  };
+}

@@ -1,0 +1,127 @@
+import type { SelectQueryBuilder } from 'kysely';
+import type { Db } from '../db/database.ts';
+import type { ContactTable, Schema } from '../db/schema.ts';
+import { cutPage } from '../pages.ts';
+
+export type ContactRow = ContactTable;
+
+/** Which of an owner's contacts a list holds. */
+export interface ContactFilter {
+  readonly deleted: boolean;
+  readonly starred: boolean | undefined;
+  /** The beginning of a search term; '' for every contact. */
+  readonly query: string;
+}
+
+/** Where a page of contacts ends. */
+export type ContactKey = [sortKey: string, id: string];
+
+export function selectContact(db: Db, ownerId: string, id: string): Promise<ContactRow | undefined> {
+  return db.selectFrom('contacts').selectAll().where('owner_id', '=', ownerId).where('id', '=', id).executeTakeFirst();
+}
+
+export async function insertContact(db: Db, row: ContactRow, terms: readonly string[]): Promise<void> {
+  await db.insertInto('contacts').values(row).execute();
+  await insertTerms(db, row, terms);
+}
+
+export async function updateContactRow(db: Db, row: ContactRow): Promise<void> {
+  await db.updateTable('contacts').set(row).where('owner_id', '=', row.owner_id).where('id', '=', row.id).execute();
+}
+
+export async function replaceTerms(db: Db, row: ContactRow, terms: readonly string[]): Promise<void> {
+  await db
+    .deleteFrom('contact_terms')
+    .where('owner_id', '=', row.owner_id)
+    .where('contact_id', '=', row.id)
+    .execute();
+  await insertTerms(db, row, terms);
+}
+
+async function insertTerms(db: Db, row: ContactRow, terms: readonly string[]): Promise<void> {
+  if (terms.length === 0) return;
+  const rows = terms.map((term) => ({ owner_id: row.owner_id, term, contact_id: row.id }));
+  await db.insertInto('contact_terms').values(rows).execute();
+}
+
+/** A page of an owner's contacts by name. `last` is the key after which the next page begins. */
+export async function selectContactPage(
+  db: Db,
+  ownerId: string,
+  filter: ContactFilter,
+  after: ContactKey | undefined,
+  size: number,
+): Promise<{ rows: readonly ContactRow[]; resumeAfter: ContactKey | undefined }> {
+  let contacts = filtered(db, ownerId, filter).selectAll();
+  if (after !== undefined) {
+    contacts = contacts.where(({ eb, refTuple, tuple }) => eb(refTuple('sort_key', 'id'), '>', tuple(...after)));
+  }
+  const { rows, last } = cutPage(
+    await contacts
+      .orderBy('sort_key')
+      .orderBy('id')
+      .limit(size + 1)
+      .execute(),
+    size,
+  );
+  return { rows, resumeAfter: last && [last.sort_key, last.id] };
+}
+
+/** How many of an owner's contacts the filter lets through. */
+export async function countContactRows(db: Db, ownerId: string, filter: ContactFilter): Promise<number> {
+  const { count } = await filtered(db, ownerId, filter)
+    .select(({ fn }) => fn.countAll<number>().as('count'))
+    .executeTakeFirstOrThrow();
+  return Number(count);
+}
+
+/** How many contacts an owner has, deleted ones included. */
+export async function countAllContactRows(db: Db, ownerId: string): Promise<number> {
+  const { count } = await db
+    .selectFrom('contacts')
+    .select(({ fn }) => fn.countAll<number>().as('count'))
+    .where('owner_id', '=', ownerId)
+    .executeTakeFirstOrThrow();
+  return Number(count);
+}
+
+/** Sorts behind every text that continues a term, in the order of bytes. */
+const LAST_CODE_POINT = '\u{10FFFF}';
+
+function filtered(
+  db: Db,
+  ownerId: string,
+  { deleted, starred, query }: ContactFilter,
+): SelectQueryBuilder<Schema, 'contacts', object> {
+  let contacts = db
+    .selectFrom('contacts')
+    .where('owner_id', '=', ownerId)
+    .where('deleted', '=', deleted ? 1 : 0);
+  if (starred !== undefined) contacts = contacts.where('starred', '=', starred ? 1 : 0);
+  if (query !== '') {
+    const matching = db
+      .selectFrom('contact_terms')
+      .select('contact_id')
+      .where('owner_id', '=', ownerId)
+      .where('term', '>=', query)
+      .where('term', '<', query + LAST_CODE_POINT);
+    contacts = contacts.where('id', 'in', matching);
+  }
+  return contacts;
+}
+
+/** Removes up to `limit` contacts whose time to be purged has come; how many there were. */
+export function deletePurgeable(db: Db, nowMs: number, limit: number): Promise<number> {
+  const due = db.selectFrom('contacts').select('id').where('purge_ms', '<=', nowMs).orderBy('purge_ms').limit(limit);
+  return deleteRows(db, due);
+}
+
+/** Removes up to `limit` contacts of an owner; how many there were. */
+export function deleteOfOwner(db: Db, ownerId: string, limit: number): Promise<number> {
+  return deleteRows(db, db.selectFrom('contacts').select('id').where('owner_id', '=', ownerId).limit(limit));
+}
+
+async function deleteRows(db: Db, ids: SelectQueryBuilder<Schema, 'contacts', { id: string }>): Promise<number> {
+  const { numDeletedRows } = await db.deleteFrom('contacts').where('id', 'in', ids).executeTakeFirst();
+  return Number(numDeletedRows);
+}

@@ -1,0 +1,34 @@
+import { type Role as DomainRole, type Permission as DomainPermission, ROLES } from '../access.ts';
+import { Permission, Role } from '../../gen/kith/access/v1/access_pb.ts';
+
+const ROLE_MESSAGES = {
+  viewer: Role.VIEWER,
+  editor: Role.EDITOR,
+  admin: Role.ADMIN,
+} satisfies Record<DomainRole, Role>;
+
+const PERMISSION_MESSAGES = {
+  'users.read': Permission.USERS_READ,
+  'users.write': Permission.USERS_WRITE,
+  'contacts.read': Permission.CONTACTS_READ,
+  'contacts.write': Permission.CONTACTS_WRITE,
+} satisfies Record<DomainPermission, Permission>;
+
+export function toRole(role: DomainRole): Role {
+  return ROLE_MESSAGES[role];
+}
+
+/** Undefined for ROLE_UNSPECIFIED. */
+export function fromRole(role: Role | undefined): DomainRole | undefined {
+  return ROLES.find((name) => ROLE_MESSAGES[name] === role);
+}
+
+/** In the order of their numbers. */
+export function toPermissions(permissions: ReadonlySet<DomainPermission>): Permission[] {
+  return [...permissions].map((name) => PERMISSION_MESSAGES[name]).toSorted((a, b) => a - b);
+}
+
+/** Undefined for PERMISSION_UNSPECIFIED. */
+export function fromPermission(permission: Permission): DomainPermission | undefined {
+  return (Object.keys(PERMISSION_MESSAGES) as DomainPermission[]).find((name) => PERMISSION_MESSAGES[name] === permission);
+}

@@ -1,0 +1,79 @@
+import { create } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { type User as UserMessage, UserSchema, UserState as State } from '../../gen/kith/user/v1/user_pb.ts';
+import type {
+  CreateUserRequest,
+  GetUserDetailsResponseSchema,
+  ListUsersRequest,
+  ListUsersResponseSchema,
+  UpdateUserRequest,
+} from '../../gen/kith/user/v1/user_service_pb.ts';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { Page } from '../pages.ts';
+import { fromRole, toRole } from '../rpc/enums.ts';
+import type { User, UserState } from './user.ts';
+import type { NewUser, UserChange, UserDetails, UserListRequest } from './users.ts';
+
+const STATES = {
+  active: State.ACTIVE,
+  suspended: State.SUSPENDED,
+  deleted: State.DELETED,
+} satisfies Record<UserState, State>;
+
+export function toUserMessage(user: User): UserMessage {
+  return create(UserSchema, {
+    id: user.id,
+    username: user.username,
+    email: user.email,
+    name: user.name,
+    role: toRole(user.role),
+    state: STATES[user.state],
+    createTime: timestampFromMs(user.createMs),
+    updateTime: timestampFromMs(user.updateMs),
+    ...(user.deleteMs === null ? {} : { deleteTime: timestampFromMs(user.deleteMs) }),
+    ...(user.purgeMs === null ? {} : { purgeTime: timestampFromMs(user.purgeMs) }),
+    etag: user.etag,
+  });
+}
+
+export function toDetails(details: UserDetails): MessageInitShape<typeof GetUserDetailsResponseSchema> {
+  const { user, lastSignInMs, contactCount } = details;
+  return {
+    id: user.id,
+    username: user.username,
+    name: user.name,
+    email: user.email,
+    state: STATES[user.state],
+    role: toRole(user.role),
+    ...(lastSignInMs === null ? {} : { lastSignInTime: timestampFromMs(lastSignInMs) }),
+    contactCount,
+  };
+}
+
+export function toUserPage(page: Page<User>): MessageInitShape<typeof ListUsersResponseSchema> {
+  return {
+    users: page.items.map(toUserMessage),
+    nextPageToken: page.nextPageToken,
+    ...(page.totalSize === undefined ? {} : { totalSize: page.totalSize }),
+  };
+}
+
+export function fromCreate(request: CreateUserRequest): NewUser {
+  const { username, email, name, password, requestId } = request;
+  return { username, email, name, role: fromRole(request.role) ?? 'viewer', password, requestId };
+}
+
+export function fromList(request: ListUsersRequest): UserListRequest {
+  const { pageSize, pageToken, includeTotalSize, query } = request;
+  return { pageSize, pageToken, includeTotalSize, query, role: fromRole(request.role), state: fromState(request.state) };
+}
+
+export function fromUpdate(request: UpdateUserRequest): UserChange {
+  const { id, etag, name, username, email } = request;
+  const state = fromState(request.state);
+  return { id, etag, name, username, email, role: fromRole(request.role), state: state === 'deleted' ? undefined : state };
+}
+
+function fromState(state: State | undefined): UserState | undefined {
+  return (Object.keys(STATES) as UserState[]).find((name) => STATES[name] === state);
+}

@@ -1,0 +1,32 @@
+import type { ServiceImpl } from '@connectrpc/connect';
+import type { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
+import type { App } from '../app.ts';
+import { callerOf } from '../rpc/caller.ts';
+import { fromCreate, fromList, fromUpdate, toDetails, toUserMessage, toUserPage } from './messages.ts';
+import { createUser, deleteUser, getUser, getUserDetails, listUsers, undeleteUser, updateUser } from './users.ts';
+
+export function userService(app: App): ServiceImpl<typeof UserService> {
+  return {
+    async createUser(request, context) {
+      return { user: toUserMessage(await createUser(app, callerOf(context), fromCreate(request))) };
+    },
+    async getUser({ id }) {
+      return { user: toUserMessage(await getUser(app, id)) };
+    },
+    async getUserDetails({ id }) {
+      return toDetails(await getUserDetails(app, id));
+    },
+    async listUsers(request, context) {
+      return toUserPage(await listUsers(app, callerOf(context), fromList(request)));
+    },
+    async updateUser(request) {
+      return { user: toUserMessage(await updateUser(app, fromUpdate(request))) };
+    },
+    async deleteUser({ id, etag }) {
+      return { user: toUserMessage(await deleteUser(app, id, etag)) };
+    },
+    async undeleteUser({ id, etag }) {
+      return { user: toUserMessage(await undeleteUser(app, id, etag)) };
+    },
+  };
+}

@@ -1,0 +1,196 @@
+import type { SelectQueryBuilder } from 'kysely';
+import type { Role } from '../access.ts';
+import type { Db } from '../db/database.ts';
+import type { Schema, UserTable } from '../db/schema.ts';
+import { cutPage } from '../pages.ts';
+
+export type UserRow = UserTable;
+export type StoredState = UserRow['state'];
+
+/** Which users a list holds. */
+export interface UserFilter {
+  readonly states: readonly StoredState[];
+  readonly role: Role | undefined;
+  /** Folded; '' for every user. */
+  readonly query: string;
+}
+
+export function selectUser(db: Db, id: string): Promise<UserRow | undefined> {
+  return db.selectFrom('users').selectAll().where('id', '=', id).executeTakeFirst();
+}
+
+/** The user with this username or email address, given as identifierKey. */
+export function selectUserByIdentifier(db: Db, key: string): Promise<UserRow | undefined> {
+  const column = key.includes('@') ? 'email_key' : 'username_key';
+  return db.selectFrom('users').selectAll().where(column, '=', key).executeTakeFirst();
+}
+
+export async function hasUsers(db: Db): Promise<boolean> {
+  return (await db.selectFrom('users').select('id').limit(1).executeTakeFirst()) !== undefined;
+}
+
+export async function hasOtherActiveAdmin(db: Db, id: string): Promise<boolean> {
+  const other = await db
+    .selectFrom('users')
+    .select('id')
+    .where('role', '=', 'admin')
+    .where('state', '=', 'active')
+    .where('id', '!=', id)
+    .limit(1)
+    .executeTakeFirst();
+  return other !== undefined;
+}
+
+export async function insertUser(db: Db, row: UserRow, terms: readonly string[]): Promise<void> {
+  await db.insertInto('users').values(row).execute();
+  await insertTerms(db, row.id, terms);
+}
+
+export async function updateUserRow(db: Db, id: string, change: Partial<UserRow>): Promise<void> {
+  await db.updateTable('users').set(change).where('id', '=', id).execute();
+}
+
+export async function replaceTerms(db: Db, userId: string, terms: readonly string[]): Promise<void> {
+  await db.deleteFrom('user_terms').where('user_id', '=', userId).execute();
+  await insertTerms(db, userId, terms);
+}
+
+async function insertTerms(db: Db, userId: string, terms: readonly string[]): Promise<void> {
+  const rows = [...new Set(terms)].map((term) => ({ term, user_id: userId }));
+  await db.insertInto('user_terms').values(rows).execute();
+}
+
+/** A page of users, newest first, and the id after which the next one begins. */
+export interface UserPage {
+  readonly rows: readonly UserRow[];
+  readonly resumeAfter: string | undefined;
+}
+
+/**
+ * How many matches of a query are sorted, and how many users are looked at in
+ * search of matches: the bound on what one page of a query costs.
+ */
+const EXAMINED_MAX = 1000;
+
+export async function selectUserPage(
+  db: Db,
+  filter: UserFilter,
+  after: string | undefined,
+  size: number,
+): Promise<UserPage> {
+  if (filter.query === '') return pageOf(await newest(db, filter, after, size + 1).execute(), size);
+  if (await matchesAreFew(db, filter.query)) {
+    const rows = await newest(db, filter, after, size + 1, (users) =>
+      users.where('id', 'in', matching(db, filter.query).select('user_id')),
+    ).execute();
+    return pageOf(rows, size);
+  }
+  return searchPage(db, filter, after, size);
+}
+
+/**
+ * A page for a query that matches many: takes the next EXAMINED_MAX users and
+ * keeps those that match, so the page may be short, even empty, before the end.
+ */
+async function searchPage(db: Db, filter: UserFilter, after: string | undefined, size: number): Promise<UserPage> {
+  const examined = newest(db, filter, after, EXAMINED_MAX);
+  const rows = await db
+    .selectFrom(examined.as('users'))
+    .selectAll()
+    .where('id', 'in', (eb) =>
+      eb
+        .selectFrom('user_terms')
+        .select('user_id')
+        .whereRef('user_terms.user_id', '=', 'users.id')
+        .where('term', '>=', filter.query)
+        .where('term', '<', filter.query + LAST_CODE_POINT),
+    )
+    .orderBy('id', 'desc')
+    .limit(size + 1)
+    .execute();
+  if (rows.length > size) return pageOf(rows, size);
+  const ids = await db
+    .selectFrom(examined.as('users'))
+    .select(({ fn }) => [fn.min('id').as('last'), fn.countAll<number>().as('count')])
+    .executeTakeFirstOrThrow();
+  return { rows, resumeAfter: Number(ids.count) < EXAMINED_MAX ? undefined : ids.last };
+}
+
+function pageOf(rows: readonly UserRow[], size: number): UserPage {
+  const page = cutPage(rows, size);
+  return { rows: page.rows, resumeAfter: page.last?.id };
+}
+
+/** How many users the filter lets through. */
+export async function countUsers(db: Db, filter: UserFilter): Promise<number> {
+  let users = db
+    .selectFrom('users')
+    .select(({ fn }) => fn.countAll<number>().as('count'))
+    .where('state', 'in', filter.states);
+  if (filter.role !== undefined) users = users.where('role', '=', filter.role);
+  if (filter.query !== '') users = users.where('id', 'in', matching(db, filter.query).select('user_id'));
+  return Number((await users.executeTakeFirstOrThrow()).count);
+}
+
+type Users = SelectQueryBuilder<Schema, 'users', UserRow>;
+
+/**
+ * The newest users below `after`, sorted. One ordered range of an index for each
+ * state, merged: no state is so common that the others are searched through it.
+ */
+function newest(
+  db: Db,
+  { states, role }: UserFilter,
+  after: string | undefined,
+  limit: number,
+  narrow = (users: Users): Users => users,
+): Users {
+  const range = (state: StoredState) => {
+    let users: Users = db.selectFrom('users').selectAll().where('state', '=', state);
+    if (role !== undefined) users = users.where('role', '=', role);
+    if (after !== undefined) users = users.where('id', '<', after);
+    const ordered = narrow(users).orderBy('id', 'desc').limit(limit);
+    return db.selectFrom(ordered.as('users')).selectAll();
+  };
+  const [first, ...others] = states.map(range);
+  if (first === undefined) throw new RangeError('a filter has at least one state');
+  const merged = others.reduce((all, next) => all.unionAll(next), first);
+  return db.selectFrom(merged.as('users')).selectAll().orderBy('id', 'desc').limit(limit);
+}
+
+function matching(db: Db, query: string) {
+  return db
+    .selectFrom('user_terms')
+    .where('term', '>=', query)
+    .where('term', '<', query + LAST_CODE_POINT);
+}
+
+/** Sorts behind every text that continues a term, in the order of bytes. */
+const LAST_CODE_POINT = '\u{10FFFF}';
+
+async function matchesAreFew(db: Db, query: string): Promise<boolean> {
+  const some = matching(db, query)
+    .select('user_id')
+    .limit(EXAMINED_MAX + 1);
+  const { count } = await db
+    .selectFrom(some.as('matches'))
+    .select(({ fn }) => fn.countAll<number>().as('count'))
+    .executeTakeFirstOrThrow();
+  return Number(count) <= EXAMINED_MAX;
+}
+
+/** Up to `limit` users whose time to be purged has come. */
+export function selectPurgeable(db: Db, nowMs: number, limit: number): Promise<{ id: string }[]> {
+  return db
+    .selectFrom('users')
+    .select('id')
+    .where('purge_ms', '<=', nowMs)
+    .orderBy('purge_ms')
+    .limit(limit)
+    .execute();
+}
+
+/** Removes a user who is still due. What belongs to the user goes with the row. */
+export async function deletePurgeable(db: Db, id: string, nowMs: number): Promise<void> {
+  await db.deleteFrom('users').where('id', '=', id).where('purge_ms', '<=', nowMs).execute();
+}

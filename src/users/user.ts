@@ -1,0 +1,36 @@
+import type { Role } from '../access.ts';
+import { etagOf } from '../etag.ts';
+import type { StoredState, UserRow } from './store.ts';
+
+export type UserState = StoredState;
+
+/** A user as the contract shows them; times in milliseconds since 1970. */
+export interface User {
+  readonly id: string;
+  readonly username: string;
+  readonly email: string;
+  readonly name: string;
+  readonly role: Role;
+  readonly state: UserState;
+  readonly createMs: number;
+  readonly updateMs: number;
+  readonly deleteMs: number | null;
+  readonly purgeMs: number | null;
+  readonly etag: string;
+}
+
+export function toUser(row: UserRow): User {
+  return {
+    id: row.id,
+    username: row.username,
+    email: row.email,
+    name: row.name,
+    role: row.role,
+    state: row.state,
+    createMs: row.create_ms,
+    updateMs: row.update_ms,
+    deleteMs: row.delete_ms,
+    purgeMs: row.purge_ms,
+    etag: etagOf(row),
+  };
+}

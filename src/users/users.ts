@@ -1,0 +1,266 @@
+import { randomUUIDv7 } from 'node:crypto';
+import type { Caller, Role } from '../access.ts';
+import type { App } from '../app.ts';
+import { countContacts, purgeContactsOf } from '../contacts/contacts.ts';
+import type { Db } from '../db/database.ts';
+import { UniqueViolation } from '../db/dialect.ts';
+import { answerOnce } from '../db/once.ts';
+import { checkEtag } from '../etag.ts';
+import { Failure } from '../failure.ts';
+import { type Page, type PageRequest, pageSizeOf, pageTokens } from '../pages.ts';
+import { identifierKey, searchTerm, wordTerms } from '../text.ts';
+import {
+  countUsers,
+  deletePurgeable,
+  hasOtherActiveAdmin,
+  hasUsers,
+  insertUser,
+  replaceTerms,
+  selectPurgeable,
+  selectUser,
+  selectUserPage,
+  type UserRow,
+  updateUserRow,
+} from './store.ts';
+import { toUser, type User, type UserState } from './user.ts';
+
+export interface NewUser {
+  readonly username: string;
+  readonly email: string;
+  readonly name: string;
+  readonly role: Role;
+  readonly password: string;
+  readonly requestId: string;
+}
+
+/** Creates a user. Throws username_taken, email_taken, password_is_identifier, request_id_reused, server_busy. */
+export async function createUser(app: App, caller: Caller, input: NewUser): Promise<User> {
+  const { requestId, ...asked } = input;
+  const row = await newUserRow(app, input);
+  return takingIdentifiers(() =>
+    app.database.transaction((tx) =>
+      answerOnce(tx, app, { callerId: caller.userId, requestId, method: 'CreateUser', input: asked }, async () => {
+        await insertUser(tx, row, termsOf(row));
+        return toUser(row);
+      }),
+    ),
+  );
+}
+
+/** Creates the first user, an admin; undefined when there are users already. */
+export async function createFirstAdmin(app: App, input: Omit<NewUser, 'role' | 'requestId'>): Promise<User | undefined> {
+  if (await hasUsers(app.database.db)) return undefined;
+  const row = await newUserRow(app, { ...input, role: 'admin' });
+  return app.database.transaction(async (tx) => {
+    if (await hasUsers(tx)) return undefined;
+    await insertUser(tx, row, termsOf(row));
+    return toUser(row);
+  });
+}
+
+/** Throws user_not_found. */
+export async function getUser(app: App, id: string): Promise<User> {
+  return toUser(await requireUser(app.database.db, id));
+}
+
+export interface UserDetails {
+  readonly user: User;
+  readonly lastSignInMs: number | null;
+  readonly contactCount: number;
+}
+
+/** Throws user_not_found. */
+export async function getUserDetails(app: App, id: string): Promise<UserDetails> {
+  const row = await requireUser(app.database.db, id);
+  return { user: toUser(row), lastSignInMs: row.last_sign_in_ms, contactCount: await countContacts(app, row.id) };
+}
+
+export interface UserListRequest extends PageRequest {
+  readonly role: Role | undefined;
+  /** Undefined: active and suspended. */
+  readonly state: UserState | undefined;
+  readonly query: string;
+}
+
+/** A page of users, newest first. Throws page_token_invalid. */
+export async function listUsers(app: App, caller: Caller, request: UserListRequest): Promise<Page<User>> {
+  const { db } = app.database;
+  const filter = {
+    role: request.role,
+    states: request.state === undefined ? (['active', 'suspended'] as const) : [request.state],
+    query: searchTerm(request.query),
+  };
+  const tokens = pageTokens<[id: string]>(app.keyring, 'users', caller.userId, filter);
+  const after = tokens.read(request.pageToken)?.[0];
+  const page = await selectUserPage(db, filter, after, pageSizeOf(request));
+  return {
+    items: page.rows.map(toUser),
+    nextPageToken: tokens.write(page.resumeAfter === undefined ? undefined : [page.resumeAfter]),
+    totalSize: request.includeTotalSize ? await countUsers(db, filter) : undefined,
+  };
+}
+
+export interface UserChange {
+  readonly id: string;
+  readonly etag: string | undefined;
+  readonly name: string | undefined;
+  readonly username: string | undefined;
+  readonly email: string | undefined;
+  readonly role: Role | undefined;
+  readonly state: 'active' | 'suspended' | undefined;
+}
+
+/**
+ * Changes what is not undefined. Suspending ends the user's sessions.
+ *
+ * Throws user_not_found, resource_deleted, etag_mismatch, username_taken,
+ * email_taken, last_admin.
+ */
+export async function updateUser(app: App, change: UserChange): Promise<User> {
+  return takingIdentifiers(() =>
+    app.database.transaction(async (tx) => {
+      const row = await requireLiveUser(tx, change.id, change.etag);
+      const username = change.username ?? row.username;
+      const email = change.email ?? row.email;
+      const wanted = {
+        username,
+        username_key: identifierKey(username),
+        email,
+        email_key: identifierKey(email),
+        name: change.name ?? row.name,
+        role: change.role ?? row.role,
+        state: change.state ?? row.state,
+      };
+      const changed = (Object.keys(wanted) as (keyof typeof wanted)[]).some((key) => wanted[key] !== row[key]);
+      if (!changed) return toUser(row);
+      if (wanted.role !== 'admin' || wanted.state !== 'active') await requireOtherAdmin(tx, row);
+      const suspends = wanted.state === 'suspended' && row.state === 'active';
+      const next = revised(app, row, { ...wanted, session_epoch: row.session_epoch + (suspends ? 1 : 0) });
+      await updateUserRow(tx, row.id, next);
+      await replaceTerms(tx, row.id, termsOf(next));
+      return toUser(next);
+    }),
+  );
+}
+
+/** Deletes a user until undeleted or purged, and ends the sessions. Throws user_not_found, resource_deleted, etag_mismatch, last_admin. */
+export async function deleteUser(app: App, id: string, etag: string | undefined): Promise<User> {
+  return app.database.transaction(async (tx) => {
+    const row = await requireLiveUser(tx, id, etag);
+    await requireOtherAdmin(tx, row);
+    const now = app.now();
+    const next = revised(app, row, {
+      state: 'deleted',
+      undelete_state: row.state === 'suspended' ? 'suspended' : 'active',
+      session_epoch: row.session_epoch + 1,
+      delete_ms: now,
+      purge_ms: now + app.purgeAfterMs,
+    });
+    await updateUserRow(tx, row.id, next);
+    return toUser(next);
+  });
+}
+
+/** Takes a deletion back. Throws user_not_found, resource_not_deleted, etag_mismatch. */
+export async function undeleteUser(app: App, id: string, etag: string | undefined): Promise<User> {
+  return app.database.transaction(async (tx) => {
+    const row = await requireUser(tx, id);
+    checkEtag(row, etag);
+    if (row.state !== 'deleted') throw new Failure('resource_not_deleted', 'the user is not deleted');
+    const next = revised(app, row, {
+      state: row.undelete_state ?? 'active',
+      undelete_state: null,
+      delete_ms: null,
+      purge_ms: null,
+    });
+    await updateUserRow(tx, row.id, next);
+    return toUser(next);
+  });
+}
+
+/** Throws password_is_identifier. */
+export function checkPasswordIsNoIdentifier(password: string, user: { username: string; email: string }): void {
+  const key = identifierKey(password);
+  if (key === identifierKey(user.username) || key === identifierKey(user.email)) {
+    throw new Failure('password_is_identifier', 'the password must not be the username or the email address');
+  }
+}
+
+async function newUserRow(app: App, input: Omit<NewUser, 'requestId'>): Promise<UserRow> {
+  checkPasswordIsNoIdentifier(input.password, input);
+  const password_hash = await app.passwords.hash(input.password);
+  const now = app.now();
+  return {
+    id: randomUUIDv7(),
+    username: input.username,
+    username_key: identifierKey(input.username),
+    email: input.email,
+    email_key: identifierKey(input.email),
+    name: input.name,
+    role: input.role,
+    state: 'active',
+    undelete_state: null,
+    password_hash,
+    session_epoch: 0,
+    last_sign_in_ms: null,
+    create_ms: now,
+    update_ms: now,
+    delete_ms: null,
+    purge_ms: null,
+    revision: 1,
+  };
+}
+
+function termsOf(row: UserRow): string[] {
+  return [...wordTerms(row.name), searchTerm(row.username), searchTerm(row.email)];
+}
+
+function revised(app: App, row: UserRow, change: Partial<UserRow>): UserRow {
+  return { ...row, ...change, update_ms: app.now(), revision: row.revision + 1 };
+}
+
+async function requireUser(db: Db, id: string): Promise<UserRow> {
+  const row = await selectUser(db, id.toLowerCase());
+  if (row === undefined) throw new Failure('user_not_found', 'no user has this id');
+  return row;
+}
+
+async function requireLiveUser(db: Db, id: string, etag: string | undefined): Promise<UserRow> {
+  const row = await requireUser(db, id);
+  checkEtag(row, etag);
+  if (row.state === 'deleted') throw new Failure('resource_deleted', 'the user is deleted: undelete it first');
+  return row;
+}
+
+/** Throws last_admin when nobody else could manage users. */
+async function requireOtherAdmin(tx: Db, row: UserRow): Promise<void> {
+  if (row.role !== 'admin' || row.state !== 'active' || (await hasOtherActiveAdmin(tx, row.id))) return;
+  throw new Failure('last_admin', 'this is the last active admin: make another one first');
+}
+
+/** Turns the database's word on a taken username or email address into the contract's. */
+async function takingIdentifiers<T>(write: () => Promise<T>): Promise<T> {
+  try {
+    return await write();
+  } catch (error) {
+    if (error instanceof UniqueViolation && error.column === 'users.username_key') {
+      throw new Failure('username_taken', 'another user has this username', { field: 'username' });
+    }
+    if (error instanceof UniqueViolation && error.column === 'users.email_key') {
+      throw new Failure('email_taken', 'another user has this email address', { field: 'email' });
+    }
+    throw error;
+  }
+}
+
+/** Removes up to `limit` users, with all that is theirs, whose time to be undeleted is over; how many there were. */
+export async function purgeUsers(app: App, limit: number): Promise<number> {
+  const { db } = app.database;
+  const due = await selectPurgeable(db, app.now(), limit);
+  for (const { id } of due) {
+    // Contacts in small steps first: one statement over 25,000 of them would keep everybody waiting.
+    while ((await purgeContactsOf(app, id, limit)) > 0);
+    await deletePurgeable(db, id, app.now());
+  }
+  return due.length;
+}
