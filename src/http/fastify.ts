@@ -1,0 +1,78 @@
+import { randomUUID } from 'node:crypto';
+import type { Server } from 'node:http';
+import { fastify as createFastify, type FastifyInstance, type FastifyReply, LogController } from 'fastify';
+import type { Config } from '../config.ts';
+import { Failure } from '../failure.ts';
+import { httpRefusal, unknownMethod } from '../rpc/http-refusals.ts';
+import { createOnePortServer } from './one-port.ts';
+
+export interface HttpOptions
+  extends Pick<Config, 'tls' | 'connectionsMax' | 'requestTimeoutMs' | 'logLevel'> {
+  /** Request paths whose body may stay open as long as it likes: those of client streams. */
+  readonly streamingPaths: ReadonlySet<string>;
+}
+
+/** A caller's own request id is taken when it is one word of these characters: it ends up in logs and headers. */
+const REQUEST_ID = /^[\w.:/+=-]{1,128}$/;
+
+/** Fastify behind the one port, with request ids and refusals that every protocol understands. */
+export function createHttpServer(options: HttpOptions): FastifyInstance {
+  const fastify = createFastify<Server>({
+    serverFactory: (handler) =>
+      createOnePortServer(handler, {
+        tls: options.tls,
+        maxConnections: options.connectionsMax,
+        requestTimeoutMs: options.requestTimeoutMs,
+        isStreaming: (path) => options.streamingPaths.has(path),
+      }) as Server,
+    logger: {
+      level: options.logLevel,
+      base: null,
+      timestamp: () => `,"time":"${new Date().toISOString()}"`,
+      formatters: { level: (level) => ({ level }) },
+      serializers: { err: logged },
+    },
+    // Calls have a log line of their own, and a URL may hold a message.
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
+    genReqId(request) {
+      const given = request.headers['x-request-id'];
+      return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID();
+    },
+    return503OnClosing: false, // what is already on a connection is answered
+    forceCloseConnections: false,
+  });
+
+  // Fastify would read the body of a request that nothing takes, and refuse what it cannot parse instead.
+  fastify.removeAllContentTypeParsers();
+  fastify.addContentTypeParser('*', (_request, _payload, done) => done(null));
+
+  fastify.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id);
+    // Connect makes a URL of it. HTTP/1.0 may come without, HTTP/1.1 may not (RFC 9112, 3.2).
+    if (!request.headers.host && !request.headers[':authority']) {
+      await refuse(reply, 400, new Failure('malformed_request', 'the request has no host header'));
+    }
+  });
+  fastify.setNotFoundHandler((request, reply) => refuse(reply, 404, unknownMethod(request.url.split('?')[0] ?? '')));
+  fastify.setErrorHandler((error: { statusCode?: number }, request, reply) => {
+    const status = error.statusCode ?? 500;
+    if (status < 500)
+      return refuse(reply, status, new Failure('malformed_request', 'the HTTP request is not understood'));
+    request.log.error({ err: error }, 'request failed');
+    return reply.code(500).send({ code: 'internal', message: 'internal error' });
+  });
+  return fastify;
+}
+
+function refuse(reply: FastifyReply, status: number, failure: Failure): FastifyReply {
+  const refusal = httpRefusal(reply.request.headers['content-type'], status, failure);
+  return reply.code(refusal.status).headers(refusal.headers).send(refusal.body);
+}
+
+/** An error as a log line keeps it: where it came from and what led to it, and none of its other properties. */
+function logged(error: unknown): { type: string; message: string; stack: string } {
+  if (!(error instanceof Error)) return { type: typeof error, message: String(error), stack: '' };
+  const stacks: string[] = [];
+  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) stacks.push(cause.stack ?? cause.message);
+  return { type: error.name, message: error.message, stack: stacks.join('\ncaused by: ') };
+}

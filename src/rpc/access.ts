@@ -1,0 +1,212 @@
+import {
+  type DescField,
+  type DescMessage,
+  type DescMethod,
+  type DescService,
+  getOption,
+  hasOption,
+  type Message,
+} from '@bufbuild/protobuf';
+import { reflect } from '@bufbuild/protobuf/reflect';
+import type { HandlerContext, Interceptor } from '@connectrpc/connect';
+import { access as accessOption, requires as requiresOption } from '../../gen/kith/access/v1/access_pb.ts';
+import type { Caller, Permission } from '../access.ts';
+import { Failure } from '../failure.ts';
+import { findCaller, setCaller } from './caller.ts';
+import { fromPermission } from './enums.ts';
+
+/** Who may call a method, as the contract declares it. */
+export type Access =
+  | { readonly kind: 'public' }
+  | { readonly kind: 'signed_in' }
+  | { readonly kind: 'permission'; readonly permission: Permission; readonly selfField: DescField | undefined };
+
+/** Fields of a request that take a permission of their own. */
+interface GuardedField {
+  readonly field: DescField;
+  readonly permission: Permission;
+}
+
+interface Rule {
+  readonly access: Access;
+  readonly guarded: readonly GuardedField[];
+}
+
+/** The access rules of all methods that are served. */
+export interface AccessRules {
+  of(method: DescMethod): Rule;
+}
+
+/** A contract that cannot be served safely. The process must not start. */
+export class AccessDeclarationError extends Error {
+  override readonly name = 'AccessDeclarationError';
+}
+
+/**
+ * Reads who may call what from the descriptors. Methods of `publicServices`,
+ * third-party contracts that cannot carry the option, are open to anyone.
+ *
+ * Throws AccessDeclarationError for a method without a usable declaration.
+ */
+export function readAccessRules(
+  services: readonly DescService[],
+  publicServices: readonly DescService[],
+): AccessRules {
+  const rules = new Map<DescMethod, Rule>();
+  for (const service of publicServices) {
+    for (const method of service.methods) rules.set(method, { access: { kind: 'public' }, guarded: [] });
+  }
+  for (const service of services) {
+    for (const method of service.methods) rules.set(method, readRule(method));
+  }
+  return {
+    of(method) {
+      const rule = rules.get(method);
+      if (rule === undefined) throw new AccessDeclarationError(`${nameOf(method)} is not served`);
+      return rule;
+    },
+  };
+}
+
+function readRule(method: DescMethod): Rule {
+  const access = readAccess(method);
+  const guarded = method.input.fields.filter((field) => hasOption(field, requiresOption)).map((field) => guard(field));
+  if (access.kind === 'public' && guarded.length > 0) {
+    throw new AccessDeclarationError(`${nameOf(method)} is public, so no field of it can require a permission`);
+  }
+  return { access, guarded };
+}
+
+function readAccess(method: DescMethod): Access {
+  if (!hasOption(method, accessOption)) {
+    throw new AccessDeclarationError(`${nameOf(method)} does not declare who may call it: add (kith.access.v1.access)`);
+  }
+  const { rule, selfField } = getOption(method, accessOption);
+  if (selfField !== '' && rule.case !== 'permission') {
+    throw new AccessDeclarationError(`${nameOf(method)}: self_field goes with a permission only`);
+  }
+  switch (rule.case) {
+    case 'public':
+    case 'signedIn':
+      if (!rule.value) break;
+      return { kind: rule.case === 'public' ? 'public' : 'signed_in' };
+    case 'permission': {
+      const permission = fromPermission(rule.value);
+      if (permission === undefined) break;
+      return { kind: 'permission', permission, selfField: findSelfField(method, selfField) };
+    }
+    default:
+  }
+  throw new AccessDeclarationError(`${nameOf(method)}: its (kith.access.v1.access) says nobody may call it`);
+}
+
+function findSelfField(method: DescMethod, name: string): DescField | undefined {
+  if (name === '') return undefined;
+  const field = method.input.fields.find((candidate) => candidate.name === name);
+  if (field?.fieldKind !== 'scalar' || method.methodKind !== 'unary') {
+    throw new AccessDeclarationError(`${nameOf(method)}: self_field ${name} is not a string of a unary request`);
+  }
+  return field;
+}
+
+function guard(field: DescField): GuardedField {
+  const permission = fromPermission(getOption(field, requiresOption));
+  if (permission === undefined) {
+    throw new AccessDeclarationError(`${field.parent.typeName}.${field.name} requires an unknown permission`);
+  }
+  if (!field.presence) {
+    throw new AccessDeclarationError(`${field.parent.typeName}.${field.name} requires a permission, so it must be optional`);
+  }
+  return { field, permission };
+}
+
+/**
+ * The part of the check that needs no message, for Connect's request gate: it
+ * runs before the body is read, so a stranger's upload is not.
+ *
+ * Throws access_token_missing, what `authenticate` throws, permission_missing.
+ */
+export function createAccessGate(
+  rules: AccessRules,
+  authenticate: (accessToken: string) => Promise<Caller>,
+): (context: HandlerContext) => Promise<void> {
+  return async ({ method, requestHeader, values }) => {
+    const { access } = rules.of(method);
+    if (access.kind === 'public') return;
+    const caller = await authenticate(bearerToken(requestHeader));
+    setCaller(values, caller);
+    if (access.kind === 'permission' && access.selfField === undefined) requirePermission(caller, access.permission);
+  };
+}
+
+/**
+ * The whole check, with the message: for unary calls and streams alike, on the
+ * method descriptor and never on the URL. Throws permission_missing and
+ * field_needs_permission.
+ */
+export function createAccessInterceptor(rules: AccessRules): Interceptor {
+  return (next) => (request) => {
+    const rule = rules.of(request.method);
+    if (rule.access.kind === 'public') return next(request);
+    const caller = findCaller(request.contextValues);
+    if (caller === undefined) throw new Error('the access gate did not run');
+    if (!request.stream) {
+      authorize(rule, caller, request.method.input, request.message);
+      return next(request);
+    }
+    authorize(rule, caller, request.method.input, undefined);
+    return next({ ...request, message: authorizeEach(rule, caller, request.method.input, request.message) });
+  };
+}
+
+async function* authorizeEach<T extends Message>(
+  rule: Rule,
+  caller: Caller,
+  desc: DescMessage,
+  messages: AsyncIterable<T>,
+): AsyncIterable<T> {
+  for await (const message of messages) {
+    authorize(rule, caller, desc, message);
+    yield message;
+  }
+}
+
+function authorize({ access, guarded }: Rule, caller: Caller, desc: DescMessage, message: Message | undefined): void {
+  if (access.kind === 'permission' && !caller.permissions.has(access.permission)) {
+    const { selfField } = access;
+    const isSelf =
+      selfField !== undefined &&
+      message !== undefined &&
+      String(reflect(desc, message).get(selfField)).toLowerCase() === caller.userId;
+    if (!isSelf) requirePermission(caller, access.permission);
+  }
+  if (message === undefined || guarded.length === 0) return;
+  const reflected = reflect(desc, message);
+  for (const { field, permission } of guarded) {
+    if (reflected.isSet(field) && !caller.permissions.has(permission)) {
+      throw new Failure('field_needs_permission', `setting ${field.name} takes the permission ${permission}`, {
+        field: field.name,
+        permission,
+      });
+    }
+  }
+}
+
+function requirePermission(caller: Caller, permission: Permission): void {
+  if (!caller.permissions.has(permission)) {
+    throw new Failure('permission_missing', `the call takes the permission ${permission}`, { permission });
+  }
+}
+
+/** RFC 6750, 2.1. The scheme is compared regardless of case (RFC 9110, 11.1). */
+function bearerToken(header: Headers): string {
+  const match = /^bearer +([\w.~+/-]+=*)$/i.exec(header.get('authorization') ?? '');
+  if (match?.[1] !== undefined) return match[1];
+  throw header.has('authorization')
+    ? new Failure('access_token_invalid', 'authorization must be: Bearer ACCESS_TOKEN')
+    : new Failure('access_token_missing', 'sign in, and send authorization: Bearer ACCESS_TOKEN');
+}
+
+function nameOf(method: DescMethod): string {
+  return `${method.parent.typeName}/${method.name}`;
+}

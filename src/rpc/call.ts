@@ -1,0 +1,80 @@
+import { Code, ConnectError, type ContextValues, createContextKey, type HandlerContext } from '@connectrpc/connect';
+import { codeToString } from '@connectrpc/connect/protocol-connect';
+import type { FastifyBaseLogger } from 'fastify';
+import { ErrorReason, ErrorReasonSchema } from '../../gen/kith/error/v1/error_pb.ts';
+import { findCaller } from './caller.ts';
+import { explained, reasonOf, withReason } from './errors.ts';
+
+const logKey = createContextKey<FastifyBaseLogger | undefined>(undefined, { description: 'log' });
+const receivedKey = createContextKey(false, { description: 'request message received' });
+
+/** Gives a call the log of its HTTP request, which carries the request id. */
+export function setLog(values: ContextValues, log: FastifyBaseLogger): void {
+  values.set(logKey, log);
+}
+
+/** Notes that a unary call's message was read and parsed: what fails from here on is not the message's fault. */
+export function setReceived(values: ContextValues): void {
+  values.set(receivedKey, true);
+}
+
+/**
+ * Watches one call to its end: whatever the protocol, and wherever it fails.
+ *
+ * An interceptor sees neither a message that cannot be parsed nor what the
+ * request gate refuses. But Connect aborts the context of every call, with the
+ * error if there is one, just before it writes the status; so that is where the
+ * error gets its reason and the call its line in the log.
+ */
+export function watchCall(context: HandlerContext): void {
+  const controller = context as HandlerContext & { abort(reason?: unknown): void };
+  const { abort } = controller;
+  const startMs = performance.now();
+  let ended = false;
+  controller.abort = (reason) => {
+    if (!ended) {
+      ended = true;
+      const error = finalError(context, reason);
+      logCall(context, error, performance.now() - startMs);
+    }
+    abort(reason);
+  };
+}
+
+function finalError(context: HandlerContext, reason: unknown): ConnectError | undefined {
+  if (reason === undefined) {
+    // The handler came to an end. Had the caller left by then, nobody was answered.
+    return context.signal.aborted ? ConnectError.from(context.signal.reason, Code.Canceled) : undefined;
+  }
+  if (!(reason instanceof ConnectError)) return ConnectError.from(reason, Code.Internal);
+  if (reason.code === Code.Internal && reasonOf(reason) === undefined && !context.values.get(receivedKey)) {
+    blameRequest(reason);
+  }
+  return explained(reason);
+}
+
+/** A message that does not parse or unpack is the caller's fault; Connect calls it internal. The error is already on its way out, so it is changed in place. */
+export function blameRequest(error: ConnectError): ConnectError {
+  (error as { code: Code }).code = Code.InvalidArgument;
+  return withReason(error, ErrorReason.MALFORMED_REQUEST);
+}
+
+/** One line a call. Messages stay out of it: they may quote what was sent, a password perhaps. */
+function logCall(context: HandlerContext, error: ConnectError | undefined, durationMs: number): void {
+  const log = context.values.get(logKey);
+  if (log === undefined) return;
+  const fields = {
+    rpc: `${context.service.typeName}/${context.method.name}`,
+    protocol: context.protocolName,
+    code: error === undefined ? 'ok' : codeToString(error.code),
+    reason: error && reasonName(reasonOf(error)),
+    caller: findCaller(context.values)?.userId,
+    durationMs: Math.round(durationMs * 1000) / 1000,
+  };
+  if (error?.code === Code.Internal) log.error({ ...fields, err: error.cause ?? error }, 'call failed');
+  else log.info(fields, 'call');
+}
+
+function reasonName(reason: ErrorReason = ErrorReason.UNSPECIFIED): string | undefined {
+  return ErrorReasonSchema.value[reason]?.name;
+}

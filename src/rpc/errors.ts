@@ -1,0 +1,91 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { ViolationsSchema } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
+import { Code, ConnectError } from '@connectrpc/connect';
+import { ErrorDetailSchema, ErrorReason } from '../../gen/kith/error/v1/error_pb.ts';
+import { Failure, type FailureReason } from '../failure.ts';
+
+/** The status code and the reason in the contract of each way to be refused. */
+const REFUSALS = {
+  access_token_expired: [Code.Unauthenticated, ErrorReason.ACCESS_TOKEN_EXPIRED],
+  access_token_invalid: [Code.Unauthenticated, ErrorReason.ACCESS_TOKEN_INVALID],
+  access_token_missing: [Code.Unauthenticated, ErrorReason.ACCESS_TOKEN_MISSING],
+  contact_empty: [Code.InvalidArgument, ErrorReason.CONTACT_EMPTY],
+  contact_limit_reached: [Code.ResourceExhausted, ErrorReason.CONTACT_LIMIT_REACHED],
+  contact_not_found: [Code.NotFound, ErrorReason.CONTACT_NOT_FOUND],
+  credentials_invalid: [Code.Unauthenticated, ErrorReason.CREDENTIALS_INVALID],
+  deadline_exceeded: [Code.DeadlineExceeded, ErrorReason.DEADLINE_EXCEEDED],
+  email_taken: [Code.AlreadyExists, ErrorReason.EMAIL_TAKEN],
+  encoding_unsupported: [Code.Unimplemented, ErrorReason.ENCODING_UNSUPPORTED],
+  etag_mismatch: [Code.Aborted, ErrorReason.ETAG_MISMATCH],
+  field_needs_permission: [Code.PermissionDenied, ErrorReason.FIELD_NEEDS_PERMISSION],
+  field_unknown: [Code.InvalidArgument, ErrorReason.FIELD_UNKNOWN],
+  last_admin: [Code.FailedPrecondition, ErrorReason.LAST_ADMIN],
+  malformed_request: [Code.InvalidArgument, ErrorReason.MALFORMED_REQUEST],
+  method_unknown: [Code.Unimplemented, ErrorReason.METHOD_UNKNOWN],
+  page_token_invalid: [Code.InvalidArgument, ErrorReason.PAGE_TOKEN_INVALID],
+  password_is_identifier: [Code.InvalidArgument, ErrorReason.PASSWORD_IS_IDENTIFIER],
+  password_wrong: [Code.PermissionDenied, ErrorReason.PASSWORD_WRONG],
+  permission_missing: [Code.PermissionDenied, ErrorReason.PERMISSION_MISSING],
+  refresh_token_invalid: [Code.Unauthenticated, ErrorReason.REFRESH_TOKEN_INVALID],
+  refresh_token_reused: [Code.Unauthenticated, ErrorReason.REFRESH_TOKEN_REUSED],
+  request_id_reused: [Code.InvalidArgument, ErrorReason.REQUEST_ID_REUSED],
+  resource_deleted: [Code.FailedPrecondition, ErrorReason.RESOURCE_DELETED],
+  resource_not_deleted: [Code.FailedPrecondition, ErrorReason.RESOURCE_NOT_DELETED],
+  server_busy: [Code.ResourceExhausted, ErrorReason.SERVER_BUSY],
+  server_unavailable: [Code.Unavailable, ErrorReason.SERVER_UNAVAILABLE],
+  service_unknown: [Code.NotFound, ErrorReason.SERVICE_UNKNOWN],
+  session_ended: [Code.Unauthenticated, ErrorReason.SESSION_ENDED],
+  user_not_found: [Code.NotFound, ErrorReason.USER_NOT_FOUND],
+  username_taken: [Code.AlreadyExists, ErrorReason.USERNAME_TAKEN],
+} satisfies Record<FailureReason, readonly [Code, ErrorReason]>;
+
+/** The reasons of errors that Connect itself makes, by their code. */
+const REASON_OF_CODE: Partial<Record<Code, ErrorReason>> = {
+  [Code.InvalidArgument]: ErrorReason.MALFORMED_REQUEST,
+  [Code.ResourceExhausted]: ErrorReason.REQUEST_TOO_LARGE,
+  [Code.Unimplemented]: ErrorReason.ENCODING_UNSUPPORTED,
+  [Code.DeadlineExceeded]: ErrorReason.DEADLINE_EXCEEDED,
+  [Code.Canceled]: ErrorReason.CANCELED,
+  [Code.Unavailable]: ErrorReason.SERVER_UNAVAILABLE,
+};
+
+/** What a caller is answered for anything thrown. A fault keeps its error as `cause`, which does not travel. */
+export function toConnectError(error: unknown): ConnectError {
+  if (error instanceof Failure) {
+    const [code, reason] = REFUSALS[error.reason];
+    return withReason(new ConnectError(error.message, code, undefined, undefined, error), reason, error.metadata);
+  }
+  if (error instanceof ConnectError && error.code !== Code.Internal && error.code !== Code.Unknown) {
+    return explained(error);
+  }
+  return withReason(
+    new ConnectError('internal error', Code.Internal, undefined, undefined, error),
+    ErrorReason.INTERNAL,
+  );
+}
+
+/** Gives an error of Connect's own the reason that goes with its code, unless it has one. */
+export function explained(error: ConnectError): ConnectError {
+  if (reasonOf(error) !== undefined) return error;
+  const broken = error.findDetails(ViolationsSchema).length > 0;
+  return withReason(
+    error,
+    broken ? ErrorReason.FIELDS_INVALID : (REASON_OF_CODE[error.code] ?? ErrorReason.INTERNAL),
+  );
+}
+
+/** Adds the detail that every refusal carries. */
+export function withReason(
+  error: ConnectError,
+  reason: ErrorReason,
+  metadata: Readonly<Record<string, string>> = {},
+): ConnectError {
+  const value: MessageInitShape<typeof ErrorDetailSchema> = { reason, metadata: { ...metadata } };
+  error.details.unshift({ desc: ErrorDetailSchema, value });
+  return error;
+}
+
+/** The reason an error carries. */
+export function reasonOf(error: ConnectError): ErrorReason | undefined {
+  return error.findDetails(ErrorDetailSchema)[0]?.reason;
+}

@@ -1,0 +1,90 @@
+import { Code, ConnectError, type Interceptor, type StreamResponse, type UnaryResponse } from '@connectrpc/connect';
+import { Failure } from '../failure.ts';
+import { blameRequest, setReceived } from './call.ts';
+import { toConnectError } from './errors.ts';
+
+/** Turns what handlers and later interceptors throw into what callers are answered, for unary calls and streams. */
+export function createErrorInterceptor(): Interceptor {
+  return (next) => async (request) => {
+    if (!request.stream) setReceived(request.contextValues);
+    try {
+      const response = await next(
+        request.stream ? { ...request, message: blamingRequest(request.message) } : request,
+      );
+      return response.stream ? { ...response, message: convertingErrors(response.message) } : response;
+    } catch (error) {
+      throw toConnectError(error);
+    }
+  };
+}
+
+async function* blamingRequest<T>(messages: AsyncIterable<T>): AsyncIterable<T> {
+  try {
+    yield* messages;
+  } catch (error) {
+    throw error instanceof ConnectError && error.code === Code.Internal ? blameRequest(error) : error;
+  }
+}
+
+async function* convertingErrors<T>(messages: AsyncIterable<T>): AsyncIterable<T> {
+  try {
+    yield* messages;
+  } catch (error) {
+    throw toConnectError(error);
+  }
+}
+
+/**
+ * Answers a unary call when its deadline passes, its caller leaves or the server
+ * has to stop, rather than when its handler gets round to it: Connect only
+ * aborts the signal.
+ */
+export function createDeadlineInterceptor(): Interceptor {
+  return (next) => (request) => (request.stream ? next(request) : withinSignal(request.signal, () => next(request)));
+}
+
+async function withinSignal(
+  signal: AbortSignal,
+  call: () => Promise<UnaryResponse | StreamResponse>,
+): Promise<UnaryResponse | StreamResponse> {
+  signal.throwIfAborted();
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(signal.reason as Error);
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([call(), aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+/**
+ * Ends streams as soon as the server starts to stop, with a code that tells the
+ * client to come back; unary calls are left to finish.
+ */
+export function createDrainInterceptor(draining: AbortSignal): Interceptor {
+  return (next) => async (request) => {
+    const response = await next(request);
+    return response.stream ? { ...response, message: untilDraining(response.message, draining) } : response;
+  };
+}
+
+async function* untilDraining<T>(messages: AsyncIterable<T>, draining: AbortSignal): AsyncIterable<T> {
+  const iterator = messages[Symbol.asyncIterator]();
+  const { promise: drained, reject } = Promise.withResolvers<never>();
+  drained.catch(() => {}); // a stream that ends before the server does leaves it unobserved
+  const onDrain = () => reject(new Failure('server_unavailable', 'the server is stopping: connect again'));
+  if (draining.aborted) onDrain();
+  draining.addEventListener('abort', onDrain, { once: true });
+  try {
+    for (;;) {
+      const { done, value } = await Promise.race([iterator.next(), drained]);
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    draining.removeEventListener('abort', onDrain);
+    // Not awaited: a generator that waits for its next event returns only when that comes.
+    void iterator.return?.().catch(() => {});
+  }
+}
