@@ -1,0 +1,243 @@
+import { readFileSync } from 'node:fs';
+import { SECRET_BYTES } from './keyring.ts';
+
+/** What the process is started with. See SETTINGS for what each means. */
+export interface Config {
+  readonly host: string;
+  readonly port: number;
+  readonly databaseUrl: string;
+  readonly adminPassword: string | undefined;
+  /** 32 bytes, or undefined for the key file beside the database. */
+  readonly secretKey: Uint8Array | undefined;
+  readonly tls: Tls | undefined;
+  readonly issuer: string;
+  readonly audience: string;
+  readonly accessTokenTtlMs: number;
+  readonly sessionIdleMs: number;
+  readonly sessionMaxMs: number;
+  readonly purgeAfterMs: number;
+  readonly corsOrigins: readonly string[];
+  readonly reflection: boolean;
+  readonly messageBytesMax: number;
+  readonly connectionsMax: number;
+  readonly requestTimeoutMs: number;
+  readonly shutdownDelayMs: number;
+  readonly shutdownTimeoutMs: number;
+  readonly logLevel: LogLevel;
+}
+
+/** PEM. */
+export interface Tls {
+  readonly cert: Buffer;
+  readonly key: Buffer;
+}
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** Settings that cannot be used; the message names each variable, its value and what is allowed. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+/** One setting: an environment variable. */
+interface Setting<T> {
+  readonly help: string;
+  /** As it would be written; undefined for none. */
+  readonly fallback?: string;
+  /** What may be written, for errors and help. */
+  readonly allowed: string;
+  /** Never shown in errors. */
+  readonly secret?: boolean;
+  /** The value, or undefined when the text is not allowed. */
+  readonly parse: (text: string) => T | undefined;
+}
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+/** Every setting, in the order of the help. */
+export const SETTINGS = {
+  KITH_HOST: text('The address to listen on; 0.0.0.0 or :: for all.', '127.0.0.1', 'an IP address or host name'),
+  KITH_PORT: wholeNumber('The port to listen on, for every protocol; 0 for any that is free.', '8080', 0, 65_535),
+  KITH_DATABASE_URL: {
+    help: 'Where the data is.',
+    fallback: 'sqlite:./data/kith.db',
+    allowed: 'sqlite:PATH',
+    parse: (value) => (/^sqlite:(?!:memory:)./.test(value) ? value : undefined),
+  },
+  KITH_ADMIN_PASSWORD: {
+    help: 'The password of the administrator that the first start creates; generated and printed once when absent.',
+    allowed: '8 to 128 characters, not "admin"',
+    secret: true,
+    parse: (value) => (/^\P{Cc}{8,128}$/u.test(value) ? value : undefined),
+  },
+  KITH_SECRET_KEY: {
+    help: 'Encrypts the signing keys and authenticates refresh tokens. Absent: kept in a file beside the database.',
+    allowed: `${SECRET_BYTES} random bytes in base64, e.g. from: openssl rand -base64 ${SECRET_BYTES}`,
+    secret: true,
+    parse: parseSecretKey,
+  },
+  KITH_TLS_CERT: file('The certificate chain in PEM, to serve TLS. Needs KITH_TLS_KEY.'),
+  KITH_TLS_KEY: file('The private key in PEM. Needs KITH_TLS_CERT.'),
+  KITH_ISSUER: {
+    help: 'The address callers know this service by, which access tokens carry as iss. Absent: made of host and port.',
+    allowed: 'an http or https URL',
+    parse: (value) => (/^https?:\/\/[^\s/]+\S*$/.test(value) && URL.canParse(value) ? value : undefined),
+  },
+  KITH_AUDIENCE: text('What access tokens carry as aud.', 'kith', 'a name'),
+  KITH_ACCESS_TOKEN_SECONDS: wholeNumber('How long an access token is good for.', '300', 10, 3600),
+  KITH_SESSION_IDLE_DAYS: wholeNumber('How long a session lives without being refreshed.', '30', 1, 3650),
+  KITH_SESSION_MAX_DAYS: wholeNumber('How long a session lives in any case.', '90', 1, 3650),
+  KITH_PURGE_AFTER_DAYS: wholeNumber('How long a deletion can be taken back.', '30', 1, 3650),
+  KITH_CORS_ORIGINS: {
+    help: 'Pages of these origins may call from a browser; nobody else may.',
+    fallback: '',
+    allowed: 'origins separated by commas, e.g. https://app.example.org',
+    parse: parseOrigins,
+  },
+  KITH_REFLECTION: {
+    help: 'Whether tools may ask for the contract (gRPC server reflection).',
+    fallback: 'true',
+    allowed: 'true or false',
+    parse: (value) => (value === 'true' ? true : value === 'false' ? false : undefined),
+  },
+  KITH_MESSAGE_BYTES: wholeNumber('The largest request message, unpacked.', '1048576', 65_536, 67_108_864),
+  KITH_CONNECTIONS: wholeNumber('How many connections are open at the most.', '10000', 10, 1_000_000),
+  KITH_REQUEST_SECONDS: wholeNumber('How long a request may take to arrive.', '60', 1, 3600),
+  KITH_SHUTDOWN_DELAY_SECONDS: wholeNumber(
+    'How long to go on serving after SIGTERM, not ready, for load balancers to notice.',
+    '0',
+    0,
+    300,
+  ),
+  KITH_SHUTDOWN_SECONDS: wholeNumber('How long running calls may take after that.', '10', 0, 300),
+  KITH_LOG_LEVEL: {
+    help: 'The least level that is logged.',
+    fallback: 'info',
+    allowed: LOG_LEVELS.join(', '),
+    parse: (value) => LOG_LEVELS.find((level) => level === value),
+  },
+} satisfies Record<string, Setting<unknown>>;
+
+type Name = keyof typeof SETTINGS;
+type Value<N extends Name> = (typeof SETTINGS)[N] extends Setting<infer T> ? T : never;
+
+/**
+ * Reads the settings from environment variables. An empty variable counts as
+ * absent. Throws ConfigError for values that are not allowed and for unknown
+ * names that begin with KITH_.
+ */
+export function parseConfig(env: Readonly<Record<string, string | undefined>>): Config {
+  const problems = unknownNames(env);
+  const read = <N extends Name>(name: N): Value<N> | undefined => {
+    const setting: Setting<unknown> = SETTINGS[name];
+    const written = env[name] || setting.fallback;
+    if (written === undefined) return undefined;
+    const value = setting.parse(written);
+    if (value !== undefined) return value as Value<N>;
+    const shown = setting.secret ? 'the value' : JSON.stringify(written);
+    problems.push(`${name}: ${shown} is not allowed; it must be ${setting.allowed}`);
+    return undefined;
+  };
+  const port = read('KITH_PORT') ?? 0;
+  const host = read('KITH_HOST') ?? '';
+  const tls = pairTls(read('KITH_TLS_CERT'), read('KITH_TLS_KEY'), problems);
+  const config: Config = {
+    host,
+    port,
+    databaseUrl: read('KITH_DATABASE_URL') ?? '',
+    adminPassword: read('KITH_ADMIN_PASSWORD'),
+    secretKey: read('KITH_SECRET_KEY'),
+    tls,
+    issuer: read('KITH_ISSUER') ?? addressOf({ host, port, tls }),
+    audience: read('KITH_AUDIENCE') ?? '',
+    accessTokenTtlMs: (read('KITH_ACCESS_TOKEN_SECONDS') ?? 0) * 1000,
+    sessionIdleMs: (read('KITH_SESSION_IDLE_DAYS') ?? 0) * DAY_MS,
+    sessionMaxMs: (read('KITH_SESSION_MAX_DAYS') ?? 0) * DAY_MS,
+    purgeAfterMs: (read('KITH_PURGE_AFTER_DAYS') ?? 0) * DAY_MS,
+    corsOrigins: read('KITH_CORS_ORIGINS') ?? [],
+    reflection: read('KITH_REFLECTION') ?? false,
+    messageBytesMax: read('KITH_MESSAGE_BYTES') ?? 0,
+    connectionsMax: read('KITH_CONNECTIONS') ?? 0,
+    requestTimeoutMs: (read('KITH_REQUEST_SECONDS') ?? 0) * 1000,
+    shutdownDelayMs: (read('KITH_SHUTDOWN_DELAY_SECONDS') ?? 0) * 1000,
+    shutdownTimeoutMs: (read('KITH_SHUTDOWN_SECONDS') ?? 0) * 1000,
+    logLevel: read('KITH_LOG_LEVEL') ?? 'info',
+  };
+  if (problems.length > 0) throw new ConfigError(problems.join('\n'));
+  return config;
+}
+
+/** The address to reach a server at, as a URL without a path. Every address listens on localhost too. */
+export function addressOf({ host, port, tls }: Pick<Config, 'host' | 'port' | 'tls'>): string {
+  const name = host === '0.0.0.0' || host === '::' || host === '127.0.0.1' ? 'localhost' : host;
+  return `${tls ? 'https' : 'http'}://${name.includes(':') ? `[${name}]` : name}:${port}`;
+}
+
+/** The settings as a text for people. */
+export function describeSettings(): string {
+  return (Object.entries(SETTINGS) as [Name, Setting<unknown>][])
+    .map(([name, { help, fallback, allowed }]) => {
+      const or = fallback === undefined || fallback === '' ? '' : ` (${fallback})`;
+      return `  ${name}${or}\n      ${help}\n      ${allowed}`;
+    })
+    .join('\n');
+}
+
+function unknownNames(env: Readonly<Record<string, string | undefined>>): string[] {
+  return Object.keys(env)
+    .filter((name) => name.startsWith('KITH_') && !(name in SETTINGS))
+    .map((name) => `${name}: there is no such setting; npm start -- --help lists them`);
+}
+
+function pairTls(cert: Buffer | undefined, key: Buffer | undefined, problems: string[]): Tls | undefined {
+  if (cert && key) return { cert, key };
+  if ((cert || key) && problems.length === 0) {
+    problems.push(`${cert ? 'KITH_TLS_KEY' : 'KITH_TLS_CERT'}: must be set as well, to serve TLS`);
+  }
+  return undefined;
+}
+
+function text(help: string, fallback: string, allowed: string): Setting<string> {
+  return { help, fallback, allowed, parse: (value) => (/^\S+$/.test(value) ? value : undefined) };
+}
+
+function wholeNumber(help: string, fallback: string, min: number, max: number): Setting<number> {
+  return {
+    help,
+    fallback,
+    allowed: `a whole number from ${min} to ${max}`,
+    parse(value) {
+      const number = Number(value);
+      return /^\d+$/.test(value) && number >= min && number <= max ? number : undefined;
+    },
+  };
+}
+
+function file(help: string): Setting<Buffer> {
+  return {
+    help,
+    allowed: 'the path of a file that can be read',
+    parse(path) {
+      try {
+        return readFileSync(path);
+      } catch {
+        return undefined;
+      }
+    },
+  };
+}
+
+function parseSecretKey(value: string): Uint8Array | undefined {
+  const bytes = Buffer.from(value, 'base64');
+  return bytes.length === SECRET_BYTES ? bytes : undefined;
+}
+
+/** Exact origins (RFC 6454): scheme, host and port, without a path. */
+function parseOrigins(value: string): string[] | undefined {
+  const origins = value
+    .split(',')
+    .map((origin) => origin.trim())
+    .filter(Boolean);
+  return origins.every((origin) => URL.canParse(origin) && new URL(origin).origin === origin) ? origins : undefined;
+}

@@ -1,0 +1,99 @@
+import type { RequestListener, ServerOptions, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+
+import type { ConnectionStage } from './connection-stage.ts';
+import { hasStalled, watchWrites } from './stalled-write.ts';
+
+export interface Http1Limits {
+  headersTimeoutMs: number;
+  requestTimeoutMs: number;
+  keepAliveTimeoutMs: number;
+  stalledWriteMs: number;
+  maxHeaderBytes: number;
+  /** Requests of one connection that may wait for their answers at once. */
+  maxPipelinedRequests: number;
+  checkIntervalMs: number;
+}
+
+/** The bounds that Node's own HTTP/1.1 server enforces, with 408 for the timeouts and 431 for the size. */
+export function http1ServerOptions(limits: Http1Limits): ServerOptions {
+  return {
+    headersTimeout: Math.min(limits.headersTimeoutMs, limits.requestTimeoutMs),
+    requestTimeout: limits.requestTimeoutMs,
+    keepAliveTimeout: limits.keepAliveTimeoutMs,
+    connectionsCheckingInterval: limits.checkIntervalMs,
+    maxHeaderSize: limits.maxHeaderBytes,
+    // A peer that vanished without a FIN would otherwise keep an idle stream open for ever.
+    keepAlive: true,
+    keepAliveInitialDelay: 60_000,
+  };
+}
+
+interface Http1Connection {
+  open: Set<ServerResponse>;
+  idleSince: number;
+  retiredAt: number | undefined;
+}
+
+/**
+ * The HTTP/1.1 side of the port: `listener` goes to the `http.Server`, `start` gets each socket that the server has
+ * just accepted as HTTP/1.1.
+ */
+export function createHttp1Connections(handler: RequestListener, limits: Http1Limits) {
+  const connections = new WeakMap<Socket, Http1Connection>();
+
+  const listener: RequestListener = (req, res) => {
+    const { socket } = req;
+    const connection = connections.get(socket);
+    // The parser emits every request of a chunk, also after the socket was destroyed halfway.
+    if (connection === undefined || socket.destroyed) return;
+    // Node bounds the bytes of pipelined answers but not the number of requests that run at once.
+    if (connection.open.size >= limits.maxPipelinedRequests) {
+      socket.destroy();
+      return;
+    }
+    connection.open.add(res);
+    res.once('close', () => {
+      connection.open.delete(res);
+      connection.idleSince = performance.now();
+      if (connection.retiredAt !== undefined && connection.open.size === 0) socket.destroySoon();
+    });
+    if (connection.retiredAt !== undefined) res.setHeader('connection', 'close');
+    handler(req, res);
+  };
+
+  const start = (socket: Socket): ConnectionStage => {
+    const startedAt = performance.now();
+    const connection: Http1Connection = { open: new Set(), idleSince: startedAt, retiredAt: undefined };
+    connections.set(socket, connection);
+    const watch = watchWrites(startedAt);
+
+    return {
+      check(now) {
+        const { open, idleSince, retiredAt } = connection;
+        const { writableLength } = socket;
+        const write = {
+          pending: writableLength > 0,
+          pendingBytes: writableLength,
+          mark: socket.bytesWritten - writableLength,
+        };
+        if (hasStalled(watch, write, limits.stalledWriteMs, now)) socket.destroy();
+        // Empty lines between requests are legal and restart Node's keep-alive timer.
+        const idleMaxMs = limits.keepAliveTimeoutMs + limits.headersTimeoutMs;
+        
+        // Node's request timeout stops with server.close().
+        if (retiredAt !== undefined && now - retiredAt > limits.requestTimeoutMs) {
+          for (const res of open) if (!res.req.complete) socket.destroy();
+        }
+      },
+      retire() {
+        connection.retiredAt = performance.now();
+        const last = [...connection.open].at(-1);
+        if (last === undefined) socket.destroy();
+        else if (!last.headersSent) last.setHeader('connection', 'close');
+      },
+    };
+  };
+
+  return { listener, start };
+}

@@ -1,0 +1,196 @@
+import type { RequestListener } from 'node:http';
+import http2 from 'node:http2';
+import type { ServerHttp2Session, Http2Stream } from 'node:http2';
+import type { Socket } from 'node:net';
+
+import type { ConnectionStage } from './connection-stage.ts';
+import { hasStalled, watchWrites } from './stalled-write.ts';
+import type { WriteWatch } from './stalled-write.ts';
+
+export interface Http2Limits {
+  prefaceTimeoutMs: number;
+  requestTimeoutMs: number;
+  sessionIdleMs: number;
+  stalledWriteMs: number;
+  closeGraceMs: number;
+  maxHeaderBytes: number;
+  maxConcurrentStreams: number;
+  maxControlFramesPerSecond: number;
+  isStreaming: (path: string) => boolean;
+}
+
+const {
+  NGHTTP2_CANCEL,
+  NGHTTP2_ENHANCE_YOUR_CALM,
+  NGHTTP2_PROTOCOL_ERROR,
+  NGHTTP2_STREAM_STATE_HALF_CLOSED_LOCAL,
+  NGHTTP2_STREAM_STATE_OPEN,
+} = http2.constants;
+
+/**
+ * The bounds that Node and nghttp2 enforce. Not set here because their built-in values are right: 8 CONTINUATION frames
+ * a header block, 1,000 unsent acknowledgements of PING and SETTINGS, 32 entries a SETTINGS frame, 128 header fields,
+ * 4 KiB of header table.
+ */
+function http2ServerOptions(limits: Http2Limits): http2.ServerOptions {
+  return {
+    settings: {
+      maxConcurrentStreams: limits.maxConcurrentStreams,
+      maxHeaderListSize: limits.maxHeaderBytes,
+    },
+    // Both are counted over the life of a session.
+    maxSessionRejectedStreams: 50,
+    maxSessionInvalidFrames: 50,
+    // Rapid reset (CVE-2023-44487): 100 resets at once, 20 a second in the long run. nghttp2 ignores one without the
+    // other.
+    streamResetBurst: 100,
+    streamResetRate: 20,
+    // MB. Above it new streams are refused; unsent responses count, so it has room for 100 of some size.
+    maxSessionMemory: 32,
+  };
+}
+
+interface OpenStream {
+  path: string;
+  startedAt: number;
+  requestComplete: boolean;
+  resetAt: number | undefined;
+  watch: WriteWatch | undefined;
+}
+
+interface Http2Connection {
+  streams: Map<Http2Stream, OpenStream>;
+  activeSinceCheck: boolean;
+}
+
+/** The HTTP/2 side of the port: `start` gets each socket that is to speak HTTP/2, before any of its bytes are read. */
+export function createHttp2Connections(handler: RequestListener, limits: Http2Limits) {
+  const connections = new WeakMap<ServerHttp2Session, Http2Connection>();
+  // Never listens: it owns the options, the sessions and the request and response objects.
+  const server = http2.createServer(http2ServerOptions(limits));
+
+  server.on('stream', (stream, headers) => {
+    const connection = stream.session && connections.get(stream.session as ServerHttp2Session);
+    if (connection === undefined) return;
+    connection.activeSinceCheck = true;
+    connection.streams.set(stream, {
+      path: headers[':path'] ?? '',
+      startedAt: performance.now(),
+      requestComplete: stream.endAfterHeaders,
+      resetAt: undefined,
+      watch: undefined,
+    });
+    stream.once('close', () => connection.streams.delete(stream));
+  });
+  // Node's HTTP/2 requests and responses follow the interface of HTTP/1.1, which their types do not tell.
+  server.on('request', handler as unknown as (req: http2.Http2ServerRequest, res: http2.Http2ServerResponse) => void);
+
+  const openSession = (socket: Socket): ServerHttp2Session => {
+    let opened: ServerHttp2Session | undefined;
+    server.once('session', (session) => {
+      opened = session;
+    });
+    server.emit('connection', socket);
+    if (opened === undefined) throw new Error('http2.Server opened no session for a connection');
+    return opened;
+  };
+
+  const start = (socket: Socket, acceptedAt: number): ConnectionStage => {
+    const session = openSession(socket);
+    const connection: Http2Connection = { streams: new Map(), activeSinceCheck: true };
+    connections.set(session, connection);
+    const { streams } = connection;
+    let prefaceComplete = false;
+    let idleSince = performance.now();
+    let endingSince: number | undefined;
+
+    session.once('remoteSettings', () => {
+      prefaceComplete = true;
+    });
+    // Each PING and SETTINGS frame is answered and runs JavaScript; nghttp2 bounds only the answers nobody reads.
+    const spendControlFrame = frameBudget(limits.maxControlFramesPerSecond, () =>
+      endSession(session, NGHTTP2_ENHANCE_YOUR_CALM),
+    );
+    session.on('ping', spendControlFrame);
+    session.on('remoteSettings', spendControlFrame);
+
+    return {
+      check(now) {
+        // A session that has ended flushes its last frames first, for ever if the peer does not read.
+        if (session.destroyed || (session.closed && streams.size === 0)) {
+          endingSince ??= now;
+          if (now - endingSince > limits.closeGraceMs) socket.destroy();
+          return;
+        }
+        if (!prefaceComplete && now - acceptedAt > limits.prefaceTimeoutMs) {
+          endSession(session, NGHTTP2_PROTOCOL_ERROR);
+          return;
+        }
+        if (streams.size > 0 || connection.activeSinceCheck) idleSince = now;
+        connection.activeSinceCheck = false;
+        if (now - idleSince > limits.sessionIdleMs) session.close();
+
+        for (const [stream, open] of streams) {
+          checkStream(stream, open, limits, now);
+          // A reset waits behind the write in progress, for ever if the peer does not read.
+          if (open.resetAt !== undefined && now - open.resetAt > limits.closeGraceMs) socket.destroy();
+        }
+      },
+      retire() {
+        session.close();
+      },
+    };
+  };
+
+  return { start };
+}
+
+function checkStream(stream: Http2Stream, open: OpenStream, limits: Http2Limits, now: number): void {
+  const reset = (code: number) => {
+    open.resetAt ??= now;
+    stream.close(code);
+  };
+  if (!open.requestComplete && now - open.startedAt > limits.requestTimeoutMs) {
+    if (isRequestOpen(stream) && !limits.isStreaming(open.path)) reset(NGHTTP2_CANCEL);
+    else open.requestComplete = true;
+  }
+  const { writableLength, writableEnded } = stream;
+  // An ended response counts as pending too: its last HEADERS frame may still wait for the connection.
+  const pending = writableLength > 0 || writableEnded;
+  if (pending && open.watch === undefined) {
+    const watch = watchWrites(now);
+    open.watch = watch;
+    // Two looks may find equal lengths of two different writes; a drain in between tells them apart.
+    stream.on('drain', () => {
+      watch.mark = -1;
+    });
+  }
+  if (open.watch === undefined) return;
+  const write = { pending, pendingBytes: writableLength, mark: writableLength };
+  if (hasStalled(open.watch, write, limits.stalledWriteMs, now)) reset(NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
+/** Send GOAWAY with `code` and destroy the session. Node takes the code only beside an error. */
+function endSession(session: ServerHttp2Session, code: number): void {
+  session.destroy(new Error(`HTTP/2 session ended with code ${code}`), code);
+}
+
+function isRequestOpen(stream: Http2Stream): boolean {
+  const { state } = stream.state;
+  return state === NGHTTP2_STREAM_STATE_OPEN || state === NGHTTP2_STREAM_STATE_HALF_CLOSED_LOCAL;
+}
+
+/** A function to call for each frame; it calls `exceeded` when a second holds more than `maxPerSecond` of them. */
+function frameBudget(maxPerSecond: number, exceeded: () => void): () => void {
+  let secondStartedAt = performance.now();
+  let spent = 0;
+  return () => {
+    const now = performance.now();
+    if (now - secondStartedAt > 1000) {
+      secondStartedAt = now;
+      spent = 0;
+    }
+    spent += 1;
+    if (spent > maxPerSecond) exceeded();
+  };
+}

@@ -1,0 +1,431 @@
+import { once } from 'node:events';
+
+import { describe, expect, test } from 'vitest';
+
+import {
+  connectHttp2,
+  connectRaw,
+  connectRawHttp2,
+  connectTcp,
+  errorCode,
+  expectConnections,
+  expectHarmless,
+  flag,
+  flood,
+  frame,
+  frameType,
+  get,
+  headerBlock,
+  open,
+  preface,
+  readStream,
+  request,
+  resetStream,
+  settings,
+  settingsInitialWindowSize,
+  startPort,
+  transports,
+  trickle,
+} from './one-port.testkit.ts';
+import type { Frame } from './one-port.testkit.ts';
+
+const isReset = (stream: number) => (frame: Frame) => frame.type === frameType.rstStream && frame.stream === stream;
+
+describe.each(transports)('over %s', (transport) => {
+  describe('a connection that does not tell its protocol', () => {
+    const limits = { prefaceTimeoutMs: 150 };
+
+    test('is closed when it sends nothing', async () => {
+      await using port = await startPort(transport, limits);
+      await expectHarmless(port, async () => {
+        const client = await connectTcp(port);
+        expect(await client.ended).toEqual({ goaway: undefined, reset: false });
+      });
+    });
+
+    test('is closed when it sends half an HTTP/2 preface, or a preface without SETTINGS', async () => {
+      await using port = await startPort(transport, limits);
+      await expectHarmless(port, async () => {
+        const half = await connectRaw(port, 'h2');
+        half.send(preface.subarray(0, 10));
+        const whole = await connectRaw(port, 'h2');
+        whole.send(preface);
+        const ending = { goaway: errorCode.protocol, reset: false };
+        expect(await Promise.all([half.ended, whole.ended])).toEqual([ending, ending]);
+      });
+    });
+
+    test('harms nothing when it resets before the first byte, or halfway', async () => {
+      await using port = await startPort(transport);
+      await expectHarmless(port, async () => {
+        for (let round = 0; round < 50; round += 1) {
+          const silent = await connectTcp(port);
+          silent.reset();
+          const started = await connectTcp(port);
+          started.send('P');
+          started.reset();
+          const chosen = await connectRaw(port, 'h2');
+          chosen.reset();
+        }
+      });
+    });
+
+    test('is closed when it sends garbage', async () => {
+      await using port = await startPort(transport);
+      await expectHarmless(port, async () => {
+        const tcp = await connectTcp(port);
+        tcp.send('this is no protocol\r\n\r\n');
+        const overHttp1 = await connectRaw(port, 'http/1.1');
+        overHttp1.send('this is no protocol\r\n\r\n');
+        const overHttp2 = await connectRaw(port, 'h2');
+        overHttp2.send('PRI * HTTP/2.0\r\n\r\nthis is no protocol\r\n\r\n');
+        await tcp.ended;
+        await overHttp1.ended;
+        expect(overHttp1.text()).toMatch(/^HTTP\/1\.1 400 /);
+        expect(await overHttp2.ended).toMatchObject({ goaway: errorCode.internal });
+      });
+    });
+  });
+
+  test('connections above the maximum are closed on arrival, and others served again later', async () => {
+    await using port = await startPort(transport, { maxConnections: 20 });
+    const clients = await Promise.all(Array.from({ length: 20 }, () => connectTcp(port)));
+    await expectConnections(port, 20);
+    const refused = await Promise.all(Array.from({ length: 200 }, () => connectTcp(port)));
+    await Promise.all(refused.map(({ ended }) => ended));
+    await expectConnections(port, 20);
+    for (const { socket } of clients) socket.destroy();
+    await expectConnections(port, 0);
+    expect(await get(port, '/')).toMatchObject({ status: 200 });
+  });
+
+  describe('an HTTP/1.1 client', () => {
+    test('that trickles its headers gets 408', async () => {
+      await using port = await startPort(transport, { headersTimeoutMs: 200 });
+      await expectHarmless(port, async () => {
+        const client = await connectRaw(port, 'http/1.1');
+        client.send('GET / HTTP/1.1\r\nhost: ');
+        trickle(client, () => 'a');
+        await client.ended;
+        expect(client.text()).toMatch(/^HTTP\/1\.1 408 /);
+      });
+    });
+
+    test('that trickles its body gets 408', async () => {
+      await using port = await startPort(transport, { requestTimeoutMs: 200 });
+      await expectHarmless(port, async () => {
+        const client = await connectRaw(port, 'http/1.1');
+        client.send('POST /held HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n');
+        trickle(client, () => 'a');
+        await client.ended;
+        expect(client.text()).toMatch(/^HTTP\/1\.1 408 /);
+      });
+      expect(port.running.now).toBe(0);
+    });
+
+    test('with headers above 16 KiB gets 431', async () => {
+      await using port = await startPort(transport);
+      await expectHarmless(port, async () => {
+        const client = await connectRaw(port, 'http/1.1');
+        client.send(`GET / HTTP/1.1\r\nhost: a\r\nx: ${'a'.repeat(17_000)}\r\n\r\n`);
+        await client.ended;
+        expect(client.text()).toMatch(/^HTTP\/1\.1 431 /);
+      });
+    });
+
+    test('that sends only empty lines between requests is closed', async () => {
+      await using port = await startPort(transport, { keepAliveTimeoutMs: 100, headersTimeoutMs: 100 });
+      await expectHarmless(port, async () => {
+        const client = await connectRaw(port, 'http/1.1');
+        client.send('GET / HTTP/1.1\r\nhost: a\r\n\r\n');
+        trickle(client, () => '\r\n');
+        await client.ended;
+        expect(client.text()).toMatch(/served$/);
+      });
+    });
+
+    test('that pipelines more than 100 unanswered requests is closed', async () => {
+      await using port = await startPort(transport);
+      await expectHarmless(port, async () => {
+        const client = await connectRaw(port, 'http/1.1');
+        client.send('GET /held HTTP/1.1\r\nhost: a\r\n\r\n'.repeat(20_000));
+        await client.ended;
+        expect(client.text()).toBe('');
+      });
+      expect(port.requests.get('/held')).toBe(100);
+      expect(port.running.now).toBe(0);
+    });
+
+    test('that never reads the response is closed', async () => {
+      await using port = await startPort(transport, { stalledWriteMs: 150 });
+      await expectHarmless(port, async () => {
+        const client = await connectRaw(port, 'http/1.1');
+        client.socket.pause();
+        client.send('GET /endless HTTP/1.1\r\nhost: a\r\n\r\n');
+        await expect.poll(() => port.requests.get('/endless')).toBe(1);
+        await expectConnections(port, 3);
+        await expectConnections(port, 2);
+        client.socket.destroy();
+      });
+    });
+  });
+
+  describe('an HTTP/2 client', () => {
+    test('that trickles a request body is reset with CANCEL, unless the path may stream', async () => {
+      const isStreaming = (path: string) => path === '/echo';
+      await using port = await startPort(transport, { requestTimeoutMs: 200, isStreaming });
+      await expectHarmless(port, async () => {
+        const client = await connectRawHttp2(port);
+        client.send(Buffer.concat([open(1, '/held'), open(3, '/echo')]));
+        trickle(client, () =>
+          Buffer.concat([1, 3].map((stream) => frame(frameType.data, 0, stream, Buffer.from('a')))),
+        );
+        const reset = await client.frame(isReset(1));
+        expect(reset.payload.readUInt32BE()).toBe(errorCode.cancel);
+        client.send(frame(frameType.data, flag.endStream, 3));
+        await client.frame(({ stream, flags }) => stream === 3 && (flags & flag.endStream) !== 0);
+        client.socket.destroy();
+      });
+    });
+
+    test.each([
+      ['sends nothing', () => Buffer.alloc(0)],
+      ['only pings', () => frame(frameType.ping, 0, 0, Buffer.alloc(8))],
+    ])('that opens no stream and %s gets GOAWAY', async (_, bytes) => {
+      await using port = await startPort(transport, { sessionIdleMs: 200 });
+      await expectHarmless(port, async () => {
+        const client = await connectRawHttp2(port);
+        trickle(client, bytes);
+        expect(await client.ended).toEqual({ goaway: errorCode.none, reset: false });
+      });
+    });
+
+    test('that trickles its headers gets GOAWAY like an idle one', async () => {
+      await using port = await startPort(transport, { sessionIdleMs: 200, closeGraceMs: 100 });
+      await expectHarmless(port, async () => {
+        const client = await connectRawHttp2(port);
+        const bytes = open(1, '/held/for/longer/than/a/session/may/be/idle');
+        let sent = 0;
+        trickle(client, () => bytes.subarray(sent, ++sent));
+        expect(await client.ended).toMatchObject({ goaway: errorCode.none });
+      });
+      expect(port.requests.keys()).not.toContain('/held/for/longer/than/a/session/may/be/idle');
+    });
+
+    test('that leaves an answered stream open for longer than every timeout keeps it', async () => {
+      const limits = { requestTimeoutMs: 100, sessionIdleMs: 100, stalledWriteMs: 100, prefaceTimeoutMs: 100 };
+      await using port = await startPort(transport, limits);
+      const session = connectHttp2(port);
+      const stream = session.request({ ':path': '/drip' });
+      const answer = readStream(stream);
+      await once(stream, 'response');
+      for (let round = 0; round < 3; round += 1) {
+        const idle = await connectRawHttp2(port);
+        await idle.ended;
+      }
+      port.release();
+      expect(await answer).toEqual({ status: 200, body: 'first,served', code: errorCode.none });
+      session.destroy();
+    });
+
+    test('with headers above 16 KiB is reset with ENHANCE_YOUR_CALM', async () => {
+      await using port = await startPort(transport);
+      await expectHarmless(port, async () => {
+        const client = await connectRawHttp2(port);
+        // RFC 7541: a literal field "a" with a value of 8,000 bytes, its length as 127 + 65 + 61 * 128.
+        const field = Buffer.concat([Buffer.from([0, 1, 97, 0x7f, 0x80 | 65, 61]), Buffer.alloc(8000, 97)]);
+        client.send(frame(frameType.headers, 0, 1, Buffer.concat([headerBlock('/held'), field])));
+        client.send(frame(frameType.continuation, 0, 1, field));
+        client.send(frame(frameType.continuation, flag.endHeaders, 1, field));
+        const reset = await client.frame(isReset(1));
+        expect(reset.payload.readUInt32BE()).toBe(errorCode.enhanceYourCalm);
+        client.socket.destroy();
+      });
+      expect(port.requests.get('/held')).toBeUndefined();
+    });
+
+    interface Flood {
+      does: string;
+      first?: Buffer;
+      make: (index: number) => Buffer;
+      batchSize?: number;
+      goaway: number;
+      handled: number;
+    }
+    const floods: Flood[] = [
+      {
+        does: 'opens and resets 20,000 streams',
+        make: (index) => Buffer.concat([open(2 * index + 1, '/held'), resetStream(2 * index + 1)]),
+        goaway: errorCode.internal,
+        handled: 100,
+      },
+      {
+        does: 'opens and resets 20,000 streams a few at a time',
+        make: (index) => Buffer.concat([open(2 * index + 1, '/held'), resetStream(2 * index + 1)]),
+        batchSize: 10,
+        goaway: errorCode.internal,
+        // A burst of 100, then 20 for each second that has begun; a slow machine may take some.
+        handled: 200,
+      },
+      {
+        does: 'opens 20,000 streams at once',
+        make: (index) => open(2 * index + 1, '/held'),
+        goaway: errorCode.protocol,
+        handled: 100,
+      },
+      {
+        does: 'has 20,000 streams reset by invalid window updates',
+        make: (index) =>
+          Buffer.concat([
+            open(2 * index + 1, '/held'),
+            frame(frameType.windowUpdate, 0, 2 * index + 1, Buffer.alloc(4)),
+          ]),
+        goaway: errorCode.protocol,
+        handled: 1,
+      },
+      {
+        does: 'sends 20,000 PING frames',
+        make: () => frame(frameType.ping, 0, 0, Buffer.alloc(8)),
+        goaway: errorCode.enhanceYourCalm,
+        handled: 0,
+      },
+      {
+        does: 'sends 20,000 SETTINGS frames',
+        make: () => settings([settingsInitialWindowSize, 65_535]),
+        goaway: errorCode.enhanceYourCalm,
+        handled: 0,
+      },
+      {
+        does: 'sends 20,000 CONTINUATION frames',
+        first: open(1, '/held', 0),
+        make: () => frame(frameType.continuation, 0, 1, Buffer.from([0, 1, 97, 1, 98])),
+        goaway: errorCode.internal,
+        handled: 0,
+      },
+      {
+        does: 'sends 20,000 empty DATA frames',
+        first: open(1, '/held'),
+        make: () => frame(frameType.data, 0, 1),
+        goaway: errorCode.internal,
+        handled: 1,
+      },
+      {
+        does: 'sends 20,000 PRIORITY frames',
+        make: (index) => frame(frameType.priority, 0, 2 * index + 1, Buffer.from([0, 0, 0, 0, 5])),
+        goaway: errorCode.enhanceYourCalm,
+        handled: 0,
+      },
+    ];
+
+    test.each(floods)('that $does gets GOAWAY $goaway', async ({ first, make, batchSize = 100, goaway, handled }) => {
+      await using port = await startPort(transport);
+      await expectHarmless(port, async () => {
+        const client = await connectRawHttp2(port);
+        if (first) client.send(first);
+        // Node drops the GOAWAY of a session that it destroys while a write is in progress, here of acknowledgements.
+        const goaways = goaway === errorCode.enhanceYourCalm ? [goaway, undefined] : [goaway];
+        expect(goaways).toContain((await flood(client, make, batchSize)).goaway);
+      });
+      expect(port.requests.get('/held') ?? 0).toBeLessThanOrEqual(handled);
+      await expect.poll(() => port.running.now).toBe(0);
+    });
+
+    test('that blasts 20,000 streams with its preface is ended', async () => {
+      await using port = await startPort(transport);
+      await expectHarmless(port, async () => {
+        const client = await connectRaw(port, 'h2');
+        const streams = Array.from({ length: 20_000 }, (_, index) => open(2 * index + 1, '/held'));
+        client.send(Buffer.concat([preface, settings(), ...streams]));
+        await client.ended;
+      });
+      expect(port.requests.get('/held')).toBeLessThanOrEqual(100);
+      await expect.poll(() => port.running.now).toBe(0);
+    });
+
+    test('that sends 100,000 WINDOW_UPDATE frames is still served', async () => {
+      await using port = await startPort(transport);
+      await expectHarmless(port, async () => {
+        const client = await connectRawHttp2(port);
+        const update = frame(frameType.windowUpdate, 0, 0, Buffer.from([0, 0, 0, 1]));
+        client.send(Buffer.concat(Array.from({ length: 100_000 }, () => update)));
+        client.send(open(1, '/', flag.endHeaders | flag.endStream));
+        await client.frame(({ type, stream }) => type === frameType.data && stream === 1);
+        client.socket.destroy();
+      });
+    });
+
+    test.each(['/', '/endless'])('that gives no window for the response of %s is reset', async (path) => {
+      await using port = await startPort(transport, { stalledWriteMs: 150 });
+      await expectHarmless(port, async () => {
+        const client = await connectRawHttp2(port, [settingsInitialWindowSize, 0]);
+        client.send(open(1, path, flag.endHeaders | flag.endStream));
+        const reset = await client.frame(isReset(1));
+        expect(reset.payload.readUInt32BE()).toBe(errorCode.enhanceYourCalm);
+        client.socket.destroy();
+      });
+    });
+
+    test('that never reads from its connection is closed', async () => {
+      await using port = await startPort(transport, { stalledWriteMs: 150, closeGraceMs: 100 });
+      await expectHarmless(port, async () => {
+        const client = await connectRawHttp2(port, [settingsInitialWindowSize, 2 ** 31 - 1]);
+        client.socket.pause();
+        client.send(frame(frameType.windowUpdate, 0, 0, Buffer.from([0x7f, 0, 0, 0])));
+        client.send(open(1, '/endless', flag.endHeaders | flag.endStream));
+        await expect.poll(() => port.requests.get('/endless')).toBe(1);
+        await expectConnections(port, 3);
+        await expectConnections(port, 2);
+        client.socket.destroy();
+      });
+    });
+
+    test('that does not read the answers to its pings is closed', async () => {
+      const limits = { maxControlFramesPerSecond: Infinity, sessionIdleMs: 200, closeGraceMs: 100 };
+      await using port = await startPort(transport, limits);
+      await expectHarmless(port, async () => {
+        const client = await connectRawHttp2(port);
+        client.socket.pause();
+        const ping = frame(frameType.ping, 0, 0, Buffer.alloc(8));
+        client.send(Buffer.concat(Array.from({ length: 1_000_000 }, () => ping)));
+        await expectConnections(port, 3);
+        await expectConnections(port, 2);
+        client.socket.destroy();
+      });
+    });
+
+    test('that resets its connection in the middle of streams harms nothing', async () => {
+      await using port = await startPort(transport);
+      await expectHarmless(port, async () => {
+        for (let round = 0; round < 20; round += 1) {
+          const client = await connectRawHttp2(port);
+          client.send(Buffer.concat([open(1, '/endless'), open(3, '/held'), open(5, '/echo')]));
+          await client.frame(({ type, stream }) => type === frameType.data && stream === 1);
+          client.reset();
+        }
+      });
+      await expect.poll(() => port.running.now).toBe(0);
+    });
+  });
+});
+
+test('a TLS handshake that trickles in is closed', async () => {
+  await using port = await startPort('TLS', { prefaceTimeoutMs: 150 });
+  await expectHarmless(port, async () => {
+    const client = await connectTcp(port);
+    // The header of a TLS record of 512 bytes, a ClientHello of 508, and then one byte at a time.
+    client.send(Buffer.from([22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]));
+    trickle(client, () => Buffer.alloc(1));
+    await client.ended;
+  });
+});
+
+test('1,000 idle sessions are closed and forgotten', async () => {
+  await using port = await startPort('plain text', { sessionIdleMs: 300 });
+  await expectHarmless(port, async () => {
+    const sessions = Array.from({ length: 1000 }, () => connectHttp2(port));
+    const closed = sessions.map((session) => once(session, 'close'));
+    const answers = await Promise.all(sessions.map((session) => request(session, '/')));
+    expect(answers.every(({ status }) => status === 200)).toBe(true);
+    await Promise.all(closed);
+  });
+});

@@ -1,0 +1,218 @@
+import { once } from 'node:events';
+import { setImmediate } from 'node:timers/promises';
+
+import { describe, expect, test } from 'vitest';
+
+import {
+  connectHttp2,
+  connectRaw,
+  connectTcp,
+  errorCode,
+  expectConnections,
+  flag,
+  frameType,
+  get,
+  keepAliveAgent,
+  open,
+  preface,
+  readStream,
+  request,
+  settings,
+  startPort,
+  transports,
+} from './one-port.testkit.ts';
+
+describe.each(transports)('over %s', (transport) => {
+  test('HTTP/1.1 requests share a kept-alive connection', async () => {
+    await using port = await startPort(transport);
+    const agent = keepAliveAgent(port);
+    for (let round = 0; round < 3; round += 1) {
+      expect(await get(port, '/', agent)).toMatchObject({ status: 200, body: 'served' });
+    }
+    await expectConnections(port, 1);
+    agent.destroy();
+    await expectConnections(port, 0);
+  });
+
+  test('HTTP/2 streams share a connection, larger bodies than a window included', async () => {
+    await using port = await startPort(transport);
+    const session = connectHttp2(port);
+    const large = 'a'.repeat(300_000);
+    const answers = await Promise.all([request(session, '/'), request(session, '/echo', large)]);
+    expect(answers).toEqual([
+      { status: 200, body: 'served', code: errorCode.none },
+      { status: 200, body: large, code: errorCode.none },
+    ]);
+    await expectConnections(port, 1);
+    session.destroy();
+    await expectConnections(port, 0);
+  });
+
+  test('an HTTP/2 preface that arrives byte by byte is served', async () => {
+    await using port = await startPort(transport);
+    const client = await connectRaw(port, 'h2');
+    client.socket.setNoDelay();
+    const bytes = Buffer.concat([preface, settings(), open(1, '/', flag.endHeaders | flag.endStream)]);
+    for (const byte of bytes) {
+      await new Promise<unknown>((written) => {
+        client.socket.write(Buffer.from([byte]), written);
+      });
+    }
+    const data = await client.frame(({ type, stream }) => type === frameType.data && stream === 1);
+    expect(data.payload.toString()).toBe('served');
+    client.socket.destroy();
+  });
+
+  test.each([
+    ['P', 'OST /echo'],
+    ['PR', 'OPFIND /echo'],
+    ['G', 'ET /echo'],
+  ])('%s followed by %s is served as HTTP/1.1', async (first, rest) => {
+    await using port = await startPort(transport);
+    const client = await connectRaw(port, 'http/1.1');
+    client.socket.setNoDelay();
+    await new Promise<unknown>((written) => {
+      client.socket.write(first, written);
+    });
+    // Two turns of the event loop: the server reads what was written in the first.
+    await setImmediate();
+    await setImmediate();
+    client.send(`${rest} HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\nconnection: close\r\n\r\nbody`);
+    await client.ended;
+    expect(client.text()).toMatch(/^HTTP\/1\.1 200 OK\r\n.*body/s);
+  });
+
+  test('a request to upgrade to h2c is answered over HTTP/1.1', async () => {
+    await using port = await startPort(transport);
+    const client = await connectRaw(port, 'http/1.1');
+    client.send('GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade, http2-settings, close\r\n');
+    client.send('upgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n\r\n');
+    await client.ended;
+    expect(client.text()).toMatch(/^HTTP\/1\.1 200 OK\r\n.*served/s);
+  });
+
+  test('a body that waits for 100 Continue is asked for, another expectation gets 417', async () => {
+    await using port = await startPort(transport);
+    const patient = await connectRaw(port, 'http/1.1');
+    patient.socket.once('data', () => patient.send('body'));
+    patient.send('POST /echo HTTP/1.1\r\nhost: a\r\nconnection: close\r\n');
+    patient.send('content-length: 4\r\nexpect: 100-continue\r\n\r\n');
+    await patient.ended;
+    expect(patient.text()).toMatch(/^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 OK\r\n.*body/s);
+
+    const demanding = await connectRaw(port, 'http/1.1');
+    demanding.send('GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nexpect: tea\r\n\r\n');
+    await demanding.ended;
+    expect(demanding.text()).toMatch(/^HTTP\/1\.1 417 /);
+  });
+
+  test('CONNECT is refused', async () => {
+    await using port = await startPort(transport);
+    const client = await connectRaw(port, 'http/1.1');
+    client.send('CONNECT example.org:80 HTTP/1.1\r\nhost: example.org\r\n\r\n');
+    await client.ended;
+    expect(client.text()).toBe('');
+
+    const session = connectHttp2(port);
+    const stream = session.request({ ':method': 'CONNECT', ':authority': 'example.org:80' });
+    stream.end();
+    expect(await readStream(stream)).toMatchObject({ status: 405 });
+    session.destroy();
+    expect(port.requests.size).toBe(0);
+  });
+
+  test('close sends GOAWAY at once and lets open requests finish', async () => {
+    await using port = await startPort(transport);
+    const session = connectHttp2(port);
+    const agent = keepAliveAgent(port);
+    const unanswered = Promise.all([request(session, '/held'), get(port, '/held', agent)]);
+    const stream = session.request({ ':path': '/drip' });
+    const dripped = readStream(stream);
+    await once(stream, 'response');
+    await expect.poll(() => port.requests.get('/held')).toBe(2);
+
+    const closed = once(port.server, 'close');
+    const goaway = once(session, 'goaway');
+    port.server.close();
+    expect((await goaway)[0]).toBe(errorCode.none);
+    port.release();
+
+    const [overHttp2, overHttp1] = await unanswered;
+    expect(overHttp2).toEqual({ status: 200, body: 'served', code: errorCode.none });
+    expect(await dripped).toEqual({ status: 200, body: 'first,served', code: errorCode.none });
+    expect(overHttp1).toMatchObject({ status: 200, body: 'served', headers: { connection: 'close' } });
+    await closed;
+  });
+
+  test('close ends a kept-alive connection after the response it had begun', async () => {
+    await using port = await startPort(transport);
+    const client = await connectRaw(port, 'http/1.1');
+    client.send('GET /drip HTTP/1.1\r\nhost: a\r\n\r\n');
+    await expect.poll(client.text).toContain('first,');
+    const closed = once(port.server, 'close');
+    port.server.close();
+    port.release();
+    await client.ended;
+    expect(client.text()).toMatch(/^HTTP\/1\.1 200 OK\r\n.*first,.*served\r\n0\r\n\r\n$/s);
+    await closed;
+  });
+
+  test('close ends connections without an open request at once', async () => {
+    await using port = await startPort(transport);
+    const agent = keepAliveAgent(port);
+    await get(port, '/', agent);
+    const session = connectHttp2(port);
+    await request(session, '/');
+    const silent = [await connectTcp(port), await connectRaw(port, 'http/1.1'), await connectRaw(port, 'h2')];
+    const halfway = await connectRaw(port, 'http/1.1');
+    halfway.send('GET / HTTP/1.1\r\nho');
+    await expectConnections(port, 6);
+
+    const sessionClosed = once(session, 'close');
+    const closed = once(port.server, 'close');
+    port.server.close();
+    await Promise.all([closed, sessionClosed, halfway.ended, ...silent.map(({ ended }) => ended)]);
+    agent.destroy();
+  });
+
+  test('close gives up a request body that never ends', async () => {
+    await using port = await startPort(transport, { headersTimeoutMs: 200, requestTimeoutMs: 200 });
+    const overHttp1 = await connectRaw(port, 'http/1.1');
+    overHttp1.send('POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nbody');
+    await expect.poll(overHttp1.text).toContain('body');
+    const session = connectHttp2(port);
+    const stream = session.request({ ':path': '/echo', ':method': 'POST' });
+    const answer = readStream(stream);
+    stream.write('body');
+    await once(stream, 'response');
+
+    const closed = once(port.server, 'close');
+    port.server.close();
+    expect(await answer).toEqual({ status: 200, body: 'body', code: errorCode.cancel });
+    await overHttp1.ended;
+    await closed;
+  });
+
+  test('closeAllConnections ends every connection, whatever it is doing', async () => {
+    await using port = await startPort(transport);
+    const session = connectHttp2(port);
+    const stream = session.request({ ':path': '/held' });
+    const answer = readStream(stream);
+    const raw = [await connectTcp(port), await connectRaw(port, 'http/1.1'), await connectRaw(port, 'http/1.1')];
+    raw[1]?.send('GET /held HTTP/1.1\r\nhost: a\r\n\r\n');
+    await expect.poll(() => port.requests.get('/held')).toBe(2);
+    port.server.closeAllConnections();
+    await Promise.all(raw.map(({ ended }) => ended));
+    expect(await answer).toMatchObject({ status: undefined });
+    await expectConnections(port, 0);
+    await expect.poll(() => port.running.now).toBe(0);
+  });
+});
+
+test('a TLS client without ALPN is served HTTP/1.1', async () => {
+  await using port = await startPort('TLS');
+  const client = await connectRaw(port, undefined);
+  client.send('GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n');
+  await client.ended;
+  expect(client.text()).toMatch(/^HTTP\/1\.1 200 OK\r\n.*served/s);
+});

@@ -1,0 +1,232 @@
+import http from 'node:http';
+import https from 'node:https';
+import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+
+import type { ConnectionStage } from './connection-stage.ts';
+import { createHttp1Connections, http1ServerOptions } from './http1-connections.ts';
+import { createHttp2Connections } from './http2-connections.ts';
+
+export interface OnePortOptions {
+  /** Certificate chain and private key, PEM. With them the port speaks TLS only. */
+  tls?: { cert: Buffer; key: Buffer } | undefined;
+  /**
+   * Names the request paths whose request body may stay open for ever over HTTP/2, such as those of client-streaming
+   * RPCs. Default: none.
+   */
+  isStreaming?: ((path: string) => boolean) | undefined;
+  /**
+   * From accepting a connection to knowing its protocol: the TLS handshake, the first bytes, and for HTTP/2 the complete
+   * preface with its SETTINGS frame. Then the connection is dropped. Default 10 s.
+   */
+  prefaceTimeoutMs?: number | undefined;
+  /** To the end of the headers, HTTP/1.1; then 408. Default 20 s. */
+  headersTimeoutMs?: number | undefined;
+  /**
+   * To the end of the request with its body; then 408 over HTTP/1.1, RST_STREAM (CANCEL) over HTTP/2. The answer may
+   * take as long as it likes. Default 60 s.
+   */
+  requestTimeoutMs?: number | undefined;
+  /** Between two requests of an HTTP/1.1 connection; then it is closed, 1 s later than announced. Default 75 s. */
+  keepAliveTimeoutMs?: number | undefined;
+  /** An HTTP/2 session without open streams, whether it pings or not, gets GOAWAY and is closed. Default 5 min. */
+  sessionIdleMs?: number | undefined;
+  /**
+   * A response of which the client has read nothing for this long, plus one second for each 64 KiB that wait, is
+   * given up: RST_STREAM (ENHANCE_YOUR_CALM) over HTTP/2, a closed connection over HTTP/1.1. A response that has
+   * nothing to send is never given up. Default 30 s.
+   */
+  stalledWriteMs?: number | undefined;
+  /** How long the last frames to a peer that does not read are kept before its connection is destroyed. Default 5 s. */
+  closeGraceMs?: number | undefined;
+  /** Connections at once; further ones are closed on arrival. Default 10,000. */
+  maxConnections?: number | undefined;
+  /** All headers of a request; then 431 over HTTP/1.1, RST_STREAM (ENHANCE_YOUR_CALM) over HTTP/2. Default 16 KiB. */
+  maxHeaderBytes?: number | undefined;
+  /** Open streams of one HTTP/2 session. Default 100. */
+  maxConcurrentStreams?: number | undefined;
+  /** Unanswered requests of one HTTP/1.1 connection; then it is destroyed. Default 100. */
+  maxPipelinedRequests?: number | undefined;
+  /** PING and SETTINGS frames of one HTTP/2 session; then GOAWAY (ENHANCE_YOUR_CALM). Default 1,000. */
+  maxControlFramesPerSecond?: number | undefined;
+}
+
+const never = () => false;
+
+function withDefaults(options: OnePortOptions) {
+  const limits = {
+    isStreaming: options.isStreaming ?? never,
+    prefaceTimeoutMs: options.prefaceTimeoutMs ?? 10_000,
+    headersTimeoutMs: options.headersTimeoutMs ?? 20_000,
+    requestTimeoutMs: options.requestTimeoutMs ?? 60_000,
+    keepAliveTimeoutMs: options.keepAliveTimeoutMs ?? 75_000,
+    sessionIdleMs: options.sessionIdleMs ?? 300_000,
+    stalledWriteMs: options.stalledWriteMs ?? 30_000,
+    closeGraceMs: options.closeGraceMs ?? 5_000,
+    maxConnections: options.maxConnections ?? 10_000,
+    maxHeaderBytes: options.maxHeaderBytes ?? 16_384,
+    maxConcurrentStreams: options.maxConcurrentStreams ?? 100,
+    maxPipelinedRequests: options.maxPipelinedRequests ?? 100,
+    maxControlFramesPerSecond: options.maxControlFramesPerSecond ?? 1_000,
+  };
+  const shortestMs = Math.min(
+    limits.prefaceTimeoutMs,
+    limits.headersTimeoutMs,
+    limits.requestTimeoutMs,
+    limits.keepAliveTimeoutMs,
+    limits.sessionIdleMs,
+    limits.stalledWriteMs,
+    limits.closeGraceMs,
+  );
+  return { ...limits, checkIntervalMs: Math.min(1_000, Math.max(10, Math.floor(shortestMs / 5))) };
+}
+
+interface Connection {
+  socket: Socket;
+  acceptedAt: number;
+  stage: ConnectionStage;
+}
+
+/**
+ * Create a server that serves HTTP/1.1 and HTTP/2 on one TCP port: by ALPN with a certificate, by the client's first
+ * bytes without one. Every bound of the options holds for both.
+ *
+ * `close` sends GOAWAY to HTTP/2 sessions, closes idle and undecided connections at once and the others as soon as
+ * their open requests are answered. `closeAllConnections` destroys every connection. Neither a client's error nor its
+ * reset reaches the process.
+ */
+export function createOnePortServer(
+  handler: http.RequestListener,
+  options: OnePortOptions = {},
+): http.Server | https.Server {
+  const limits = withDefaults(options);
+  const http1 = createHttp1Connections(handler, limits);
+  const http2 = createHttp2Connections(handler, limits);
+  const connections = new Map<Socket, Connection>();
+  let closing = false;
+
+  // The HTTP/1.1 server is the one that listens: its header and request timers start with 'listening'.
+  const server = options.tls
+    ? https.createServer(
+        { ...http1ServerOptions(limits), ...options.tls, ALPNProtocols: ['h2', 'http/1.1'] },
+        http1.listener,
+      )
+    : http.createServer(http1ServerOptions(limits), http1.listener);
+  server.maxConnections = limits.maxConnections;
+
+  const accept = (socket: Socket): Connection => {
+    const connection = { socket, acceptedAt: performance.now(), stage: undecided(socket, limits.prefaceTimeoutMs) };
+    connections.set(socket, connection);
+    socket.on('error', ignoreError);
+    socket.on('close', () => connections.delete(socket));
+    return connection;
+  };
+  // Replace the listeners that make HTTP/1.1 of every connection.
+  const acceptHttp1 = takeListeners(server, options.tls ? 'secureConnection' : 'connection');
+  const decide = (connection: Connection, socket: Socket, isHttp2: boolean) => {
+    if (isHttp2) {
+      // http.Server accepts sockets that stay half open; an HTTP/2 session has no use for them.
+      socket.allowHalfOpen = false;
+      connection.stage = http2.start(socket, connection.acceptedAt);
+    } else {
+      connection.stage = http1.start(socket);
+      acceptHttp1(socket);
+    }
+    if (closing) connection.stage.retire();
+  };
+
+  if (options.tls) decideByAlpn(server, accept, decide);
+  else decideByFirstBytes(server, accept, decide);
+
+  const checks = setInterval(() => {
+    const now = performance.now();
+    for (const { stage } of connections.values()) stage.check(now);
+  }, limits.checkIntervalMs).unref();
+  server.once('close', () => clearInterval(checks));
+
+  const close = server.close.bind(server);
+  server.close = (callback) => {
+    closing = true;
+    for (const { stage } of connections.values()) stage.retire();
+    return close(callback);
+  };
+  server.closeAllConnections = () => {
+    for (const socket of connections.keys()) socket.destroy();
+  };
+  return server;
+}
+
+type Accept = (socket: Socket) => Connection;
+type Decide = (connection: Connection, socket: Socket, isHttp2: boolean) => void;
+
+function decideByAlpn(server: http.Server | https.Server, accept: Accept, decide: Decide): void {
+  const handshakes = new Map<string, Connection>();
+  server.prependListener('connection', (socket: Socket) => {
+    const key = addressPair(socket);
+    const connection = accept(socket);
+    handshakes.set(key, connection);
+    socket.on('close', () => {
+      if (handshakes.get(key) === connection) handshakes.delete(key);
+    });
+  });
+  server.on('secureConnection', (socket: TLSSocket) => {
+    const key = addressPair(socket);
+    const connection = handshakes.get(key);
+    handshakes.delete(key);
+    socket.on('error', ignoreError);
+    if (connection === undefined) socket.destroy();
+    else decide(connection, socket, socket.alpnProtocol === 'h2');
+  });
+}
+
+/** Node does not tell which TCP connection a TLS connection runs over; the addresses of both ends do. */
+function addressPair(socket: Socket): string {
+  return `${socket.remoteAddress} ${socket.remotePort} ${socket.localAddress} ${socket.localPort}`;
+}
+
+/** The first bytes of the HTTP/2 preface (RFC 9113, section 3.4); no HTTP/1.1 method begins with them. */
+const prefaceStart = Buffer.from('PRI', 'latin1');
+
+function decideByFirstBytes(server: http.Server | https.Server, accept: Accept, decide: Decide): void {
+  server.on('connection', (socket: Socket) => {
+    const connection = accept(socket);
+    let head: Buffer = Buffer.alloc(0);
+    const drop = () => socket.destroy();
+    const look = () => {
+      const chunk = socket.read() as Buffer | null;
+      if (chunk === null) return;
+      head = head.length === 0 ? chunk : Buffer.concat([head, chunk]);
+      const seen = Math.min(head.length, prefaceStart.length);
+      const matches = prefaceStart.compare(head, 0, seen, 0, seen) === 0;
+      // "P" and "PR" may still become POST, PUT, PATCH or PROPFIND.
+      if (matches && seen < prefaceStart.length) return;
+      socket.off('readable', look).off('end', drop);
+      socket.unshift(head);
+      decide(connection, socket, matches);
+    };
+    socket.on('readable', look).on('end', drop);
+  });
+}
+
+function undecided(socket: Socket, prefaceTimeoutMs: number): ConnectionStage {
+  const acceptedAt = performance.now();
+  return {
+    check(now) {
+      if (now - acceptedAt > prefaceTimeoutMs) socket.destroy();
+    },
+    retire() {
+      socket.destroy();
+    },
+  };
+}
+
+function takeListeners(server: http.Server | https.Server, event: 'connection' | 'secureConnection') {
+  const listeners = server.listeners(event) as ((socket: Socket) => void)[];
+  server.removeAllListeners(event);
+  return (socket: Socket) => {
+    for (const listener of listeners) listener.call(server, socket);
+  };
+}
+
+/** A reset or a failed handshake ends the connection, and 'close' follows; without a listener it would end the process. */
+function ignoreError(): void {}
