@@ -1,0 +1,52 @@
+/**
+ * Run every static check of the repository and report all that fail. Changes no
+ * tracked file. Commands come from node_modules/.bin, which `npm run` puts on
+ * the PATH.
+ */
+import { spawn } from 'node:child_process';
+import { mkdtempDisposable } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+
+await using fresh = await mkdtempDisposable(join(tmpdir(), 'verify-'));
+
+// In order: buf needs .proto-deps, and the comparison needs the fresh output.
+const STEPS: [name: string, command: string][] = [
+  ['third-party protos', 'node scripts/proto-deps.ts'],
+  ['generate', `buf generate --output ${fresh.path}`],
+  ['gen/ is current (npm run generate)', `git diff --no-index --stat gen ${fresh.path}/gen`],
+  ['README settings are current (npm run generate)', 'node scripts/readme-settings.ts --check'],
+  ['buf lint', 'buf lint'],
+  ['buf format (npm run format)', 'buf format --diff --exit-code proto'],
+  ['buf breaking', 'node scripts/proto-breaking.ts'],
+  ['biome format (npm run format)', 'biome format'],
+  ['oxlint', 'npm run --silent lint'],
+  ['tsc', 'tsc --noEmit'],
+  ['knip', 'knip --no-progress'],
+  ['production dependencies', 'node scripts/check-dependencies.ts'],
+];
+
+const startedAt = performance.now();
+let failures = 0;
+for (const [name, command] of STEPS) {
+  const stepStartedAt = performance.now();
+  const { ok, output } = await run(command);
+  if (!ok) failures += 1;
+  console.log(`${ok ? 'ok  ' : 'FAIL'} ${name}, ${seconds(stepStartedAt)}`);
+  if (!ok) console.log(`$ ${command}\n${output.trimEnd()}\n`);
+}
+console.log(`${failures === 0 ? 'verified' : `${failures} of ${STEPS.length} checks failed`}, ${seconds(startedAt)}`);
+process.exitCode = failures === 0 ? 0 : 1;
+
+async function run(command: string): Promise<{ ok: boolean; output: string }> {
+  // Both streams into one, so that messages keep their order.
+  const child = spawn('/bin/sh', ['-c', `${command} 2>&1`], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const exit = new Promise<number | null>((resolve) => child.once('close', resolve));
+  const output = await text(child.stdout);
+  return { ok: (await exit) === 0, output };
+}
+
+function seconds(since: number): string {
+  return `${((performance.now() - since) / 1000).toFixed(1)} s`;
+}
