@@ -12,4 +12,3 @@ export interface App {
   /** How long a deletion can be taken back, milliseconds. */
   readonly purgeAfterMs: number;
 }
-

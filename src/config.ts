@@ -67,9 +67,9 @@ export const SETTINGS = {
   },
   KITH_ADMIN_PASSWORD: {
     help: 'The password of the administrator that the first start creates; generated and printed once when absent.',
-    allowed: '8 to 128 characters, not "admin"',
+    allowed: '8 to 128 characters, and not admin@localhost',
     secret: true,
-    parse: (value) => (/^\P{Cc}{8,128}$/u.test(value) ? value : undefined),
+    parse: (value) => (/^(?!admin@localhost$)\P{Cc}{8,128}$/iu.test(value) ? value : undefined),
   },
   KITH_SECRET_KEY: {
     help: 'Encrypts the signing keys and authenticates refresh tokens. Absent: kept in a file beside the database.',

@@ -40,7 +40,7 @@ async function main(): Promise<void> {
 function announce(config: Config, { address, createdAdmin }: Server, generated: string): void {
   console.error(`Kith ${packageJson.version} serves gRPC, gRPC-Web and Connect at ${address}`);
   if (createdAdmin === undefined) return;
-  const password = config.adminPassword === undefined ? generated : 'KITH_ADMIN_PASSWORD';
+  const password = config.adminPassword === undefined ? generated : `'"$KITH_ADMIN_PASSWORD"'`; // for the shell to fill in
   console.error(
     config.adminPassword === undefined
       ? `\nThe administrator is "${ADMIN_USERNAME}", the password (shown only now): ${generated}`

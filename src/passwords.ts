@@ -14,8 +14,12 @@ const PHC_PREFIX = `$argon2id$v=19$m=${PARAMETERS.memoryCost},t=${PARAMETERS.tim
 /** How many wait for a core at the most; at 10 to 30 ms a hash that is a second or two. */
 const WAITING_MAX = 128;
 
+/** Hashes run on libuv's threads, of which signing tokens and unpacking requests need one too. */
+const THREADS = Number(process.env['UV_THREADPOOL_SIZE'] ?? 4);
+const HASHES_AT_ONCE = Math.max(1, Math.min(availableParallelism(), THREADS - 1));
+
 /**
- * Hashes and verifies passwords, as many at once as there are cores. Passwords
+ * Hashes and verifies passwords, as many at once as there are cores and threads. Passwords
  * are compared in Unicode form NFC (RFC 8265, OpaqueString). Throws server_busy
  * when too many wait.
  */
@@ -33,7 +37,7 @@ export interface Passwords {
 
 /** Takes one hash's time, for the stand-in that unknown users are compared with. */
 export async function createPasswords(): Promise<Passwords> {
-  const gate = new Gate(availableParallelism(), WAITING_MAX);
+  const gate = new Gate(HASHES_AT_ONCE, WAITING_MAX);
   const hashOf = (password: string) => gate.run(() => hash(password.normalize('NFC'), PARAMETERS));
   const standIn = await hashOf(randomBytes(32).toString('base64'));
   return {

@@ -14,7 +14,9 @@ export class SecretKeyError extends Error {
 export function loadSecretKey(path: string, mayCreate: boolean): Uint8Array {
   if (!existsSync(path)) {
     if (!mayCreate) {
-      throw new SecretKeyError(`${path} is missing, which the database was made with: restore it, or set KITH_SECRET_KEY`);
+      throw new SecretKeyError(
+        `${path} is missing, which the database was made with: restore it, or set KITH_SECRET_KEY`,
+      );
     }
     writeFileSync(path, `${randomBytes(SECRET_BYTES).toString('base64')}\n`, { mode: 0o600, flag: 'wx', flush: true });
   }

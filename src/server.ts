@@ -16,7 +16,7 @@ import { hasSigningKeys, loadSigningKeys } from './auth/signing-keys.ts';
 import { addressOf, type Config } from './config.ts';
 import { contactService } from './contacts/service.ts';
 import { fileBeside, openDatabase, ping } from './db/database.ts';
-import { allowOrigins } from './http/cors.ts';
+import { allowOrigins } from './rpc/cors.ts';
 import { createHttpServer } from './http/fastify.ts';
 import { serveJwks } from './http/jwks.ts';
 import { serveProbes } from './http/probes.ts';
@@ -116,8 +116,16 @@ export async function startServer(config: Config, adminPassword: string, options
       router.service(UserService, userService(app));
       router.service(ContactService, contactService(app));
       const served = [...SERVICES, ...publicServices];
-      health(router, served.map(({ typeName }) => typeName), { isReady });
-      if (config.reflection) reflection(router, served.map(({ file }) => file));
+      health(
+        router,
+        served.map(({ typeName }) => typeName),
+        { isReady },
+      );
+      if (config.reflection)
+        reflection(
+          router,
+          served.map(({ file }) => file),
+        );
     },
     rules,
     authenticate: (accessToken) => authenticate(app, accessToken),

@@ -28,3 +28,8 @@ export function wordTerms(text: string): string[] {
 export function identifierKey(identifier: string): string {
   return identifier.toLowerCase();
 }
+
+/** Sorts behind every text that begins with `prefix` and before every other that sorts behind it, in the order of bytes. */
+export function endOfPrefix(prefix: string): string {
+  return `${prefix}\u{10FFFF}`;
+}

@@ -176,6 +176,6 @@ function formatBirthday({ year, month, day }: Birthday): string {
 }
 
 function parseBirthday(text: string): Birthday {
-  const [day, month, year] = text.split('-').reverse();
+  const [day, month, year] = text.split('-').toReversed();
   return { year: year ? Number(year) : undefined, month: Number(month), day: Number(day) };
 }

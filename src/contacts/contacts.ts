@@ -78,7 +78,14 @@ export interface ContactListRequest extends PageRequest {
 export async function listContacts(app: App, caller: Caller, request: ContactListRequest): Promise<Page<Contact>> {
   const { db } = app.database;
   const filter = { deleted: request.deleted, starred: request.starred, query: contactQuery(request.query) };
-  const tokens = pageTokens<ContactKey>(app.keyring, 'contacts', caller.userId, filter.deleted, filter.starred ?? null, filter.query);
+  const tokens = pageTokens<ContactKey>(
+    app.keyring,
+    'contacts',
+    caller.userId,
+    filter.deleted,
+    filter.starred ?? null,
+    filter.query,
+  );
   const after = tokens.read(request.pageToken);
   const page = await selectContactPage(db, caller.userId, filter, after, pageSizeOf(request));
   return {

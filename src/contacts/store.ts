@@ -2,6 +2,7 @@ import type { SelectQueryBuilder } from 'kysely';
 import type { Db } from '../db/database.ts';
 import type { ContactTable, Schema } from '../db/schema.ts';
 import { cutPage } from '../pages.ts';
+import { endOfPrefix } from '../text.ts';
 
 export type ContactRow = ContactTable;
 
@@ -30,11 +31,7 @@ export async function updateContactRow(db: Db, row: ContactRow): Promise<void> {
 }
 
 export async function replaceTerms(db: Db, row: ContactRow, terms: readonly string[]): Promise<void> {
-  await db
-    .deleteFrom('contact_terms')
-    .where('owner_id', '=', row.owner_id)
-    .where('contact_id', '=', row.id)
-    .execute();
+  await db.deleteFrom('contact_terms').where('owner_id', '=', row.owner_id).where('contact_id', '=', row.id).execute();
   await insertTerms(db, row, terms);
 }
 
@@ -72,7 +69,7 @@ export async function countContactRows(db: Db, ownerId: string, filter: ContactF
   const { count } = await filtered(db, ownerId, filter)
     .select(({ fn }) => fn.countAll<number>().as('count'))
     .executeTakeFirstOrThrow();
-  return Number(count);
+  return count;
 }
 
 /** How many contacts an owner has, deleted ones included. */
@@ -82,11 +79,8 @@ export async function countAllContactRows(db: Db, ownerId: string): Promise<numb
     .select(({ fn }) => fn.countAll<number>().as('count'))
     .where('owner_id', '=', ownerId)
     .executeTakeFirstOrThrow();
-  return Number(count);
+  return count;
 }
-
-/** Sorts behind every text that continues a term, in the order of bytes. */
-const LAST_CODE_POINT = '\u{10FFFF}';
 
 function filtered(
   db: Db,
@@ -104,7 +98,7 @@ function filtered(
       .select('contact_id')
       .where('owner_id', '=', ownerId)
       .where('term', '>=', query)
-      .where('term', '<', query + LAST_CODE_POINT);
+      .where('term', '<', endOfPrefix(query));
     contacts = contacts.where('id', 'in', matching);
   }
   return contacts;

@@ -202,14 +202,7 @@ const SQLITE = {
   CONSTRAINT_PRIMARYKEY: 1555,
   CONSTRAINT_UNIQUE: 2067,
 };
-const UNAVAILABLE = new Set([
-  SQLITE.BUSY,
-  SQLITE.LOCKED,
-  SQLITE.READONLY,
-  SQLITE.IOERR,
-  SQLITE.FULL,
-  SQLITE.CANTOPEN,
-]);
+const UNAVAILABLE = new Set([SQLITE.BUSY, SQLITE.LOCKED, SQLITE.READONLY, SQLITE.IOERR, SQLITE.FULL, SQLITE.CANTOPEN]);
 
 function resultCode(error: unknown): number | undefined {
   return error instanceof Error && 'errcode' in error && typeof error.errcode === 'number' ? error.errcode : undefined;
@@ -230,7 +223,12 @@ function translated<T>(run: () => T): T {
       throw new UniqueViolation((error as Error).message.split(': ')[1] ?? '', { cause: error });
     }
     if (UNAVAILABLE.has(primaryCode(error) ?? -1)) {
-      throw new Failure('server_unavailable', 'the database cannot be used at the moment: try again', {}, { cause: error });
+      throw new Failure(
+        'server_unavailable',
+        'the database cannot be used at the moment: try again',
+        {},
+        { cause: error },
+      );
     }
     throw error;
   }

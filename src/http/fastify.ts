@@ -6,8 +6,7 @@ import { Failure } from '../failure.ts';
 import { httpRefusal, unknownMethod } from '../rpc/http-refusals.ts';
 import { createOnePortServer } from './one-port.ts';
 
-export interface HttpOptions
-  extends Pick<Config, 'tls' | 'connectionsMax' | 'requestTimeoutMs' | 'logLevel'> {
+export interface HttpOptions extends Pick<Config, 'tls' | 'connectionsMax' | 'requestTimeoutMs' | 'logLevel'> {
   /** Request paths whose body may stay open as long as it likes: those of client streams. */
   readonly streamingPaths: ReadonlySet<string>;
 }
@@ -47,10 +46,15 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
   fastify.addContentTypeParser('*', (_request, _payload, done) => done(null));
 
   fastify.addHook('onRequest', async (request, reply) => {
-    reply.header('x-request-id', request.id);
-    // Connect makes a URL of it. HTTP/1.0 may come without, HTTP/1.1 may not (RFC 9112, 3.2).
-    if (!request.headers.host && !request.headers[':authority']) {
-      await refuse(reply, 400, new Failure('malformed_request', 'the request has no host header'));
+    reply.headers({
+      'x-request-id': request.id,
+      'cache-control': 'no-store', // answers hold tokens and people's data (RFC 6749, 5.1)
+      'x-content-type-options': 'nosniff',
+    });
+    // Connect makes a URL of it, and would leave a request without an answer when that fails.
+    const authority = request.headers[':authority'] ?? request.headers.host;
+    if (!authority || !URL.canParse(`http://${String(authority)}`)) {
+      await refuse(reply, 400, new Failure('malformed_request', 'the request has no host, or none that is one'));
     }
   });
   fastify.setNotFoundHandler((request, reply) => refuse(reply, 404, unknownMethod(request.url.split('?')[0] ?? '')));
@@ -73,6 +77,7 @@ function refuse(reply: FastifyReply, status: number, failure: Failure): FastifyR
 function logged(error: unknown): { type: string; message: string; stack: string } {
   if (!(error instanceof Error)) return { type: typeof error, message: String(error), stack: '' };
   const stacks: string[] = [];
-  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) stacks.push(cause.stack ?? cause.message);
+  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause)
+    stacks.push(cause.stack ?? cause.message);
   return { type: error.name, message: error.message, stack: stacks.join('\ncaused by: ') };
 }

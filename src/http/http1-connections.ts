@@ -80,7 +80,7 @@ export function createHttp1Connections(handler: RequestListener, limits: Http1Li
         if (hasStalled(watch, write, limits.stalledWriteMs, now)) socket.destroy();
         // Empty lines between requests are legal and restart Node's keep-alive timer.
         const idleMaxMs = limits.keepAliveTimeoutMs + limits.headersTimeoutMs;
-        
+        if (open.size === 0 && now - idleSince > idleMaxMs) socket.destroy();
         // Node's request timeout stops with server.close().
         if (retiredAt !== undefined && now - retiredAt > limits.requestTimeoutMs) {
           for (const res of open) if (!res.req.complete) socket.destroy();

@@ -406,9 +406,9 @@ function rawClient(tcp: Socket, socket: Socket, readsFrames: boolean): RawClient
  * Send 20,000 times what `make` returns for each number, and stop when the server ends the connection. In batches: what
  * a closing server has not read turns its last frames into a TCP reset.
  */
-export async function flood(client: RawClient, make: (index: number) => Buffer, batchSize: number): Promise<Ending> {
-  for (let sent = 0; sent < 20_000 && !client.socket.closed; sent += batchSize) {
-    const batch = Array.from({ length: batchSize }, (_, index) => make(sent + index));
+export async function flood(client: RawClient, make: (index: number) => Buffer): Promise<Ending> {
+  for (let sent = 0; sent < 20_000 && !client.socket.closed; sent += 100) {
+    const batch = Array.from({ length: 100 }, (_, index) => make(sent + index));
     client.send(Buffer.concat(batch));
     await setImmediate();
     await setImmediate();
@@ -416,9 +416,9 @@ export async function flood(client: RawClient, make: (index: number) => Buffer, 
   return client.ended;
 }
 
-/** Send `bytes` every 20 ms until the connection ends. */
+/** Send `bytes` every 50 ms until the connection ends. */
 export function trickle(client: RawClient, bytes: () => Buffer | string): void {
-  const timer = setInterval(() => client.send(bytes()), 20);
+  const timer = setInterval(() => client.send(bytes()), 50);
   client.socket.on('close', () => clearInterval(timer));
 }
 

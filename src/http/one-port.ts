@@ -124,6 +124,7 @@ export function createOnePortServer(
   // Replace the listeners that make HTTP/1.1 of every connection.
   const acceptHttp1 = takeListeners(server, options.tls ? 'secureConnection' : 'connection');
   const decide = (connection: Connection, socket: Socket, isHttp2: boolean) => {
+    if (socket.destroyed) return;
     if (isHttp2) {
       // http.Server accepts sockets that stay half open; an HTTP/2 session has no use for them.
       socket.allowHalfOpen = false;

@@ -6,6 +6,7 @@ import {
   getOption,
   hasOption,
   type Message,
+  ScalarType,
 } from '@bufbuild/protobuf';
 import { reflect } from '@bufbuild/protobuf/reflect';
 import type { HandlerContext, Interceptor } from '@connectrpc/connect';
@@ -48,10 +49,7 @@ export class AccessDeclarationError extends Error {
  *
  * Throws AccessDeclarationError for a method without a usable declaration.
  */
-export function readAccessRules(
-  services: readonly DescService[],
-  publicServices: readonly DescService[],
-): AccessRules {
+export function readAccessRules(services: readonly DescService[], publicServices: readonly DescService[]): AccessRules {
   const rules = new Map<DescMethod, Rule>();
   for (const service of publicServices) {
     for (const method of service.methods) rules.set(method, { access: { kind: 'public' }, guarded: [] });
@@ -103,7 +101,7 @@ function readAccess(method: DescMethod): Access {
 function findSelfField(method: DescMethod, name: string): DescField | undefined {
   if (name === '') return undefined;
   const field = method.input.fields.find((candidate) => candidate.name === name);
-  if (field?.fieldKind !== 'scalar' || method.methodKind !== 'unary') {
+  if (field?.scalar !== ScalarType.STRING || field.fieldKind !== 'scalar' || method.methodKind !== 'unary') {
     throw new AccessDeclarationError(`${nameOf(method)}: self_field ${name} is not a string of a unary request`);
   }
   return field;
@@ -115,7 +113,9 @@ function guard(field: DescField): GuardedField {
     throw new AccessDeclarationError(`${field.parent.typeName}.${field.name} requires an unknown permission`);
   }
   if (!field.presence) {
-    throw new AccessDeclarationError(`${field.parent.typeName}.${field.name} requires a permission, so it must be optional`);
+    throw new AccessDeclarationError(
+      `${field.parent.typeName}.${field.name} requires a permission, so it must be optional`,
+    );
   }
   return { field, permission };
 }
@@ -174,10 +174,8 @@ async function* authorizeEach<T extends Message>(
 function authorize({ access, guarded }: Rule, caller: Caller, desc: DescMessage, message: Message | undefined): void {
   if (access.kind === 'permission' && !caller.permissions.has(access.permission)) {
     const { selfField } = access;
-    const isSelf =
-      selfField !== undefined &&
-      message !== undefined &&
-      String(reflect(desc, message).get(selfField)).toLowerCase() === caller.userId;
+    const named = selfField !== undefined && message !== undefined ? reflect(desc, message).get(selfField) : undefined;
+    const isSelf = typeof named === 'string' && named.toLowerCase() === caller.userId;
     if (!isSelf) requirePermission(caller, access.permission);
   }
   if (message === undefined || guarded.length === 0) return;

@@ -42,15 +42,14 @@ export function watchCall(context: HandlerContext): void {
 }
 
 function finalError(context: HandlerContext, reason: unknown): ConnectError | undefined {
-  if (reason === undefined) {
-    // The handler came to an end. Had the caller left by then, nobody was answered.
-    return context.signal.aborted ? ConnectError.from(context.signal.reason, Code.Canceled) : undefined;
+  if (reason instanceof ConnectError) {
+    const isFault = reason.code === Code.Internal && reasonOf(reason) === undefined;
+    if (isFault && !context.values.get(receivedKey)) blameRequest(reason);
+    else explained(reason);
   }
-  if (!(reason instanceof ConnectError)) return ConnectError.from(reason, Code.Internal);
-  if (reason.code === Code.Internal && reasonOf(reason) === undefined && !context.values.get(receivedKey)) {
-    blameRequest(reason);
-  }
-  return explained(reason);
+  // Whatever came of it, nobody waits for the answer: the caller left, or time is up.
+  if (context.signal.aborted) return explained(ConnectError.from(context.signal.reason, Code.Canceled));
+  return reason === undefined ? undefined : ConnectError.from(reason, Code.Internal);
 }
 
 /** A message that does not parse or unpack is the caller's fault; Connect calls it internal. The error is already on its way out, so it is changed in place. */

@@ -30,5 +30,7 @@ export function toPermissions(permissions: ReadonlySet<DomainPermission>): Permi
 
 /** Undefined for PERMISSION_UNSPECIFIED. */
 export function fromPermission(permission: Permission): DomainPermission | undefined {
-  return (Object.keys(PERMISSION_MESSAGES) as DomainPermission[]).find((name) => PERMISSION_MESSAGES[name] === permission);
+  return (Object.keys(PERMISSION_MESSAGES) as DomainPermission[]).find(
+    (name) => PERMISSION_MESSAGES[name] === permission,
+  );
 }

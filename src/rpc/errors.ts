@@ -68,10 +68,7 @@ export function toConnectError(error: unknown): ConnectError {
 export function explained(error: ConnectError): ConnectError {
   if (reasonOf(error) !== undefined) return error;
   const broken = error.findDetails(ViolationsSchema).length > 0;
-  return withReason(
-    error,
-    broken ? ErrorReason.FIELDS_INVALID : (REASON_OF_CODE[error.code] ?? ErrorReason.INTERNAL),
-  );
+  return withReason(error, broken ? ErrorReason.FIELDS_INVALID : (REASON_OF_CODE[error.code] ?? ErrorReason.INTERNAL));
 }
 
 /** Adds the detail that every refusal carries. */

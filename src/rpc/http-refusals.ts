@@ -1,4 +1,4 @@
-import { Code, ConnectError } from '@connectrpc/connect';
+import { Code } from '@connectrpc/connect';
 import {
   createAsyncIterable,
   type UniversalHandler,
@@ -86,4 +86,3 @@ function hasBrokenBase64(url: string): boolean {
   const query = new URL(url).searchParams;
   return query.get('base64') === '1' && !/^[\w+/-]*={0,2}$/.test(query.get('message') ?? '');
 }
-

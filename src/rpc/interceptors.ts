@@ -8,9 +8,7 @@ export function createErrorInterceptor(): Interceptor {
   return (next) => async (request) => {
     if (!request.stream) setReceived(request.contextValues);
     try {
-      const response = await next(
-        request.stream ? { ...request, message: blamingRequest(request.message) } : request,
-      );
+      const response = await next(request.stream ? { ...request, message: blamingRequest(request.message) } : request);
       return response.stream ? { ...response, message: convertingErrors(response.message) } : response;
     } catch (error) {
       throw toConnectError(error);

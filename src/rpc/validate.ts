@@ -47,7 +47,8 @@ function refuseUnknownFields(desc: DescMessage, message: Message): void {
     if (field.message === undefined || !reflected.isSet(field)) continue;
     if (field.fieldKind === 'message') refuseUnknownFields(field.message, reflected.get(field).message);
     if (field.fieldKind === 'list') {
-      for (const item of reflected.get(field)) refuseUnknownFields(field.message, (item as { message: Message }).message);
+      for (const item of reflected.get(field))
+        refuseUnknownFields(field.message, (item as { message: Message }).message);
     }
   }
 }

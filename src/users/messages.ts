@@ -65,13 +65,28 @@ export function fromCreate(request: CreateUserRequest): NewUser {
 
 export function fromList(request: ListUsersRequest): UserListRequest {
   const { pageSize, pageToken, includeTotalSize, query } = request;
-  return { pageSize, pageToken, includeTotalSize, query, role: fromRole(request.role), state: fromState(request.state) };
+  return {
+    pageSize,
+    pageToken,
+    includeTotalSize,
+    query,
+    role: fromRole(request.role),
+    state: fromState(request.state),
+  };
 }
 
 export function fromUpdate(request: UpdateUserRequest): UserChange {
   const { id, etag, name, username, email } = request;
   const state = fromState(request.state);
-  return { id, etag, name, username, email, role: fromRole(request.role), state: state === 'deleted' ? undefined : state };
+  return {
+    id,
+    etag,
+    name,
+    username,
+    email,
+    role: fromRole(request.role),
+    state: state === 'deleted' ? undefined : state,
+  };
 }
 
 function fromState(state: State | undefined): UserState | undefined {

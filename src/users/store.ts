@@ -3,6 +3,7 @@ import type { Role } from '../access.ts';
 import type { Db } from '../db/database.ts';
 import type { Schema, UserTable } from '../db/schema.ts';
 import { cutPage } from '../pages.ts';
+import { endOfPrefix } from '../text.ts';
 
 export type UserRow = UserTable;
 export type StoredState = UserRow['state'];
@@ -103,7 +104,7 @@ async function searchPage(db: Db, filter: UserFilter, after: string | undefined,
         .select('user_id')
         .whereRef('user_terms.user_id', '=', 'users.id')
         .where('term', '>=', filter.query)
-        .where('term', '<', filter.query + LAST_CODE_POINT),
+        .where('term', '<', endOfPrefix(filter.query)),
     )
     .orderBy('id', 'desc')
     .limit(size + 1)
@@ -113,7 +114,7 @@ async function searchPage(db: Db, filter: UserFilter, after: string | undefined,
     .selectFrom(examined.as('users'))
     .select(({ fn }) => [fn.min('id').as('last'), fn.countAll<number>().as('count')])
     .executeTakeFirstOrThrow();
-  return { rows, resumeAfter: Number(ids.count) < EXAMINED_MAX ? undefined : ids.last };
+  return { rows, resumeAfter: ids.count < EXAMINED_MAX ? undefined : ids.last };
 }
 
 function pageOf(rows: readonly UserRow[], size: number): UserPage {
@@ -129,7 +130,7 @@ export async function countUsers(db: Db, filter: UserFilter): Promise<number> {
     .where('state', 'in', filter.states);
   if (filter.role !== undefined) users = users.where('role', '=', filter.role);
   if (filter.query !== '') users = users.where('id', 'in', matching(db, filter.query).select('user_id'));
-  return Number((await users.executeTakeFirstOrThrow()).count);
+  return (await users.executeTakeFirstOrThrow()).count;
 }
 
 type Users = SelectQueryBuilder<Schema, 'users', UserRow>;
@@ -159,14 +160,8 @@ function newest(
 }
 
 function matching(db: Db, query: string) {
-  return db
-    .selectFrom('user_terms')
-    .where('term', '>=', query)
-    .where('term', '<', query + LAST_CODE_POINT);
+  return db.selectFrom('user_terms').where('term', '>=', query).where('term', '<', endOfPrefix(query));
 }
-
-/** Sorts behind every text that continues a term, in the order of bytes. */
-const LAST_CODE_POINT = '\u{10FFFF}';
 
 async function matchesAreFew(db: Db, query: string): Promise<boolean> {
   const some = matching(db, query)
@@ -176,18 +171,12 @@ async function matchesAreFew(db: Db, query: string): Promise<boolean> {
     .selectFrom(some.as('matches'))
     .select(({ fn }) => fn.countAll<number>().as('count'))
     .executeTakeFirstOrThrow();
-  return Number(count) <= EXAMINED_MAX;
+  return count <= EXAMINED_MAX;
 }
 
 /** Up to `limit` users whose time to be purged has come. */
 export function selectPurgeable(db: Db, nowMs: number, limit: number): Promise<{ id: string }[]> {
-  return db
-    .selectFrom('users')
-    .select('id')
-    .where('purge_ms', '<=', nowMs)
-    .orderBy('purge_ms')
-    .limit(limit)
-    .execute();
+  return db.selectFrom('users').select('id').where('purge_ms', '<=', nowMs).orderBy('purge_ms').limit(limit).execute();
 }
 
 /** Removes a user who is still due. What belongs to the user goes with the row. */

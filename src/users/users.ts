@@ -48,7 +48,10 @@ export async function createUser(app: App, caller: Caller, input: NewUser): Prom
 }
 
 /** Creates the first user, an admin; undefined when there are users already. */
-export async function createFirstAdmin(app: App, input: Omit<NewUser, 'role' | 'requestId'>): Promise<User | undefined> {
+export async function createFirstAdmin(
+  app: App,
+  input: Omit<NewUser, 'role' | 'requestId'>,
+): Promise<User | undefined> {
   if (await hasUsers(app.database.db)) return undefined;
   const row = await newUserRow(app, { ...input, role: 'admin' });
   return app.database.transaction(async (tx) => {

@@ -1,7 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import type { DescService } from '@bufbuild/protobuf';
 import { type Client, Code, ConnectError, createClient, type Interceptor, type Transport } from '@connectrpc/connect';
-import { createConnectTransport, createGrpcTransport, createGrpcWebTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import {
+  createConnectTransport,
+  createGrpcTransport,
+  createGrpcWebTransport,
+  Http2SessionManager,
+} from '@connectrpc/connect-node';
 import { Role } from '../../gen/kith/access/v1/access_pb.ts';
 import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
 import { ErrorDetailSchema, type ErrorReason, ErrorReasonSchema } from '../../gen/kith/error/v1/error_pb.ts';
