@@ -64,7 +64,7 @@ export async function createContact(
 
 /** Throws contact_not_found. */
 export async function getContact(app: App, caller: Caller, id: string): Promise<Contact> {
-  return toContact(await requireContact(app.database.db, caller, id));
+  return toContact(await requireContact(app, app.database.db, caller, id));
 }
 
 export interface ContactListRequest extends PageRequest {
@@ -108,7 +108,7 @@ export async function updateContact(
   change: Partial<ContactFields>,
 ): Promise<Contact> {
   return app.database.transaction(async (tx) => {
-    const row = await requireLiveContact(tx, caller, id, etag);
+    const row = await requireLiveContact(app, tx, caller, id, etag);
     const fields = { ...toFields(row), ...change };
     requireSomething(fields);
     const columns = toColumns(fields);
@@ -125,7 +125,7 @@ export async function updateContact(
 /** Deletes a contact until undeleted or purged. Throws contact_not_found, resource_deleted, etag_mismatch. */
 export async function deleteContact(app: App, caller: Caller, id: string, etag: string | undefined): Promise<Contact> {
   return app.database.transaction(async (tx) => {
-    const row = await requireLiveContact(tx, caller, id, etag);
+    const row = await requireLiveContact(app, tx, caller, id, etag);
     const now = app.now();
     const next = revised(app, row, { deleted: 1, delete_ms: now, purge_ms: now + app.purgeAfterMs });
     await updateContactRow(tx, next);
@@ -141,7 +141,7 @@ export async function undeleteContact(
   etag: string | undefined,
 ): Promise<Contact> {
   return app.database.transaction(async (tx) => {
-    const row = await requireContact(tx, caller, id);
+    const row = await requireContact(app, tx, caller, id);
     checkEtag(row, etag);
     if (row.deleted === 0) throw new Failure('resource_not_deleted', 'the contact is not deleted');
     const next = revised(app, row, { deleted: 0, delete_ms: null, purge_ms: null });
@@ -178,14 +178,22 @@ async function requireRoom(tx: Db, caller: Caller): Promise<void> {
   });
 }
 
-async function requireContact(db: Db, caller: Caller, id: string): Promise<ContactRow> {
+async function requireContact(app: App, db: Db, caller: Caller, id: string): Promise<ContactRow> {
   const row = await selectContact(db, caller.userId, id.toLowerCase());
-  if (row === undefined) throw new Failure('contact_not_found', 'none of your contacts has this id');
+  // Past its purge time a contact is gone, whether purged yet or not.
+  if (row === undefined || (row.purge_ms !== null && row.purge_ms <= app.now()))
+    throw new Failure('contact_not_found', 'none of your contacts has this id');
   return row;
 }
 
-async function requireLiveContact(tx: Db, caller: Caller, id: string, etag: string | undefined): Promise<ContactRow> {
-  const row = await requireContact(tx, caller, id);
+async function requireLiveContact(
+  app: App,
+  tx: Db,
+  caller: Caller,
+  id: string,
+  etag: string | undefined,
+): Promise<ContactRow> {
+  const row = await requireContact(app, tx, caller, id);
   checkEtag(row, etag);
   if (row.deleted === 1) throw new Failure('resource_deleted', 'the contact is deleted: undelete it first');
   return row;

@@ -140,6 +140,11 @@ const REFUSED: readonly [what: string, why: string, declaration: Declaration][] 
     'which only fields of the request itself can',
     { access: usersWrite, fields: [inner], inner: [{ ...inner, name: 'again' }, guarded] },
   ],
+  [
+    'a guarded field of a request that can hold a request',
+    'which only fields of the request itself can',
+    { access: usersWrite, fields: [guarded, { ...inner, typeName: '.test.Request' }] },
+  ],
 ];
 
 describe('a server does not start with a method that declares', () => {

@@ -9,6 +9,7 @@ import {
   ScalarType,
 } from '@bufbuild/protobuf';
 import { reflect } from '@bufbuild/protobuf/reflect';
+import { FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt';
 import type { HandlerContext, Interceptor } from '@connectrpc/connect';
 import { access as accessOption, requires as requiresOption } from '../../gen/kith/access/v1/access_pb.ts';
 import type { Caller, Permission } from '../access.ts';
@@ -72,7 +73,26 @@ function readRule(method: DescMethod): Rule {
   if (access.kind === 'public' && guarded.length > 0) {
     throw new AccessDeclarationError(`${nameOf(method)} is public, so no field of it can require a permission`);
   }
+  refuseGuardedInside(method.input);
   return { access, guarded };
+}
+
+/** A call is checked for the fields of the request itself: a requirement further down would be ignored. */
+function refuseGuardedInside(input: DescMessage): void {
+  const messages = new Set<DescMessage>();
+  const addMessagesOf = ({ fields }: DescMessage): void => {
+    for (const { message } of fields) {
+      if (message === undefined || messages.has(message)) continue;
+      messages.add(message);
+      addMessagesOf(message);
+    }
+  };
+  addMessagesOf(input);
+  const guarded = [...messages].flatMap(({ fields }) => fields).find((field) => hasOption(field, requiresOption));
+  if (guarded === undefined) return;
+  throw new AccessDeclarationError(
+    `${guarded.parent.typeName}.${guarded.name} requires a permission, which only fields of the request itself can`,
+  );
 }
 
 function readAccess(method: DescMethod): Access {
@@ -112,7 +132,8 @@ function guard(field: DescField): GuardedField {
   if (permission === undefined) {
     throw new AccessDeclarationError(`${field.parent.typeName}.${field.name} requires an unknown permission`);
   }
-  if (!field.presence) {
+  // Zero and absent look alike in any other field, so that setting it to zero would go unseen.
+  if (field.presence !== FeatureSet_FieldPresence.EXPLICIT) {
     throw new AccessDeclarationError(
       `${field.parent.typeName}.${field.name} requires a permission, so it must be optional`,
     );

@@ -63,7 +63,7 @@ export async function createFirstAdmin(
 
 /** Throws user_not_found. */
 export async function getUser(app: App, id: string): Promise<User> {
-  return toUser(await requireUser(app.database.db, id));
+  return toUser(await requireUser(app, app.database.db, id));
 }
 
 export interface UserDetails {
@@ -74,7 +74,7 @@ export interface UserDetails {
 
 /** Throws user_not_found. */
 export async function getUserDetails(app: App, id: string): Promise<UserDetails> {
-  const row = await requireUser(app.database.db, id);
+  const row = await requireUser(app, app.database.db, id);
   return { user: toUser(row), lastSignInMs: row.last_sign_in_ms, contactCount: await countContacts(app, row.id) };
 }
 
@@ -122,7 +122,7 @@ export interface UserChange {
 export async function updateUser(app: App, change: UserChange): Promise<User> {
   return takingIdentifiers(() =>
     app.database.transaction(async (tx) => {
-      const row = await requireLiveUser(tx, change.id, change.etag);
+      const row = await requireLiveUser(app, tx, change.id, change.etag);
       const username = change.username ?? row.username;
       const email = change.email ?? row.email;
       const wanted = {
@@ -149,7 +149,7 @@ export async function updateUser(app: App, change: UserChange): Promise<User> {
 /** Deletes a user until undeleted or purged, and ends the sessions. Throws user_not_found, resource_deleted, etag_mismatch, last_admin. */
 export async function deleteUser(app: App, id: string, etag: string | undefined): Promise<User> {
   return app.database.transaction(async (tx) => {
-    const row = await requireLiveUser(tx, id, etag);
+    const row = await requireLiveUser(app, tx, id, etag);
     await requireOtherAdmin(tx, row);
     const now = app.now();
     const next = revised(app, row, {
@@ -167,7 +167,7 @@ export async function deleteUser(app: App, id: string, etag: string | undefined)
 /** Takes a deletion back. Throws user_not_found, resource_not_deleted, etag_mismatch. */
 export async function undeleteUser(app: App, id: string, etag: string | undefined): Promise<User> {
   return app.database.transaction(async (tx) => {
-    const row = await requireUser(tx, id);
+    const row = await requireUser(app, tx, id);
     checkEtag(row, etag);
     if (row.state !== 'deleted') throw new Failure('resource_not_deleted', 'the user is not deleted');
     const next = revised(app, row, {
@@ -222,14 +222,16 @@ function revised(app: App, row: UserRow, change: Partial<UserRow>): UserRow {
   return { ...row, ...change, update_ms: app.now(), revision: row.revision + 1 };
 }
 
-async function requireUser(db: Db, id: string): Promise<UserRow> {
+async function requireUser(app: App, db: Db, id: string): Promise<UserRow> {
   const row = await selectUser(db, id.toLowerCase());
-  if (row === undefined) throw new Failure('user_not_found', 'no user has this id');
+  // Past its purge time a user is gone, whether purged yet or not: there is no undeleting half-way through.
+  if (row === undefined || (row.purge_ms !== null && row.purge_ms <= app.now()))
+    throw new Failure('user_not_found', 'no user has this id');
   return row;
 }
 
-async function requireLiveUser(db: Db, id: string, etag: string | undefined): Promise<UserRow> {
-  const row = await requireUser(db, id);
+async function requireLiveUser(app: App, db: Db, id: string, etag: string | undefined): Promise<UserRow> {
+  const row = await requireUser(app, db, id);
   checkEtag(row, etag);
   if (row.state === 'deleted') throw new Failure('resource_deleted', 'the user is deleted: undelete it first');
   return row;
