@@ -2,7 +2,7 @@ FROM node:26-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 # Node's own platform packages serve machines with an older Node; the image has its own.
-RUN npm ci --omit=dev && rm -rf node_modules/node-linux-* node_modules/.bin
+RUN npm ci --omit=dev --ignore-scripts && rm -rf node_modules/node-linux-* node_modules/.bin
 
 FROM node:26-slim
 ENV NODE_ENV=production KITH_HOST=0.0.0.0 KITH_DATABASE_URL=sqlite:/data/kith.db
