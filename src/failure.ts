@@ -26,6 +26,7 @@ export type FailureReason =
   | 'refresh_token_invalid'
   | 'refresh_token_reused'
   | 'request_id_reused'
+  | 'request_too_large'
   | 'resource_deleted'
   | 'resource_not_deleted'
   | 'server_busy'

@@ -6,16 +6,24 @@ const WORDS_MAX = 8;
 
 /**
  * Text as it is searched and sorted: without case, accents, compatibility forms
- * and surplus blanks. Close to Unicode's toNFKC_Casefold without its tables:
- * upper before lower case turns "ß" into "ss" and a final sigma into a sigma.
+ * and surplus blanks. The beginning of a text folds to a beginning of the folded
+ * text. Close to Unicode's toNFKC_Casefold without its tables: upper case turns
+ * "ß" into "ss", but leaves "ẞ" to lower case.
  */
 export function fold(text: string): string {
-  return text.normalize('NFKD').replace(/\p{M}/gu, '').toUpperCase().toLowerCase().replace(/\s+/gu, ' ').trim();
+  const caseless = text.normalize('NFKD').replace(/\p{M}/gu, '').toLowerCase().toUpperCase().toLowerCase();
+  // Lower case knows one letter that depends on what follows it.
+  return caseless.replaceAll('ς', 'σ').replace(/\s+/gu, ' ').trim();
 }
 
 /** A search term or the beginning of one: folded, at most 100 code units. */
 export function searchTerm(text: string): string {
-  return fold(text).slice(0, TERM_LENGTH);
+  return cut(fold(text), TERM_LENGTH);
+}
+
+/** The first `length` UTF-16 code units, or one less where that would be half a character: no database stores that. */
+export function cut(text: string, length: number): string {
+  return text.slice(0, length).replace(/[\uD800-\uDBFF]$/, '');
 }
 
 /** The terms that find a text by its beginning or by the beginning of a later word, e.g. "ada lovelace", "lovelace". */

@@ -2,7 +2,7 @@ import { randomUUIDv7 } from 'node:crypto';
 import { type Caller, type Permission, PERMISSIONS_OF_ROLE, type Role } from '../access.ts';
 import type { App } from '../app.ts';
 import { Failure } from '../failure.ts';
-import { type Account, findAccount, getAccount, recordSignIn, replacePassword } from '../users/accounts.ts';
+import { findAccount, getAccount, recordSignIn, replacePassword } from '../users/accounts.ts';
 import type { User } from '../users/user.ts';
 import { checkPasswordIsNoIdentifier } from '../users/users.ts';
 import type { AccessToken, AccessTokens } from './access-token.ts';
@@ -67,20 +67,15 @@ export async function login(
     end_ms: null,
   };
   const user = await app.database.transaction(async (tx) => {
-    // Hashing took a while: the user may have been suspended or given another password since.
+    // Hashing took a while: the user may have been suspended or given another password since. Either
+    // begins a new epoch; a new hash alone may be the same password, from a sign-in at the same time.
     const current = await getAccount(tx, account.user.id);
-    if (current === undefined || !isSameAccount(current, account)) throw credentialsInvalid();
+    if (current?.user.state !== 'active' || current.sessionEpoch !== account.sessionEpoch) throw credentialsInvalid();
     await insertSession(tx, session);
     await recordSignIn(tx, current.user.id, now, stronger);
     return current.user;
   });
   return { tokens: await tokensOf(app, session, user.role), user };
-}
-
-function isSameAccount(now: Account, then: Account): boolean {
-  return (
-    now.user.state === 'active' && now.passwordHash === then.passwordHash && now.sessionEpoch === then.sessionEpoch
-  );
 }
 
 /**
@@ -151,7 +146,7 @@ export async function changePassword(app: AuthApp, caller: Caller, current: stri
     // The session may have ended while hashing: it must not be taken along into the new epoch.
     const latest = await getAccount(tx, caller.userId);
     if (latest === undefined || !isAlive(await selectSession(tx, caller.sessionId), app.now())) throw sessionEnded();
-    if (latest.passwordHash !== account.passwordHash) throw passwordWrong(); // another call changed it meanwhile
+    if (latest.sessionEpoch !== account.sessionEpoch) throw passwordWrong(); // another call changed it meanwhile
     await setSessionEpoch(tx, caller.sessionId, await replacePassword(tx, latest, hash));
   });
 }

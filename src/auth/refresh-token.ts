@@ -32,7 +32,8 @@ export function readRefreshToken(keyring: Keyring, token: string): RefreshStep {
   const step = bytes.subarray(0, ID_BYTES + COUNTER_BYTES);
   const mac = bytes.subarray(ID_BYTES + COUNTER_BYTES);
   if (
-    !token.startsWith(PREFIX) ||
+    // Decoding skips what is not base64url; only one spelling is what was given out.
+    token !== PREFIX + bytes.toString('base64url') ||
     bytes.length !== ID_BYTES + COUNTER_BYTES + MAC_BYTES ||
     !equalBytes(mac, keyring.mac('refresh-token', step))
   ) {

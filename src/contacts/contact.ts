@@ -1,5 +1,5 @@
 import { etagOf } from '../etag.ts';
-import { fold, searchTerm, wordTerms } from '../text.ts';
+import { cut, fold, searchTerm, wordTerms } from '../text.ts';
 import type { ContactRow } from './store.ts';
 
 /** What a user writes down about a contact. */
@@ -126,6 +126,9 @@ export function isEmpty(fields: ContactFields): boolean {
 /** The shortest run of digits inside a phone number that finds it. */
 const PHONE_DIGITS_MIN = 4;
 
+/** Marks what is inside a phone number, as opposed to its beginning. No text of the contract holds it. */
+const INSIDE = '\u0001';
+
 /** The terms that find a contact by a beginning: see ListContactsRequest.query. */
 export function contactTerms({ givenName, familyName, company, emails, phones }: ContactFields): string[] {
   const terms = [
@@ -138,16 +141,24 @@ export function contactTerms({ givenName, familyName, company, emails, phones }:
   return [...new Set(terms)].filter((term) => term !== '');
 }
 
-/** The beginning of a term that a query asks for; '' finds all. Something that looks like a phone number asks by its digits. */
-export function contactQuery(query: string): string {
-  return /^[\s\d+./()-]*\d[\s\d+./()-]*$/.test(query) ? searchTerm(digitsOf(query)) : searchTerm(query);
+/**
+ * The beginnings of terms that a query asks for, any of which finds a contact;
+ * none asks for all. What could be a phone number asks for its digits as well.
+ */
+export function contactQueries(query: string): string[] {
+  const text = searchTerm(query);
+  if (text === '') return [];
+  const digits = /^[0-9 +./()*#,;x-]*$/.test(text) ? digitsOf(text) : '';
+  if (digits === '') return [text];
+  const numbers = digits.length < PHONE_DIGITS_MIN ? [digits] : [digits, INSIDE + digits];
+  return [...new Set([text, ...numbers])];
 }
 
 /** All digits, and every end of them that is not too short: the beginnings of these are the runs inside. */
 function digitTerms(number: string): string[] {
   const digits = digitsOf(number);
   const ends = Math.max(digits.length - PHONE_DIGITS_MIN, 0);
-  return Array.from({ length: ends + 1 }, (_, i) => digits.slice(i));
+  return [digits, ...Array.from({ length: ends }, (_, i) => INSIDE + digits.slice(i + 1))];
 }
 
 function digitsOf(text: string): string {
@@ -159,7 +170,7 @@ const SORT_KEY_LENGTH = 200;
 
 function sortKeyOf({ givenName, familyName, company, emails, phones }: ContactFields): string {
   const name = fold(`${givenName} ${familyName} ${company}`);
-  return (name || emails[0]?.address.toLowerCase() || phones[0]?.number || '').slice(0, SORT_KEY_LENGTH);
+  return cut(name || emails[0]?.address.toLowerCase() || phones[0]?.number || '', SORT_KEY_LENGTH);
 }
 
 function onePrimary<T extends Entry>(entries: readonly T[]): T[] {

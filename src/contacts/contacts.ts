@@ -9,7 +9,7 @@ import { type Page, type PageRequest, pageSizeOf, pageTokens } from '../pages.ts
 import {
   type Contact,
   type ContactFields,
-  contactQuery,
+  contactQueries,
   contactTerms,
   isEmpty,
   toColumns,
@@ -77,14 +77,14 @@ export interface ContactListRequest extends PageRequest {
 /** A page of the caller's contacts, by name. Throws page_token_invalid. */
 export async function listContacts(app: App, caller: Caller, request: ContactListRequest): Promise<Page<Contact>> {
   const { db } = app.database;
-  const filter = { deleted: request.deleted, starred: request.starred, query: contactQuery(request.query) };
+  const filter = { deleted: request.deleted, starred: request.starred, queries: contactQueries(request.query) };
   const tokens = pageTokens<ContactKey>(
     app.keyring,
     'contacts',
     caller.userId,
     filter.deleted,
     filter.starred ?? null,
-    filter.query,
+    filter.queries,
   );
   const after = tokens.read(request.pageToken);
   const page = await selectContactPage(db, caller.userId, filter, after, pageSizeOf(request));
@@ -152,7 +152,7 @@ export async function undeleteContact(
 
 /** How many contacts a user has, without the deleted ones. */
 export function countContacts(app: App, ownerId: string): Promise<number> {
-  return countContactRows(app.database.db, ownerId, { deleted: false, starred: undefined, query: '' });
+  return countContactRows(app.database.db, ownerId, { deleted: false, starred: undefined, queries: [] });
 }
 
 /** Removes up to `limit` contacts whose time to be undeleted is over; how many there were. */

@@ -10,8 +10,8 @@ export type ContactRow = ContactTable;
 export interface ContactFilter {
   readonly deleted: boolean;
   readonly starred: boolean | undefined;
-  /** The beginning of a search term; '' for every contact. */
-  readonly query: string;
+  /** Beginnings of search terms, any of which finds a contact; none for every contact. */
+  readonly queries: readonly string[];
 }
 
 /** Where a page of contacts ends. */
@@ -85,21 +85,25 @@ export async function countAllContactRows(db: Db, ownerId: string): Promise<numb
 function filtered(
   db: Db,
   ownerId: string,
-  { deleted, starred, query }: ContactFilter,
+  { deleted, starred, queries }: ContactFilter,
 ): SelectQueryBuilder<Schema, 'contacts', object> {
   let contacts = db
     .selectFrom('contacts')
     .where('owner_id', '=', ownerId)
     .where('deleted', '=', deleted ? 1 : 0);
   if (starred !== undefined) contacts = contacts.where('starred', '=', starred ? 1 : 0);
-  if (query !== '') {
-    const matching = db
+  const matching = queries.map((query) =>
+    db
       .selectFrom('contact_terms')
       .select('contact_id')
       .where('owner_id', '=', ownerId)
       .where('term', '>=', query)
-      .where('term', '<', endOfPrefix(query));
-    contacts = contacts.where('id', 'in', matching);
+      .where('term', '<', endOfPrefix(query)),
+  );
+  const [first, ...others] = matching;
+  if (first !== undefined) {
+    const any = others.reduce((all, next) => all.unionAll(next), first);
+    contacts = contacts.where('id', 'in', any);
   }
   return contacts;
 }

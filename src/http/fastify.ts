@@ -1,6 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import type { Server } from 'node:http';
-import { fastify as createFastify, type FastifyInstance, type FastifyReply, LogController } from 'fastify';
+import { type Server, STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+import {
+  type ConnectionError,
+  fastify as createFastify,
+  type FastifyInstance,
+  type FastifyReply,
+  LogController,
+} from 'fastify';
 import type { Config } from '../config.ts';
 import { Failure } from '../failure.ts';
 import { httpRefusal, unknownMethod } from '../rpc/http-refusals.ts';
@@ -37,6 +44,15 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
       const given = request.headers['x-request-id'];
       return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID();
     },
+    // No route, and so no hook, is found for a path that cannot be decoded.
+    frameworkErrors: (_error, _request, reply) => {
+      void refuse(
+        introduce(reply),
+        400,
+        new Failure('malformed_request', 'the path, or the URL in its place, cannot be decoded'),
+      );
+    },
+    clientErrorHandler: refuseClient,
     return503OnClosing: false, // what is already on a connection is answered
     forceCloseConnections: false,
   });
@@ -46,11 +62,7 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
   fastify.addContentTypeParser('*', (_request, _payload, done) => done(null));
 
   fastify.addHook('onRequest', async (request, reply) => {
-    reply.headers({
-      'x-request-id': request.id,
-      'cache-control': 'no-store', // answers hold tokens and people's data (RFC 6749, 5.1)
-      'x-content-type-options': 'nosniff',
-    });
+    introduce(reply);
     // Connect makes a URL of it, and would leave a request without an answer when that fails.
     const authority = request.headers[':authority'] ?? request.headers.host;
     if (!authority || !URL.canParse(`http://${String(authority)}`)) {
@@ -68,9 +80,54 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
   return fastify;
 }
 
+/** Sets the headers of every answer. */
+function introduce(reply: FastifyReply): FastifyReply {
+  return reply.headers({
+    'x-request-id': reply.request.id,
+    'cache-control': 'no-store', // answers hold tokens and people's data (RFC 6749, 5.1)
+    'x-content-type-options': 'nosniff',
+  });
+}
+
 function refuse(reply: FastifyReply, status: number, failure: Failure): FastifyReply {
   const refusal = httpRefusal(reply.request.headers['content-type'], status, failure);
-  return reply.code(refusal.status).headers(refusal.headers).send(refusal.body);
+  reply.code(refusal.status).headers(refusal.headers);
+  return refusal.body.length > 0 ? reply.send(refusal.body) : endWithHeaders(reply);
+}
+
+/** gRPC looks for a status in the headers only where they end the stream, which Fastify's own `send` leaves to a frame of data. */
+function endWithHeaders(reply: FastifyReply): FastifyReply {
+  reply.hijack();
+  reply.raw.statusCode = reply.statusCode;
+  for (const [name, value] of Object.entries(reply.getHeaders())) if (value !== undefined) reply.raw.setHeader(name, value);
+  reply.raw.end();
+  return reply;
+}
+
+/** Answers what Node's HTTP/1.1 parser does not take for a request: there is no request or reply then. */
+function refuseClient(error: ConnectionError, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || socket.destroyed) return;
+  if (socket.writable) {
+    const [status, failure] = clientFailure(error.code);
+    const { headers, body } = httpRefusal(undefined, status, failure);
+    const lines = Object.entries({ ...headers, 'content-length': body.length, connection: 'close' });
+    socket.write(
+      `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`,
+    );
+    socket.write(body);
+  }
+  socket.destroy(error);
+}
+
+function clientFailure(code: string): [status: number, failure: Failure] {
+  switch (code) {
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return [408, new Failure('deadline_exceeded', 'the request took too long to arrive')];
+    case 'HPE_HEADER_OVERFLOW':
+      return [431, new Failure('request_too_large', 'the headers are larger than the server reads')];
+    default:
+      return [400, new Failure('malformed_request', 'this is not HTTP')];
+  }
 }
 
 /** An error as a log line keeps it: where it came from and what led to it, and none of its other properties. */

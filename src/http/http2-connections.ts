@@ -22,10 +22,15 @@ export interface Http2Limits {
 const {
   NGHTTP2_CANCEL,
   NGHTTP2_ENHANCE_YOUR_CALM,
+  NGHTTP2_NO_ERROR,
   NGHTTP2_PROTOCOL_ERROR,
   NGHTTP2_STREAM_STATE_HALF_CLOSED_LOCAL,
   NGHTTP2_STREAM_STATE_OPEN,
 } = http2.constants;
+
+/** What is still taken of a request that was answered before it ended; then RST_STREAM (NO_ERROR). */
+const REST_BYTES_MAX = 65_536;
+const REST_MS_MAX = 1_000;
 
 /**
  * The bounds that Node and nghttp2 enforce. Not set here because their built-in values are right: 8 CONTINUATION frames
@@ -54,6 +59,8 @@ interface OpenStream {
   path: string;
   startedAt: number;
   requestComplete: boolean;
+  /** Since when the rest of the request is thrown away, the answer being complete. */
+  answeredAt: number | undefined;
   resetAt: number | undefined;
   watch: WriteWatch | undefined;
 }
@@ -73,13 +80,16 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
     const connection = stream.session && connections.get(stream.session as ServerHttp2Session);
     if (connection === undefined) return;
     connection.activeSinceCheck = true;
-    connection.streams.set(stream, {
+    const open: OpenStream = {
       path: headers[':path'] ?? '',
       startedAt: performance.now(),
       requestComplete: stream.endAfterHeaders,
+      answeredAt: undefined,
       resetAt: undefined,
       watch: undefined,
-    });
+    };
+    connection.streams.set(stream, open);
+    if (!open.requestComplete) stream.once('prefinish', () => takeRest(stream, open));
     stream.once('close', () => connection.streams.delete(stream));
   });
   // Node's HTTP/2 requests and responses follow the interface of HTTP/1.1, which their types do not tell.
@@ -145,6 +155,20 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
   return { start };
 }
 
+/**
+ * Lets the rest of a request come in that was answered unread. Node resets such a stream together with the answer, and
+ * clients that are still sending then lose the answer, which RFC 9113, section 8.1, forbids them: curl 7.88 for one.
+ */
+function takeRest(stream: Http2Stream, open: OpenStream): void {
+  if (stream.readableFlowing !== null || stream.readableEnded) return;
+  open.answeredAt = performance.now();
+  let bytes = 0;
+  stream.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes > REST_BYTES_MAX) stream.close(NGHTTP2_NO_ERROR);
+  });
+}
+
 function checkStream(stream: Http2Stream, open: OpenStream, limits: Http2Limits, now: number): void {
   const reset = (code: number) => {
     open.resetAt ??= now;
@@ -154,6 +178,7 @@ function checkStream(stream: Http2Stream, open: OpenStream, limits: Http2Limits,
     if (isRequestOpen(stream) && !limits.isStreaming(open.path)) reset(NGHTTP2_CANCEL);
     else open.requestComplete = true;
   }
+  if (open.answeredAt !== undefined && now - open.answeredAt > REST_MS_MAX) stream.close(NGHTTP2_NO_ERROR);
   const { writableLength, writableEnded } = stream;
   // An ended response counts as pending too: its last HEADERS frame may still wait for the connection.
   const pending = writableLength > 0 || writableEnded;

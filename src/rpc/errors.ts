@@ -29,6 +29,7 @@ const REFUSALS = {
   refresh_token_invalid: [Code.Unauthenticated, ErrorReason.REFRESH_TOKEN_INVALID],
   refresh_token_reused: [Code.Unauthenticated, ErrorReason.REFRESH_TOKEN_REUSED],
   request_id_reused: [Code.InvalidArgument, ErrorReason.REQUEST_ID_REUSED],
+  request_too_large: [Code.ResourceExhausted, ErrorReason.REQUEST_TOO_LARGE],
   resource_deleted: [Code.FailedPrecondition, ErrorReason.RESOURCE_DELETED],
   resource_not_deleted: [Code.FailedPrecondition, ErrorReason.RESOURCE_NOT_DELETED],
   server_busy: [Code.ResourceExhausted, ErrorReason.SERVER_BUSY],

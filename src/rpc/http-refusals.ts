@@ -9,6 +9,7 @@ import { codeToHttpStatus, contentTypeUnaryJson, errorToJsonBytes } from '@conne
 import { setTrailerStatus } from '@connectrpc/connect/protocol-grpc';
 import { Failure } from '../failure.ts';
 import { toConnectError } from './errors.ts';
+import { encodeMessage, encodeMessageOf } from './grpc-message.ts';
 
 /**
  * Gives a body to what Connect refuses with a bare HTTP status, and refuses what
@@ -29,7 +30,7 @@ export function explainRefusals(handler: UniversalHandler): UniversalHandler {
       case 505:
         return answer(505, needsHttp2(), { connection: 'close' });
       default:
-        return response;
+        return encodeMessageOf(response);
     }
   };
   return Object.assign(explaining, handler);
@@ -51,6 +52,7 @@ export function httpRefusal(
   }
   const headers = new Headers({ 'content-type': contentType });
   setTrailerStatus(headers, error);
+  encodeMessage(headers);
   return { status: 200, headers: Object.fromEntries(headers), body: new Uint8Array() };
 }
 

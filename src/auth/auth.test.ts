@@ -1,0 +1,625 @@
+import { availableParallelism } from 'node:os';
+import { timestampMs } from '@bufbuild/protobuf/wkt';
+import { createClient } from '@connectrpc/connect';
+import { Http2SessionManager } from '@connectrpc/connect-node';
+import { hash } from '@node-rs/argon2';
+import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Permission, Role } from '../../gen/kith/access/v1/access_pb.ts';
+import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
+import { UserState } from '../../gen/kith/user/v1/user_pb.ts';
+import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
+import { databases } from '../../test/support/databases.ts';
+import { grpc, type Kith, type Refusal, refusalOf, type SignedIn, startKith } from '../../test/support/kith.ts';
+import { openApp, startOn } from '../../test/support/stored.ts';
+import { purge } from '../purge.ts';
+
+const SECOND_MS = 1000;
+const DAY_MS = 24 * 60 * 60 * SECOND_MS;
+
+const SESSION_ENDED = { code: 'Unauthenticated', reason: 'SESSION_ENDED' };
+const CREDENTIALS_INVALID = { code: 'Unauthenticated', reason: 'CREDENTIALS_INVALID' };
+const REFRESH_TOKEN_INVALID = { code: 'Unauthenticated', reason: 'REFRESH_TOKEN_INVALID' };
+const REFRESH_TOKEN_REUSED = { code: 'Unauthenticated', reason: 'REFRESH_TOKEN_REUSED' };
+const FIELDS_INVALID = { code: 'InvalidArgument', reason: 'FIELDS_INVALID' };
+
+describe.each(databases)('on $name', (kind) => {
+  let kith: Kith;
+  beforeAll(async () => {
+    kith = await startOn(kind);
+  });
+  afterAll(() => kith[Symbol.asyncDispose]());
+
+  const auth = (accessToken?: string, on = kith) => on.client(AuthService, accessToken);
+  const users = async (on = kith) => on.client(UserService, (await on.admin()).accessToken);
+  const login = (identifier: string, password: string, on = kith) =>
+    auth(undefined, on).login({ identifier, password });
+  const refresh = (refreshToken: string, on = kith) => auth(undefined, on).refreshAccessToken({ refreshToken });
+  const again = ({ user, password }: SignedIn, on = kith) => login(user.username, password, on);
+  const suspend = async ({ user }: SignedIn, on = kith) =>
+    (await users(on)).updateUser({ id: user.id, state: UserState.SUSPENDED });
+
+  /** Neither of the session's tokens works, and both say why. */
+  async function expectEnded(session: { accessToken: string; refreshToken: string }, on = kith): Promise<void> {
+    expect(await refusalOf(auth(session.accessToken, on).userMe({}))).toMatchObject(SESSION_ENDED);
+    expect(await refusalOf(refresh(session.refreshToken, on))).toMatchObject(SESSION_ENDED);
+  }
+
+  /** Both of the session's tokens work. Uses the refresh token up. */
+  async function expectAlive(session: { accessToken: string; refreshToken: string }): Promise<void> {
+    await auth(session.accessToken).userMe({});
+    await refresh(session.refreshToken);
+  }
+
+  describe('Login', () => {
+    test.each([
+      ['the username', (u: string) => u],
+      ['the username in upper case', (u: string) => u.toUpperCase()],
+      ['the email address', (_: string, e: string) => e],
+      ['the email address in upper case', (_: string, e: string) => e.toUpperCase()],
+    ])('takes %s', async (_, identifier) => {
+      const { user, password } = await kith.user();
+      const response = await login(identifier(user.username, user.email), password);
+      expect(response.user).toMatchObject({ id: user.id });
+      expect((await auth(response.accessToken).userMe({})).user).toEqual(response.user);
+    });
+
+    test('gives an access token that others verify with the published keys (RFC 9068)', async () => {
+      const { user, accessToken } = await kith.user(Role.EDITOR);
+      const keys = createRemoteJWKSet(new URL('/.well-known/jwks.json', kith.address));
+      const { payload, protectedHeader } = await jwtVerify(accessToken, keys, {
+        algorithms: ['ES256'],
+        typ: 'at+jwt',
+        issuer: kith.config.issuer,
+        audience: 'kith',
+      });
+      expect(protectedHeader).toEqual({ alg: 'ES256', typ: 'at+jwt', kid: expect.any(String) });
+      expect(payload).toMatchObject({ sub: user.id, roles: ['editor'], amr: ['pwd'] });
+      expect(payload.exp! - payload.iat!).toBe(300);
+      expect(Object.keys(payload).toSorted()).toEqual([
+        'amr',
+        'aud',
+        'auth_time',
+        'exp',
+        'iat',
+        'iss',
+        'jti',
+        'roles',
+        'sid',
+        'sub',
+      ]);
+    });
+
+    test('says when the tokens expire', async () => {
+      const { user, password } = await kith.user();
+      const response = await login(user.username, password);
+      const { exp, iat } = decodeJwt(response.accessToken);
+      expect(timestampMs(response.accessTokenExpireTime!)).toBe(exp! * SECOND_MS);
+      const idleDays = (timestampMs(response.refreshTokenExpireTime!) - iat! * SECOND_MS) / DAY_MS;
+      expect(idleDays).toBeCloseTo(30, 3);
+    });
+
+    test('opens a session of its own each time', async () => {
+      const first = await kith.user();
+      const second = await again(first);
+      await auth(first.accessToken).logout({});
+      await expectEnded(first);
+      await expectAlive(second);
+    });
+
+    test('refuses an unknown user, a wrong password, and suspended and deleted users in the same words', async () => {
+      const [known, suspended, deleted] = await Promise.all([kith.user(), kith.user(), kith.user()]);
+      await suspend(suspended);
+      await (await users()).deleteUser({ id: deleted.user.id });
+      const refusals: Refusal[] = await Promise.all([
+        refusalOf(login('nobody', known.password)),
+        refusalOf(login('nobody@example.org', known.password)),
+        refusalOf(login(known.user.username, 'wrong password')),
+        refusalOf(login(known.user.email, 'wrong password')),
+        refusalOf(again(suspended)),
+        refusalOf(login(suspended.user.username, 'wrong password')),
+        refusalOf(again(deleted)),
+      ]);
+      expect(refusals[0]).toMatchObject({ ...CREDENTIALS_INVALID, metadata: {} });
+      expect(new Set(refusals.map((refusal) => JSON.stringify(refusal)))).toHaveLength(1);
+    });
+
+    test.each([
+      ['another case', (password: string) => password.toUpperCase()],
+      ['a blank more', (password: string) => `${password} `],
+      ['a character less', (password: string) => password.slice(0, -1)],
+    ])('refuses the password with %s', async (_, spelled) => {
+      const { user, password } = await kith.user();
+      expect(await refusalOf(login(user.username, spelled(password)))).toMatchObject(CREDENTIALS_INVALID);
+    });
+
+    test.each([
+      ['blanks around the username', (username: string) => ` ${username} `],
+      ['a pattern', (username: string) => `${username.slice(0, -1)}%`],
+      ['the name', (username: string) => `User ${username}`],
+      ['half of the email address', (username: string) => `${username}@`],
+    ])('does not take %s for the user', async (_, identifier) => {
+      const { user, password } = await kith.user();
+      expect(await refusalOf(login(identifier(user.username), password))).toMatchObject(CREDENTIALS_INVALID);
+    });
+
+    test.each([
+      ['an empty identifier', { identifier: '', password: 'a password' }],
+      ['an identifier of 255', { identifier: 'a'.repeat(255), password: 'a password' }],
+      ['a line feed in the identifier', { identifier: 'a\nb', password: 'a password' }],
+      ['an empty password', { identifier: 'admin', password: '' }],
+      ['a password of 129 code points', { identifier: 'admin', password: '🔑'.repeat(129) }],
+      ['a NUL in the password', { identifier: 'admin', password: 'a password\0' }],
+    ])('refuses %s', async (_, request) => {
+      expect(await refusalOf(auth().login(request))).toMatchObject(FIELDS_INVALID);
+    });
+
+    test.each([
+      ['NFC', 'NFD'],
+      ['NFD', 'NFC'],
+    ])('takes a password that was set in %s when it is typed in %s', async (set, typed) => {
+      const password = 'Zażółć gęślą jaźń, Å';
+      const { user } = await kith.user();
+      const changed = await (await users()).createUser({
+        username: `n${user.username}`,
+        email: `n${user.email}`,
+        name: 'Zażółć',
+        password: password.normalize(set),
+      });
+      expect((await login(changed.user!.username, password.normalize(typed))).user).toEqual(changed.user);
+    });
+
+    test('takes a password of 128 code points of four bytes', async () => {
+      const password = '🔑'.repeat(128);
+      const session = await kith.user();
+      await auth(session.accessToken).changePassword({ currentPassword: session.password, newPassword: password });
+      await login(session.user.username, password);
+      expect(await refusalOf(login(session.user.username, '🔑'.repeat(127)))).toMatchObject(CREDENTIALS_INVALID);
+    });
+
+    test('leaves the etag, and the sign-in shows in the details', async () => {
+      const session = await kith.user();
+      const details = async () => (await users()).getUserDetails({ id: session.user.id });
+      const before = timestampMs((await details()).lastSignInTime!);
+      const { user } = await again(session);
+      expect(user).toEqual(session.user);
+      expect(timestampMs((await details()).lastSignInTime!)).toBeGreaterThanOrEqual(before);
+      const after = timestampMs((await details()).lastSignInTime!);
+      await refusalOf(login(session.user.username, 'wrong password'));
+      await refresh(session.refreshToken);
+      expect(timestampMs((await details()).lastSignInTime!)).toBe(after);
+    });
+
+    test('writes no password and no token down', async () => {
+      const { user, password, accessToken, refreshToken } = await kith.user();
+      const dump = await kith.database.dump();
+      expect(dump).toContain(user.username);
+      for (const secret of [password, accessToken, refreshToken, refreshToken.slice(-40)]) {
+        expect(dump).not.toContain(secret);
+      }
+    });
+
+    test('hashes a password again that was hashed with weaker parameters, also when several sign in at once', async () => {
+      const session = await kith.user();
+      await using app = await openApp(kith);
+      const rows = app.database.db.selectFrom('users').select('password_hash').where('id', '=', session.user.id);
+      const weaker = await hash(session.password, { memoryCost: 8192, timeCost: 1, parallelism: 1 });
+      await app.database.db
+        .updateTable('users')
+        .set({ password_hash: weaker })
+        .where('id', '=', session.user.id)
+        .execute();
+
+      await Promise.all(Array.from({ length: 5 }, () => again(session)));
+
+      const { password_hash: stronger } = await rows.executeTakeFirstOrThrow();
+      expect(stronger).toMatch(/^\$argon2id\$v=19\$m=19456,t=2,p=1\$/);
+      expect(app.passwords.isOutdated(stronger)).toBe(false);
+      await again(session);
+      expect(await rows.executeTakeFirstOrThrow()).toEqual({ password_hash: stronger });
+      expect(await refusalOf(login(session.user.username, 'wrong password'))).toMatchObject(CREDENTIALS_INVALID);
+      await auth(session.accessToken).userMe({});
+    });
+
+    test('turns callers away when too many wait, and serves the others', async () => {
+      const session = await kith.user();
+      // More than a connection has streams, so from several.
+      const callers = await Promise.all(
+        Array.from({ length: 4 }, async () => {
+          const sessions = new Http2SessionManager(kith.address);
+          await sessions.connect();
+          return { sessions, client: createClient(AuthService, grpc(kith.address, undefined, sessions)) };
+        }),
+      );
+      const each = 32 + availableParallelism() + 16;
+      const outcomes = await Promise.allSettled(
+        callers.flatMap(({ client }) =>
+          Array.from({ length: each }, () =>
+            client.login({ identifier: session.user.username, password: session.password }),
+          ),
+        ),
+      );
+      for (const { sessions } of callers) sessions.abort();
+      const refused = outcomes.filter((outcome) => outcome.status === 'rejected');
+      expect(refused.length).toBeGreaterThan(0);
+      expect(refused.length).toBeLessThan(outcomes.length - 128);
+      for (const { reason } of refused) {
+        expect(await refusalOf(Promise.reject(reason as Error))).toMatchObject({
+          code: 'ResourceExhausted',
+          reason: 'SERVER_BUSY',
+        });
+      }
+      await again(session);
+    });
+  });
+
+  describe('UserMe', () => {
+    const OWN = [Permission.CONTACTS_READ, Permission.CONTACTS_WRITE];
+
+    test.each([
+      ['a viewer', Role.VIEWER, OWN],
+      ['an editor', Role.EDITOR, [Permission.USERS_READ, ...OWN]],
+      ['an admin', Role.ADMIN, [Permission.USERS_READ, Permission.USERS_WRITE, ...OWN]],
+    ])('tells %s who they are and what they may', async (_, role, permissions) => {
+      const { user, accessToken } = await kith.user(role);
+      const response = await auth(accessToken).userMe({});
+      expect(response.user).toEqual(user);
+      expect(response.permissions).toEqual(permissions);
+    });
+
+    test('tells of a new role and a new name from the next call on', async () => {
+      const { user, accessToken } = await kith.user();
+      const changed = await (await users()).updateUser({ id: user.id, role: Role.EDITOR, name: 'Promoted' });
+      const response = await auth(accessToken).userMe({});
+      expect(response.user).toEqual(changed.user);
+      expect(response.permissions).toContain(Permission.USERS_READ);
+    });
+  });
+
+  describe('a user who may not sign in', () => {
+    test.each([
+      ['suspending', suspend],
+      ['deleting', async ({ user }: SignedIn) => (await users()).deleteUser({ id: user.id })],
+    ])('%s ends all sessions at once', async (_, end) => {
+      const session = await kith.user();
+      const other = await again(session);
+      await end(session);
+      await expectEnded(session);
+      await expectEnded(other);
+      expect(await refusalOf(again(session))).toMatchObject(CREDENTIALS_INVALID);
+    });
+
+    test.each([
+      [
+        'suspended',
+        suspend,
+        async ({ user }: SignedIn) => (await users()).updateUser({ id: user.id, state: UserState.ACTIVE }),
+      ],
+      [
+        'deleted',
+        async ({ user }: SignedIn) => (await users()).deleteUser({ id: user.id }),
+        async ({ user }: SignedIn) => (await users()).undeleteUser({ id: user.id }),
+      ],
+    ])('who was %s signs in again, and the sessions of before stay ended', async (_, away, back) => {
+      const session = await kith.user();
+      await away(session);
+      await back(session);
+      await expectEnded(session);
+      await expectAlive(await again(session));
+    });
+
+    test('is not let in by a sign-in that was under way', async () => {
+      const session = await kith.user();
+      const signIns = Array.from({ length: 6 }, () => again(session).catch(() => undefined));
+      await suspend(session);
+      for (const signedIn of await Promise.all(signIns)) {
+        if (signedIn) await expectEnded(signedIn);
+      }
+      expect(await refusalOf(again(session))).toMatchObject(CREDENTIALS_INVALID);
+    });
+  });
+
+  describe('RefreshAccessToken', () => {
+    test('gives new tokens for the same session, and the access token of before lives out its time', async () => {
+      const session = await kith.user();
+      const next = await refresh(session.refreshToken);
+      expect(next.refreshToken).not.toBe(session.refreshToken);
+      expect(next.accessToken).not.toBe(session.accessToken);
+      expect(decodeJwt(next.accessToken)['sid']).toBe(decodeJwt(session.accessToken)['sid']);
+      expect(decodeJwt(next.accessToken)['auth_time']).toBe(decodeJwt(session.accessToken)['auth_time']);
+      await auth(session.accessToken).userMe({});
+      await expectAlive(next);
+    });
+
+    test('carries the role as it is now', async () => {
+      const session = await kith.user();
+      await (await users()).updateUser({ id: session.user.id, role: Role.EDITOR });
+      expect(decodeJwt((await refresh(session.refreshToken)).accessToken)['roles']).toEqual(['editor']);
+    });
+
+    test('answers the same successor when the answer was lost', async () => {
+      const { refreshToken } = await kith.user();
+      const first = await refresh(refreshToken);
+      const second = await refresh(refreshToken);
+      expect(second.refreshToken).toBe(first.refreshToken);
+      expect(second.refreshTokenExpireTime).toEqual(first.refreshTokenExpireTime);
+      await expectAlive(second);
+    });
+
+    test('takes one step when twenty ask at once', async () => {
+      const { refreshToken, accessToken } = await kith.user();
+      const answers = await Promise.all(Array.from({ length: 20 }, () => refresh(refreshToken)));
+      expect(new Set(answers.map((answer) => answer.refreshToken))).toHaveLength(1);
+      await using app = await openApp(kith);
+      const session = app.database.db
+        .selectFrom('sessions')
+        .select(['refresh_counter', 'end_ms'])
+        .where('id', '=', String(decodeJwt(accessToken)['sid']));
+      expect(await session.executeTakeFirst()).toEqual({ refresh_counter: 1, end_ms: null });
+      await expectAlive(answers[0]!);
+    });
+
+    test('ends the session when a token comes back whose successor was used', async () => {
+      const session = await kith.user();
+      const other = await again(session);
+      const second = await refresh(session.refreshToken);
+      const third = await refresh(second.refreshToken);
+      expect(await refusalOf(refresh(session.refreshToken))).toMatchObject(REFRESH_TOKEN_REUSED);
+      for (const tokens of [second, third]) await expectEnded(tokens);
+      expect(await refusalOf(refresh(session.refreshToken))).toMatchObject(SESSION_ENDED);
+      await expectAlive(other);
+    });
+
+    test.each([
+      ['nothing that Kith wrote', () => 'a refresh token'],
+      ['the access token', (_: string, accessToken: string) => accessToken.slice(0, 256)],
+      ['a token without its prefix', (token: string) => token.replace('kith_rt_', '')],
+      ['a token in another prefix', (token: string) => token.replace('kith_rt_', 'kith_at_')],
+      ['a token without its end', (token: string) => token.slice(0, -1)],
+      ['a token with something behind', (token: string) => `${token}A`],
+      ['a token with a blank behind', (token: string) => `${token} `],
+      ['a token with padding', (token: string) => `${token}==`],
+      ['the prefix alone', () => 'kith_rt_'],
+      ['a token of another session', (token: string) => flipped(token, 4)],
+      ['a token of another step', (token: string) => flipped(token, 19)],
+      ['a token with another MAC', (token: string) => flipped(token, 51)],
+    ])('refuses %s', async (_, forge) => {
+      const session = await kith.user();
+      expect(await refusalOf(refresh(forge(session.refreshToken, session.accessToken)))).toMatchObject(
+        REFRESH_TOKEN_INVALID,
+      );
+      await expectAlive(session);
+    });
+
+    test('refuses the same bytes in other letters', async () => {
+      const { refreshToken } = await kith.user();
+      // The last letter carries four bits that belong to no byte.
+      const bytes = (token: string) => Buffer.from(token.slice('kith_rt_'.length), 'base64url').toString('hex');
+      const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+      const spellings = letters
+        .split('')
+        .map((letter) => refreshToken.slice(0, -1) + letter)
+        .filter((token) => token !== refreshToken && bytes(token) === bytes(refreshToken));
+      expect(spellings.length).toBeGreaterThan(0);
+      for (const token of spellings) expect(await refusalOf(refresh(token))).toMatchObject(REFRESH_TOKEN_INVALID);
+    });
+
+    test.each([
+      ['no token', ''],
+      ['a token of 257', 'k'.repeat(257)],
+    ])('refuses %s', async (_, refreshToken) => {
+      expect(await refusalOf(refresh(refreshToken))).toMatchObject(FIELDS_INVALID);
+    });
+
+    test('refuses the tokens of another installation', async () => {
+      await using other = await startOn(kind);
+      const { refreshToken, accessToken } = await other.admin();
+      expect(await refusalOf(refresh(refreshToken))).toMatchObject(REFRESH_TOKEN_INVALID);
+      expect(await refusalOf(auth(accessToken).userMe({}))).toMatchObject({
+        code: 'Unauthenticated',
+        reason: 'ACCESS_TOKEN_INVALID',
+      });
+    });
+
+    test('a refresh token is no access token', async () => {
+      const { refreshToken } = await kith.user();
+      expect(await refusalOf(auth(refreshToken).userMe({}))).toMatchObject({
+        code: 'Unauthenticated',
+        reason: 'ACCESS_TOKEN_INVALID',
+      });
+    });
+  });
+
+  describe('Logout', () => {
+    test('ends the session with all its tokens, and no other', async () => {
+      const session = await kith.user();
+      const other = await again(session);
+      const next = await refresh(session.refreshToken);
+      await auth(session.accessToken).logout({});
+      await expectEnded(session);
+      await expectEnded(next);
+      await expectAlive(other);
+    });
+
+    test('says the second time that the session has ended', async () => {
+      const { accessToken } = await kith.user();
+      await auth(accessToken).logout({});
+      expect(await refusalOf(auth(accessToken).logout({}))).toMatchObject(SESSION_ENDED);
+    });
+  });
+
+  describe('ChangePassword', () => {
+    const change = ({ accessToken, password: currentPassword }: SignedIn, newPassword: string) =>
+      auth(accessToken).changePassword({ currentPassword, newPassword });
+
+    test('puts the new password in the place of the old one', async () => {
+      const session = await kith.user();
+      await change(session, 'a new password');
+      expect(await refusalOf(again(session))).toMatchObject(CREDENTIALS_INVALID);
+      expect((await login(session.user.email, 'a new password')).user).toEqual(session.user);
+    });
+
+    test('ends the other sessions and keeps this one', async () => {
+      const session = await kith.user();
+      const other = await again(session);
+      await change(session, 'a new password');
+      await expectEnded(other);
+      await expectAlive(session);
+    });
+
+    test('can be done twice with the same session', async () => {
+      const session = await kith.user();
+      await change(session, 'a new password');
+      await change({ ...session, password: 'a new password' }, 'a newer password');
+      await expectAlive(session);
+      await login(session.user.username, 'a newer password');
+    });
+
+    test.each([
+      ['the username', ({ username }: SignedIn['user']) => username],
+      ['the username in upper case', ({ username }: SignedIn['user']) => username.toUpperCase()],
+      ['the email address', ({ email }: SignedIn['user']) => email],
+      ['the email address in upper case', ({ email }: SignedIn['user']) => email.toUpperCase()],
+    ])('refuses %s as the password', async (_, password) => {
+      const session = await kith.user();
+      expect(await refusalOf(change(session, password(session.user)))).toMatchObject({
+        code: 'InvalidArgument',
+        reason: 'PASSWORD_IS_IDENTIFIER',
+      });
+      await expectAlive(await again(session));
+    });
+
+    test('refuses a wrong current password and changes nothing', async () => {
+      const session = await kith.user();
+      const other = await again(session);
+      const before = await kith.database.dump();
+      expect(
+        await refusalOf(
+          auth(session.accessToken).changePassword({ currentPassword: 'wrong', newPassword: 'a new password' }),
+        ),
+      ).toMatchObject({ code: 'PermissionDenied', reason: 'PASSWORD_WRONG' });
+      expect(await kith.database.dump()).toBe(before);
+      await expectAlive(other);
+    });
+
+    test.each([
+      ['7 code points', '🔑'.repeat(7)],
+      ['129 code points', 'a'.repeat(129)],
+      ['a tab', 'a new\tpassword'],
+      ['nothing', ''],
+    ])('refuses a new password of %s', async (_, newPassword) => {
+      expect(await refusalOf(change(await kith.user(), newPassword))).toMatchObject(FIELDS_INVALID);
+    });
+
+    test('takes 8 code points', async () => {
+      const session = await kith.user();
+      await change(session, '🔑'.repeat(8));
+      expect((await login(session.user.username, '🔑'.repeat(8))).user).toEqual(session.user);
+    });
+
+    test('lets one of several at once win, and the password is the one of the winner', async () => {
+      const session = await kith.user();
+      const passwords = Array.from({ length: 5 }, (_, i) => `new password ${i}`);
+      const outcomes = await Promise.allSettled(passwords.map((password) => change(session, password)));
+      const won = passwords.filter((_, i) => outcomes[i]!.status === 'fulfilled');
+      expect(won).toHaveLength(1);
+      await login(session.user.username, won[0]!);
+      const lost = outcomes.filter((outcome) => outcome.status === 'rejected');
+      const refusals = await Promise.all(lost.map(({ reason }) => refusalOf(Promise.reject(reason as Error))));
+      expect(refusals.map(({ reason }) => reason)).toEqual(lost.map(() => 'PASSWORD_WRONG'));
+    });
+
+    test('is not undone by a sign-in with the old password that was under way', async () => {
+      const session = await kith.user();
+      const signIns = Array.from({ length: 6 }, () => again(session).catch(() => undefined));
+      await change(session, 'a new password');
+      for (const signedIn of await Promise.all(signIns)) {
+        if (signedIn) await expectEnded(signedIn);
+      }
+      expect(await refusalOf(again(session))).toMatchObject(CREDENTIALS_INVALID);
+    });
+  });
+
+  describe('as time passes', () => {
+    test('an access token expires after 300 s, and the refresh token gives a new one', async () => {
+      await using later = await startOn(kind);
+      const session = await later.user();
+      later.clock.offsetMs += 301 * SECOND_MS;
+      expect(await refusalOf(auth(session.accessToken, later).userMe({}))).toMatchObject({
+        code: 'Unauthenticated',
+        reason: 'ACCESS_TOKEN_EXPIRED',
+      });
+      const { accessToken } = await refresh(session.refreshToken, later);
+      await auth(accessToken, later).userMe({});
+    });
+
+    test('a refresh token that comes back after 30 s ends the session', async () => {
+      await using later = await startOn(kind);
+      const session = await later.user();
+      const next = await refresh(session.refreshToken, later);
+      later.clock.offsetMs += 20 * SECOND_MS;
+      expect((await refresh(session.refreshToken, later)).refreshToken).toBe(next.refreshToken);
+      later.clock.offsetMs += 11 * SECOND_MS;
+      expect(await refusalOf(refresh(session.refreshToken, later))).toMatchObject(REFRESH_TOKEN_REUSED);
+      await expectEnded(next, later);
+    });
+
+    test('a session ends 30 days after it was refreshed last, 90 days after the sign-in in any case', async () => {
+      await using later = await startOn(kind);
+      const start = await later.user();
+      const idle = await again(start, later);
+      const endBy = timestampMs(start.user.createTime!) + 90 * DAY_MS;
+      let newest = await refresh(start.refreshToken, later);
+      for (let day = 29; day < 90; day += 29) {
+        later.clock.offsetMs = day * DAY_MS;
+        newest = await refresh(newest.refreshToken, later);
+        const days = (timestampMs(newest.refreshTokenExpireTime!) - endBy) / DAY_MS;
+        expect(days).toBeCloseTo(Math.min(day + 30, 90) - 90, 2);
+      }
+      later.clock.offsetMs = 90 * DAY_MS;
+      expect(await refusalOf(refresh(newest.refreshToken, later))).toMatchObject(SESSION_ENDED);
+      expect(await refusalOf(refresh(idle.refreshToken, later))).toMatchObject(SESSION_ENDED);
+    });
+
+    test('a session that nobody refreshed for 30 days has ended, and is removed', async () => {
+      await using later = await startOn(kind);
+      const session = await later.user();
+      later.clock.offsetMs = 29.9 * DAY_MS;
+      const kept = await again(session, later);
+      await using app = await openApp(later);
+      const sessions = () =>
+        app.database.db.selectFrom('sessions').select('id').where('user_id', '=', session.user.id).execute();
+      await purge(app);
+      expect(await sessions()).toHaveLength(2);
+      later.clock.offsetMs = 30.1 * DAY_MS;
+      expect(await refusalOf(refresh(session.refreshToken, later))).toMatchObject(SESSION_ENDED);
+      await purge(app);
+      expect(await sessions()).toEqual([{ id: decodeJwt(kept.accessToken)['sid'] }]);
+      expect(await refusalOf(refresh(session.refreshToken, later))).toMatchObject(SESSION_ENDED);
+      await refresh(kept.refreshToken, later);
+    });
+  });
+
+  test('tokens stay good over a restart', async () => {
+    await using database = await kind.create();
+    const env = { KITH_ISSUER: 'https://kith.example.org' };
+    const before = await startKith({ database, env });
+    const session = await before.user();
+    await before.stop();
+    const after = await startKith({ database, env });
+    const kid = decodeProtectedHeader(session.accessToken).kid;
+    const next = await refresh(session.refreshToken, after);
+    expect(decodeProtectedHeader(next.accessToken).kid).toBe(kid);
+    await auth(next.accessToken, after).userMe({});
+    await auth(session.accessToken, after).userMe({});
+    await after.stop();
+  });
+});
+
+/** The token with one bit of its n-th byte changed. */
+function flipped(token: string, byte: number): string {
+  const prefix = 'kith_rt_';
+  const bytes = Buffer.from(token.slice(prefix.length), 'base64url');
+  bytes[byte]! ^= 1;
+  return prefix + bytes.toString('base64url');
+}
