@@ -1,4 +1,6 @@
+import { createPrivateKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { createSecureContext } from 'node:tls';
 import { SECRET_BYTES } from './keyring.ts';
 
 /** What the process is started with. See SETTINGS for what each means. */
@@ -77,8 +79,10 @@ export const SETTINGS = {
     secret: true,
     parse: parseSecretKey,
   },
-  KITH_TLS_CERT: file('The certificate chain in PEM, to serve TLS. Needs KITH_TLS_KEY.'),
-  KITH_TLS_KEY: file('The private key in PEM. Needs KITH_TLS_CERT.'),
+  KITH_TLS_CERT: pem('The certificate chain, to serve TLS. Needs KITH_TLS_KEY.', 'a certificate chain', (cert) =>
+    createSecureContext({ cert }),
+  ),
+  KITH_TLS_KEY: pem('The private key. Needs KITH_TLS_CERT.', 'a private key without a passphrase', createPrivateKey),
   KITH_ISSUER: {
     help: 'The address callers know this service by, which access tokens carry as iss. Absent: made of host and port.',
     allowed: 'an http or https URL',
@@ -119,6 +123,7 @@ export const SETTINGS = {
   },
 } satisfies Record<string, Setting<unknown>>;
 
+type Env = Readonly<Record<string, string | undefined>>;
 type Name = keyof typeof SETTINGS;
 type Value<N extends Name> = (typeof SETTINGS)[N] extends Setting<infer T> ? T : never;
 
@@ -127,7 +132,7 @@ type Value<N extends Name> = (typeof SETTINGS)[N] extends Setting<infer T> ? T :
  * absent. Throws ConfigError for values that are not allowed and for unknown
  * names that begin with KITH_.
  */
-export function parseConfig(env: Readonly<Record<string, string | undefined>>): Config {
+export function parseConfig(env: Env): Config {
   const problems = unknownNames(env);
   const read = <N extends Name>(name: N): Value<N> | undefined => {
     const setting: Setting<unknown> = SETTINGS[name];
@@ -141,7 +146,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
   };
   const port = read('KITH_PORT') ?? 0;
   const host = read('KITH_HOST') ?? '';
-  const tls = pairTls(read('KITH_TLS_CERT'), read('KITH_TLS_KEY'), problems);
+  const tls = pairTls(env, read('KITH_TLS_CERT'), read('KITH_TLS_KEY'), problems);
   const config: Config = {
     host,
     port,
@@ -184,18 +189,30 @@ export function describeSettings(): string {
     .join('\n');
 }
 
-function unknownNames(env: Readonly<Record<string, string | undefined>>): string[] {
+function unknownNames(env: Env): string[] {
   return Object.keys(env)
     .filter((name) => name.startsWith('KITH_') && !(name in SETTINGS))
     .map((name) => `${name}: there is no such setting; npm start -- --help lists them`);
 }
 
-function pairTls(cert: Buffer | undefined, key: Buffer | undefined, problems: string[]): Tls | undefined {
-  if (cert && key) return { cert, key };
-  if ((cert || key) && problems.length === 0) {
-    problems.push(`${cert ? 'KITH_TLS_KEY' : 'KITH_TLS_CERT'}: must be set as well, to serve TLS`);
+function pairTls(env: Env, cert: Buffer | undefined, key: Buffer | undefined, problems: string[]): Tls | undefined {
+  for (const [name, other] of [
+    ['KITH_TLS_CERT', 'KITH_TLS_KEY'],
+    ['KITH_TLS_KEY', 'KITH_TLS_CERT'],
+  ] as const) {
+    if (env[name] && !env[other]) problems.push(`${other}: must be set as well as ${name}, to serve TLS`);
   }
-  return undefined;
+  if (cert === undefined || key === undefined) return undefined;
+  try {
+    createSecureContext({ cert, key });
+    return { cert, key };
+  } catch {
+    const shown = JSON.stringify(env['KITH_TLS_KEY']);
+    problems.push(
+      `KITH_TLS_KEY: ${shown} is not allowed; it must be the private key of the certificate in KITH_TLS_CERT`,
+    );
+    return undefined;
+  }
 }
 
 function text(help: string, fallback: string, allowed: string): Setting<string> {
@@ -214,13 +231,16 @@ function wholeNumber(help: string, fallback: string, min: number, max: number): 
   };
 }
 
-function file(help: string): Setting<Buffer> {
+/** `check` throws for what is not `what`. */
+function pem(help: string, what: string, check: (bytes: Buffer) => unknown): Setting<Buffer> {
   return {
     help,
-    allowed: 'the path of a file that can be read',
+    allowed: `the path of a file that can be read and holds ${what} in PEM`,
     parse(path) {
       try {
-        return readFileSync(path);
+        const bytes = readFileSync(path);
+        check(bytes);
+        return bytes;
       } catch {
         return undefined;
       }

@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import packageJson from '../package.json' with { type: 'json' };
 import { type Config, ConfigError, describeSettings, parseConfig } from './config.ts';
 import { DatabaseError } from './db/dialect.ts';
+import { Failure } from './failure.ts';
 import { AccessDeclarationError } from './rpc/access.ts';
 import { SecretKeyError } from './secret-key.ts';
 import { ADMIN_USERNAME, type Server, startServer } from './server.ts';
@@ -28,12 +29,20 @@ async function main(): Promise<void> {
   if (help) return console.log(HELP);
   if (version) return console.log(packageJson.version);
 
-  if (existsSync('.env')) process.loadEnvFile('.env');
+  loadEnvFile();
   const config = parseConfig(process.env);
   const generated = randomBytes(15).toString('base64url');
   const server = await startServer(config, config.adminPassword ?? generated);
-  announce(config, server, generated);
   stopOnSignals(server);
+  announce(config, server, generated);
+}
+
+function loadEnvFile(): void {
+  try {
+    if (existsSync('.env')) process.loadEnvFile('.env');
+  } catch (error) {
+    throw new ConfigError('.env: is not a file that can be read', { cause: error });
+  }
 }
 
 /** On standard error, since the log is on standard output: the password is shown to a person, once, and not collected. */
@@ -75,13 +84,18 @@ function explain(error: unknown): [message: string, code: number] {
   if (error instanceof DatabaseError || error instanceof SecretKeyError || error instanceof AccessDeclarationError) {
     return [error.message, EXIT.CONFIG];
   }
-  if (error instanceof Error && 'syscall' in error && error.syscall === 'listen') {
+  if (error instanceof Failure) return [`${error.message}: ${causeOf(error)}`, EXIT.UNAVAILABLE];
+  if (error instanceof Error && 'syscall' in error && ['listen', 'getaddrinfo'].includes(String(error.syscall))) {
     return [`cannot listen: ${error.message}; see KITH_HOST and KITH_PORT`, EXIT.UNAVAILABLE];
   }
-  if (error instanceof Error && 'code' in error && error.code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION') {
+  if (error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS_')) {
     return [`${error.message}; see npm start -- --help`, EXIT.CONFIG];
   }
   return [error instanceof Error ? (error.stack ?? error.message) : String(error), EXIT.FAULT];
+}
+
+function causeOf({ cause }: Error): string {
+  return cause instanceof Error ? cause.message : String(cause);
 }
 
 await main().catch(fail);

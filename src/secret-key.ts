@@ -1,5 +1,5 @@
-import { randomBytes } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { existsSync, linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { SECRET_BYTES } from './keyring.ts';
 
 /** The secret of the installation cannot be had, or is another one's; the message is for the operator. */
@@ -9,7 +9,8 @@ export class SecretKeyError extends Error {
 
 /**
  * Reads the secret of the installation from a file, which is made with mode 0600
- * when it is missing and `mayCreate`. Throws SecretKeyError when there is none.
+ * when it is missing and `mayCreate`. Throws SecretKeyError when there is none, or
+ * none that can be read.
  */
 export function loadSecretKey(path: string, mayCreate: boolean): Uint8Array {
   if (!existsSync(path)) {
@@ -18,11 +19,35 @@ export function loadSecretKey(path: string, mayCreate: boolean): Uint8Array {
         `${path} is missing, which the database was made with: restore it, or set KITH_SECRET_KEY`,
       );
     }
-    writeFileSync(path, `${randomBytes(SECRET_BYTES).toString('base64')}\n`, { mode: 0o600, flag: 'wx', flush: true });
+    usable(path, () => createKeyFile(path));
   }
-  const bytes = Buffer.from(readFileSync(path, 'utf8'), 'base64');
+  const bytes = Buffer.from(
+    usable(path, () => readFileSync(path, 'utf8')),
+    'base64',
+  );
   if (bytes.length !== SECRET_BYTES) {
     throw new SecretKeyError(`${path} must hold ${SECRET_BYTES} bytes in base64: restore it`);
   }
   return bytes;
+}
+
+function usable<T>(path: string, access: () => T): T {
+  try {
+    return access();
+  } catch (error) {
+    throw new SecretKeyError(`${path}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  }
+}
+
+/** Makes the file whole or not at all, and leaves the one that another process made meanwhile. */
+function createKeyFile(path: string): void {
+  const draft = `${path}.${randomUUID()}`;
+  try {
+    writeFileSync(draft, `${randomBytes(SECRET_BYTES).toString('base64')}\n`, { mode: 0o600, flag: 'wx', flush: true });
+    linkSync(draft, path);
+  } catch (error) {
+    if (!existsSync(path)) throw error;
+  } finally {
+    rmSync(draft, { force: true });
+  }
 }

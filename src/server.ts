@@ -93,13 +93,6 @@ export async function startServer(config: Config, adminPassword: string, options
     }),
     sessions: { idleMs: config.sessionIdleMs, maxMs: config.sessionMaxMs },
   };
-  const createdAdmin = await createFirstAdmin(app, {
-    username: ADMIN_USERNAME,
-    email: `${ADMIN_USERNAME}@localhost`,
-    name: 'Administrator',
-    password: adminPassword,
-  });
-
   const draining = new AbortController();
   const halting = new AbortController();
   let stopping = false;
@@ -135,6 +128,13 @@ export async function startServer(config: Config, adminPassword: string, options
     halting: halting.signal,
   });
   await fastify.listen({ host: config.host, port: config.port });
+  // Last of all that can fail: a generated password that no start lives to tell would lock everybody out.
+  const createdAdmin = await createFirstAdmin(app, {
+    username: ADMIN_USERNAME,
+    email: `${ADMIN_USERNAME}@localhost`,
+    name: 'Administrator',
+    password: adminPassword,
+  });
   opened.use(
     startPurging(app, PURGE_INTERVAL_MS, (err) => fastify.log.error({ err }, 'could not remove what is past its time')),
   );

@@ -614,6 +614,10 @@ describe.each(databases)('on $name', (kind) => {
     await auth(session.accessToken, after).userMe({});
     await after.stop();
   });
+
+  test('nothing that was written is there by half', async () => {
+    expect(await kith.database.faults()).toEqual([]);
+  });
 });
 
 /** The token with one bit of its n-th byte changed. */

@@ -340,9 +340,8 @@ describe.each(databases)('on $name', (kind) => {
       const { contact } = await shared.client.updateContact({ id: before.id, etag: before.etag, [field]: change });
       const { updateTime, etag } = contact!;
       expect(etag).not.toBe(before.etag);
-      expect(contact).toEqual(
-        message(ContactSchema, { ...before, updateTime: updateTime!, etag, [field]: expected } as Contact),
-      );
+      const { $typeName: _, ...rest } = before;
+      expect(contact).toEqual(message(ContactSchema, { ...rest, updateTime: updateTime!, etag, [field]: expected }));
       expect(await shared.get(before.id)).toEqual(contact);
     });
 
@@ -477,7 +476,7 @@ describe.each(databases)('on $name', (kind) => {
       [
         'a phone number',
         phone('+49 (30) 1234-5678'),
-        ['4930', '+49 30 12345678', '49-30', '(30)1234', '1234.5678', '5678', '+4', '49', '003', '４９３０'],
+        ['4930', '+49 30 12345678', '49-30', '(30)1234', '1234.5678', '5678', '+4', '49', '00', '４９３０'],
         ['930', '678', '5679', '+49 31', '12345679'],
       ],
       ['a short phone number', phone('112'), ['1', '11', '112', '1-1-2'], ['12', '2', '1122']],
@@ -548,11 +547,11 @@ describe.each(databases)('on $name', (kind) => {
         { givenName: '1Z' },
         { emails: [{ address: 'A@example.org' }] },
         { givenName: 'Ada' },
-        { givenName: 'ada', company: 'Engines' },
-        { familyName: 'Ada', givenName: '', company: 'Zoo' },
         { givenName: 'ÁDA', familyName: 'Byron' },
+        { givenName: 'ada', company: 'Engines' },
         { givenName: 'Ada', familyName: 'lovelace', company: 'A' },
         { givenName: 'ADA', familyName: 'Lovelace', company: 'b' },
+        { familyName: 'Ada', company: 'Zoo' },
         { givenName: 'Adam' },
         { company: 'Äpfel' },
         { familyName: 'Straße' },
@@ -765,6 +764,10 @@ describe.each(databases)('on $name', (kind) => {
       expect(await later.database.dump()).not.toContain(gone!.id);
       expect((await last.list()).contacts).toEqual([restored, kept]);
     });
+  });
+
+  test('nothing that was written is there by half', async () => {
+    expect(await kith.database.faults()).toEqual([]);
   });
 
   async function walk(

@@ -1,4 +1,5 @@
 import { Kysely } from 'kysely';
+import { Failure } from '../failure.ts';
 import { DatabaseError, type Dialect } from './dialect.ts';
 import { migrate } from './migrate.ts';
 import type { Schema } from './schema.ts';
@@ -38,7 +39,8 @@ export async function openDatabase(url: string): Promise<Database> {
       [Symbol.asyncDispose]: () => db.destroy(),
     };
   } catch (error) {
-    throw new DatabaseError(`${url}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    const cause = error instanceof Failure ? error.cause : error;
+    throw new DatabaseError(`${url}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
   }
 }
 

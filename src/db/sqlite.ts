@@ -62,7 +62,7 @@ function openFile(path: string): DatabaseSync {
     return database;
   } catch (error) {
     database?.close();
-    throw error instanceof DatabaseError ? error : new DatabaseError(startMessage(error), { cause: error });
+    throw error instanceof DatabaseError ? error : new DatabaseError(operatorMessage(error), { cause: error });
   }
 }
 
@@ -75,14 +75,19 @@ function claim(database: DatabaseSync): void {
   database.exec(`pragma application_id = ${APPLICATION_ID}`);
 }
 
-function startMessage(error: unknown): string {
+/** What an operator can do about it. */
+function operatorMessage(error: unknown): string {
   switch (primaryCode(error)) {
     case SQLITE.BUSY:
       return 'another process holds the file locked';
     case SQLITE.NOTADB:
       return 'the file is not a SQLite database';
     case SQLITE.CORRUPT:
-      return 'the file is damaged: restore a backup, or try sqlite3 FILE .recover';
+      return 'the database file is damaged: restore a backup, or try sqlite3 FILE .recover';
+    case SQLITE.READONLY:
+      return 'the file and its directory must be writable';
+    case SQLITE.FULL:
+      return 'the disk is full';
     default:
       return error instanceof Error ? error.message : String(error);
   }
@@ -203,6 +208,7 @@ const SQLITE = {
   CONSTRAINT_UNIQUE: 2067,
 };
 const UNAVAILABLE = new Set([SQLITE.BUSY, SQLITE.LOCKED, SQLITE.READONLY, SQLITE.IOERR, SQLITE.FULL, SQLITE.CANTOPEN]);
+const DAMAGED = new Set([SQLITE.CORRUPT, SQLITE.NOTADB]);
 
 function resultCode(error: unknown): number | undefined {
   return error instanceof Error && 'errcode' in error && typeof error.errcode === 'number' ? error.errcode : undefined;
@@ -222,14 +228,10 @@ function translated<T>(run: () => T): T {
       // "UNIQUE constraint failed: users.email_key"
       throw new UniqueViolation((error as Error).message.split(': ')[1] ?? '', { cause: error });
     }
-    if (UNAVAILABLE.has(primaryCode(error) ?? -1)) {
-      throw new Failure(
-        'server_unavailable',
-        'the database cannot be used at the moment: try again',
-        {},
-        { cause: error },
-      );
-    }
-    throw error;
+    const primary = primaryCode(error) ?? -1;
+    if (!UNAVAILABLE.has(primary) && !DAMAGED.has(primary)) throw error;
+    const cause = new DatabaseError(operatorMessage(error), { cause: error });
+    if (DAMAGED.has(primary)) throw cause;
+    throw new Failure('server_unavailable', 'the database cannot be used at the moment: try again', {}, { cause });
   }
 }

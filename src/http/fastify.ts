@@ -10,7 +10,7 @@ import {
 } from 'fastify';
 import type { Config } from '../config.ts';
 import { Failure } from '../failure.ts';
-import { httpRefusal, unknownMethod } from '../rpc/http-refusals.ts';
+import { httpRefusal, unknownMethod, wrongContentType } from '../rpc/http-refusals.ts';
 import { createOnePortServer } from './one-port.ts';
 
 export interface HttpOptions extends Pick<Config, 'tls' | 'connectionsMax' | 'requestTimeoutMs' | 'logLevel'> {
@@ -72,12 +72,22 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
   fastify.setNotFoundHandler((request, reply) => refuse(reply, 404, unknownMethod(request.url.split('?')[0] ?? '')));
   fastify.setErrorHandler((error: { statusCode?: number }, request, reply) => {
     const status = error.statusCode ?? 500;
-    if (status < 500)
-      return refuse(reply, status, new Failure('malformed_request', 'the HTTP request is not understood'));
+    if (status < 500) return refuse(introduce(reply), status, httpFailure(status, request.url));
     request.log.error({ err: error }, 'request failed');
     return reply.code(500).send({ code: 'internal', message: 'internal error' });
   });
   return fastify;
+}
+
+function httpFailure(status: number, url: string): Failure {
+  switch (status) {
+    case 404: // an HTTP method that Fastify does not know
+      return unknownMethod(url.split('?')[0] ?? '');
+    case 415: // a content type that is none
+      return wrongContentType();
+    default:
+      return new Failure('malformed_request', 'the HTTP request is not understood');
+  }
 }
 
 /** Sets the headers of every answer. */
@@ -99,7 +109,8 @@ function refuse(reply: FastifyReply, status: number, failure: Failure): FastifyR
 function endWithHeaders(reply: FastifyReply): FastifyReply {
   reply.hijack();
   reply.raw.statusCode = reply.statusCode;
-  for (const [name, value] of Object.entries(reply.getHeaders())) if (value !== undefined) reply.raw.setHeader(name, value);
+  for (const [name, value] of Object.entries(reply.getHeaders()))
+    if (value !== undefined) reply.raw.setHeader(name, value);
   reply.raw.end();
   return reply;
 }

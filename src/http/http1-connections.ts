@@ -23,6 +23,7 @@ export function http1ServerOptions(limits: Http1Limits): ServerOptions {
     keepAliveTimeout: limits.keepAliveTimeoutMs,
     connectionsCheckingInterval: limits.checkIntervalMs,
     maxHeaderSize: limits.maxHeaderBytes,
+    requireHostHeader: false, // Node's own refusal has no body: the handler looks at the host, as it must over HTTP/2
     // A peer that vanished without a FIN would otherwise keep an idle stream open for ever.
     keepAlive: true,
     keepAliveInitialDelay: 60_000,

@@ -1,9 +1,10 @@
+import type { DescMessage } from '@bufbuild/protobuf';
 import { Code, ConnectError, type ContextValues, createContextKey, type HandlerContext } from '@connectrpc/connect';
 import { codeToString } from '@connectrpc/connect/protocol-connect';
 import type { FastifyBaseLogger } from 'fastify';
 import { ErrorReason, ErrorReasonSchema } from '../../gen/kith/error/v1/error_pb.ts';
 import { findCaller } from './caller.ts';
-import { explained, reasonOf, withReason } from './errors.ts';
+import { explained, reasonOf, setMessage, withReason } from './errors.ts';
 
 const logKey = createContextKey<FastifyBaseLogger | undefined>(undefined, { description: 'log' });
 const receivedKey = createContextKey(false, { description: 'request message received' });
@@ -43,13 +44,24 @@ export function watchCall(context: HandlerContext): void {
 
 function finalError(context: HandlerContext, reason: unknown): ConnectError | undefined {
   if (reason instanceof ConnectError) {
-    const isFault = reason.code === Code.Internal && reasonOf(reason) === undefined;
+    if (!context.values.get(receivedKey)) hideSecrets(reason, context.method.input);
+    // gRPC calls it UNIMPLEMENTED when there are no or several messages where there must be one.
+    const isFault =
+      reasonOf(reason) === undefined &&
+      (reason.code === Code.Internal ||
+        (reason.code === Code.Unimplemented && reason.rawMessage.startsWith('protocol error:')));
     if (isFault && !context.values.get(receivedKey)) blameRequest(reason);
     else explained(reason);
   }
   // Whatever came of it, nobody waits for the answer: the caller left, or time is up.
   if (context.signal.aborted) return explained(ConnectError.from(context.signal.reason, Code.Canceled));
   return reason === undefined ? undefined : ConnectError.from(reason, Code.Internal);
+}
+
+/** A parser quotes what it stumbled over; what follows the comma is left out where that may be a password. */
+function hideSecrets(error: ConnectError, input: DescMessage): void {
+  if (!input.fields.some(({ proto }) => proto.options?.debugRedact)) return;
+  setMessage(error, error.rawMessage.replace(/, (?:got |\.\.\.|").*$/s, ''));
 }
 
 /** A message that does not parse or unpack is the caller's fault; Connect calls it internal. The error is already on its way out, so it is changed in place. */

@@ -72,15 +72,34 @@ export function explained(error: ConnectError): ConnectError {
   return withReason(error, broken ? ErrorReason.FIELDS_INVALID : (REASON_OF_CODE[error.code] ?? ErrorReason.INTERNAL));
 }
 
-/** Adds the detail that every refusal carries. */
+/**
+ * Errors travel in headers, of which clients read 8 KiB in all and drop the
+ * connection beyond (grpc-java, gRPC C-core). Twelve violations take some 4 KiB.
+ */
+const VIOLATIONS_MAX = 12;
+const MESSAGE_LENGTH_MAX = 300;
+
+/** Adds the detail that every refusal carries, and keeps the error to a size that arrives. */
 export function withReason(
   error: ConnectError,
   reason: ErrorReason,
   metadata: Readonly<Record<string, string>> = {},
 ): ConnectError {
+  if (error.rawMessage.length > MESSAGE_LENGTH_MAX) setMessage(error, error.rawMessage.slice(0, MESSAGE_LENGTH_MAX));
+  for (const detail of error.details) {
+    if ('desc' in detail && detail.desc === ViolationsSchema) {
+      const violations = detail.value as MessageInitShape<typeof ViolationsSchema>;
+      detail.value = { ...violations, violations: violations.violations?.slice(0, VIOLATIONS_MAX) ?? [] };
+    }
+  }
   const value: MessageInitShape<typeof ErrorDetailSchema> = { reason, metadata: { ...metadata } };
   error.details.unshift({ desc: ErrorDetailSchema, value });
   return error;
+}
+
+/** Changes what the caller is told by an error that is on its way out. */
+export function setMessage(error: ConnectError, message: string): void {
+  (error as { rawMessage: string }).rawMessage = message.toWellFormed();
 }
 
 /** The reason an error carries. */

@@ -8,6 +8,7 @@ import {
 import { codeToHttpStatus, contentTypeUnaryJson, errorToJsonBytes } from '@connectrpc/connect/protocol-connect';
 import { setTrailerStatus } from '@connectrpc/connect/protocol-grpc';
 import { Failure } from '../failure.ts';
+import { dropFarDeadline } from './deadlines.ts';
 import { toConnectError } from './errors.ts';
 import { encodeMessage, encodeMessageOf } from './grpc-message.ts';
 
@@ -21,12 +22,13 @@ export function explainRefusals(handler: UniversalHandler): UniversalHandler {
     if (request.method === 'GET' && hasBrokenBase64(request.url)) {
       return answer(codeToHttpStatus(Code.InvalidArgument), brokenBase64());
     }
+    dropFarDeadline(request.header);
     const response = await handler(request);
     switch (response.status) {
       case 405: // RFC 9110, 15.5.6: with the methods there are
         return answer(405, wrongHttpMethod(handler), { allow: [...new Set(handler.allowedMethods)].join(', ') });
       case 415:
-        return answer(415, wrongContentType());
+        return answer(415, request.method === 'GET' ? wrongEncoding() : wrongContentType());
       case 505:
         return answer(505, needsHttp2(), { connection: 'close' });
       default:
@@ -60,11 +62,15 @@ export function unknownMethod(path: string): Failure {
   return new Failure('method_unknown', `nothing is served at ${path.slice(0, 200)}`);
 }
 
-function wrongContentType(): Failure {
+export function wrongContentType(): Failure {
   return new Failure(
     'encoding_unsupported',
     'content-type must be application/json or application/proto (Connect), application/grpc or application/grpc-web',
   );
+}
+
+function wrongEncoding(): Failure {
+  return new Failure('encoding_unsupported', 'the query parameter encoding must be json or proto');
 }
 
 function wrongHttpMethod({ allowedMethods }: UniversalHandler): Failure {
@@ -86,5 +92,7 @@ function answer(status: number, failure: Failure, header: Record<string, string>
 
 function hasBrokenBase64(url: string): boolean {
   const query = new URL(url).searchParams;
-  return query.get('base64') === '1' && !/^[\w+/-]*={0,2}$/.test(query.get('message') ?? '');
+  if (query.get('base64') !== '1') return false;
+  const [, digits] = /^([\w+/-]*)={0,2}$/.exec(query.get('message') ?? '') ?? [];
+  return digits === undefined || digits.length % 4 === 1;
 }

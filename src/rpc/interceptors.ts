@@ -69,14 +69,17 @@ export function createDrainInterceptor(draining: AbortSignal): Interceptor {
 
 async function* untilDraining<T>(messages: AsyncIterable<T>, draining: AbortSignal): AsyncIterable<T> {
   const iterator = messages[Symbol.asyncIterator]();
-  const { promise: drained, reject } = Promise.withResolvers<never>();
-  drained.catch(() => {}); // a stream that ends before the server does leaves it unobserved
-  const onDrain = () => reject(new Failure('server_unavailable', 'the server is stopping: connect again'));
-  if (draining.aborted) onDrain();
+  let interrupt = (): void => {};
+  const onDrain = () => interrupt();
   draining.addEventListener('abort', onDrain, { once: true });
   try {
     for (;;) {
-      const { done, value } = await Promise.race([iterator.next(), drained]);
+      // A promise for each message: one for all would remember every race it took part in, as long as the stream lasts.
+      const { promise, resolve, reject } = Promise.withResolvers<IteratorResult<T>>();
+      interrupt = () => reject(new Failure('server_unavailable', 'the server is stopping: connect again'));
+      if (draining.aborted) interrupt();
+      else iterator.next().then(resolve, reject);
+      const { done, value } = await promise;
       if (done) return;
       yield value;
     }

@@ -10,9 +10,6 @@ import { explainRefusals } from './http-refusals.ts';
 import { createDeadlineInterceptor, createDrainInterceptor, createErrorInterceptor } from './interceptors.ts';
 import { createValidationInterceptors } from './validate.ts';
 
-/** The longest deadline a caller may set: the longest a timer of Node's can run, 24 days. */
-const TIMEOUT_MAX_MS = 2 ** 31 - 1;
-
 export interface RpcOptions {
   readonly routes: (router: ConnectRouter) => void;
   readonly rules: AccessRules;
@@ -58,7 +55,6 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
       ...createValidationInterceptors(options.validator),
     ],
     readMaxBytes: options.readMaxBytes,
-    maxTimeoutMs: TIMEOUT_MAX_MS,
     shutdownSignal: options.halting,
     jsonOptions: STRICT_JSON,
   });

@@ -1,6 +1,15 @@
-import { create, createRegistry, type DescMessage, type DescService, type Message } from '@bufbuild/protobuf';
+import {
+  create,
+  createRegistry,
+  type DescField,
+  type DescMessage,
+  type DescService,
+  getOption,
+  type Message,
+} from '@bufbuild/protobuf';
 import { reflect } from '@bufbuild/protobuf/reflect';
 import { createValidator, type Validator } from '@bufbuild/protovalidate';
+import { field as fieldRules } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
 import type { Interceptor } from '@connectrpc/connect';
 import { createValidateInterceptor } from '@connectrpc/validate';
 import { Failure } from '../failure.ts';
@@ -22,33 +31,61 @@ export function createRequestValidator(services: readonly DescService[]): Valida
 }
 
 /**
- * Refuses requests that break the rules in the contract, with all violations,
+ * Refuses requests that break the rules in the contract, with the violations,
  * and requests with fields that are not in it: a server that dropped those would
  * acknowledge a write it did not make.
  */
 export function createValidationInterceptors(validator: Validator): Interceptor[] {
-  const refuseUnknown: Interceptor = (next) => (request) => {
-    if (!request.stream) refuseUnknownFields(request.method.input, request.message);
+  const prepare: Interceptor = (next) => (request) => {
+    if (!request.stream) prepareMessage(request.method.input, request.message);
     return next(request);
   };
-  return [refuseUnknown, createValidateInterceptor({ validator })];
+  return [prepare, createValidateInterceptor({ validator })];
 }
 
-/** Throws field_unknown. */
-function refuseUnknownFields(desc: DescMessage, message: Message): void {
+/**
+ * Throws field_unknown, and cuts lists and texts to just above their bounds: the
+ * validator looks at every item and character also of what is too long, which
+ * took 10 s for 300,000 items in 600 kB. Cut, they are refused all the same.
+ */
+function prepareMessage(desc: DescMessage, message: Message): void {
   const unknown = message.$unknown?.[0];
   if (unknown !== undefined) {
     throw new Failure('field_unknown', `${desc.typeName} has no field ${unknown.no} in this server's contract`, {
       field: String(unknown.no),
     });
   }
-  const reflected = reflect(desc, message);
+  const reflected = reflect(desc, message, false);
   for (const field of desc.fields) {
-    if (field.message === undefined || !reflected.isSet(field)) continue;
-    if (field.fieldKind === 'message') refuseUnknownFields(field.message, reflected.get(field).message);
-    if (field.fieldKind === 'list') {
-      for (const item of reflected.get(field))
-        refuseUnknownFields(field.message, (item as { message: Message }).message);
+    if (!reflected.isSet(field)) continue;
+    const bound = boundOf(field);
+    if (field.fieldKind === 'scalar' && bound !== undefined) {
+      const text = String(reflected.get(field));
+      // Bounds count code points, of up to two code units.
+      if (text.length > 2 * bound + 2) reflected.set(field, text.slice(0, 2 * bound + 2));
+    } else if (field.fieldKind === 'message') {
+      prepareMessage(field.message, reflected.get(field).message);
+    } else if (field.fieldKind === 'list') {
+      const items = (message as unknown as Record<string, unknown[]>)[field.localName] ?? [];
+      if (bound !== undefined && items.length > bound) items.length = bound + 1;
+      if (field.listKind === 'message') for (const item of items) prepareMessage(field.message, item as Message);
     }
   }
+}
+
+const bounds = new Map<DescField, number | undefined>();
+
+/** The most items of a list or characters of a text that the contract allows, if it says so. */
+function boundOf(field: DescField): number | undefined {
+  if (!bounds.has(field)) {
+    const { type } = getOption(field, fieldRules);
+    const bound =
+      type.case === 'repeated' && type.value.maxItems > 0n
+        ? type.value.maxItems
+        : type.case === 'string' && type.value.maxLen > 0n
+          ? type.value.maxLen
+          : undefined;
+    bounds.set(field, bound === undefined ? undefined : Number(bound));
+  }
+  return bounds.get(field);
 }

@@ -92,29 +92,30 @@ export async function selectUserPage(
 /**
  * A page for a query that matches many: takes the next EXAMINED_MAX users and
  * keeps those that match, so the page may be short, even empty, before the end.
+ *
+ * How far it looks is settled first, as an id: were it counted in each statement
+ * anew, a user who leaves in between would let another slip by unseen.
  */
 async function searchPage(db: Db, filter: UserFilter, after: string | undefined, size: number): Promise<UserPage> {
-  const examined = newest(db, filter, after, EXAMINED_MAX);
-  const rows = await db
-    .selectFrom(examined.as('users'))
-    .selectAll()
-    .where('id', 'in', (eb) =>
-      eb
-        .selectFrom('user_terms')
-        .select('user_id')
-        .whereRef('user_terms.user_id', '=', 'users.id')
-        .where('term', '>=', filter.query)
-        .where('term', '<', endOfPrefix(filter.query)),
-    )
-    .orderBy('id', 'desc')
-    .limit(size + 1)
-    .execute();
-  if (rows.length > size) return pageOf(rows, size);
-  const ids = await db
-    .selectFrom(examined.as('users'))
-    .select(({ fn }) => [fn.min('id').as('last'), fn.countAll<number>().as('count')])
+  const { oldest, count } = await db
+    .selectFrom(newest(db, filter, after, EXAMINED_MAX).as('users'))
+    .select(({ fn }) => [fn.min<string | null>('id').as('oldest'), fn.countAll<number>().as('count')])
     .executeTakeFirstOrThrow();
-  return { rows, resumeAfter: ids.count < EXAMINED_MAX ? undefined : ids.last };
+  if (oldest === null) return { rows: [], resumeAfter: undefined };
+  const matches = await newest(db, filter, after, size + 1, (users) =>
+    users
+      .where('id', '>=', oldest)
+      .where('id', 'in', (eb) =>
+        eb
+          .selectFrom('user_terms')
+          .select('user_id')
+          .whereRef('user_terms.user_id', '=', 'users.id')
+          .where('term', '>=', filter.query)
+          .where('term', '<', endOfPrefix(filter.query)),
+      ),
+  ).execute();
+  if (matches.length > size) return pageOf(matches, size);
+  return { rows: matches, resumeAfter: count < EXAMINED_MAX ? undefined : oldest };
 }
 
 function pageOf(rows: readonly UserRow[], size: number): UserPage {

@@ -869,6 +869,10 @@ describe.each(databases)('on $name', (kind) => {
     expect(user).toMatchObject({ username: 'admin', role: Role.ADMIN, state: UserState.ACTIVE });
     expect((await list({}, own)).users).toEqual([user]);
   });
+
+  test('nothing that was written is there by half', async () => {
+    expect(await kith.database.faults()).toEqual([]);
+  });
 });
 
 /** The i-th user of a bulk, in the order of ids; older than any that a server makes. */

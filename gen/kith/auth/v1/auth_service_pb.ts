@@ -315,10 +315,10 @@ export const AuthService: GenService<{
   /**
    * Get a new access token and a new refresh token for the session.
    *
-   * Each refresh token works once. For 30 seconds after, the same token answers
-   * the same successor again, so that an answer that was lost or several tabs at
-   * once do no harm; later, it ends the session and fails with UNAUTHENTICATED
-   * (ERROR_REASON_REFRESH_TOKEN_REUSED).
+   * Each refresh token works once. For 30 seconds after, and until its successor
+   * is used, the same token answers the same successor again, so that an answer
+   * that was lost or several tabs at once do no harm; later, it ends the session
+   * and fails with UNAUTHENTICATED (ERROR_REASON_REFRESH_TOKEN_REUSED).
    *
    * @generated from rpc kith.auth.v1.AuthService.RefreshAccessToken
    */

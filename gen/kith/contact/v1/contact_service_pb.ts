@@ -204,10 +204,10 @@ export type ListContactsRequest = Message<"kith.contact.v1.ListContactsRequest">
   pageToken: string;
 
   /**
-   * Only contacts of which a name, a word of the name or company, an email
-   * address or its domain begins with this, regardless of case and accents, or
-   * of which a phone number contains these digits (four or more; fewer: begins
-   * with them). At most 100 code points.
+   * Only contacts of which a name, a word of the name or company (of the first
+   * eight), an email address or its domain begins with this, regardless of case
+   * and accents, or of which a phone number contains these digits (four or more;
+   * fewer: begins with them). At most 100 code points.
    *
    * @generated from field: string query = 3;
    */
@@ -642,8 +642,8 @@ export const ContactService: GenService<{
     output: typeof GetContactResponseSchema;
   },
   /**
-   * List contacts by name: given name, family name, then company, regardless of
-   * case and accents.
+   * List contacts by name: what there is of given name, family name and company,
+   * in that order and as one text, regardless of case and accents.
    *
    * A contact created while the pages are read is neither repeated nor does it
    * push another one out of them. Fails with INVALID_ARGUMENT

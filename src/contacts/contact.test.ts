@@ -1,0 +1,198 @@
+import { describe, expect, test } from 'vitest';
+import { type Generator, generator } from '../../test/support/generator.ts';
+import { type ContactFields, contactQueries, contactTerms, isEmpty, toColumns, toFields } from './contact.ts';
+
+const NOBODY: ContactFields = {
+  givenName: '',
+  familyName: '',
+  company: '',
+  title: '',
+  emails: [],
+  phones: [],
+  addresses: [],
+  urls: [],
+  birthday: undefined,
+  notes: '',
+  starred: false,
+};
+const email = (address: string) => ({ address, label: '', primary: false });
+const phone = (number: string) => ({ number, label: '', primary: false });
+
+/** Whether a query finds a contact: a term begins with one of the beginnings it asks for. */
+function finds(query: string, contact: Partial<ContactFields>): boolean {
+  const queries = contactQueries(query);
+  const terms = contactTerms({ ...NOBODY, ...contact });
+  return queries.length === 0 || queries.some((beginning) => terms.some((term) => term.startsWith(beginning)));
+}
+
+describe('toColumns and toFields', () => {
+  test('give back what they were given, with one primary', () => {
+    const random = generator(5);
+    for (let round = 0; round < 500; round++) {
+      const fields = someContact(random);
+      const back = toFields(toColumns(fields));
+      const bare = (contact: ContactFields) => JSON.stringify(contact).replaceAll(/"primary":(true|false)/g, '');
+      expect(bare(back)).toBe(bare(fields));
+      for (const list of [back.emails, back.phones, back.addresses, back.urls]) {
+        expect(list.filter(({ primary }) => primary)).toHaveLength(list.length > 0 ? 1 : 0);
+      }
+      expect(toColumns(back)).toEqual(toColumns(fields));
+    }
+  });
+
+  test.each([
+    [{ year: 1815, month: 12, day: 10 }, '1815-12-10'],
+    [{ year: 7, month: 1, day: 2 }, '0007-01-02'],
+    [{ year: undefined, month: 2, day: 29 }, '--02-29'],
+    [undefined, null],
+  ])('store the birthday %j as %s', (birthday, stored) => {
+    const columns = toColumns({ ...NOBODY, birthday });
+    expect(columns.birthday).toBe(stored);
+    expect(toFields(columns).birthday).toEqual(birthday);
+  });
+});
+
+describe('the sort key', () => {
+  test.each<[string, Partial<ContactFields>, string]>([
+    [
+      'names and company',
+      { givenName: 'Ada', familyName: 'Løve', company: 'Engines', emails: [email('a@b')] },
+      'ada løve engines',
+    ],
+    ['what there is of them', { familyName: ' Ádà ' }, 'ada'],
+    [
+      'the email address',
+      { emails: [email('Ada@Example.org'), email('b@c')], phones: [phone('1')] },
+      'ada@example.org',
+    ],
+    ['the phone number', { phones: [phone('+1 555')] }, '+1 555'],
+    ['nothing', {}, ''],
+    ['at most 200', { givenName: 'ß'.repeat(150) }, 's'.repeat(200)],
+    ['no half of a character', { givenName: `${'a'.repeat(199)}😀` }, 'a'.repeat(199)],
+  ])('is %s', (_, fields, key) => {
+    expect(toColumns({ ...NOBODY, ...fields }).sort_key).toBe(key);
+  });
+});
+
+describe('isEmpty', () => {
+  test.each<[string, Partial<ContactFields>, boolean]>([
+    ['nothing', {}, true],
+    ['blanks', { givenName: ' ', familyName: '\u3000', company: '\t' }, true],
+    [
+      'what does not identify',
+      { title: 'Dr', notes: 'n', starred: true, urls: [{ url: 'http://a', label: '', primary: true }] },
+      true,
+    ],
+    ['a given name', { givenName: 'A' }, false],
+    ['a family name', { familyName: 'A' }, false],
+    ['a company', { company: 'A' }, false],
+    ['an email address', { emails: [email('a@b')] }, false],
+    ['a phone number', { phones: [phone('1')] }, false],
+  ])('a contact of %s: %s', (_, fields, empty) => {
+    expect(isEmpty({ ...NOBODY, ...fields })).toBe(empty);
+  });
+});
+
+describe('a query', () => {
+  test.each([
+    ['', true],
+    ['  ', true],
+    ['ada', true],
+    ['ada lovelace', true],
+    ['lovelace ada', true],
+    ['engines', true],
+    ['ada@', true],
+    ['mail.ex', true],
+    ['+44 20', true],
+    ['20794', true],
+    ['0958', true],
+    ['44(20)7946-0958', true],
+    ['958', false],
+    ['207', false],
+    ['0959', false],
+    ['l@mail', false],
+    ['example.org', false],
+    ['ngines', false],
+  ])('"%s" finds the contact: %s', (query, found) => {
+    const contact = {
+      givenName: 'Ada',
+      familyName: 'Lovelace',
+      company: 'Analytical Engines',
+      emails: [email('Ada.L@Mail.Example.org'), email('ada@other.example')],
+      phones: [phone('+44 (20) 7946-0958')],
+    };
+    expect(finds(query, contact)).toBe(found);
+  });
+
+  test('that is a phone number in any spelling finds it', () => {
+    const random = generator(6);
+    const respelled = (digits: string) =>
+      digits.replaceAll(/\d/g, (digit) => `${random.pick(['', '', ' ', '-', '.', '/', ') ', ' ('])}${digit}`);
+    for (let round = 0; round < 1000; round++) {
+      const digits = Array.from({ length: 4 + random.below(16) }, () => random.below(10)).join('');
+      const contact = { phones: [phone(respelled(digits))] };
+      const start = random.below(digits.length - 3);
+      const inside = digits.slice(start, start + 4 + random.below(digits.length));
+      expect({ inside, found: finds(respelled(inside), contact) }).toEqual({ inside, found: true });
+      const few = digits.slice(0, 1 + random.below(3));
+      expect({ few, found: finds(respelled(few), contact) }).toEqual({ few, found: true });
+    }
+  });
+
+  test('that is a beginning of a name, of a word, or of an email address finds it', () => {
+    const random = generator(7);
+    for (let round = 0; round < 2000; round++) {
+      const contact = someContact(random);
+      const texts = [
+        `${contact.givenName} ${contact.familyName}`,
+        `${contact.familyName} ${contact.givenName}`,
+        contact.company,
+        ...contact.emails.map(({ address }) => address),
+      ];
+      const characters = Array.from(random.pick(texts));
+      const query = characters.slice(0, random.below(characters.length + 1)).join('');
+      expect({ texts, query, found: finds(query, contact) }).toEqual({ texts, query, found: true });
+    }
+  });
+
+  test('has no term twice and none that is empty', () => {
+    const random = generator(8);
+    for (let round = 0; round < 500; round++) {
+      const terms = contactTerms(someContact(random));
+      expect(new Set(terms)).toHaveLength(terms.length);
+      expect(terms).not.toContain('');
+    }
+  });
+});
+
+function someContact(random: Generator): ContactFields {
+  const several = <T>(entry: () => T): T[] => Array.from({ length: random.below(4) }, entry);
+  const label = () => random.text(5);
+  return {
+    givenName: random.text(20),
+    familyName: random.text(20),
+    company: random.text(30),
+    title: random.text(5),
+    emails: several(() => ({ address: `${random.text(8)}@${random.text(8)}`, label: label(), primary: false })),
+    phones: several(() => ({ number: `+${random.below(1e9)} ${random.below(1e6)}`, label: label(), primary: false })),
+    addresses: several(() => ({
+      street: random.text(20),
+      city: random.text(9),
+      region: '',
+      postalCode: '',
+      country: random.text(2),
+      label: label(),
+      primary: false,
+    })),
+    urls: several(() => ({ url: `https://example.org/${random.text(9)}`, label: label(), primary: false })),
+    birthday: random.below(2)
+      ? {
+          year: random.below(2) ? 1 + random.below(9999) : undefined,
+          month: 1 + random.below(12),
+          day: 1 + random.below(28),
+        }
+      : undefined,
+    notes: random.text(50),
+    starred: random.below(2) === 1,
+  };
+}

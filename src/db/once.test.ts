@@ -1,0 +1,132 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { databases, type TestDatabase } from '../../test/support/databases.ts';
+import { userRow } from '../../test/support/rows.ts';
+import { createKeyring } from '../keyring.ts';
+import { type Database, openDatabase } from './database.ts';
+import { answerOnce, type OnceRequest, purgeAnswers, REQUEST_TTL_MS } from './once.ts';
+
+const REQUEST_ID_REUSED = expect.objectContaining({ name: 'Failure', reason: 'request_id_reused' });
+
+describe.each(databases)('on $name', ({ create }) => {
+  const keyring = createKeyring(new Uint8Array(32));
+  let nowMs = 1_800_000_000_000;
+  let file: TestDatabase;
+  let database: Database;
+  beforeAll(async () => {
+    file = await create();
+    database = await openDatabase(file.url);
+  });
+  afterAll(async () => {
+    await database[Symbol.asyncDispose]();
+    await file[Symbol.asyncDispose]();
+  });
+
+  async function newRequest(): Promise<OnceRequest> {
+    const caller = userRow();
+    await database.db.insertInto('users').values(caller).execute();
+    return { callerId: caller.id, requestId: randomUUID(), method: 'CreateThing', input: { name: 'a', list: [1] } };
+  }
+  /** Asks, and counts how often something was made. */
+  function asker() {
+    let made = 0;
+    return {
+      ask: (request: OnceRequest) =>
+        database.transaction((tx) =>
+          answerOnce(tx, { keyring, now: () => nowMs }, request, async () => ({ number: ++made, name: 'ä"🦉' })),
+        ),
+      made: () => made,
+    };
+  }
+  const count = async () => (await database.db.selectFrom('requests').select('request_id').execute()).length;
+
+  test('an answer is given again, to the id in any case', async () => {
+    const request = await newRequest();
+    const { ask, made } = asker();
+    const first = await ask(request);
+    expect(await ask(request)).toEqual(first);
+    expect(await ask({ ...request, requestId: request.requestId.toUpperCase() })).toEqual(first);
+    expect(made()).toBe(1);
+  });
+
+  test('many at once are one', async () => {
+    const request = await newRequest();
+    const { ask, made } = asker();
+    const answers = await Promise.all(Array.from({ length: 10 }, () => ask(request)));
+    expect(answers).toEqual(answers.map(() => ({ number: 1, name: 'ä"🦉' })));
+    expect(made()).toBe(1);
+  });
+
+  test('without an id nothing is remembered', async () => {
+    const request = { ...(await newRequest()), requestId: '' };
+    const { ask, made } = asker();
+    const before = await count();
+    await ask(request);
+    await ask(request);
+    expect(made()).toBe(2);
+    expect(await count()).toBe(before);
+  });
+
+  test.each<[string, Partial<OnceRequest>]>([
+    ['another input', { input: { name: 'b', list: [1] } }],
+    ['more input', { input: { name: 'a', list: [1], more: true } }],
+    ['a list that is longer', { input: { name: 'a', list: [1, 1] } }],
+    ['another method', { method: 'CreateOther' }],
+  ])('an id is refused with %s', async (_, other) => {
+    const request = await newRequest();
+    const { ask, made } = asker();
+    const first = await ask(request);
+    await expect(ask({ ...request, ...other })).rejects.toEqual(REQUEST_ID_REUSED);
+    expect(await ask(request)).toEqual(first);
+    expect(made()).toBe(1);
+  });
+
+  test('an id of another caller is another id', async () => {
+    const request = await newRequest();
+    const { callerId } = await newRequest();
+    const { ask, made } = asker();
+    await ask(request);
+    await ask({ ...request, callerId, input: 'something else' });
+    expect(made()).toBe(2);
+  });
+
+  test('what failed is not remembered, nor what the transaction took back', async () => {
+    const request = await newRequest();
+    const { ask } = asker();
+    await expect(
+      database.transaction((tx) =>
+        answerOnce(tx, { keyring, now: () => nowMs }, request, () => Promise.reject(new Error('no'))),
+      ),
+    ).rejects.toThrow('no');
+    await expect(
+      database.transaction(async (tx) => {
+        await answerOnce(tx, { keyring, now: () => nowMs }, request, async () => ({ number: 0 }));
+        throw new Error('late');
+      }),
+    ).rejects.toThrow('late');
+    expect(await ask(request)).toMatchObject({ number: 1 });
+  });
+
+  test('the input is not stored', async () => {
+    const request = { ...(await newRequest()), input: { password: 'a good password' } };
+    await asker().ask(request);
+    expect(await file.dump()).not.toContain('a good password');
+  });
+
+  test('answers are forgotten after 24 hours, the oldest first, a number at a time', async () => {
+    await database.db.deleteFrom('requests').execute();
+    const { ask } = asker();
+    const requests = await Promise.all([newRequest(), newRequest(), newRequest(), newRequest()]);
+    const startMs = nowMs;
+    for (const request of requests) {
+      await ask(request);
+      nowMs += 1000;
+    }
+    expect(await purgeAnswers(database.db, startMs + REQUEST_TTL_MS - 1, 10)).toBe(0);
+    expect(await purgeAnswers(database.db, startMs + REQUEST_TTL_MS, 10)).toBe(1);
+    expect(await purgeAnswers(database.db, startMs + REQUEST_TTL_MS + 5000, 2)).toBe(2);
+    const left = await database.db.selectFrom('requests').select('request_id').execute();
+    expect(left).toEqual([{ request_id: requests[3].requestId }]);
+    expect(await ask(requests[0])).toMatchObject({ number: 5 });
+  });
+});

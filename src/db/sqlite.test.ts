@@ -1,0 +1,154 @@
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { sql } from 'kysely';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { userRow } from '../../test/support/rows.ts';
+import { type Db, openDatabase, ping } from './database.ts';
+import { DatabaseError, UniqueViolation } from './dialect.ts';
+
+const SERVER_UNAVAILABLE = expect.objectContaining({ name: 'Failure', reason: 'server_unavailable' });
+
+let dir: string;
+let path: string;
+let url: string;
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'kith-test-'));
+  path = join(dir, 'data', 'kith.db');
+  url = `sqlite:${path}`;
+});
+afterEach(() => rm(dir, { recursive: true }));
+
+const insert = (db: Db, row = userRow()) => db.insertInto('users').values(row).execute();
+const count = async (db: Db) => (await db.selectFrom('users').select('id').execute()).length;
+async function pragma(db: Db, name: string): Promise<unknown> {
+  const { rows } = await sql.raw<Record<string, unknown>>(`pragma ${name}`).execute(db);
+  return Object.values(rows[0] ?? {})[0];
+}
+
+test('what was acknowledged survives a power cut, and rows belong to rows', async () => {
+  await using database = await openDatabase(url);
+  expect(await pragma(database.db, 'journal_mode')).toBe('wal');
+  expect(await pragma(database.db, 'synchronous')).toBe(2);
+  expect(await pragma(database.db, 'foreign_keys')).toBe(1);
+});
+
+test('nobody but the owner reads the files', async () => {
+  await using database = await openDatabase(url);
+  await insert(database.db);
+  for (const suffix of ['', '-wal', '-shm']) expect((await stat(path + suffix)).mode & 0o777).toBe(0o600);
+  expect((await stat(join(dir, 'data'))).mode & 0o777).toBe(0o700);
+});
+
+describe('a file that cannot be used is refused and left as it was:', () => {
+  test.each<[string, () => Promise<void> | void, RegExp]>([
+    ['one that is no database', () => writeFile(path, 'a'.repeat(5000)), /not a SQLite database/],
+    [
+      'one of another program',
+      () => {
+        using other = new DatabaseSync(path);
+        other.exec('create table things (id)');
+      },
+      /another program/,
+    ],
+    [
+      'one that another program marked',
+      () => {
+        using other = new DatabaseSync(path);
+        other.exec('pragma application_id = 7');
+      },
+      /another program/,
+    ],
+    [
+      'one that is cut off',
+      async () => {
+        {
+          await using database = await openDatabase(url);
+          for (let i = 0; i < 20; i++) await insert(database.db);
+        }
+        await writeFile(path, (await readFile(path)).subarray(0, 8192));
+      },
+      /damaged/,
+    ],
+  ])('%s', async (_, make, message) => {
+    await (await openDatabase(`sqlite:${join(dir, 'data', 'other.db')}`))[Symbol.asyncDispose]();
+    await make();
+    const before = await readFile(path);
+    const error: unknown = await openDatabase(url).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(DatabaseError);
+    expect(String(error)).toMatch(message);
+    expect(String(error)).toContain(url);
+    expect(await readFile(path)).toEqual(before);
+  });
+
+  test('one that another process holds', async () => {
+    await (await openDatabase(url))[Symbol.asyncDispose]();
+    using other = new DatabaseSync(path);
+    other.exec('pragma locking_mode = exclusive; begin exclusive');
+    const error: unknown = await openDatabase(url).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(DatabaseError);
+    expect(String(error)).toMatch(/another process holds the file locked/);
+  });
+});
+
+test('while another process writes, reads go on and writes are refused as unavailable', async () => {
+  await using database = await openDatabase(url);
+  using other = new DatabaseSync(path);
+  other.exec('begin immediate');
+  expect(await count(database.db)).toBe(0);
+  await expect(database.transaction((tx) => insert(tx))).rejects.toEqual(SERVER_UNAVAILABLE);
+  other.exec('rollback');
+  await database.transaction((tx) => insert(tx));
+  expect(await count(database.db)).toBe(1);
+});
+
+test('a full disk is told as unavailable, takes the transaction back, and lets reads go on', async () => {
+  await using database = await openDatabase(url);
+  const { db } = database;
+  const row = userRow();
+  await insert(db, row);
+  const pages = Number(await pragma(db, 'page_count'));
+  await pragma(db, `max_page_count = ${pages + 10}`);
+  const fill = (name: string) =>
+    database.transaction(async (tx) => {
+      await tx.updateTable('users').set({ name: 'Changed' }).where('id', '=', row.id).execute();
+      for (let i = 0; i < 20; i++) await insert(tx, userRow({ name }));
+    });
+  const error: unknown = await fill('a'.repeat(10_000)).catch((thrown: unknown) => thrown);
+  expect(error).toEqual(SERVER_UNAVAILABLE);
+  expect((error as Error).cause).toBeInstanceOf(Error);
+  expect(await db.selectFrom('users').selectAll().execute()).toEqual([row]);
+  expect(await ping(db)).toBe(true);
+  await pragma(db, 'max_page_count = 100000');
+  await fill('a'.repeat(10_000));
+  expect(await count(db)).toBe(21);
+});
+
+test('the columns of a key of several are all named', async () => {
+  await using database = await openDatabase(url);
+  const { db } = database;
+  const { id } = await db.insertInto('users').values(userRow()).returning('id').executeTakeFirstOrThrow();
+  const again = () => db.insertInto('user_terms').values({ term: 'a', user_id: id }).execute();
+  await again();
+  const error: unknown = await again().catch((thrown: unknown) => thrown);
+  expect(error).toBeInstanceOf(UniqueViolation);
+  expect(error).toMatchObject({ column: 'user_terms.term, user_terms.user_id' });
+});
+
+test('more kinds of statements than are kept prepared all do their work', async () => {
+  await using database = await openDatabase(url);
+  for (let round = 0; round < 2; round++) {
+    for (let i = 0; i < 600; i++) {
+      const { rows } = await sql<{ n: number }>`select ${sql.lit(i)} as n`.execute(database.db);
+      expect(rows).toEqual([{ n: i }]);
+    }
+  }
+});
+
+test('rows are not streamed, which would keep everybody else waiting', async () => {
+  await using database = await openDatabase(url);
+  const stream = database.db.selectFrom('users').selectAll().stream();
+  await expect(stream[Symbol.asyncIterator]().next()).rejects.toThrow('read pages instead');
+  expect(await ping(database.db)).toBe(true);
+});

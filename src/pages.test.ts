@@ -1,0 +1,87 @@
+import { describe, expect, test } from 'vitest';
+import { generator } from '../test/support/generator.ts';
+import { createKeyring } from './keyring.ts';
+import { cutPage, pageSizeOf, pageTokens } from './pages.ts';
+
+const keyring = createKeyring(Uint8Array.from({ length: 32 }, (_, i) => i));
+const PAGE_TOKEN_INVALID = expect.objectContaining({ name: 'Failure', reason: 'page_token_invalid' });
+
+test.each([
+  [0, 50],
+  [1, 1],
+  [999, 999],
+  [1000, 1000],
+  [1001, 1000],
+  [2 ** 31 - 1, 1000],
+])('a page size of %d reads %d', (pageSize, size) => {
+  expect(pageSizeOf({ pageSize, pageToken: '', includeTotalSize: false })).toBe(size);
+});
+
+test.each([
+  [[], 2, [], undefined],
+  [[1], 2, [1], undefined],
+  [[1, 2], 2, [1, 2], undefined],
+  [[1, 2, 3], 2, [1, 2], 2],
+])('rows %j of a page of %d', (rows, size, shown, last) => {
+  expect(cutPage(rows, size)).toEqual({ rows: shown, last });
+});
+
+describe('page tokens', () => {
+  const tokens = pageTokens(keyring, 'users', 'caller', { query: 'ada' });
+
+  test('are empty for no page', () => {
+    expect(tokens.write(undefined)).toBe('');
+    expect(tokens.read('')).toBeUndefined();
+  });
+
+  test('give back every key', () => {
+    const random = generator(3);
+    for (let round = 0; round < 2000; round++) {
+      const key = Array.from({ length: 1 + random.below(3) }, () => random.text(200));
+      expect(tokens.read(tokens.write(key))).toEqual(key);
+    }
+  });
+
+  test('fit into the field of the request with the longest key', () => {
+    for (const character of ['王', '"', '\\', '\u2028']) {
+      const key = [character.repeat(200), '0190abcd-ef01-7000-8000-0123456789ab'];
+      expect(tokens.write(key).length).toBeLessThanOrEqual(2048);
+    }
+  });
+
+  test('are the same in every version', () => {
+    expect(tokens.write(['0190'])).toBe('0z_cF8N6FHIrAa2EeggA0lsiMDE5MCJd');
+  });
+
+  test.each([
+    ['another list', ['contacts', 'caller', { query: 'ada' }]],
+    ['another caller', ['users', 'other', { query: 'ada' }]],
+    ['another filter', ['users', 'caller', { query: 'adb' }]],
+    ['a filter more', ['users', 'caller', { query: 'ada', role: 'admin' }]],
+    ['a part more', ['users', 'caller', { query: 'ada' }, '']],
+    ['parts cut elsewhere', ['users', 'calle', 'r', { query: 'ada' }]],
+  ])('of %s are refused', (_, scope) => {
+    expect(() => tokens.read(pageTokens(keyring, ...scope).write(['0190']))).toThrow(PAGE_TOKEN_INVALID);
+  });
+
+  test('of another installation are refused', () => {
+    const other = pageTokens(createKeyring(new Uint8Array(32)), 'users', 'caller', { query: 'ada' });
+    expect(() => tokens.read(other.write(['0190']))).toThrow(PAGE_TOKEN_INVALID);
+  });
+
+  test('with any bit changed or any byte missing are refused', () => {
+    const bytes = Buffer.from(tokens.write(['0190']), 'base64url');
+    for (let bit = 0; bit < bytes.length * 8; bit++) {
+      const forged = Buffer.from(bytes);
+      forged[bit >> 3]! ^= 1 << (bit & 7);
+      expect(() => tokens.read(forged.toString('base64url'))).toThrow(PAGE_TOKEN_INVALID);
+    }
+    for (let length = 1; length < bytes.length; length++) {
+      expect(() => tokens.read(bytes.toString('base64url', 0, length))).toThrow(PAGE_TOKEN_INVALID);
+    }
+  });
+
+  test.each(['A', '?', '[]', 'null', '\u0000', '🦉', '{"id":1}', 'A'.repeat(2048)])('"%s" is refused', (token) => {
+    expect(() => tokens.read(token)).toThrow(PAGE_TOKEN_INVALID);
+  });
+});

@@ -1,0 +1,134 @@
+import { describe, expect, test } from 'vitest';
+import { databases } from '../test/support/databases.ts';
+import { generator } from '../test/support/generator.ts';
+import { openDatabase } from './db/database.ts';
+import { cut, endOfPrefix, fold, identifierKey, searchTerm, wordTerms } from './text.ts';
+
+describe('fold', () => {
+  test.each([
+    ['Ada Lovelace', 'ada lovelace'],
+    ['  Ada \t\n Lovelace\u00A0\u3000 ', 'ada lovelace'],
+    ['José', 'jose'],
+    ['Jose\u0301', 'jose'],
+    ['ŁÓDŹ', 'łodz'],
+    ['Straße', 'strasse'],
+    ['STRAẞE', 'strasse'],
+    ['İstanbul', 'istanbul'],
+    ['ıI', 'ii'],
+    ['ΟΔΥΣΣΕΥΣ', 'οδυσσευσ'],
+    ['Ὀδυσσεύς', 'οδυσσευσ'],
+    ['ﬁ Ⅷ ２ ｆ ㎏ ™', 'fi viii 2 f kg tm'],
+    ['Юрий', 'юрии'],
+    ['王小明', '王小明'],
+    ['🦉', '🦉'],
+    ['❤️', '❤'],
+    ['', ''],
+    ['\u0301', ''],
+  ])('turns "%s" into "%s"', (text, folded) => {
+    expect(fold(text)).toBe(folded);
+  });
+
+  test('gives every character the same in upper and lower case, and once is enough', () => {
+    const wrong: string[] = [];
+    for (let code = 0; code <= 0x10ffff; code++) {
+      if (code >= 0xd800 && code <= 0xdfff) continue;
+      // Iota subscript is an accent in lower case and a letter in upper case.
+      const text = `a${String.fromCodePoint(code)}b`;
+      const bare = text.normalize('NFKD');
+      if (bare.includes('\u0345')) continue;
+      const folded = fold(text);
+      if ([bare.toUpperCase(), bare.toLowerCase(), folded].some((same) => fold(same) !== folded)) {
+        wrong.push(code.toString(16));
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+});
+
+describe('searchTerm', () => {
+  test('keeps 100 code units and no half of a character', () => {
+    expect(searchTerm('a'.repeat(150))).toBe('a'.repeat(100));
+    expect(searchTerm('ß'.repeat(60))).toBe('s'.repeat(100));
+    expect(searchTerm(`${'a'.repeat(99)}😀`)).toBe('a'.repeat(99));
+    expect(searchTerm(`${'a'.repeat(98)}😀b`)).toBe(`${'a'.repeat(98)}😀`);
+  });
+
+  test('of a beginning is a beginning of the term', () => {
+    const random = generator(1);
+    for (let round = 0; round < 5000; round++) {
+      const characters = Array.from(random.text(120));
+      const beginning = characters.slice(0, random.below(characters.length + 1)).join('');
+      const [term, query] = [searchTerm(characters.join('')), searchTerm(beginning)];
+      expect({ beginning, term: term.slice(0, query.length) }).toEqual({ beginning, term: query });
+    }
+  });
+});
+
+describe('cut', () => {
+  test.each([
+    ['abc', 5, 'abc'],
+    ['abc', 2, 'ab'],
+    ['a😀', 2, 'a'],
+    ['a😀', 3, 'a😀'],
+    ['😀', 0, ''],
+  ])('"%s" to %d gives "%s"', (text, length, expected) => {
+    expect(cut(text, length)).toBe(expected);
+  });
+});
+
+describe('wordTerms', () => {
+  test.each([
+    ['Ada', ['ada']],
+    ['Ada  King Lovelace', ['ada king lovelace', 'king lovelace', 'lovelace']],
+    ['', []],
+    [' \u0301 ', []],
+    [
+      'a b c d e f g h i j',
+      [
+        'a b c d e f g h i j',
+        'b c d e f g h i j',
+        'c d e f g h i j',
+        'd e f g h i j',
+        'e f g h i j',
+        'f g h i j',
+        'g h i j',
+        'h i j',
+      ],
+    ],
+  ])('of "%s"', (text, terms) => {
+    expect(wordTerms(text)).toEqual(terms);
+  });
+});
+
+test('identifierKey knows no case', () => {
+  expect(identifierKey('Ada.L@Example.ORG')).toBe('ada.l@example.org');
+});
+
+describe.each(databases)('on $name', ({ create }) => {
+  test('every beginning of a term finds it, and nothing else does', async () => {
+    await using database = await create();
+    await using opened = await openDatabase(database.url);
+    const { db } = opened;
+    const random = generator(2);
+    const terms = new Set(Array.from({ length: 300 }, () => searchTerm(random.text(12))).filter(Boolean));
+    // The ids of signing keys are compared as terms are, and belong to nobody.
+    const rows = Array.from(terms, (kid) => ({ kid, public_key: '', private_key_sealed: '', create_ms: 0 }));
+    await db.insertInto('signing_keys').values(rows).execute();
+    const found = async (query: string) => {
+      const matching = db
+        .selectFrom('signing_keys')
+        .select('kid')
+        .where('kid', '>=', query)
+        .where('kid', '<', endOfPrefix(query));
+      return (await matching.execute()).map(({ kid }) => kid).toSorted();
+    };
+    for (const term of terms) {
+      const characters = Array.from(term);
+      const query = characters.slice(0, 1 + random.below(characters.length)).join('');
+      const expected = Array.from(terms)
+        .filter((other) => other.startsWith(query))
+        .toSorted();
+      expect({ query, found: await found(query) }).toEqual({ query, found: expected });
+    }
+  });
+});
