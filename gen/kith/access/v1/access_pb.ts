@@ -189,7 +189,7 @@ export const access: GenExtension<MethodOptions, Access> = /*@__PURE__*/
 
 /**
  * The permission a caller needs to send the field at all, on top of the
- * method's access. Refused with PERMISSION_DENIED, ERROR_REASON_FIELD_NEEDS_PERMISSION.
+ * method's access. For fields of a request itself, which have presence. Refused with PERMISSION_DENIED, ERROR_REASON_FIELD_NEEDS_PERMISSION.
  *
  * @generated from extension: kith.access.v1.Permission requires = 50700;
  */

@@ -74,7 +74,7 @@ export const ErrorReason = {
 
   /**
    * Fields break the rules in the contract; the `buf.validate.Violations` detail
-   * lists all of them (INVALID_ARGUMENT).
+   * lists the first twelve (INVALID_ARGUMENT).
    *
    * @generated from enum value: ERROR_REASON_FIELDS_INVALID = 2;
    */

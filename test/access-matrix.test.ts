@@ -1,0 +1,699 @@
+import { createHmac, createPublicKey, randomBytes, randomUUID } from 'node:crypto';
+import {
+  create,
+  type DescField,
+  type DescMessage,
+  type DescMethodUnary,
+  getOption,
+  hasOption,
+  type MessageInitShape,
+  type MessageShape,
+} from '@bufbuild/protobuf';
+import { reflect } from '@bufbuild/protobuf/reflect';
+import { MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
+import { ConnectError, type Transport } from '@connectrpc/connect';
+import { calculateJwkThumbprint, decodeJwt, exportJWK, generateKeyPair, SignJWT } from 'jose';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Health } from '../gen/health/v1/health_pb.ts';
+import { access, Permission, requires, Role } from '../gen/kith/access/v1/access_pb.ts';
+import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
+import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
+import { UserState } from '../gen/kith/user/v1/user_pb.ts';
+import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
+import { loadSigningKeys, type SigningKeys } from '../src/auth/signing-keys.ts';
+import { openDatabase } from '../src/db/database.ts';
+import { createKeyring } from '../src/keyring.ts';
+import { databases, type TestDatabase } from './support/databases.ts';
+import { type Kith, type Refusal, refusalOf, type SignedIn, startKith, wires } from './support/kith.ts';
+import { connectHttp2, http1Request, outcomeOf, sendHttp1, sendHttp2 } from './support/raw.ts';
+
+const SERVICES = [AuthService, UserService, ContactService];
+const THIRD_PARTY = [
+  'grpc.health.v1.Health',
+  'grpc.reflection.v1.ServerReflection',
+  'grpc.reflection.v1alpha.ServerReflection',
+];
+
+const METHODS = SERVICES.flatMap(({ methods }) => methods as readonly DescMethodUnary[]).map((method) => ({
+  name: `${method.parent.typeName}/${method.name}`,
+  method,
+}));
+
+/** What each role allows, written down a second time. */
+const ALLOWED: Readonly<Record<string, readonly Permission[]>> = {
+  viewer: [Permission.CONTACTS_READ, Permission.CONTACTS_WRITE],
+  editor: [Permission.USERS_READ, Permission.CONTACTS_READ, Permission.CONTACTS_WRITE],
+  admin: [Permission.USERS_READ, Permission.USERS_WRITE, Permission.CONTACTS_READ, Permission.CONTACTS_WRITE],
+};
+
+const PERMISSION_NAMES: Readonly<Record<number, string>> = {
+  [Permission.USERS_READ]: 'users.read',
+  [Permission.USERS_WRITE]: 'users.write',
+  [Permission.CONTACTS_READ]: 'contacts.read',
+  [Permission.CONTACTS_WRITE]: 'contacts.write',
+};
+
+interface RequestMaker<I extends DescMessage> {
+  /** A request that is answered when the caller is let in; what it needs is made by others. */
+  make(as: Pick<SignedIn, 'accessToken' | 'password'>): Promise<MessageInitShape<I>> | MessageInitShape<I>;
+  /** How the handler answers it. */
+  readonly answer?: string;
+}
+
+type RequestMakers<T extends { readonly method: Record<string, DescMethodUnary> }> = {
+  readonly [K in keyof T['method']]: RequestMaker<T['method'][K]['input']>;
+};
+
+/** A method that has no entry here does not compile. */
+const REQUESTS: Readonly<Record<string, Readonly<Record<string, RequestMaker<DescMessage>>>>> = {
+  [AuthService.typeName]: {
+    login: { make: () => ({ identifier: '', password: 'x' }), answer: 'InvalidArgument FIELDS_INVALID' },
+    userMe: { make: () => ({}) },
+    refreshAccessToken: { make: () => ({ refreshToken: 'x' }), answer: 'Unauthenticated REFRESH_TOKEN_INVALID' },
+    logout: { make: () => ({}) },
+    changePassword: {
+      make: () => ({ currentPassword: 'not it', newPassword: 'the next password' }),
+      answer: 'PermissionDenied PASSWORD_WRONG',
+    },
+  } satisfies RequestMakers<typeof AuthService>,
+  [UserService.typeName]: {
+    createUser: {
+      make() {
+        const username = `u${randomUUID()}`;
+        return { username, email: `${username}@example.org`, name: 'Somebody', password: 'a new password' };
+      },
+    },
+    getUser: { make: () => ({ id: target.id }) },
+    getUserDetails: { make: () => ({ id: target.id }) },
+    listUsers: { make: () => ({}) },
+    updateUser: { make: () => ({ id: target.id, name: `Renamed ${randomUUID()}` }) },
+    deleteUser: { make: async () => ({ id: (await newUser()).id }) },
+    undeleteUser: {
+      async make() {
+        const { id } = await newUser();
+        await users().deleteUser({ id });
+        return { id };
+      },
+    },
+  } satisfies RequestMakers<typeof UserService>,
+  [ContactService.typeName]: {
+    createContact: { make: () => ({ givenName: 'Ada' }) },
+    getContact: { make: async ({ accessToken }) => ({ id: await newContact(accessToken) }) },
+    listContacts: { make: () => ({}) },
+    updateContact: { make: async ({ accessToken }) => ({ id: await newContact(accessToken), givenName: 'Grace' }) },
+    deleteContact: { make: async ({ accessToken }) => ({ id: await newContact(accessToken) }) },
+    undeleteContact: {
+      async make({ accessToken }) {
+        const id = await newContact(accessToken);
+        await kith.client(ContactService, accessToken || admin.accessToken).deleteContact({ id });
+        return { id };
+      },
+    },
+  } satisfies RequestMakers<typeof ContactService>,
+};
+
+function requestOf({ parent, localName }: DescMethodUnary): RequestMaker<DescMessage> {
+  return REQUESTS[parent.typeName]![localName]!;
+}
+
+/** The answer that the contract declares for a caller who is signed in. */
+function declared(method: DescMethodUnary, role: string, isSelf = false): string {
+  const { rule, selfField } = getOption(method, access);
+  const allowed = rule.case !== 'permission' || ALLOWED[role]!.includes(rule.value) || (selfField !== '' && isSelf);
+  return allowed
+    ? (requestOf(method).answer ?? 'ok')
+    : `PermissionDenied PERMISSION_MISSING ${PERMISSION_NAMES[Number(rule.value)]}`;
+}
+
+function isRead(method: DescMethodUnary): boolean {
+  return method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
+}
+
+function isPublic(method: DescMethodUnary): boolean {
+  return getOption(method, access).rule.case === 'public';
+}
+
+const SECRET = randomBytes(32);
+const PROTOCOLS = wires.filter(({ name }) =>
+  ['gRPC over HTTP/2', 'gRPC-Web over HTTP/1.1', 'gRPC-Web over HTTP/2', 'Connect JSON over HTTP/1.1'].includes(name),
+);
+
+let kith: Kith;
+let signingKeys: SigningKeys;
+let admin: SignedIn;
+let viewer: SignedIn;
+let editor: SignedIn;
+let target: { readonly id: string };
+let strangers: readonly Stranger[];
+
+const users = () => kith.client(UserService, admin.accessToken);
+
+async function newUser(): Promise<{ id: string }> {
+  const username = `u${randomUUID()}`;
+  const email = `${username}@example.org`;
+  return (await users().createUser({ username, email, name: 'Somebody', password: 'a password of mine' })).user!;
+}
+
+/** A contact of the caller's or, when nobody can make one for the caller, of the administrator's. */
+async function newContact(accessToken: string): Promise<string> {
+  return (await kith.client(ContactService, accessToken || admin.accessToken).createContact({ givenName: 'Ada' }))
+    .contact!.id;
+}
+
+describe.each(databases)('on $name', ({ create: createDatabase }) => {
+  let database: TestDatabase;
+
+  beforeAll(async () => {
+    database = await createDatabase();
+    kith = await startKith({ database, env: { KITH_SECRET_KEY: SECRET.toString('base64') } });
+    {
+      await using opened = await openDatabase(kith.config.databaseUrl);
+      signingKeys = await loadSigningKeys(opened, createKeyring(SECRET), Date.now());
+    }
+    admin = await kith.admin();
+    [viewer, editor, target] = [await kith.user(Role.VIEWER), await kith.user(Role.EDITOR), await newUser()];
+    strangers = await makeStrangers();
+  });
+  afterAll(async () => {
+    await kith[Symbol.asyncDispose]();
+    await database[Symbol.asyncDispose]();
+  });
+
+  test('the matrix has every service that is served', async () => {
+    const { statuses } = await kith.client(Health).list({});
+    const served = Object.keys(statuses).filter((name) => name !== '');
+    expect(served.toSorted()).toEqual([...SERVICES.map(({ typeName }) => typeName), ...THIRD_PARTY].toSorted());
+    expect(METHODS.filter(({ method }) => !hasOption(method, access))).toEqual([]);
+  });
+
+  describe.each(PROTOCOLS)('$name', (wire) => {
+    let transport: Transport;
+    beforeAll(() => {
+      transport = wire.transport(kith.address);
+    });
+
+    /** `ok`, or code, reason and permission of the refusal. */
+    async function answerTo<I extends DescMessage>(
+      method: DescMethodUnary<I>,
+      authorization: string | undefined,
+      request: MessageInitShape<I>,
+    ): Promise<string> {
+      const headers = authorization === undefined ? {} : { authorization };
+      return outcome(transport.unary(method, undefined, undefined, headers, request));
+    }
+
+    test.each(METHODS)('$name lets nobody in who is not signed in, unless it is public', async ({ method }) => {
+      const request = await requestOf(method).make({ accessToken: '', password: '' });
+      const before = await database.dump();
+      const [actual, expected]: Record<string, string>[] = [{}, {}];
+      for (const { name, authorization, refusal } of strangers) {
+        actual![name] = await answerTo(method, authorization, request);
+        expected![name] = isPublic(method) ? requestOf(method).answer! : refusal;
+      }
+      expect(actual).toEqual(expected);
+      expect(await database.dump()).toBe(before);
+    });
+
+    test.each(METHODS)('$name refuses a token that was good and has expired', async ({ method }) => {
+      const request = await requestOf(method).make({ accessToken: '', password: '' });
+      const before = await database.dump();
+      const authorization = `Bearer ${admin.accessToken}`;
+      expect(await answerTo(AuthService.method.userMe, authorization, {})).toBe('ok');
+      kith.clock.offsetMs += kith.config.accessTokenTtlMs + 1000;
+      try {
+        expect(await answerTo(method, authorization, request)).toBe(
+          isPublic(method) ? requestOf(method).answer : 'Unauthenticated ACCESS_TOKEN_EXPIRED',
+        );
+      } finally {
+        kith.clock.offsetMs = 0;
+      }
+      expect(await database.dump()).toBe(before);
+    });
+
+    test.each(METHODS)('$name answers each role as declared', async ({ method }) => {
+      const [actual, expected]: Record<string, { answer: string; writes: boolean }>[] = [{}, {}];
+      for (const [role, signedIn] of Object.entries({ viewer, editor, admin })) {
+        const caller = method === AuthService.method.logout ? await signInAgain(signedIn) : signedIn;
+        const request = await requestOf(method).make(caller);
+        const before = await database.dump();
+        const answer = await answerTo(method, `Bearer ${caller.accessToken}`, request);
+        actual![role] = { answer, writes: (await database.dump()) !== before };
+        const due = declared(method, role);
+        expected![role] = { answer: due, writes: due === 'ok' && !isRead(method) };
+      }
+      expect(actual).toEqual(expected);
+    });
+
+    describe.each(METHODS.filter(({ method }) => getOption(method, access).selfField !== ''))('$name', ({ method }) => {
+      const field = method.input.fields.find(({ name }) => name === getOption(method, access).selfField)!;
+      const withId = (id: string) => set(create(method.input), method.input, field, id);
+
+      test('lets callers in for themselves, however the id is written', async () => {
+        const answers = new Set<string>();
+        for (const { user, accessToken } of [viewer, editor, admin]) {
+          for (const id of [user.id, user.id.toUpperCase()]) {
+            answers.add(await answerTo(method, `Bearer ${accessToken}`, withId(id)));
+          }
+        }
+        expect([...answers]).toEqual(['ok']);
+      });
+
+      test('takes nothing else for the own id', async () => {
+        const { id } = viewer.user;
+        const others = [
+          target.id,
+          admin.user.id,
+          '',
+          ` ${id}`,
+          `${id} `,
+          `${id}\0`,
+          `{${id}}`,
+          `urn:uuid:${id}`,
+          id.replaceAll('-', ''),
+          '*',
+          '%',
+        ];
+        const before = await database.dump();
+        const letIn: string[] = [];
+        for (const other of others) {
+          const answer = await answerTo(method, `Bearer ${viewer.accessToken}`, withId(other));
+          if (answer !== declared(method, 'viewer')) letIn.push(other);
+        }
+        expect(letIn).toEqual([]);
+        expect(await database.dump()).toBe(before);
+      });
+
+      const guarded = method.input.fields.filter((candidate) => hasOption(candidate, requires));
+      const open = method.input.fields.filter((candidate) => candidate !== field && !guarded.includes(candidate));
+
+      test.each(guarded)('does not let callers set their own $name', async (guardedField) => {
+        const before = await database.dump();
+        const answers = new Set<string>();
+        for (const { user, accessToken } of [viewer, editor]) {
+          for (const value of valuesOf(guardedField)) {
+            const alone = set(withId(user.id), method.input, guardedField, value);
+            answers.add(await answerTo(method, `Bearer ${accessToken}`, alone));
+            const beside = set(withId(user.id), method.input, guardedField, value);
+            for (const other of open) set(beside, method.input, other, valuesOf(other)[0]!);
+            answers.add(await answerTo(method, `Bearer ${accessToken}`, beside));
+          }
+        }
+        expect([...answers]).toEqual([
+          `PermissionDenied FIELD_NEEDS_PERMISSION ${PERMISSION_NAMES[getOption(guardedField, requires)]}`,
+        ]);
+        expect(await database.dump()).toBe(before);
+      });
+
+      test.each(guarded)('names $name, which the caller may not set', async (guardedField) => {
+        const request = withId(viewer.user.id);
+        set(request, method.input, guardedField, valuesOf(guardedField)[0]!);
+        const headers = { authorization: `Bearer ${viewer.accessToken}` };
+        const { metadata } = await refusalOf(transport.unary(method, undefined, undefined, headers, request));
+        expect(metadata).toEqual({
+          field: guardedField.name,
+          permission: PERMISSION_NAMES[getOption(guardedField, requires)],
+        });
+      });
+    });
+
+    test.each(['bearer TOKEN', 'BEARER TOKEN', 'Bearer   TOKEN'])('reads %s', async (pattern) => {
+      const authorization = pattern.replace('TOKEN', viewer.accessToken);
+      expect(await answerTo(AuthService.method.userMe, authorization, {})).toBe('ok');
+    });
+
+    test('a role that was taken away is gone with the next call of the same token', async () => {
+      const fallen = await kith.user(Role.ADMIN);
+      const authorization = `Bearer ${fallen.accessToken}`;
+      const remove = { id: (await newUser()).id };
+      expect(await answerTo(UserService.method.listUsers, authorization, {})).toBe('ok');
+      await users().updateUser({ id: fallen.user.id, role: Role.VIEWER });
+      const before = await database.dump();
+      expect(await answerTo(UserService.method.listUsers, authorization, {})).toBe(
+        'PermissionDenied PERMISSION_MISSING users.read',
+      );
+      expect(await answerTo(UserService.method.deleteUser, authorization, remove)).toBe(
+        'PermissionDenied PERMISSION_MISSING users.write',
+      );
+      expect(await database.dump()).toBe(before);
+      await users().updateUser({ id: fallen.user.id, role: Role.EDITOR });
+      expect(await answerTo(UserService.method.listUsers, authorization, {})).toBe('ok');
+    });
+
+    const BY_ID = ContactService.methods.filter(({ input }) => input.fields.some(({ name }) => name === 'id'));
+
+    test.each(BY_ID)('$name tells nobody, admins included, that somebody else has a contact', async (method) => {
+      const live = await newContact(editor.accessToken);
+      const deleted = await newContact(editor.accessToken);
+      const mine = kith.client(ContactService, editor.accessToken);
+      await mine.deleteContact({ id: deleted });
+      const { etag } = (await mine.getContact({ id: live })).contact!;
+      const before = await database.dump();
+      for (const { accessToken } of [viewer, admin]) {
+        const headers = { authorization: `Bearer ${accessToken}` };
+        const ask = (request: Record<string, unknown>) =>
+          fullRefusal(transport.unary(method as DescMethodUnary, undefined, undefined, headers, request));
+        const missing = await ask({ id: live.replace(/.{12}$/, '0123456789ab') });
+        expect(missing).toMatchObject({ code: 'NotFound', reason: 'CONTACT_NOT_FOUND' });
+        for (const request of [
+          { id: live },
+          { id: live.toUpperCase() },
+          { id: live, etag },
+          { id: live, etag: 'x' },
+          { id: deleted },
+        ]) {
+          expect(await ask(request)).toEqual(missing);
+        }
+      }
+      expect(await database.dump()).toBe(before);
+    });
+
+    test('a list shows the contacts of the caller alone, whatever is asked for', async () => {
+      const mark = `Mark${randomUUID().slice(0, 8)}`;
+      await kith.client(ContactService, editor.accessToken).createContact({ givenName: mark });
+      for (const [{ accessToken }, count] of [
+        [viewer, 0],
+        [admin, 0],
+        [editor, 1],
+      ] as const) {
+        const request = { query: mark, includeTotalSize: true };
+        const { contacts, totalSize } = await kith.client(ContactService, accessToken).listContacts(request);
+        expect([contacts.length, totalSize]).toEqual([count, count]);
+      }
+    });
+  });
+
+  describe('the path of a method', () => {
+    const { listUsers, deleteUser } = UserService.method;
+
+    test.each([listUsers, deleteUser])('$name is checked in every spelling that leads to it', async (method) => {
+      const { id } = await newUser();
+      const before = await database.dump();
+      await using session = await connectHttp2(kith.address);
+      const body = JSON.stringify(method === deleteUser ? { id } : {});
+      const wrong: string[] = [];
+      for (const path of spellings(method, kith.port)) {
+        for (const [authorization, refusal] of [
+          ['', 'Unauthenticated ACCESS_TOKEN_MISSING'],
+          [`Bearer ${viewer.accessToken}`, 'PermissionDenied PERMISSION_MISSING'],
+        ] as const) {
+          const headers = { 'content-type': 'application/json', ...(authorization && { authorization }) };
+          const answers = {
+            POST: await sendHttp1(kith.address, http1Request('POST', path, headers, body)),
+            GET: await sendHttp1(kith.address, http1Request('GET', withQuery(path), headers)),
+            'POST over HTTP/2': await sendHttp2(session, { ':path': path, ...headers }, body),
+          };
+          for (const [how, answer] of Object.entries(answers)) {
+            // HTTP/2 resets a stream whose :path is none (RFC 9113, 8.3.1).
+            if (answer.status === 0 && !path.startsWith('/') && how.endsWith('HTTP/2')) continue;
+            const { code, reason } = await outcomeOf(answer);
+            const allowed = [refusal, 'Unimplemented METHOD_UNKNOWN', 'InvalidArgument MALFORMED_REQUEST'];
+            if (!allowed.includes(`${code} ${reason}`)) wrong.push(`${how} ${path}: ${code} ${reason}`);
+          }
+        }
+      }
+      expect(wrong).toEqual([]);
+      expect(await database.dump()).toBe(before);
+    });
+
+    test('a method may be percent-encoded: the same callers are let in', async () => {
+      const path = '/kith.user.v1.UserService/%4cist%55sers';
+      const headers = { 'content-type': 'application/json', authorization: `Bearer ${editor.accessToken}` };
+      const { status } = await sendHttp1(kith.address, http1Request('POST', path, headers, '{}'));
+      expect(status).toBe(200);
+    });
+  });
+});
+
+function spellings(method: DescMethodUnary, port: number): string[] {
+  const path = `/${method.parent.typeName}/${method.name}`;
+  const [, service = '', name = ''] = path.split('/');
+  const hex = (char: string) => `%${char.charCodeAt(0).toString(16)}`;
+  return [
+    path,
+    `/${service}/${hex(name[0]!)}${name.slice(1)}`,
+    `/${service}/${hex(name[0]!).toUpperCase()}${name.slice(1)}`,
+    `/${hex('k')}${service.slice(1)}/${name}`,
+    `/${service.replaceAll(/./g, hex)}/${name.replaceAll(/./g, hex)}`,
+    `/${service}%2f${name}`,
+    `/${service}%2F${name}`,
+    `/${service}/%25${hex(name[0]!).slice(1)}${name.slice(1)}`,
+    `/${path}`,
+    `//${path}`,
+    `/${service}//${name}`,
+    `${path}/`,
+    `${path}//`,
+    path.toLowerCase(),
+    path.toUpperCase(),
+    `/${service}/${name[0]!.toLowerCase()}${name.slice(1)}`,
+    `/./${service}/${name}`,
+    `/${service}/./${name}`,
+    `/healthz/../${service}/${name}`,
+    `/healthz/%2e%2e/${service}/${name}`,
+    `/.well-known/jwks.json/../../${service}/${name}`,
+    `${path}?`,
+    `${path}?path=/healthz`,
+    `${path}?connect=v1&encoding=json&message={}`,
+    `${path};a=b`,
+    `${path};/healthz`,
+    `${path}%00`,
+    `${path}%20`,
+    `${path}%ff`,
+    `${path}%`,
+    `${path}.`,
+    `\\${service}\\${name}`,
+    `http://localhost:${port}${path}`,
+    `http://localhost${path}`,
+    `https://localhost${path}`,
+    `HTTP://LOCALHOST${path}`,
+    `http://elsewhere.example${path}`,
+    `http://user:password@localhost${path}`,
+    `http://[::bad${path}`,
+    `http://localhost:99999${path}`,
+    `http://${path}`,
+    `http:${path}`,
+    `//localhost${path}`,
+    `*`,
+    `/`,
+  ];
+}
+
+function withQuery(path: string): string {
+  return `${path}${path.includes('?') ? '&' : '?'}connect=v1&encoding=json&message=%7B%7D`;
+}
+
+async function signInAgain({ user, password }: SignedIn): Promise<SignedIn> {
+  const { accessToken, refreshToken } = await kith.client(AuthService).login({ identifier: user.username, password });
+  return { user, password, accessToken, refreshToken };
+}
+
+async function outcome(call: Promise<unknown>): Promise<string> {
+  try {
+    await call;
+    return 'ok';
+  } catch {
+    const { code, reason, metadata } = await refusalOf(call);
+    return [code, reason, metadata['permission']].filter(Boolean).join(' ');
+  }
+}
+
+/** A refusal with all that was sent along, but for what differs with every call. */
+async function fullRefusal(call: Promise<unknown>): Promise<Refusal & { headers: object }> {
+  const error: unknown = await call.catch((thrown: unknown) => thrown);
+  const headers = Object.fromEntries(ConnectError.from(error).metadata);
+  delete headers['date'];
+  delete headers['x-request-id'];
+  return { ...(await refusalOf(call)), headers };
+}
+
+function set(message: MessageShape<DescMessage>, desc: DescMessage, field: DescField, value: unknown) {
+  reflect(desc, message).set(field, value);
+  return message;
+}
+
+/** A value that the field could hold, and its zero value. */
+function valuesOf(field: DescField): readonly (string | number)[] {
+  return field.fieldKind === 'enum' ? [2, 0] : ['something', ''];
+}
+
+/** What somebody sends who is not signed in. */
+interface Stranger {
+  readonly name: string;
+  readonly authorization: string | undefined;
+  readonly refusal: string;
+}
+
+const INVALID = 'Unauthenticated ACCESS_TOKEN_INVALID';
+const EXPIRED = 'Unauthenticated ACCESS_TOKEN_EXPIRED';
+const ENDED = 'Unauthenticated SESSION_ENDED';
+
+async function makeStrangers(): Promise<Stranger[]> {
+  const token = admin.accessToken;
+  const [header = '', payload = '', signature = ''] = token.split('.');
+  const { current, jwks } = signingKeys;
+  const claims = decodeJwt(token);
+  const publicJwk = jwks.keys[0]!;
+  const publicKey = createPublicKey({ key: publicJwk, format: 'jwk' });
+  const pem = publicKey.export({ type: 'spki', format: 'pem' });
+  const der = publicKey.export({ type: 'spki', format: 'der' });
+  const other = await generateKeyPair('ES256', { extractable: true });
+  const otherJwk = { ...(await exportJWK(other.publicKey)), alg: 'ES256', use: 'sig' };
+  const otherKid = await calculateJwkThumbprint(otherJwk);
+  const fallen = {
+    ended: await kith.user(Role.ADMIN),
+    deleted: await kith.user(Role.ADMIN),
+    suspended: await kith.user(Role.ADMIN),
+  };
+  await kith.client(AuthService, fallen.ended.accessToken).logout({});
+  await users().deleteUser({ id: fallen.deleted.user.id });
+  await users().updateUser({ id: fallen.suspended.user.id, state: UserState.SUSPENDED });
+  const renewed = await kith.user(Role.ADMIN);
+  await signInAndChangePassword(renewed);
+
+  const HEADER = { alg: 'ES256', typ: 'at+jwt', kid: current.kid };
+  /** Signed with the server's own key. */
+  const signed = (changes: object, header: object = HEADER) =>
+    new SignJWT({ ...claims, ...changes }).setProtectedHeader(header as typeof HEADER).sign(current.privateKey);
+  /** Signed with a key that anybody can make. */
+  const forged = (header: object, key = other.privateKey) =>
+    new SignJWT(claims).setProtectedHeader(header as typeof HEADER).sign(key);
+  const unsigned = (alg: string, end = '') => `${encode({ ...HEADER, alg })}.${payload}.${end}`;
+  const hmac = (alg: string, hash: string, secret: string | Buffer) => {
+    const input = `${encode({ ...HEADER, alg })}.${payload}`;
+    return `${input}.${createHmac(hash, secret).update(input).digest('base64url')}`;
+  };
+  const seconds = Math.floor(Date.now() / 1000);
+
+  const tokens: [name: string, token: string, refusal?: string][] = [
+    ['one letter', 'x'],
+    ['undefined', 'undefined'],
+    ['dots', '...'],
+    ['three words', 'a.b.c'],
+    ['five parts, as of an encrypted one', `${token}.a.b`],
+    ['a token cut short', token.slice(0, -10)],
+    ['a token without its signature', `${header}.${payload}.`],
+    ['a token without signature and dot', `${header}.${payload}`],
+    ['a payload with the signature of another', `${header}.${viewer.accessToken.split('.')[1]}.${signature}`],
+    ['a header with the signature of another', `${encode({ ...HEADER, x: 1 })}.${payload}.${signature}`],
+    ['a payload that is not JSON', `${header}.${Buffer.from('{').toString('base64url')}.${signature}`],
+    ['a payload that is null', `${header}.${encode(null)}.${signature}`],
+    ['a header that is not JSON', `e30x.${payload}.${signature}`],
+    ['a header that is a list', `${encode([HEADER])}.${payload}.${signature}`],
+    ['a token of 10,000 characters', `${header}.${payload}${'A'.repeat(10_000)}.${signature}`],
+    ['a refresh token', admin.refreshToken],
+    ['the password', Buffer.from(admin.password).toString('base64url')],
+    ...['none', 'None', 'NONE', 'nOnE', '', 'none ', 'ES256 ', 'es256'].flatMap((alg): [string, string][] => [
+      [`alg ${JSON.stringify(alg)} and no signature`, unsigned(alg)],
+      [`alg ${JSON.stringify(alg)} and the signature of a good one`, unsigned(alg, signature)],
+    ]),
+    ['alg null', `${encode({ ...HEADER, alg: null })}.${payload}.`],
+    ['no alg', `${encode({ typ: HEADER.typ, kid: HEADER.kid })}.${payload}.${signature}`],
+    ['HS256 with the public key in PEM as the secret', hmac('HS256', 'sha256', pem)],
+    ['HS256 with the public key in PEM without its last line feed', hmac('HS256', 'sha256', pem.trim())],
+    ['HS256 with the public key in DER', hmac('HS256', 'sha256', der)],
+    ['HS256 with the public key as published', hmac('HS256', 'sha256', JSON.stringify(publicJwk))],
+    ['HS256 with x of the public key', hmac('HS256', 'sha256', Buffer.from(publicJwk.x!, 'base64url'))],
+    ['HS256 with an empty secret', hmac('HS256', 'sha256', '')],
+    ['HS384 with the public key', hmac('HS384', 'sha384', pem)],
+    ['HS512 with the public key', hmac('HS512', 'sha512', pem)],
+    ['HS256 with the kid as the secret', hmac('HS256', 'sha256', HEADER.kid)],
+    ['ES256 in which r and s are zero', `${header}.${payload}.${Buffer.alloc(64).toString('base64url')}`],
+    ['ES256 in DER', `${header}.${payload}.${derOf(signature)}`],
+    ['ES256 named ES384', unsigned('ES384', signature)],
+    ['ES256 named RS256', unsigned('RS256', signature)],
+    ['ES256 named EdDSA', unsigned('EdDSA', signature)],
+    ['another key under the known kid', await forged(HEADER)],
+    ['another key under its own kid', await forged({ ...HEADER, kid: otherKid })],
+    ['another key without a kid', await forged({ alg: 'ES256', typ: 'at+jwt' })],
+    ['another key in an embedded jwk', await forged({ ...HEADER, kid: otherKid, jwk: otherJwk })],
+    ['another key in an embedded jwk under the known kid', await forged({ ...HEADER, jwk: otherJwk })],
+    ['another key at a jku', await forged({ ...HEADER, kid: otherKid, jku: `${kith.address}/.well-known/jwks.json` })],
+    ['another key at an x5u', await forged({ ...HEADER, kid: otherKid, x5u: 'https://elsewhere.example/cert.pem' })],
+    ['another key in an x5c', await forged({ ...HEADER, x5c: [der.toString('base64')] })],
+    ['a critical extension', await forged({ ...HEADER, crit: ['b64'], b64: true })],
+    ...(await Promise.all(
+      [
+        '../../../../../../dev/null',
+        '/dev/null',
+        "' or '1'='1",
+        "x' union select 'AAAA' --",
+        '__proto__',
+        'constructor',
+        'toString',
+        '',
+        '\0',
+        `${HEADER.kid} `,
+        HEADER.kid.toUpperCase(),
+      ].map(async (kid): Promise<[string, string]> => [`kid ${JSON.stringify(kid)}`, await forged({ ...HEADER, kid })]),
+    )),
+    ['kid that is a list', await forged({ ...HEADER, kid: [HEADER.kid] })],
+    ['another issuer', await signed({ iss: 'https://elsewhere.example' })],
+    ['an issuer with a slash more', await signed({ iss: `${claims.iss}/` })],
+    ['no issuer', await signed({ iss: undefined })],
+    ['another audience', await signed({ aud: 'elsewhere' })],
+    ['several audiences that are others', await signed({ aud: ['a', 'b'] })],
+    ['no audience', await signed({ aud: undefined })],
+    ['typ JWT', await signed({}, { ...HEADER, typ: 'JWT' })],
+    ['typ id_token', await signed({}, { ...HEADER, typ: 'id_token+jwt' })],
+    ['no typ', await signed({}, { alg: HEADER.alg, kid: HEADER.kid })],
+    ['no sid', await signed({ sid: undefined })],
+    ['sid that is a number', await signed({ sid: 1 })],
+    ['sid that is null', await signed({ sid: null })],
+    ['sid that is a list', await signed({ sid: [claims['sid']] })],
+    ['no sub', await signed({ sub: undefined })],
+    ['no jti', await signed({ jti: undefined })],
+    ['no exp', await signed({ exp: undefined })],
+    ['exp that is a text', await signed({ exp: String(claims.exp) })],
+    ['no iat', await signed({ iat: undefined })],
+    ['nbf that is to come', await signed({ nbf: seconds + 3600 })],
+    ['exp that has passed', await signed({ exp: seconds - 1 }), EXPIRED],
+    ['exp 0', await signed({ exp: 0 }), EXPIRED],
+    ['an unknown session', await signed({ sid: randomUUID() }), ENDED],
+    ['a session that is SQL', await signed({ sid: "' or 1=1 --" }), ENDED],
+    ['the session of somebody else', await signed({ sid: decodeJwt(viewer.accessToken)['sid'] }), ENDED],
+    ['the own session for somebody else', await signed({ sub: viewer.user.id }), ENDED],
+    ['a session that was signed out', fallen.ended.accessToken, ENDED],
+    ['a user who was deleted', fallen.deleted.accessToken, ENDED],
+    ['a user who was suspended', fallen.suspended.accessToken, ENDED],
+    ['a session before a new password', renewed.accessToken, ENDED],
+  ];
+  const headers: [name: string, authorization: string | undefined, refusal?: string][] = [
+    ['no header', undefined, 'Unauthenticated ACCESS_TOKEN_MISSING'],
+    ['an empty header', ''],
+    ['Bearer alone', 'Bearer'],
+    ['a token without a scheme', token],
+    ['Basic', `Basic ${Buffer.from(`admin:${admin.password}`).toString('base64')}`],
+    ['Token', `Token ${token}`],
+    ['DPoP', `DPoP ${token}`],
+    ['Bearer:', `Bearer: ${token}`],
+    ['Bearer with a quoted token', `Bearer "${token}"`],
+    ['Bearer twice', `Bearer Bearer ${token}`],
+    ['a tab for the blank', `Bearer\t${token}`],
+    ['a blank inside', `Bearer ${token.slice(0, 50)} ${token.slice(50)}`],
+    ['a word after it', `Bearer ${token} x`],
+    ['two tokens', `Bearer ${token}, Bearer ${token}`],
+    ['a no-break space after it', `Bearer ${token}\u00a0`],
+    ['another character after it', `Bearer ${token}!`],
+    ['padding inside', `Bearer ${header}=.${payload}.${signature}`],
+  ];
+  return [
+    ...headers.map(([name, authorization, refusal = INVALID]) => ({ name, authorization, refusal })),
+    ...tokens.map(([name, value, refusal = INVALID]) => ({ name, authorization: `Bearer ${value}`, refusal })),
+  ];
+}
+
+async function signInAndChangePassword(user: SignedIn): Promise<void> {
+  const { accessToken } = await signInAgain(user);
+  const change = { currentPassword: user.password, newPassword: `new ${user.password}` };
+  await kith.client(AuthService, accessToken).changePassword(change);
+}
+
+function encode(value: unknown): string {
+  return Buffer.from(JSON.stringify(value)).toString('base64url');
+}
+
+/** A signature as TLS has it, instead of r and s side by side. */
+function derOf(signature: string): string {
+  const bytes = Buffer.from(signature, 'base64url');
+  const integers = [bytes.subarray(0, 32), bytes.subarray(32)].map((integer) => Buffer.from([2, 33, 0, ...integer]));
+  return Buffer.concat([Buffer.from([0x30, 70]), ...integers]).toString('base64url');
+}

@@ -1,0 +1,108 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
+import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
+import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
+import { needCommand, run } from './support/commands.ts';
+import { startKith } from './support/kith.ts';
+import { startProcess } from './support/process.ts';
+import { patternOf, runSteps, sectionOf, stepsOf } from './support/tour.ts';
+
+const README = readFileSync('README.md', 'utf8');
+
+describe('README.md', () => {
+  test('the tour with curl runs as printed', { timeout: 60_000 }, async (context) => {
+    const bash = needCommand(context, 'bash');
+    needCommand(context, 'curl');
+    const tour = sectionOf(README, '## A tour with curl');
+    const [, password] = /KITH_ADMIN_PASSWORD='([^']+)'/.exec(tour)!;
+    await using kith = await startAt(8080, { KITH_ADMIN_PASSWORD: password! });
+    const steps = stepsOf(tour.replaceAll('http://localhost:8080', kith.address));
+    const { code, outputs, stderr } = await runSteps(bash, steps);
+    expect({ code, steps: outputs.length, stderr }).toEqual({ code: 0, steps: steps.length, stderr: '' });
+    for (const [i, { line, expected = '' }] of steps.entries()) {
+      expect.soft(outputs[i], `README.md:${line}`).toMatch(patternOf(expected));
+    }
+    expect(steps.length).toBeGreaterThanOrEqual(8);
+  });
+
+  test('the example of a client runs as printed', async () => {
+    await using kith = await startKith();
+    const { accessToken: admin } = await kith.admin();
+    const [, code] = /^```ts\n(.*?)^```$/ms.exec(sectionOf(README, '## Clients'))!;
+    const [, identifier, password] = /identifier: '([^']+)', password: '([^']+)'/.exec(code!)!;
+    await kith
+      .client(UserService, admin)
+      .createUser({ username: identifier!, email: `${identifier}@example.org`, name: 'X', password: password! });
+    const { accessToken } = await kith.client(AuthService).login({ identifier: identifier!, password: password! });
+    await kith.client(ContactService, accessToken).createContact({ givenName: 'Grace', familyName: 'Hopper' });
+    const script = code!.replaceAll('http://localhost:8080', kith.address);
+    const outcome = await run(process.execPath, ['--input-type=module-typescript', '--eval', script]);
+    expect(outcome).toEqual({ code: 0, stdout: 'Grace Hopper\n', stderr: '' });
+  });
+});
+
+describe('the runner of tours', () => {
+  const DOCUMENT = `# Title
+## Tour
+\`\`\`sh
+A=1
+\`\`\`
+Words.
+### Below
+\`\`\`sh
+# not a heading
+echo '{"id":"'$A'","list":[1,2]}'
+\`\`\`
+\`\`\`json
+{"id":"...",...}
+\`\`\`
+## Next
+\`\`\`sh
+exit 9
+\`\`\`
+`;
+
+  test('takes the blocks under a heading and its sub-headings, with their lines', () => {
+    expect(stepsOf(sectionOf(DOCUMENT, '## Tour'))).toEqual([
+      { line: 4, commands: 'A=1\n', expected: undefined },
+      { line: 9, commands: `# not a heading\necho '{"id":"'$A'","list":[1,2]}'\n`, expected: '{"id":"...",...}\n' },
+    ]);
+    expect(() => sectionOf(DOCUMENT, '## Missing')).toThrow('## Missing');
+  });
+
+  test('keeps variables from one block to the next', async (context) => {
+    const { code, outputs } = await runSteps(needCommand(context, 'bash'), stepsOf(sectionOf(DOCUMENT, '## Tour')));
+    expect({ code, outputs }).toEqual({ code: 0, outputs: ['', '{"id":"1","list":[1,2]}\n'] });
+  });
+
+  test('stops at the first command that fails', async (context) => {
+    const steps = stepsOf('```sh\necho 1\nfalse\necho 2\n```\n```sh\necho 3\n```\n');
+    const { code, outputs } = await runSteps(needCommand(context, 'bash'), steps);
+    expect({ code, outputs }).toEqual({ code: 1, outputs: ['1\n'] });
+  });
+
+  test.each([
+    { expected: '{"id":"...","a":1}', output: '{"id":"77","a":1}\n', matches: true },
+    { expected: '{"id":"...","a":1}', output: '{"id":"77","a":2}\n', matches: false },
+    { expected: '{"id":"...","a":1}', output: '{"id":"77","a":1}\nmore', matches: false },
+    { expected: '{\n  "a": 1,\n  ...\n}', output: '{\n  "a": 1,\n  "b": 2,\n  "c": 3\n}\n', matches: true },
+    { expected: '{"a":[...]}401', output: '{"a":[1]}401\n', matches: true },
+    { expected: '{"a":1}', output: '', matches: false },
+    { expected: '', output: '\n', matches: true },
+    { expected: '', output: 'more', matches: false },
+    { expected: 'a.b (c)', output: 'a.b (c)', matches: true },
+    { expected: 'a.b', output: 'axb', matches: false },
+  ])('$expected matches $output: $matches', ({ expected, output, matches }) => {
+    expect(patternOf(expected).test(output)).toBe(matches);
+  });
+});
+
+/** Starts at the port that is printed or, when that is taken, at another. */
+async function startAt(port: number, env: Record<string, string>) {
+  try {
+    return await startProcess({ env: { ...env, KITH_PORT: String(port) } });
+  } catch {
+    return startProcess({ env });
+  }
+}

@@ -1,0 +1,245 @@
+import { randomUUID } from 'node:crypto';
+import type { DescMessage, DescMethodUnary, MessageInitShape } from '@bufbuild/protobuf';
+import { expect } from 'vitest';
+import { Permission, Role } from '../../gen/kith/access/v1/access_pb.ts';
+import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
+import type { Contact } from '../../gen/kith/contact/v1/contact_pb.ts';
+import { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
+import { UserState } from '../../gen/kith/user/v1/user_pb.ts';
+import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
+import { type Kith, refusalOf, type SignedIn } from './kith.ts';
+
+/** A call that is answered: who makes it, with what, and what the answer must match. */
+export interface Example<I extends DescMessage = DescMessage> {
+  readonly accessToken?: string;
+  readonly request: MessageInitShape<I>;
+  /** For `toMatchObject`. */
+  readonly answer: object;
+  /** Paths in the answer where nothing must be. */
+  readonly absent?: readonly string[];
+  /** Checks what the answer does not tell. */
+  readonly verify?: () => Promise<void>;
+}
+
+/** Makes an example of users of its own, so that one can be had for every way to call. */
+export type MakeExample<I extends DescMessage = DescMessage> = (kith: Kith) => Promise<Example<I>>;
+
+type ExamplesOf<T extends { readonly method: Record<string, DescMethodUnary> }> = {
+  readonly [K in keyof T['method']]: MakeExample<T['method'][K]['input']>;
+};
+
+const TIME = { seconds: expect.any(BigInt) };
+const ETAG = expect.stringMatching(/./);
+const TOKENS = {
+  accessToken: expect.stringMatching(/^[\w-]+\.[\w-]+\.[\w-]+$/),
+  accessTokenExpireTime: TIME,
+  refreshTokenExpireTime: TIME,
+};
+
+const auth: ExamplesOf<typeof AuthService> = {
+  async login(kith) {
+    const { user, password } = await kith.user();
+    const answer = { ...TOKENS, refreshToken: expect.stringMatching(/./), user: { id: user.id, email: user.email } };
+    return { request: { identifier: user.email.toUpperCase(), password }, answer };
+  },
+  async userMe(kith) {
+    const { user, accessToken } = await kith.user(Role.EDITOR);
+    const permissions = [Permission.USERS_READ, Permission.CONTACTS_READ, Permission.CONTACTS_WRITE];
+    return { accessToken, request: {}, answer: { user, permissions } };
+  },
+  async refreshAccessToken(kith) {
+    const { refreshToken } = await kith.user();
+    const answer = { ...TOKENS, refreshToken: expect.not.stringContaining(refreshToken) };
+    return { request: { refreshToken }, answer };
+  },
+  async logout(kith) {
+    const { accessToken } = await kith.user();
+    return {
+      accessToken,
+      request: {},
+      answer: {},
+      async verify() {
+        const after = await refusalOf(kith.client(AuthService, accessToken).userMe({}));
+        expect(after).toMatchObject({ code: 'Unauthenticated', reason: 'SESSION_ENDED' });
+      },
+    };
+  },
+  async changePassword(kith) {
+    const { user, password, accessToken } = await kith.user();
+    const newPassword = `new ${password}`;
+    return {
+      accessToken,
+      request: { currentPassword: password, newPassword },
+      answer: {},
+      async verify() {
+        const identifier = user.username;
+        const old = await refusalOf(kith.client(AuthService).login({ identifier, password }));
+        expect(old).toMatchObject({ code: 'Unauthenticated', reason: 'CREDENTIALS_INVALID' });
+        const { user: same } = await kith.client(AuthService).login({ identifier, password: newPassword });
+        expect(same!.id).toBe(user.id);
+      },
+    };
+  },
+};
+
+const users: ExamplesOf<typeof UserService> = {
+  async createUser(kith) {
+    const { accessToken } = await kith.admin();
+    const username = `u${randomUUID()}`;
+    const profile = { username, email: `${username}@example.org`, name: 'Zoë Ω 🦉', role: Role.EDITOR };
+    return {
+      accessToken,
+      request: { ...profile, password: 'of the new user', requestId: randomUUID() },
+      answer: { user: { ...profile, id: expect.any(String), state: UserState.ACTIVE, createTime: TIME, etag: ETAG } },
+    };
+  },
+  async getUser(kith) {
+    const { user } = await kith.user();
+    const { accessToken } = await kith.user(Role.EDITOR);
+    return { accessToken, request: { id: user.id }, answer: { user } };
+  },
+  async getUserDetails(kith) {
+    const { user, accessToken } = await kith.user();
+    await newContact(kith, accessToken);
+    const { id, username, name, email, state, role } = user;
+    const answer = { id, username, name, email, state, role, lastSignInTime: TIME, contactCount: 1 };
+    return { accessToken, request: { id }, answer };
+  },
+  async listUsers(kith) {
+    const { user } = await kith.user();
+    const { accessToken } = await kith.user(Role.EDITOR);
+    return {
+      accessToken,
+      request: { query: user.email, role: Role.VIEWER, state: UserState.ACTIVE, includeTotalSize: true },
+      answer: { users: [user], nextPageToken: '', totalSize: 1 },
+    };
+  },
+  async updateUser(kith) {
+    const { user } = await kith.user();
+    const { accessToken } = await kith.admin();
+    return {
+      accessToken,
+      request: { id: user.id, etag: user.etag, name: 'Renamed', state: UserState.SUSPENDED },
+      answer: {
+        user: { id: user.id, name: 'Renamed', email: user.email, role: user.role, state: UserState.SUSPENDED },
+      },
+    };
+  },
+  async deleteUser(kith) {
+    const { user } = await kith.user();
+    const { accessToken } = await kith.admin();
+    return {
+      accessToken,
+      request: { id: user.id, etag: user.etag },
+      answer: { user: { id: user.id, state: UserState.DELETED, deleteTime: TIME, purgeTime: TIME } },
+    };
+  },
+  async undeleteUser(kith) {
+    const { user } = await kith.user();
+    const { accessToken } = await kith.admin();
+    await kith.client(UserService, accessToken).deleteUser({ id: user.id });
+    return {
+      accessToken,
+      request: { id: user.id },
+      answer: { user: { id: user.id, state: UserState.ACTIVE, name: user.name } },
+      absent: ['user.deleteTime', 'user.purgeTime'],
+    };
+  },
+};
+
+const ADA = {
+  givenName: 'Ada',
+  familyName: 'Lovelace',
+  emails: [{ address: 'ada@example.org', label: 'work', primary: true }],
+  phones: [{ number: '+44 20 7946 0000', label: '', primary: true }],
+  addresses: [{ street: '12 St James’s Square', city: 'London', country: 'GB', primary: true }],
+  urls: [{ url: 'https://example.org/ada', label: 'home', primary: true }],
+  birthday: { year: 1815, month: 12, day: 10 },
+  notes: 'First line\nsecond line',
+  starred: true,
+};
+
+const contacts: ExamplesOf<typeof ContactService> = {
+  async createContact(kith) {
+    const { accessToken } = await kith.user();
+    return {
+      accessToken,
+      request: { ...ADA, requestId: randomUUID() },
+      answer: { contact: { ...ADA, id: expect.any(String), createTime: TIME, updateTime: TIME, etag: ETAG } },
+    };
+  },
+  async getContact(kith) {
+    const { accessToken, contact } = await withContact(kith);
+    return { accessToken, request: { id: contact.id }, answer: { contact } };
+  },
+  async listContacts(kith) {
+    const { accessToken, contact } = await withContact(kith);
+    return {
+      accessToken,
+      request: { query: 'lovel', starred: true, pageSize: 10, includeTotalSize: true },
+      answer: { contacts: [contact], nextPageToken: '', totalSize: 1 },
+    };
+  },
+  async updateContact(kith) {
+    const { accessToken, contact } = await withContact(kith);
+    return {
+      accessToken,
+      request: { id: contact.id, etag: contact.etag, starred: false, notes: '', emails: {}, birthday: {} },
+      answer: { contact: { id: contact.id, givenName: 'Ada', starred: false, notes: '', emails: [] } },
+      absent: ['contact.birthday'],
+    };
+  },
+  async deleteContact(kith) {
+    const { accessToken, contact } = await withContact(kith);
+    return {
+      accessToken,
+      request: { id: contact.id, etag: contact.etag },
+      answer: { contact: { id: contact.id, deleteTime: TIME, purgeTime: TIME } },
+    };
+  },
+  async undeleteContact(kith) {
+    const { accessToken, contact } = await withContact(kith);
+    await kith.client(ContactService, accessToken).deleteContact({ id: contact.id });
+    return {
+      accessToken,
+      request: { id: contact.id },
+      answer: { contact: { id: contact.id, ...ADA } },
+      absent: ['contact.deleteTime', 'contact.purgeTime'],
+    };
+  },
+};
+
+async function newContact(kith: Kith, accessToken: string): Promise<Contact> {
+  const { contact } = await kith.client(ContactService, accessToken).createContact(ADA);
+  return contact!;
+}
+
+async function withContact(kith: Kith): Promise<SignedIn & { contact: Contact }> {
+  const signedIn = await kith.user();
+  return { ...signedIn, contact: await newContact(kith, signedIn.accessToken) };
+}
+
+/** Checks an answer for substance, then its effect. */
+export async function expectAnswer(answer: unknown, example: Example): Promise<void> {
+  expect(answer).toMatchObject(example.answer);
+  for (const path of example.absent ?? []) expect(answer).not.toHaveProperty(path);
+  await example.verify?.();
+}
+
+/** The services of the contract. */
+export const services = [AuthService, UserService, ContactService] as const;
+
+/** Good examples of every rpc, by `package.Service/Method`; undefined where one is missing. */
+export const exampledMethods: readonly {
+  readonly name: string;
+  readonly method: DescMethodUnary;
+  readonly example: MakeExample | undefined;
+}[] = [...examplesOf(AuthService, auth), ...examplesOf(UserService, users), ...examplesOf(ContactService, contacts)];
+
+function examplesOf(service: (typeof services)[number], examples: Record<string, unknown>) {
+  return Object.entries<DescMethodUnary>(service.method).map(([localName, method]) => ({
+    name: `${service.typeName}/${method.name}`,
+    method,
+    example: examples[localName] as MakeExample | undefined,
+  }));
+}
