@@ -7,8 +7,8 @@ import { purgeUsers } from './users/users.ts';
 /** How many rows one step removes: others are served between two steps. */
 const STEP_ROWS = 100;
 
-/** Removes all that is past its time. */
-export async function purge(app: App): Promise<void> {
+/** Removes all that is past its time, or what it gets to before `signal` is aborted. */
+export async function purge(app: App, signal?: AbortSignal): Promise<void> {
   const steps = [
     () => purgeUsers(app, STEP_ROWS),
     () => purgeContacts(app, STEP_ROWS),
@@ -16,21 +16,23 @@ export async function purge(app: App): Promise<void> {
     () => purgeAnswers(app.database.db, app.now(), STEP_ROWS),
   ];
   for (const step of steps) {
-    while ((await step()) > 0) await new Promise(setImmediate);
+    while (signal?.aborted !== true && (await step()) > 0) await new Promise(setImmediate);
   }
 }
 
 /** Purges now and then every `intervalMs`, until disposed. `onError` is told of a purge that failed; the next one tries again. */
 export function startPurging(app: App, intervalMs: number, onError: (error: unknown) => void): AsyncDisposable {
+  const stopping = new AbortController();
   let running = Promise.resolve();
   const run = (): void => {
-    running = running.then(() => purge(app)).catch(onError);
+    running = running.then(() => purge(app, stopping.signal)).catch(onError);
   };
   run();
   const timer = setInterval(run, intervalMs).unref();
   return {
     async [Symbol.asyncDispose]() {
       clearInterval(timer);
+      stopping.abort();
       await running;
     },
   };

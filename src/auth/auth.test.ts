@@ -221,6 +221,24 @@ describe.each(databases)('on $name', (kind) => {
       await auth(session.accessToken).userMe({});
     });
 
+    test('does not hash an old password back into the place of a new one', async () => {
+      const session = await kith.user();
+      await using app = await openApp(kith);
+      const weaker = await hash(session.password, { memoryCost: 8192, timeCost: 1, parallelism: 1 });
+      await app.database.db
+        .updateTable('users')
+        .set({ password_hash: weaker })
+        .where('id', '=', session.user.id)
+        .execute();
+      const changing = auth(session.accessToken).changePassword({
+        currentPassword: session.password,
+        newPassword: 'a new password',
+      });
+      await Promise.all([changing, ...Array.from({ length: 8 }, () => again(session).catch(() => undefined))]);
+      expect((await login(session.user.username, 'a new password')).user).toEqual(session.user);
+      expect(await refusalOf(again(session))).toMatchObject(CREDENTIALS_INVALID);
+    });
+
     test('turns callers away when too many wait, and serves the others', async () => {
       const session = await kith.user();
       // More than a connection has streams, so from several.

@@ -224,11 +224,13 @@ describe.each(databases)('on $name', ({ create }) => {
       await using own = await create();
       const row = userRow();
       const closing = await openDatabase(own.url);
+      const begun = Promise.withResolvers<void>();
       const writing = closing.transaction(async (tx) => {
-        await find(row.id, tx);
+        begun.resolve();
+        for (let i = 0; i < 20; i++) await find(row.id, tx);
         await insert(row, tx);
       });
-      await find(row.id, closing.db);
+      await begun.promise;
       await Promise.all([writing, closing[Symbol.asyncDispose]()]);
       await using second = await openDatabase(own.url);
       expect(await find(row.id, second.db)).toEqual(row);

@@ -103,6 +103,18 @@ test('while another process writes, reads go on and writes are refused as unavai
   expect(await count(database.db)).toBe(1);
 });
 
+test('a transaction that has only read so far keeps other processes from writing, so that it can still write', async () => {
+  await using database = await openDatabase(url);
+  using other = new DatabaseSync(path, { timeout: 0 });
+  await database.transaction(async (tx) => {
+    expect(await count(tx)).toBe(0);
+    expect(() => other.exec("delete from signing_keys where kid = 'x'")).toThrow('database is locked');
+    await insert(tx);
+  });
+  other.exec("delete from signing_keys where kid = 'x'");
+  expect(await count(database.db)).toBe(1);
+});
+
 test('a full disk is told as unavailable, takes the transaction back, and lets reads go on', async () => {
   await using database = await openDatabase(url);
   const { db } = database;

@@ -1,0 +1,29 @@
+import { randomUUIDv7 } from 'node:crypto';
+import type { UserTable } from '../../src/db/schema.ts';
+
+/** A user as stored, whom nobody made. */
+export function userRow(given: Partial<UserTable> = {}): UserTable {
+  const id = given.id ?? randomUUIDv7();
+  const username = given.username ?? `u${id}`;
+  const email = given.email ?? `${username}@example.org`;
+  return {
+    id,
+    username,
+    username_key: username.toLowerCase(),
+    email,
+    email_key: email.toLowerCase(),
+    name: username,
+    role: 'viewer',
+    state: 'active',
+    undelete_state: null,
+    password_hash: '',
+    session_epoch: 0,
+    last_sign_in_ms: null,
+    create_ms: 0,
+    update_ms: 0,
+    delete_ms: null,
+    purge_ms: null,
+    revision: 1,
+    ...given,
+  };
+}

@@ -1,0 +1,39 @@
+import type { App } from '../../src/app.ts';
+import { openDatabase, fileBeside } from '../../src/db/database.ts';
+import { createKeyring } from '../../src/keyring.ts';
+import { createPasswords } from '../../src/passwords.ts';
+import { loadSecretKey } from '../../src/secret-key.ts';
+import type { databases } from './databases.ts';
+import { type Kith, startKith, type StartOptions } from './kith.ts';
+
+/** Starts a server on a fresh database of this kind, which goes with it. */
+export async function startOn(
+  kind: (typeof databases)[number],
+  options: Omit<StartOptions, 'database'> = {},
+): Promise<Kith> {
+  const database = await kind.create();
+  const kith = await startKith({ ...options, database });
+  return {
+    ...kith,
+    async [Symbol.asyncDispose]() {
+      await kith.stop();
+      await database[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/**
+ * What the slices share, on the database and the clock of a server that runs:
+ * for what no RPC does, such as purging and writing rows in bulk.
+ */
+export async function openApp({ config, database, clock }: Kith): Promise<App & AsyncDisposable> {
+  const opened = await openDatabase(database.url);
+  return {
+    database: opened,
+    keyring: createKeyring(loadSecretKey(fileBeside(config.databaseUrl, '.key'), false)),
+    passwords: await createPasswords(),
+    now: () => Date.now() + clock.offsetMs,
+    purgeAfterMs: config.purgeAfterMs,
+    [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
+  };
+}
