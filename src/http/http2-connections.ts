@@ -160,8 +160,9 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
  * clients that are still sending then lose the answer, which RFC 9113, section 8.1, forbids them: curl 7.88 for one.
  */
 function takeRest(stream: Http2Stream, open: OpenStream): void {
-  if (stream.readableFlowing !== null || stream.readableEnded) return;
+  if (stream.readableEnded) return;
   open.answeredAt = performance.now();
+  if (stream.readableFlowing !== null) return; // a stream whose handler reads along: time alone ends it
   let bytes = 0;
   stream.on('data', (chunk: Buffer) => {
     bytes += chunk.length;

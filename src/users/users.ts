@@ -258,13 +258,16 @@ async function takingIdentifiers<T>(write: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Removes up to `limit` users, with all that is theirs, whose time to be undeleted is over; how many there were. */
+/**
+ * Removes up to `limit` users, with all that is theirs, whose time to be undeleted
+ * is over, but at most `limit` contacts of one of them at a time; 0 when none are left.
+ */
 export async function purgeUsers(app: App, limit: number): Promise<number> {
   const { db } = app.database;
   const due = await selectPurgeable(db, app.now(), limit);
   for (const { id } of due) {
-    // Contacts in small steps first: one statement over 25,000 of them would keep everybody waiting.
-    while ((await purgeContactsOf(app, id, limit)) > 0);
+    // Contacts in small steps first: one statement over 25,000 of them would keep everybody waiting, a stop too.
+    if ((await purgeContactsOf(app, id, limit)) === limit) return limit;
     await deletePurgeable(db, id, app.now());
   }
   return due.length;

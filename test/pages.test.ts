@@ -1,0 +1,404 @@
+import { randomUUID } from 'node:crypto';
+import type { Client } from '@connectrpc/connect';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Role } from '../gen/kith/access/v1/access_pb.ts';
+import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
+import { UserState } from '../gen/kith/user/v1/user_pb.ts';
+import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
+import { deleteExpired, selectSession } from '../src/auth/store.ts';
+import {
+  type ContactFilter,
+  countAllContactRows,
+  countContactRows,
+  deletePurgeable as deletePurgeableContacts,
+  selectContactPage,
+} from '../src/contacts/store.ts';
+import { type Db, openDatabase } from '../src/db/database.ts';
+import { purgeAnswers } from '../src/db/once.ts';
+import { fold } from '../src/text.ts';
+import { findAccount } from '../src/users/accounts.ts';
+import {
+  countUsers,
+  deletePurgeable,
+  hasOtherActiveAdmin,
+  selectPurgeable,
+  selectUserPage,
+  type UserFilter,
+} from '../src/users/store.ts';
+import { databases, type TestDatabase } from './support/databases.ts';
+import { type Kith, startKith } from './support/kith.ts';
+import { insertManyUsers, type UserOverrides } from './support/many-users.ts';
+import { type Plan, plansOf } from './support/plans.ts';
+
+const USERS = 100_000;
+
+/** The n-th user. Every tenth is there to be deleted and undeleted while others are listed. */
+function describeUser(n: number): Required<Pick<UserOverrides, 'name' | 'role' | 'state'>> & { isRestless: boolean } {
+  return {
+    name: n >= 40_000 && n < 41_500 ? `Rara Avis ${n}` : n % 3 === 0 ? `Zoë Müller ${n}` : `Anna Smith ${n}`,
+    role: n % 1000 === 1 ? 'admin' : n % 7 === 0 ? 'editor' : 'viewer',
+    state: n % 50 === 7 ? 'suspended' : n % 20 === 3 ? 'deleted' : 'active',
+    isRestless: n % 10 === 5,
+  };
+}
+
+interface Listed<T> {
+  readonly items: readonly T[];
+  readonly pageSizes: readonly number[];
+}
+
+/** Walks a list to its end, with these page sizes by turns. */
+async function walk<T>(
+  sizes: readonly number[],
+  list: (pageSize: number, pageToken: string) => Promise<{ items: readonly T[]; nextPageToken: string }>,
+  onItem: (item: T) => void = () => {},
+): Promise<Listed<T>> {
+  const items: T[] = [];
+  const pageSizes: number[] = [];
+  let pageToken = '';
+  do {
+    const pageSize = sizes[pageSizes.length % sizes.length]!;
+    const page = await list(pageSize, pageToken);
+    expect(page.items.length).toBeLessThanOrEqual(pageSize);
+    page.items.forEach(onItem);
+    items.push(...page.items);
+    pageSizes.push(page.items.length);
+    pageToken = page.nextPageToken;
+  } while (pageToken !== '');
+  return { items, pageSizes };
+}
+
+/** Runs `step` over and over, several at a time, until disposed. */
+function keepDoing(step: () => Promise<void>, atOnce = 4): AsyncDisposable {
+  let going = true;
+  const loops = Array.from({ length: atOnce }, async () => {
+    while (going) await step();
+  });
+  return {
+    async [Symbol.asyncDispose]() {
+      going = false;
+      await Promise.all(loops);
+    },
+  };
+}
+
+/** What one has and the other has not: small enough to be shown, unlike two long lists. */
+function difference(a: readonly string[], b: readonly string[]): string[] {
+  return [...new Set(a).difference(new Set(b))];
+}
+
+function expectIndexed(plan: Plan): void {
+  expect(plan).not.toMatchObject({ seeks: [] });
+  expect(plan).toMatchObject({ unbounded: [] });
+}
+
+describe.each(databases)('$name', ({ create }) => {
+  let database: TestDatabase;
+  let kith: Kith;
+  /** Oldest first. */
+  let ids: string[];
+  let users: Client<typeof UserService>;
+
+  beforeAll(async () => {
+    database = await create();
+    kith = await startKith({ database, env: { KITH_ACCESS_TOKEN_SECONDS: '3600' } });
+    users = kith.client(UserService, (await kith.admin()).accessToken);
+    ids = await insertManyUsers(database.url, USERS, (n) => {
+      const { name, role, state } = describeUser(n);
+      return { name, role, state };
+    });
+  }, 120_000);
+
+  afterAll(async () => {
+    await kith?.stop();
+    await database?.[Symbol.asyncDispose]();
+  });
+
+  describe('100,000 users', () => {
+    type Request = Omit<Parameters<typeof users.listUsers>[0], 'pageSize' | 'pageToken'>;
+    type Member = ReturnType<typeof describeUser>;
+    const isLive = ({ state }: Member): boolean => state !== 'deleted';
+
+    /** The ids of those who are there throughout and fit, newest first. */
+    const settled = (fits: (user: Member) => boolean): string[] =>
+      ids.filter((_, n) => !describeUser(n).isRestless && fits(describeUser(n))).toReversed();
+
+    let theSettled: ReadonlySet<string>;
+    beforeAll(() => {
+      theSettled = new Set(settled(() => true));
+    });
+
+    /** Lists all pages while users are created, and deleted and undeleted where the list is just about to come. */
+    async function walkAmongChanges(request: Request, sizes: readonly number[]): Promise<Listed<{ id: string }>> {
+      const restless = ids
+        .filter((_, n) => describeUser(n).isRestless && describeUser(n).state !== 'deleted')
+        .toReversed();
+      const gone = new Set<string>();
+      let position = 0;
+      let steps = 0;
+      const change = async (): Promise<void> => {
+        if (steps++ % 50 === 0) {
+          const username = `new-${randomUUID()}`;
+          const email = `${username}@example.org`;
+          await users.createUser({ username, email, name: 'Rara Anna Zoe', password: `password of ${username}` });
+          return;
+        }
+        const id = restless[Math.min(position + (steps % 150), restless.length - 1)]!;
+        if (gone.delete(id)) return void (await users.undeleteUser({ id }).catch(() => {}));
+        gone.add(id);
+        await users.deleteUser({ id }).catch(() => {});
+      };
+      await using _ = keepDoing(change);
+      return walk(
+        sizes,
+        async (pageSize, pageToken) => {
+          const page = await users.listUsers({ ...(request as object), pageSize, pageToken });
+          return { items: page.users, nextPageToken: page.nextPageToken };
+        },
+        ({ id }) => {
+          while (position < restless.length && restless[position]! >= id) position++;
+        },
+      );
+    }
+
+    test.each<{ name: string; request: Request; sizes: number[]; fits: (user: Member) => boolean }>([
+      { name: 'all', request: {}, sizes: [1000], fits: isLive },
+      { name: 'all, by small and large pages', request: {}, sizes: [1000, 77, 1000, 1], fits: isLive },
+      {
+        name: 'a role',
+        request: { role: Role.EDITOR },
+        sizes: [1000, 77],
+        fits: (user) => isLive(user) && user.role === 'editor',
+      },
+      {
+        name: 'a state',
+        request: { state: UserState.SUSPENDED },
+        sizes: [77],
+        fits: ({ state }) => state === 'suspended',
+      },
+      {
+        name: 'the deleted ones of a role',
+        request: { state: UserState.DELETED, role: Role.VIEWER },
+        sizes: [1000, 77],
+        fits: ({ state, role }) => state === 'deleted' && role === 'viewer',
+      },
+      {
+        name: 'a query that many match',
+        request: { query: 'ZOE m' },
+        sizes: [1000, 77],
+        fits: (user) => isLive(user) && user.name.startsWith('Zoë'),
+      },
+      {
+        name: 'a query that many match, but far from here',
+        request: { query: 'rara' },
+        sizes: [1000, 77],
+        fits: (user) => isLive(user) && user.name.startsWith('Rara'),
+      },
+      {
+        name: 'a query that few match',
+        request: { query: 'smith 777' },
+        sizes: [7],
+        fits: (user) => isLive(user) && user.name.startsWith('Anna Smith 777'),
+      },
+      {
+        name: 'a query that many match, of a role',
+        request: { query: 'a', role: Role.ADMIN },
+        sizes: [7],
+        fits: (user) => isLive(user) && user.role === 'admin' && !user.name.startsWith('Zoë'),
+      },
+      { name: 'a query that nobody matches', request: { query: 'nobody' }, sizes: [77], fits: () => false },
+    ])(
+      'walking $name among changes skips and repeats nobody',
+      async ({ request, sizes, fits }) => {
+        const { items } = await walkAmongChanges(request, sizes);
+        const listed = items.map(({ id }) => id);
+        expect(
+          listed.findIndex((id, i) => i > 0 && id >= listed[i - 1]!),
+          'newest first, each once',
+        ).toBe(-1);
+        expect(difference(settled(fits), listed), 'skipped').toEqual([]);
+        expect(
+          difference(listed, settled(fits)).filter((id) => theSettled.has(id)),
+          'not asked for',
+        ).toEqual([]);
+      },
+      120_000,
+    );
+
+    test('a page may be short or empty before the last, and the last alone has no token', async () => {
+      const { items, pageSizes } = await walk([1000], async (pageSize, pageToken) => {
+        const page = await users.listUsers({ query: 'rara avis', pageSize, pageToken });
+        return { items: page.users, nextPageToken: page.nextPageToken };
+      });
+      expect(pageSizes[0]).toBe(0);
+      expect(items.length).toBeGreaterThan(1000);
+    });
+
+    test.each<{ name: string; request: Request; fits: (user: Member) => boolean }>([
+      { name: 'a role', request: { role: Role.ADMIN }, fits: (user) => isLive(user) && user.role === 'admin' },
+      {
+        name: 'a role, a state and a query',
+        request: { role: Role.EDITOR, state: UserState.SUSPENDED, query: 'anna' },
+        fits: ({ role, state, name }) => role === 'editor' && state === 'suspended' && name.startsWith('Anna'),
+      },
+    ])('the total of $name counts every page', async ({ request, fits }) => {
+      const { totalSize } = await users.listUsers({ ...(request as object), pageSize: 1, includeTotalSize: true });
+      const { items } = await walk([1000], async (pageSize, pageToken) => {
+        const page = await users.listUsers({ ...(request as object), pageSize, pageToken });
+        return { items: page.users, nextPageToken: page.nextPageToken };
+      });
+      expect(items.length).toBe(totalSize);
+      expect(totalSize).toBeGreaterThanOrEqual(settled(fits).length);
+    });
+
+    test('whoever leaves between two statements of a page takes nobody along', async () => {
+      await using opened = await openDatabase(database.url);
+      const leaving = ids.filter((_, n) => describeUser(n).isRestless && isLive(describeUser(n)));
+      let after: string | undefined;
+      const db = opened.db.withPlugin({
+        transformQuery: ({ node }) => node,
+        async transformResult({ result }) {
+          while (after !== undefined && leaving.at(-1)! >= after) leaving.pop();
+          await users.deleteUser({ id: leaving.pop()! }).catch(() => {});
+          return result;
+        },
+      });
+      const filter: UserFilter = { states: ['active', 'suspended'], role: undefined, query: 'zoe' };
+      const listed: string[] = [];
+      do {
+        const page = await selectUserPage(db, filter, after, 1000);
+        listed.push(...page.rows.map(({ id }) => id));
+        after = page.resumeAfter;
+      } while (after !== undefined);
+      expect(
+        difference(
+          settled((user) => isLive(user) && user.name.startsWith('Zoë')),
+          listed,
+        ),
+      ).toEqual([]);
+    });
+
+    test('the first page and the last cost the same: ranges of an index, and no sorting of what is not shown', async () => {
+      await using opened = await openDatabase(database.url);
+      for (const states of [['active', 'suspended'], ['suspended'], ['deleted']] as const) {
+        for (const role of [undefined, 'viewer'] as const) {
+          for (const query of ['', 'smith 777', 'nobody', 'a', 'zoe']) {
+            const page = (after?: string) =>
+              plansOf(opened, (db) => selectUserPage(db, { states, role, query }, after, 50));
+            const first = await page();
+            const last = await page(ids[50]);
+            expect(first.length).toBeGreaterThan(0);
+            for (const plan of [...first, ...last]) expectIndexed(plan);
+            const ofUsers = last.filter(({ sql }) => sql.includes('"users"'));
+            for (const { seeks } of ofUsers) expect(seeks).toContain('id');
+          }
+        }
+      }
+    });
+
+    test.each<{ name: string; run: (db: Db) => Promise<unknown> }>([
+      { name: 'a sign-in by username', run: (db) => findAccount(db, 'many-77') },
+      { name: 'a sign-in by email address', run: (db) => findAccount(db, 'many-77@example.org') },
+      { name: 'the session of a call', run: (db) => selectSession(db, randomUUID()) },
+      { name: 'the search for another admin', run: (db) => hasOtherActiveAdmin(db, randomUUID()) },
+      { name: 'the search for users to purge', run: (db) => selectPurgeable(db, 0, 100) },
+      { name: 'the purge of a user', run: (db) => deletePurgeable(db, randomUUID(), 0) },
+      { name: 'the purge of contacts', run: (db) => deletePurgeableContacts(db, 0, 100) },
+      { name: 'the purge of sessions', run: (db) => deleteExpired(db, 0, 100) },
+      { name: 'the purge of remembered requests', run: (db) => purgeAnswers(db, 0, 100) },
+      {
+        name: 'the total of users',
+        run: (db) => countUsers(db, { states: ['active', 'suspended'], role: undefined, query: '' }),
+      },
+      {
+        name: 'the total of users of a role who match',
+        run: (db) => countUsers(db, { states: ['deleted'], role: 'viewer', query: 'zoe' }),
+      },
+      { name: "the number of a user's contacts", run: (db) => countAllContactRows(db, randomUUID()) },
+    ])('$name reads by an index', async ({ run }) => {
+      await using opened = await openDatabase(database.url);
+      const plans = await plansOf(opened, run);
+      expect(plans).not.toEqual([]);
+      plans.forEach(expectIndexed);
+    });
+
+    test.each<ContactFilter>([
+      { deleted: false, starred: undefined, queries: [] },
+      { deleted: true, starred: undefined, queries: [] },
+      { deleted: false, starred: true, queries: [] },
+      { deleted: false, starred: false, queries: ['gra', 'hop'] },
+    ])('a page of contacts reads by an index: $deleted, $starred, $queries', async (filter) => {
+      await using opened = await openDatabase(database.url);
+      const plans = await plansOf(opened, async (db) => {
+        await selectContactPage(db, randomUUID(), filter, undefined, 50);
+        await selectContactPage(db, randomUUID(), filter, ['name', randomUUID()], 50);
+        await countContactRows(db, randomUUID(), filter);
+      });
+      plans.forEach(expectIndexed);
+    });
+  });
+
+  describe('contacts', () => {
+    const LONG = 'ä日😀'.repeat(66);
+    const NAMES = [
+      'Zoë',
+      'zoe',
+      'Åse',
+      'Øyvind',
+      '李 明',
+      'محمد',
+      '😀 Emoji',
+      '\uFF5A',
+      '﷽',
+      'ß',
+      'Ｆｕｌｌ',
+      LONG,
+      `${LONG}x`,
+    ];
+
+    test.each([{ sizes: [1, 7, 77] }, { sizes: [1000] }])(
+      'walking by name, $sizes a page, while others come and go skips and repeats none',
+      async ({ sizes }) => {
+        const { accessToken } = await kith.user(Role.EDITOR);
+        const contacts = kith.client(ContactService, accessToken);
+        const names = [...NAMES, ...Array.from({ length: 150 }, (_, i) => (i % 3 === 0 ? `Name ${i}` : 'Same Name'))];
+        const made = await Promise.all(
+          names.map(
+            async (givenName, i) => (await contacts.createContact({ givenName, starred: i % 2 === 0 })).contact!,
+          ),
+        );
+        const restless = await Promise.all(
+          names.map(async (givenName) => (await contacts.createContact({ givenName })).contact!),
+        );
+        let steps = 0;
+        const change = async (): Promise<void> => {
+          const i = steps++;
+          const { id } = restless[i % restless.length]!;
+          if (i % 5 === 0) await contacts.createContact({ givenName: names[i % names.length]! });
+          else await contacts.deleteContact({ id }).catch(() => contacts.undeleteContact({ id }).catch(() => {}));
+        };
+        for (const request of [{}, { starred: true }, { query: 'SAME' }]) {
+          await using _ = keepDoing(change, 2);
+          const { items } = await walk(sizes, async (pageSize, pageToken) => {
+            const page = await contacts.listContacts({ ...request, pageSize, pageToken });
+            return { items: page.contacts, nextPageToken: page.nextPageToken };
+          });
+          const listed = items.map(({ id }) => id);
+          expect(new Set(listed).size, 'each once').toBe(listed.length);
+          const expected = made
+            .filter(({ starred }) => starred || !('starred' in request))
+            .filter(({ givenName }) => givenName === 'Same Name' || !('query' in request));
+          expect(
+            difference(
+              expected.map(({ id }) => id),
+              listed,
+            ),
+            'skipped',
+          ).toEqual([]);
+          const keys = items.map(({ givenName }) => Buffer.from(fold(givenName).slice(0, 190)));
+          expect(keys).toEqual(keys.toSorted((a, b) => a.compare(b)));
+        }
+      },
+    );
+  });
+});

@@ -1,0 +1,69 @@
+import type { ContactRow } from '../../src/contacts/store.ts';
+import { contactTerms, toFields } from '../../src/contacts/contact.ts';
+import { searchTerm, wordTerms } from '../../src/text.ts';
+import type { UserRow } from '../../src/users/store.ts';
+
+type Select = (sql: string) => Promise<readonly Record<string, unknown>[]>;
+
+/** Rows that must not exist, in SQL of every database. */
+const NEVER: Record<string, string> = {
+  'a session without its user': 'select s.id from sessions s left join users u on u.id = s.user_id where u.id is null',
+  'a contact without its owner':
+    'select c.id from contacts c left join users u on u.id = c.owner_id where u.id is null',
+  'a remembered request without its caller':
+    'select r.request_id as id from requests r left join users u on u.id = r.caller_id where u.id is null',
+  'a half deleted user': `select id from users where
+    not (state = 'deleted' and delete_ms is not null and purge_ms is not null and undelete_state is not null) and
+    not (state <> 'deleted' and delete_ms is null and purge_ms is null and undelete_state is null)`,
+  'a half deleted contact': `select id from contacts where
+    not (deleted = 1 and delete_ms is not null and purge_ms is not null) and
+    not (deleted = 0 and delete_ms is null and purge_ms is null)`,
+};
+
+/** What is there by half: told as sentences, none when all is well. */
+export async function findFaults(select: Select): Promise<string[]> {
+  const faults: string[] = [];
+  for (const [fault, sql] of Object.entries(NEVER)) {
+    for (const { id } of await select(sql)) faults.push(`${fault}: ${String(id)}`);
+  }
+
+  const users = (await select('select * from users')) as unknown as UserRow[];
+  const userTerms = await termsBy(select, 'select user_id as id, term from user_terms');
+  for (const { id, name, username, email } of users) {
+    const expected = [...wordTerms(name), searchTerm(username), searchTerm(email)];
+    if (!isSame(expected, userTerms.get(id))) faults.push(`the search terms of user ${id} are not those of the names`);
+    userTerms.delete(id);
+  }
+  for (const id of userTerms.keys()) faults.push(`search terms without their user: ${id}`);
+
+  const contacts = (await select('select * from contacts')) as unknown as ContactRow[];
+  const terms = await termsBy(select, "select owner_id || '/' || contact_id as id, term from contact_terms");
+  for (const row of contacts) {
+    const key = `${row.owner_id}/${row.id}`;
+    if (!isSame(contactTerms(toFields(row)), terms.get(key))) {
+      faults.push(`the search terms of contact ${row.id} are not those of its fields`);
+    }
+    terms.delete(key);
+  }
+  for (const key of terms.keys()) faults.push(`search terms without their contact: ${key}`);
+
+  const ids = new Set([...users, ...contacts].map(({ id }) => id));
+  for (const { request_id, answer } of await select('select request_id, answer from requests')) {
+    const { id } = JSON.parse(String(answer)) as { id: string };
+    if (!ids.has(id)) faults.push(`request ${String(request_id)} is remembered without what it created`);
+  }
+  return faults;
+}
+
+async function termsBy(select: Select, sql: string): Promise<Map<string, Set<string>>> {
+  const terms = new Map<string, Set<string>>();
+  for (const { id, term } of await select(sql)) {
+    const key = String(id);
+    terms.set(key, (terms.get(key) ?? new Set()).add(String(term)));
+  }
+  return terms;
+}
+
+function isSame(expected: readonly string[], actual: ReadonlySet<string> = new Set()): boolean {
+  return new Set(expected).symmetricDifference(actual).size === 0;
+}

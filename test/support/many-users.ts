@@ -1,0 +1,66 @@
+import { randomUUIDv7 } from 'node:crypto';
+import { openDatabase } from '../../src/db/database.ts';
+import { identifierKey, searchTerm, wordTerms } from '../../src/text.ts';
+import type { UserRow } from '../../src/users/store.ts';
+
+/** So many rows to a statement: well within the parameters that a database takes. */
+const ROWS_AT_ONCE = 500;
+
+/** What differs from a viewer called "User n", active, whose password nobody has. */
+export type UserOverrides = Partial<Pick<UserRow, 'name' | 'username' | 'email' | 'role' | 'state'>>;
+
+/**
+ * Stores users as the service would, with their search terms, in one
+ * transaction; the n-th is what `describe(n)` says. Gives their ids, oldest first.
+ */
+export async function insertManyUsers(
+  databaseUrl: string,
+  count: number,
+  describe: (n: number) => UserOverrides = () => ({}),
+): Promise<string[]> {
+  await using database = await openDatabase(databaseUrl);
+  const nowMs = Date.now();
+  // Those of one millisecond are in no order.
+  const ids = Array.from({ length: count }, () => randomUUIDv7()).toSorted();
+  const users = ids.map((id, n) => userRow(id, n, nowMs, describe(n)));
+  const terms = users.flatMap((user) => termRows(user));
+  await database.transaction(async (tx) => {
+    for (const rows of chunksOf(users)) await tx.insertInto('users').values(rows).execute();
+    for (const rows of chunksOf(terms)) await tx.insertInto('user_terms').values(rows).execute();
+  });
+  return ids;
+}
+
+function userRow(id: string, n: number, nowMs: number, overrides: UserOverrides): UserRow {
+  const { username = `many-${n}`, email = `many-${n}@example.org`, state = 'active' } = overrides;
+  const isDeleted = state === 'deleted';
+  return {
+    id,
+    username,
+    username_key: identifierKey(username),
+    email,
+    email_key: identifierKey(email),
+    name: `User ${n}`,
+    role: 'viewer',
+    ...overrides,
+    state,
+    undelete_state: isDeleted ? 'active' : null,
+    password_hash: '$argon2id$v=19$m=19456,t=2,p=1$$',
+    session_epoch: 0,
+    last_sign_in_ms: null,
+    create_ms: nowMs,
+    update_ms: nowMs,
+    delete_ms: isDeleted ? nowMs : null,
+    purge_ms: isDeleted ? nowMs + 30 * 24 * 60 * 60 * 1000 : null,
+    revision: 1,
+  };
+}
+
+function termRows({ id, name, username, email }: UserRow): { term: string; user_id: string }[] {
+  const terms = new Set([...wordTerms(name), searchTerm(username), searchTerm(email)]);
+  return [...terms].map((term) => ({ term, user_id: id }));
+}
+
+function* chunksOf<T>(rows: readonly T[]): Iterable<T[]> {
+  for (let start = 0; start < rows.length; start += ROWS_AT_ONCE) yield rows.slice(start, start + ROWS_AT_ONCE);
+}

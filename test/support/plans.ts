@@ -1,0 +1,49 @@
+import { Kysely } from 'kysely';
+import type { Database, Db } from '../../src/db/database.ts';
+import type { Schema } from '../../src/db/schema.ts';
+
+/** One statement and how the database goes about it. */
+export interface Plan {
+  readonly sql: string;
+  /** As the database prints it. */
+  readonly lines: readonly string[];
+  /** The lines that read or sort rows of which there may be any number. */
+  readonly unbounded: readonly string[];
+  /** The columns that indexes are entered by; none where no index is used. */
+  readonly seeks: readonly string[];
+}
+
+/** The plans of the very statements that `run` runs, in order. */
+export async function plansOf(database: Database, run: (db: Db) => Promise<unknown>): Promise<Plan[]> {
+  const statements: { sql: string; parameters: readonly unknown[] }[] = [];
+  const db = new Kysely<Schema>({ dialect: database.dialect.queries, log: ({ query }) => void statements.push(query) });
+  await run(db);
+  const plans: Plan[] = [];
+  for (const { sql, parameters } of statements) {
+    const lines = database.dialect.explain(sql, parameters);
+    plans.push({ sql, lines, unbounded: unbounded(sql, lines), seeks: lines.flatMap(seeks) });
+  }
+  return plans;
+}
+
+/** "SEARCH users USING INDEX users_state (state=? AND id<?)", https://sqlite.org/eqp.html */
+function seeks(line: string): string[] {
+  const [, columns = ''] = /^SEARCH .* USING (?:COVERING )?INDEX \S+ \((.*)\)/.exec(line) ?? [];
+  return columns.match(/\w+(?=[=<>])/g) ?? [];
+}
+
+/** A subquery bears the name of its table, so it is told from the table by counting; its own lines say how it is read. */
+function unbounded(sql: string, lines: readonly string[]): string[] {
+  const subqueries = lines.filter((line) => line.startsWith('CO-ROUTINE ')).map((line) => line.split(' ')[1]);
+  return lines.filter((line, i) => {
+    const [verb, name] = line.split(' ');
+    if (verb === 'SCAN') {
+      const subquery = subqueries.indexOf(name);
+      if (subquery >= 0) subqueries.splice(subquery, 1);
+      return subquery < 0;
+    }
+    // Sorting what a subquery gives is bounded by its limit.
+    if (line.startsWith('USE TEMP B-TREE')) return !(lines[i - 1]?.startsWith('SCAN ') && /limit \?\) as/.test(sql));
+    return false;
+  });
+}
