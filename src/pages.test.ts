@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { generator } from '../test/support/generator.ts';
 import { createKeyring } from './keyring.ts';
-import { cutPage, pageSizeOf, pageTokens } from './pages.ts';
+import { cutPage, readBounded, pageSizeOf, pageTokens } from './pages.ts';
 
 const keyring = createKeyring(Uint8Array.from({ length: 32 }, (_, i) => i));
 const PAGE_TOKEN_INVALID = expect.objectContaining({ name: 'Failure', reason: 'page_token_invalid' });
@@ -14,7 +14,7 @@ test.each([
   [1001, 1000],
   [2 ** 31 - 1, 1000],
 ])('a page size of %d reads %d', (pageSize, size) => {
-  expect(pageSizeOf({ pageSize, pageToken: '', includeTotalSize: false })).toBe(size);
+  expect(pageSizeOf({ pageSize, pageToken: '' })).toBe(size);
 });
 
 test.each([
@@ -83,5 +83,34 @@ describe('page tokens', () => {
 
   test.each(['A', '?', '[]', 'null', '\u0000', '🦉', '{"id":1}', 'A'.repeat(2048)])('"%s" is refused', (token) => {
     expect(() => tokens.read(token)).toThrow(PAGE_TOKEN_INVALID);
+  });
+});
+
+describe('a page of rows', () => {
+  const table = (count: number, letters: number) =>
+    Array.from({ length: count }, (_, n) => ({ n, text: 'x'.repeat(letters) }));
+  const readerOf = (rows: readonly { n: number; text: string }[]) => {
+    const asked: number[] = [];
+    return {
+      asked,
+      read: async (after: { n: number } | undefined, limit: number) => {
+        asked.push(limit);
+        return rows.filter(({ n }) => n > (after?.n ?? -1)).slice(0, limit);
+      },
+    };
+  };
+
+  test.each([
+    ['as many as asked for, and more follow', 1000, 10, 200, 200, 199],
+    ['all there are', 120, 10, 200, 120, undefined],
+    ['all there are, exactly', 200, 10, 200, 200, undefined],
+    ['none', 0, 10, 200, 0, undefined],
+    ['fewer than asked for when they are large, and more follow', 1000, 190_000, 1000, 6, 5],
+  ])('holds %s', async (_, count, letters, size, shown, last) => {
+    const reader = readerOf(table(count, letters));
+    const page = await readBounded(size, reader.read);
+    expect(page.rows).toHaveLength(shown);
+    expect(page.last?.n).toBe(last);
+    expect(Math.max(...reader.asked)).toBeLessThanOrEqual(250);
   });
 });

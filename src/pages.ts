@@ -5,13 +5,12 @@ const PAGE_SIZE_DEFAULT = 50;
 const PAGE_SIZE_MAX = 1000;
 const MAC_BYTES = 16;
 
-/** What a list is asked for, apart from its filters. */
+/** Which page of a list is asked for. */
 export interface PageRequest {
   /** 0: 50; above 1000: 1000. */
   readonly pageSize: number;
   /** Empty for the first page. */
   readonly pageToken: string;
-  readonly includeTotalSize: boolean;
 }
 
 export interface Page<T> {
@@ -66,4 +65,39 @@ export function pageTokens<Key extends readonly string[]>(keyring: Keyring, ...s
 /** The rows of a page out of one more than it holds: a surplus row tells that another page follows the last one shown. */
 export function cutPage<Row>(rows: readonly Row[], size: number): { rows: readonly Row[]; last: Row | undefined } {
   return rows.length > size ? { rows: rows.slice(0, size), last: rows[size - 1] } : { rows, last: undefined };
+}
+
+/** What the rows of a page may take together, in UTF-16 code units: well below what gRPC clients receive at the most. */
+const PAGE_TEXT_MAX = 1_000_000;
+
+/** How many rows are read first, and at the most at once: what large ones take in memory before the page is cut. */
+const STEP_ROWS_MIN = 50;
+const STEP_ROWS_MAX = 250;
+
+/**
+ * Reads up to `size` rows, and fewer when they are large: a page may be short
+ * before the end. `read` gets the last row so far and how many are asked for.
+ * `last` is the last row when more may follow.
+ */
+export async function readBounded<Row extends object>(
+  size: number,
+  read: (after: Row | undefined, limit: number) => Promise<readonly Row[]>,
+): Promise<{ rows: readonly Row[]; last: Row | undefined }> {
+  const rows: Row[] = [];
+  let text = 0;
+  for (;;) {
+    const step = Math.min(Math.max(2 * rows.length, STEP_ROWS_MIN), STEP_ROWS_MAX);
+    const asked = Math.min(size + 1 - rows.length, step);
+    const next = await read(rows.at(-1), asked);
+    for (const row of next) {
+      if (text > PAGE_TEXT_MAX) return { rows, last: rows.at(-1) };
+      rows.push(row);
+      text += textOf(row);
+    }
+    if (next.length < asked || rows.length > size) return cutPage(rows, size);
+  }
+}
+
+function textOf(row: object): number {
+  return Object.values(row).reduce((sum: number, value) => sum + (typeof value === 'string' ? value.length : 8), 0);
 }

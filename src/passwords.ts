@@ -15,7 +15,7 @@ const PHC_PREFIX = `$argon2id$v=19$m=${PARAMETERS.memoryCost},t=${PARAMETERS.tim
 const WAITING_MAX = 128;
 
 /** Hashes run on libuv's threads, of which signing tokens and unpacking requests need one too. */
-const THREADS = Number(process.env['UV_THREADPOOL_SIZE'] ?? 4);
+const THREADS = Number(process.env['UV_THREADPOOL_SIZE']) || 4;
 const HASHES_AT_ONCE = Math.max(1, Math.min(availableParallelism(), THREADS - 1));
 
 /**

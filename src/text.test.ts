@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { databases } from '../test/support/databases.ts';
 import { generator } from '../test/support/generator.ts';
 import { openDatabase } from './db/database.ts';
-import { cut, endOfPrefix, fold, identifierKey, searchTerm, wordTerms } from './text.ts';
+import { cut, endOfPrefix, fold, identifierKey, searchTerm, withoutPassword, wordTerms } from './text.ts';
 
 describe('fold', () => {
   test.each([
@@ -131,4 +131,14 @@ describe.each(databases)('on $name', ({ create }) => {
       expect({ query, found: await found(query) }).toEqual({ query, found: expected });
     }
   });
+});
+
+test.each([
+  ['postgres://u:secret@h/d', 'secret'],
+  ['postgres://u:se/cret@h/d', 'cret'],
+  ['postgres://u:se@cret@h/d', 'cret'],
+  ['postgres://h/d?user=u&password=secret', 'secret'],
+])('%s is shown without its password', (url, secret) => {
+  expect(withoutPassword(url)).not.toContain(secret);
+  expect(withoutPassword(url)).toContain('postgres://');
 });

@@ -41,3 +41,8 @@ export function identifierKey(identifier: string): string {
 export function endOfPrefix(prefix: string): string {
   return `${prefix}\u{10FFFF}`;
 }
+
+/** A URL as it may be shown: the password in it, if any, is left out, also one with a "/" or "@" that should be encoded. */
+export function withoutPassword(url: string): string {
+  return url.replace(/(:\/\/[^:@/]*):.*@/s, '$1:...@').replaceAll(/([?&]password=)[^&]*/g, '$1...');
+}

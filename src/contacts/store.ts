@@ -1,7 +1,7 @@
-import type { SelectQueryBuilder } from 'kysely';
+import type { DeleteQueryBuilder, DeleteResult, SelectQueryBuilder } from 'kysely';
 import type { Db } from '../db/database.ts';
 import type { ContactTable, Schema } from '../db/schema.ts';
-import { cutPage } from '../pages.ts';
+import { readBounded } from '../pages.ts';
 import { endOfPrefix } from '../text.ts';
 
 export type ContactRow = ContactTable;
@@ -49,19 +49,19 @@ export async function selectContactPage(
   after: ContactKey | undefined,
   size: number,
 ): Promise<{ rows: readonly ContactRow[]; resumeAfter: ContactKey | undefined }> {
-  let contacts = filtered(db, ownerId, filter).selectAll();
-  if (after !== undefined) {
-    contacts = contacts.where(({ eb, refTuple, tuple }) => eb(refTuple('sort_key', 'id'), '>', tuple(...after)));
-  }
-  const { rows, last } = cutPage(
-    await contacts
-      .orderBy('sort_key')
-      .orderBy('id')
-      .limit(size + 1)
-      .execute(),
-    size,
-  );
-  return { rows, resumeAfter: last && [last.sort_key, last.id] };
+  const { rows, last } = await readBounded<ContactRow>(size, (row, limit) => {
+    const from = row === undefined ? after : keyOf(row);
+    let contacts = filtered(db, ownerId, filter).selectAll();
+    if (from !== undefined) {
+      contacts = contacts.where(({ eb, refTuple, tuple }) => eb(refTuple('sort_key', 'id'), '>', tuple(...from)));
+    }
+    return contacts.orderBy('sort_key').orderBy('id').limit(limit).execute();
+  });
+  return { rows, resumeAfter: last && keyOf(last) };
+}
+
+function keyOf({ sort_key, id }: ContactRow): ContactKey {
+  return [sort_key, id];
 }
 
 /** How many of an owner's contacts the filter lets through. */
@@ -111,15 +111,17 @@ function filtered(
 /** Removes up to `limit` contacts whose time to be purged has come; how many there were. */
 export function deletePurgeable(db: Db, nowMs: number, limit: number): Promise<number> {
   const due = db.selectFrom('contacts').select('id').where('purge_ms', '<=', nowMs).orderBy('purge_ms').limit(limit);
-  return deleteRows(db, due);
+  // Asked again of the row itself: it may be undeleted between being found and being removed.
+  return countDeleted(db.deleteFrom('contacts').where('id', 'in', due).where('purge_ms', '<=', nowMs));
 }
 
 /** Removes up to `limit` contacts of an owner; how many there were. */
 export function deleteOfOwner(db: Db, ownerId: string, limit: number): Promise<number> {
-  return deleteRows(db, db.selectFrom('contacts').select('id').where('owner_id', '=', ownerId).limit(limit));
+  const some = db.selectFrom('contacts').select('id').where('owner_id', '=', ownerId).limit(limit);
+  return countDeleted(db.deleteFrom('contacts').where('id', 'in', some));
 }
 
-async function deleteRows(db: Db, ids: SelectQueryBuilder<Schema, 'contacts', { id: string }>): Promise<number> {
-  const { numDeletedRows } = await db.deleteFrom('contacts').where('id', 'in', ids).executeTakeFirst();
+async function countDeleted(rows: DeleteQueryBuilder<Schema, 'contacts', DeleteResult>): Promise<number> {
+  const { numDeletedRows } = await rows.executeTakeFirst();
   return Number(numDeletedRows);
 }

@@ -16,6 +16,10 @@ import { createOnePortServer } from './one-port.ts';
 export interface HttpOptions extends Pick<Config, 'tls' | 'connectionsMax' | 'requestTimeoutMs' | 'logLevel'> {
   /** Request paths whose body may stay open as long as it likes: those of client streams. */
   readonly streamingPaths: ReadonlySet<string>;
+  /** How long a response may wait for its reader before it is given up, milliseconds; the port's default when undefined. */
+  readonly stalledWriteMs?: number | undefined;
+  /** In each line of the log, where several processes write one. */
+  readonly worker?: number | undefined;
 }
 
 /** A caller's own request id is taken when it is one word of these characters: it ends up in logs and headers. */
@@ -30,10 +34,11 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
         maxConnections: options.connectionsMax,
         requestTimeoutMs: options.requestTimeoutMs,
         isStreaming: (path) => options.streamingPaths.has(path),
+        stalledWriteMs: options.stalledWriteMs,
       }) as Server,
     logger: {
       level: options.logLevel,
-      base: null,
+      base: options.worker === undefined ? null : { worker: options.worker },
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
       formatters: { level: (level) => ({ level }) },
       serializers: { err: logged },

@@ -30,7 +30,7 @@ const {
 
 /** What is still taken of a request that was answered before it ended; then RST_STREAM (NO_ERROR). */
 const REST_BYTES_MAX = 65_536;
-const REST_MS_MAX = 1_000;
+const REST_MS_MAX = 5_000;
 
 /**
  * The bounds that Node and nghttp2 enforce. Not set here because their built-in values are right: 8 CONTINUATION frames

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 
-/** How long others may keep the public keys, seconds. A new key signs nothing until then. */
+/** How long others may keep the public keys, seconds. */
 const MAX_AGE_S = 300;
 
 /** Publishes the public keys for whoever verifies access tokens (RFC 7517; the path is the one gateways try first). */

@@ -99,7 +99,7 @@ function writeForEver(res: http.ServerResponse): void {
 }
 
 /** The number of TCP connections that the port holds. */
-export function countConnections({ server }: Port): Promise<number> {
+function countConnections({ server }: Port): Promise<number> {
   return new Promise((resolve, reject) => {
     server.getConnections((error, count) => (error ? reject(error) : resolve(count)));
   });

@@ -112,9 +112,13 @@ export function createOnePortServer(
         http1.listener,
       )
     : http.createServer(http1ServerOptions(limits), http1.listener);
-  server.maxConnections = limits.maxConnections;
 
-  const accept = (socket: Socket): Connection => {
+  const accept = (socket: Socket): Connection | undefined => {
+    // Not by server.maxConnections: in a worker of node:cluster, the primary would offer the connection again without end.
+    if (connections.size >= limits.maxConnections) {
+      socket.on('error', ignoreError).destroy();
+      return undefined;
+    }
     const connection = { socket, acceptedAt: performance.now(), stage: undecided(socket, limits.prefaceTimeoutMs) };
     connections.set(socket, connection);
     socket.on('error', ignoreError);
@@ -157,7 +161,8 @@ export function createOnePortServer(
   return server;
 }
 
-type Accept = (socket: Socket) => Connection;
+/** Undefined when there are too many; the socket is destroyed then. */
+type Accept = (socket: Socket) => Connection | undefined;
 type Decide = (connection: Connection, socket: Socket, isHttp2: boolean) => void;
 
 function decideByAlpn(server: http.Server | https.Server, accept: Accept, decide: Decide): void {
@@ -165,6 +170,7 @@ function decideByAlpn(server: http.Server | https.Server, accept: Accept, decide
   server.prependListener('connection', (socket: Socket) => {
     const key = addressPair(socket);
     const connection = accept(socket);
+    if (connection === undefined) return;
     handshakes.set(key, connection);
     socket.on('close', () => {
       if (handshakes.get(key) === connection) handshakes.delete(key);
@@ -191,6 +197,7 @@ const prefaceStart = Buffer.from('PRI', 'latin1');
 function decideByFirstBytes(server: http.Server | https.Server, accept: Accept, decide: Decide): void {
   server.on('connection', (socket: Socket) => {
     const connection = accept(socket);
+    if (connection === undefined) return;
     let head: Buffer = Buffer.alloc(0);
     const drop = () => socket.destroy();
     const look = () => {

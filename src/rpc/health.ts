@@ -42,7 +42,11 @@ export function health(router: ConnectRouter, services: readonly string[], readi
 /** Resolves after `ms`, or as soon as `signal` is aborted. */
 function pause(ms: number, signal: AbortSignal): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
+  const onAbort = () => resolve();
   const timer = setTimeout(resolve, ms);
-  signal.addEventListener('abort', () => resolve(), { once: true });
-  return promise.finally(() => clearTimeout(timer));
+  signal.addEventListener('abort', onAbort);
+  return promise.finally(() => {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', onAbort);
+  });
 }

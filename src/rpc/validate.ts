@@ -37,10 +37,19 @@ export function createRequestValidator(services: readonly DescService[]): Valida
  */
 export function createValidationInterceptors(validator: Validator): Interceptor[] {
   const prepare: Interceptor = (next) => (request) => {
-    if (!request.stream) prepareMessage(request.method.input, request.message);
+    const { input } = request.method;
+    if (request.stream) return next({ ...request, message: prepareEach(input, request.message) });
+    prepareMessage(input, request.message);
     return next(request);
   };
   return [prepare, createValidateInterceptor({ validator })];
+}
+
+async function* prepareEach<T extends Message>(desc: DescMessage, messages: AsyncIterable<T>): AsyncIterable<T> {
+  for await (const message of messages) {
+    prepareMessage(desc, message);
+    yield message;
+  }
 }
 
 /**
@@ -69,22 +78,27 @@ function prepareMessage(desc: DescMessage, message: Message): void {
       const items = (message as unknown as Record<string, unknown[]>)[field.localName] ?? [];
       if (bound !== undefined && items.length > bound) items.length = bound + 1;
       if (field.listKind === 'message') for (const item of items) prepareMessage(field.message, item as Message);
+    } else if (field.fieldKind === 'map' && bound !== undefined) {
+      const entries = (message as unknown as Record<string, Record<string, unknown>>)[field.localName] ?? {};
+      for (const key of Object.keys(entries).slice(bound + 1)) delete entries[key];
     }
   }
 }
 
 const bounds = new Map<DescField, number | undefined>();
 
-/** The most items of a list or characters of a text that the contract allows, if it says so. */
+/** The most items of a list or map, or characters of a text, that the contract allows, if it says so. */
 function boundOf(field: DescField): number | undefined {
   if (!bounds.has(field)) {
     const { type } = getOption(field, fieldRules);
     const bound =
       type.case === 'repeated' && type.value.maxItems > 0n
         ? type.value.maxItems
-        : type.case === 'string' && type.value.maxLen > 0n
-          ? type.value.maxLen
-          : undefined;
+        : type.case === 'map' && type.value.maxPairs > 0n
+          ? type.value.maxPairs
+          : type.case === 'string' && type.value.maxLen > 0n
+            ? type.value.maxLen
+            : undefined;
     bounds.set(field, bound === undefined ? undefined : Number(bound));
   }
   return bounds.get(field);
