@@ -1,13 +1,18 @@
 import { createPrivateKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
+import type { DatabaseLimits } from './db/dialect.ts';
 import { SECRET_BYTES } from './keyring.ts';
+import { withoutPassword } from './text.ts';
 
 /** What the process is started with. See SETTINGS for what each means. */
 export interface Config {
   readonly host: string;
   readonly port: number;
+  /** Processes that share the port. */
+  readonly workers: number;
   readonly databaseUrl: string;
+  readonly databaseLimits: DatabaseLimits;
   readonly adminPassword: string | undefined;
   /** 32 bytes, or undefined for the key file beside the database. */
   readonly secretKey: Uint8Array | undefined;
@@ -18,6 +23,7 @@ export interface Config {
   readonly sessionIdleMs: number;
   readonly sessionMaxMs: number;
   readonly purgeAfterMs: number;
+  readonly activityRetentionMs: number;
   readonly corsOrigins: readonly string[];
   readonly reflection: boolean;
   readonly messageBytesMax: number;
@@ -61,12 +67,22 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 export const SETTINGS = {
   KITH_HOST: text('The address to listen on; 0.0.0.0 or :: for all.', '127.0.0.1', 'an IP address or host name'),
   KITH_PORT: wholeNumber('The port to listen on, for every protocol; 0 for any that is free.', '8080', 0, 65_535),
+  KITH_WORKERS: wholeNumber('How many processes share the port. More than one needs PostgreSQL.', '1', 1, 64),
   KITH_DATABASE_URL: {
     help: 'Where the data is.',
     fallback: 'sqlite:./data/kith.db',
-    allowed: 'sqlite:PATH',
-    parse: (value) => (/^sqlite:(?!:memory:)./.test(value) ? value : undefined),
+    allowed: 'sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE',
+    parse: (value) => (/^(sqlite:(?!:memory:).|postgres(ql)?:\/\/)/.test(value) ? value : undefined),
   },
+  KITH_DATABASE_CONNECTIONS: wholeNumber('PostgreSQL: connections of each process.', '10', 2, 1000),
+  KITH_DATABASE_WAIT_MS: wholeNumber(
+    'PostgreSQL: how long a call waits for a connection before it is refused.',
+    '2000',
+    10,
+    60_000,
+  ),
+  KITH_DATABASE_STATEMENT_MS: wholeNumber('PostgreSQL: how long one statement may take.', '10000', 100, 600_000),
+  KITH_DATABASE_IDLE_MS: wholeNumber('PostgreSQL: how long a transaction may stand idle.', '10000', 100, 600_000),
   KITH_ADMIN_PASSWORD: {
     help: 'The password of the administrator that the first start creates; generated and printed once when absent.',
     allowed: '8 to 128 characters, and not admin@localhost',
@@ -93,6 +109,7 @@ export const SETTINGS = {
   KITH_SESSION_IDLE_DAYS: wholeNumber('How long a session lives without being refreshed.', '30', 1, 3650),
   KITH_SESSION_MAX_DAYS: wholeNumber('How long a session lives in any case.', '90', 1, 3650),
   KITH_PURGE_AFTER_DAYS: wholeNumber('How long a deletion can be taken back.', '30', 1, 3650),
+  KITH_ACTIVITY_DAYS: wholeNumber('How long activity is kept.', '90', 1, 3650),
   KITH_CORS_ORIGINS: {
     help: 'Pages of these origins may call from a browser; nobody else may.',
     fallback: '',
@@ -140,7 +157,7 @@ export function parseConfig(env: Env): Config {
     if (written === undefined) return undefined;
     const value = setting.parse(written);
     if (value !== undefined) return value as Value<N>;
-    const shown = setting.secret ? 'the value' : JSON.stringify(written);
+    const shown = setting.secret ? 'the value' : JSON.stringify(withoutPassword(written));
     problems.push(`${name}: ${shown} is not allowed; it must be ${setting.allowed}`);
     return undefined;
   };
@@ -150,7 +167,14 @@ export function parseConfig(env: Env): Config {
   const config: Config = {
     host,
     port,
+    workers: read('KITH_WORKERS') ?? 1,
     databaseUrl: read('KITH_DATABASE_URL') ?? '',
+    databaseLimits: {
+      connectionsMax: read('KITH_DATABASE_CONNECTIONS') ?? 0,
+      connectTimeoutMs: read('KITH_DATABASE_WAIT_MS') ?? 0,
+      statementTimeoutMs: read('KITH_DATABASE_STATEMENT_MS') ?? 0,
+      idleTransactionTimeoutMs: read('KITH_DATABASE_IDLE_MS') ?? 0,
+    },
     adminPassword: read('KITH_ADMIN_PASSWORD'),
     secretKey: read('KITH_SECRET_KEY'),
     tls,
@@ -160,6 +184,7 @@ export function parseConfig(env: Env): Config {
     sessionIdleMs: (read('KITH_SESSION_IDLE_DAYS') ?? 0) * DAY_MS,
     sessionMaxMs: (read('KITH_SESSION_MAX_DAYS') ?? 0) * DAY_MS,
     purgeAfterMs: (read('KITH_PURGE_AFTER_DAYS') ?? 0) * DAY_MS,
+    activityRetentionMs: (read('KITH_ACTIVITY_DAYS') ?? 0) * DAY_MS,
     corsOrigins: read('KITH_CORS_ORIGINS') ?? [],
     reflection: read('KITH_REFLECTION') ?? false,
     messageBytesMax: read('KITH_MESSAGE_BYTES') ?? 0,
@@ -169,6 +194,11 @@ export function parseConfig(env: Env): Config {
     shutdownTimeoutMs: (read('KITH_SHUTDOWN_SECONDS') ?? 0) * 1000,
     logLevel: read('KITH_LOG_LEVEL') ?? 'info',
   };
+  if (config.workers > 1 && config.databaseUrl.startsWith('sqlite:')) {
+    problems.push(
+      'KITH_WORKERS: one process serves a SQLite file; set it to 1, or KITH_DATABASE_URL to postgres://...',
+    );
+  }
   if (problems.length > 0) throw new ConfigError(problems.join('\n'));
   return config;
 }

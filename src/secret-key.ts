@@ -8,11 +8,14 @@ export class SecretKeyError extends Error {
 }
 
 /**
- * Reads the secret of the installation from a file, which is made with mode 0600
- * when it is missing and `mayCreate`. Throws SecretKeyError when there is none, or
- * none that can be read.
+ * Reads the secret of the installation from the file beside the database, which is
+ * made with mode 0600 when it is missing and `mayCreate`. Throws SecretKeyError when
+ * there is none, or none that can be read.
  */
-export function loadSecretKey(path: string, mayCreate: boolean): Uint8Array {
+export function loadSecretKey(path: string | undefined, mayCreate: boolean): Uint8Array {
+  if (path === undefined) {
+    throw new SecretKeyError('KITH_SECRET_KEY must be set: all instances share the database and the secret');
+  }
   if (!existsSync(path)) {
     if (!mayCreate) {
       throw new SecretKeyError(

@@ -1,7 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Kysely } from 'kysely';
 import { Failure } from '../failure.ts';
-import { DatabaseError, type Dialect } from './dialect.ts';
+import { DatabaseError, type DatabaseLimits, type Dialect, TransactionConflict } from './dialect.ts';
+import { withoutPassword } from '../text.ts';
 import { migrate } from './migrate.ts';
+import { openPostgres } from './postgres.ts';
 import type { Schema } from './schema.ts';
 import { openSqlite } from './sqlite.ts';
 
@@ -12,45 +15,117 @@ export interface Database extends AsyncDisposable {
   readonly db: Db;
   readonly dialect: Dialect;
   /**
-   * Runs `work` in a transaction, rolled back when it throws. It may be the only
-   * one to run: await nothing in it but the database.
+   * Runs `work` in a transaction that sees and leaves the data as if it ran
+   * alone, and rolls it back when it throws. When another one gets in the way,
+   * `work` is run again from the start: await nothing in it but the database,
+   * change nothing outside.
+   *
+   * Transactions of this process that write the same, a user's contacts say, get
+   * in each other's way for sure: those with the same `turn` run one after the other.
    */
-  transaction<T>(work: (tx: Db) => Promise<T>): Promise<T>;
+  transaction<T>(work: (tx: Db) => Promise<T>, turn?: string): Promise<T>;
+  /** Says that a transaction appends to the log: once it is committed, those who listen are woken. */
+  willAppend(tx: Db): void;
+  /** Calls `wake` when the log may have grown, here or in another process. A hint: it may come late, twice or never. */
+  onAppended(wake: () => void): AsyncDisposable;
 }
+
+/** How often a transaction is tried before the caller is told to come back. */
+const ATTEMPTS_MAX = 10;
+
+/** The longest pause before the second attempt, milliseconds; it doubles with each. */
+const PAUSE_MS = 5;
+
+/** What the settings say unless they say otherwise. */
+const LIMITS: DatabaseLimits = {
+  connectionsMax: 10,
+  connectTimeoutMs: 2000,
+  statementTimeoutMs: 10_000,
+  idleTransactionTimeoutMs: 10_000,
+};
 
 /**
  * Opens the database that `url` names, with its tables brought up to date.
  *
  * `sqlite:PATH` is a file, made when missing; a relative path counts from the
- * working directory. Throws DatabaseError, whose message names the URL.
+ * working directory. `postgres://...` is a database on a server, which must
+ * exist. Throws DatabaseError, whose message names the database.
  */
-export async function openDatabase(url: string): Promise<Database> {
+export async function openDatabase(url: string, limits: DatabaseLimits = LIMITS): Promise<Database> {
   try {
-    const dialect = openSqlite(sqlitePath(url));
+    const dialect = url.startsWith('sqlite:') ? openSqlite(url.slice('sqlite:'.length)) : openPostgres(url, limits);
     const db = new Kysely<Schema>({ dialect: dialect.queries });
     await using opening = new AsyncDisposableStack();
     opening.defer(() => db.destroy());
     await migrate(db, dialect);
+    await dialect.resumeLog(db);
     opening.move();
+    const inTurn = createTurns();
+    const appending = new WeakSet<Db>();
+    const listeners = new Set<() => void>();
     return {
       db,
       dialect,
-      transaction: (work) => db.transaction().execute(work),
+      async transaction(work, turn) {
+        let used: Db | undefined;
+        const run = () =>
+          retrying(() =>
+            db
+              .transaction()
+              .setIsolationLevel('serializable')
+              .execute((tx) => work((used = tx))),
+          );
+        const result = await (turn === undefined ? run() : inTurn(turn, run));
+        if (used !== undefined && appending.has(used)) {
+          for (const wake of listeners) wake();
+          dialect.notify();
+        }
+        return result;
+      },
+      willAppend: (tx) => void appending.add(tx),
+      onAppended(wake) {
+        const remote = dialect.listen(wake);
+        listeners.add(wake);
+        return {
+          [Symbol.asyncDispose]() {
+            listeners.delete(wake);
+            return remote[Symbol.asyncDispose]();
+          },
+        };
+      },
       [Symbol.asyncDispose]: () => db.destroy(),
     };
   } catch (error) {
-    const cause = error instanceof Failure ? error.cause : error;
-    throw new DatabaseError(`${url}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    throw new DatabaseError(`${withoutPassword(url)}: ${rootMessage(error)}`, { cause: error });
   }
 }
 
-/** The path of a file that belongs to the database and lies beside it. */
-export function fileBeside(url: string, suffix: string): string {
-  return sqlitePath(url) + suffix;
+/** Runs tasks with the same name one after the other, in the order they came. */
+function createTurns() {
+  const last = new Map<string, Promise<unknown>>();
+  return async <T>(name: string, task: () => Promise<T>): Promise<T> => {
+    const turn = (last.get(name) ?? Promise.resolve()).then(task, task);
+    last.set(name, turn);
+    try {
+      return await turn;
+    } finally {
+      if (last.get(name) === turn) last.delete(name);
+    }
+  };
 }
 
-function sqlitePath(url: string): string {
-  return url.replace(/^sqlite:/, '');
+async function retrying<T>(run: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await run();
+    } catch (error) {
+      if (!(error instanceof TransactionConflict)) throw error;
+      if (attempt === ATTEMPTS_MAX) {
+        throw new Failure('server_unavailable', 'too many write the same at once: try again', {}, { cause: error });
+      }
+      await sleep(Math.random() * PAUSE_MS * 2 ** (attempt - 1));
+    }
+  }
 }
 
 /** Whether the database answers. */
@@ -61,4 +136,10 @@ export async function ping(db: Db): Promise<boolean> {
   } catch {
     return false;
   }
+}
+
+/** What the driver said, which a Failure for callers does not. */
+export function rootMessage(error: unknown): string {
+  if (error instanceof Failure && error.cause !== undefined) return rootMessage(error.cause);
+  return error instanceof Error ? error.message || String(Reflect.get(error, 'code')) : String(error);
 }

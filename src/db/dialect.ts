@@ -1,8 +1,9 @@
-import type { Dialect as QueryDialect, RawBuilder } from 'kysely';
+import type { ColumnDataType, ColumnDefinitionBuilder, Dialect as QueryDialect, Kysely, RawBuilder } from 'kysely';
+import type { Schema } from './schema.ts';
 
 /**
  * All that differs between the databases. A dialect also turns the errors of its
- * driver into `UniqueViolation` and into Failures with the reason
+ * driver into the errors below and into Failures with the reason
  * server_unavailable; nothing else in the code looks at driver errors.
  */
 export interface Dialect {
@@ -11,20 +12,77 @@ export interface Dialect {
   readonly queries: QueryDialect;
   /** The column type of text that is compared and sorted byte by byte. */
   readonly orderedText: RawBuilder<unknown>;
+  /** A primary key that counts up and never gives a number twice. */
+  readonly sequence: {
+    readonly type: ColumnDataType;
+    build(column: ColumnDefinitionBuilder): ColumnDefinitionBuilder;
+  };
+  /** The default of a column that holds the number of the writing transaction. */
+  readonly writer: RawBuilder<unknown>;
+  /**
+   * Up to where the log is complete: every row at or before this position is
+   * visible, and no row will ever appear there again, not after a crash either.
+   *
+   * Where transactions run side by side, numbers become visible out of order: a
+   * reader that goes on from the highest it saw would miss the rest. Rows are
+   * therefore ordered by transaction first, and read only below the oldest
+   * transaction that still runs.
+   */
+  endOfLog(db: Kysely<Schema>): Promise<LogPosition>;
+  /**
+   * Whether the log has come as far as a position. One that it has not comes from
+   * before a backup was restored, or from another log.
+   */
+  hasReached(db: Kysely<Schema>, position: LogPosition): Promise<boolean>;
+  /**
+   * Makes new rows follow the present ones also where those were written by another
+   * server, of which this one holds a restored dump: its transactions count from
+   * the start again. Call it once at start.
+   */
+  resumeLog(db: Kysely<Schema>): Promise<void>;
+  /** Calls `wake` when another process may have appended to the log. A hint: it may come late, twice or never. */
+  listen(wake: () => void): AsyncDisposable;
+  /** Wakes the listeners of other processes. */
+  notify(): void;
+  /** The path of a file that lies beside the database, or undefined for a database that is no file. */
+  fileBeside(suffix: string): string | undefined;
   /** The plan of a statement, as the database prints it. */
-  explain(sql: string, parameters: readonly unknown[]): string[];
+  explain(sql: string, parameters: readonly unknown[]): Promise<string[]>;
+}
+
+/** What a database on a server may take. Not for a file. */
+export interface DatabaseLimits {
+  /** Connections of one process. */
+  readonly connectionsMax: number;
+  /** How long a call waits for a connection before it is refused, milliseconds. */
+  readonly connectTimeoutMs: number;
+  /** How long one statement may take, milliseconds. */
+  readonly statementTimeoutMs: number;
+  /** How long a transaction may stand idle, milliseconds. */
+  readonly idleTransactionTimeoutMs: number;
+}
+
+/** A place in the log: after the row with these numbers. */
+export interface LogPosition {
+  readonly writer: number;
+  readonly seq: number;
 }
 
 /** A write that would repeat a value of a unique column. */
 export class UniqueViolation extends Error {
   override readonly name = 'UniqueViolation';
-  /** table.column, or the columns joined by commas. */
+  /** table.column; for a key of several columns, table.something. */
   readonly column: string;
 
   constructor(column: string, options?: ErrorOptions) {
     super(`${column} is taken`, options);
     this.column = column;
   }
+}
+
+/** A transaction that another one got in the way of. Nothing of it happened; running it again may well succeed. */
+export class TransactionConflict extends Error {
+  override readonly name = 'TransactionConflict';
 }
 
 /** A database that cannot be opened; the message is for the operator. */

@@ -2,10 +2,11 @@ import { type Migration, Migrator } from 'kysely/migration';
 import type { Db } from './database.ts';
 import { DatabaseError, type Dialect } from './dialect.ts';
 import { initial } from './migrations/0001-initial.ts';
+import { activity } from './migrations/0002-activity.ts';
 
 /** Every migration, in order. What has been released is never changed, only followed. */
 function migrations(dialect: Dialect): Record<string, Migration> {
-  return { '0001-initial': initial(dialect) };
+  return { '0001-initial': initial(dialect), '0002-activity': activity(dialect) };
 }
 
 /** Brings the tables up to date, in one transaction. Throws DatabaseError for tables of a newer version. */

@@ -51,10 +51,12 @@ describe.each(databases)('on $name', ({ create }) => {
 
   test('many at once are one', async () => {
     const request = await newRequest();
-    const { ask, made } = asker();
+    const { ask } = asker();
+    const before = await count();
     const answers = await Promise.all(Array.from({ length: 10 }, () => ask(request)));
-    expect(answers).toEqual(answers.map(() => ({ number: 1, name: 'ä"🦉' })));
-    expect(made()).toBe(1);
+    // A transaction may have been run more than once, but only one is there.
+    expect(new Set(answers.map((answer) => JSON.stringify(answer))).size).toBe(1);
+    expect(await count()).toBe(before + 1);
   });
 
   test('without an id nothing is remembered', async () => {

@@ -1,6 +1,8 @@
 import { Failure } from '../failure.ts';
 import type { Keyring } from '../keyring.ts';
 import type { Db } from './database.ts';
+import { TransactionConflict, UniqueViolation } from './dialect.ts';
+import type { Schema } from './schema.ts';
 
 /** How long the answer to a request id is kept, milliseconds. */
 export const REQUEST_TTL_MS = 24 * 60 * 60 * 1000;
@@ -44,11 +46,23 @@ export async function answerOnce<T>(
     throw new Failure('request_id_reused', 'request_id was used before for another request: make a new one');
   }
   const answer = await create();
-  await tx
-    .insertInto('requests')
-    .values({ ...key, method: request.method, fingerprint, answer: JSON.stringify(answer), create_ms: now() })
-    .execute();
+  await remember(tx, {
+    ...key,
+    method: request.method,
+    fingerprint,
+    answer: JSON.stringify(answer),
+    create_ms: now(),
+  });
   return answer;
+}
+
+async function remember(tx: Db, row: Schema['requests']): Promise<void> {
+  try {
+    await tx.insertInto('requests').values(row).execute();
+  } catch (error) {
+    // The same request is answered by another transaction: a second attempt finds its answer.
+    throw error instanceof UniqueViolation ? new TransactionConflict('answered meanwhile', { cause: error }) : error;
+  }
 }
 
 /** Forgets up to `limit` answers whose time is over; how many there were. */

@@ -1,3 +1,4 @@
+import type { Generated } from 'kysely';
 import type { Role } from '../access.ts';
 
 /**
@@ -12,6 +13,8 @@ export interface Schema {
   contacts: ContactTable;
   contact_terms: ContactTermTable;
   requests: RequestTable;
+  activity: ActivityTable;
+  activity_purged: ActivityPurgedTable;
 }
 
 export interface UserTable {
@@ -116,4 +119,31 @@ export interface RequestTable {
   /** JSON. */
   answer: string;
   create_ms: number;
+}
+
+/** The log. Rows are read in the order of (writer, seq): see Dialect.endOfLog. */
+export interface ActivityTable {
+  seq: Generated<number>;
+  /** The transaction that wrote the row, where transactions run side by side; 0 elsewhere. */
+  writer: Generated<number>;
+  id: string;
+  user_id: string;
+  actor_id: string | null;
+  action: string;
+  details: string;
+  /** JSON. */
+  attributes: string;
+  /** Whether the user alone may see it. */
+  private: 0 | 1;
+  event_ms: number;
+  record_ms: number;
+}
+
+/** One row: up to where the log has been purged. */
+export interface ActivityPurgedTable {
+  id: 1;
+  writer: number;
+  seq: number;
+  /** What is added to the number of a transaction to give the writer of a row: see Dialect.resumeLog. */
+  base: Generated<number>;
 }

@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import {
@@ -42,7 +42,20 @@ export function openSqlite(path: string): Dialect {
       createQueryCompiler: () => new SqliteQueryCompiler(),
     },
     orderedText: sql`text`, // BINARY, SQLite's default collation, compares bytes
-    explain: (query, parameters) =>
+    sequence: { type: 'integer', build: (column) => column.primaryKey().autoIncrement() },
+    writer: sql`0`, // one transaction at a time: rows become visible in the order of their numbers
+    async endOfLog(db) {
+      const { rows } = await sql<{ seq: number }>`select seq from sqlite_sequence where name = 'activity'`.execute(db);
+      return { writer: 0, seq: rows[0]?.seq ?? 0 };
+    },
+    async hasReached(db, { writer, seq }) {
+      return writer <= 0 && seq <= (await this.endOfLog(db)).seq;
+    },
+    async resumeLog() {},
+    listen: () => ({ async [Symbol.asyncDispose]() {} }), // one process serves a file
+    notify() {},
+    fileBeside: (suffix) => path + suffix,
+    explain: async (query, parameters) =>
       database
         .prepare(`explain query plan ${query}`)
         .all(...(parameters as SQLInputValue[]))
@@ -56,9 +69,12 @@ function openFile(path: string): DatabaseSync {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     // SQLite gives its -wal and -shm files the mode of the database: nobody else reads password hashes.
     closeSync(openSync(path, 'a', 0o600));
+    const { ino } = statSync(path);
     database = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS, enableForeignKeyConstraints: true });
     claim(database);
     database.exec('pragma journal_mode = wal; pragma synchronous = full; pragma trusted_schema = off;');
+    // From here on the file is not replaced (see holdFile), but it may have been while it was being opened.
+    if (statSync(path).ino !== ino) throw new DatabaseError('the file was replaced at this moment: start again');
     return database;
   } catch (error) {
     database?.close();
@@ -67,16 +83,25 @@ function openFile(path: string): DatabaseSync {
 }
 
 /** Refuses a file that another program wrote, before anything is written to it. */
-function claim(database: DatabaseSync): void {
-  const id = database.prepare('pragma application_id').get()?.['application_id'];
-  if (id === APPLICATION_ID) return;
+export function claim(database: DatabaseSync): void {
+  if (isMarked(database)) return;
+  const id = applicationId(database);
   const tables = database.prepare('select count(*) as n from sqlite_schema').get()?.['n'];
   if (id !== 0 || tables !== 0) throw new DatabaseError('the file is a database of another program');
   database.exec(`pragma application_id = ${APPLICATION_ID}`);
 }
 
+/** Whether Kith wrote the file. */
+export function isMarked(database: DatabaseSync): boolean {
+  return applicationId(database) === APPLICATION_ID;
+}
+
+function applicationId(database: DatabaseSync): unknown {
+  return database.prepare('pragma application_id').get()?.['application_id'];
+}
+
 /** What an operator can do about it. */
-function operatorMessage(error: unknown): string {
+export function operatorMessage(error: unknown): string {
   switch (primaryCode(error)) {
     case SQLITE.BUSY:
       return 'another process holds the file locked';
@@ -209,6 +234,15 @@ const SQLITE = {
 };
 const UNAVAILABLE = new Set([SQLITE.BUSY, SQLITE.LOCKED, SQLITE.READONLY, SQLITE.IOERR, SQLITE.FULL, SQLITE.CANTOPEN]);
 const DAMAGED = new Set([SQLITE.CORRUPT, SQLITE.NOTADB]);
+
+export function isBusy(error: unknown): boolean {
+  return primaryCode(error) === SQLITE.BUSY;
+}
+
+/** Whether the file is damaged, or no database at all. */
+export function isDamage(error: unknown): boolean {
+  return DAMAGED.has(primaryCode(error) ?? -1);
+}
 
 function resultCode(error: unknown): number | undefined {
   return error instanceof Error && 'errcode' in error && typeof error.errcode === 'number' ? error.errcode : undefined;

@@ -1,34 +1,53 @@
+import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { Client } from 'pg';
+import { inject } from 'vitest';
 import { findFaults } from './faults.ts';
 
 /** A fresh, empty database of one kind. */
 export interface TestDatabase extends AsyncDisposable {
   /** KITH_DATABASE_URL. */
   readonly url: string;
+  /** The settings that a process needs to serve it. */
+  readonly env: Readonly<Record<string, string>>;
+  /** For looking at query plans: the planner takes an index wherever there is one. */
+  readonly planningUrl: string;
   /** All rows of all tables as one text, to see that nothing changed. */
   dump(): Promise<string>;
+  /** Brings the planner's statistics up to date, as a database does by itself some time after many writes. */
+  analyze(): Promise<void>;
   /** What is damaged or there by half, as sentences. Ask when nobody writes. */
   faults(): Promise<string[]>;
 }
 
+/** A kind of database. */
+export interface DatabaseKind {
+  readonly name: string;
+  create(): Promise<TestDatabase>;
+}
+
 /** Every kind of database that stored data is tested on: `describe.each(databases)`. */
-export const databases: readonly { readonly name: string; create(): Promise<TestDatabase> }[] = [
+export const databases: readonly DatabaseKind[] = [
   { name: 'SQLite', create: createSqlite },
+  { name: 'PostgreSQL', create: createPostgres },
 ];
 
-async function createSqlite(): Promise<TestDatabase> {
+export async function createSqlite(): Promise<TestDatabase> {
   const dir = await mkdtemp(join(tmpdir(), 'kith-test-'));
   const file = join(dir, 'kith.db');
   return {
     url: `sqlite:${file}`,
+    planningUrl: `sqlite:${file}`,
+    env: { KITH_DATABASE_URL: `sqlite:${file}` },
     async dump() {
       using db = new DatabaseSync(file, { readOnly: true });
       const tables = db.prepare("select name from sqlite_schema where type = 'table' order by name").all();
       return JSON.stringify(tables.map(({ name }) => [name, db.prepare(`select * from "${String(name)}"`).all()]));
     },
+    async analyze() {},
     async faults() {
       using db = new DatabaseSync(file, { readOnly: true });
       const damage = db
@@ -44,4 +63,45 @@ async function createSqlite(): Promise<TestDatabase> {
     },
     [Symbol.asyncDispose]: () => rm(dir, { recursive: true, force: true }),
   };
+}
+
+async function createPostgres(): Promise<TestDatabase> {
+  const name = `kith_${randomUUID().replaceAll('-', '')}`;
+  await onServer('postgres', (client) => client.query(`create database ${name}`));
+  return {
+    url: urlOf(name),
+    planningUrl: `${urlOf(name)}&options=${encodeURIComponent('-c enable_seqscan=off')}`,
+    env: { KITH_DATABASE_URL: urlOf(name), KITH_SECRET_KEY: Buffer.alloc(32, name).toString('base64') },
+    dump: () =>
+      onServer(name, async (client) => {
+        const tables = await client.query<{ tablename: string }>(
+          "select tablename from pg_tables where schemaname = 'public' order by tablename",
+        );
+        const dump: unknown[] = [];
+        for (const { tablename } of tables.rows) {
+          const { rows } = await client.query(`select * from "${tablename}" as t order by t::text`);
+          dump.push([tablename, rows]);
+        }
+        return JSON.stringify(dump);
+      }),
+    analyze: () => onServer(name, async (client) => void (await client.query('analyze'))),
+    faults: () => onServer(name, (client) => findFaults(async (sql) => (await client.query(sql)).rows)),
+    async [Symbol.asyncDispose]() {
+      await onServer('postgres', (client) => client.query(`drop database ${name} with (force)`));
+    },
+  };
+}
+
+async function onServer<T>(database: string, work: (client: Client) => Promise<T>): Promise<T> {
+  const client = new Client({ connectionString: urlOf(database) });
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}
+
+function urlOf(database: string): string {
+  return `postgres://postgres@/${database}?host=${encodeURIComponent(inject('postgresSocket'))}`;
 }

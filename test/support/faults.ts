@@ -49,8 +49,9 @@ export async function findFaults(select: Select): Promise<string[]> {
 
   const ids = new Set([...users, ...contacts].map(({ id }) => id));
   for (const { request_id, answer } of await select('select request_id, answer from requests')) {
-    const { id } = JSON.parse(String(answer)) as { id: string };
-    if (!ids.has(id)) faults.push(`request ${String(request_id)} is remembered without what it created`);
+    const { id } = JSON.parse(String(answer)) as { id?: string };
+    if (id !== undefined && !ids.has(id))
+      faults.push(`request ${String(request_id)} is remembered without what it created`);
   }
   return faults;
 }

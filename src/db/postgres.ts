@@ -1,0 +1,261 @@
+import {
+  type CompiledQuery,
+  type DatabaseConnection,
+  type Driver,
+  PostgresAdapter,
+  type Kysely,
+  PostgresDialect,
+  type PostgresPool,
+  type PostgresPoolClient,
+  type QueryResult,
+  sql,
+  type TransactionSettings,
+} from 'kysely';
+import { DatabaseError as ServerError, Pool, types } from 'pg';
+import { Failure } from '../failure.ts';
+import {
+  type DatabaseLimits,
+  type Dialect,
+  type LogPosition,
+  TransactionConflict,
+  UniqueViolation,
+} from './dialect.ts';
+import { createNotifier, listenForSignals } from './postgres-signals.ts';
+import type { Schema } from './schema.ts';
+
+/** The object id of bigint, https://www.postgresql.org/docs/current/catalog-pg-type.html. */
+const BIGINT = 20;
+
+/** How much later than the server's own limit a statement is given up from this side, milliseconds. */
+const SILENCE_MS = 1000;
+
+/** Connects when a statement is run, and again when a connection is lost. */
+export function openPostgres(url: string, limits: DatabaseLimits): Dialect {
+  const pool = new Pool({
+    connectionString: url,
+    max: limits.connectionsMax,
+    connectionTimeoutMillis: limits.connectTimeoutMs,
+    statement_timeout: limits.statementTimeoutMs,
+    idle_in_transaction_session_timeout: limits.idleTransactionTimeoutMs,
+    application_name: 'kith',
+    keepAlive: true,
+    types: {
+      // Counters and milliseconds: within the integers that a number holds exactly.
+      getTypeParser: (id: number, format?: 'text' | 'binary') =>
+        id === BIGINT && format !== 'binary' ? Number : types.getTypeParser(id, format),
+    },
+  });
+  // A connection that is lost while no statement runs on it, in the pool or within a transaction: the
+  // next statement says so, or the pool opens another. Unheard, the event would end the process.
+  pool.on('error', () => {}).on('connect', (client) => void client.on('error', () => {}));
+  return {
+    name: 'PostgreSQL',
+    queries: new TranslatingDialect({ pool: bounded(pool, limits.statementTimeoutMs + SILENCE_MS) }),
+    orderedText: sql`text collate "C"`,
+    sequence: { type: 'bigserial', build: (column) => column.primaryKey() },
+    writer: sql`(pg_current_xact_id()::text::bigint)`,
+    async endOfLog(db) {
+      // The last row, and not the horizon itself: transactions that rolled back or only notified may leave
+      // no trace on the disk, and after a crash their numbers are given again.
+      const { rows } = await sql<LogPosition>`
+        with horizon as (
+          select pg_snapshot_xmin(pg_current_snapshot())::text::bigint + base as writer from activity_purged)
+        (select writer, seq from activity where writer < (select writer from horizon)
+          order by writer desc, seq desc limit 1)
+        union all
+        select writer, seq from activity_purged where writer < (select writer from horizon)
+        order by writer desc, seq desc limit 1`.execute(db);
+      return rows[0] ?? { writer: -1, seq: 0 };
+    },
+    async hasReached(db, { writer }) {
+      const { next } = await nextWriter(db);
+      return writer < next;
+    },
+    resumeLog,
+    listen: (wake) => listenForSignals(url, wake),
+    notify: createNotifier(pool),
+    fileBeside: () => undefined,
+    async explain(statement, parameters) {
+      const { rows } = await pool.query<Record<'QUERY PLAN', string>>(`explain ${statement}`, [...parameters]);
+      return rows.map((row) => row['QUERY PLAN']);
+    },
+  };
+}
+
+/**
+ * The pool, with connections given up on which a statement has no answer after
+ * `limitMs`: a server that hangs, or is out of reach without a word, does not
+ * keep its own limits. A statement that lifts those lifts this one as well, until
+ * the connection is released.
+ */
+function bounded(pool: Pool, limitMs: number): PostgresPool {
+  return {
+    options: pool.options,
+    end: () => pool.end(),
+    async connect() {
+      const client = await pool.connect();
+      let isBounded = true;
+      const query = async (text: string, parameters: readonly unknown[]) => {
+        if (/^set (local )?statement_timeout = 0$/.test(text)) isBounded = false;
+        // Ending a client with a statement under way cuts its connection, and the statement fails.
+        const timer = isBounded ? setTimeout(() => void client.end(), limitMs) : undefined;
+        try {
+          return await client.query(text, [...parameters]);
+        } finally {
+          clearTimeout(timer);
+        }
+      };
+      return {
+        query: query as unknown as PostgresPoolClient['query'], // without cursors
+        release: (destroy?: boolean) => client.release(destroy),
+      };
+    },
+  };
+}
+
+interface NextWriter {
+  /** The writer of the rows of the next transaction. */
+  readonly next: number;
+  readonly base: number;
+  /** The highest writer of a row. */
+  readonly last: number;
+}
+
+async function nextWriter(db: Kysely<Schema>): Promise<NextWriter> {
+  const { rows } = await sql<NextWriter>`
+    select pg_snapshot_xmax(pg_current_snapshot())::text::bigint + base as next, base,
+      coalesce((select max(writer) from activity), 0) as last
+    from activity_purged`.execute(db);
+  return rows[0] ?? { next: 0, base: 0, last: 0 };
+}
+
+async function resumeLog(db: Kysely<Schema>): Promise<void> {
+  const isBehind = ({ next, last }: NextWriter) => next <= last;
+  if (!isBehind(await nextWriter(db))) return;
+  await db.transaction().execute(async (tx) => {
+    // Nobody appends meanwhile. Another instance that starts may have done it before.
+    await sql`lock table activity in share row exclusive mode`.execute(tx);
+    const now = await nextWriter(tx);
+    if (!isBehind(now)) return;
+    const base = sql.lit(now.base + now.last - now.next + 1);
+    await sql`update activity_purged set base = ${base}`.execute(tx);
+    await sql`
+      alter table activity alter column writer set default (pg_current_xact_id()::text::bigint + ${base})`.execute(tx);
+  });
+}
+
+class TranslatingDialect extends PostgresDialect {
+  override createAdapter(): PatientAdapter {
+    return new PatientAdapter();
+  }
+
+  override createDriver(): Driver {
+    return new TranslatingDriver(super.createDriver());
+  }
+}
+
+/** Neither a migration nor waiting for the one that another instance runs is bound by the time that a statement may take. */
+class PatientAdapter extends PostgresAdapter {
+  override async acquireMigrationLock(...[db, options]: Parameters<PostgresAdapter['acquireMigrationLock']>) {
+    await sql`set statement_timeout = 0`.execute(db);
+    await super.acquireMigrationLock(db, options);
+  }
+
+  override async releaseMigrationLock(...[db, options]: Parameters<PostgresAdapter['releaseMigrationLock']>) {
+    await super.releaseMigrationLock(db, options);
+    await sql`reset statement_timeout`.execute(db); // to what the connection was opened with
+  }
+}
+
+/** Kysely's driver with the errors of the contract's words. */
+class TranslatingDriver implements Driver {
+  readonly #driver: Driver;
+
+  constructor(driver: Driver) {
+    this.#driver = driver;
+  }
+
+  init(): Promise<void> {
+    return this.#driver.init();
+  }
+
+  async acquireConnection(): Promise<DatabaseConnection> {
+    return translated(async () => new TranslatingConnection(await this.#driver.acquireConnection()));
+  }
+
+  releaseConnection(connection: DatabaseConnection): Promise<void> {
+    return this.#driver.releaseConnection(inner(connection));
+  }
+
+  beginTransaction(connection: DatabaseConnection, settings: TransactionSettings): Promise<void> {
+    return translated(() => this.#driver.beginTransaction(inner(connection), settings));
+  }
+
+  commitTransaction(connection: DatabaseConnection): Promise<void> {
+    return translated(() => this.#driver.commitTransaction(inner(connection)));
+  }
+
+  rollbackTransaction(connection: DatabaseConnection): Promise<void> {
+    return translated(() => this.#driver.rollbackTransaction(inner(connection)));
+  }
+
+  destroy(): Promise<void> {
+    return this.#driver.destroy();
+  }
+}
+
+class TranslatingConnection implements DatabaseConnection {
+  readonly inner: DatabaseConnection;
+
+  constructor(connection: DatabaseConnection) {
+    this.inner = connection;
+  }
+
+  executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
+    return translated(() => this.inner.executeQuery<R>(query));
+  }
+
+  streamQuery<R>(query: CompiledQuery, chunkSize: number): AsyncIterableIterator<QueryResult<R>> {
+    return this.inner.streamQuery<R>(query, chunkSize);
+  }
+}
+
+function inner(connection: DatabaseConnection): DatabaseConnection {
+  return connection instanceof TranslatingConnection ? connection.inner : connection;
+}
+
+/** SQLSTATE codes, https://www.postgresql.org/docs/current/errcodes-appendix.html. */
+const UNIQUE_VIOLATION = '23505';
+const CONFLICTS = new Set(['40001', '40P01']); // serialization failure, deadlock
+/** Everything else that the server says of a statement which may well succeed later. */
+const UNAVAILABLE = /^(08|25006|53|55P03|57|58)/;
+
+async function translated<T>(run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    throw translate(error);
+  }
+}
+
+function translate(error: unknown): unknown {
+  if (!(error instanceof ServerError)) {
+    // No word from the server: the connection was refused, lost, or not to be had in time.
+    return error instanceof Error ? unavailable(error) : error;
+  }
+  const { code = '', table = '', constraint = '' } = error;
+  if (code === UNIQUE_VIOLATION) {
+    // A unique column's constraint is named TABLE_COLUMN_key, that of the column id TABLE_pkey.
+    const column = constraint
+      .replace(`${table}_`, '')
+      .replace(/^pkey$/, 'id')
+      .replace(/_key$/, '');
+    return new UniqueViolation(`${table}.${column}`, { cause: error });
+  }
+  if (CONFLICTS.has(code)) return new TransactionConflict('another transaction got in the way', { cause: error });
+  return UNAVAILABLE.test(code) ? unavailable(error) : error;
+}
+
+function unavailable(cause: Error): Failure {
+  return new Failure('server_unavailable', 'the database cannot be used at the moment: try again', {}, { cause });
+}
