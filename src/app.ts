@@ -1,3 +1,4 @@
+import type { Background } from './background.ts';
 import type { Database } from './db/database.ts';
 import type { Keyring } from './keyring.ts';
 import type { Passwords } from './passwords.ts';
@@ -7,8 +8,11 @@ export interface App {
   readonly database: Database;
   readonly keyring: Keyring;
   readonly passwords: Passwords;
+  readonly background: Background;
   /** Milliseconds since 1970. Tests set it. */
   readonly now: () => number;
   /** How long a deletion can be taken back, milliseconds. */
   readonly purgeAfterMs: number;
+  /** How long activity is kept, milliseconds. */
+  readonly activityRetentionMs: number;
 }

@@ -13,7 +13,7 @@ export interface Keyring {
   open(purpose: SealPurpose, sealed: string): string | undefined;
 }
 
-export type MacPurpose = 'page-token' | 'refresh-token' | 'request-fingerprint';
+export type MacPurpose = 'cursor' | 'page-token' | 'refresh-token' | 'request-fingerprint';
 export type SealPurpose = 'signing-key';
 
 export const SECRET_BYTES = 32;
@@ -24,6 +24,7 @@ const TAG_BYTES = 16;
 export function createKeyring(secret: Uint8Array): Keyring {
   const derive = (purpose: string) => Buffer.from(hkdfSync('sha256', secret, '', `kith ${purpose}`, 32));
   const macKeys: Record<MacPurpose, Buffer> = {
+    cursor: derive('cursor'),
     'page-token': derive('page-token'),
     'refresh-token': derive('refresh-token'),
     'request-fingerprint': derive('request-fingerprint'),

@@ -1,3 +1,4 @@
+import { purgeActivities } from './activity/purge.ts';
 import type { App } from './app.ts';
 import { purgeSessions } from './auth/auth.ts';
 import { purgeContacts } from './contacts/contacts.ts';
@@ -7,12 +8,17 @@ import { purgeUsers } from './users/users.ts';
 /** How many rows one step removes: others are served between two steps. */
 const STEP_ROWS = 100;
 
+/** How much later than callers are refused things are removed, milliseconds: for undeletes under way, and clocks that differ. */
+const GRACE_MS = 60_000;
+
 /** Removes all that is past its time, or what it gets to before `signal` is aborted. */
-export async function purge(app: App, signal?: AbortSignal): Promise<void> {
+export async function purge(present: App, signal?: AbortSignal): Promise<void> {
+  const app: App = { ...present, now: () => present.now() - GRACE_MS };
   const steps = [
     () => purgeUsers(app, STEP_ROWS),
     () => purgeContacts(app, STEP_ROWS),
     () => purgeSessions(app, STEP_ROWS),
+    () => purgeActivities(app, STEP_ROWS),
     () => purgeAnswers(app.database.db, app.now(), STEP_ROWS),
   ];
   for (const step of steps) {

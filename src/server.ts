@@ -4,18 +4,23 @@ import type { DescService } from '@bufbuild/protobuf';
 import { Code, ConnectError, type ConnectRouter } from '@connectrpc/connect';
 import type { FastifyInstance } from 'fastify';
 import { Health } from '../gen/health/v1/health_pb.ts';
+import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { ServerReflection } from '../gen/grpc/reflection/v1/reflection_pb.ts';
 import { ServerReflection as ServerReflectionAlpha } from '../gen/grpc/reflection/v1alpha/reflection_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
+import type { ActivityApp } from './activity/activity.ts';
+import { activityService } from './activity/service.ts';
+import { Tail } from './activity/tail.ts';
 import { createAccessTokens } from './auth/access-token.ts';
-import { type AuthApp, authenticate } from './auth/auth.ts';
+import { type AuthApp, authenticate, renew } from './auth/auth.ts';
 import { authService } from './auth/service.ts';
 import { hasSigningKeys, loadSigningKeys } from './auth/signing-keys.ts';
+import { Background } from './background.ts';
 import { addressOf, type Config } from './config.ts';
 import { contactService } from './contacts/service.ts';
-import { fileBeside, openDatabase, ping } from './db/database.ts';
+import { openDatabase, ping } from './db/database.ts';
 import { allowOrigins } from './rpc/cors.ts';
 import { createHttpServer } from './http/fastify.ts';
 import { serveJwks } from './http/jwks.ts';
@@ -38,6 +43,8 @@ export interface Server {
   readonly address: string;
   /** The administrator that this start created, if it did. */
   readonly createdAdmin: { readonly username: string } | undefined;
+  /** How many subscriptions to the log of activity there are: two for each watch. */
+  subscriptions(): number;
   /**
    * Stops: not ready any more, then no new connections, GOAWAY, streams end with
    * UNAVAILABLE, running calls finish or, when their time is up, end likewise.
@@ -45,17 +52,35 @@ export interface Server {
   stop(): Promise<void>;
 }
 
+/** What tests set. */
 export interface ServerOptions {
   readonly now?: () => number;
+  /** The number of this process among those that share the port, for the log. Tests do not set it. */
+  readonly worker?: number | undefined;
+  /** How long a watch of activity says nothing before it says that, milliseconds. */
+  readonly progressMs?: number;
+  /** How long a watcher may stand still, milliseconds. */
+  readonly stallMs?: number;
+  /** How long a response may wait for its reader before it is given up, milliseconds. */
+  readonly stalledWriteMs?: number;
 }
 
 /** The name of the first administrator. */
 export const ADMIN_USERNAME = 'admin';
 
-const SERVICES: readonly DescService[] = [AuthService, UserService, ContactService];
+const SERVICES: readonly DescService[] = [AuthService, UserService, ContactService, ActivityService];
 const REFLECTION_SERVICES: readonly DescService[] = [ServerReflection, ServerReflectionAlpha];
 
+/** How long a watch of activity says nothing before it says that, milliseconds: less than proxies wait. */
+const PROGRESS_MS = 15_000;
+
+/** How long a watcher may stand still, milliseconds. */
+const STALL_MS = 30_000;
+
 const PURGE_INTERVAL_MS = 10 * 60 * 1000;
+
+/** How long an answer of the database's to whether it is there is good for, milliseconds: anybody may ask. */
+const PING_MS = 500;
 
 /** How long calls that were told to end may take to say so, milliseconds. */
 const HALT_GRACE_MS = 500;
@@ -74,17 +99,35 @@ export async function startServer(config: Config, adminPassword: string, options
   const publicServices = [Health, ...(config.reflection ? REFLECTION_SERVICES : [])];
   const rules = readAccessRules(SERVICES, publicServices);
 
-  const database = opened.use(await openDatabase(config.databaseUrl));
+  const database = opened.use(await openDatabase(config.databaseUrl, config.databaseLimits));
   const keyring = createKeyring(
-    config.secretKey ?? loadSecretKey(fileBeside(config.databaseUrl, '.key'), !(await hasSigningKeys(database.db))),
+    config.secretKey ?? loadSecretKey(database.dialect.fileBeside('.key'), !(await hasSigningKeys(database.db))),
   );
   const signingKeys = await loadSigningKeys(database, keyring, now());
-  const app: AuthApp = {
+
+  const fastify = createHttpServer({
+    ...config,
+    streamingPaths: streamingPathsOf([...SERVICES, ...publicServices]),
+    stalledWriteMs: options.stalledWriteMs,
+    worker: options.worker,
+  });
+  const logFault = (what: string) => (err: unknown) => fastify.log.error({ err }, what);
+  const background = opened.use(new Background(logFault('what was left to the background failed')));
+  const tail = opened.use(new Tail(database, logFault('the log of activity could not be read')));
+  opened.defer(() => fastify.close());
+
+  const app: AuthApp & ActivityApp = {
     database,
     keyring,
     passwords: await createPasswords(),
     now,
+    background,
     purgeAfterMs: config.purgeAfterMs,
+    activityRetentionMs: config.activityRetentionMs,
+    tail,
+    progressMs: options.progressMs ?? PROGRESS_MS,
+    stallMs: options.stallMs ?? STALL_MS,
+    renew: (caller) => renew(app, caller),
     accessTokens: createAccessTokens(signingKeys, {
       issuer: config.issuer,
       audience: config.audience,
@@ -96,10 +139,9 @@ export async function startServer(config: Config, adminPassword: string, options
   const draining = new AbortController();
   const halting = new AbortController();
   let stopping = false;
-  const isReady = async () => !stopping && (await ping(database.db));
+  const isUp = sharedFor(PING_MS, () => ping(database.db));
+  const isReady = async () => !stopping && (await isUp());
 
-  const fastify = createHttpServer({ ...config, streamingPaths: streamingPathsOf([...SERVICES, ...publicServices]) });
-  opened.defer(() => fastify.close());
   await allowOrigins(fastify, config.corsOrigins);
   serveProbes(fastify, isReady);
   serveJwks(fastify, () => signingKeys.jwks);
@@ -108,6 +150,7 @@ export async function startServer(config: Config, adminPassword: string, options
       router.service(AuthService, authService(app));
       router.service(UserService, userService(app));
       router.service(ContactService, contactService(app));
+      router.service(ActivityService, activityService(app));
       const served = [...SERVICES, ...publicServices];
       health(
         router,
@@ -135,14 +178,13 @@ export async function startServer(config: Config, adminPassword: string, options
     name: 'Administrator',
     password: adminPassword,
   });
-  opened.use(
-    startPurging(app, PURGE_INTERVAL_MS, (err) => fastify.log.error({ err }, 'could not remove what is past its time')),
-  );
+  opened.use(startPurging(app, PURGE_INTERVAL_MS, logFault('could not remove what is past its time')));
 
   const running = opened.move();
   return {
     address: addressOf({ ...config, port: portOf(fastify) }),
     createdAdmin: createdAdmin && { username: createdAdmin.username },
+    subscriptions: () => tail.size,
     async stop() {
       stopping = true;
       await sleep(config.shutdownDelayMs);
@@ -169,4 +211,16 @@ function streamingPathsOf(services: readonly DescService[]): ReadonlySet<string>
 
 function portOf(fastify: FastifyInstance): number {
   return (fastify.server.address() as AddressInfo).port;
+}
+
+/** Asks once for all who want to know within `ms`. */
+function sharedFor<T>(ms: number, ask: () => Promise<T>): () => Promise<T> {
+  let answer: Promise<T> | undefined;
+  return () => {
+    if (answer === undefined) {
+      answer = ask();
+      setTimeout(() => (answer = undefined), ms).unref();
+    }
+    return answer;
+  };
 }

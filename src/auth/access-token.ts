@@ -49,7 +49,7 @@ export function createAccessTokens(keys: SigningKeys, options: AccessTokenOption
   const verified = new LRUCache<string, AccessTokenClaims & { expireMs: number }>({ max: VERIFIED_MAX });
 
   async function verifySignature(token: string): Promise<AccessTokenClaims & { expireMs: number }> {
-    if (token.length > LENGTH_MAX) throw invalid();
+    if (token.length > LENGTH_MAX || !isCanonical(token)) throw invalid();
     try {
       const { payload } = await jwtVerify(
         token,
@@ -105,6 +105,11 @@ export function createAccessTokens(keys: SigningKeys, options: AccessTokenOption
       return claims;
     },
   };
+}
+
+/** Whether each part is spelt as its bytes are: base64url decoders skip what they do not know, and spare bits. */
+function isCanonical(token: string): boolean {
+  return token.split('.').every((part) => Buffer.from(part, 'base64url').toString('base64url') === part);
 }
 
 function claimsOf({ sub, sid, exp }: JWTPayload): AccessTokenClaims & { expireMs: number } {

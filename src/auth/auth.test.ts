@@ -262,10 +262,9 @@ describe.each(databases)('on $name', (kind) => {
       expect(refused.length).toBeGreaterThan(0);
       expect(refused.length).toBeLessThan(outcomes.length - 128);
       for (const { reason } of refused) {
-        expect(await refusalOf(Promise.reject(reason as Error))).toMatchObject({
-          code: 'ResourceExhausted',
-          reason: 'SERVER_BUSY',
-        });
+        // Those that got to hash may yet find no connection to the database free.
+        const { reason: why } = await refusalOf(Promise.reject(reason as Error));
+        expect(['SERVER_BUSY', 'SERVER_UNAVAILABLE']).toContain(why);
       }
       await again(session);
     });
@@ -273,11 +272,12 @@ describe.each(databases)('on $name', (kind) => {
 
   describe('UserMe', () => {
     const OWN = [Permission.CONTACTS_READ, Permission.CONTACTS_WRITE];
+    const ACTIVITY = [Permission.ACTIVITY_READ, Permission.ACTIVITY_RECORD];
 
     test.each([
       ['a viewer', Role.VIEWER, OWN],
-      ['an editor', Role.EDITOR, [Permission.USERS_READ, ...OWN]],
-      ['an admin', Role.ADMIN, [Permission.USERS_READ, Permission.USERS_WRITE, ...OWN]],
+      ['an editor', Role.EDITOR, [Permission.USERS_READ, ...OWN, ...ACTIVITY]],
+      ['an admin', Role.ADMIN, [Permission.USERS_READ, Permission.USERS_WRITE, ...OWN, ...ACTIVITY]],
     ])('tells %s who they are and what they may', async (_, role, permissions) => {
       const { user, accessToken } = await kith.user(role);
       const response = await auth(accessToken).userMe({});
@@ -430,7 +430,8 @@ describe.each(databases)('on $name', (kind) => {
     });
 
     test('refuses the tokens of another installation', async () => {
-      await using other = await startOn(kind);
+      const secret = Buffer.alloc(32, 'other').toString('base64');
+      await using other = await startOn(kind, { env: { KITH_SECRET_KEY: secret } });
       const { refreshToken, accessToken } = await other.admin();
       expect(await refusalOf(refresh(refreshToken))).toMatchObject(REFRESH_TOKEN_INVALID);
       expect(await refusalOf(auth(accessToken).userMe({}))).toMatchObject({

@@ -1,6 +1,8 @@
 import { randomUUIDv7 } from 'node:crypto';
 import { type Caller, type Permission, PERMISSIONS_OF_ROLE, type Role } from '../access.ts';
+import { appendActivities } from '../activity/log.ts';
 import type { App } from '../app.ts';
+import type { Db } from '../db/database.ts';
 import { Failure } from '../failure.ts';
 import { findAccount, getAccount, recordSignIn, replacePassword } from '../users/accounts.ts';
 import type { User } from '../users/user.ts';
@@ -52,7 +54,11 @@ export async function login(
 ): Promise<{ tokens: Tokens; user: User }> {
   const account = await findAccount(app.database.db, identifier);
   const right = await app.passwords.verify(account?.passwordHash, password);
-  if (!right || account?.user.state !== 'active') throw credentialsInvalid();
+  if (!right || account?.user.state !== 'active') {
+    // Not before the answer: it would take longer for a user who exists.
+    if (account !== undefined) app.background.run(() => tellOfFailure(app, account.user.id));
+    throw credentialsInvalid();
+  }
   const stronger = app.passwords.isOutdated(account.passwordHash) ? await app.passwords.hash(password) : undefined;
   const now = app.now();
   const session: SessionRow = {
@@ -73,8 +79,9 @@ export async function login(
     if (current?.user.state !== 'active' || current.sessionEpoch !== account.sessionEpoch) throw credentialsInvalid();
     await insertSession(tx, session);
     await recordSignIn(tx, current.user.id, now, stronger);
+    await tell(tx, app, current.user.id, 'kith.session.started');
     return current.user;
-  });
+  }, account.user.id);
   return { tokens: await tokensOf(app, session, user.role), user };
 }
 
@@ -98,8 +105,9 @@ export async function refresh(app: AuthApp, refreshToken: string): Promise<Token
     if (session.refresh_counter === counter + 1 && now - session.refresh_ms <= REPLAY_WINDOW_MS) return state;
     if (session.refresh_counter <= counter) return 'unknown'; // the database was restored to before this step
     await endSessionRow(tx, sessionId, now);
+    await tell(tx, app, session.user_id, 'kith.session.revoked');
     return 'reused';
-  });
+  }, sessionId);
   switch (outcome) {
     case 'ended':
       throw sessionEnded();
@@ -117,7 +125,11 @@ export async function refresh(app: AuthApp, refreshToken: string): Promise<Token
 
 /** Who a valid access token speaks for, as they are now. Throws access_token_invalid, access_token_expired, session_ended. */
 export async function authenticate(app: AuthApp, accessToken: string): Promise<Caller> {
-  const { userId, sessionId } = await app.accessTokens.verify(accessToken);
+  return renew(app, await app.accessTokens.verify(accessToken));
+}
+
+/** The caller as they are now. Throws session_ended. */
+export async function renew(app: App, { userId, sessionId }: Pick<Caller, 'userId' | 'sessionId'>): Promise<Caller> {
   const state = await selectSession(app.database.db, sessionId);
   if (!isAlive(state, app.now()) || state.session.user_id !== userId) throw sessionEnded();
   return { userId, sessionId, permissions: PERMISSIONS_OF_ROLE[state.role] };
@@ -132,7 +144,10 @@ export async function me(app: AuthApp, caller: Caller): Promise<{ user: User; pe
 
 /** Ends the caller's session. */
 export async function logout(app: AuthApp, caller: Caller): Promise<void> {
-  await endSessionRow(app.database.db, caller.sessionId, app.now());
+  await app.database.transaction(async (tx) => {
+    await endSessionRow(tx, caller.sessionId, app.now());
+    await tell(tx, app, caller.userId, 'kith.session.ended');
+  });
 }
 
 /** Changes the caller's password and ends the other sessions. Throws password_wrong, password_is_identifier, server_busy. */
@@ -148,12 +163,24 @@ export async function changePassword(app: AuthApp, caller: Caller, current: stri
     if (latest === undefined || !isAlive(await selectSession(tx, caller.sessionId), app.now())) throw sessionEnded();
     if (latest.sessionEpoch !== account.sessionEpoch) throw passwordWrong(); // another call changed it meanwhile
     await setSessionEpoch(tx, caller.sessionId, await replacePassword(tx, latest, hash));
-  });
+    await tell(tx, app, caller.userId, 'kith.password.changed');
+  }, caller.userId);
 }
 
 /** Removes up to `limit` sessions whose time is over; how many there were. */
 export function purgeSessions(app: App, limit: number): Promise<number> {
   return deleteExpired(app.database.db, app.now(), limit);
+}
+
+/** Tells of what a user did to the own account, in the transaction that does it. */
+async function tell(tx: Db, app: App, userId: string, action: string): Promise<void> {
+  await appendActivities(tx, app, [{ userId, actorId: userId, action }]);
+}
+
+function tellOfFailure(app: App, userId: string): Promise<unknown> {
+  return app.database.transaction((tx) =>
+    appendActivities(tx, app, [{ userId, actorId: null, action: 'kith.sign_in.failed' }]),
+  );
 }
 
 function isAlive(state: SessionState | undefined, nowMs: number): state is SessionState {

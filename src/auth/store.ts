@@ -70,6 +70,10 @@ export async function deleteExpired(db: Db, nowMs: number, limit: number): Promi
     .where('expire_ms', '<=', nowMs)
     .orderBy('expire_ms')
     .limit(limit);
-  const { numDeletedRows } = await db.deleteFrom('sessions').where('id', 'in', expired).executeTakeFirst();
+  const { numDeletedRows } = await db
+    .deleteFrom('sessions')
+    .where('id', 'in', expired)
+    .where('expire_ms', '<=', nowMs) // it may be refreshed between being found and being removed
+    .executeTakeFirst();
   return Number(numDeletedRows);
 }

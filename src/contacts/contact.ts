@@ -120,7 +120,11 @@ export function toContact(row: ContactRow): Contact {
 /** Whether there is nothing to know the contact by. */
 export function isEmpty(fields: ContactFields): boolean {
   const { givenName, familyName, company, emails, phones } = fields;
-  return !/[^\s\p{Z}\p{Cc}\p{Cf}\p{Cs}]/u.test(givenName + familyName + company) && emails.length === 0 && phones.length === 0;
+  return (
+    !/[^\s\p{Z}\p{Cc}\p{Cf}\p{Cs}]/u.test(givenName + familyName + company) &&
+    emails.length === 0 &&
+    phones.length === 0
+  );
 }
 
 /** The shortest run of digits inside a phone number that finds it. */

@@ -667,6 +667,7 @@ describe.each(databases)('on $name', (kind) => {
         app,
         Array.from({ length: 24_998 }, (_, i) => rowOf(owner.user.id, i)),
       );
+      await many.database.analyze();
     });
     afterAll(async () => {
       await app[Symbol.asyncDispose]();
@@ -761,7 +762,9 @@ describe.each(databases)('on $name', (kind) => {
       await purge(app);
       expect(await last.ids({ deleted: true })).toEqual([]);
       expect(await refusalOf(last.client.getContact({ id: gone!.id }))).toMatchObject(CONTACT_NOT_FOUND);
-      expect(await later.database.dump()).not.toContain(gone!.id);
+      // The log still tells the owner that there was one.
+      const tables = JSON.parse(await later.database.dump()) as [string, unknown[]][];
+      expect(JSON.stringify(tables.filter(([table]) => table !== 'activity'))).not.toContain(gone!.id);
       expect((await last.list()).contacts).toEqual([restored, kept]);
     });
   });

@@ -1,5 +1,6 @@
 import { randomUUIDv7 } from 'node:crypto';
 import type { Caller } from '../access.ts';
+import { appendActivities } from '../activity/log.ts';
 import type { App } from '../app.ts';
 import type { Db } from '../db/database.ts';
 import { answerOnce } from '../db/once.ts';
@@ -41,24 +42,27 @@ export async function createContact(
   requestId: string,
 ): Promise<Contact> {
   requireSomething(fields);
-  return app.database.transaction((tx) =>
-    answerOnce(tx, app, { callerId: caller.userId, requestId, method: 'CreateContact', input: fields }, async () => {
-      await requireRoom(tx, caller);
-      const now = app.now();
-      const row: ContactRow = {
-        ...toColumns(fields),
-        id: randomUUIDv7(),
-        owner_id: caller.userId,
-        deleted: 0,
-        create_ms: now,
-        update_ms: now,
-        delete_ms: null,
-        purge_ms: null,
-        revision: 1,
-      };
-      await insertContact(tx, row, contactTerms(fields));
-      return toContact(row);
-    }),
+  return app.database.transaction(
+    (tx) =>
+      answerOnce(tx, app, { callerId: caller.userId, requestId, method: 'CreateContact', input: fields }, async () => {
+        await requireRoom(tx, caller);
+        const now = app.now();
+        const row: ContactRow = {
+          ...toColumns(fields),
+          id: randomUUIDv7(),
+          owner_id: caller.userId,
+          deleted: 0,
+          create_ms: now,
+          update_ms: now,
+          delete_ms: null,
+          purge_ms: null,
+          revision: 1,
+        };
+        await insertContact(tx, row, contactTerms(fields));
+        await tell(tx, app, row, 'created');
+        return toContact(row);
+      }),
+    caller.userId,
   );
 }
 
@@ -68,6 +72,7 @@ export async function getContact(app: App, caller: Caller, id: string): Promise<
 }
 
 export interface ContactListRequest extends PageRequest {
+  readonly includeTotalSize: boolean;
   readonly query: string;
   /** Undefined: starred or not. */
   readonly starred: boolean | undefined;
@@ -118,8 +123,9 @@ export async function updateContact(
     const next = revised(app, row, columns);
     await updateContactRow(tx, next);
     await replaceTerms(tx, next, contactTerms(fields));
+    await tell(tx, app, next, 'updated');
     return toContact(next);
-  });
+  }, caller.userId);
 }
 
 /** Deletes a contact until undeleted or purged. Throws contact_not_found, resource_deleted, etag_mismatch. */
@@ -129,8 +135,9 @@ export async function deleteContact(app: App, caller: Caller, id: string, etag: 
     const now = app.now();
     const next = revised(app, row, { deleted: 1, delete_ms: now, purge_ms: now + app.purgeAfterMs });
     await updateContactRow(tx, next);
+    await tell(tx, app, next, 'deleted');
     return toContact(next);
-  });
+  }, caller.userId);
 }
 
 /** Takes a deletion back. Throws contact_not_found, resource_not_deleted, etag_mismatch. */
@@ -146,8 +153,9 @@ export async function undeleteContact(
     if (row.deleted === 0) throw new Failure('resource_not_deleted', 'the contact is not deleted');
     const next = revised(app, row, { deleted: 0, delete_ms: null, purge_ms: null });
     await updateContactRow(tx, next);
+    await tell(tx, app, next, 'undeleted');
     return toContact(next);
-  });
+  }, caller.userId);
 }
 
 /** How many contacts a user has, without the deleted ones. */
@@ -163,6 +171,19 @@ export function purgeContacts(app: App, limit: number): Promise<number> {
 /** Removes up to `limit` contacts of a user who is about to be purged; how many there were. */
 export function purgeContactsOf(app: App, ownerId: string, limit: number): Promise<number> {
   return deleteOfOwner(app.database.db, ownerId, limit);
+}
+
+/** Tells the owner, and nobody else, of a change. What the contact holds is not told. */
+async function tell(tx: Db, app: App, { id, owner_id }: ContactRow, what: string): Promise<void> {
+  await appendActivities(tx, app, [
+    {
+      userId: owner_id,
+      actorId: owner_id,
+      action: `kith.contact.${what}`,
+      attributes: { contact_id: id },
+      isPrivate: true,
+    },
+  ]);
 }
 
 function requireSomething(fields: ContactFields): void {

@@ -95,11 +95,11 @@ const REFUSED: readonly [what: string, why: string, declaration: Declaration][] 
     'is not a string',
     { access: { ...usersWrite, selfField: 'id' }, fields: [{ name: 'id', ...field }] },
   ]),
-  ...(['clientStreaming', 'serverStreaming'] as const).map((streaming): [string, string, Declaration] => [
-    `self_field with ${streaming}`,
-    'is not a string of a unary request',
-    { access: { ...usersWrite, selfField: 'id' }, fields: [{ name: 'id' }], [streaming]: true },
-  ]),
+  [
+    'self_field with a client stream',
+    'is not a string of its one request',
+    { access: { ...usersWrite, selfField: 'id' }, fields: [{ name: 'id' }], clientStreaming: true },
+  ],
   [
     'public with a guarded field',
     'no field of it can require a permission',

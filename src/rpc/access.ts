@@ -12,7 +12,7 @@ import { reflect } from '@bufbuild/protobuf/reflect';
 import { FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt';
 import type { HandlerContext, Interceptor } from '@connectrpc/connect';
 import { access as accessOption, requires as requiresOption } from '../../gen/kith/access/v1/access_pb.ts';
-import type { Caller, Permission } from '../access.ts';
+import { type Caller, type Permission, permissionMissing, permissionName } from '../access.ts';
 import { Failure } from '../failure.ts';
 import { findCaller, setCaller } from './caller.ts';
 import { fromPermission } from './enums.ts';
@@ -121,10 +121,14 @@ function readAccess(method: DescMethod): Access {
 function findSelfField(method: DescMethod, name: string): DescField | undefined {
   if (name === '') return undefined;
   const field = method.input.fields.find((candidate) => candidate.name === name);
-  if (field?.scalar !== ScalarType.STRING || field.fieldKind !== 'scalar' || method.methodKind !== 'unary') {
-    throw new AccessDeclarationError(`${nameOf(method)}: self_field ${name} is not a string of a unary request`);
+  if (field?.scalar !== ScalarType.STRING || field.fieldKind !== 'scalar' || isClientStream(method)) {
+    throw new AccessDeclarationError(`${nameOf(method)}: self_field ${name} is not a string of its one request`);
   }
   return field;
+}
+
+function isClientStream({ methodKind }: DescMethod): boolean {
+  return methodKind === 'client_streaming' || methodKind === 'bidi_streaming';
 }
 
 function guard(field: DescField): GuardedField {
@@ -175,7 +179,6 @@ export function createAccessInterceptor(rules: AccessRules): Interceptor {
       authorize(rule, caller, request.method.input, request.message);
       return next(request);
     }
-    authorize(rule, caller, request.method.input, undefined);
     return next({ ...request, message: authorizeEach(rule, caller, request.method.input, request.message) });
   };
 }
@@ -203,18 +206,17 @@ function authorize({ access, guarded }: Rule, caller: Caller, desc: DescMessage,
   const reflected = reflect(desc, message);
   for (const { field, permission } of guarded) {
     if (reflected.isSet(field) && !caller.permissions.has(permission)) {
-      throw new Failure('field_needs_permission', `setting ${field.name} takes the permission ${permission}`, {
+      const name = permissionName(permission);
+      throw new Failure('field_needs_permission', `setting ${field.name} takes ${name}`, {
         field: field.name,
-        permission,
+        permission: name,
       });
     }
   }
 }
 
 function requirePermission(caller: Caller, permission: Permission): void {
-  if (!caller.permissions.has(permission)) {
-    throw new Failure('permission_missing', `the call takes the permission ${permission}`, { permission });
-  }
+  if (!caller.permissions.has(permission)) throw permissionMissing(permission);
 }
 
 /** RFC 6750, 2.1. The scheme is compared regardless of case (RFC 9110, 11.1). */

@@ -3,6 +3,7 @@ import { Code, ConnectError, type ContextValues, createContextKey, type HandlerC
 import { codeToString } from '@connectrpc/connect/protocol-connect';
 import type { FastifyBaseLogger } from 'fastify';
 import { ErrorReason, ErrorReasonSchema } from '../../gen/kith/error/v1/error_pb.ts';
+import { Failure } from '../failure.ts';
 import { findCaller } from './caller.ts';
 import { explained, reasonOf, setMessage, withReason } from './errors.ts';
 
@@ -55,13 +56,29 @@ function finalError(context: HandlerContext, reason: unknown): ConnectError | un
   }
   // Whatever came of it, nobody waits for the answer: the caller left, or time is up.
   if (context.signal.aborted) return explained(ConnectError.from(context.signal.reason, Code.Canceled));
-  return reason === undefined ? undefined : ConnectError.from(reason, Code.Internal);
+  if (reason === undefined) return undefined;
+  return explained(ConnectError.from(reason, isDisconnect(reason) ? Code.Canceled : Code.Internal));
 }
 
 /** A parser quotes what it stumbled over; what follows the comma is left out where that may be a password. */
 function hideSecrets(error: ConnectError, input: DescMessage): void {
   if (!input.fields.some(({ proto }) => proto.options?.debugRedact)) return;
   setMessage(error, error.rawMessage.replace(/, (?:got |\.\.\.|").*$/s, ''));
+}
+
+/** What Node says of an answer that cannot be written since the connection or the stream is gone. */
+const DISCONNECTS = new Set([
+  'ECONNRESET',
+  'EPIPE',
+  'ERR_HTTP2_INVALID_STREAM',
+  'ERR_HTTP2_STREAM_ERROR',
+  'ERR_STREAM_DESTROYED',
+  'ERR_STREAM_PREMATURE_CLOSE',
+  'ERR_STREAM_WRITE_AFTER_END',
+]);
+
+function isDisconnect(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && DISCONNECTS.has(String(error.code));
 }
 
 /** A message that does not parse or unpack is the caller's fault; Connect calls it internal. The error is already on its way out, so it is changed in place. */
@@ -83,7 +100,13 @@ function logCall(context: HandlerContext, error: ConnectError | undefined, durat
     durationMs: Math.round(durationMs * 1000) / 1000,
   };
   if (error?.code === Code.Internal) log.error({ ...fields, err: error.cause ?? error }, 'call failed');
+  else if (isOutage(error)) log.warn({ ...fields, err: error?.cause }, 'call failed');
   else log.info(fields, 'call');
+}
+
+/** Whether something that the server depends on failed, of which the caller is not told more. */
+function isOutage(error: ConnectError | undefined): boolean {
+  return error?.code === Code.Unavailable && error.cause instanceof Failure && error.cause.cause !== undefined;
 }
 
 function reasonName(reason: ErrorReason = ErrorReason.UNSPECIFIED): string | undefined {

@@ -12,6 +12,8 @@ const PERMISSION_MESSAGES = {
   'users.write': Permission.USERS_WRITE,
   'contacts.read': Permission.CONTACTS_READ,
   'contacts.write': Permission.CONTACTS_WRITE,
+  'activity.read': Permission.ACTIVITY_READ,
+  'activity.record': Permission.ACTIVITY_RECORD,
 } satisfies Record<DomainPermission, Permission>;
 
 export function toRole(role: DomainRole): Role {

@@ -19,14 +19,14 @@ export function userService(app: App): ServiceImpl<typeof UserService> {
     async listUsers(request, context) {
       return toUserPage(await listUsers(app, callerOf(context), fromList(request)));
     },
-    async updateUser(request) {
-      return { user: toUserMessage(await updateUser(app, fromUpdate(request))) };
+    async updateUser(request, context) {
+      return { user: toUserMessage(await updateUser(app, callerOf(context), fromUpdate(request))) };
     },
-    async deleteUser({ id, etag }) {
-      return { user: toUserMessage(await deleteUser(app, id, etag)) };
+    async deleteUser({ id, etag }, context) {
+      return { user: toUserMessage(await deleteUser(app, callerOf(context), id, etag)) };
     },
-    async undeleteUser({ id, etag }) {
-      return { user: toUserMessage(await undeleteUser(app, id, etag)) };
+    async undeleteUser({ id, etag }, context) {
+      return { user: toUserMessage(await undeleteUser(app, callerOf(context), id, etag)) };
     },
   };
 }

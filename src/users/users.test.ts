@@ -244,7 +244,7 @@ describe.each(databases)('on $name', (kind) => {
       const refusal = {
         code: 'PermissionDenied',
         reason: 'PERMISSION_MISSING',
-        metadata: { permission: 'users.read' },
+        metadata: { permission: 'PERMISSION_USERS_READ' },
       };
       expect(await refusalOf(client.getUser({ id: (await create()).id }))).toMatchObject(refusal);
       expect(await refusalOf(client.getUser({ id: randomUUIDv7() }))).toMatchObject(refusal);
@@ -382,7 +382,7 @@ describe.each(databases)('on $name', (kind) => {
         expect(await refusalOf(client.updateUser({ id, name: 'Again', ...change }))).toMatchObject({
           code: 'PermissionDenied',
           reason: 'FIELD_NEEDS_PERMISSION',
-          metadata: { field, permission: 'users.write' },
+          metadata: { field, permission: 'PERMISSION_USERS_WRITE' },
         });
       }
       expect(await refusalOf(client.updateUser({ id: (await create()).id, name: 'Mine' }))).toMatchObject({

@@ -1,5 +1,7 @@
 import { randomUUIDv7 } from 'node:crypto';
 import type { Caller, Role } from '../access.ts';
+import { purgeActivitiesOf } from '../activity/purge.ts';
+import { appendActivities } from '../activity/log.ts';
 import type { App } from '../app.ts';
 import { countContacts, purgeContactsOf } from '../contacts/contacts.ts';
 import type { Db } from '../db/database.ts';
@@ -37,14 +39,23 @@ export interface NewUser {
 export async function createUser(app: App, caller: Caller, input: NewUser): Promise<User> {
   const { requestId, ...asked } = input;
   const row = await newUserRow(app, input);
-  return takingIdentifiers(() =>
+  const create = () =>
     app.database.transaction((tx) =>
       answerOnce(tx, app, { callerId: caller.userId, requestId, method: 'CreateUser', input: asked }, async () => {
         await insertUser(tx, row, termsOf(row));
+        await tell(tx, app, row.id, caller.userId, 'created');
         return toUser(row);
       }),
-    ),
-  );
+    );
+  return takingIdentifiers(async () => {
+    try {
+      return await create();
+    } catch (error) {
+      // The same request may have taken the name meanwhile, on another instance: then its answer is there by now.
+      if (error instanceof UniqueViolation && requestId !== '') return create();
+      throw error;
+    }
+  });
 }
 
 /** Creates the first user, an admin; undefined when there are users already. */
@@ -57,6 +68,7 @@ export async function createFirstAdmin(
   return app.database.transaction(async (tx) => {
     if (await hasUsers(tx)) return undefined;
     await insertUser(tx, row, termsOf(row));
+    await tell(tx, app, row.id, null, 'created');
     return toUser(row);
   });
 }
@@ -79,6 +91,7 @@ export async function getUserDetails(app: App, id: string): Promise<UserDetails>
 }
 
 export interface UserListRequest extends PageRequest {
+  readonly includeTotalSize: boolean;
   readonly role: Role | undefined;
   /** Undefined: active and suspended. */
   readonly state: UserState | undefined;
@@ -119,7 +132,7 @@ export interface UserChange {
  * Throws user_not_found, resource_deleted, etag_mismatch, username_taken,
  * email_taken, last_admin.
  */
-export async function updateUser(app: App, change: UserChange): Promise<User> {
+export async function updateUser(app: App, caller: Caller, change: UserChange): Promise<User> {
   return takingIdentifiers(() =>
     app.database.transaction(async (tx) => {
       const row = await requireLiveUser(app, tx, change.id, change.etag);
@@ -134,20 +147,25 @@ export async function updateUser(app: App, change: UserChange): Promise<User> {
         role: change.role ?? row.role,
         state: change.state ?? row.state,
       };
-      const changed = (Object.keys(wanted) as (keyof typeof wanted)[]).some((key) => wanted[key] !== row[key]);
-      if (!changed) return toUser(row);
+      const changed = FIELDS.filter((field) => wanted[field] !== row[field]);
+      if (changed.length === 0) return toUser(row);
       if (wanted.role !== 'admin' || wanted.state !== 'active') await requireOtherAdmin(tx, row);
       const suspends = wanted.state === 'suspended' && row.state === 'active';
       const next = revised(app, row, { ...wanted, session_epoch: row.session_epoch + (suspends ? 1 : 0) });
       await updateUserRow(tx, row.id, next);
       await replaceTerms(tx, row.id, termsOf(next));
+      await tell(tx, app, row.id, caller.userId, 'updated', {
+        fields: changed.join(),
+        ...(wanted.role === row.role ? {} : { role: wanted.role }),
+        ...(wanted.state === row.state ? {} : { state: wanted.state }),
+      });
       return toUser(next);
-    }),
+    }, change.id),
   );
 }
 
 /** Deletes a user until undeleted or purged, and ends the sessions. Throws user_not_found, resource_deleted, etag_mismatch, last_admin. */
-export async function deleteUser(app: App, id: string, etag: string | undefined): Promise<User> {
+export async function deleteUser(app: App, caller: Caller, id: string, etag: string | undefined): Promise<User> {
   return app.database.transaction(async (tx) => {
     const row = await requireLiveUser(app, tx, id, etag);
     await requireOtherAdmin(tx, row);
@@ -160,12 +178,13 @@ export async function deleteUser(app: App, id: string, etag: string | undefined)
       purge_ms: now + app.purgeAfterMs,
     });
     await updateUserRow(tx, row.id, next);
+    await tell(tx, app, row.id, caller.userId, 'deleted');
     return toUser(next);
-  });
+  }, id);
 }
 
 /** Takes a deletion back. Throws user_not_found, resource_not_deleted, etag_mismatch. */
-export async function undeleteUser(app: App, id: string, etag: string | undefined): Promise<User> {
+export async function undeleteUser(app: App, caller: Caller, id: string, etag: string | undefined): Promise<User> {
   return app.database.transaction(async (tx) => {
     const row = await requireUser(app, tx, id);
     checkEtag(row, etag);
@@ -177,8 +196,24 @@ export async function undeleteUser(app: App, id: string, etag: string | undefine
       purge_ms: null,
     });
     await updateUserRow(tx, row.id, next);
+    await tell(tx, app, row.id, caller.userId, 'undeleted');
     return toUser(next);
-  });
+  }, id);
+}
+
+/** What a user can be changed in, and an activity names. */
+const FIELDS = ['username', 'email', 'name', 'role', 'state'] as const;
+
+/** Tells of a change in the transaction that makes it. */
+async function tell(
+  tx: Db,
+  app: App,
+  userId: string,
+  actorId: string | null,
+  what: string,
+  attributes: Record<string, string> = {},
+): Promise<void> {
+  await appendActivities(tx, app, [{ userId, actorId, action: `kith.user.${what}`, attributes }]);
 }
 
 /** Throws password_is_identifier. */
@@ -260,14 +295,15 @@ async function takingIdentifiers<T>(write: () => Promise<T>): Promise<T> {
 
 /**
  * Removes up to `limit` users, with all that is theirs, whose time to be undeleted
- * is over, but at most `limit` contacts of one of them at a time; 0 when none are left.
+ * is over, but at most `limit` contacts or activities of one of them at a time; 0 when none are left.
  */
 export async function purgeUsers(app: App, limit: number): Promise<number> {
   const { db } = app.database;
   const due = await selectPurgeable(db, app.now(), limit);
   for (const { id } of due) {
-    // Contacts in small steps first: one statement over 25,000 of them would keep everybody waiting, a stop too.
+    // What is a user's in small steps first: one statement over all of it would keep everybody waiting, a stop too.
     if ((await purgeContactsOf(app, id, limit)) === limit) return limit;
+    if ((await purgeActivitiesOf(app, id, limit)) === limit) return limit;
     await deletePurgeable(db, id, app.now());
   }
   return due.length;

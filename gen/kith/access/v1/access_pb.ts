@@ -19,7 +19,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file kith/access/v1/access.proto.
  */
 export const file_kith_access_v1_access: GenFile = /*@__PURE__*/
-  fileDesc("ChtraXRoL2FjY2Vzcy92MS9hY2Nlc3MucHJvdG8SDmtpdGguYWNjZXNzLnYxIn0KBkFjY2VzcxIQCgZwdWJsaWMYASABKAhIABITCglzaWduZWRfaW4YAiABKAhIABIwCgpwZXJtaXNzaW9uGAMgASgOMhoua2l0aC5hY2Nlc3MudjEuUGVybWlzc2lvbkgAEhIKCnNlbGZfZmllbGQYBCABKAlCBgoEcnVsZSqcAQoKUGVybWlzc2lvbhIaChZQRVJNSVNTSU9OX1VOU1BFQ0lGSUVEEAASGQoVUEVSTUlTU0lPTl9VU0VSU19SRUFEEAESGgoWUEVSTUlTU0lPTl9VU0VSU19XUklURRACEhwKGFBFUk1JU1NJT05fQ09OVEFDVFNfUkVBRBADEh0KGVBFUk1JU1NJT05fQ09OVEFDVFNfV1JJVEUQBCpOCgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIPCgtST0xFX1ZJRVdFUhABEg8KC1JPTEVfRURJVE9SEAISDgoKUk9MRV9BRE1JThADOlAKBmFjY2VzcxIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGIyMAyABKAsyFi5raXRoLmFjY2Vzcy52MS5BY2Nlc3NSBmFjY2VzczpXCghyZXF1aXJlcxIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYjIwDIAEoDjIaLmtpdGguYWNjZXNzLnYxLlBlcm1pc3Npb25SCHJlcXVpcmVzYgZwcm90bzM", [file_google_protobuf_descriptor]);
+  fileDesc("ChtraXRoL2FjY2Vzcy92MS9hY2Nlc3MucHJvdG8SDmtpdGguYWNjZXNzLnYxIn0KBkFjY2VzcxIQCgZwdWJsaWMYASABKAhIABITCglzaWduZWRfaW4YAiABKAhIABIwCgpwZXJtaXNzaW9uGAMgASgOMhoua2l0aC5hY2Nlc3MudjEuUGVybWlzc2lvbkgAEhIKCnNlbGZfZmllbGQYBCABKAlCBgoEcnVsZSraAQoKUGVybWlzc2lvbhIaChZQRVJNSVNTSU9OX1VOU1BFQ0lGSUVEEAASGQoVUEVSTUlTU0lPTl9VU0VSU19SRUFEEAESGgoWUEVSTUlTU0lPTl9VU0VSU19XUklURRACEhwKGFBFUk1JU1NJT05fQ09OVEFDVFNfUkVBRBADEh0KGVBFUk1JU1NJT05fQ09OVEFDVFNfV1JJVEUQBBIcChhQRVJNSVNTSU9OX0FDVElWSVRZX1JFQUQQBRIeChpQRVJNSVNTSU9OX0FDVElWSVRZX1JFQ09SRBAGKk4KBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg8KC1JPTEVfVklFV0VSEAESDwoLUk9MRV9FRElUT1IQAhIOCgpST0xFX0FETUlOEAM6UAoGYWNjZXNzEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYjIwDIAEoCzIWLmtpdGguYWNjZXNzLnYxLkFjY2Vzc1IGYWNjZXNzOlcKCHJlcXVpcmVzEh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxiMjAMgASgOMhoua2l0aC5hY2Nlc3MudjEuUGVybWlzc2lvblIIcmVxdWlyZXNiBnByb3RvMw", [file_google_protobuf_descriptor]);
 
 /**
  * Who may call a method.
@@ -115,6 +115,21 @@ export const Permission = {
    * @generated from enum value: PERMISSION_CONTACTS_WRITE = 4;
    */
   CONTACTS_WRITE: 4,
+
+  /**
+   * Read and watch every user's activity, but what is shown to its owner alone.
+   * Editors and admins.
+   *
+   * @generated from enum value: PERMISSION_ACTIVITY_READ = 5;
+   */
+  ACTIVITY_READ: 5,
+
+  /**
+   * Record activity of every user. Editors and admins.
+   *
+   * @generated from enum value: PERMISSION_ACTIVITY_RECORD = 6;
+   */
+  ACTIVITY_RECORD: 6,
 } as const;
 
 /**
@@ -152,7 +167,8 @@ export const Role = {
   VIEWER: 1,
 
   /**
-   * As ROLE_VIEWER, and reads every user.
+   * As ROLE_VIEWER, and reads every user, reads and records every user's
+   * activity. What services that stand beside Kith are given.
    *
    * @generated from enum value: ROLE_EDITOR = 2;
    */

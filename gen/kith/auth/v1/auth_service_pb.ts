@@ -341,7 +341,8 @@ export const AuthService: GenService<{
    * Change the caller's password and end the caller's other sessions.
    *
    * Fails with PERMISSION_DENIED (ERROR_REASON_PASSWORD_WRONG) when the current
-   * password is wrong.
+   * password is wrong, with INVALID_ARGUMENT (ERROR_REASON_PASSWORD_IS_IDENTIFIER),
+   * and with RESOURCE_EXHAUSTED as Login does.
    *
    * @generated from rpc kith.auth.v1.AuthService.ChangePassword
    */

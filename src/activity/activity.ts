@@ -1,0 +1,259 @@
+import { type Caller, permissionMissing } from '../access.ts';
+import type { App } from '../app.ts';
+import { answerOnce } from '../db/once.ts';
+import type { LogPosition } from '../db/dialect.ts';
+import { Failure } from '../failure.ts';
+import { type Page, type PageRequest, pageSizeOf, pageTokens } from '../pages.ts';
+import { getAccount } from '../users/accounts.ts';
+import { readCursor, writeCursor } from './cursor.ts';
+import { appendActivities, type NewActivity, OWN_PREFIX } from './log.ts';
+import { type ActivityFilter, type ActivityRow, comparePositions, positionOf, selectActivityPage } from './store.ts';
+import type { Tail } from './tail.ts';
+
+export interface ActivityApp extends App {
+  readonly tail: Tail;
+  /** How long a watch says nothing before it says that, milliseconds. */
+  readonly progressMs: number;
+  /** How long a watcher may stand still, milliseconds. */
+  readonly stallMs: number;
+  /** The caller as they are now. Throws session_ended. */
+  readonly renew: (caller: Caller) => Promise<Caller>;
+}
+
+/** An activity as the contract shows it; times in milliseconds since 1970. */
+export interface Activity {
+  readonly id: string;
+  readonly userId: string;
+  readonly actorId: string | null;
+  readonly action: string;
+  readonly details: string;
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly eventMs: number;
+  readonly recordMs: number;
+  readonly cursor: string;
+}
+
+/** Records all of the activities or none. Throws user_not_found, action_reserved, request_id_reused. */
+export async function recordActivities(
+  app: ActivityApp,
+  caller: Caller,
+  activities: readonly Omit<NewActivity, 'actorId' | 'isPrivate'>[],
+  requestId: string,
+): Promise<Activity[]> {
+  for (const { action } of activities) {
+    if (`${action}.`.startsWith(OWN_PREFIX)) {
+      throw new Failure('action_reserved', `actions that begin with ${OWN_PREFIX} are Kith's own`, { action });
+    }
+  }
+  return app.database.transaction((tx) =>
+    answerOnce(
+      tx,
+      app,
+      { callerId: caller.userId, requestId, method: 'RecordUserActivity', input: activities },
+      async () => {
+        for (const userId of new Set(activities.map((activity) => activity.userId))) {
+          const account = await getAccount(tx, userId);
+          if (account === undefined || account.user.state === 'deleted') {
+            throw new Failure('user_not_found', 'no user has this id', { user_id: userId });
+          }
+        }
+        const rows = await appendActivities(
+          tx,
+          app,
+          activities.map((activity) => ({ ...activity, actorId: caller.userId })),
+        );
+        return rows.map((row) => toActivity(app, row));
+      },
+    ),
+  );
+}
+
+export interface ActivityListRequest extends PageRequest {
+  /** Undefined: everybody's. */
+  readonly userId: string | undefined;
+  readonly action: string;
+  readonly startMs: number | undefined;
+  readonly endMs: number | undefined;
+}
+
+/** A page of activities, newest first. Throws page_token_invalid. */
+export async function listActivities(
+  app: ActivityApp,
+  caller: Caller,
+  request: ActivityListRequest,
+): Promise<Omit<Page<Activity>, 'totalSize'>> {
+  const { startMs, endMs } = request;
+  const filter = { ...filterFor(caller, request), startMs, endMs };
+  const tokens = pageTokens<[writer: string, seq: string]>(app.keyring, 'activity', caller.userId, filter);
+  const key = tokens.read(request.pageToken);
+  const before = key && { writer: Number(key[0]), seq: Number(key[1]) };
+  const page = await selectActivityPage(app.database.db, filter, before, pageSizeOf(request));
+  return {
+    items: page.rows.map((row) => toActivity(app, row)),
+    nextPageToken: tokens.write(page.resumeBefore && [String(page.resumeBefore.writer), String(page.resumeBefore.seq)]),
+  };
+}
+
+export interface ActivityWatchRequest {
+  /** Undefined: everybody's. */
+  readonly userId: string | undefined;
+  /** '' for what is recorded from now on. */
+  readonly afterCursor: string;
+  readonly action: string;
+}
+
+/** One message of a watch: an activity, or word of how far the watch has got. */
+export interface WatchMessage {
+  readonly activity: Activity | undefined;
+  readonly cursor: string;
+}
+
+/**
+ * Sends a first message at once, then every activity after the cursor in the
+ * order of the log, exactly once. Ends when `signal` is aborted.
+ *
+ * Subscribes before it reads, so that what is recorded in between wakes it. It
+ * cleans up on `signal`: with a reader that leaves while standing still, a
+ * generator is never resumed.
+ *
+ * Throws cursor_invalid, cursor_expired, consumer_too_slow, session_ended,
+ * permission_missing.
+ */
+export async function* watchActivities(
+  app: ActivityApp,
+  caller: Caller,
+  request: ActivityWatchRequest,
+  signal: AbortSignal,
+): AsyncGenerator<WatchMessage> {
+  const filter = filterFor(caller, request);
+  const alarm = new Alarm(signal);
+  alarm.until(app.tail.subscribe(request.userId, () => alarm.ring()));
+  let isCallerStale = false;
+  alarm.until(
+    app.tail.subscribe(caller.userId, () => {
+      isCallerStale = true;
+      alarm.ring();
+    }),
+  );
+  let position = await startOf(app, request.afterCursor);
+  yield* unhurried(app, { activity: undefined, cursor: writeCursor(app.keyring, position) });
+  let sentMs = performance.now();
+  let checkedMs = sentMs;
+
+  while (!signal.aborted) {
+    alarm.set();
+    // Nothing tells of a session whose time is over, and a watch of everybody's may never fall silent.
+    if (isCallerStale || performance.now() - checkedMs >= app.progressMs) {
+      isCallerStale = false;
+      checkedMs = performance.now();
+      await checkStillAllowed(app, caller, request.userId);
+    }
+    const { rows, position: reached } = await app.tail.read(filter, position);
+    for (const row of rows) {
+      const activity = toActivity(app, row);
+      yield* unhurried(app, { activity, cursor: activity.cursor });
+      sentMs = performance.now();
+    }
+    const isBehind = rows.length > 0 || comparePositions(position, reached) < 0;
+    position = reached;
+    if (isBehind) continue;
+    const silentMs = performance.now() - sentMs;
+    if (silentMs >= app.progressMs) {
+      yield* unhurried(app, { activity: undefined, cursor: writeCursor(app.keyring, position) });
+      sentMs = performance.now();
+    }
+    await alarm.rung(Math.max(app.progressMs - silentMs, 0));
+  }
+}
+
+/** Yields a message, and throws consumer_too_slow when it was taken too late: what is sent meanwhile is not kept for the reader. */
+async function* unhurried({ stallMs }: ActivityApp, message: WatchMessage): AsyncGenerator<WatchMessage> {
+  const startMs = performance.now();
+  yield message;
+  if (performance.now() - startMs > stallMs) {
+    throw new Failure('consumer_too_slow', 'the reader stood still: watch again from the last cursor', {
+      cursor: message.cursor,
+    });
+  }
+}
+
+async function startOf({ database, keyring }: ActivityApp, afterCursor: string): Promise<LogPosition> {
+  const { db, dialect } = database;
+  if (afterCursor === '') return dialect.endOfLog(db);
+  const position = readCursor(keyring, afterCursor);
+  if (await dialect.hasReached(db, position)) return position;
+  throw new Failure(
+    'cursor_expired',
+    'the log was restored to before the cursor: watch from now, and list once that has begun',
+  );
+}
+
+async function checkStillAllowed(app: ActivityApp, caller: Caller, userId: string | undefined): Promise<void> {
+  const { permissions } = await app.renew(caller);
+  if (userId !== caller.userId && !permissions.has('activity.read')) {
+    throw permissionMissing('activity.read');
+  }
+}
+
+/** Wakes one waiting task, also when it rings before the task waits. */
+class Alarm {
+  readonly #signal: AbortSignal;
+  #ringing = false;
+  #resolve: (() => void) | undefined;
+
+  constructor(signal: AbortSignal) {
+    this.#signal = signal;
+    signal.addEventListener('abort', () => this.ring(), { once: true });
+  }
+
+  /** Runs `end` when the signal is aborted. */
+  until(end: () => void): void {
+    if (this.#signal.aborted) end();
+    else this.#signal.addEventListener('abort', end, { once: true });
+  }
+
+  set(): void {
+    this.#ringing = this.#signal.aborted;
+  }
+
+  ring(): void {
+    this.#ringing = true;
+    this.#resolve?.();
+  }
+
+  /** Resolves when the alarm rings or has rung since it was set, at the latest after `ms`. */
+  async rung(ms: number): Promise<void> {
+    if (this.#ringing) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#resolve = resolve;
+    const timer = setTimeout(resolve, ms);
+    await promise;
+    clearTimeout(timer);
+    this.#resolve = undefined;
+  }
+}
+
+function filterFor(caller: Caller, { userId, action }: { userId: string | undefined; action: string }): ActivityFilter {
+  return { userId, withPrivate: userId === caller.userId, action };
+}
+
+/** Rows at the end of the log are shared by all watchers, and so is what they are shown as. */
+const shown = new WeakMap<ActivityRow, Activity>();
+
+function toActivity({ keyring }: App, row: ActivityRow): Activity {
+  const known = shown.get(row);
+  if (known !== undefined) return known;
+  const activity: Activity = {
+    id: row.id,
+    userId: row.user_id,
+    actorId: row.actor_id,
+    action: row.action,
+    details: row.details,
+    attributes: JSON.parse(row.attributes) as Record<string, string>,
+    eventMs: row.event_ms,
+    recordMs: row.record_ms,
+    cursor: writeCursor(keyring, positionOf(row)),
+  };
+  shown.set(row, activity);
+  return activity;
+}

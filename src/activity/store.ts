@@ -1,0 +1,174 @@
+import type { ExpressionBuilder, Insertable, Selectable, SelectQueryBuilder } from 'kysely';
+import type { Db } from '../db/database.ts';
+import type { LogPosition } from '../db/dialect.ts';
+import type { ActivityTable, Schema } from '../db/schema.ts';
+import { cutPage } from '../pages.ts';
+
+export type ActivityRow = Selectable<ActivityTable>;
+
+/** Which activities are asked for. */
+export interface ActivityFilter {
+  /** Undefined: everybody's. */
+  readonly userId: string | undefined;
+  /** Whether those that the user alone may see are among them. */
+  readonly withPrivate: boolean;
+  /** The action itself or the words it begins with; '' for every action. */
+  readonly action: string;
+}
+
+/** A filter with times, milliseconds since 1970. */
+export interface ActivityListFilter extends ActivityFilter {
+  readonly startMs: number | undefined;
+  readonly endMs: number | undefined;
+}
+
+/** In the order given, which is the order of the log: rows of one statement are numbered one after the other. */
+export async function insertActivities(db: Db, rows: readonly Insertable<ActivityTable>[]): Promise<ActivityRow[]> {
+  const inserted = await db.insertInto('activity').values(rows).returningAll().execute();
+  return inserted.toSorted(comparePositions);
+}
+
+/** Whatever its filter, up to `limit` rows after one position and up to another, in the order of the log. */
+export function selectAfter(db: Db, after: LogPosition, upTo: LogPosition, limit: number): Promise<ActivityRow[]> {
+  return range(db, after, upTo).limit(limit).execute();
+}
+
+/** How many rows one read looks at in search of those that a filter lets through: more than a page holds. */
+const EXAMINED_MAX = 1001;
+
+/**
+ * The rows that a filter lets through after one position and up to another, in
+ * the order of the log, and the position up to which that holds: before `upTo`
+ * when there are more of them, or many others.
+ *
+ * How far it looks is settled first, as a position: were it counted in each
+ * statement anew, rows that are purged in between would let others slip by.
+ */
+export async function readLog(
+  db: Db,
+  filter: ActivityFilter,
+  after: LogPosition,
+  upTo: LogPosition,
+  limit: number,
+): Promise<{ rows: ActivityRow[]; position: LogPosition }> {
+  const candidates = (end: LogPosition) => {
+    const rows = range(db, after, end);
+    return filter.userId === undefined ? rows : rows.where('user_id', '=', filter.userId);
+  };
+  const lookedAt = (await nthPosition(candidates(upTo), EXAMINED_MAX)) ?? upTo;
+  const rows = await accepted(db, candidates(lookedAt), filter).orderBy('writer').orderBy('seq').limit(limit).execute();
+  const last = rows.length === limit ? rows.at(-1) : undefined;
+  return { rows, position: last ? positionOf(last) : lookedAt };
+}
+
+/** A page of activities, newest first, and the position below which the next one begins. */
+export async function selectActivityPage(
+  db: Db,
+  filter: ActivityListFilter,
+  before: LogPosition | undefined,
+  size: number,
+): Promise<{ rows: readonly ActivityRow[]; resumeBefore: LogPosition | undefined }> {
+  let candidates = db.selectFrom('activity').selectAll();
+  if (filter.userId !== undefined) candidates = candidates.where('user_id', '=', filter.userId);
+  if (before !== undefined) candidates = candidates.where(isPosition('<', before));
+  const lookedAt = await nthPosition(newestFirst(candidates), EXAMINED_MAX);
+  if (lookedAt !== undefined) candidates = candidates.where(isPosition('>=', lookedAt));
+  let found = accepted(db, candidates, filter);
+  if (filter.startMs !== undefined) found = found.where('event_ms', '>=', filter.startMs);
+  if (filter.endMs !== undefined) found = found.where('event_ms', '<', filter.endMs);
+  const page = cutPage(
+    await newestFirst(found)
+      .limit(size + 1)
+      .execute(),
+    size,
+  );
+  return { rows: page.rows, resumeBefore: page.last ? positionOf(page.last) : lookedAt };
+}
+
+export function positionOf({ writer, seq }: ActivityRow): LogPosition {
+  return { writer, seq };
+}
+
+/** Up to where the log has been purged. */
+export function selectPurged(db: Db): Promise<LogPosition> {
+  return db.selectFrom('activity_purged').select(['writer', 'seq']).where('id', '=', 1).executeTakeFirstOrThrow();
+}
+
+/** Removes up to `limit` of the oldest rows recorded before a time, and notes up to where; how many there were. */
+export async function deleteOldest(tx: Db, beforeMs: number, limit: number): Promise<number> {
+  const old = await tx
+    .selectFrom('activity')
+    .selectAll()
+    .where('record_ms', '<', beforeMs)
+    .orderBy('record_ms')
+    .limit(limit)
+    .execute();
+  if (old.length === 0) return 0;
+  const positions = old.map(positionOf).toSorted(comparePositions);
+  const purged = [await selectPurged(tx), ...positions.slice(-1)].toSorted(comparePositions).at(-1)!;
+  await tx
+    .deleteFrom('activity')
+    .where(
+      'seq',
+      'in',
+      old.map(({ seq }) => seq),
+    )
+    .execute();
+  await tx.updateTable('activity_purged').set({ writer: purged.writer, seq: purged.seq }).where('id', '=', 1).execute();
+  return old.length;
+}
+
+/** Removes up to `limit` rows of a user; how many there were. */
+export async function deleteOfUser(db: Db, userId: string, limit: number): Promise<number> {
+  const rows = db.selectFrom('activity').select('seq').where('user_id', '=', userId).limit(limit);
+  const { numDeletedRows } = await db.deleteFrom('activity').where('seq', 'in', rows).executeTakeFirst();
+  return Number(numDeletedRows);
+}
+
+/** Negative when `a` comes first. */
+export function comparePositions(a: LogPosition, b: LogPosition): number {
+  return a.writer - b.writer || a.seq - b.seq;
+}
+
+type Rows = SelectQueryBuilder<Schema, 'activity', ActivityRow>;
+
+function range(db: Db, after: LogPosition, upTo: LogPosition): Rows {
+  return db
+    .selectFrom('activity')
+    .selectAll()
+    .where(isPosition('>', after))
+    .where(isPosition('<=', upTo))
+    .orderBy('writer')
+    .orderBy('seq');
+}
+
+function isPosition(operator: '<' | '<=' | '>' | '>=', { writer, seq }: LogPosition) {
+  return ({ eb, refTuple, tuple }: ExpressionBuilder<Schema, 'activity'>) =>
+    eb(refTuple('writer', 'seq'), operator, tuple(writer, seq));
+}
+
+function newestFirst(rows: Rows): Rows {
+  return rows.orderBy('writer', 'desc').orderBy('seq', 'desc');
+}
+
+/** Those of the candidates that a filter lets through. */
+function accepted(db: Db, candidates: Rows, { withPrivate, action }: ActivityFilter): Rows {
+  let rows = db.selectFrom(candidates.as('activity')).selectAll();
+  if (!withPrivate) rows = rows.where('private', '=', 0);
+  if (action !== '') {
+    rows = rows.where(({ eb, or, and }) =>
+      // "/" follows "." in the order of bytes.
+      or([eb('action', '=', action), and([eb('action', '>', `${action}.`), eb('action', '<', `${action}/`)])]),
+    );
+  }
+  return rows;
+}
+
+/** The position of the n-th of the sorted rows, or undefined when there are fewer. */
+async function nthPosition(sorted: Rows, n: number): Promise<LogPosition | undefined> {
+  const row = await sorted
+    .limit(1)
+    .offset(n - 1)
+    .executeTakeFirst();
+  return row && positionOf(row);
+}

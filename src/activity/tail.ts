@@ -1,0 +1,204 @@
+import type { Database } from '../db/database.ts';
+import type { LogPosition } from '../db/dialect.ts';
+import { Failure } from '../failure.ts';
+import {
+  type ActivityFilter,
+  type ActivityRow,
+  comparePositions,
+  positionOf,
+  readLog,
+  selectAfter,
+  selectPurged,
+} from './store.ts';
+
+/** How often the end of the log is looked at when nobody says that it has grown, milliseconds. */
+const POLL_MS = 500;
+
+/** How many of the newest rows are kept in memory for all watchers of this process. */
+const RECENT_MAX = 2000;
+
+/** How many rows are read at once. */
+const BATCH_ROWS = 500;
+
+/**
+ * The end of the log, followed once for all watchers of this process: an idle
+ * watcher costs no query, and one that keeps up is served from memory. Those that
+ * fall behind read the database, which is the buffer; none is kept here for them.
+ */
+export class Tail implements AsyncDisposable {
+  readonly #database: Database;
+  readonly #onError: (error: unknown) => void;
+  /** Everything up to here has been read, and its watchers woken. */
+  #end: LogPosition | undefined;
+  /** Rows after `#recentFrom` up to `#end`, in order. */
+  #recent: ActivityRow[] = [];
+  #recentFrom: LogPosition | undefined;
+  readonly #watchers = new Map<string | undefined, Set<() => void>>();
+  #timer: NodeJS.Timeout | undefined;
+  #signals: AsyncDisposable | undefined;
+  #advancing: Promise<void> | undefined;
+  #again = false;
+  #isFailing = false;
+
+  constructor(database: Database, onError: (error: unknown) => void) {
+    this.#database = database;
+    this.#onError = onError;
+  }
+
+  /** How many subscriptions there are. */
+  get size(): number {
+    return this.#watchers.values().reduce((sum, wakes) => sum + wakes.size, 0);
+  }
+
+  /**
+   * Calls `wake` after each activity of the user, or of anybody without an id,
+   * once it can be read. Returns how to end that.
+   */
+  subscribe(userId: string | undefined, wake: () => void): () => void {
+    const wakes = this.#watchers.get(userId) ?? new Set();
+    this.#watchers.set(userId, wakes.add(wake));
+    if (this.#timer === undefined) {
+      this.#timer = setInterval(() => this.#advance(), POLL_MS);
+      this.#signals = this.#database.onAppended(() => this.#advance());
+    }
+    return () => {
+      wakes.delete(wake);
+      if (wakes.size === 0 && this.#watchers.get(userId) === wakes) this.#watchers.delete(userId);
+      if (this.#watchers.size === 0) void this.#rest();
+    };
+  }
+
+  /**
+   * What a filter lets through after a position, and the position up to which that
+   * is all. At most 500 rows. Throws cursor_expired when some may have been purged.
+   */
+  async read(filter: ActivityFilter, after: LogPosition): Promise<{ rows: ActivityRow[]; position: LogPosition }> {
+    const known = this.#end;
+    const end = known ?? (await this.#database.dialect.endOfLog(this.#database.db));
+    if (comparePositions(after, end) >= 0) return { rows: [], position: after };
+    // What is remembered need not reach up to an end that was asked for here.
+    if (known === undefined || this.#recentFrom === undefined || comparePositions(after, this.#recentFrom) < 0) {
+      return this.#readDatabase(filter, after, end);
+    }
+    const rows = this.#recent.slice(firstAfter(this.#recent, after)).filter((row) => matches(filter, row));
+    const batch = rows.slice(0, BATCH_ROWS);
+    const last = batch.at(-1);
+    return { rows: batch, position: batch.length < rows.length && last ? positionOf(last) : end };
+  }
+
+  async #readDatabase(filter: ActivityFilter, after: LogPosition, end: LogPosition) {
+    const { db } = this.#database;
+    const found = await readLog(db, filter, after, end, BATCH_ROWS);
+    // Looked at after reading: rows that were purged in between may be missing from what was read.
+    if (comparePositions(after, await selectPurged(db)) < 0) {
+      throw new Failure(
+        'cursor_expired',
+        'what follows the cursor is not kept any more: watch from now, and list once that has begun',
+      );
+    }
+    return found;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#watchers.clear();
+    await this.#rest();
+    await this.#advancing;
+  }
+
+  /** Nobody watches: forget the end, and find it again when somebody does. */
+  async #rest(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    const signals = this.#signals;
+    this.#signals = undefined;
+    this.#forget();
+    await signals?.[Symbol.asyncDispose]();
+  }
+
+  #forget(): void {
+    this.#end = undefined;
+    this.#recent = [];
+    this.#recentFrom = undefined;
+  }
+
+  #advance(): void {
+    if (this.#advancing !== undefined) {
+      this.#again = true;
+      return;
+    }
+    this.#advancing = this.#readToEnd()
+      .catch((error: unknown) => {
+        this.#forget(); // the watchers read the database, and say so to their callers when it fails
+        this.#wakeAll();
+        if (!this.#isFailing) this.#onError(error); // once, not with every poll
+        this.#isFailing = true;
+      })
+      .finally(() => {
+        this.#advancing = undefined;
+        if (this.#again && this.#timer !== undefined) {
+          this.#again = false;
+          this.#advance();
+        }
+      });
+  }
+
+  async #readToEnd(): Promise<void> {
+    const { db, dialect } = this.#database;
+    const end = await dialect.endOfLog(db);
+    this.#isFailing = false;
+    if (this.#timer === undefined) return; // nobody watches any more
+    if (this.#end === undefined) {
+      this.#end = end;
+      this.#recentFrom = end;
+      this.#wakeAll(); // they may have read up to an earlier end
+      return;
+    }
+    while (this.#end !== undefined && comparePositions(this.#end, end) < 0) {
+      const rows = await selectAfter(db, this.#end, end, BATCH_ROWS);
+      if (this.#end === undefined) return; // forgotten meanwhile
+      this.#remember(rows);
+      const last = rows.length === BATCH_ROWS ? rows.at(-1) : undefined;
+      this.#end = last ? positionOf(last) : end;
+      this.#wake(rows);
+    }
+  }
+
+  #remember(rows: readonly ActivityRow[]): void {
+    this.#recent.push(...rows);
+    if (this.#recent.length < 2 * RECENT_MAX) return;
+    // Half at a time, since each cut copies.
+    const cut = this.#recent.splice(0, this.#recent.length - RECENT_MAX);
+    this.#recentFrom = positionOf(cut.at(-1)!);
+  }
+
+  #wake(rows: readonly ActivityRow[]): void {
+    if (rows.length === 0) return;
+    for (const userId of new Set([undefined, ...rows.map((row) => row.user_id)])) {
+      for (const wake of this.#watchers.get(userId) ?? []) wake();
+    }
+  }
+
+  #wakeAll(): void {
+    for (const wakes of this.#watchers.values()) for (const wake of wakes) wake();
+  }
+}
+
+function matches({ userId, withPrivate, action }: ActivityFilter, row: ActivityRow): boolean {
+  return (
+    (userId === undefined || row.user_id === userId) &&
+    (withPrivate || row.private === 0) &&
+    (action === '' || row.action === action || row.action.startsWith(`${action}.`))
+  );
+}
+
+/** The index of the first row after a position, by bisection. */
+function firstAfter(rows: readonly ActivityRow[], position: LogPosition): number {
+  let low = 0;
+  let high = rows.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (comparePositions(positionOf(rows[middle]!), position) <= 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
