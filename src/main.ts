@@ -1,20 +1,28 @@
+import cluster from 'node:cluster';
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import packageJson from '../package.json' with { type: 'json' };
+import { describeCommands, runCommand } from './commands/commands.ts';
 import { type Config, ConfigError, describeSettings, parseConfig } from './config.ts';
 import { DatabaseError } from './db/dialect.ts';
 import { Failure } from './failure.ts';
 import { AccessDeclarationError } from './rpc/access.ts';
 import { SecretKeyError } from './secret-key.ts';
 import { ADMIN_USERNAME, type Server, startServer } from './server.ts';
+import { reportServing, runWorkers, type Serving } from './workers.ts';
 
 const HELP = `Kith ${packageJson.version}: ${packageJson.description}
 
 Usage: npm start [-- OPTION]
+       npm run kith -- COMMAND
 
   --help     Print this.
   --version  Print the version.
+
+Commands, instead of serving:
+
+${describeCommands()}
 
 Settings are environment variables, also read from a file .env:
 
@@ -25,16 +33,26 @@ ${describeSettings()}
 const EXIT = { FAULT: 70, UNAVAILABLE: 69, CONFIG: 78 };
 
 async function main(): Promise<void> {
-  const { help, version } = parseArgs({ options: { help: { type: 'boolean' }, version: { type: 'boolean' } } }).values;
-  if (help) return console.log(HELP);
-  if (version) return console.log(packageJson.version);
+  const { values, positionals } = parseArgs({
+    options: { help: { type: 'boolean' }, version: { type: 'boolean' } },
+    allowPositionals: true,
+  });
+  if (values.help) return console.log(HELP);
+  if (values.version) return console.log(packageJson.version);
 
   loadEnvFile();
   const config = parseConfig(process.env);
-  const generated = randomBytes(15).toString('base64url');
-  const server = await startServer(config, config.adminPassword ?? generated);
+  const [command, ...args] = positionals;
+  if (command !== undefined) return runCommand(config, command, args);
+
+  const announced = (serving: Serving) => announce(config, serving);
+  if (config.workers > 1 && cluster.isPrimary) process.exit(await runWorkers(config, announced));
+
+  const password = config.adminPassword ?? randomBytes(15).toString('base64url');
+  const server = await startServer(config, password, { worker: cluster.worker?.id });
   stopOnSignals(server);
-  announce(config, server, generated);
+  const tell = cluster.isWorker ? reportServing : announced;
+  tell({ address: server.address, adminPassword: server.createdAdmin && password });
 }
 
 function loadEnvFile(): void {
@@ -46,13 +64,13 @@ function loadEnvFile(): void {
 }
 
 /** On standard error, since the log is on standard output: the password is shown to a person, once, and not collected. */
-function announce(config: Config, { address, createdAdmin }: Server, generated: string): void {
+function announce(config: Config, { address, adminPassword }: Serving): void {
   console.error(`Kith ${packageJson.version} serves gRPC, gRPC-Web and Connect at ${address}`);
-  if (createdAdmin === undefined) return;
-  const password = config.adminPassword === undefined ? generated : `'"$KITH_ADMIN_PASSWORD"'`; // for the shell to fill in
+  if (adminPassword === undefined) return;
+  const password = config.adminPassword === undefined ? adminPassword : `'"$KITH_ADMIN_PASSWORD"'`; // for the shell to fill in
   console.error(
     config.adminPassword === undefined
-      ? `\nThe administrator is "${ADMIN_USERNAME}", the password (shown only now): ${generated}`
+      ? `\nThe administrator is "${ADMIN_USERNAME}", the password (shown only now): ${adminPassword}`
       : `\nThe administrator is "${ADMIN_USERNAME}", the password is the one in KITH_ADMIN_PASSWORD`,
   );
   console.error(`\nTry it:\n
@@ -64,7 +82,9 @@ function announce(config: Config, { address, createdAdmin }: Server, generated: 
 function stopOnSignals(server: Server): void {
   let stopping = false;
   const stop = async (): Promise<void> => {
-    if (stopping) process.exit(EXIT.UNAVAILABLE); // asked twice
+    // Asked twice. A worker may be: by its primary, and by a terminal or supervisor that signals every process.
+    if (stopping && cluster.isWorker) return;
+    if (stopping) process.exit(EXIT.UNAVAILABLE);
     stopping = true;
     await server.stop();
     process.exit(0);
@@ -85,11 +105,16 @@ function explain(error: unknown): [message: string, code: number] {
     return [error.message, EXIT.CONFIG];
   }
   if (error instanceof Failure) return [`${error.message}: ${causeOf(error)}`, EXIT.UNAVAILABLE];
-  if (error instanceof Error && 'syscall' in error && ['listen', 'getaddrinfo'].includes(String(error.syscall))) {
+  if (
+    error instanceof Error &&
+    'syscall' in error &&
+    ['listen', 'bind', 'getaddrinfo'].includes(String(error.syscall))
+  ) {
     return [`cannot listen: ${error.message}; see KITH_HOST and KITH_PORT`, EXIT.UNAVAILABLE];
   }
   if (error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS_')) {
-    return [`${error.message}; see npm start -- --help`, EXIT.CONFIG];
+    const [what] = error.message.split('. To specify a positional'); // of no help here: no argument begins with a dash
+    return [`${what}; see npm start -- --help`, EXIT.CONFIG];
   }
   return [error instanceof Error ? (error.stack ?? error.message) : String(error), EXIT.FAULT];
 }

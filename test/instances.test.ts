@@ -1,0 +1,109 @@
+import { createClient } from '@connectrpc/connect';
+import { DatabaseSync } from 'node:sqlite';
+import { Client as PgClient } from 'pg';
+import { expect, test } from 'vitest';
+import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
+import { createSqlite, databases } from './support/databases.ts';
+import { grpc } from './support/kith.ts';
+import { type KithProcess, probe, spawnKith } from './support/process.ts';
+
+const KITH_SECRET_KEY = Buffer.alloc(32, 'kith').toString('base64');
+
+/** Starts so many at the same moment; those that ended instead of serving have an empty address. */
+async function startAtOnce(count: number, env: Record<string, string>) {
+  const processes = new AsyncDisposableStack();
+  const started = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const kith = processes.use(await spawnKith({ env }));
+      const address = await kith.stderrMatching(/ serves .* at (\S+)\n/).then(
+        ([, found = '']) => found,
+        () => '',
+      );
+      return { kith, address };
+    }),
+  );
+  return { started, [Symbol.asyncDispose]: () => processes.disposeAsync() };
+}
+
+/** The passwords that were printed for the administrator. */
+function passwordsOf(processes: readonly { kith: KithProcess }[]): string[] {
+  return processes.flatMap(({ kith }) =>
+    [...kith.stderr.matchAll(/shown only now\): (\S+)\n/g)].map(([, found = '']) => found),
+  );
+}
+
+const MIGRATIONS = ['0001-initial', '0002-activity'];
+
+test('six that start at once on one empty database all serve, and do once what is done once', async () => {
+  await using database = await databases[1]!.create();
+  await using group = await startAtOnce(6, {
+    KITH_DATABASE_URL: database.url,
+    KITH_SECRET_KEY,
+    KITH_DATABASE_CONNECTIONS: '3',
+  });
+  const { started } = group;
+  expect(started.map(({ kith, address }) => (address === '' ? kith.stderr : ''))).toEqual(Array(6).fill(''));
+  const [password, ...others] = passwordsOf(started);
+  expect(others).toEqual([]);
+
+  const keys = new Set<string>();
+  for (const { address } of started) {
+    expect(await probe(`${address}/readyz`)).toMatchObject({ status: 200 });
+    keys.add((await probe(`${address}/.well-known/jwks.json`)).body);
+    const login = { identifier: 'admin', password: password! };
+    await createClient(AuthService, grpc(address)).login(login);
+  }
+  expect(keys.size).toBe(1);
+
+  const client = new PgClient({ connectionString: database.url });
+  await client.connect();
+  const column = async (query: string) => (await client.query<{ v: unknown }>(query)).rows.map(({ v }) => v);
+  expect(await column('select username as v from users')).toEqual(['admin']);
+  expect(await column('select count(*)::int as v from signing_keys')).toEqual([1]);
+  expect(await column("select count(*)::int as v from activity where action = 'kith.user.created'")).toEqual([1]);
+  expect(await column('select name as v from kysely_migration order by name')).toEqual(MIGRATIONS);
+  await client.end();
+}, 90_000);
+
+test('an instance waits for a migration that takes longer than a statement may', async () => {
+  await using database = await databases[1]!.create();
+  const env = { KITH_DATABASE_URL: database.url, KITH_SECRET_KEY, KITH_DATABASE_STATEMENT_MS: '100' };
+  const client = new PgClient({ connectionString: database.url });
+  await client.connect();
+  // Kysely's lock, as another instance holds it while it migrates.
+  await client.query('begin');
+  await client.query('select pg_advisory_xact_lock(3853314791062309107)');
+  await using kith = await spawnKith({ env });
+  const waiting =
+    "select 1 from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())";
+  await expect.poll(async () => (await client.query(waiting)).rowCount, { timeout: 30_000 }).toBe(1);
+  await client.query('select pg_sleep(0.5)');
+  expect((await client.query(waiting)).rowCount).toBe(1);
+  await client.query('commit');
+  await kith.stderrMatching(/ serves /);
+  await client.end();
+}, 60_000);
+
+test('two that start at once on one fresh file both serve, or one says in a line why not', async () => {
+  await using database = await createSqlite();
+  await using group = await startAtOnce(2, { KITH_DATABASE_URL: database.url });
+  const serving = group.started.filter(({ address }) => address !== '');
+  for (const { kith } of group.started.filter(({ address }) => address === '')) {
+    expect(kith.stderr).toMatch(/^kith: sqlite:\S+: another process holds the file locked\n$/);
+  }
+  expect(serving.length).toBeGreaterThanOrEqual(1);
+  const [password, ...others] = passwordsOf(group.started);
+  expect(others).toEqual([]);
+  for (const { address } of serving) {
+    await createClient(AuthService, grpc(address)).login({ identifier: 'admin', password: password! });
+  }
+  using file = new DatabaseSync(database.url.slice('sqlite:'.length), { readOnly: true });
+  const column = (query: string) =>
+    file
+      .prepare(query)
+      .all()
+      .map(({ v }) => v);
+  expect(column('select username as v from users')).toEqual(['admin']);
+  expect(column('select count(*) as v from signing_keys')).toEqual([1]);
+  expect(column('select name as v from kysely_migration order by name')).toEqual(MIGRATIONS);
+}, 60_000);
