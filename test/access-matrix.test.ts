@@ -3,6 +3,7 @@ import {
   create,
   type DescField,
   type DescMessage,
+  type DescMethodServerStreaming,
   type DescMethodUnary,
   getOption,
   hasOption,
@@ -16,6 +17,7 @@ import { calculateJwkThumbprint, decodeJwt, exportJWK, generateKeyPair, SignJWT 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Health } from '../gen/health/v1/health_pb.ts';
 import { access, Permission, requires, Role } from '../gen/kith/access/v1/access_pb.ts';
+import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserState } from '../gen/kith/user/v1/user_pb.ts';
@@ -27,14 +29,16 @@ import { databases, type TestDatabase } from './support/databases.ts';
 import { type Kith, type Refusal, refusalOf, type SignedIn, startKith, wires } from './support/kith.ts';
 import { connectHttp2, http1Request, outcomeOf, sendHttp1, sendHttp2 } from './support/raw.ts';
 
-const SERVICES = [AuthService, UserService, ContactService];
+type Method<I extends DescMessage = DescMessage> = DescMethodUnary<I> | DescMethodServerStreaming<I>;
+
+const SERVICES = [AuthService, UserService, ContactService, ActivityService];
 const THIRD_PARTY = [
   'grpc.health.v1.Health',
   'grpc.reflection.v1.ServerReflection',
   'grpc.reflection.v1alpha.ServerReflection',
 ];
 
-const METHODS = SERVICES.flatMap(({ methods }) => methods as readonly DescMethodUnary[]).map((method) => ({
+const METHODS = SERVICES.flatMap(({ methods }) => methods as readonly Method[]).map((method) => ({
   name: `${method.parent.typeName}/${method.name}`,
   method,
 }));
@@ -42,15 +46,30 @@ const METHODS = SERVICES.flatMap(({ methods }) => methods as readonly DescMethod
 /** What each role allows, written down a second time. */
 const ALLOWED: Readonly<Record<string, readonly Permission[]>> = {
   viewer: [Permission.CONTACTS_READ, Permission.CONTACTS_WRITE],
-  editor: [Permission.USERS_READ, Permission.CONTACTS_READ, Permission.CONTACTS_WRITE],
-  admin: [Permission.USERS_READ, Permission.USERS_WRITE, Permission.CONTACTS_READ, Permission.CONTACTS_WRITE],
+  editor: [
+    Permission.USERS_READ,
+    Permission.CONTACTS_READ,
+    Permission.CONTACTS_WRITE,
+    Permission.ACTIVITY_READ,
+    Permission.ACTIVITY_RECORD,
+  ],
+  admin: [
+    Permission.USERS_READ,
+    Permission.USERS_WRITE,
+    Permission.CONTACTS_READ,
+    Permission.CONTACTS_WRITE,
+    Permission.ACTIVITY_READ,
+    Permission.ACTIVITY_RECORD,
+  ],
 };
 
 const PERMISSION_NAMES: Readonly<Record<number, string>> = {
-  [Permission.USERS_READ]: 'users.read',
-  [Permission.USERS_WRITE]: 'users.write',
-  [Permission.CONTACTS_READ]: 'contacts.read',
-  [Permission.CONTACTS_WRITE]: 'contacts.write',
+  [Permission.USERS_READ]: 'PERMISSION_USERS_READ',
+  [Permission.USERS_WRITE]: 'PERMISSION_USERS_WRITE',
+  [Permission.CONTACTS_READ]: 'PERMISSION_CONTACTS_READ',
+  [Permission.CONTACTS_WRITE]: 'PERMISSION_CONTACTS_WRITE',
+  [Permission.ACTIVITY_READ]: 'PERMISSION_ACTIVITY_READ',
+  [Permission.ACTIVITY_RECORD]: 'PERMISSION_ACTIVITY_RECORD',
 };
 
 interface RequestMaker<I extends DescMessage> {
@@ -60,7 +79,7 @@ interface RequestMaker<I extends DescMessage> {
   readonly answer?: string;
 }
 
-type RequestMakers<T extends { readonly method: Record<string, DescMethodUnary> }> = {
+type RequestMakers<T extends { readonly method: Record<string, Method> }> = {
   readonly [K in keyof T['method']]: RequestMaker<T['method'][K]['input']>;
 };
 
@@ -110,14 +129,35 @@ const REQUESTS: Readonly<Record<string, Readonly<Record<string, RequestMaker<Des
       },
     },
   } satisfies RequestMakers<typeof ContactService>,
+  [ActivityService.typeName]: {
+    recordUserActivity: { make: () => ({ activities: [{ userId: target.id, action: 'page.viewed' }] }) },
+    listUserActivity: { make: () => ({ userId: target.id }) },
+    watchUserActivity: { make: () => ({ userId: target.id }) },
+  } satisfies RequestMakers<typeof ActivityService>,
 };
 
-function requestOf({ parent, localName }: DescMethodUnary): RequestMaker<DescMessage> {
+function requestOf({ parent, localName }: Method): RequestMaker<DescMessage> {
   return REQUESTS[parent.typeName]![localName]!;
 }
 
+/** Waits for the first message of a stream, and leaves. */
+async function firstMessage<I extends DescMessage>(
+  transport: Transport,
+  method: DescMethodServerStreaming<I>,
+  headers: Record<string, string>,
+  request: MessageInitShape<I>,
+): Promise<void> {
+  const leaving = new AbortController();
+  const requests = (async function* () {
+    yield request;
+  })();
+  const { message } = await transport.stream(method, leaving.signal, undefined, headers, requests);
+  await message[Symbol.asyncIterator]().next();
+  leaving.abort();
+}
+
 /** The answer that the contract declares for a caller who is signed in. */
-function declared(method: DescMethodUnary, role: string, isSelf = false): string {
+function declared(method: Method, role: string, isSelf = false): string {
   const { rule, selfField } = getOption(method, access);
   const allowed = rule.case !== 'permission' || ALLOWED[role]!.includes(rule.value) || (selfField !== '' && isSelf);
   return allowed
@@ -125,11 +165,13 @@ function declared(method: DescMethodUnary, role: string, isSelf = false): string
     : `PermissionDenied PERMISSION_MISSING ${PERMISSION_NAMES[Number(rule.value)]}`;
 }
 
-function isRead(method: DescMethodUnary): boolean {
-  return method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
+function isRead(method: Method): boolean {
+  return (
+    method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS || method.methodKind === 'server_streaming'
+  );
 }
 
-function isPublic(method: DescMethodUnary): boolean {
+function isPublic(method: Method): boolean {
   return getOption(method, access).rule.case === 'public';
 }
 
@@ -194,12 +236,16 @@ describe.each(databases)('on $name', ({ create: createDatabase }) => {
 
     /** `ok`, or code, reason and permission of the refusal. */
     async function answerTo<I extends DescMessage>(
-      method: DescMethodUnary<I>,
+      method: Method<I>,
       authorization: string | undefined,
       request: MessageInitShape<I>,
     ): Promise<string> {
       const headers = authorization === undefined ? {} : { authorization };
-      return outcome(transport.unary(method, undefined, undefined, headers, request));
+      return outcome(
+        method.methodKind === 'unary'
+          ? transport.unary(method, undefined, undefined, headers, request)
+          : firstMessage(transport, method, headers, request),
+      );
     }
 
     test.each(METHODS)('$name lets nobody in who is not signed in, unless it is public', async ({ method }) => {
@@ -308,7 +354,9 @@ describe.each(databases)('on $name', ({ create: createDatabase }) => {
         const request = withId(viewer.user.id);
         set(request, method.input, guardedField, valuesOf(guardedField)[0]!);
         const headers = { authorization: `Bearer ${viewer.accessToken}` };
-        const { metadata } = await refusalOf(transport.unary(method, undefined, undefined, headers, request));
+        const { metadata } = await refusalOf(
+          transport.unary(method as DescMethodUnary, undefined, undefined, headers, request),
+        );
         expect(metadata).toEqual({
           field: guardedField.name,
           permission: PERMISSION_NAMES[getOption(guardedField, requires)],
@@ -329,10 +377,10 @@ describe.each(databases)('on $name', ({ create: createDatabase }) => {
       await users().updateUser({ id: fallen.user.id, role: Role.VIEWER });
       const before = await database.dump();
       expect(await answerTo(UserService.method.listUsers, authorization, {})).toBe(
-        'PermissionDenied PERMISSION_MISSING users.read',
+        'PermissionDenied PERMISSION_MISSING PERMISSION_USERS_READ',
       );
       expect(await answerTo(UserService.method.deleteUser, authorization, remove)).toBe(
-        'PermissionDenied PERMISSION_MISSING users.write',
+        'PermissionDenied PERMISSION_MISSING PERMISSION_USERS_WRITE',
       );
       expect(await database.dump()).toBe(before);
       await users().updateUser({ id: fallen.user.id, role: Role.EDITOR });
@@ -424,7 +472,7 @@ describe.each(databases)('on $name', ({ create: createDatabase }) => {
   });
 });
 
-function spellings(method: DescMethodUnary, port: number): string[] {
+function spellings(method: Method, port: number): string[] {
   const path = `/${method.parent.typeName}/${method.name}`;
   const [, service = '', name = ''] = path.split('/');
   const hex = (char: string) => `%${char.charCodeAt(0).toString(16)}`;

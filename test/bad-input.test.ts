@@ -686,7 +686,7 @@ describe.each(databases)('on $name', ({ create: createDatabase }) => {
   beforeAll(async () => {
     database = await createDatabase();
     kith = await startProcess({
-      env: { KITH_DATABASE_URL: database.url, KITH_ADMIN_PASSWORD: ADMIN_PASSWORD, KITH_LOG_LEVEL: 'trace' },
+      env: { ...database.env, KITH_ADMIN_PASSWORD: ADMIN_PASSWORD, KITH_LOG_LEVEL: 'trace' },
     });
     world = await makeWorld(kith.address);
   });

@@ -173,7 +173,7 @@ describe.each(databases)('$name', ({ create }) => {
   test('what was acknowledged survives kill -9, and nothing survives by half', async () => {
     await using database = await create();
     const env = {
-      KITH_DATABASE_URL: database.url,
+      ...database.env,
       KITH_ADMIN_PASSWORD: ADMIN_PASSWORD,
       KITH_ACCESS_TOKEN_SECONDS: '3600',
       KITH_LOG_LEVEL: 'warn',

@@ -90,7 +90,7 @@ describe('grpc-js', () => {
     const { accessToken } = await plain.user();
     const error = await refusalOf(unary(client, UserService.method.listUsers, {}, accessToken));
     expect(error.code).toBe(grpc.status.PERMISSION_DENIED);
-    expect(error.details).toMatch(/permission/);
+    expect(error.details).toMatch(/PERMISSION_USERS_READ/);
     const status = statusOf(error);
     expect(status).toMatchObject({ code: grpc.status.PERMISSION_DENIED, message: error.details });
     expect(anyUnpack(status.details[0]!, ErrorDetailSchema)).toMatchObject({

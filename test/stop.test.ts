@@ -206,7 +206,7 @@ describe('a stop', () => {
     await using database = await create();
     await using kith = await startProcess({
       env: {
-        KITH_DATABASE_URL: database.url,
+        ...database.env,
         KITH_ADMIN_PASSWORD: ADMIN_PASSWORD,
         KITH_SHUTDOWN_SECONDS: '1',
       },

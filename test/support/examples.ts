@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import type { DescMessage, DescMethodUnary, MessageInitShape } from '@bufbuild/protobuf';
+import type { DescMessage, DescMethod, DescMethodUnary, MessageInitShape } from '@bufbuild/protobuf';
 import { expect } from 'vitest';
 import { Permission, Role } from '../../gen/kith/access/v1/access_pb.ts';
+import { ActivityService } from '../../gen/kith/activity/v1/activity_service_pb.ts';
 import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
 import type { Contact } from '../../gen/kith/contact/v1/contact_pb.ts';
 import { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
@@ -24,8 +25,11 @@ export interface Example<I extends DescMessage = DescMessage> {
 /** Makes an example of users of its own, so that one can be had for every way to call. */
 export type MakeExample<I extends DescMessage = DescMessage> = (kith: Kith) => Promise<Example<I>>;
 
-type ExamplesOf<T extends { readonly method: Record<string, DescMethodUnary> }> = {
-  readonly [K in keyof T['method']]: MakeExample<T['method'][K]['input']>;
+/** Streams have tests of their own: src/activity/activity.test.ts. */
+type ExamplesOf<T extends { readonly method: Record<string, DescMethod> }> = {
+  readonly [K in keyof T['method'] as T['method'][K] extends DescMethodUnary ? K : never]: MakeExample<
+    T['method'][K]['input']
+  >;
 };
 
 const TIME = { seconds: expect.any(BigInt) };
@@ -44,7 +48,13 @@ const auth: ExamplesOf<typeof AuthService> = {
   },
   async userMe(kith) {
     const { user, accessToken } = await kith.user(Role.EDITOR);
-    const permissions = [Permission.USERS_READ, Permission.CONTACTS_READ, Permission.CONTACTS_WRITE];
+    const permissions = [
+      Permission.USERS_READ,
+      Permission.CONTACTS_READ,
+      Permission.CONTACTS_WRITE,
+      Permission.ACTIVITY_READ,
+      Permission.ACTIVITY_RECORD,
+    ];
     return { accessToken, request: {}, answer: { user, permissions } };
   },
   async refreshAccessToken(kith) {
@@ -209,6 +219,32 @@ const contacts: ExamplesOf<typeof ContactService> = {
   },
 };
 
+const PAGE_VIEW = { action: 'page.viewed', details: 'Looked at /', attributes: { path: '/' } };
+
+const activity: ExamplesOf<typeof ActivityService> = {
+  async recordUserActivity(kith) {
+    const { user } = await kith.user();
+    const { accessToken, user: actor } = await kith.user(Role.EDITOR);
+    const recorded = { ...PAGE_VIEW, userId: user.id, actorId: actor.id, eventTime: TIME, recordTime: TIME };
+    return {
+      accessToken,
+      request: { activities: [{ ...PAGE_VIEW, userId: user.id }], requestId: randomUUID() },
+      answer: { activities: [{ ...recorded, id: expect.any(String), cursor: expect.stringMatching(/./) }] },
+    };
+  },
+  async listUserActivity(kith) {
+    const { user, accessToken } = await kith.user();
+    return {
+      accessToken,
+      request: { userId: user.id, action: 'kith', pageSize: 10 },
+      answer: {
+        activities: [{ action: 'kith.session.started' }, { action: 'kith.user.created' }],
+        nextPageToken: '',
+      },
+    };
+  },
+};
+
 async function newContact(kith: Kith, accessToken: string): Promise<Contact> {
   const { contact } = await kith.client(ContactService, accessToken).createContact(ADA);
   return contact!;
@@ -227,19 +263,29 @@ export async function expectAnswer(answer: unknown, example: Example): Promise<v
 }
 
 /** The services of the contract. */
-export const services = [AuthService, UserService, ContactService] as const;
+export const services = [AuthService, UserService, ContactService, ActivityService] as const;
 
 /** Good examples of every rpc, by `package.Service/Method`; undefined where one is missing. */
 export const exampledMethods: readonly {
   readonly name: string;
   readonly method: DescMethodUnary;
   readonly example: MakeExample | undefined;
-}[] = [...examplesOf(AuthService, auth), ...examplesOf(UserService, users), ...examplesOf(ContactService, contacts)];
+}[] = [
+  ...examplesOf(AuthService, auth),
+  ...examplesOf(UserService, users),
+  ...examplesOf(ContactService, contacts),
+  ...examplesOf(ActivityService, activity),
+];
 
 function examplesOf(service: (typeof services)[number], examples: Record<string, unknown>) {
-  return Object.entries<DescMethodUnary>(service.method).map(([localName, method]) => ({
+  const methods: readonly DescMethod[] = service.methods;
+  return methods.filter(isUnary).map((method) => ({
     name: `${service.typeName}/${method.name}`,
     method,
-    example: examples[localName] as MakeExample | undefined,
+    example: examples[method.localName] as MakeExample | undefined,
   }));
+}
+
+function isUnary(method: DescMethod): method is DescMethodUnary {
+  return method.methodKind === 'unary';
 }

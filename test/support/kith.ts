@@ -13,7 +13,7 @@ import { ErrorDetailSchema, type ErrorReason, ErrorReasonSchema } from '../../ge
 import type { User } from '../../gen/kith/user/v1/user_pb.ts';
 import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
 import { type Config, parseConfig } from '../../src/config.ts';
-import { startServer } from '../../src/server.ts';
+import { type ServerOptions, startServer } from '../../src/server.ts';
 import { databases, type TestDatabase } from './databases.ts';
 
 export const ADMIN_PASSWORD = 'admin password of the tests';
@@ -26,6 +26,8 @@ export interface Kith extends AsyncDisposable {
   readonly database: TestDatabase;
   /** The server's clock, milliseconds since 1970; add to it to let time pass. */
   readonly clock: { offsetMs: number };
+  /** How many subscriptions to the log the server holds: two for each watch. */
+  subscriptions(): number;
   /** A client of a service. With a token, it signs every call. */
   client<T extends DescService>(service: T, accessToken?: string): Client<T>;
   /** The administrator that the first start made. */
@@ -46,20 +48,22 @@ export interface StartOptions {
   readonly env?: Record<string, string>;
   /** Taken over from a server that was stopped, for example. Not disposed. */
   readonly database?: TestDatabase;
+  readonly server?: Omit<ServerOptions, 'now'>;
 }
 
 /** Starts the real server in this process. */
-export async function startKith({ env, database: given }: StartOptions = {}): Promise<Kith> {
+export async function startKith({ env, database: given, server: options }: StartOptions = {}): Promise<Kith> {
   const database = given ?? (await databases[0]!.create());
   const config = parseConfig({
     KITH_PORT: '0',
     KITH_DATABASE_URL: database.url,
     KITH_LOG_LEVEL: 'silent',
     KITH_SHUTDOWN_SECONDS: '5',
+    KITH_SECRET_KEY: Buffer.alloc(32, 'kith').toString('base64'),
     ...env,
   });
   const clock = { offsetMs: 0 };
-  const server = await startServer(config, ADMIN_PASSWORD, { now: () => Date.now() + clock.offsetMs });
+  const server = await startServer(config, ADMIN_PASSWORD, { ...options, now: () => Date.now() + clock.offsetMs });
   const sessions = new Http2SessionManager(server.address, undefined, { rejectUnauthorized: false });
   const transport = (accessToken?: string) => grpc(server.address, accessToken, sessions);
   const signIn = async (identifier: string, password: string): Promise<SignedIn> => {
@@ -73,6 +77,7 @@ export async function startKith({ env, database: given }: StartOptions = {}): Pr
     config,
     database,
     clock,
+    subscriptions: server.subscriptions,
     client: (service, accessToken) => createClient(service, transport(accessToken)),
     admin: () => (admin ??= signIn('admin', ADMIN_PASSWORD)),
     async user(role = Role.VIEWER) {

@@ -1,5 +1,6 @@
 import type { App } from '../../src/app.ts';
-import { openDatabase, fileBeside } from '../../src/db/database.ts';
+import { Background } from '../../src/background.ts';
+import { openDatabase } from '../../src/db/database.ts';
 import { createKeyring } from '../../src/keyring.ts';
 import { createPasswords } from '../../src/passwords.ts';
 import { loadSecretKey } from '../../src/secret-key.ts';
@@ -30,10 +31,14 @@ export async function openApp({ config, database, clock }: Kith): Promise<App & 
   const opened = await openDatabase(database.url);
   return {
     database: opened,
-    keyring: createKeyring(loadSecretKey(fileBeside(config.databaseUrl, '.key'), false)),
+    keyring: createKeyring(config.secretKey ?? loadSecretKey(opened.dialect.fileBeside('.key'), false)),
     passwords: await createPasswords(),
     now: () => Date.now() + clock.offsetMs,
+    background: new Background((error) => {
+      throw error;
+    }),
     purgeAfterMs: config.purgeAfterMs,
+    activityRetentionMs: config.activityRetentionMs,
     [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
   };
 }
