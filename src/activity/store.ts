@@ -68,11 +68,12 @@ export async function selectActivityPage(
   before: LogPosition | undefined,
   size: number,
 ): Promise<{ rows: readonly ActivityRow[]; resumeBefore: LogPosition | undefined }> {
-  let candidates = db.selectFrom('activity').selectAll();
-  if (filter.userId !== undefined) candidates = candidates.where('user_id', '=', filter.userId);
-  if (before !== undefined) candidates = candidates.where(isPosition('<', before));
-  const lookedAt = await nthPosition(newestFirst(candidates), EXAMINED_MAX);
-  if (lookedAt !== undefined) candidates = candidates.where(isPosition('>=', lookedAt));
+  let rows = db.selectFrom('activity').selectAll();
+  if (filter.userId !== undefined) rows = rows.where('user_id', '=', filter.userId);
+  const upTo = before === undefined ? await nthPosition(newestFirst(rows), 1) : oneBefore(before);
+  if (upTo === undefined) return { rows: [], resumeBefore: undefined };
+  const lookedAt = await nthPosition(newestFirst(rows.where(isBetween(BEGINNING, upTo))), EXAMINED_MAX);
+  const candidates = rows.where(isBetween(lookedAt ? oneBefore(lookedAt) : BEGINNING, upTo));
   let found = accepted(db, candidates, filter);
   if (filter.startMs !== undefined) found = found.where('event_ms', '>=', filter.startMs);
   if (filter.endMs !== undefined) found = found.where('event_ms', '<', filter.endMs);
@@ -133,18 +134,29 @@ export function comparePositions(a: LogPosition, b: LogPosition): number {
 type Rows = SelectQueryBuilder<Schema, 'activity', ActivityRow>;
 
 function range(db: Db, after: LogPosition, upTo: LogPosition): Rows {
-  return db
-    .selectFrom('activity')
-    .selectAll()
-    .where(isPosition('>', after))
-    .where(isPosition('<=', upTo))
-    .orderBy('writer')
-    .orderBy('seq');
+  return db.selectFrom('activity').selectAll().where(isBetween(after, upTo)).orderBy('writer').orderBy('seq');
 }
 
-function isPosition(operator: '<' | '<=' | '>' | '>=', { writer, seq }: LogPosition) {
-  return ({ eb, refTuple, tuple }: ExpressionBuilder<Schema, 'activity'>) =>
-    eb(refTuple('writer', 'seq'), operator, tuple(writer, seq));
+/** Before every row: no writer is below 0, no number below 1. */
+const BEGINNING: LogPosition = { writer: 0, seq: 0 };
+
+function oneBefore({ writer, seq }: LogPosition): LogPosition {
+  return { writer, seq: seq - 1 };
+}
+
+/**
+ * After one position and up to another. Where both have the same writer, as
+ * always where transactions run one at a time, `seq` alone is compared: of a tuple
+ * an index may serve the first column only, and every row would be looked at.
+ */
+function isBetween(after: LogPosition, upTo: LogPosition) {
+  return ({ and, eb, refTuple, tuple }: ExpressionBuilder<Schema, 'activity'>) =>
+    after.writer === upTo.writer
+      ? and([eb('writer', '=', upTo.writer), eb('seq', '>', after.seq), eb('seq', '<=', upTo.seq)])
+      : and([
+          eb(refTuple('writer', 'seq'), '>', tuple(after.writer, after.seq)),
+          eb(refTuple('writer', 'seq'), '<=', tuple(upTo.writer, upTo.seq)),
+        ]);
 }
 
 function newestFirst(rows: Rows): Rows {

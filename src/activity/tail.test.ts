@@ -248,10 +248,13 @@ describe.each(databases)('on $name', (kind) => {
     while ((await database.transaction((tx) => deleteOldest(tx, Date.now() + 1, 1000))) > 0);
     await append({ action: 'four' });
     await using tail = openTail();
+    // On a server of many databases, a transaction of another one keeps the end of the log back for a moment.
+    await vi.waitFor(async () =>
+      expect(await readAll(tail, everybody(), positionOf(rows[2]!))).toMatchObject([{ action: 'four' }]),
+    );
     for (const after of [START, positionOf(rows[0]!), positionOf(rows[1]!)]) {
       await expect(tail.read(everybody(), after)).rejects.toMatchObject({ reason: 'cursor_expired' });
     }
-    expect(await readAll(tail, everybody(), positionOf(rows[2]!))).toMatchObject([{ action: 'four' }]);
   });
 
   test('tells of a failure, lets readers fail, and goes on by itself when it is over', async () => {
@@ -285,7 +288,7 @@ describe.each(databases)('on $name', (kind) => {
     const start = await endOfLog();
     const rows = await append({ action: 'unwatched' });
     // Not an end it found while somebody watched.
-    expect(await readAll(tail, everybody(), start)).toEqual(rows);
+    await vi.waitFor(async () => expect(await readAll(tail, everybody(), start)).toEqual(rows));
     const again = watcher(tail, ada);
     const woken = again.next();
     const more = await append({ action: 'watched' });
@@ -302,8 +305,9 @@ describe.each(databases)('on $name', (kind) => {
       brief.end();
     }
     const rows = await append({ action: 'last' });
-    await new Promise(setImmediate);
-    expect((await readAll(tail, everybody({ action: 'last' }), start)).at(-1)).toEqual(rows[0]);
+    await vi.waitFor(async () =>
+      expect((await readAll(tail, everybody({ action: 'last' }), start)).at(-1)).toEqual(rows[0]),
+    );
   });
 
   test('leaves nothing out when a reader asks for the end while an earlier answer is under way', async () => {

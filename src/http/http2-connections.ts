@@ -28,6 +28,8 @@ const {
   NGHTTP2_STREAM_STATE_OPEN,
 } = http2.constants;
 
+const STREAM_ID_MAX = 2 ** 31 - 1;
+
 /** What is still taken of a request that was answered before it ended; then RST_STREAM (NO_ERROR). */
 const REST_BYTES_MAX = 65_536;
 const REST_MS_MAX = 5_000;
@@ -113,6 +115,7 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
     let prefaceComplete = false;
     let idleSince = performance.now();
     let endingSince: number | undefined;
+    let retiredAt: number | undefined;
 
     session.once('remoteSettings', () => {
       prefaceComplete = true;
@@ -139,6 +142,7 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
         if (streams.size > 0 || connection.activeSinceCheck) idleSince = now;
         connection.activeSinceCheck = false;
         if (now - idleSince > limits.sessionIdleMs) session.close();
+        if (retiredAt !== undefined && now - retiredAt > limits.closeGraceMs) session.close();
 
         for (const [stream, open] of streams) {
           checkStream(stream, open, limits, now);
@@ -147,7 +151,12 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
         }
       },
       retire() {
-        session.close();
+        if (session.closed || session.destroyed) return;
+        retiredAt = performance.now();
+        // First a notice, and a round trip later the GOAWAY that counts: a request that was on its way is served, and
+        // not refused (RFC 9113, section 6.8).
+        session.goaway(NGHTTP2_NO_ERROR, STREAM_ID_MAX);
+        session.ping(() => session.close());
       },
     };
   };
