@@ -134,11 +134,11 @@ describe.each(databases)('on $name', ({ create }) => {
 });
 
 test.each([
-  ['postgres://u:secret@h/d', 'secret'],
-  ['postgres://u:se/cret@h/d', 'cret'],
-  ['postgres://u:se@cret@h/d', 'cret'],
-  ['postgres://h/d?user=u&password=secret', 'secret'],
+  ['scheme://u:secret@h/d', 'secret'],
+  ['scheme://u:se/cret@h/d', 'cret'],
+  ['scheme://u:se@cret@h/d', 'cret'],
+  ['scheme://h/d?user=u&password=secret', 'secret'],
 ])('%s is shown without its password', (url, secret) => {
   expect(withoutPassword(url)).not.toContain(secret);
-  expect(withoutPassword(url)).toContain('postgres://');
+  expect(withoutPassword(url)).toContain('scheme://');
 });

@@ -156,7 +156,7 @@ describe('SQLite', () => {
         );
         expect((await service.users.getUser({ id: service.userId })).user).toMatchObject({ id: service.userId });
         expect((await service.activity.listUserActivity({ action: 'fault' })).activities.length).toBeGreaterThan(0);
-        expect(await service.readiness()).toBe(200); // it reads
+        await expect.poll(() => service.readiness()).toBe(200); // it reads
         await rm(join(dir, 'filler'));
         acknowledged.push((await service.record()).id);
         await service.auth.login({ identifier: 'admin', password: ADMIN_PASSWORD });
@@ -189,7 +189,7 @@ describe('SQLite', () => {
     );
     expect((await Promise.all(reads)).map(({ user }) => user!.id)).toEqual(Array(5).fill(service.userId));
     expect(await Promise.all(writes)).toEqual(writes.map(() => expect.objectContaining(UNAVAILABLE)));
-    expect(await service.readiness()).toBe(200);
+    await expect.poll(() => service.readiness()).toBe(200);
     const refused = await refusalOf(service.auth.login({ identifier: 'admin', password: ADMIN_PASSWORD }));
     expect(refused).toMatchObject(UNAVAILABLE);
     other.exec('rollback');
@@ -315,7 +315,7 @@ describe('PostgreSQL', () => {
     const writes = [service.record(), service.record()].map((call) => refusalOf(call));
     const reads = Array.from({ length: 5 }, () => service.users.getUser({ id: service.userId }));
     expect((await Promise.all(reads)).map(({ user }) => user!.id)).toEqual(Array(5).fill(service.userId));
-    expect(await service.readiness()).toBe(200);
+    await expect.poll(() => service.readiness()).toBe(200);
     expect(await Promise.all(writes)).toEqual(writes.map(() => expect.objectContaining(UNAVAILABLE)));
     await speedUp();
     const after = await service.record();
@@ -352,10 +352,10 @@ describe('PostgreSQL', () => {
       service.auth.login({ identifier: 'admin', password: ADMIN_PASSWORD }),
     ].map((call) => refusalOf(call));
     expect(await Promise.all(refused)).toEqual(refused.map(() => expect.objectContaining(UNAVAILABLE)));
-    expect(await service.readiness()).toBe(503);
+    await expect.poll(() => service.readiness()).toBe(503);
     const recorded = (await Promise.all(busy)).map(({ id }) => id); // they are not in the way of each other
     await speedUp();
-    expect(await service.readiness()).toBe(200);
+    await expect.poll(() => service.readiness()).toBe(200);
     recorded.push((await service.record()).id);
     await using fresh = await startWatch(service.activity, { action: 'fault', afterCursor: watch.cursor });
     expect(fresh.cursor).not.toBe('');
@@ -388,7 +388,7 @@ describe('PostgreSQL', () => {
           service.auth.login({ identifier: 'admin', password: ADMIN_PASSWORD }, { timeoutMs: ANSWERED_MS }),
         ].map((call) => refusalOf(call));
         expect(await Promise.all(refused)).toEqual(refused.map(() => expect.objectContaining(UNAVAILABLE)));
-        expect(await service.readiness()).toBe(503);
+        await expect.poll(() => service.readiness()).toBe(503);
       } finally {
         for (const pid of pids) process.kill(pid, 'SIGCONT');
       }

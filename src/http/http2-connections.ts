@@ -30,6 +30,9 @@ const {
 
 const STREAM_ID_MAX = 2 ** 31 - 1;
 
+/** How long a client may take to answer the notice of the end. */
+const NOTICE_MS_MAX = 1_000;
+
 /** What is still taken of a request that was answered before it ended; then RST_STREAM (NO_ERROR). */
 const REST_BYTES_MAX = 65_536;
 const REST_MS_MAX = 5_000;
@@ -142,7 +145,7 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
         if (streams.size > 0 || connection.activeSinceCheck) idleSince = now;
         connection.activeSinceCheck = false;
         if (now - idleSince > limits.sessionIdleMs) session.close();
-        if (retiredAt !== undefined && now - retiredAt > limits.closeGraceMs) session.close();
+        if (retiredAt !== undefined && now - retiredAt > NOTICE_MS_MAX) session.close();
 
         for (const [stream, open] of streams) {
           checkStream(stream, open, limits, now);
