@@ -19,7 +19,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file kith/access/v1/access.proto.
  */
 export const file_kith_access_v1_access: GenFile = /*@__PURE__*/
-  fileDesc("ChtraXRoL2FjY2Vzcy92MS9hY2Nlc3MucHJvdG8SDmtpdGguYWNjZXNzLnYxIn0KBkFjY2VzcxIQCgZwdWJsaWMYASABKAhIABITCglzaWduZWRfaW4YAiABKAhIABIwCgpwZXJtaXNzaW9uGAMgASgOMhoua2l0aC5hY2Nlc3MudjEuUGVybWlzc2lvbkgAEhIKCnNlbGZfZmllbGQYBCABKAlCBgoEcnVsZSraAQoKUGVybWlzc2lvbhIaChZQRVJNSVNTSU9OX1VOU1BFQ0lGSUVEEAASGQoVUEVSTUlTU0lPTl9VU0VSU19SRUFEEAESGgoWUEVSTUlTU0lPTl9VU0VSU19XUklURRACEhwKGFBFUk1JU1NJT05fQ09OVEFDVFNfUkVBRBADEh0KGVBFUk1JU1NJT05fQ09OVEFDVFNfV1JJVEUQBBIcChhQRVJNSVNTSU9OX0FDVElWSVRZX1JFQUQQBRIeChpQRVJNSVNTSU9OX0FDVElWSVRZX1JFQ09SRBAGKk4KBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg8KC1JPTEVfVklFV0VSEAESDwoLUk9MRV9FRElUT1IQAhIOCgpST0xFX0FETUlOEAM6UAoGYWNjZXNzEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYjIwDIAEoCzIWLmtpdGguYWNjZXNzLnYxLkFjY2Vzc1IGYWNjZXNzOlcKCHJlcXVpcmVzEh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxiMjAMgASgOMhoua2l0aC5hY2Nlc3MudjEuUGVybWlzc2lvblIIcmVxdWlyZXNiBnByb3RvMw", [file_google_protobuf_descriptor]);
+  fileDesc("ChtraXRoL2FjY2Vzcy92MS9hY2Nlc3MucHJvdG8SDmtpdGguYWNjZXNzLnYxIqYBCgZBY2Nlc3MSEAoGcHVibGljGAEgASgISAASEwoJc2lnbmVkX2luGAIgASgISAASMAoKcGVybWlzc2lvbhgDIAEoDjIaLmtpdGguYWNjZXNzLnYxLlBlcm1pc3Npb25IABISCgpzZWxmX2ZpZWxkGAQgASgJEhUKDWZyZXNoX3NpZ25faW4YBSABKAgSEAoIYXBpX2tleXMYBiABKAhCBgoEcnVsZSqeAgoKUGVybWlzc2lvbhIaChZQRVJNSVNTSU9OX1VOU1BFQ0lGSUVEEAASGQoVUEVSTUlTU0lPTl9VU0VSU19SRUFEEAESGgoWUEVSTUlTU0lPTl9VU0VSU19XUklURRACEhwKGFBFUk1JU1NJT05fQ09OVEFDVFNfUkVBRBADEh0KGVBFUk1JU1NJT05fQ09OVEFDVFNfV1JJVEUQBBIcChhQRVJNSVNTSU9OX0FDVElWSVRZX1JFQUQQBRIeChpQRVJNSVNTSU9OX0FDVElWSVRZX1JFQ09SRBAGEh8KG1BFUk1JU1NJT05fUkVWT0NBVElPTlNfUkVBRBAHEiEKHVBFUk1JU1NJT05fU0lHTklOR19LRVlTX1dSSVRFEAgqTgoEUm9sZRIUChBST0xFX1VOU1BFQ0lGSUVEEAASDwoLUk9MRV9WSUVXRVIQARIPCgtST0xFX0VESVRPUhACEg4KClJPTEVfQURNSU4QAzpQCgZhY2Nlc3MSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxiMjAMgASgLMhYua2l0aC5hY2Nlc3MudjEuQWNjZXNzUgZhY2Nlc3M6VwoIcmVxdWlyZXMSHS5nb29nbGUucHJvdG9idWYuRmllbGRPcHRpb25zGIyMAyABKA4yGi5raXRoLmFjY2Vzcy52MS5QZXJtaXNzaW9uUghyZXF1aXJlc2IGcHJvdG8z", [file_google_protobuf_descriptor]);
 
 /**
  * Who may call a method.
@@ -42,7 +42,7 @@ export type Access = Message<"kith.access.v1.Access"> & {
     case: "public";
   } | {
     /**
-     * Any caller who is signed in.
+     * Any caller who is signed in with a session. API keys only with `api_keys`.
      *
      * @generated from field: bool signed_in = 2;
      */
@@ -60,11 +60,29 @@ export type Access = Message<"kith.access.v1.Access"> & {
 
   /**
    * With `permission`: callers without it are let in too when this field of the
-   * request, a string, holds their own user id.
+   * request, a string, holds their own user id. An API key is never let in this
+   * way: it has its own permissions and no more.
    *
    * @generated from field: string self_field = 4;
    */
   selfField: string;
+
+  /**
+   * The caller must have signed in a short while ago (KITH_FRESH_SIGN_IN_SECONDS),
+   * so that a stolen access token or an unlocked screen cannot take the account
+   * over. An API key never has. Refused with UNAUTHENTICATED,
+   * ERROR_REASON_FRESH_SIGN_IN_REQUIRED.
+   *
+   * @generated from field: bool fresh_sign_in = 5;
+   */
+  freshSignIn: boolean;
+
+  /**
+   * With `signed_in`: API keys are let in as well.
+   *
+   * @generated from field: bool api_keys = 6;
+   */
+  apiKeys: boolean;
 };
 
 /**
@@ -76,7 +94,8 @@ export const AccessSchema: GenMessage<Access> = /*@__PURE__*/
 
 /**
  * What a role allows. Callers hold the permissions of their role as it is now,
- * not as it was at sign-in.
+ * not as it was at sign-in. An API key holds those it was created with, as far as
+ * its owner's role still allows them.
  *
  * @generated from enum kith.access.v1.Permission
  */
@@ -130,11 +149,27 @@ export const Permission = {
    * @generated from enum value: PERMISSION_ACTIVITY_RECORD = 6;
    */
   ACTIVITY_RECORD: 6,
+
+  /**
+   * Watch which sessions and API keys have ended, to refuse their access tokens
+   * without asking Kith for each. Editors and admins.
+   *
+   * @generated from enum value: PERMISSION_REVOCATIONS_READ = 7;
+   */
+  REVOCATIONS_READ: 7,
+
+  /**
+   * List and rotate the keys that sign access tokens. Admins.
+   *
+   * @generated from enum value: PERMISSION_SIGNING_KEYS_WRITE = 8;
+   */
+  SIGNING_KEYS_WRITE: 8,
 } as const;
 
 /**
  * What a role allows. Callers hold the permissions of their role as it is now,
- * not as it was at sign-in.
+ * not as it was at sign-in. An API key holds those it was created with, as far as
+ * its owner's role still allows them.
  *
  * @generated from enum kith.access.v1.Permission
  */
@@ -175,7 +210,7 @@ export const Role = {
   EDITOR: 2,
 
   /**
-   * As ROLE_EDITOR, and manages users.
+   * As ROLE_EDITOR, and manages users and signing keys.
    *
    * @generated from enum value: ROLE_ADMIN = 3;
    */

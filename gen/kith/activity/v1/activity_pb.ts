@@ -24,8 +24,16 @@ export const file_kith_activity_v1_activity: GenFile = /*@__PURE__*/
  * - `kith.user.created`, `.updated`, `.deleted`, `.undeleted`. `updated` has the
  *   attribute `fields`, the names of the changed fields joined by commas, and the
  *   new `role` and `state` where those changed; other values are not told.
- * - `kith.session.started`, `kith.session.ended`, `kith.session.revoked` (a
- *   refresh token came twice), `kith.sign_in.failed`, `kith.password.changed`.
+ * - `kith.session.started`, `kith.session.ended` (the user signed out) and
+ *   `kith.session.revoked` (anything else that ends a session before its time), with
+ *   the attribute `session_id`. Nobody is the actor when a refresh token came twice.
+ * - `kith.sign_in.failed`, where the password was wrong or, with the attribute
+ *   `step`: `second_factor`, the code was. Those that came after too many wrong ones
+ *   are not told of: they were not looked at.
+ * - `kith.password.changed`, and `kith.password.change_failed` where the current
+ *   password was wrong.
+ * - `kith.signing_key.rotated`, of the admin who called for it, with the attributes
+ *   `kid`, the new key, and `compromised`, true or false.
  * - `kith.contact.created`, `.updated`, `.deleted`, `.undeleted`, with the
  *   attribute `contact_id` and nothing else of the contact. They are shown to
  *   the owner of the contact alone, among the own activity; to admins neither.

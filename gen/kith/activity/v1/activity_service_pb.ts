@@ -322,7 +322,10 @@ export const ActivityService: GenService<{
    * (ERROR_REASON_CURSOR_EXPIRED: watch from now, list once the first message is
    * there, and drop what comes twice by its id), RESOURCE_EXHAUSTED
    * when the reader stands still (ERROR_REASON_CONSUMER_TOO_SLOW), UNAVAILABLE
-   * when the server stops, and UNAUTHENTICATED when the caller's session ends.
+   * when the server stops or cannot reach its database
+   * (ERROR_REASON_SERVER_UNAVAILABLE), UNAUTHENTICATED when the caller's session
+   * ends (ERROR_REASON_SESSION_ENDED), and PERMISSION_DENIED when the caller's
+   * role is changed to one that may not watch this (ERROR_REASON_PERMISSION_MISSING).
    *
    * @generated from rpc kith.activity.v1.ActivityService.WatchUserActivity
    */

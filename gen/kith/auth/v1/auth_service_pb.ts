@@ -2,8 +2,8 @@
 // @generated from file kith/auth/v1/auth_service.proto (package kith.auth.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
@@ -12,13 +12,13 @@ import { file_kith_access_v1_access } from "../../access/v1/access_pb.ts";
 import { file_kith_text_v1_text } from "../../text/v1/text_pb.ts";
 import type { User } from "../../user/v1/user_pb.ts";
 import { file_kith_user_v1_user } from "../../user/v1/user_pb.ts";
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file kith/auth/v1/auth_service.proto.
  */
 export const file_kith_auth_v1_auth_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9raXRoL2F1dGgvdjEvYXV0aF9zZXJ2aWNlLnByb3RvEgxraXRoLmF1dGgudjEiVwoMTG9naW5SZXF1ZXN0EiIKCmlkZW50aWZpZXIYASABKAlCDrpIC3IJ4OAYARABGP4BEiMKCHBhc3N3b3JkGAIgASgJQhGAAQG6SAtyCeDgGAEQARiAASLlAQoNTG9naW5SZXNwb25zZRIZCgxhY2Nlc3NfdG9rZW4YASABKAlCA4ABARI8ChhhY2Nlc3NfdG9rZW5fZXhwaXJlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhoKDXJlZnJlc2hfdG9rZW4YAyABKAlCA4ABARI9ChlyZWZyZXNoX3Rva2VuX2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIgCgR1c2VyGAUgASgLMhIua2l0aC51c2VyLnYxLlVzZXIiDwoNVXNlck1lUmVxdWVzdCJjCg5Vc2VyTWVSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXISLwoLcGVybWlzc2lvbnMYAiADKA4yGi5raXRoLmFjY2Vzcy52MS5QZXJtaXNzaW9uIkEKGVJlZnJlc2hBY2Nlc3NUb2tlblJlcXVlc3QSJAoNcmVmcmVzaF90b2tlbhgBIAEoCUINgAEBukgHcgUQARiAAiLQAQoaUmVmcmVzaEFjY2Vzc1Rva2VuUmVzcG9uc2USGQoMYWNjZXNzX3Rva2VuGAEgASgJQgOAAQESPAoYYWNjZXNzX3Rva2VuX2V4cGlyZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIaCg1yZWZyZXNoX3Rva2VuGAMgASgJQgOAAQESPQoZcmVmcmVzaF90b2tlbl9leHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiDwoNTG9nb3V0UmVxdWVzdCIQCg5Mb2dvdXRSZXNwb25zZSJtChVDaGFuZ2VQYXNzd29yZFJlcXVlc3QSKwoQY3VycmVudF9wYXNzd29yZBgBIAEoCUIRgAEBukgLcgng4BgBEAEYgAESJwoMbmV3X3Bhc3N3b3JkGAIgASgJQhGAAQG6SAtyCeDgGAEQCBiAASIYChZDaGFuZ2VQYXNzd29yZFJlc3BvbnNlMsoDCgtBdXRoU2VydmljZRJICgVMb2dpbhIaLmtpdGguYXV0aC52MS5Mb2dpblJlcXVlc3QaGy5raXRoLmF1dGgudjEuTG9naW5SZXNwb25zZSIG4uAYAggBEk4KBlVzZXJNZRIbLmtpdGguYXV0aC52MS5Vc2VyTWVSZXF1ZXN0Ghwua2l0aC5hdXRoLnYxLlVzZXJNZVJlc3BvbnNlIgmQAgHi4BgCEAESbwoSUmVmcmVzaEFjY2Vzc1Rva2VuEicua2l0aC5hdXRoLnYxLlJlZnJlc2hBY2Nlc3NUb2tlblJlcXVlc3QaKC5raXRoLmF1dGgudjEuUmVmcmVzaEFjY2Vzc1Rva2VuUmVzcG9uc2UiBuLgGAIIARJLCgZMb2dvdXQSGy5raXRoLmF1dGgudjEuTG9nb3V0UmVxdWVzdBocLmtpdGguYXV0aC52MS5Mb2dvdXRSZXNwb25zZSIG4uAYAhABEmMKDkNoYW5nZVBhc3N3b3JkEiMua2l0aC5hdXRoLnYxLkNoYW5nZVBhc3N3b3JkUmVxdWVzdBokLmtpdGguYXV0aC52MS5DaGFuZ2VQYXNzd29yZFJlc3BvbnNlIgbi4BgCEAFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_text_v1_text, file_kith_user_v1_user]);
+  fileDesc("Ch9raXRoL2F1dGgvdjEvYXV0aF9zZXJ2aWNlLnByb3RvEgxraXRoLmF1dGgudjEiVwoMTG9naW5SZXF1ZXN0EiIKCmlkZW50aWZpZXIYASABKAlCDrpIC3IJ4OAYARABGP4BEiMKCHBhc3N3b3JkGAIgASgJQhGAAQG6SAtyCeDgGAEQARiAASKWAgoNTG9naW5SZXNwb25zZRIZCgxhY2Nlc3NfdG9rZW4YASABKAlCA4ABARI8ChhhY2Nlc3NfdG9rZW5fZXhwaXJlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhoKDXJlZnJlc2hfdG9rZW4YAyABKAlCA4ABARI9ChlyZWZyZXNoX3Rva2VuX2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIgCgR1c2VyGAUgASgLMhIua2l0aC51c2VyLnYxLlVzZXISLwoJY2hhbGxlbmdlGAYgASgLMhwua2l0aC5hdXRoLnYxLkxvZ2luQ2hhbGxlbmdlIoYBCg5Mb2dpbkNoYWxsZW5nZRIcCg9jaGFsbGVuZ2VfdG9rZW4YASABKAlCA4ABARIlCgRzdGVwGAIgASgOMhcua2l0aC5hdXRoLnYxLkxvZ2luU3RlcBIvCgtleHBpcmVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi0AEKFENvbXBsZXRlTG9naW5SZXF1ZXN0EiYKD2NoYWxsZW5nZV90b2tlbhgBIAEoCUINgAEBukgHcgUQARiACBIpCgl0b3RwX2NvZGUYAiABKAlCFIABAbpIDnIMMgpeWzAtOV17Nn0kSAASKQoNcmVjb3ZlcnlfY29kZRgDIAEoCUIQgAEBukgKcgjg4BgBEAEYQEgAEikKDG5ld19wYXNzd29yZBgEIAEoCUIRgAEBukgLcgng4BgBEAgYgAFIAEIPCgZhbnN3ZXISBbpIAggBIp4CChVDb21wbGV0ZUxvZ2luUmVzcG9uc2USGQoMYWNjZXNzX3Rva2VuGAEgASgJQgOAAQESPAoYYWNjZXNzX3Rva2VuX2V4cGlyZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIaCg1yZWZyZXNoX3Rva2VuGAMgASgJQgOAAQESPQoZcmVmcmVzaF90b2tlbl9leHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASIAoEdXNlchgFIAEoCzISLmtpdGgudXNlci52MS5Vc2VyEi8KCWNoYWxsZW5nZRgGIAEoCzIcLmtpdGguYXV0aC52MS5Mb2dpbkNoYWxsZW5nZSIPCg1Vc2VyTWVSZXF1ZXN0ImMKDlVzZXJNZVJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlchIvCgtwZXJtaXNzaW9ucxgCIAMoDjIaLmtpdGguYWNjZXNzLnYxLlBlcm1pc3Npb24iQQoZUmVmcmVzaEFjY2Vzc1Rva2VuUmVxdWVzdBIkCg1yZWZyZXNoX3Rva2VuGAEgASgJQg2AAQG6SAdyBRABGIACItABChpSZWZyZXNoQWNjZXNzVG9rZW5SZXNwb25zZRIZCgxhY2Nlc3NfdG9rZW4YASABKAlCA4ABARI8ChhhY2Nlc3NfdG9rZW5fZXhwaXJlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhoKDXJlZnJlc2hfdG9rZW4YAyABKAlCA4ABARI9ChlyZWZyZXNoX3Rva2VuX2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIPCg1Mb2dvdXRSZXF1ZXN0IhAKDkxvZ291dFJlc3BvbnNlIm0KFUNoYW5nZVBhc3N3b3JkUmVxdWVzdBIrChBjdXJyZW50X3Bhc3N3b3JkGAEgASgJQhGAAQG6SAtyCeDgGAEQARiAARInCgxuZXdfcGFzc3dvcmQYAiABKAlCEYABAbpIC3IJ4OAYARAIGIABIhgKFkNoYW5nZVBhc3N3b3JkUmVzcG9uc2UqYgoJTG9naW5TdGVwEhoKFkxPR0lOX1NURVBfVU5TUEVDSUZJRUQQABIcChhMT0dJTl9TVEVQX1NFQ09ORF9GQUNUT1IQARIbChdMT0dJTl9TVEVQX05FV19QQVNTV09SRBACMrAECgtBdXRoU2VydmljZRJICgVMb2dpbhIaLmtpdGguYXV0aC52MS5Mb2dpblJlcXVlc3QaGy5raXRoLmF1dGgudjEuTG9naW5SZXNwb25zZSIG4uAYAggBEmAKDUNvbXBsZXRlTG9naW4SIi5raXRoLmF1dGgudjEuQ29tcGxldGVMb2dpblJlcXVlc3QaIy5raXRoLmF1dGgudjEuQ29tcGxldGVMb2dpblJlc3BvbnNlIgbi4BgCCAESUAoGVXNlck1lEhsua2l0aC5hdXRoLnYxLlVzZXJNZVJlcXVlc3QaHC5raXRoLmF1dGgudjEuVXNlck1lUmVzcG9uc2UiC5ACAeLgGAQwARABEm8KElJlZnJlc2hBY2Nlc3NUb2tlbhInLmtpdGguYXV0aC52MS5SZWZyZXNoQWNjZXNzVG9rZW5SZXF1ZXN0Gigua2l0aC5hdXRoLnYxLlJlZnJlc2hBY2Nlc3NUb2tlblJlc3BvbnNlIgbi4BgCCAESSwoGTG9nb3V0Ehsua2l0aC5hdXRoLnYxLkxvZ291dFJlcXVlc3QaHC5raXRoLmF1dGgudjEuTG9nb3V0UmVzcG9uc2UiBuLgGAIQARJlCg5DaGFuZ2VQYXNzd29yZBIjLmtpdGguYXV0aC52MS5DaGFuZ2VQYXNzd29yZFJlcXVlc3QaJC5raXRoLmF1dGgudjEuQ2hhbmdlUGFzc3dvcmRSZXNwb25zZSII4uAYBCgBEAFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_text_v1_text, file_kith_user_v1_user]);
 
 /**
  * Who wants to sign in.
@@ -49,7 +49,7 @@ export const LoginRequestSchema: GenMessage<LoginRequest> = /*@__PURE__*/
   messageDesc(file_kith_auth_v1_auth_service, 0);
 
 /**
- * The session's first tokens.
+ * The session's first tokens, or what is still missing.
  *
  * @generated from message kith.auth.v1.LoginResponse
  */
@@ -88,6 +88,14 @@ export type LoginResponse = Message<"kith.auth.v1.LoginResponse"> & {
    * @generated from field: kith.user.v1.User user = 5;
    */
   user?: User | undefined;
+
+  /**
+   * What else it takes. When present, all other fields are empty: nobody is
+   * signed in yet.
+   *
+   * @generated from field: kith.auth.v1.LoginChallenge challenge = 6;
+   */
+  challenge?: LoginChallenge | undefined;
 };
 
 /**
@@ -96,6 +104,150 @@ export type LoginResponse = Message<"kith.auth.v1.LoginResponse"> & {
  */
 export const LoginResponseSchema: GenMessage<LoginResponse> = /*@__PURE__*/
   messageDesc(file_kith_auth_v1_auth_service, 1);
+
+/**
+ * A sign-in that is not complete.
+ *
+ * @generated from message kith.auth.v1.LoginChallenge
+ */
+export type LoginChallenge = Message<"kith.auth.v1.LoginChallenge"> & {
+  /**
+   * For CompleteLogin. Keep it secret.
+   *
+   * @generated from field: string challenge_token = 1;
+   */
+  challengeToken: string;
+
+  /**
+   * What CompleteLogin has to answer.
+   *
+   * @generated from field: kith.auth.v1.LoginStep step = 2;
+   */
+  step: LoginStep;
+
+  /**
+   * When the challenge token stops working: sign in again then.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 3;
+   */
+  expireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message kith.auth.v1.LoginChallenge.
+ * Use `create(LoginChallengeSchema)` to create a new message.
+ */
+export const LoginChallengeSchema: GenMessage<LoginChallenge> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 2);
+
+/**
+ * The answer to a challenge.
+ *
+ * @generated from message kith.auth.v1.CompleteLoginRequest
+ */
+export type CompleteLoginRequest = Message<"kith.auth.v1.CompleteLoginRequest"> & {
+  /**
+   * From the answer of Login or CompleteLogin.
+   *
+   * @generated from field: string challenge_token = 1;
+   */
+  challengeToken: string;
+
+  /**
+   * The answer to the step that the challenge asks for.
+   *
+   * @generated from oneof kith.auth.v1.CompleteLoginRequest.answer
+   */
+  answer: {
+    /**
+     * The six digits that the authenticator app shows. Each code works once.
+     *
+     * @generated from field: string totp_code = 2;
+     */
+    value: string;
+    case: "totpCode";
+  } | {
+    /**
+     * One of the recovery codes, regardless of case, hyphens and blanks. Each works once.
+     *
+     * @generated from field: string recovery_code = 3;
+     */
+    value: string;
+    case: "recoveryCode";
+  } | {
+    /**
+     * The password from now on, 8 to 128 code points; the rules are those of
+     * ChangePassword.
+     *
+     * @generated from field: string new_password = 4;
+     */
+    value: string;
+    case: "newPassword";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message kith.auth.v1.CompleteLoginRequest.
+ * Use `create(CompleteLoginRequestSchema)` to create a new message.
+ */
+export const CompleteLoginRequestSchema: GenMessage<CompleteLoginRequest> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 3);
+
+/**
+ * The session's first tokens, or what is still missing.
+ *
+ * @generated from message kith.auth.v1.CompleteLoginResponse
+ */
+export type CompleteLoginResponse = Message<"kith.auth.v1.CompleteLoginResponse"> & {
+  /**
+   * For `authorization: Bearer ...`.
+   *
+   * @generated from field: string access_token = 1;
+   */
+  accessToken: string;
+
+  /**
+   * When the access token expires, in minutes.
+   *
+   * @generated from field: google.protobuf.Timestamp access_token_expire_time = 2;
+   */
+  accessTokenExpireTime?: Timestamp | undefined;
+
+  /**
+   * For RefreshAccessToken, once. Keep it secret; it is not an access token.
+   *
+   * @generated from field: string refresh_token = 3;
+   */
+  refreshToken: string;
+
+  /**
+   * When the session ends unless it is refreshed before.
+   *
+   * @generated from field: google.protobuf.Timestamp refresh_token_expire_time = 4;
+   */
+  refreshTokenExpireTime?: Timestamp | undefined;
+
+  /**
+   * Who signed in.
+   *
+   * @generated from field: kith.user.v1.User user = 5;
+   */
+  user?: User | undefined;
+
+  /**
+   * What else it takes. When present, all other fields are empty.
+   *
+   * @generated from field: kith.auth.v1.LoginChallenge challenge = 6;
+   */
+  challenge?: LoginChallenge | undefined;
+};
+
+/**
+ * Describes the message kith.auth.v1.CompleteLoginResponse.
+ * Use `create(CompleteLoginResponseSchema)` to create a new message.
+ */
+export const CompleteLoginResponseSchema: GenMessage<CompleteLoginResponse> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 4);
 
 /**
  * Nothing: the caller is known by the access token.
@@ -110,7 +262,7 @@ export type UserMeRequest = Message<"kith.auth.v1.UserMeRequest"> & {
  * Use `create(UserMeRequestSchema)` to create a new message.
  */
 export const UserMeRequestSchema: GenMessage<UserMeRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 2);
+  messageDesc(file_kith_auth_v1_auth_service, 5);
 
 /**
  * The caller.
@@ -138,7 +290,7 @@ export type UserMeResponse = Message<"kith.auth.v1.UserMeResponse"> & {
  * Use `create(UserMeResponseSchema)` to create a new message.
  */
 export const UserMeResponseSchema: GenMessage<UserMeResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 3);
+  messageDesc(file_kith_auth_v1_auth_service, 6);
 
 /**
  * The session to keep.
@@ -159,7 +311,7 @@ export type RefreshAccessTokenRequest = Message<"kith.auth.v1.RefreshAccessToken
  * Use `create(RefreshAccessTokenRequestSchema)` to create a new message.
  */
 export const RefreshAccessTokenRequestSchema: GenMessage<RefreshAccessTokenRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 4);
+  messageDesc(file_kith_auth_v1_auth_service, 7);
 
 /**
  * The session's next tokens.
@@ -201,7 +353,7 @@ export type RefreshAccessTokenResponse = Message<"kith.auth.v1.RefreshAccessToke
  * Use `create(RefreshAccessTokenResponseSchema)` to create a new message.
  */
 export const RefreshAccessTokenResponseSchema: GenMessage<RefreshAccessTokenResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 5);
+  messageDesc(file_kith_auth_v1_auth_service, 8);
 
 /**
  * Nothing: the session is known by the access token.
@@ -216,7 +368,7 @@ export type LogoutRequest = Message<"kith.auth.v1.LogoutRequest"> & {
  * Use `create(LogoutRequestSchema)` to create a new message.
  */
 export const LogoutRequestSchema: GenMessage<LogoutRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 6);
+  messageDesc(file_kith_auth_v1_auth_service, 9);
 
 /**
  * Nothing to tell.
@@ -231,7 +383,7 @@ export type LogoutResponse = Message<"kith.auth.v1.LogoutResponse"> & {
  * Use `create(LogoutResponseSchema)` to create a new message.
  */
 export const LogoutResponseSchema: GenMessage<LogoutResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 7);
+  messageDesc(file_kith_auth_v1_auth_service, 10);
 
 /**
  * The password to change.
@@ -248,7 +400,7 @@ export type ChangePasswordRequest = Message<"kith.auth.v1.ChangePasswordRequest"
 
   /**
    * The password from now on, 8 to 128 code points, neither the username nor the
-   * email address.
+   * email address nor one that is guessed first.
    *
    * @generated from field: string new_password = 2;
    */
@@ -260,7 +412,7 @@ export type ChangePasswordRequest = Message<"kith.auth.v1.ChangePasswordRequest"
  * Use `create(ChangePasswordRequestSchema)` to create a new message.
  */
 export const ChangePasswordRequestSchema: GenMessage<ChangePasswordRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 8);
+  messageDesc(file_kith_auth_v1_auth_service, 11);
 
 /**
  * Nothing to tell.
@@ -275,7 +427,48 @@ export type ChangePasswordResponse = Message<"kith.auth.v1.ChangePasswordRespons
  * Use `create(ChangePasswordResponseSchema)` to create a new message.
  */
 export const ChangePasswordResponseSchema: GenMessage<ChangePasswordResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 9);
+  messageDesc(file_kith_auth_v1_auth_service, 12);
+
+/**
+ * What a sign-in takes beside the password.
+ *
+ * @generated from enum kith.auth.v1.LoginStep
+ */
+export const LoginStep = {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: LOGIN_STEP_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * `totp_code` or `recovery_code`.
+   *
+   * @generated from enum value: LOGIN_STEP_SECOND_FACTOR = 1;
+   */
+  SECOND_FACTOR: 1,
+
+  /**
+   * `new_password`: an admin has set the present one.
+   *
+   * @generated from enum value: LOGIN_STEP_NEW_PASSWORD = 2;
+   */
+  NEW_PASSWORD: 2,
+} as const;
+
+/**
+ * What a sign-in takes beside the password.
+ *
+ * @generated from enum kith.auth.v1.LoginStep
+ */
+export type LoginStep = (typeof LoginStep)[keyof typeof LoginStep] | UnknownEnum;
+
+/**
+ * Describes the enum kith.auth.v1.LoginStep.
+ */
+export const LoginStepSchema: GenEnum<LoginStep> = /*@__PURE__*/
+  enumDesc(file_kith_auth_v1_auth_service, 0);
 
 /**
  * Sign in, stay signed in, sign out.
@@ -291,9 +484,17 @@ export const AuthService: GenService<{
   /**
    * Sign in with a password, which opens a session.
    *
+   * The answer holds either tokens, or, for a user with a second factor or with a
+   * password that has to be changed, a challenge for CompleteLogin.
+   *
    * Fails with UNAUTHENTICATED (ERROR_REASON_CREDENTIALS_INVALID) alike for an
-   * unknown user, a wrong password, and a suspended or deleted user; and with
-   * RESOURCE_EXHAUSTED (ERROR_REASON_SERVER_BUSY) when too many sign-ins wait.
+   * unknown user, a wrong password, a suspended or deleted user, and after too
+   * many wrong passwords: four are free for each account and address, then each
+   * takes a wait of 10 s, doubling up to 5 min. From all addresses together that the
+   * user has not signed in from for 30 days, twenty are free, then each takes the
+   * same, and an hour from the hundredth on. Fails with RESOURCE_EXHAUSTED when
+   * too many sign-ins failed from the address (ERROR_REASON_TOO_MANY_ATTEMPTS) or
+   * wait for their turn (ERROR_REASON_SERVER_BUSY).
    *
    * @generated from rpc kith.auth.v1.AuthService.Login
    */
@@ -301,6 +502,27 @@ export const AuthService: GenService<{
     methodKind: "unary";
     input: typeof LoginRequestSchema;
     output: typeof LoginResponseSchema;
+  },
+  /**
+   * Take the step that the challenge of a sign-in asks for.
+   *
+   * The answer holds tokens, or another challenge when there is another step.
+   *
+   * Fails with UNAUTHENTICATED when the challenge is not good any more
+   * (ERROR_REASON_CHALLENGE_INVALID) or the code is not
+   * (ERROR_REASON_SECOND_FACTOR_WRONG: the same challenge may be tried again; wrong
+   * codes take waits as wrong passwords do, with four free from all addresses),
+   * with INVALID_ARGUMENT for an answer to another step
+   * (ERROR_REASON_CHALLENGE_STEP_WRONG) and for a new password that ChangePassword
+   * would refuse or that is the old one (ERROR_REASON_PASSWORD_UNCHANGED), and with
+   * RESOURCE_EXHAUSTED as Login does.
+   *
+   * @generated from rpc kith.auth.v1.AuthService.CompleteLogin
+   */
+  completeLogin: {
+    methodKind: "unary";
+    input: typeof CompleteLoginRequestSchema;
+    output: typeof CompleteLoginResponseSchema;
   },
   /**
    * Get the caller, as they are now, with what they are allowed.
@@ -318,7 +540,9 @@ export const AuthService: GenService<{
    * Each refresh token works once. For 30 seconds after, and until its successor
    * is used, the same token answers the same successor again, so that an answer
    * that was lost or several tabs at once do no harm; later, it ends the session
-   * and fails with UNAUTHENTICATED (ERROR_REASON_REFRESH_TOKEN_REUSED).
+   * and fails with UNAUTHENTICATED (ERROR_REASON_REFRESH_TOKEN_REUSED). Fails with
+   * UNAUTHENTICATED as well when the session is over (ERROR_REASON_SESSION_ENDED)
+   * and for what is no refresh token (ERROR_REASON_REFRESH_TOKEN_INVALID).
    *
    * @generated from rpc kith.auth.v1.AuthService.RefreshAccessToken
    */
@@ -338,11 +562,14 @@ export const AuthService: GenService<{
     output: typeof LogoutResponseSchema;
   },
   /**
-   * Change the caller's password and end the caller's other sessions.
+   * Change the caller's password and end the caller's other sessions. API keys stay.
    *
    * Fails with PERMISSION_DENIED (ERROR_REASON_PASSWORD_WRONG) when the current
-   * password is wrong, with INVALID_ARGUMENT (ERROR_REASON_PASSWORD_IS_IDENTIFIER),
-   * and with RESOURCE_EXHAUSTED as Login does.
+   * password is wrong, or there were too many wrong ones: they count as failed
+   * sign-ins do. Fails with INVALID_ARGUMENT for a new password that is the
+   * username or the email address (ERROR_REASON_PASSWORD_IS_IDENTIFIER) or one that
+   * is guessed first (ERROR_REASON_PASSWORD_TOO_COMMON), and with
+   * RESOURCE_EXHAUSTED as Login does.
    *
    * @generated from rpc kith.auth.v1.AuthService.ChangePassword
    */

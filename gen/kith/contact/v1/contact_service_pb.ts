@@ -672,10 +672,11 @@ export const ContactService: GenService<{
     output: typeof UpdateContactResponseSchema;
   },
   /**
-   * Delete a contact, for good after 30 days unless undeleted.
+   * Delete a contact, for good after KITH_PURGE_AFTER_DAYS (30) unless undeleted.
    *
-   * Fails with FAILED_PRECONDITION for a contact that is deleted already
-   * (ERROR_REASON_RESOURCE_DELETED).
+   * Fails with NOT_FOUND as GetContact does, with FAILED_PRECONDITION for a
+   * contact that is deleted already (ERROR_REASON_RESOURCE_DELETED), and with
+   * ABORTED when the etag is another (ERROR_REASON_ETAG_MISMATCH).
    *
    * @generated from rpc kith.contact.v1.ContactService.DeleteContact
    */
@@ -687,8 +688,9 @@ export const ContactService: GenService<{
   /**
    * Take a deletion back.
    *
-   * Fails with FAILED_PRECONDITION for a contact that is not deleted
-   * (ERROR_REASON_RESOURCE_NOT_DELETED).
+   * Fails with NOT_FOUND as GetContact does, with FAILED_PRECONDITION for a
+   * contact that is not deleted (ERROR_REASON_RESOURCE_NOT_DELETED), and with
+   * ABORTED when the etag is another (ERROR_REASON_ETAG_MISMATCH).
    *
    * @generated from rpc kith.contact.v1.ContactService.UndeleteContact
    */

@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kith/user/v1/user_service.proto.
  */
 export const file_kith_user_v1_user_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9raXRoL3VzZXIvdjEvdXNlcl9zZXJ2aWNlLnByb3RvEgxraXRoLnVzZXIudjEipQIKEUNyZWF0ZVVzZXJSZXF1ZXN0EkUKCHVzZXJuYW1lGAEgASgJQjO6SDByLjIsXltBLVphLXowLTldW0EtWmEtejAtOS5fLV17MSw2Mn1bQS1aYS16MC05XSQSGQoFZW1haWwYAiABKAlCCrpIB3IFGP4BYAESOgoEbmFtZRgDIAEoCUIsukgpcifg4BgBEAEYyAEyHFteXHNccHtafVxwe0NjfVxwe0NmfVxwe0NzfV0SLAoEcm9sZRgEIAEoDjIULmtpdGguYWNjZXNzLnYxLlJvbGVCCLpIBYIBAhABEiMKCHBhc3N3b3JkGAUgASgJQhGAAQG6SAtyCeDgGAEQCBiAARIfCgpyZXF1ZXN0X2lkGAYgASgJQgu6SAjYAQFyA7ABASI2ChJDcmVhdGVVc2VyUmVzcG9uc2USIAoEdXNlchgBIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIiYKDkdldFVzZXJSZXF1ZXN0EhQKAmlkGAEgASgJQgi6SAVyA7ABASIzCg9HZXRVc2VyUmVzcG9uc2USIAoEdXNlchgBIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIi0KFUdldFVzZXJEZXRhaWxzUmVxdWVzdBIUCgJpZBgBIAEoCUIIukgFcgOwAQEi7QEKFkdldFVzZXJEZXRhaWxzUmVzcG9uc2USCgoCaWQYASABKAkSEAoIdXNlcm5hbWUYAiABKAkSDAoEbmFtZRgDIAEoCRINCgVlbWFpbBgEIAEoCRImCgVzdGF0ZRgFIAEoDjIXLmtpdGgudXNlci52MS5Vc2VyU3RhdGUSIgoEcm9sZRgGIAEoDjIULmtpdGguYWNjZXNzLnYxLlJvbGUSNQoRbGFzdF9zaWduX2luX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDWNvbnRhY3RfY291bnQYCCABKAUi5AEKEExpc3RVc2Vyc1JlcXVlc3QSGgoJcGFnZV9zaXplGAEgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAQEiwKBHJvbGUYAyABKA4yFC5raXRoLmFjY2Vzcy52MS5Sb2xlQgi6SAWCAQIQARIwCgVzdGF0ZRgEIAEoDjIXLmtpdGgudXNlci52MS5Vc2VyU3RhdGVCCLpIBYIBAhABEhoKBXF1ZXJ5GAUgASgJQgu6SAhyBuDgGAEYZBIaChJpbmNsdWRlX3RvdGFsX3NpemUYBiABKAgidwoRTGlzdFVzZXJzUmVzcG9uc2USIQoFdXNlcnMYASADKAsyEi5raXRoLnVzZXIudjEuVXNlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSFwoKdG90YWxfc2l6ZRgDIAEoBUgAiAEBQg0KC190b3RhbF9zaXplIq4DChFVcGRhdGVVc2VyUmVxdWVzdBIUCgJpZBgBIAEoCUIIukgFcgOwAQESHAoEZXRhZxgCIAEoCUIJukgGcgQQARhASACIAQESPwoEbmFtZRgDIAEoCUIsukgpcifg4BgBEAEYyAEyHFteXHNccHtafVxwe0NjfVxwe0NmfVxwe0NzfV1IAYgBARJOCgh1c2VybmFtZRgEIAEoCUI3ukgwci4yLF5bQS1aYS16MC05XVtBLVphLXowLTkuXy1dezEsNjJ9W0EtWmEtejAtOV0k4OAYAkgCiAEBEiIKBWVtYWlsGAUgASgJQg66SAdyBRj+AWAB4OAYAkgDiAEBEjcKBHJvbGUYBiABKA4yFC5raXRoLmFjY2Vzcy52MS5Sb2xlQg66SAeCAQQQASAA4OAYAkgEiAEBEjsKBXN0YXRlGAcgASgOMhcua2l0aC51c2VyLnYxLlVzZXJTdGF0ZUIOukgHggEEGAEYAuDgGAJIBYgBAUIHCgVfZXRhZ0IHCgVfbmFtZUILCglfdXNlcm5hbWVCCAoGX2VtYWlsQgcKBV9yb2xlQggKBl9zdGF0ZSI2ChJVcGRhdGVVc2VyUmVzcG9uc2USIAoEdXNlchgBIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIlAKEURlbGV0ZVVzZXJSZXF1ZXN0EhQKAmlkGAEgASgJQgi6SAVyA7ABARIcCgRldGFnGAIgASgJQgm6SAZyBBABGEBIAIgBAUIHCgVfZXRhZyI2ChJEZWxldGVVc2VyUmVzcG9uc2USIAoEdXNlchgBIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIlIKE1VuZGVsZXRlVXNlclJlcXVlc3QSFAoCaWQYASABKAlCCLpIBXIDsAEBEhwKBGV0YWcYAiABKAlCCbpIBnIEEAEYQEgAiAEBQgcKBV9ldGFnIjgKFFVuZGVsZXRlVXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlcjKXBQoLVXNlclNlcnZpY2USVwoKQ3JlYXRlVXNlchIfLmtpdGgudXNlci52MS5DcmVhdGVVc2VyUmVxdWVzdBogLmtpdGgudXNlci52MS5DcmVhdGVVc2VyUmVzcG9uc2UiBuLgGAIYAhJVCgdHZXRVc2VyEhwua2l0aC51c2VyLnYxLkdldFVzZXJSZXF1ZXN0Gh0ua2l0aC51c2VyLnYxLkdldFVzZXJSZXNwb25zZSINkAIB4uAYBiICaWQYARJqCg5HZXRVc2VyRGV0YWlscxIjLmtpdGgudXNlci52MS5HZXRVc2VyRGV0YWlsc1JlcXVlc3QaJC5raXRoLnVzZXIudjEuR2V0VXNlckRldGFpbHNSZXNwb25zZSINkAIB4uAYBiICaWQYARJXCglMaXN0VXNlcnMSHi5raXRoLnVzZXIudjEuTGlzdFVzZXJzUmVxdWVzdBofLmtpdGgudXNlci52MS5MaXN0VXNlcnNSZXNwb25zZSIJkAIB4uAYAhgBElsKClVwZGF0ZVVzZXISHy5raXRoLnVzZXIudjEuVXBkYXRlVXNlclJlcXVlc3QaIC5raXRoLnVzZXIudjEuVXBkYXRlVXNlclJlc3BvbnNlIgri4BgGIgJpZBgCElcKCkRlbGV0ZVVzZXISHy5raXRoLnVzZXIudjEuRGVsZXRlVXNlclJlcXVlc3QaIC5raXRoLnVzZXIudjEuRGVsZXRlVXNlclJlc3BvbnNlIgbi4BgCGAISXQoMVW5kZWxldGVVc2VyEiEua2l0aC51c2VyLnYxLlVuZGVsZXRlVXNlclJlcXVlc3QaIi5raXRoLnVzZXIudjEuVW5kZWxldGVVc2VyUmVzcG9uc2UiBuLgGAIYAmIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_text_v1_text, file_kith_user_v1_user]);
+  fileDesc("Ch9raXRoL3VzZXIvdjEvdXNlcl9zZXJ2aWNlLnByb3RvEgxraXRoLnVzZXIudjEi8gMKEUNyZWF0ZVVzZXJSZXF1ZXN0EkUKCHVzZXJuYW1lGAEgASgJQjO6SDByLjIsXltBLVphLXowLTldW0EtWmEtejAtOS5fLV17MSw2Mn1bQS1aYS16MC05XSQSGQoFZW1haWwYAiABKAlCCrpIB3IFGP4BYAESOgoEbmFtZRgDIAEoCUIsukgpcifg4BgBEAEYyAEyHFteXHNccHtafVxwe0NjfVxwe0NmfVxwe0NzfV0SLAoEcm9sZRgEIAEoDjIULmtpdGguYWNjZXNzLnYxLlJvbGVCCLpIBYIBAhABEiYKCHBhc3N3b3JkGAUgASgJQhSAAQG6SA7YAQFyCeDgGAEQCBiAARIfCgpyZXF1ZXN0X2lkGAYgASgJQgu6SAjYAQFyA7ABARIiCg1wYXNzd29yZF9oYXNoGAcgASgJQguAAQG6SAVyAxiABBIcChRtdXN0X2NoYW5nZV9wYXNzd29yZBgIIAEoCDqFAbpIgQEafwocY3JlYXRlX3VzZXIucGFzc3dvcmRfb3JfaGFzaBIqbXVzdCBoYXZlIGVpdGhlciBwYXNzd29yZCBvciBwYXNzd29yZF9oYXNoGjModGhpcy5wYXNzd29yZCA9PSAnJykgIT0gKHRoaXMucGFzc3dvcmRfaGFzaCA9PSAnJykiNgoSQ3JlYXRlVXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciImCg5HZXRVc2VyUmVxdWVzdBIUCgJpZBgBIAEoCUIIukgFcgOwAQEiMwoPR2V0VXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciItChVHZXRVc2VyRGV0YWlsc1JlcXVlc3QSFAoCaWQYASABKAlCCLpIBXIDsAEBIu0BChZHZXRVc2VyRGV0YWlsc1Jlc3BvbnNlEgoKAmlkGAEgASgJEhAKCHVzZXJuYW1lGAIgASgJEgwKBG5hbWUYAyABKAkSDQoFZW1haWwYBCABKAkSJgoFc3RhdGUYBSABKA4yFy5raXRoLnVzZXIudjEuVXNlclN0YXRlEiIKBHJvbGUYBiABKA4yFC5raXRoLmFjY2Vzcy52MS5Sb2xlEjUKEWxhc3Rfc2lnbl9pbl90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1jb250YWN0X2NvdW50GAggASgFIuQBChBMaXN0VXNlcnNSZXF1ZXN0EhoKCXBhZ2Vfc2l6ZRgBIAEoBUIHukgEGgIoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiAEBIsCgRyb2xlGAMgASgOMhQua2l0aC5hY2Nlc3MudjEuUm9sZUIIukgFggECEAESMAoFc3RhdGUYBCABKA4yFy5raXRoLnVzZXIudjEuVXNlclN0YXRlQgi6SAWCAQIQARIaCgVxdWVyeRgFIAEoCUILukgIcgbg4BgBGGQSGgoSaW5jbHVkZV90b3RhbF9zaXplGAYgASgIIncKEUxpc3RVc2Vyc1Jlc3BvbnNlEiEKBXVzZXJzGAEgAygLMhIua2l0aC51c2VyLnYxLlVzZXISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhcKCnRvdGFsX3NpemUYAyABKAVIAIgBAUINCgtfdG90YWxfc2l6ZSKuAwoRVXBkYXRlVXNlclJlcXVlc3QSFAoCaWQYASABKAlCCLpIBXIDsAEBEhwKBGV0YWcYAiABKAlCCbpIBnIEEAEYQEgAiAEBEj8KBG5hbWUYAyABKAlCLLpIKXIn4OAYARABGMgBMhxbXlxzXHB7Wn1ccHtDY31ccHtDZn1ccHtDc31dSAGIAQESTgoIdXNlcm5hbWUYBCABKAlCN7pIMHIuMixeW0EtWmEtejAtOV1bQS1aYS16MC05Ll8tXXsxLDYyfVtBLVphLXowLTldJODgGAJIAogBARIiCgVlbWFpbBgFIAEoCUIOukgHcgUY/gFgAeDgGAJIA4gBARI3CgRyb2xlGAYgASgOMhQua2l0aC5hY2Nlc3MudjEuUm9sZUIOukgHggEEEAEgAODgGAJIBIgBARI7CgVzdGF0ZRgHIAEoDjIXLmtpdGgudXNlci52MS5Vc2VyU3RhdGVCDrpIB4IBBBgBGALg4BgCSAWIAQFCBwoFX2V0YWdCBwoFX25hbWVCCwoJX3VzZXJuYW1lQggKBl9lbWFpbEIHCgVfcm9sZUIICgZfc3RhdGUiNgoSVXBkYXRlVXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciJQChFEZWxldGVVc2VyUmVxdWVzdBIUCgJpZBgBIAEoCUIIukgFcgOwAQESHAoEZXRhZxgCIAEoCUIJukgGcgQQARhASACIAQFCBwoFX2V0YWciNgoSRGVsZXRlVXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciJSChNVbmRlbGV0ZVVzZXJSZXF1ZXN0EhQKAmlkGAEgASgJQgi6SAVyA7ABARIcCgRldGFnGAIgASgJQgm6SAZyBBABGEBIAIgBAUIHCgVfZXRhZyI4ChRVbmRlbGV0ZVVzZXJSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXIimAEKFlNldFVzZXJQYXNzd29yZFJlcXVlc3QSFAoCaWQYASABKAlCCLpIBXIDsAEBEiMKCHBhc3N3b3JkGAIgASgJQhGAAQG6SAtyCeDgGAEQCBiAARIcChRtdXN0X2NoYW5nZV9wYXNzd29yZBgDIAEoCBIcCgRldGFnGAQgASgJQgm6SAZyBBABGEBIAIgBAUIHCgVfZXRhZyI7ChdTZXRVc2VyUGFzc3dvcmRSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXIygQYKC1VzZXJTZXJ2aWNlElcKCkNyZWF0ZVVzZXISHy5raXRoLnVzZXIudjEuQ3JlYXRlVXNlclJlcXVlc3QaIC5raXRoLnVzZXIudjEuQ3JlYXRlVXNlclJlc3BvbnNlIgbi4BgCGAISVQoHR2V0VXNlchIcLmtpdGgudXNlci52MS5HZXRVc2VyUmVxdWVzdBodLmtpdGgudXNlci52MS5HZXRVc2VyUmVzcG9uc2UiDZACAeLgGAYiAmlkGAESagoOR2V0VXNlckRldGFpbHMSIy5raXRoLnVzZXIudjEuR2V0VXNlckRldGFpbHNSZXF1ZXN0GiQua2l0aC51c2VyLnYxLkdldFVzZXJEZXRhaWxzUmVzcG9uc2UiDZACAeLgGAYiAmlkGAESVwoJTGlzdFVzZXJzEh4ua2l0aC51c2VyLnYxLkxpc3RVc2Vyc1JlcXVlc3QaHy5raXRoLnVzZXIudjEuTGlzdFVzZXJzUmVzcG9uc2UiCZACAeLgGAIYARJbCgpVcGRhdGVVc2VyEh8ua2l0aC51c2VyLnYxLlVwZGF0ZVVzZXJSZXF1ZXN0GiAua2l0aC51c2VyLnYxLlVwZGF0ZVVzZXJSZXNwb25zZSIK4uAYBiICaWQYAhJXCgpEZWxldGVVc2VyEh8ua2l0aC51c2VyLnYxLkRlbGV0ZVVzZXJSZXF1ZXN0GiAua2l0aC51c2VyLnYxLkRlbGV0ZVVzZXJSZXNwb25zZSIG4uAYAhgCEmgKD1NldFVzZXJQYXNzd29yZBIkLmtpdGgudXNlci52MS5TZXRVc2VyUGFzc3dvcmRSZXF1ZXN0GiUua2l0aC51c2VyLnYxLlNldFVzZXJQYXNzd29yZFJlc3BvbnNlIgji4BgEKAEYAhJdCgxVbmRlbGV0ZVVzZXISIS5raXRoLnVzZXIudjEuVW5kZWxldGVVc2VyUmVxdWVzdBoiLmtpdGgudXNlci52MS5VbmRlbGV0ZVVzZXJSZXNwb25zZSIG4uAYAhgCYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_text_v1_text, file_kith_user_v1_user]);
 
 /**
  * The user to create.
@@ -57,7 +57,10 @@ export type CreateUserRequest = Message<"kith.user.v1.CreateUserRequest"> & {
 
   /**
    * The password to sign in with, 8 to 128 code points, neither the username nor
-   * the email address.
+   * the email address nor one that is guessed first: one of the 18,000 most common
+   * ones, one character repeated or counted up or down, the name of the user or
+   * the part of the email address before the "@", regardless of case. It is
+   * compared as a whole. Either this or `password_hash`.
    *
    * @generated from field: string password = 5;
    */
@@ -71,6 +74,33 @@ export type CreateUserRequest = Message<"kith.user.v1.CreateUserRequest"> & {
    * @generated from field: string request_id = 6;
    */
   requestId: string;
+
+  /**
+   * In place of `password`: its hash from another system, so that users keep
+   * theirs. It is replaced by Kith's own at the first sign-in.
+   *
+   * bcrypt (`$2a$`, `$2b$`, `$2y$`; cost 4 to 14; it knows no more than the first
+   * 72 bytes of a password, and nor does the first sign-in), argon2i and argon2id
+   * (`$argon2id$v=19$m=...,t=...,p=...$salt$hash`; m up to 262144 KiB, t up to 10,
+   * p up to 16, m times t up to 1048576), scrypt
+   * (`$scrypt$ln=...,r=...,p=...$salt$hash`; r up to 32, up to 128 MiB, which is
+   * ln=17,r=8, and p up to what takes twice that time) and PBKDF2
+   * (`$pbkdf2-sha1$`, `$pbkdf2-sha256$`, `$pbkdf2-sha512$`, then `iterations` or
+   * `i=iterations`, then `$salt$hash`; iterations times digests in the hash up to
+   * 2,000,000). Salt of up to 64 bytes, argon2's of at least 8, and hash of 16 to
+   * 64 in base64 without padding as in the PHC string format, for PBKDF2 also
+   * passlib's with `.` for `+`.
+   *
+   * @generated from field: string password_hash = 7;
+   */
+  passwordHash: string;
+
+  /**
+   * The user has to set another password when signing in for the first time.
+   *
+   * @generated from field: bool must_change_password = 8;
+   */
+  mustChangePassword: boolean;
 };
 
 /**
@@ -514,6 +544,70 @@ export const UndeleteUserResponseSchema: GenMessage<UndeleteUserResponse> = /*@_
   messageDesc(file_kith_user_v1_user_service, 13);
 
 /**
+ * Whose password to set.
+ *
+ * @generated from message kith.user.v1.SetUserPasswordRequest
+ */
+export type SetUserPasswordRequest = Message<"kith.user.v1.SetUserPasswordRequest"> & {
+  /**
+   * The user's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The password from now on; the rules are those of CreateUser.
+   *
+   * @generated from field: string password = 2;
+   */
+  password: string;
+
+  /**
+   * The user has to set another one at the next sign-in. Set it when somebody else
+   * knows the password, the admin who sets it for one.
+   *
+   * @generated from field: bool must_change_password = 3;
+   */
+  mustChangePassword: boolean;
+
+  /**
+   * The etag the user must still have. Absent: whatever it has.
+   *
+   * @generated from field: optional string etag = 4;
+   */
+  etag?: string | undefined;
+};
+
+/**
+ * Describes the message kith.user.v1.SetUserPasswordRequest.
+ * Use `create(SetUserPasswordRequestSchema)` to create a new message.
+ */
+export const SetUserPasswordRequestSchema: GenMessage<SetUserPasswordRequest> = /*@__PURE__*/
+  messageDesc(file_kith_user_v1_user_service, 14);
+
+/**
+ * The user whose password was set.
+ *
+ * @generated from message kith.user.v1.SetUserPasswordResponse
+ */
+export type SetUserPasswordResponse = Message<"kith.user.v1.SetUserPasswordResponse"> & {
+  /**
+   * The user. Its etag stays: the password is not among its fields.
+   *
+   * @generated from field: kith.user.v1.User user = 1;
+   */
+  user?: User | undefined;
+};
+
+/**
+ * Describes the message kith.user.v1.SetUserPasswordResponse.
+ * Use `create(SetUserPasswordResponseSchema)` to create a new message.
+ */
+export const SetUserPasswordResponseSchema: GenMessage<SetUserPasswordResponse> = /*@__PURE__*/
+  messageDesc(file_kith_user_v1_user_service, 15);
+
+/**
  * Manage users. Every refusal carries a `kith.error.v1.ErrorDetail`.
  *
  * @generated from service kith.user.v1.UserService
@@ -523,7 +617,14 @@ export const UserService: GenService<{
    * Create a user who can sign in at once.
    *
    * Fails with ALREADY_EXISTS (ERROR_REASON_USERNAME_TAKEN, ERROR_REASON_EMAIL_TAKEN)
-   * when the username or email address is taken.
+   * when the username or email address is taken, with INVALID_ARGUMENT for a
+   * password that is the username or email address
+   * (ERROR_REASON_PASSWORD_IS_IDENTIFIER) or is guessed first
+   * (ERROR_REASON_PASSWORD_TOO_COMMON), for a hash that cannot be imported
+   * (ERROR_REASON_PASSWORD_HASH_UNSUPPORTED) and for a request id that came with
+   * another request before (ERROR_REASON_REQUEST_ID_REUSED), and with
+   * RESOURCE_EXHAUSTED when too many passwords wait to be hashed
+   * (ERROR_REASON_SERVER_BUSY).
    *
    * @generated from rpc kith.user.v1.UserService.CreateUser
    */
@@ -574,7 +675,10 @@ export const UserService: GenService<{
    * Change the fields that are present, leave the others.
    *
    * Anyone may change the own name. A new role, username or email address holds
-   * from the next call on; suspending a user ends the sessions. Fails with
+   * from the next call on; suspending a user ends the sessions.
+   *
+   * Fails with NOT_FOUND (ERROR_REASON_USER_NOT_FOUND), with PERMISSION_DENIED for
+   * a field that the caller may not set (ERROR_REASON_FIELD_NEEDS_PERMISSION), with
    * ALREADY_EXISTS as CreateUser does, with FAILED_PRECONDITION when it would
    * leave no active admin (ERROR_REASON_LAST_ADMIN) or the user is deleted
    * (ERROR_REASON_RESOURCE_DELETED), and with ABORTED when the etag is another
@@ -589,12 +693,13 @@ export const UserService: GenService<{
   },
   /**
    * Delete a user: sessions end at once, and the user, with all contacts, is gone
-   * for good after 30 days unless undeleted. Username and email address stay
-   * taken until then.
+   * for good after KITH_PURGE_AFTER_DAYS (30) unless undeleted. Username and email
+   * address stay taken until then.
    *
-   * Fails with FAILED_PRECONDITION for the last active admin
-   * (ERROR_REASON_LAST_ADMIN) and for a user who is deleted already
-   * (ERROR_REASON_RESOURCE_DELETED).
+   * Fails with NOT_FOUND (ERROR_REASON_USER_NOT_FOUND), with FAILED_PRECONDITION
+   * for the last active admin (ERROR_REASON_LAST_ADMIN) and for a user who is
+   * deleted already (ERROR_REASON_RESOURCE_DELETED), and with ABORTED when the
+   * etag is another (ERROR_REASON_ETAG_MISMATCH).
    *
    * @generated from rpc kith.user.v1.UserService.DeleteUser
    */
@@ -604,11 +709,30 @@ export const UserService: GenService<{
     output: typeof DeleteUserResponseSchema;
   },
   /**
+   * Set another password of a user, who may have lost it, and end all of the
+   * user's sessions, the calling one too when it is one's own: to keep that, call
+   * ChangePassword. API keys and the second factor stay.
+   *
+   * Fails with NOT_FOUND (ERROR_REASON_USER_NOT_FOUND), with FAILED_PRECONDITION
+   * for a deleted user (ERROR_REASON_RESOURCE_DELETED), with ABORTED when the etag
+   * is another (ERROR_REASON_ETAG_MISMATCH), and with INVALID_ARGUMENT and
+   * RESOURCE_EXHAUSTED for the password as CreateUser does.
+   *
+   * @generated from rpc kith.user.v1.UserService.SetUserPassword
+   */
+  setUserPassword: {
+    methodKind: "unary";
+    input: typeof SetUserPasswordRequestSchema;
+    output: typeof SetUserPasswordResponseSchema;
+  },
+  /**
    * Take a deletion back: the user is again what they were, contacts included,
    * and has to sign in again.
    *
-   * Fails with FAILED_PRECONDITION for a user who is not deleted
-   * (ERROR_REASON_RESOURCE_NOT_DELETED).
+   * Fails with NOT_FOUND once the user is purged (ERROR_REASON_USER_NOT_FOUND),
+   * with FAILED_PRECONDITION for a user who is not deleted
+   * (ERROR_REASON_RESOURCE_NOT_DELETED), and with ABORTED when the etag is another
+   * (ERROR_REASON_ETAG_MISMATCH).
    *
    * @generated from rpc kith.user.v1.UserService.UndeleteUser
    */
