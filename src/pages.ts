@@ -68,7 +68,7 @@ export function cutPage<Row>(rows: readonly Row[], size: number): { rows: readon
 }
 
 /** What the rows of a page may take together, in UTF-16 code units: well below what gRPC clients receive at the most. */
-const PAGE_TEXT_MAX = 1_000_000;
+export const PAGE_TEXT_MAX = 1_000_000;
 
 /** How many rows are read first, and at the most at once: what large ones take in memory before the page is cut. */
 const STEP_ROWS_MIN = 50;
@@ -98,6 +98,7 @@ export async function readBounded<Row extends object>(
   }
 }
 
-function textOf(row: object): number {
+/** What a row takes, in UTF-16 code units; a number or null counts as 8. */
+export function textOf(row: object): number {
   return Object.values(row).reduce((sum: number, value) => sum + (typeof value === 'string' ? value.length : 8), 0);
 }

@@ -112,7 +112,13 @@ describe.each(databases)('on $name', ({ create }) => {
     const random = generator(2);
     const terms = new Set(Array.from({ length: 300 }, () => searchTerm(random.text(12))).filter(Boolean));
     // The ids of signing keys are compared as terms are, and belong to nobody.
-    const rows = Array.from(terms, (kid) => ({ kid, public_key: '', private_key_sealed: '', create_ms: 0 }));
+    const rows = Array.from(terms, (kid) => ({
+      kid,
+      public_key: '',
+      private_key_sealed: '',
+      create_ms: 0,
+      activate_ms: 0,
+    }));
     await db.insertInto('signing_keys').values(rows).execute();
     const found = async (query: string) => {
       const matching = db

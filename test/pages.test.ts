@@ -5,7 +5,7 @@ import { Role } from '../gen/kith/access/v1/access_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserState } from '../gen/kith/user/v1/user_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
-import { deleteExpired, selectSession } from '../src/auth/store.ts';
+import { deleteExpired, selectSession } from '../src/sessions/store.ts';
 import {
   type ContactFilter,
   countAllContactRows,

@@ -158,7 +158,13 @@ describe.each(databases)('on $name', ({ create }) => {
     test('is sorted by its bytes', async () => {
       const random = generator(11);
       const kids = new Set(Array.from({ length: 500 }, () => random.text(5)));
-      const rows = Array.from(kids, (kid) => ({ kid, public_key: '', private_key_sealed: '', create_ms: 0 }));
+      const rows = Array.from(kids, (kid) => ({
+        kid,
+        public_key: '',
+        private_key_sealed: '',
+        create_ms: 0,
+        activate_ms: 0,
+      }));
       await db.insertInto('signing_keys').values(rows).execute();
       const sorted = await db.selectFrom('signing_keys').select('kid').orderBy('kid').execute();
       expect(sorted.map(({ kid }) => kid)).toEqual(
@@ -176,6 +182,9 @@ describe.each(databases)('on $name', ({ create }) => {
         epoch: 0,
         refresh_counter: 0,
         refresh_ms: 0,
+        user_agent: '',
+        address: '',
+        methods: 'pwd',
         create_ms: 0,
         expire_ms: 0,
         end_by_ms: 0,

@@ -1,15 +1,25 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Kysely } from 'kysely';
 import { Failure } from '../failure.ts';
-import { DatabaseError, type DatabaseLimits, type Dialect, TransactionConflict } from './dialect.ts';
+import {
+  DatabaseError,
+  type DatabaseLimits,
+  DatabaseUnavailable,
+  type Dialect,
+  TransactionConflict,
+} from './dialect.ts';
 import { withoutPassword } from '../text.ts';
+import { createTurns } from '../turns.ts';
 import { migrate } from './migrate.ts';
 import { openPostgres } from './postgres.ts';
-import type { Schema } from './schema.ts';
+import type { RevocationTable, Schema } from './schema.ts';
 import { openSqlite } from './sqlite.ts';
 
 /** Queries, inside a transaction or not. */
 export type Db = Kysely<Schema>;
+
+/** A revocation as it is written; the database numbers it. */
+export type NewRevocation = Readonly<Omit<RevocationTable, 'seq' | 'writer'>>;
 
 export interface Database extends AsyncDisposable {
   readonly db: Db;
@@ -28,6 +38,14 @@ export interface Database extends AsyncDisposable {
   willAppend(tx: Db): void;
   /** Calls `wake` when the log may have grown, here or in another process. A hint: it may come late, twice or never. */
   onAppended(wake: () => void): AsyncDisposable;
+  /** Says that a transaction inserts revocations: once it is committed, those who listen learn them. */
+  willRevoke(tx: Db, revocations: readonly NewRevocation[]): void;
+  /**
+   * Calls `learn` with what a transaction of this process has revoked, before it is
+   * answered that it did; and with nothing when another process may have revoked
+   * something, which is a hint: it may come late, twice or never.
+   */
+  onRevoked(learn: (revocations: readonly NewRevocation[]) => void): AsyncDisposable;
 }
 
 /** How often a transaction is tried before the caller is told to come back. */
@@ -49,7 +67,8 @@ const LIMITS: DatabaseLimits = {
  *
  * `sqlite:PATH` is a file, made when missing; a relative path counts from the
  * working directory. `postgres://...` is a database on a server, which must
- * exist. Throws DatabaseError, whose message names the database.
+ * exist. Throws DatabaseError, whose message names the database: DatabaseUnavailable
+ * when trying again later may help.
  */
 export async function openDatabase(url: string, limits: DatabaseLimits = LIMITS): Promise<Database> {
   try {
@@ -63,6 +82,8 @@ export async function openDatabase(url: string, limits: DatabaseLimits = LIMITS)
     const inTurn = createTurns();
     const appending = new WeakSet<Db>();
     const listeners = new Set<() => void>();
+    const revoking = new WeakMap<Db, NewRevocation[]>();
+    const learners = new Set<(revocations: readonly NewRevocation[]) => void>();
     return {
       db,
       dialect,
@@ -78,13 +99,18 @@ export async function openDatabase(url: string, limits: DatabaseLimits = LIMITS)
         const result = await (turn === undefined ? run() : inTurn(turn, run));
         if (used !== undefined && appending.has(used)) {
           for (const wake of listeners) wake();
-          dialect.notify();
+          dialect.notify('log');
+        }
+        const revoked = used && revoking.get(used);
+        if (revoked !== undefined) {
+          for (const learn of learners) learn(revoked);
+          dialect.notify('revocations');
         }
         return result;
       },
       willAppend: (tx) => void appending.add(tx),
       onAppended(wake) {
-        const remote = dialect.listen(wake);
+        const remote = dialect.listen('log', wake);
         listeners.add(wake);
         return {
           [Symbol.asyncDispose]() {
@@ -93,25 +119,24 @@ export async function openDatabase(url: string, limits: DatabaseLimits = LIMITS)
           },
         };
       },
+      willRevoke: (tx, revocations) => void revoking.set(tx, [...(revoking.get(tx) ?? []), ...revocations]),
+      onRevoked(learn) {
+        const remote = dialect.listen('revocations', () => learn([]));
+        learners.add(learn);
+        return {
+          [Symbol.asyncDispose]() {
+            learners.delete(learn);
+            return remote[Symbol.asyncDispose]();
+          },
+        };
+      },
       [Symbol.asyncDispose]: () => db.destroy(),
     };
   } catch (error) {
-    throw new DatabaseError(`${withoutPassword(url)}: ${rootMessage(error)}`, { cause: error });
+    const isUnavailable = error instanceof Failure && error.reason === 'server_unavailable';
+    const Kind = isUnavailable ? DatabaseUnavailable : DatabaseError;
+    throw new Kind(`${withoutPassword(url)}: ${rootMessage(error)}`, { cause: error });
   }
-}
-
-/** Runs tasks with the same name one after the other, in the order they came. */
-function createTurns() {
-  const last = new Map<string, Promise<unknown>>();
-  return async <T>(name: string, task: () => Promise<T>): Promise<T> => {
-    const turn = (last.get(name) ?? Promise.resolve()).then(task, task);
-    last.set(name, turn);
-    try {
-      return await turn;
-    } finally {
-      if (last.get(name) === turn) last.delete(name);
-    }
-  };
 }
 
 async function retrying<T>(run: () => Promise<T>): Promise<T> {

@@ -20,6 +20,12 @@ export interface Dialect {
   /** The default of a column that holds the number of the writing transaction. */
   readonly writer: RawBuilder<unknown>;
   /**
+   * The oldest transaction that still runs: what those before it wrote is visible
+   * where this is read, in the same statement or a later one. Never goes back
+   * while the server lives. Above every `writer` where transactions run one at a time.
+   */
+  readonly horizon: RawBuilder<number>;
+  /**
    * Up to where the log is complete: every row at or before this position is
    * visible, and no row will ever appear there again, not after a crash either.
    *
@@ -40,15 +46,18 @@ export interface Dialect {
    * the start again. Call it once at start.
    */
   resumeLog(db: Kysely<Schema>): Promise<void>;
-  /** Calls `wake` when another process may have appended to the log. A hint: it may come late, twice or never. */
-  listen(wake: () => void): AsyncDisposable;
+  /** Calls `wake` when another process may have written something new. A hint: it may come late, twice or never. */
+  listen(topic: Topic, wake: () => void): AsyncDisposable;
   /** Wakes the listeners of other processes. */
-  notify(): void;
+  notify(topic: Topic): void;
   /** The path of a file that lies beside the database, or undefined for a database that is no file. */
   fileBeside(suffix: string): string | undefined;
   /** The plan of a statement, as the database prints it. */
   explain(sql: string, parameters: readonly unknown[]): Promise<string[]>;
 }
+
+/** What processes wait for: the log, and what ends or changes while access tokens say otherwise. */
+export type Topic = 'log' | 'revocations';
 
 /** What a database on a server may take. Not for a file. */
 export interface DatabaseLimits {
@@ -87,5 +96,10 @@ export class TransactionConflict extends Error {
 
 /** A database that cannot be opened; the message is for the operator. */
 export class DatabaseError extends Error {
-  override readonly name = 'DatabaseError';
+  override readonly name: string = 'DatabaseError';
+}
+
+/** A database that cannot be opened at the moment, and may well be later, without anything done here. */
+export class DatabaseUnavailable extends DatabaseError {
+  override readonly name = 'DatabaseUnavailable';
 }

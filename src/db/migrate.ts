@@ -3,10 +3,15 @@ import type { Db } from './database.ts';
 import { DatabaseError, type Dialect } from './dialect.ts';
 import { initial } from './migrations/0001-initial.ts';
 import { activity } from './migrations/0002-activity.ts';
+import { signIn } from './migrations/0003-sign-in.ts';
 
 /** Every migration, in order. What has been released is never changed, only followed. */
 function migrations(dialect: Dialect): Record<string, Migration> {
-  return { '0001-initial': initial(dialect), '0002-activity': activity(dialect) };
+  return {
+    '0001-initial': initial(dialect),
+    '0002-activity': activity(dialect),
+    '0003-sign-in': signIn(dialect),
+  };
 }
 
 /** Brings the tables up to date, in one transaction. Throws DatabaseError for tables of a newer version. */

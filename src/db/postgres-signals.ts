@@ -1,8 +1,14 @@
-import { Client, type Pool } from 'pg';
+import type { PostgresPool } from 'kysely';
+import { Client } from 'pg';
+import type { Topic } from './dialect.ts';
 
-const CHANNEL = 'kith_log';
+/** What a listener is called among the server's connections. */
+const LISTENERS: Readonly<Record<Topic, string>> = {
+  log: 'kith listener',
+  revocations: 'kith revocation listener',
+};
 
-/** At most one notification in this time, milliseconds: in the writing transaction they cut its rate to a fifth. */
+/** At most one notification of a topic in this time, milliseconds: in the writing transaction they cut its rate to a fifth. */
 const NOTIFY_INTERVAL_MS = 20;
 
 /** How long to wait before connecting again, milliseconds. */
@@ -12,24 +18,37 @@ const RECONNECT_MS = 1000;
 const CONNECT_TIMEOUT_MS = 5000;
 
 /** A function that tells the other processes, soon and once for many calls. */
-export function createNotifier(pool: Pool): () => void {
-  let scheduled = false;
-  return () => {
-    if (scheduled) return;
-    scheduled = true;
+export function createNotifier(pool: PostgresPool): (topic: Topic) => void {
+  const scheduled = new Set<Topic>();
+  return (topic) => {
+    if (scheduled.has(topic)) return;
+    scheduled.add(topic);
     setTimeout(() => {
-      scheduled = false;
+      scheduled.delete(topic);
       // A hint: when it fails, the others find out by polling.
-      pool.query(`notify ${CHANNEL}`).catch(() => {});
+      run(pool, `notify ${channelOf(topic)}`).catch(() => {});
     }, NOTIFY_INTERVAL_MS);
   };
+}
+
+async function run(pool: PostgresPool, statement: string): Promise<void> {
+  const client = await pool.connect();
+  try {
+    await client.query(statement, []);
+  } finally {
+    client.release();
+  }
+}
+
+function channelOf(topic: Topic): string {
+  return `kith_${topic}`;
 }
 
 /**
  * Calls `wake` for each notification, on a connection of its own, and once after
  * each time it connected: what was notified in between was not heard.
  */
-export function listenForSignals(url: string, wake: () => void): AsyncDisposable {
+export function listenForSignals(url: string, topic: Topic, wake: () => void): AsyncDisposable {
   const stopping = new AbortController();
   let client: Client | undefined;
   let timer: NodeJS.Timeout | undefined;
@@ -37,7 +56,7 @@ export function listenForSignals(url: string, wake: () => void): AsyncDisposable
   const connect = async (): Promise<void> => {
     const next = new Client({
       connectionString: url,
-      application_name: 'kith listener',
+      application_name: LISTENERS[topic],
       keepAlive: true,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       query_timeout: CONNECT_TIMEOUT_MS,
@@ -53,7 +72,7 @@ export function listenForSignals(url: string, wake: () => void): AsyncDisposable
     next.on('error', reconnect).on('end', reconnect).on('notification', wake);
     try {
       await next.connect();
-      await next.query(`listen ${CHANNEL}`);
+      await next.query(`listen ${channelOf(topic)}`);
       wake();
     } catch {
       reconnect();

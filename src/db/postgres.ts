@@ -48,12 +48,14 @@ export function openPostgres(url: string, limits: DatabaseLimits): Dialect {
   // A connection that is lost while no statement runs on it, in the pool or within a transaction: the
   // next statement says so, or the pool opens another. Unheard, the event would end the process.
   pool.on('error', () => {}).on('connect', (client) => void client.on('error', () => {}));
+  const boundedPool = bounded(pool, limits.statementTimeoutMs + SILENCE_MS);
   return {
     name: 'PostgreSQL',
-    queries: new TranslatingDialect({ pool: bounded(pool, limits.statementTimeoutMs + SILENCE_MS) }),
+    queries: new TranslatingDialect({ pool: boundedPool }),
     orderedText: sql`text collate "C"`,
     sequence: { type: 'bigserial', build: (column) => column.primaryKey() },
     writer: sql`(pg_current_xact_id()::text::bigint)`,
+    horizon: sql<number>`pg_snapshot_xmin(pg_current_snapshot())::text::bigint`,
     async endOfLog(db) {
       // The last row, and not the horizon itself: transactions that rolled back or only notified may leave
       // no trace on the disk, and after a crash their numbers are given again.
@@ -72,8 +74,8 @@ export function openPostgres(url: string, limits: DatabaseLimits): Dialect {
       return writer < next;
     },
     resumeLog,
-    listen: (wake) => listenForSignals(url, wake),
-    notify: createNotifier(pool),
+    listen: (topic, wake) => listenForSignals(url, topic, wake),
+    notify: createNotifier(boundedPool),
     fileBeside: () => undefined,
     async explain(statement, parameters) {
       const { rows } = await pool.query<Record<'QUERY PLAN', string>>(`explain ${statement}`, [...parameters]);

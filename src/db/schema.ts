@@ -9,6 +9,11 @@ export interface Schema {
   users: UserTable;
   user_terms: UserTermTable;
   sessions: SessionTable;
+  revocations: RevocationTable;
+  throttles: ThrottleTable;
+  second_factors: SecondFactorTable;
+  recovery_codes: RecoveryCodeTable;
+  api_keys: ApiKeyTable;
   signing_keys: SigningKeyTable;
   contacts: ContactTable;
   contact_terms: ContactTermTable;
@@ -30,8 +35,9 @@ export interface UserTable {
   state: 'active' | 'suspended' | 'deleted';
   /** While deleted: the state to come back to. */
   undelete_state: 'active' | 'suspended' | null;
-  /** PHC string. */
+  /** PHC string, or a hash of another system as it was imported. */
   password_hash: string;
+  must_change_password: 0 | 1;
   /** Sessions of another epoch are over: one write here ends all of a user's sessions. */
   session_epoch: number;
   last_sign_in_ms: number | null;
@@ -58,6 +64,10 @@ export interface SessionTable {
   refresh_counter: number;
   /** When the newest refresh token was given. */
   refresh_ms: number;
+  user_agent: string;
+  address: string;
+  /** What was proved to sign in, as in the claim amr, joined by commas. */
+  methods: string;
   create_ms: number;
   /** When the session ends unless refreshed, at most `end_by_ms`. */
   expire_ms: number;
@@ -65,6 +75,64 @@ export interface SessionTable {
   end_by_ms: number;
   /** When the session was ended before its time. */
   end_ms: number | null;
+}
+
+/** What ended or changed while access tokens that say otherwise may be good. */
+export interface RevocationTable {
+  seq: Generated<number>;
+  /** The transaction that wrote the row, where transactions run side by side; 0 elsewhere. */
+  writer: Generated<number>;
+  /** The session or API key that ended, or null for a user that changed. */
+  session_id: string | null;
+  user_id: string;
+  /** The user's role from now on; null for one who may not sign in, and where a session ended. */
+  role: Role | null;
+  /** The user's revision with that role; 0 where a session ended. */
+  revision: number;
+  /** When the last access token that says otherwise has expired. */
+  expire_ms: number;
+}
+
+/** How often something failed, and until when it is not tried again. */
+export interface ThrottleTable {
+  /** MAC of what is counted. */
+  key: string;
+  failures: number;
+  until_ms: number;
+  /** When nothing of it matters any more. */
+  forget_ms: number;
+}
+
+/** TOTP of a user. */
+export interface SecondFactorTable {
+  user_id: string;
+  /** Sealed by the keyring. */
+  secret_sealed: string;
+  /** The time step of the newest code that was accepted: neither it nor an older one is again. */
+  last_step: number;
+  create_ms: number;
+  /** Null while the enrolment waits for its first code. */
+  confirm_ms: number | null;
+}
+
+export interface RecoveryCodeTable {
+  user_id: string;
+  /** MAC of user and code. */
+  code_mac: string;
+}
+
+export interface ApiKeyTable {
+  id: string;
+  user_id: string;
+  name: string;
+  /** SHA-256 of the secret, base64url: the secret is random, so nothing slower is needed. */
+  secret_hash: string;
+  secret_hint: string;
+  /** JSON. */
+  permissions: string;
+  create_ms: number;
+  expire_ms: number | null;
+  last_used_ms: number | null;
 }
 
 export interface SigningKeyTable {
@@ -75,6 +143,8 @@ export interface SigningKeyTable {
   /** JWK, JSON, sealed by the keyring. */
   private_key_sealed: string;
   create_ms: number;
+  /** When it begins to sign. */
+  activate_ms: number;
 }
 
 export interface ContactTable {

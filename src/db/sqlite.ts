@@ -44,6 +44,7 @@ export function openSqlite(path: string): Dialect {
     orderedText: sql`text`, // BINARY, SQLite's default collation, compares bytes
     sequence: { type: 'integer', build: (column) => column.primaryKey().autoIncrement() },
     writer: sql`0`, // one transaction at a time: rows become visible in the order of their numbers
+    horizon: sql<number>`1`,
     async endOfLog(db) {
       const { rows } = await sql<{ seq: number }>`select seq from sqlite_sequence where name = 'activity'`.execute(db);
       return { writer: 0, seq: rows[0]?.seq ?? 0 };

@@ -46,6 +46,7 @@ function userRow(id: string, n: number, nowMs: number, overrides: UserOverrides)
     state,
     undelete_state: isDeleted ? 'active' : null,
     password_hash: '$argon2id$v=19$m=19456,t=2,p=1$$',
+    must_change_password: 0,
     session_epoch: 0,
     last_sign_in_ms: null,
     create_ms: nowMs,

@@ -17,6 +17,7 @@ export function userRow(given: Partial<UserTable> = {}): UserTable {
     state: 'active',
     undelete_state: null,
     password_hash: '',
+    must_change_password: 0,
     session_epoch: 0,
     last_sign_in_ms: null,
     create_ms: 0,
