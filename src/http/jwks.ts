@@ -1,15 +1,33 @@
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply } from 'fastify';
 
-/** How long others may keep the public keys, seconds. */
-const MAX_AGE_S = 300;
+/** The public keys as they are served. */
+export interface PublishedKeys {
+  /** JWK set (RFC 7517), JSON. */
+  readonly body: string;
+  /** Strong entity tag of `body`, with its quotes. */
+  readonly etag: string;
+  /** How long others may keep them, seconds. */
+  readonly maxAgeS: number;
+}
 
-/** Publishes the public keys for whoever verifies access tokens (RFC 7517; the path is the one gateways try first). */
-export function serveJwks(fastify: FastifyInstance, jwks: () => object): void {
-  fastify.get('/.well-known/jwks.json', async (_, reply) =>
-    reply
-      .header('content-type', 'application/jwk-set+json')
-      .header('cache-control', `public, max-age=${MAX_AGE_S}`)
-      .header('access-control-allow-origin', '*')
-      .send(JSON.stringify(jwks())),
-  );
+/** Publishes the public keys for whoever verifies access tokens; the path is the one gateways try first. GET and HEAD. */
+export function serveJwks(fastify: FastifyInstance, jwks: () => PublishedKeys): void {
+  fastify.get('/.well-known/jwks.json', async (request, reply): Promise<FastifyReply> => {
+    const { body, etag, maxAgeS } = jwks();
+    reply.headers({
+      'cache-control': `public, max-age=${maxAgeS}`,
+      etag,
+      'access-control-allow-origin': '*',
+    });
+    if (isNamed(etag, request.headers['if-none-match'])) return reply.code(304).send();
+    // Bytes, since Fastify adds a charset to text, which this type has not (RFC 7517, 8.5.2).
+    return reply.header('content-type', 'application/jwk-set+json').send(Buffer.from(body));
+  });
+}
+
+/** If-None-Match (RFC 9110, 13.1.2): any, or a list of which one is the tag, weak or not. */
+function isNamed(etag: string, ifNoneMatch: string | undefined): boolean {
+  if (ifNoneMatch === undefined) return false;
+  const tags: readonly string[] = ifNoneMatch.match(/"[^"]*"/g) ?? [];
+  return tags.includes(etag) || ifNoneMatch.trim() === '*';
 }

@@ -1,0 +1,258 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { type CryptoKey, errors, type JWTPayload, jwtVerify, SignJWT } from 'jose';
+import { LRUCache } from 'lru-cache';
+import { type Caller, type Permission, PERMISSIONS_OF_ROLE, ROLES, type Role, type SignInMethod } from '../access.ts';
+import { Failure } from '../failure.ts';
+
+/** The only algorithm tokens are signed with (RFC 7518, ECDSA on P-256 with SHA-256). */
+export const ALGORITHM = 'ES256';
+
+const TYPE = 'at+jwt';
+
+/** Longer tokens are not looked at. Kith's have some 500 characters. */
+const LENGTH_MAX = 4096;
+
+/** How many verified tokens are remembered, at about 400 bytes each. */
+const VERIFIED_MAX = 20_000;
+
+/** The longest that the settings let an access token be good for, milliseconds. None is good for longer. */
+export const ACCESS_TOKEN_TTL_MAX_MS = 3600 * 1000;
+
+/** How far the clocks of the instances may differ, milliseconds. */
+export const CLOCKS_DIFFER_MS = 60 * 1000;
+
+export interface AccessTokenOptions {
+  /** `iss`: the address of this installation. */
+  readonly issuer: string;
+  /** `aud`. */
+  readonly audience: string;
+  /** At most ACCESS_TOKEN_TTL_MAX_MS. */
+  readonly ttlMs: number;
+  readonly now: () => number;
+}
+
+/** The keys of this installation. Ids are JWK thumbprints (RFC 7638). */
+export interface AccessTokenKeys {
+  /** The key that signs at present. */
+  signer(): { readonly kid: string; readonly privateKey: CryptoKey };
+  /** Whether a key is known and was not removed. */
+  has(kid: string): boolean;
+  /** The public key with this id, or undefined. Throws server_unavailable when that cannot be found out. */
+  find(kid: string): Promise<CryptoKey | undefined>;
+}
+
+/** What an access token says. */
+export interface AccessTokenClaims {
+  readonly userId: string;
+  /** `sid`: what can be ended, the session or the API key. */
+  readonly sessionId: string;
+  readonly kind: Caller['kind'];
+  /** The role when the token was signed. */
+  readonly role: Role;
+  /** What the API key was created with; undefined for a session, which may what the role may. */
+  readonly scope: ReadonlySet<Permission> | undefined;
+  /** When the user proved who they are, milliseconds since 1970; undefined for an API key. */
+  readonly signInMs: number | undefined;
+  /** Milliseconds since 1970, a whole second. */
+  readonly expireMs: number;
+}
+
+/** For whom to sign: a session. */
+export interface SessionGrant {
+  readonly userId: string;
+  readonly sessionId: string;
+  readonly role: Role;
+  readonly methods: readonly SignInMethod[];
+  readonly signInMs: number;
+  /** When the session ends: the token does not outlive it. */
+  readonly notAfterMs: number;
+}
+
+/** For whom to sign: an API key that was exchanged. */
+export interface ApiKeyGrant {
+  /** The owner. */
+  readonly userId: string;
+  readonly apiKeyId: string;
+  /** The owner's. */
+  readonly role: Role;
+  readonly scope: ReadonlySet<Permission>;
+  /** When the key expires, if it does: the token does not outlive it. */
+  readonly notAfterMs: number | undefined;
+}
+
+export interface AccessToken {
+  readonly token: string;
+  /** Milliseconds since 1970, a whole second. */
+  readonly expireMs: number;
+}
+
+/** Signs and verifies access tokens (RFC 9068). */
+export interface AccessTokens {
+  sign(grant: SessionGrant): Promise<AccessToken>;
+  signForApiKey(grant: ApiKeyGrant): Promise<AccessToken>;
+  /**
+   * Throws access_token_invalid and access_token_expired, and server_unavailable when
+   * the key of the token is unknown and the database cannot be asked for it. Whether
+   * the session or API key still lives is not looked at.
+   */
+  verify(token: string): Promise<AccessTokenClaims>;
+}
+
+interface Verified {
+  readonly claims: AccessTokenClaims;
+  readonly kid: string;
+}
+
+/**
+ * Only what this installation signs is accepted, and it signs in one form: the
+ * header must be, letter by letter, the one that Kith writes for a key of its own.
+ * That pins `alg`, `typ` and `kid`, and leaves no place for `jku`, `jwk`, `x5u`,
+ * `x5c`, `crit` or a member that is there twice (RFC 8725). Issuer, audience and
+ * times are pinned as well, and nothing is ever fetched.
+ *
+ * ECDSA signatures come in pairs: whoever has (r, s) can write (r, -s), another
+ * token with the same claims. Nothing here knows a token by its letters, a session
+ * is ended by its id, so the pair is as good as one.
+ */
+export function createAccessTokens(keys: AccessTokenKeys, options: AccessTokenOptions): AccessTokens {
+  const { issuer, audience, ttlMs, now } = options;
+  const verified = new LRUCache<string, Verified>({ max: VERIFIED_MAX });
+
+  async function verifySignature(token: string): Promise<Verified> {
+    const kid = token.length <= LENGTH_MAX && isCanonical(token) ? kidOf(token) : undefined;
+    const key = kid === undefined ? undefined : await keys.find(kid);
+    if (kid === undefined || key === undefined) throw invalid();
+    return { kid, claims: await readClaims(token, key) };
+  }
+
+  async function readClaims(token: string, key: CryptoKey): Promise<AccessTokenClaims> {
+    try {
+      const { payload } = await jwtVerify(token, key, {
+        algorithms: [ALGORITHM],
+        typ: TYPE,
+        issuer,
+        audience,
+        currentDate: new Date(now()),
+        requiredClaims: ['sub', 'sid', 'jti', 'iat', 'exp', 'roles'],
+      });
+      return claimsOf(payload, now());
+    } catch (error) {
+      if (error instanceof errors.JWTExpired) throw expired();
+      throw error instanceof Failure ? error : invalid(error);
+    }
+  }
+
+  async function write(claims: JWTPayload, userId: string, notAfterMs = Infinity): Promise<AccessToken> {
+    const { kid, privateKey } = keys.signer();
+    const issuedAt = seconds(now());
+    const expireAt = Math.min(issuedAt + seconds(ttlMs), seconds(notAfterMs));
+    const token = await new SignJWT(claims)
+      .setProtectedHeader(headerOf(kid))
+      .setIssuer(issuer)
+      .setAudience(audience)
+      .setSubject(userId)
+      .setJti(randomUUID())
+      .setIssuedAt(issuedAt)
+      .setExpirationTime(expireAt)
+      .sign(privateKey);
+    return { token, expireMs: expireAt * 1000 };
+  }
+
+  return {
+    sign: async ({ userId, sessionId, role, methods, signInMs, notAfterMs }) =>
+      write({ sid: sessionId, roles: [role], auth_time: seconds(signInMs), amr: amrOf(methods) }, userId, notAfterMs),
+    signForApiKey: async ({ userId, apiKeyId, role, scope, notAfterMs }) =>
+      write({ sid: apiKeyId, roles: [role], scope: [...scope].join(' '), client_id: apiKeyId }, userId, notAfterMs),
+
+    async verify(token) {
+      // Verifying costs some 100 us, hashing under 1: a token is verified once.
+      const digest = createHash('sha256').update(token).digest('base64');
+      const known = verified.get(digest);
+      if (known !== undefined && known.claims.expireMs > now() && keys.has(known.kid)) return known.claims;
+      verified.delete(digest);
+      const fresh = await verifySignature(token);
+      verified.set(digest, fresh);
+      return fresh.claims;
+    },
+  };
+}
+
+function headerOf(kid: string) {
+  return { alg: ALGORITHM, typ: TYPE, kid };
+}
+
+/** The key that a token names, or undefined when its header is not as Kith writes it. A kid is a thumbprint: 32 bytes. */
+function kidOf(token: string): string | undefined {
+  const [header = ''] = token.split('.', 1);
+  const kid = /"kid":"([\w-]{43})"\}$/.exec(Buffer.from(header, 'base64url').toString())?.[1];
+  if (kid === undefined) return undefined;
+  return header === Buffer.from(JSON.stringify(headerOf(kid))).toString('base64url') ? kid : undefined;
+}
+
+/** Whether each part is spelt as its bytes are: base64url decoders skip what they do not know, and spare bits. */
+function isCanonical(token: string): boolean {
+  return token.split('.').every((part) => Buffer.from(part, 'base64url').toString('base64url') === part);
+}
+
+/** The claim amr (RFC 8176), which has no word for a recovery code but that more than one factor was used. */
+function amrOf(methods: readonly SignInMethod[]): string[] {
+  const named = methods.filter((method) => method !== 'recovery');
+  return methods.length > 1 ? [...named, 'mfa'] : named;
+}
+
+/** Signature, issuer, audience and expiry are right: what is checked here only a faulty signer could have got wrong. */
+function claimsOf(payload: JWTPayload, nowMs: number): AccessTokenClaims {
+  const { sub: userId, sid: sessionId, jti, iat, exp, roles } = payload;
+  const role: unknown = Array.isArray(roles) && roles.length === 1 ? roles[0] : undefined;
+  if (!isText(userId) || !isText(sessionId) || !isText(jti) || !isSeconds(iat) || !isSeconds(exp) || !isRole(role)) {
+    throw invalid();
+  }
+  const iatMs = iat * 1000;
+  const expireMs = exp * 1000;
+  if (iatMs > nowMs + CLOCKS_DIFFER_MS || expireMs - iatMs > ACCESS_TOKEN_TTL_MAX_MS) throw invalid();
+  return { userId, sessionId, role, expireMs, ...kindOf(payload, sessionId) };
+}
+
+function kindOf(
+  { auth_time: authTime, scope, client_id: clientId }: JWTPayload,
+  sessionId: string,
+): Pick<AccessTokenClaims, 'kind' | 'scope' | 'signInMs'> {
+  if (clientId === undefined && scope === undefined && isSeconds(authTime)) {
+    return { kind: 'session', scope: undefined, signInMs: authTime * 1000 };
+  }
+  if (clientId === sessionId && typeof scope === 'string' && authTime === undefined) {
+    return { kind: 'api_key', scope: permissionsOf(scope), signInMs: undefined };
+  }
+  throw invalid();
+}
+
+/** A permission that this version does not know is none. */
+function permissionsOf(scope: string): ReadonlySet<Permission> {
+  const named: ReadonlySet<string> = new Set(scope.split(' '));
+  return new Set([...PERMISSIONS_OF_ROLE.admin].filter((permission) => named.has(permission)));
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value !== '';
+}
+
+/** A NumericDate (RFC 7519, 2) as Kith writes it: whole and not before 1970. JSON has numbers beyond all bounds. */
+function isSeconds(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function isRole(value: unknown): value is Role {
+  return ROLES.some((role) => role === value);
+}
+
+function seconds(ms: number): number {
+  return Math.floor(ms / 1000);
+}
+
+function invalid(cause?: unknown): Failure {
+  return new Failure('access_token_invalid', 'the access token is not one of this server: sign in', {}, { cause });
+}
+
+function expired(): Failure {
+  return new Failure('access_token_expired', 'the access token has expired: refresh it');
+}

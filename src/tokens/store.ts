@@ -1,0 +1,32 @@
+import type { Db } from '../db/database.ts';
+import type { SigningKeyTable } from '../db/schema.ts';
+
+export type SigningKeyRow = SigningKeyTable;
+
+/** All keys, newest first. */
+export function selectSigningKeys(db: Db): Promise<SigningKeyRow[]> {
+  return db
+    .selectFrom('signing_keys')
+    .selectAll()
+    .orderBy('activate_ms', 'desc')
+    .orderBy('create_ms', 'desc')
+    .orderBy('kid')
+    .execute();
+}
+
+export async function insertSigningKey(db: Db, row: SigningKeyRow): Promise<void> {
+  await db.insertInto('signing_keys').values(row).execute();
+}
+
+/** Forgets private keys; what they signed can be verified as before. */
+export async function erasePrivateKeys(db: Db, kids: readonly string[]): Promise<void> {
+  await db.updateTable('signing_keys').set({ private_key_sealed: '' }).where('kid', 'in', kids).execute();
+}
+
+export async function deleteSigningKeys(db: Db, kids: readonly string[]): Promise<void> {
+  await db.deleteFrom('signing_keys').where('kid', 'in', kids).execute();
+}
+
+export async function deleteAllSigningKeys(db: Db): Promise<void> {
+  await db.deleteFrom('signing_keys').execute();
+}
