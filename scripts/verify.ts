@@ -17,6 +17,7 @@ const STEPS: [name: string, command: string][] = [
   ['generate', `buf generate --output ${fresh.path}`],
   ['gen/ is current (npm run generate)', `git diff --no-index --stat gen ${fresh.path}/gen`],
   ['README settings are current (npm run generate)', 'node scripts/readme-settings.ts --check'],
+  ['common passwords are current (npm run generate)', 'node scripts/common-passwords.ts --check'],
   ['buf lint', 'buf lint'],
   ['buf format (npm run format)', 'buf format --diff --exit-code proto'],
   ['buf breaking', 'node scripts/proto-breaking.ts'],

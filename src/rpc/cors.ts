@@ -7,7 +7,8 @@ const PREFLIGHT_MAX_AGE_S = 7200;
 
 /**
  * Lets pages of exactly these origins call from a browser, over gRPC-Web and
- * Connect, and lets them read what those protocols and `x-request-id` tell.
+ * Connect, and lets them read what those protocols, `retry-after` and
+ * `x-request-id` tell.
  * Credentials travel in `authorization`, so cookies are not asked for.
  */
 export async function allowOrigins(fastify: FastifyInstance, origins: readonly string[]): Promise<void> {
@@ -16,7 +17,7 @@ export async function allowOrigins(fastify: FastifyInstance, origins: readonly s
     origin: [...origins],
     methods: [...connectCors.allowedMethods],
     allowedHeaders: [...connectCors.allowedHeaders, 'authorization', 'x-request-id'],
-    exposedHeaders: [...connectCors.exposedHeaders, 'x-request-id'],
+    exposedHeaders: [...connectCors.exposedHeaders, 'retry-after', 'x-request-id'],
     maxAge: PREFLIGHT_MAX_AGE_S,
     strictPreflight: false,
   });

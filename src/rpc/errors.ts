@@ -10,6 +10,12 @@ const REFUSALS = {
   access_token_invalid: [Code.Unauthenticated, ErrorReason.ACCESS_TOKEN_INVALID],
   access_token_missing: [Code.Unauthenticated, ErrorReason.ACCESS_TOKEN_MISSING],
   action_reserved: [Code.InvalidArgument, ErrorReason.ACTION_RESERVED],
+  api_key_invalid: [Code.Unauthenticated, ErrorReason.API_KEY_INVALID],
+  api_key_limit_reached: [Code.ResourceExhausted, ErrorReason.API_KEY_LIMIT_REACHED],
+  api_key_not_found: [Code.NotFound, ErrorReason.API_KEY_NOT_FOUND],
+  api_key_required: [Code.PermissionDenied, ErrorReason.API_KEY_REQUIRED],
+  challenge_invalid: [Code.Unauthenticated, ErrorReason.CHALLENGE_INVALID],
+  challenge_step_wrong: [Code.InvalidArgument, ErrorReason.CHALLENGE_STEP_WRONG],
   consumer_too_slow: [Code.ResourceExhausted, ErrorReason.CONSUMER_TOO_SLOW],
   contact_empty: [Code.InvalidArgument, ErrorReason.CONTACT_EMPTY],
   contact_limit_reached: [Code.ResourceExhausted, ErrorReason.CONTACT_LIMIT_REACHED],
@@ -23,11 +29,15 @@ const REFUSALS = {
   etag_mismatch: [Code.Aborted, ErrorReason.ETAG_MISMATCH],
   field_needs_permission: [Code.PermissionDenied, ErrorReason.FIELD_NEEDS_PERMISSION],
   field_unknown: [Code.InvalidArgument, ErrorReason.FIELD_UNKNOWN],
+  fresh_sign_in_required: [Code.Unauthenticated, ErrorReason.FRESH_SIGN_IN_REQUIRED],
   last_admin: [Code.FailedPrecondition, ErrorReason.LAST_ADMIN],
   malformed_request: [Code.InvalidArgument, ErrorReason.MALFORMED_REQUEST],
   method_unknown: [Code.Unimplemented, ErrorReason.METHOD_UNKNOWN],
   page_token_invalid: [Code.InvalidArgument, ErrorReason.PAGE_TOKEN_INVALID],
+  password_hash_unsupported: [Code.InvalidArgument, ErrorReason.PASSWORD_HASH_UNSUPPORTED],
   password_is_identifier: [Code.InvalidArgument, ErrorReason.PASSWORD_IS_IDENTIFIER],
+  password_too_common: [Code.InvalidArgument, ErrorReason.PASSWORD_TOO_COMMON],
+  password_unchanged: [Code.InvalidArgument, ErrorReason.PASSWORD_UNCHANGED],
   password_wrong: [Code.PermissionDenied, ErrorReason.PASSWORD_WRONG],
   permission_missing: [Code.PermissionDenied, ErrorReason.PERMISSION_MISSING],
   refresh_token_invalid: [Code.Unauthenticated, ErrorReason.REFRESH_TOKEN_INVALID],
@@ -36,10 +46,17 @@ const REFUSALS = {
   request_too_large: [Code.ResourceExhausted, ErrorReason.REQUEST_TOO_LARGE],
   resource_deleted: [Code.FailedPrecondition, ErrorReason.RESOURCE_DELETED],
   resource_not_deleted: [Code.FailedPrecondition, ErrorReason.RESOURCE_NOT_DELETED],
+  second_factor_enabled: [Code.FailedPrecondition, ErrorReason.SECOND_FACTOR_ENABLED],
+  second_factor_not_enabled: [Code.FailedPrecondition, ErrorReason.SECOND_FACTOR_NOT_ENABLED],
+  second_factor_wrong: [Code.Unauthenticated, ErrorReason.SECOND_FACTOR_WRONG],
   server_busy: [Code.ResourceExhausted, ErrorReason.SERVER_BUSY],
   server_unavailable: [Code.Unavailable, ErrorReason.SERVER_UNAVAILABLE],
   service_unknown: [Code.NotFound, ErrorReason.SERVICE_UNKNOWN],
   session_ended: [Code.Unauthenticated, ErrorReason.SESSION_ENDED],
+  session_not_found: [Code.NotFound, ErrorReason.SESSION_NOT_FOUND],
+  session_required: [Code.PermissionDenied, ErrorReason.SESSION_REQUIRED],
+  too_many_attempts: [Code.ResourceExhausted, ErrorReason.TOO_MANY_ATTEMPTS],
+  totp_not_enrolled: [Code.FailedPrecondition, ErrorReason.TOTP_NOT_ENROLLED],
   user_not_found: [Code.NotFound, ErrorReason.USER_NOT_FOUND],
   username_taken: [Code.AlreadyExists, ErrorReason.USERNAME_TAKEN],
 } satisfies Record<FailureReason, readonly [Code, ErrorReason]>;
@@ -96,6 +113,9 @@ export function withReason(
       detail.value = { ...violations, violations: violations.violations?.slice(0, VIOLATIONS_MAX) ?? [] };
     }
   }
+  // For proxies and HTTP clients, which do not read details (RFC 9110, 10.2.3); over gRPC it is a trailer.
+  const retryAfter = metadata['retry_after_seconds'];
+  if (retryAfter !== undefined) error.metadata.set('retry-after', retryAfter);
   const value: MessageInitShape<typeof ErrorDetailSchema> = { reason, metadata: { ...metadata } };
   error.details.unshift({ desc: ErrorDetailSchema, value });
   return error;

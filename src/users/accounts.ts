@@ -8,6 +8,8 @@ export interface Account {
   readonly user: User;
   readonly passwordHash: string;
   readonly sessionEpoch: number;
+  /** Signing in takes a new password. */
+  readonly mustChangePassword: boolean;
 }
 
 /** The account with this username or email address. */
@@ -21,21 +23,41 @@ export async function getAccount(db: Db, id: string): Promise<Account | undefine
   return row && toAccount(row);
 }
 
-/** Notes a sign-in and, when there is one, a stronger hash of the same password. The etag stays: no user of the contract changes. */
-export async function recordSignIn(tx: Db, id: string, nowMs: number, passwordHash: string | undefined): Promise<void> {
-  await updateUserRow(tx, id, {
-    last_sign_in_ms: nowMs,
-    ...(passwordHash === undefined ? {} : { password_hash: passwordHash }),
-  });
+/** Notes a sign-in. The etag stays: no user of the contract changes. */
+export async function recordSignIn(tx: Db, id: string, nowMs: number): Promise<void> {
+  await updateUserRow(tx, id, { last_sign_in_ms: nowMs });
 }
 
-/** Sets a password and ends every session but those that are given the new epoch, which is returned. */
-export async function replacePassword(tx: Db, account: Account, passwordHash: string): Promise<number> {
+/** Puts a stronger hash of the same password in the place of the present one. */
+export async function strengthenHash(tx: Db, id: string, passwordHash: string): Promise<void> {
+  await updateUserRow(tx, id, { password_hash: passwordHash });
+}
+
+/**
+ * Sets a password and begins a new session epoch, which is returned: a sign-in that is
+ * under way with the old password comes to nothing. Ending the sessions there
+ * are is the caller's part (endSessionsOf).
+ */
+export async function replacePassword(
+  tx: Db,
+  account: Pick<Account, 'user' | 'sessionEpoch'>,
+  passwordHash: string,
+  { mustChange = false }: { readonly mustChange?: boolean } = {},
+): Promise<number> {
   const sessionEpoch = account.sessionEpoch + 1;
-  await updateUserRow(tx, account.user.id, { password_hash: passwordHash, session_epoch: sessionEpoch });
+  await updateUserRow(tx, account.user.id, {
+    password_hash: passwordHash,
+    must_change_password: mustChange ? 1 : 0,
+    session_epoch: sessionEpoch,
+  });
   return sessionEpoch;
 }
 
 function toAccount(row: UserRow): Account {
-  return { user: toUser(row), passwordHash: row.password_hash, sessionEpoch: row.session_epoch };
+  return {
+    user: toUser(row),
+    passwordHash: row.password_hash,
+    sessionEpoch: row.session_epoch,
+    mustChangePassword: row.must_change_password === 1,
+  };
 }

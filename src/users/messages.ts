@@ -6,13 +6,14 @@ import type {
   GetUserDetailsResponseSchema,
   ListUsersRequest,
   ListUsersResponseSchema,
+  SetUserPasswordRequest,
   UpdateUserRequest,
 } from '../../gen/kith/user/v1/user_service_pb.ts';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Page } from '../pages.ts';
 import { fromRole, toRole } from '../rpc/enums.ts';
 import type { User, UserState } from './user.ts';
-import type { NewUser, UserChange, UserDetails, UserListRequest } from './users.ts';
+import type { NewUser, PasswordSetting, UserChange, UserDetails, UserListRequest } from './users.ts';
 
 const STATES = {
   active: State.ACTIVE,
@@ -59,8 +60,9 @@ export function toUserPage(page: Page<User>): MessageInitShape<typeof ListUsersR
 }
 
 export function fromCreate(request: CreateUserRequest): NewUser {
-  const { username, email, name, password, requestId } = request;
-  return { username, email, name, role: fromRole(request.role) ?? 'viewer', password, requestId };
+  const { username, email, name, password, passwordHash, mustChangePassword, requestId } = request;
+  const role = fromRole(request.role) ?? 'viewer';
+  return { username, email, name, role, password, passwordHash, mustChangePassword, requestId };
 }
 
 export function fromList(request: ListUsersRequest): UserListRequest {
@@ -87,6 +89,11 @@ export function fromUpdate(request: UpdateUserRequest): UserChange {
     role: fromRole(request.role),
     state: state === 'deleted' ? undefined : state,
   };
+}
+
+export function fromPasswordSetting(request: SetUserPasswordRequest): PasswordSetting {
+  const { id, etag, password, mustChangePassword } = request;
+  return { id, etag, password, mustChange: mustChangePassword };
 }
 
 function fromState(state: State | undefined): UserState | undefined {

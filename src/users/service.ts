@@ -2,13 +2,31 @@ import type { ServiceImpl } from '@connectrpc/connect';
 import type { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
 import type { App } from '../app.ts';
 import { callerOf } from '../rpc/caller.ts';
-import { fromCreate, fromList, fromUpdate, toDetails, toUserMessage, toUserPage } from './messages.ts';
-import { createUser, deleteUser, getUser, getUserDetails, listUsers, undeleteUser, updateUser } from './users.ts';
+import {
+  fromCreate,
+  fromList,
+  fromPasswordSetting,
+  fromUpdate,
+  toDetails,
+  toUserMessage,
+  toUserPage,
+} from './messages.ts';
+import {
+  createUser,
+  deleteUser,
+  getUser,
+  getUserDetails,
+  listUsers,
+  setUserPassword,
+  undeleteUser,
+  updateUser,
+} from './users.ts';
 
 export function userService(app: App): ServiceImpl<typeof UserService> {
   return {
     async createUser(request, context) {
-      return { user: toUserMessage(await createUser(app, callerOf(context), fromCreate(request))) };
+      const { signal } = context;
+      return { user: toUserMessage(await createUser(app, callerOf(context), fromCreate(request), signal)) };
     },
     async getUser({ id }) {
       return { user: toUserMessage(await getUser(app, id)) };
@@ -24,6 +42,10 @@ export function userService(app: App): ServiceImpl<typeof UserService> {
     },
     async deleteUser({ id, etag }, context) {
       return { user: toUserMessage(await deleteUser(app, callerOf(context), id, etag)) };
+    },
+    async setUserPassword(request, context) {
+      const user = await setUserPassword(app, callerOf(context), fromPasswordSetting(request), context.signal);
+      return { user: toUserMessage(user) };
     },
     async undeleteUser({ id, etag }, context) {
       return { user: toUserMessage(await undeleteUser(app, callerOf(context), id, etag)) };

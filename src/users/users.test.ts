@@ -889,6 +889,7 @@ function rowOf(i: number, given: Partial<UserRow>): UserRow {
     state: 'active',
     undelete_state: null,
     password_hash: '',
+    must_change_password: 0,
     session_epoch: 0,
     last_sign_in_ms: null,
     create_ms: 0,

@@ -10,7 +10,12 @@ import { answerOnce } from '../db/once.ts';
 import { checkEtag } from '../etag.ts';
 import { Failure } from '../failure.ts';
 import { type Page, type PageRequest, pageSizeOf, pageTokens } from '../pages.ts';
+import { importHash } from '../passwords/hash-formats.ts';
+import { checkNewPassword } from '../passwords/rules.ts';
+import { reviseUser } from '../sessions/revocations.ts';
+import { endSessionsOf } from '../sessions/sessions.ts';
 import { identifierKey, searchTerm, wordTerms } from '../text.ts';
+import { replacePassword } from './accounts.ts';
 import {
   countUsers,
   deletePurgeable,
@@ -31,19 +36,28 @@ export interface NewUser {
   readonly email: string;
   readonly name: string;
   readonly role: Role;
+  /** Either this or `passwordHash` is not empty. */
   readonly password: string;
+  /** A hash of another system's. */
+  readonly passwordHash: string;
+  readonly mustChangePassword: boolean;
   readonly requestId: string;
 }
 
-/** Creates a user. Throws username_taken, email_taken, password_is_identifier, request_id_reused, server_busy. */
-export async function createUser(app: App, caller: Caller, input: NewUser): Promise<User> {
+/**
+ * Creates a user. A caller who goes away while the password waits to be hashed ends the call.
+ *
+ * Throws username_taken, email_taken, password_is_identifier, password_too_common,
+ * password_hash_unsupported, request_id_reused, server_busy.
+ */
+export async function createUser(app: App, caller: Caller, input: NewUser, signal?: AbortSignal): Promise<User> {
   const { requestId, ...asked } = input;
-  const row = await newUserRow(app, input);
+  const row = await newUserRow(app, input, signal);
   const create = () =>
     app.database.transaction((tx) =>
       answerOnce(tx, app, { callerId: caller.userId, requestId, method: 'CreateUser', input: asked }, async () => {
         await insertUser(tx, row, termsOf(row));
-        await tell(tx, app, row.id, caller.userId, 'created');
+        await tell(tx, app, row.id, caller.userId, 'kith.user.created');
         return toUser(row);
       }),
     );
@@ -58,17 +72,17 @@ export async function createUser(app: App, caller: Caller, input: NewUser): Prom
   });
 }
 
-/** Creates the first user, an admin; undefined when there are users already. */
+/** Creates the first user, an admin; undefined when there are users already. Throws as createUser does. */
 export async function createFirstAdmin(
   app: App,
-  input: Omit<NewUser, 'role' | 'requestId'>,
+  input: Pick<NewUser, 'username' | 'email' | 'name' | 'password'>,
 ): Promise<User | undefined> {
   if (await hasUsers(app.database.db)) return undefined;
-  const row = await newUserRow(app, { ...input, role: 'admin' });
+  const row = await newUserRow(app, { ...input, role: 'admin', passwordHash: '', mustChangePassword: false });
   return app.database.transaction(async (tx) => {
     if (await hasUsers(tx)) return undefined;
     await insertUser(tx, row, termsOf(row));
-    await tell(tx, app, row.id, null, 'created');
+    await tell(tx, app, row.id, null, 'kith.user.created');
     return toUser(row);
   });
 }
@@ -154,11 +168,13 @@ export async function updateUser(app: App, caller: Caller, change: UserChange): 
       const next = revised(app, row, { ...wanted, session_epoch: row.session_epoch + (suspends ? 1 : 0) });
       await updateUserRow(tx, row.id, next);
       await replaceTerms(tx, row.id, termsOf(next));
-      await tell(tx, app, row.id, caller.userId, 'updated', {
+      if (next.role !== row.role || next.state !== row.state) await reviseUser(tx, app, accessOf(next));
+      await tell(tx, app, row.id, caller.userId, 'kith.user.updated', {
         fields: changed.join(),
         ...(wanted.role === row.role ? {} : { role: wanted.role }),
         ...(wanted.state === row.state ? {} : { state: wanted.state }),
       });
+      if (suspends) await endSessionsOf(tx, app, row.id, { by: caller.userId });
       return toUser(next);
     }, change.id),
   );
@@ -178,8 +194,42 @@ export async function deleteUser(app: App, caller: Caller, id: string, etag: str
       purge_ms: now + app.purgeAfterMs,
     });
     await updateUserRow(tx, row.id, next);
-    await tell(tx, app, row.id, caller.userId, 'deleted');
+    await reviseUser(tx, app, accessOf(next));
+    await tell(tx, app, row.id, caller.userId, 'kith.user.deleted');
+    await endSessionsOf(tx, app, row.id, { by: caller.userId });
     return toUser(next);
+  }, id);
+}
+
+export interface PasswordSetting {
+  readonly id: string;
+  readonly etag: string | undefined;
+  readonly password: string;
+  readonly mustChange: boolean;
+}
+
+/**
+ * Sets a user's password without the present one, and ends the sessions: one's own
+ * too, the caller's included. What was signed in with the old password is over,
+ * and so is what is under way with it, such as a challenge for a second factor.
+ *
+ * Throws user_not_found, resource_deleted, etag_mismatch, password_is_identifier, password_too_common, server_busy.
+ */
+export async function setUserPassword(
+  app: App,
+  caller: Caller,
+  { id, etag, password, mustChange }: PasswordSetting,
+  signal?: AbortSignal,
+): Promise<User> {
+  checkNewPassword(password, await requireLiveUser(app, app.database.db, id, etag));
+  const hash = await app.passwords.hash(password, signal);
+  return app.database.transaction(async (tx) => {
+    const row = await requireLiveUser(app, tx, id, etag);
+    const user = toUser(row);
+    await replacePassword(tx, { user, sessionEpoch: row.session_epoch }, hash, { mustChange });
+    await tell(tx, app, row.id, caller.userId, 'kith.password.set');
+    await endSessionsOf(tx, app, row.id, { by: caller.userId });
+    return user;
   }, id);
 }
 
@@ -196,7 +246,8 @@ export async function undeleteUser(app: App, caller: Caller, id: string, etag: s
       purge_ms: null,
     });
     await updateUserRow(tx, row.id, next);
-    await tell(tx, app, row.id, caller.userId, 'undeleted');
+    await reviseUser(tx, app, accessOf(next));
+    await tell(tx, app, row.id, caller.userId, 'kith.user.undeleted');
     return toUser(next);
   }, id);
 }
@@ -210,23 +261,14 @@ async function tell(
   app: App,
   userId: string,
   actorId: string | null,
-  what: string,
+  action: string,
   attributes: Record<string, string> = {},
 ): Promise<void> {
-  await appendActivities(tx, app, [{ userId, actorId, action: `kith.user.${what}`, attributes }]);
+  await appendActivities(tx, app, [{ userId, actorId, action, attributes }]);
 }
 
-/** Throws password_is_identifier. */
-export function checkPasswordIsNoIdentifier(password: string, user: { username: string; email: string }): void {
-  const key = identifierKey(password);
-  if (key === identifierKey(user.username) || key === identifierKey(user.email)) {
-    throw new Failure('password_is_identifier', 'the password must not be the username or the email address');
-  }
-}
-
-async function newUserRow(app: App, input: Omit<NewUser, 'requestId'>): Promise<UserRow> {
-  checkPasswordIsNoIdentifier(input.password, input);
-  const password_hash = await app.passwords.hash(input.password);
+async function newUserRow(app: App, input: Omit<NewUser, 'requestId'>, signal?: AbortSignal): Promise<UserRow> {
+  const password_hash = await newPasswordHash(app, input, signal);
   const now = app.now();
   return {
     id: randomUUIDv7(),
@@ -239,6 +281,7 @@ async function newUserRow(app: App, input: Omit<NewUser, 'requestId'>): Promise<
     state: 'active',
     undelete_state: null,
     password_hash,
+    must_change_password: input.mustChangePassword ? 1 : 0,
     session_epoch: 0,
     last_sign_in_ms: null,
     create_ms: now,
@@ -249,12 +292,27 @@ async function newUserRow(app: App, input: Omit<NewUser, 'requestId'>): Promise<
   };
 }
 
+async function newPasswordHash(
+  app: App,
+  input: Omit<NewUser, 'requestId'>,
+  signal: AbortSignal | undefined,
+): Promise<string> {
+  if (input.passwordHash !== '') return importHash(input.passwordHash);
+  checkNewPassword(input.password, input);
+  return app.passwords.hash(input.password, signal);
+}
+
 function termsOf(row: UserRow): string[] {
   return [...wordTerms(row.name), searchTerm(row.username), searchTerm(row.email)];
 }
 
 function revised(app: App, row: UserRow, change: Partial<UserRow>): UserRow {
   return { ...row, ...change, update_ms: app.now(), revision: row.revision + 1 };
+}
+
+/** What access tokens of the user are worth from now on. */
+function accessOf({ id, role, state, revision }: UserRow) {
+  return { userId: id, role: state === 'active' ? role : null, revision };
 }
 
 async function requireUser(app: App, db: Db, id: string): Promise<UserRow> {

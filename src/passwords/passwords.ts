@@ -1,0 +1,76 @@
+import { randomBytes } from 'node:crypto';
+import { availableParallelism } from 'node:os';
+import { type Algorithm, hash } from '@node-rs/argon2';
+import { Gate } from './gate.ts';
+import { readHash } from './hash-formats.ts';
+
+/** argon2id; the package declares a const enum, which type stripping cannot read. */
+const ARGON2ID: Algorithm = 2;
+
+/** OWASP's Password Storage Cheat Sheet, first choice for argon2id: 19 MiB, 2 passes, 1 lane (RFC 9106). */
+const PARAMETERS = { algorithm: ARGON2ID, memoryCost: 19 * 1024, timeCost: 2, parallelism: 1, outputLen: 32 };
+
+/** What `hash` writes: these parameters, 16 bytes of salt, 32 of hash. */
+const OWN_HASH = new RegExp(
+  `^\\$argon2id\\$v=19\\$m=${PARAMETERS.memoryCost},t=${PARAMETERS.timeCost},p=${PARAMETERS.parallelism}\\$[A-Za-z0-9+/]{22}\\$[A-Za-z0-9+/]{43}$`,
+);
+
+/** How many wait for a core at the most; at 10 to 30 ms a hash that is a second or two. */
+const WAITING_MAX = 128;
+
+/** How long one may wait, milliseconds: imported hashes can take a second each. */
+const WAIT_MAX_MS = 10_000;
+
+/** Hashes run on libuv's threads, of which signing tokens and unpacking requests need one too. */
+const THREADS = Number(process.env['UV_THREADPOOL_SIZE']) || 4;
+
+/**
+ * Hashes and verifies passwords, as many at once as there are cores and threads. Passwords
+ * are compared in Unicode form NFC (RFC 8265, OpaqueString), those of
+ * imported hashes as they are typed too: other systems hash what they get.
+ *
+ * Both throw server_busy when too many wait, and the reason of a signal that is aborted while they do.
+ */
+export interface Passwords {
+  /** PHC string with a fresh salt. */
+  hash(password: string, signal?: AbortSignal): Promise<string>;
+  /**
+   * Whether the password is the one hashed, here or in one of the formats that are imported. Without
+   * a hash, for a user who does not exist, it takes as long as with one made here and says no.
+   */
+  verify(phc: string | undefined, password: string, signal?: AbortSignal): Promise<boolean>;
+  /** Whether the hash was made with another function or other parameters than a new one would be. */
+  isOutdated(phc: string): boolean;
+}
+
+/**
+ * Takes one hash's time, for the stand-in that unknown users are compared with.
+ *
+ * @param workers how many processes share the cores
+ */
+export async function createPasswords({ workers = 1 } = {}): Promise<Passwords> {
+  const places = Math.max(1, Math.min(Math.floor(availableParallelism() / workers), THREADS - 1));
+  const makeHash = (password: string) => hash(password.normalize('NFC'), PARAMETERS);
+  const startMs = performance.now();
+  const standIn = await makeHash(randomBytes(32).toString('base64'));
+  const taskMs = performance.now() - startMs;
+  const gate = new Gate({ places, waitingMax: WAITING_MAX, waitMaxMs: WAIT_MAX_MS, taskMs });
+  return {
+    hash: (password, signal) => gate.run(() => makeHash(password), signal),
+    async verify(phc, password, signal) {
+      const isRight = readHash(phc ?? standIn);
+      if (isRight === undefined) throw new Error('a stored password hash cannot be read');
+      const nfc = password.normalize('NFC');
+      const right = await gate.run(
+        async () => (await isRight(nfc)) || (nfc !== password && !isOwn(phc ?? standIn) && (await isRight(password))),
+        signal,
+      );
+      return right && phc !== undefined;
+    },
+    isOutdated: (phc) => !isOwn(phc),
+  };
+}
+
+function isOwn(phc: string): boolean {
+  return OWN_HASH.test(phc);
+}
