@@ -1,26 +1,22 @@
-import { availableParallelism } from 'node:os';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { createClient } from '@connectrpc/connect';
 import { Http2SessionManager } from '@connectrpc/connect-node';
 import { hash } from '@node-rs/argon2';
-import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose';
+import { createRemoteJWKSet, decodeJwt, jwtVerify } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Permission, Role } from '../../gen/kith/access/v1/access_pb.ts';
 import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
 import { UserState } from '../../gen/kith/user/v1/user_pb.ts';
 import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
 import { databases } from '../../test/support/databases.ts';
-import { grpc, type Kith, type Refusal, refusalOf, type SignedIn, startKith } from '../../test/support/kith.ts';
+import { grpc, type Kith, type Refusal, refusalOf, type SignedIn } from '../../test/support/kith.ts';
 import { openApp, startOn } from '../../test/support/stored.ts';
-import { purge } from '../purge.ts';
 
 const SECOND_MS = 1000;
 const DAY_MS = 24 * 60 * 60 * SECOND_MS;
 
 const SESSION_ENDED = { code: 'Unauthenticated', reason: 'SESSION_ENDED' };
 const CREDENTIALS_INVALID = { code: 'Unauthenticated', reason: 'CREDENTIALS_INVALID' };
-const REFRESH_TOKEN_INVALID = { code: 'Unauthenticated', reason: 'REFRESH_TOKEN_INVALID' };
-const REFRESH_TOKEN_REUSED = { code: 'Unauthenticated', reason: 'REFRESH_TOKEN_REUSED' };
 const FIELDS_INVALID = { code: 'InvalidArgument', reason: 'FIELDS_INVALID' };
 
 describe.each(databases)('on $name', (kind) => {
@@ -170,11 +166,11 @@ describe.each(databases)('on $name', (kind) => {
     });
 
     test('takes a password of 128 code points of four bytes', async () => {
-      const password = '🔑'.repeat(128);
+      const password = '🔑🦉'.repeat(64);
       const session = await kith.user();
       await auth(session.accessToken).changePassword({ currentPassword: session.password, newPassword: password });
       await login(session.user.username, password);
-      expect(await refusalOf(login(session.user.username, '🔑'.repeat(127)))).toMatchObject(CREDENTIALS_INVALID);
+      expect(await refusalOf(login(session.user.username, '🔑🦉'.repeat(63)))).toMatchObject(CREDENTIALS_INVALID);
     });
 
     test('leaves the etag, and the sign-in shows in the details', async () => {
@@ -249,35 +245,43 @@ describe.each(databases)('on $name', (kind) => {
           return { sessions, client: createClient(AuthService, grpc(kith.address, undefined, sessions)) };
         }),
       );
-      const each = 32 + availableParallelism() + 16;
-      const outcomes = await Promise.allSettled(
-        callers.flatMap(({ client }) =>
-          Array.from({ length: each }, () =>
-            client.login({ identifier: session.user.username, password: session.password }),
+      const outcomes = await Promise.all(
+        callers.flatMap(({ client }, n) =>
+          Array.from({ length: 70 }, (_, i) =>
+            refusalOf(client.login({ identifier: `nobody${n}.${i}`, password: 'x' })),
           ),
         ),
       );
       for (const { sessions } of callers) sessions.abort();
-      const refused = outcomes.filter((outcome) => outcome.status === 'rejected');
-      expect(refused.length).toBeGreaterThan(0);
-      expect(refused.length).toBeLessThan(outcomes.length - 128);
-      for (const { reason } of refused) {
-        // Those that got to hash may yet find no connection to the database free.
-        const { reason: why } = await refusalOf(Promise.reject(reason as Error));
-        expect(['SERVER_BUSY', 'SERVER_UNAVAILABLE']).toContain(why);
+      const busy = outcomes.filter(({ reason }) => reason === 'SERVER_BUSY');
+      expect(busy.length).toBeGreaterThan(0);
+      expect(busy.length).toBeLessThan(outcomes.length - 128);
+      for (const { code, metadata } of busy) {
+        expect({ code, metadata }).toEqual({
+          code: 'ResourceExhausted',
+          metadata: { retry_after_seconds: expect.stringMatching(/^[1-9]\d*$/) },
+        });
       }
+      // Those that got to hash may yet find no connection to the database free.
+      const others = new Set(outcomes.map(({ reason }) => reason));
+      for (const reason of ['SERVER_BUSY', 'SERVER_UNAVAILABLE']) others.delete(reason);
+      expect([...others]).toEqual(['CREDENTIALS_INVALID']);
       await again(session);
     });
   });
 
   describe('UserMe', () => {
     const OWN = [Permission.CONTACTS_READ, Permission.CONTACTS_WRITE];
-    const ACTIVITY = [Permission.ACTIVITY_READ, Permission.ACTIVITY_RECORD];
+    const EDITOR = [Permission.ACTIVITY_READ, Permission.ACTIVITY_RECORD, Permission.REVOCATIONS_READ];
 
     test.each([
       ['a viewer', Role.VIEWER, OWN],
-      ['an editor', Role.EDITOR, [Permission.USERS_READ, ...OWN, ...ACTIVITY]],
-      ['an admin', Role.ADMIN, [Permission.USERS_READ, Permission.USERS_WRITE, ...OWN, ...ACTIVITY]],
+      ['an editor', Role.EDITOR, [Permission.USERS_READ, ...OWN, ...EDITOR]],
+      [
+        'an admin',
+        Role.ADMIN,
+        [Permission.USERS_READ, Permission.USERS_WRITE, ...OWN, ...EDITOR, Permission.SIGNING_KEYS_WRITE],
+      ],
     ])('tells %s who they are and what they may', async (_, role, permissions) => {
       const { user, accessToken } = await kith.user(role);
       const response = await auth(accessToken).userMe({});
@@ -337,136 +341,6 @@ describe.each(databases)('on $name', (kind) => {
     });
   });
 
-  describe('RefreshAccessToken', () => {
-    test('gives new tokens for the same session, and the access token of before lives out its time', async () => {
-      const session = await kith.user();
-      const next = await refresh(session.refreshToken);
-      expect(next.refreshToken).not.toBe(session.refreshToken);
-      expect(next.accessToken).not.toBe(session.accessToken);
-      expect(decodeJwt(next.accessToken)['sid']).toBe(decodeJwt(session.accessToken)['sid']);
-      expect(decodeJwt(next.accessToken)['auth_time']).toBe(decodeJwt(session.accessToken)['auth_time']);
-      await auth(session.accessToken).userMe({});
-      await expectAlive(next);
-    });
-
-    test('carries the role as it is now', async () => {
-      const session = await kith.user();
-      await (await users()).updateUser({ id: session.user.id, role: Role.EDITOR });
-      expect(decodeJwt((await refresh(session.refreshToken)).accessToken)['roles']).toEqual(['editor']);
-    });
-
-    test('answers the same successor when the answer was lost', async () => {
-      const { refreshToken } = await kith.user();
-      const first = await refresh(refreshToken);
-      const second = await refresh(refreshToken);
-      expect(second.refreshToken).toBe(first.refreshToken);
-      expect(second.refreshTokenExpireTime).toEqual(first.refreshTokenExpireTime);
-      await expectAlive(second);
-    });
-
-    test('takes one step when twenty ask at once', async () => {
-      const { refreshToken, accessToken } = await kith.user();
-      const answers = await Promise.all(Array.from({ length: 20 }, () => refresh(refreshToken)));
-      expect(new Set(answers.map((answer) => answer.refreshToken))).toHaveLength(1);
-      await using app = await openApp(kith);
-      const session = app.database.db
-        .selectFrom('sessions')
-        .select(['refresh_counter', 'end_ms'])
-        .where('id', '=', String(decodeJwt(accessToken)['sid']));
-      expect(await session.executeTakeFirst()).toEqual({ refresh_counter: 1, end_ms: null });
-      await expectAlive(answers[0]!);
-    });
-
-    test('ends the session when a token comes back whose successor was used', async () => {
-      const session = await kith.user();
-      const other = await again(session);
-      const second = await refresh(session.refreshToken);
-      const third = await refresh(second.refreshToken);
-      expect(await refusalOf(refresh(session.refreshToken))).toMatchObject(REFRESH_TOKEN_REUSED);
-      for (const tokens of [second, third]) await expectEnded(tokens);
-      expect(await refusalOf(refresh(session.refreshToken))).toMatchObject(SESSION_ENDED);
-      await expectAlive(other);
-    });
-
-    test.each([
-      ['nothing that Kith wrote', () => 'a refresh token'],
-      ['the access token', (_: string, accessToken: string) => accessToken.slice(0, 256)],
-      ['a token without its prefix', (token: string) => token.replace('kith_rt_', '')],
-      ['a token in another prefix', (token: string) => token.replace('kith_rt_', 'kith_at_')],
-      ['a token without its end', (token: string) => token.slice(0, -1)],
-      ['a token with something behind', (token: string) => `${token}A`],
-      ['a token with a blank behind', (token: string) => `${token} `],
-      ['a token with padding', (token: string) => `${token}==`],
-      ['the prefix alone', () => 'kith_rt_'],
-      ['a token of another session', (token: string) => flipped(token, 4)],
-      ['a token of another step', (token: string) => flipped(token, 19)],
-      ['a token with another MAC', (token: string) => flipped(token, 51)],
-    ])('refuses %s', async (_, forge) => {
-      const session = await kith.user();
-      expect(await refusalOf(refresh(forge(session.refreshToken, session.accessToken)))).toMatchObject(
-        REFRESH_TOKEN_INVALID,
-      );
-      await expectAlive(session);
-    });
-
-    test('refuses the same bytes in other letters', async () => {
-      const { refreshToken } = await kith.user();
-      // The last letter carries four bits that belong to no byte.
-      const bytes = (token: string) => Buffer.from(token.slice('kith_rt_'.length), 'base64url').toString('hex');
-      const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
-      const spellings = letters
-        .split('')
-        .map((letter) => refreshToken.slice(0, -1) + letter)
-        .filter((token) => token !== refreshToken && bytes(token) === bytes(refreshToken));
-      expect(spellings.length).toBeGreaterThan(0);
-      for (const token of spellings) expect(await refusalOf(refresh(token))).toMatchObject(REFRESH_TOKEN_INVALID);
-    });
-
-    test.each([
-      ['no token', ''],
-      ['a token of 257', 'k'.repeat(257)],
-    ])('refuses %s', async (_, refreshToken) => {
-      expect(await refusalOf(refresh(refreshToken))).toMatchObject(FIELDS_INVALID);
-    });
-
-    test('refuses the tokens of another installation', async () => {
-      const secret = Buffer.alloc(32, 'other').toString('base64');
-      await using other = await startOn(kind, { env: { KITH_SECRET_KEY: secret } });
-      const { refreshToken, accessToken } = await other.admin();
-      expect(await refusalOf(refresh(refreshToken))).toMatchObject(REFRESH_TOKEN_INVALID);
-      expect(await refusalOf(auth(accessToken).userMe({}))).toMatchObject({
-        code: 'Unauthenticated',
-        reason: 'ACCESS_TOKEN_INVALID',
-      });
-    });
-
-    test('a refresh token is no access token', async () => {
-      const { refreshToken } = await kith.user();
-      expect(await refusalOf(auth(refreshToken).userMe({}))).toMatchObject({
-        code: 'Unauthenticated',
-        reason: 'ACCESS_TOKEN_INVALID',
-      });
-    });
-  });
-
-  describe('Logout', () => {
-    test('ends the session with all its tokens, and no other', async () => {
-      const session = await kith.user();
-      const other = await again(session);
-      const next = await refresh(session.refreshToken);
-      await auth(session.accessToken).logout({});
-      await expectEnded(session);
-      await expectEnded(next);
-      await expectAlive(other);
-    });
-
-    test('says the second time that the session has ended', async () => {
-      const { accessToken } = await kith.user();
-      await auth(accessToken).logout({});
-      expect(await refusalOf(auth(accessToken).logout({}))).toMatchObject(SESSION_ENDED);
-    });
-  });
-
   describe('ChangePassword', () => {
     const change = ({ accessToken, password: currentPassword }: SignedIn, newPassword: string) =>
       auth(accessToken).changePassword({ currentPassword, newPassword });
@@ -508,16 +382,21 @@ describe.each(databases)('on $name', (kind) => {
       await expectAlive(await again(session));
     });
 
-    test('refuses a wrong current password and changes nothing', async () => {
+    test('refuses a wrong current password and changes no user and no session', async () => {
       const session = await kith.user();
       const other = await again(session);
-      const before = await kith.database.dump();
+      await using app = await openApp(kith);
+      const rows = async () => [
+        await app.database.db.selectFrom('users').selectAll().orderBy('id').execute(),
+        await app.database.db.selectFrom('sessions').selectAll().orderBy('id').execute(),
+      ];
+      const before = await rows();
       expect(
         await refusalOf(
           auth(session.accessToken).changePassword({ currentPassword: 'wrong', newPassword: 'a new password' }),
         ),
       ).toMatchObject({ code: 'PermissionDenied', reason: 'PASSWORD_WRONG' });
-      expect(await kith.database.dump()).toBe(before);
+      expect(await rows()).toEqual(before);
       await expectAlive(other);
     });
 
@@ -532,8 +411,8 @@ describe.each(databases)('on $name', (kind) => {
 
     test('takes 8 code points', async () => {
       const session = await kith.user();
-      await change(session, '🔑'.repeat(8));
-      expect((await login(session.user.username, '🔑'.repeat(8))).user).toEqual(session.user);
+      await change(session, '🔑🦉🔑🦉🔑🦉🔑🔑');
+      expect((await login(session.user.username, '🔑🦉🔑🦉🔑🦉🔑🔑')).user).toEqual(session.user);
     });
 
     test('lets one of several at once win, and the password is the one of the winner', async () => {
@@ -559,90 +438,7 @@ describe.each(databases)('on $name', (kind) => {
     });
   });
 
-  describe('as time passes', () => {
-    test('an access token expires after 300 s, and the refresh token gives a new one', async () => {
-      await using later = await startOn(kind);
-      const session = await later.user();
-      later.clock.offsetMs += 301 * SECOND_MS;
-      expect(await refusalOf(auth(session.accessToken, later).userMe({}))).toMatchObject({
-        code: 'Unauthenticated',
-        reason: 'ACCESS_TOKEN_EXPIRED',
-      });
-      const { accessToken } = await refresh(session.refreshToken, later);
-      await auth(accessToken, later).userMe({});
-    });
-
-    test('a refresh token that comes back after 30 s ends the session', async () => {
-      await using later = await startOn(kind);
-      const session = await later.user();
-      const next = await refresh(session.refreshToken, later);
-      later.clock.offsetMs += 20 * SECOND_MS;
-      expect((await refresh(session.refreshToken, later)).refreshToken).toBe(next.refreshToken);
-      later.clock.offsetMs += 11 * SECOND_MS;
-      expect(await refusalOf(refresh(session.refreshToken, later))).toMatchObject(REFRESH_TOKEN_REUSED);
-      await expectEnded(next, later);
-    });
-
-    test('a session ends 30 days after it was refreshed last, 90 days after the sign-in in any case', async () => {
-      await using later = await startOn(kind);
-      const start = await later.user();
-      const idle = await again(start, later);
-      const endBy = timestampMs(start.user.createTime!) + 90 * DAY_MS;
-      let newest = await refresh(start.refreshToken, later);
-      for (let day = 29; day < 90; day += 29) {
-        later.clock.offsetMs = day * DAY_MS;
-        newest = await refresh(newest.refreshToken, later);
-        const days = (timestampMs(newest.refreshTokenExpireTime!) - endBy) / DAY_MS;
-        expect(days).toBeCloseTo(Math.min(day + 30, 90) - 90, 2);
-      }
-      later.clock.offsetMs = 90 * DAY_MS;
-      expect(await refusalOf(refresh(newest.refreshToken, later))).toMatchObject(SESSION_ENDED);
-      expect(await refusalOf(refresh(idle.refreshToken, later))).toMatchObject(SESSION_ENDED);
-    });
-
-    test('a session that nobody refreshed for 30 days has ended, and is removed', async () => {
-      await using later = await startOn(kind);
-      const session = await later.user();
-      later.clock.offsetMs = 29.9 * DAY_MS;
-      const kept = await again(session, later);
-      await using app = await openApp(later);
-      const sessions = () =>
-        app.database.db.selectFrom('sessions').select('id').where('user_id', '=', session.user.id).execute();
-      await purge(app);
-      expect(await sessions()).toHaveLength(2);
-      later.clock.offsetMs = 30.1 * DAY_MS;
-      expect(await refusalOf(refresh(session.refreshToken, later))).toMatchObject(SESSION_ENDED);
-      await purge(app);
-      expect(await sessions()).toEqual([{ id: decodeJwt(kept.accessToken)['sid'] }]);
-      expect(await refusalOf(refresh(session.refreshToken, later))).toMatchObject(SESSION_ENDED);
-      await refresh(kept.refreshToken, later);
-    });
-  });
-
-  test('tokens stay good over a restart', async () => {
-    await using database = await kind.create();
-    const env = { KITH_ISSUER: 'https://kith.example.org' };
-    const before = await startKith({ database, env });
-    const session = await before.user();
-    await before.stop();
-    const after = await startKith({ database, env });
-    const kid = decodeProtectedHeader(session.accessToken).kid;
-    const next = await refresh(session.refreshToken, after);
-    expect(decodeProtectedHeader(next.accessToken).kid).toBe(kid);
-    await auth(next.accessToken, after).userMe({});
-    await auth(session.accessToken, after).userMe({});
-    await after.stop();
-  });
-
   test('nothing that was written is there by half', async () => {
     expect(await kith.database.faults()).toEqual([]);
   });
 });
-
-/** The token with one bit of its n-th byte changed. */
-function flipped(token: string, byte: number): string {
-  const prefix = 'kith_rt_';
-  const bytes = Buffer.from(token.slice(prefix.length), 'base64url');
-  bytes[byte]! ^= 1;
-  return prefix + bytes.toString('base64url');
-}

@@ -1,138 +1,166 @@
-import { randomUUIDv7 } from 'node:crypto';
-import { type Caller, type Permission, PERMISSIONS_OF_ROLE, type Role } from '../access.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Caller, Client, Permission, SignInMethod } from '../access.ts';
 import { appendActivities } from '../activity/log.ts';
 import type { App } from '../app.ts';
 import type { Db } from '../db/database.ts';
 import { Failure } from '../failure.ts';
-import { findAccount, getAccount, recordSignIn, replacePassword } from '../users/accounts.ts';
-import type { User } from '../users/user.ts';
-import { checkPasswordIsNoIdentifier } from '../users/users.ts';
-import type { AccessToken, AccessTokens } from './access-token.ts';
-import { readRefreshToken, writeRefreshToken } from './refresh-token.ts';
+import { checkNewPassword, requireOtherPassword } from '../passwords/rules.ts';
+import { acceptRecoveryCode, acceptTotp, hasSecondFactor, secondFactorWrong } from '../second-factor/second-factor.ts';
 import {
-  deleteExpired,
-  endSessionRow,
-  insertSession,
-  type SessionRow,
-  type SessionState,
-  selectSession,
-  setSessionEpoch,
-  stepSession,
-} from './store.ts';
+  endSessionsOf,
+  keepSession,
+  requireSession,
+  type Session,
+  type SessionsApp,
+  sessionEnded,
+  startSession,
+  type Tokens,
+  tokensOf,
+} from '../sessions/sessions.ts';
+import { identifierKey } from '../text.ts';
+import {
+  beginAttempt,
+  forgiveAttempt,
+  guessCode,
+  guessPassword,
+  rememberAddress,
+  type ThrottleApp,
+} from '../throttle/throttle.ts';
+import {
+  type Account,
+  findAccount,
+  getAccount,
+  recordSignIn,
+  replacePassword,
+  strengthenHash,
+} from '../users/accounts.ts';
+import type { User } from '../users/user.ts';
+import { type Challenge, CHALLENGE_MS, challengeInvalid, readChallenge, writeChallenge } from './challenge.ts';
 
-/** How long after its use a refresh token still gives the successor it gave, milliseconds. */
-const REPLAY_WINDOW_MS = 30_000;
+export interface AuthApp extends SessionsApp, ThrottleApp {}
 
-export interface SessionOptions {
-  /** How long a session lives unless refreshed, milliseconds. */
-  readonly idleMs: number;
-  /** How long a session lives at the most, milliseconds. */
-  readonly maxMs: number;
-}
+/** What a sign-in takes beside the password, as the contract names it. */
+export type LoginStep = 'LOGIN_STEP_SECOND_FACTOR' | 'LOGIN_STEP_NEW_PASSWORD';
 
-export interface AuthApp extends App {
-  readonly accessTokens: AccessTokens;
-  readonly sessions: SessionOptions;
-}
+/** How far a sign-in came: the user is signed in, or has another step to take. */
+export type SignIn =
+  | { readonly tokens: Tokens; readonly user: User }
+  | { readonly challenge: { readonly token: string; readonly step: LoginStep; readonly expireMs: number } };
 
-export interface Tokens {
-  readonly access: AccessToken;
-  readonly refreshToken: string;
-  readonly refreshExpireMs: number;
-}
+/** The answer to a challenge. */
+export type LoginAnswer =
+  | { readonly method: 'otp' | 'recovery'; readonly code: string }
+  | { readonly method: 'new_password'; readonly password: string };
 
 /**
- * Opens a session for a username or email address and its password.
+ * Signs in with a username or email address and its password, as far as that goes.
+ * `signal` ends the call while it waits for its turn to hash.
  *
  * Throws credentials_invalid, alike in text and work for an unknown user, a wrong
- * password and a user who may not sign in, and server_busy.
+ * password, a user who may not sign in, and after too many wrong passwords;
+ * too_many_attempts, server_busy.
  */
 export async function login(
   app: AuthApp,
   identifier: string,
   password: string,
-): Promise<{ tokens: Tokens; user: User }> {
+  client: Client,
+  signal?: AbortSignal,
+): Promise<SignIn> {
+  const attempt = await beginAttempt(app, client);
   const account = await findAccount(app.database.db, identifier);
-  const right = await app.passwords.verify(account?.passwordHash, password);
-  if (!right || account?.user.state !== 'active') {
-    // Not before the answer: it would take longer for a user who exists.
-    if (account !== undefined) app.background.run(() => tellOfFailure(app, account.user.id));
+  const subject = account?.user.id ?? `nobody ${identifierKey(identifier)}`;
+  const guess = await guessPassword(app, attempt, subject, async (granted) => {
+    const right = await app.passwords.verify(granted ? account?.passwordHash : undefined, password, signal);
+    return right && account?.user.state === 'active';
+  });
+  if (!guess.right || account === undefined) {
+    if (guess.granted && account !== undefined) tellLater(app, account.user.id, null, 'kith.sign_in.failed');
     throw credentialsInvalid();
   }
-  const stronger = app.passwords.isOutdated(account.passwordHash) ? await app.passwords.hash(password) : undefined;
-  const now = app.now();
-  const session: SessionRow = {
-    id: randomUUIDv7(),
-    user_id: account.user.id,
-    epoch: account.sessionEpoch,
-    refresh_counter: 0,
-    refresh_ms: now,
-    create_ms: now,
-    expire_ms: now + Math.min(app.sessions.idleMs, app.sessions.maxMs),
-    end_by_ms: now + app.sessions.maxMs,
-    end_ms: null,
-  };
-  const user = await app.database.transaction(async (tx) => {
+  const isOutdated = app.passwords.isOutdated(account.passwordHash);
+  const stronger = isOutdated ? await app.passwords.hash(password, signal) : undefined;
+  const progress = await app.database.transaction(async (tx) => {
     // Hashing took a while: the user may have been suspended or given another password since. Either
     // begins a new epoch; a new hash alone may be the same password, from a sign-in at the same time.
     const current = await getAccount(tx, account.user.id);
     if (current?.user.state !== 'active' || current.sessionEpoch !== account.sessionEpoch) throw credentialsInvalid();
-    await insertSession(tx, session);
-    await recordSignIn(tx, current.user.id, now, stronger);
-    await tell(tx, app, current.user.id, 'kith.session.started');
-    return current.user;
+    if (stronger !== undefined) await strengthenHash(tx, current.user.id, stronger);
+    return proceed(tx, app, current, client, ['pwd']);
   }, account.user.id);
-  return { tokens: await tokensOf(app, session, user.role), user };
+  return toSignIn(app, progress, client, app.now() + CHALLENGE_MS);
 }
 
 /**
- * Takes a session one step further. The immediate predecessor gives the same
- * successor again for 30 s; anything older ends the session (RFC 9700, 4.14.2).
+ * Takes the step of a sign-in that its challenge asks for.
  *
- * Throws refresh_token_invalid, refresh_token_reused, session_ended.
+ * Throws challenge_invalid, challenge_step_wrong, second_factor_wrong,
+ * too_many_attempts, server_busy, and for a new password what checkNewPassword
+ * throws and password_unchanged.
  */
-export async function refresh(app: AuthApp, refreshToken: string): Promise<Tokens> {
-  const { sessionId, counter } = readRefreshToken(app.keyring, refreshToken);
-  const now = app.now();
-  const outcome = await app.database.transaction(async (tx) => {
-    const state = await selectSession(tx, sessionId);
-    if (!isAlive(state, now)) return 'ended';
-    const { session } = state;
-    const expireMs = Math.min(now + app.sessions.idleMs, session.end_by_ms);
-    if (await stepSession(tx, sessionId, counter, { refresh_ms: now, expire_ms: expireMs })) {
-      return { ...state, session: { ...session, refresh_counter: counter + 1, expire_ms: expireMs } };
-    }
-    if (session.refresh_counter === counter + 1 && now - session.refresh_ms <= REPLAY_WINDOW_MS) return state;
-    if (session.refresh_counter <= counter) return 'unknown'; // the database was restored to before this step
-    await endSessionRow(tx, sessionId, now);
-    await tell(tx, app, session.user_id, 'kith.session.revoked');
-    return 'reused';
-  }, sessionId);
-  switch (outcome) {
-    case 'ended':
-      throw sessionEnded();
-    case 'unknown':
-      throw new Failure('refresh_token_invalid', 'the refresh token is not known: sign in');
-    case 'reused':
-      throw new Failure(
-        'refresh_token_reused',
-        'the refresh token was used before, so somebody else may hold it; the session has been ended: sign in',
-      );
-    default:
-      return tokensOf(app, outcome.session, outcome.role);
-  }
+export async function completeLogin(
+  app: AuthApp,
+  challengeToken: string,
+  answer: LoginAnswer,
+  client: Client,
+  signal?: AbortSignal,
+): Promise<SignIn> {
+  const challenge = readChallenge(app.keyring, challengeToken, app.now());
+  const progress =
+    answer.method === 'new_password'
+      ? await takeNewPassword(app, challenge, answer.password, client, signal)
+      : await takeCode(app, challenge, answer.method, answer.code, client);
+  return toSignIn(app, progress, client, challenge.expireMs);
 }
 
-/** Who a valid access token speaks for, as they are now. Throws access_token_invalid, access_token_expired, session_ended. */
-export async function authenticate(app: AuthApp, accessToken: string): Promise<Caller> {
-  return renew(app, await app.accessTokens.verify(accessToken));
+async function takeCode(
+  app: AuthApp,
+  challenge: Challenge,
+  method: 'otp' | 'recovery',
+  code: string,
+  client: Client,
+): Promise<Progress> {
+  const { userId, methods } = challenge;
+  await requireStep(app.database.db, challenge, 'LOGIN_STEP_SECOND_FACTOR');
+  const attempt = await beginAttempt(app, client);
+  const accept = method === 'otp' ? acceptTotp : acceptRecoveryCode;
+  let progress: Progress | undefined;
+  const guess = await guessCode(app, attempt, userId, async (granted) => {
+    progress = await app.database.transaction(async (tx) => {
+      const account = await requireStep(tx, challenge, 'LOGIN_STEP_SECOND_FACTOR');
+      // Without a grant the same work, with what no code is.
+      if (!(await accept(tx, app, userId, granted ? code : ''))) return undefined;
+      return proceed(tx, app, account, client, [...methods, method]);
+    }, userId);
+    return progress !== undefined;
+  });
+  if (progress !== undefined) return progress;
+  if (guess.granted) tellLater(app, userId, null, 'kith.sign_in.failed', { step: 'second_factor' });
+  throw secondFactorWrong();
 }
 
-/** The caller as they are now. Throws session_ended. */
-export async function renew(app: App, { userId, sessionId }: Pick<Caller, 'userId' | 'sessionId'>): Promise<Caller> {
-  const state = await selectSession(app.database.db, sessionId);
-  if (!isAlive(state, app.now()) || state.session.user_id !== userId) throw sessionEnded();
-  return { userId, sessionId, permissions: PERMISSIONS_OF_ROLE[state.role] };
+async function takeNewPassword(
+  app: AuthApp,
+  challenge: Challenge,
+  password: string,
+  client: Client,
+  signal: AbortSignal | undefined,
+): Promise<Progress> {
+  const { userId, methods } = challenge;
+  const { user, passwordHash } = await requireStep(app.database.db, challenge, 'LOGIN_STEP_NEW_PASSWORD');
+  checkNewPassword(password, user);
+  const attempt = await beginAttempt(app, client); // each costs two hashes
+  await requireOtherPassword(app.passwords, passwordHash, password, signal);
+  const hash = await app.passwords.hash(password, signal);
+  const progress = await app.database.transaction(async (tx) => {
+    const account = await requireStep(tx, challenge, 'LOGIN_STEP_NEW_PASSWORD');
+    const sessionEpoch = await replacePassword(tx, account, hash);
+    await tell(tx, app, userId, userId, 'kith.password.changed');
+    await endSessionsOf(tx, app, userId, { by: userId });
+    return proceed(tx, app, { ...account, sessionEpoch, mustChangePassword: false }, client, methods);
+  }, userId);
+  await forgiveAttempt(app, attempt);
+  return progress;
 }
 
 /** The caller as they are now, with what they are allowed. */
@@ -142,68 +170,127 @@ export async function me(app: AuthApp, caller: Caller): Promise<{ user: User; pe
   return { user: account.user, permissions: caller.permissions };
 }
 
-/** Ends the caller's session. */
-export async function logout(app: AuthApp, caller: Caller): Promise<void> {
-  await app.database.transaction(async (tx) => {
-    await endSessionRow(tx, caller.sessionId, app.now());
-    await tell(tx, app, caller.userId, 'kith.session.ended');
-  });
-}
-
-/** Changes the caller's password and ends the other sessions. Throws password_wrong, password_is_identifier, server_busy. */
-export async function changePassword(app: AuthApp, caller: Caller, current: string, next: string): Promise<void> {
-  const account = await getAccount(app.database.db, caller.userId);
+/**
+ * Changes the caller's password and ends the other sessions.
+ *
+ * Throws password_wrong, also after too many wrong ones, here or at sign-in; what
+ * checkNewPassword throws; session_ended, too_many_attempts, server_busy.
+ */
+export async function changePassword(
+  app: AuthApp,
+  caller: Caller,
+  current: string,
+  next: string,
+  client: Client,
+  signal?: AbortSignal,
+): Promise<void> {
+  const { userId, sessionId } = caller;
+  const attempt = await beginAttempt(app, client);
+  const account = await getAccount(app.database.db, userId);
   if (account === undefined) throw sessionEnded();
-  if (!(await app.passwords.verify(account.passwordHash, current))) throw passwordWrong();
-  checkPasswordIsNoIdentifier(next, account.user);
-  const hash = await app.passwords.hash(next);
+  const guess = await guessPassword(app, attempt, userId, (granted) =>
+    app.passwords.verify(granted ? account.passwordHash : undefined, current, signal),
+  );
+  if (!guess.right) {
+    if (guess.granted) tellLater(app, userId, userId, 'kith.password.change_failed');
+    throw passwordWrong();
+  }
+  checkNewPassword(next, account.user);
+  const hash = await app.passwords.hash(next, signal);
   await app.database.transaction(async (tx) => {
     // The session may have ended while hashing: it must not be taken along into the new epoch.
-    const latest = await getAccount(tx, caller.userId);
-    if (latest === undefined || !isAlive(await selectSession(tx, caller.sessionId), app.now())) throw sessionEnded();
+    const latest = await getAccount(tx, userId);
+    if (latest === undefined) throw sessionEnded();
     if (latest.sessionEpoch !== account.sessionEpoch) throw passwordWrong(); // another call changed it meanwhile
-    await setSessionEpoch(tx, caller.sessionId, await replacePassword(tx, latest, hash));
-    await tell(tx, app, caller.userId, 'kith.password.changed');
-  }, caller.userId);
+    await requireSession(tx, app, sessionId);
+    await keepSession(tx, sessionId, await replacePassword(tx, latest, hash));
+    await tell(tx, app, userId, userId, 'kith.password.changed');
+    await endSessionsOf(tx, app, userId, { by: userId, but: sessionId });
+  }, userId);
 }
 
-/** Removes up to `limit` sessions whose time is over; how many there were. */
-export function purgeSessions(app: App, limit: number): Promise<number> {
-  return deleteExpired(app.database.db, app.now(), limit);
+/** How far a sign-in came, within the transaction that takes it there. */
+type Progress =
+  | { readonly session: Session; readonly user: User }
+  | { readonly account: Account; readonly methods: readonly SignInMethod[]; readonly step: LoginStep };
+
+/** Opens the session when no step is left, in the transaction that looked at the account. */
+async function proceed(
+  tx: Db,
+  app: AuthApp,
+  account: Account,
+  client: Client,
+  methods: readonly SignInMethod[],
+): Promise<Progress> {
+  const step = await nextStep(tx, account, methods);
+  if (step !== undefined) return { account, methods, step };
+  const { user, sessionEpoch } = account;
+  await recordSignIn(tx, user.id, app.now());
+  return { session: await startSession(tx, app, { id: user.id, sessionEpoch }, client, methods), user };
+}
+
+/** The second factor comes first: a password alone must not be enough to set another. */
+async function nextStep(
+  db: Db,
+  { user, mustChangePassword }: Account,
+  methods: readonly SignInMethod[],
+): Promise<LoginStep | undefined> {
+  const hasProvedSecond = methods.includes('otp') || methods.includes('recovery');
+  if (!hasProvedSecond && (await hasSecondFactor(db, user.id))) return 'LOGIN_STEP_SECOND_FACTOR';
+  return mustChangePassword ? 'LOGIN_STEP_NEW_PASSWORD' : undefined;
+}
+
+/** The account of a sign-in that has this step to take now. Throws challenge_invalid, challenge_step_wrong. */
+async function requireStep(db: Db, challenge: Challenge, answered: LoginStep): Promise<Account> {
+  const account = await getAccount(db, challenge.userId);
+  if (account?.user.state !== 'active' || account.sessionEpoch !== challenge.sessionEpoch) throw challengeInvalid();
+  const step = await nextStep(db, account, challenge.methods);
+  if (step === undefined) throw challengeInvalid(); // an admin has taken the second factor away meanwhile
+  if (step === answered) return account;
+  throw new Failure('challenge_step_wrong', `the sign-in has another step to take: ${step}`, { step });
+}
+
+async function toSignIn(app: AuthApp, progress: Progress, client: Client, expireMs: number): Promise<SignIn> {
+  if ('session' in progress) {
+    const { session, user } = progress;
+    await rememberAddress(app, user.id, client);
+    return { tokens: await tokensOf(app, session, user.role), user };
+  }
+  const { account, methods, step } = progress;
+  const challenge = { userId: account.user.id, sessionEpoch: account.sessionEpoch, methods, expireMs };
+  return { challenge: { token: writeChallenge(app.keyring, challenge), step, expireMs } };
 }
 
 /** Tells of what a user did to the own account, in the transaction that does it. */
-async function tell(tx: Db, app: App, userId: string, action: string): Promise<void> {
-  await appendActivities(tx, app, [{ userId, actorId: userId, action }]);
+async function tell(
+  tx: Db,
+  app: App,
+  userId: string,
+  actorId: string | null,
+  action: string,
+  attributes: Record<string, string> = {},
+): Promise<void> {
+  await appendActivities(tx, app, [{ userId, actorId, action, attributes }]);
 }
 
-function tellOfFailure(app: App, userId: string): Promise<unknown> {
-  return app.database.transaction((tx) =>
-    appendActivities(tx, app, [{ userId, actorId: null, action: 'kith.sign_in.failed' }]),
-  );
-}
+/** How long after the answer a failure is told of at the most, milliseconds. */
+const TELL_MS = 100;
 
-function isAlive(state: SessionState | undefined, nowMs: number): state is SessionState {
-  return (
-    state !== undefined &&
-    state.session.end_ms === null &&
-    state.session.expire_ms > nowMs &&
-    state.session.epoch === state.userEpoch &&
-    state.userState === 'active'
-  );
-}
-
-async function tokensOf(app: AuthApp, session: SessionRow, role: Role): Promise<Tokens> {
-  return {
-    access: await app.accessTokens.sign({
-      userId: session.user_id,
-      sessionId: session.id,
-      role,
-      signInMs: session.create_ms,
-    }),
-    refreshToken: writeRefreshToken(app.keyring, { sessionId: session.id, counter: session.refresh_counter }),
-    refreshExpireMs: session.expire_ms,
-  };
+/**
+ * Tells of a failure at some time after the answer: before, it would take longer for a
+ * user who exists, and right behind it the next answer would.
+ */
+function tellLater(
+  app: App,
+  userId: string,
+  actorId: string | null,
+  action: string,
+  attributes?: Record<string, string>,
+): void {
+  app.background.run(async () => {
+    await sleep(Math.random() * TELL_MS);
+    await app.database.transaction((tx) => tell(tx, app, userId, actorId, action, attributes));
+  });
 }
 
 function credentialsInvalid(): Failure {
@@ -212,8 +299,4 @@ function credentialsInvalid(): Failure {
 
 function passwordWrong(): Failure {
   return new Failure('password_wrong', 'the current password is wrong');
-}
-
-function sessionEnded(): Failure {
-  return new Failure('session_ended', 'the session has ended: sign in again');
 }

@@ -1,0 +1,179 @@
+/**
+ * Measures whether the time of a refusal tells why: unknown users, wrong passwords,
+ * suspended users and guesses that are not compared any more, in turn, each as an
+ * attacker would send it; by Login and by ChangePassword. Fails when the medians of
+ * one call lie further apart than 5 %.
+ */
+import { type Client, createClient } from '@connectrpc/connect';
+import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
+import { UserState } from '../gen/kith/user/v1/user_pb.ts';
+import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
+import { grpc, refusalOf } from '../test/support/kith.ts';
+import { startPostgres } from '../test/support/postgres-server.ts';
+import { startProcess } from '../test/support/process.ts';
+import { quantile, writeReport } from './report.ts';
+
+const PASSWORD = 'password of the benchmark';
+const ROUNDS = 500;
+const WARM_UP = 50;
+const SPREAD_MAX = 0.05;
+
+/** How many guesses at one account there are: no more than are free from many addresses. */
+const PER_ACCOUNT = 4;
+
+const ENV = {
+  KITH_ADMIN_PASSWORD: PASSWORD,
+  KITH_SECRET_KEY: Buffer.alloc(32, 'bench').toString('base64'),
+  KITH_LOG_LEVEL: 'error',
+  KITH_TRUSTED_PROXIES: '127.0.0.1',
+  KITH_SIGN_IN_FAILURES_PER_ADDRESS: '1000000',
+  KITH_ACCESS_TOKEN_SECONDS: '3600',
+  KITH_FRESH_SIGN_IN_SECONDS: '3600',
+};
+
+interface User {
+  readonly username: string;
+  readonly accessToken: string;
+}
+
+/** Something to time; `prepare` is not. */
+interface Class {
+  readonly name: string;
+  prepare?(round: number, address: string): Promise<void>;
+  call(round: number, address: string): Promise<unknown>;
+}
+
+const lines = ['| database | call | class | median | 90 % | from the first |', '| --- | --- | --- | --- | --- | --- |'];
+let isAlike = true;
+let addresses = 0;
+await measure('SQLite', {});
+{
+  await using postgres = await startPostgres();
+  await measure('PostgreSQL', { KITH_DATABASE_URL: postgres.url('postgres') });
+}
+await writeReport('sign-in-timing', 'npm run bench:sign-in-timing', [
+  ...lines,
+  '',
+  `Each class ${ROUNDS} times, one call after the other in an order that is drawn anew each round, from an address of its own each; "throttled" is the right password after four wrong ones. The server, its client and PostgreSQL share the machine.`,
+]);
+if (!isAlike) {
+  console.error(`medians lie further apart than ${SPREAD_MAX * 100} %`);
+  process.exitCode = 1;
+}
+
+async function measure(database: string, env: Record<string, string>): Promise<void> {
+  await using kith = await startProcess({ env: { ...ENV, ...env } });
+  const auth = createClient(AuthService, grpc(kith.address));
+  const users = await createUsers(kith.address, auth);
+  await report(database, 'Login', loginClasses(auth, users));
+  await report(database, 'ChangePassword', changeClasses(auth, users));
+}
+
+type Users = Readonly<Record<'wrong' | 'suspended' | 'throttled' | 'changing' | 'changingThrottled', readonly User[]>>;
+
+async function createUsers(address: string, auth: Client<typeof AuthService>): Promise<Users> {
+  const admin = await auth.login({ identifier: 'admin', password: PASSWORD });
+  const users = createClient(UserService, grpc(address, admin.accessToken));
+  const create = async (kind: string, state: UserState, signsIn = false): Promise<User[]> => {
+    const created: User[] = [];
+    while (created.length * PER_ACCOUNT < ROUNDS + WARM_UP) {
+      const username = `${kind}${created.length}`;
+      const profile = {
+        username,
+        email: `${username}@example.org`,
+        name: username,
+        password: `${PASSWORD} ${username}`,
+      };
+      const { user } = await users.createUser(profile);
+      if (state === UserState.SUSPENDED) await users.updateUser({ id: user!.id, state });
+      const session = signsIn ? await auth.login({ identifier: username, password: profile.password }) : undefined;
+      created.push({ username, accessToken: session?.accessToken ?? '' });
+    }
+    return created;
+  };
+  return {
+    wrong: await create('wrong', UserState.ACTIVE),
+    suspended: await create('suspended', UserState.SUSPENDED),
+    throttled: await create('throttled', UserState.ACTIVE),
+    changing: await create('changing', UserState.ACTIVE, true),
+    changingThrottled: await create('changing-throttled', UserState.ACTIVE, true),
+  };
+}
+
+const passwordOf = ({ username }: User) => `${PASSWORD} ${username}`;
+const of = (users: readonly User[], round: number) => users[Math.floor(round / PER_ACCOUNT)]!;
+const from = (address: string) => ({ headers: { 'x-forwarded-for': address } });
+
+function loginClasses(auth: Client<typeof AuthService>, users: Users): Class[] {
+  const login = (identifier: string, password: string, address: string) =>
+    refusalOf(auth.login({ identifier, password }, from(address)));
+  return [
+    { name: 'unknown user', call: (round, address) => login(`unknown${round}`, 'guess', address) },
+    { name: 'wrong password', call: (round, address) => login(of(users.wrong, round).username, 'guess', address) },
+    {
+      name: 'suspended user, right password',
+      call: (round, address) => {
+        const user = of(users.suspended, round);
+        return login(user.username, passwordOf(user), address);
+      },
+    },
+    {
+      name: 'throttled, right password',
+      async prepare(round, address) {
+        for (let i = 0; i < 4; i++) await login(of(users.throttled, round).username, 'guess', address);
+      },
+      call: (round, address) => {
+        const user = of(users.throttled, round);
+        return login(user.username, passwordOf(user), address);
+      },
+    },
+  ];
+}
+
+function changeClasses(auth: Client<typeof AuthService>, users: Users): Class[] {
+  const change = ({ accessToken }: User, currentPassword: string, address: string) => {
+    const headers = { ...from(address).headers, authorization: `Bearer ${accessToken}` };
+    return refusalOf(auth.changePassword({ currentPassword, newPassword: 'the next password' }, { headers }));
+  };
+  return [
+    { name: 'wrong password', call: (round, address) => change(of(users.changing, round), 'guess', address) },
+    {
+      name: 'throttled, right password',
+      async prepare(round, address) {
+        for (let i = 0; i < 4; i++) await change(of(users.changingThrottled, round), 'guess', address);
+      },
+      call: (round, address) => {
+        const user = of(users.changingThrottled, round);
+        return change(user, passwordOf(user), address);
+      },
+    },
+  ];
+}
+
+function newAddress(): string {
+  addresses++;
+  return `2001:db8:${(addresses >> 16).toString(16)}:${(addresses & 0xffff).toString(16)}::1`;
+}
+
+async function report(database: string, call: string, classes: readonly Class[]): Promise<void> {
+  const times = new Map(classes.map((each) => [each, [] as number[]]));
+  for (let round = 0; round < WARM_UP + ROUNDS; round++) {
+    const order = classes.map((each) => ({ each, address: newAddress(), at: Math.random() }));
+    for (const { each, address } of order) await each.prepare?.(round, address);
+    for (const { each, address } of order.toSorted((a, b) => a.at - b.at)) {
+      const startMs = performance.now();
+      await each.call(round, address);
+      if (round >= WARM_UP) times.get(each)!.push(performance.now() - startMs);
+    }
+  }
+  const medians = [...times.values()].map((ms) => quantile(ms, 0.5));
+  const first = medians[0]!;
+  for (const [{ name }, ms] of times) {
+    const median = quantile(ms, 0.5);
+    const apart = `${median >= first ? '+' : ''}${((median / first - 1) * 100).toFixed(1)} %`;
+    lines.push(
+      `| ${database} | ${call} | ${name} | ${median.toFixed(2)} ms | ${quantile(ms, 0.9).toFixed(2)} ms | ${apart} |`,
+    );
+  }
+  if (Math.max(...medians) / Math.min(...medians) > 1 + SPREAD_MAX) isAlike = false;
+}

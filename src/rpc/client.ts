@@ -1,0 +1,41 @@
+import { type ContextValues, createContextKey } from '@connectrpc/connect';
+import type { FastifyRequest } from 'fastify';
+import type { Client } from '../access.ts';
+import { canonicalAddress } from '../address.ts';
+
+const NOBODY: Client = { address: '', userAgent: '' };
+const clientKey = createContextKey<Client>(NOBODY, { description: 'client' });
+
+/** How much of the header user-agent is kept, code points. */
+const USER_AGENT_MAX = 256;
+
+/** Notes where a call comes from. */
+export function setClient(values: ContextValues, client: Client): void {
+  values.set(clientKey, client);
+}
+
+/** Where a call comes from. */
+export function clientOf({ values }: { readonly values: ContextValues }): Client {
+  return values.get(clientKey);
+}
+
+/**
+ * Where a request comes from: the peer of the connection, or, where that is one of
+ * the proxies that are believed, what the last of them in a row says. What is no
+ * address in their header leaves it at the proxy that wrote it.
+ */
+export function readClient(request: Pick<FastifyRequest, 'ip' | 'ips' | 'headers'>): Client {
+  const addresses = (request.ips ?? [request.ip]).map((address) => canonicalAddress(address ?? ''));
+  return {
+    address: addresses.findLast((address) => address !== undefined) ?? '',
+    userAgent: readUserAgent(request.headers['user-agent'] ?? ''),
+  };
+}
+
+/** One line of text: what could end a line, reorder it or is no character becomes U+FFFD. */
+function readUserAgent(header: string): string {
+  // Node reads headers as latin1; who sends other characters sends UTF-8.
+  const text = Buffer.from(header.slice(0, 4 * USER_AGENT_MAX), 'latin1').toString('utf8');
+  const line = text.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu, '\uFFFD');
+  return Array.from(line).slice(0, USER_AGENT_MAX).join('').trim();
+}
