@@ -37,6 +37,19 @@ describe('seal', () => {
     expect(other.open('signing-key', keyring.seal('signing-key', 'secret'))).toBeUndefined();
   });
 
+  test('opens for the owner it was sealed for alone', () => {
+    const sealed = keyring.seal('totp-secret', 'secret', 'ada');
+    expect(keyring.open('totp-secret', sealed, 'ada')).toBe('secret');
+    for (const owner of [undefined, '', 'Ada', 'ada ', 'grace']) {
+      expect(keyring.open('totp-secret', sealed, owner)).toBeUndefined();
+    }
+    expect(keyring.open('totp-secret', keyring.seal('totp-secret', 'secret'), 'ada')).toBeUndefined();
+  });
+
+  test('does not open for another purpose', () => {
+    expect(keyring.open('totp-secret', keyring.seal('signing-key', 'secret'))).toBeUndefined();
+  });
+
   test('does not open with any bit changed or any byte missing', () => {
     const bytes = Buffer.from(keyring.seal('signing-key', 'secret'), 'base64url');
     for (let bit = 0; bit < bytes.length * 8; bit++) {
