@@ -11,16 +11,18 @@ export type Permission =
   | 'contacts.read'
   | 'contacts.write'
   | 'activity.read'
-  | 'activity.record';
+  | 'activity.record'
+  | 'revocations.read'
+  | 'signing_keys.write';
 
 const VIEWER = ['contacts.read', 'contacts.write'] as const;
-const EDITOR = [...VIEWER, 'users.read', 'activity.read', 'activity.record'] as const;
+const EDITOR = [...VIEWER, 'users.read', 'activity.read', 'activity.record', 'revocations.read'] as const;
 
 /** What each role allows: the one table that says so. */
 export const PERMISSIONS_OF_ROLE: Readonly<Record<Role, ReadonlySet<Permission>>> = {
   viewer: new Set(VIEWER),
   editor: new Set(EDITOR),
-  admin: new Set([...EDITOR, 'users.write'] as const),
+  admin: new Set([...EDITOR, 'users.write', 'signing_keys.write'] as const),
 };
 
 /** The permission's name in the contract. */
@@ -34,9 +36,36 @@ export function permissionMissing(permission: Permission): Failure {
   return new Failure('permission_missing', `the call takes ${name}`, { permission: name });
 }
 
+/** What a user proves to sign in. */
+export type SignInMethod = 'pwd' | 'otp' | 'recovery';
+
 /** Who makes a call, as they are at the time of the call. */
 export interface Caller {
+  /** The user, or the owner of the API key. */
   readonly userId: string;
+  /** What can be ended to refuse the caller: the session, or the API key. */
   readonly sessionId: string;
+  /** An API key has permissions of its own and is never let in for being the user. */
+  readonly kind: 'session' | 'api_key';
   readonly permissions: ReadonlySet<Permission>;
+  /** When the user proved who they are, milliseconds since 1970; undefined for an API key, whose user did not. */
+  readonly signInMs: number | undefined;
+  /** With the API key itself as the bearer token, not an access token in its place: what bounds such a token. */
+  readonly apiKey?: ApiKeyBounds;
+}
+
+/** What bounds the access tokens that an API key is exchanged for. */
+export interface ApiKeyBounds {
+  /** The owner's role at the time of the call. */
+  readonly ownerRole: Role;
+  /** When the key stops working, milliseconds since 1970; null for never. */
+  readonly expireMs: number | null;
+}
+
+/** Where a call comes from, as far as it is known. */
+export interface Client {
+  /** IP address, in the canonical form of its family; IPv4 that is mapped into IPv6 as IPv4. */
+  readonly address: string;
+  /** The header user-agent, at most 256 code points of one line; '' without. */
+  readonly userAgent: string;
 }

@@ -16,12 +16,15 @@ import {
   FileDescriptorSetSchema,
   MethodOptionsSchema,
 } from '@bufbuild/protobuf/wkt';
+import { createContextValues, type HandlerContext, type UnaryRequest, type UnaryResponse } from '@connectrpc/connect';
 import { describe, expect, test } from 'vitest';
 import { access, AccessSchema, Permission, requires } from '../../gen/kith/access/v1/access_pb.ts';
 import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
-import { AccessDeclarationError, readAccessRules } from './access.ts';
+import type { Caller } from '../access.ts';
+import { Failure } from '../failure.ts';
+import { AccessDeclarationError, createAccessGate, createAccessInterceptor, readAccessRules } from './access.ts';
 
 interface FieldDeclaration {
   readonly name: string;
@@ -46,6 +49,7 @@ interface Declaration {
 const { USERS_READ, USERS_WRITE, UNSPECIFIED } = Permission;
 const UNKNOWN = 99 as Permission;
 const string = { type: Type.STRING };
+const signedIn = { rule: { case: 'signedIn', value: true } } as const;
 const usersWrite = { rule: { case: 'permission', value: USERS_WRITE } } as const;
 const guarded = { name: 'role', optional: true, requires: USERS_WRITE };
 const inner = { name: 'inner', type: Type.MESSAGE, typeName: '.test.Inner' };
@@ -99,6 +103,24 @@ const REFUSED: readonly [what: string, why: string, declaration: Declaration][] 
     'self_field with a client stream',
     'is not a string of its one request',
     { access: { ...usersWrite, selfField: 'id' }, fields: [{ name: 'id' }], clientStreaming: true },
+  ],
+  [
+    'public with api_keys',
+    'api_keys goes with signed_in only',
+    { access: { rule: { case: 'public', value: true }, apiKeys: true } },
+  ],
+  ['a permission with api_keys', 'api_keys goes with signed_in only', { access: { ...usersWrite, apiKeys: true } }],
+  ['api_keys alone', 'api_keys goes with signed_in only', { access: { apiKeys: true } }],
+  [
+    'public with fresh_sign_in',
+    'fresh_sign_in takes a caller',
+    { access: { rule: { case: 'public', value: true }, freshSignIn: true } },
+  ],
+  ['fresh_sign_in alone', 'nobody may call it', { access: { freshSignIn: true } }],
+  [
+    'fresh_sign_in with api_keys',
+    'fresh_sign_in keeps out the API keys that api_keys lets in',
+    { access: { ...signedIn, freshSignIn: true, apiKeys: true } },
   ],
   [
     'public with a guarded field',
@@ -158,20 +180,49 @@ describe('a server does not start with a method that declares', () => {
 
 const ACCEPTED: readonly [what: string, declaration: Declaration, access: object][] = [
   ['public', { access: { rule: { case: 'public', value: true } } }, { kind: 'public' }],
-  ['signed_in', { access: { rule: { case: 'signedIn', value: true } } }, { kind: 'signed_in' }],
-  ['a permission', { access: usersWrite }, { kind: 'permission', permission: 'users.write', selfField: undefined }],
+  ['signed_in', { access: signedIn }, { kind: 'signed_in', withApiKeys: false, takesFreshSignIn: false }],
+  [
+    'signed_in with api_keys',
+    { access: { ...signedIn, apiKeys: true } },
+    { kind: 'signed_in', withApiKeys: true, takesFreshSignIn: false },
+  ],
+  [
+    'signed_in with fresh_sign_in',
+    { access: { ...signedIn, freshSignIn: true } },
+    { kind: 'signed_in', withApiKeys: false, takesFreshSignIn: true },
+  ],
+  [
+    'a permission',
+    { access: usersWrite },
+    { kind: 'permission', permission: 'users.write', selfField: undefined, takesFreshSignIn: false },
+  ],
+  [
+    'a permission or self with fresh_sign_in',
+    { access: { ...usersWrite, selfField: 'id', freshSignIn: true }, fields: [{ name: 'id' }] },
+    {
+      kind: 'permission',
+      permission: 'users.write',
+      selfField: expect.objectContaining({ name: 'id' }),
+      takesFreshSignIn: true,
+    },
+  ],
   [
     'a permission or self',
     {
       access: { rule: { case: 'permission', value: USERS_READ }, selfField: 'id' },
       fields: [{ name: 'other' }, { name: 'id' }],
     },
-    { kind: 'permission', permission: 'users.read', selfField: expect.objectContaining({ name: 'id' }) },
+    {
+      kind: 'permission',
+      permission: 'users.read',
+      selfField: expect.objectContaining({ name: 'id' }),
+      takesFreshSignIn: false,
+    },
   ],
   [
     'a permission on a stream',
     { access: usersWrite, clientStreaming: true, serverStreaming: true },
-    { kind: 'permission', permission: 'users.write', selfField: undefined },
+    { kind: 'permission', permission: 'users.write', selfField: undefined, takesFreshSignIn: false },
   ],
 ];
 
@@ -211,6 +262,125 @@ test('a method that is not served has no rule rather than an open one', () => {
   const rules = readAccessRules([AuthService], []);
   expect(() => rules.of(UserService.method.getUser)).toThrow(AccessDeclarationError);
 });
+
+describe('a caller', () => {
+  const NOW_MS = 1_800_000_000_000;
+  const MAX_AGE_MS = 600_000;
+  const OWN_ID = '01900000-0000-7000-8000-00000000000a';
+  const viewer: Caller = {
+    userId: OWN_ID,
+    sessionId: '01900000-0000-7000-8000-00000000000b',
+    kind: 'session',
+    permissions: new Set(['contacts.read']),
+    signInMs: NOW_MS - MAX_AGE_MS,
+  };
+  const admin: Caller = { ...viewer, permissions: new Set(['users.write']) };
+  const key: Caller = { ...viewer, kind: 'api_key', signInMs: undefined };
+  const adminKey: Caller = { ...key, permissions: new Set(['users.write']) };
+  const longAgo = (caller: Caller): Caller => ({ ...caller, signInMs: NOW_MS - MAX_AGE_MS - 1 });
+
+  const byKey = { access: { ...signedIn, apiKeys: true } };
+  const fresh = { access: { ...signedIn, freshSignIn: true } };
+  const own = { access: { ...usersWrite, selfField: 'id' }, fields: [{ name: 'id' }] };
+  const ownFresh = { ...own, access: { ...own.access, freshSignIn: true } };
+  const writeFresh = { access: { ...usersWrite, freshSignIn: true } };
+
+  test.each<[who: string, caller: Caller, what: string, declaration: Declaration, id: string, answer: string]>([
+    ['with a session', viewer, 'signed_in', { access: signedIn }, '', 'ok'],
+    ['with an API key', key, 'signed_in', { access: signedIn }, '', 'session_required'],
+    ['with an API key of every permission', adminKey, 'signed_in', { access: signedIn }, '', 'session_required'],
+    ['with an API key', key, 'signed_in with api_keys', byKey, '', 'ok'],
+    ['with a session', viewer, 'signed_in with api_keys', byKey, '', 'ok'],
+    ['who signed in just in time', viewer, 'fresh_sign_in', fresh, '', 'ok'],
+    ['who signed in too long ago', longAgo(viewer), 'fresh_sign_in', fresh, '', 'fresh_sign_in_required'],
+    ['with an API key', key, 'fresh_sign_in', fresh, '', 'session_required'],
+    ['who signed in too long ago', longAgo(viewer), 'no fresh_sign_in', { access: signedIn }, '', 'ok'],
+    ['with the permission', admin, 'a permission', { access: usersWrite }, '', 'ok'],
+    ['without the permission', viewer, 'a permission', { access: usersWrite }, '', 'permission_missing'],
+    ['with an API key that has the permission', adminKey, 'a permission', { access: usersWrite }, '', 'ok'],
+    ['with an API key without', key, 'a permission', { access: usersWrite }, '', 'permission_missing'],
+    ['who asks about themselves', viewer, 'self_field', own, OWN_ID, 'ok'],
+    ['who asks about themselves in upper case', viewer, 'self_field', own, OWN_ID.toUpperCase(), 'ok'],
+    ['who asks about another', viewer, 'self_field', own, OWN_ID.replace('a', 'c'), 'permission_missing'],
+    ['who asks about nobody', viewer, 'self_field', own, '', 'permission_missing'],
+    ['with an API key that asks about its owner', key, 'self_field', own, OWN_ID, 'permission_missing'],
+    ['with an API key that has the permission', adminKey, 'self_field', own, OWN_ID, 'ok'],
+    ['with the permission and a fresh sign-in', admin, 'both', writeFresh, '', 'ok'],
+    ['with the permission and no fresh sign-in', longAgo(admin), 'both', writeFresh, '', 'fresh_sign_in_required'],
+    ['without the permission and no fresh sign-in', longAgo(viewer), 'both', writeFresh, '', 'permission_missing'],
+    ['with an API key that has the permission', adminKey, 'both', writeFresh, '', 'fresh_sign_in_required'],
+    ['who asks about themselves, fresh', viewer, 'self_field and fresh_sign_in', ownFresh, OWN_ID, 'ok'],
+    [
+      'who asks about themselves, too late',
+      longAgo(viewer),
+      'self_field and fresh_sign_in',
+      ownFresh,
+      OWN_ID,
+      'fresh_sign_in_required',
+    ],
+    [
+      'who asks about another, too late',
+      longAgo(viewer),
+      'self_field and fresh_sign_in',
+      ownFresh,
+      '',
+      'permission_missing',
+    ],
+  ])('$0 where the method declares $2: $5', async (_who, caller, _what, declaration, id, answer) => {
+    expect(await answerTo(caller, serviceOf(declaration), id)).toBe(answer);
+  });
+
+  test('is told how old a sign-in may be', async () => {
+    const service = serviceOf(fresh);
+    const call = admit(longAgo(viewer), service, '');
+    await expect(call).rejects.toMatchObject({
+      reason: 'fresh_sign_in_required',
+      metadata: { max_age_seconds: '600' },
+    });
+  });
+
+  test.each([
+    ['no authorization', undefined, 'access_token_missing'],
+    ['an empty authorization', '', 'access_token_invalid'],
+    ['another scheme', 'Basic dTpw', 'access_token_invalid'],
+    ['a scheme alone', 'Bearer', 'access_token_invalid'],
+    ['two tokens', 'Bearer a b', 'access_token_invalid'],
+    ['two headers', 'Bearer a, Bearer b', 'access_token_invalid'],
+    ['letters that no token has', 'Bearer a%20b', 'access_token_invalid'],
+  ])('with %s is refused before the token is looked at', async (_, authorization, reason) => {
+    const service = serviceOf(byKey);
+    const authenticate = () => Promise.reject(new Error('looked at'));
+    const gate = createAccessGate(readAccessRules([service], []), authenticate, { maxAgeMs: 0, now: () => NOW_MS });
+    const headers = new Headers(authorization === undefined ? {} : { authorization });
+    await expect(gate(contextOf(service, headers))).rejects.toMatchObject({ name: 'Failure', reason });
+  });
+
+  /** Passes the gate, then the interceptor, as a call does. */
+  async function admit(caller: Caller, service: DescService, id: string): Promise<void> {
+    const rules = readAccessRules([service], []);
+    const freshness = { maxAgeMs: MAX_AGE_MS, now: () => NOW_MS };
+    const context = contextOf(service, new Headers({ authorization: 'Bearer token' }));
+    await createAccessGate(rules, async () => caller, freshness)(context);
+    const { method, values: contextValues } = context;
+    const message = create(method.input, id === '' ? {} : { id });
+    const request = { stream: false, method, contextValues, message } as unknown as UnaryRequest;
+    await createAccessInterceptor(rules, freshness)(async () => ({}) as UnaryResponse)(request);
+  }
+
+  async function answerTo(caller: Caller, service: DescService, id: string): Promise<string> {
+    try {
+      await admit(caller, service, id);
+      return 'ok';
+    } catch (error) {
+      if (error instanceof Failure) return error.reason;
+      throw error;
+    }
+  }
+});
+
+function contextOf(service: DescService, requestHeader: Headers): HandlerContext {
+  return { method: service.methods[0]!, requestHeader, values: createContextValues() } as unknown as HandlerContext;
+}
 
 /** `test.Service` with one method `Call`, as protoc would describe it. */
 function serviceOf({

@@ -20,8 +20,20 @@ import { fromPermission } from './enums.ts';
 /** Who may call a method, as the contract declares it. */
 export type Access =
   | { readonly kind: 'public' }
-  | { readonly kind: 'signed_in' }
-  | { readonly kind: 'permission'; readonly permission: Permission; readonly selfField: DescField | undefined };
+  | { readonly kind: 'signed_in'; readonly withApiKeys: boolean; readonly takesFreshSignIn: boolean }
+  | {
+      readonly kind: 'permission';
+      readonly permission: Permission;
+      readonly selfField: DescField | undefined;
+      readonly takesFreshSignIn: boolean;
+    };
+
+/** What makes a sign-in a fresh one. */
+export interface Freshness {
+  /** How old it may be, milliseconds. */
+  readonly maxAgeMs: number;
+  readonly now: () => number;
+}
 
 /** Fields of a request that take a permission of their own. */
 interface GuardedField {
@@ -99,19 +111,25 @@ function readAccess(method: DescMethod): Access {
   if (!hasOption(method, accessOption)) {
     throw new AccessDeclarationError(`${nameOf(method)} does not declare who may call it: add (kith.access.v1.access)`);
   }
-  const { rule, selfField } = getOption(method, accessOption);
-  if (selfField !== '' && rule.case !== 'permission') {
-    throw new AccessDeclarationError(`${nameOf(method)}: self_field goes with a permission only`);
-  }
+  const { rule, selfField, apiKeys: withApiKeys, freshSignIn: takesFreshSignIn } = getOption(method, accessOption);
+  const refuse = (why: string): never => {
+    throw new AccessDeclarationError(`${nameOf(method)}: ${why}`);
+  };
+  if (selfField !== '' && rule.case !== 'permission') refuse('self_field goes with a permission only');
+  if (withApiKeys && rule.case !== 'signedIn') refuse('api_keys goes with signed_in only');
+  if (takesFreshSignIn && rule.case === 'public') refuse('fresh_sign_in takes a caller, and public has none');
+  if (takesFreshSignIn && withApiKeys) refuse('fresh_sign_in keeps out the API keys that api_keys lets in');
   switch (rule.case) {
     case 'public':
+      if (!rule.value) break;
+      return { kind: 'public' };
     case 'signedIn':
       if (!rule.value) break;
-      return { kind: rule.case === 'public' ? 'public' : 'signed_in' };
+      return { kind: 'signed_in', withApiKeys, takesFreshSignIn };
     case 'permission': {
       const permission = fromPermission(rule.value);
       if (permission === undefined) break;
-      return { kind: 'permission', permission, selfField: findSelfField(method, selfField) };
+      return { kind: 'permission', permission, selfField: findSelfField(method, selfField), takesFreshSignIn };
     }
     default:
   }
@@ -149,60 +167,67 @@ function guard(field: DescField): GuardedField {
  * The part of the check that needs no message, for Connect's request gate: it
  * runs before the body is read, so a stranger's upload is not.
  *
- * Throws access_token_missing, what `authenticate` throws, permission_missing.
+ * Throws access_token_missing, what `authenticate` throws, session_required,
+ * permission_missing, fresh_sign_in_required.
  */
 export function createAccessGate(
   rules: AccessRules,
   authenticate: (accessToken: string) => Promise<Caller>,
+  freshness: Freshness,
 ): (context: HandlerContext) => Promise<void> {
   return async ({ method, requestHeader, values }) => {
     const { access } = rules.of(method);
     if (access.kind === 'public') return;
     const caller = await authenticate(bearerToken(requestHeader));
     setCaller(values, caller);
-    if (access.kind === 'permission' && access.selfField === undefined) requirePermission(caller, access.permission);
+    if (access.kind === 'permission' && access.selfField !== undefined) return; // the message decides
+    admit(access, caller, false, freshness);
   };
 }
 
 /**
  * The whole check, with the message: for unary calls and streams alike, on the
- * method descriptor and never on the URL. Throws permission_missing and
- * field_needs_permission.
+ * method descriptor and never on the URL. Throws session_required,
+ * permission_missing, fresh_sign_in_required and field_needs_permission.
  */
-export function createAccessInterceptor(rules: AccessRules): Interceptor {
+export function createAccessInterceptor(rules: AccessRules, freshness: Freshness): Interceptor {
   return (next) => (request) => {
     const rule = rules.of(request.method);
     if (rule.access.kind === 'public') return next(request);
     const caller = findCaller(request.contextValues);
     if (caller === undefined) throw new Error('the access gate did not run');
     if (!request.stream) {
-      authorize(rule, caller, request.method.input, request.message);
+      authorize(rule, caller, freshness, request.method.input, request.message);
       return next(request);
     }
-    return next({ ...request, message: authorizeEach(rule, caller, request.method.input, request.message) });
+    return next({ ...request, message: authorizeEach(rule, caller, freshness, request.method.input, request.message) });
   };
 }
 
 async function* authorizeEach<T extends Message>(
   rule: Rule,
   caller: Caller,
+  freshness: Freshness,
   desc: DescMessage,
   messages: AsyncIterable<T>,
 ): AsyncIterable<T> {
   for await (const message of messages) {
-    authorize(rule, caller, desc, message);
+    authorize(rule, caller, freshness, desc, message);
     yield message;
   }
 }
 
-function authorize({ access, guarded }: Rule, caller: Caller, desc: DescMessage, message: Message | undefined): void {
-  if (access.kind === 'permission' && !caller.permissions.has(access.permission)) {
-    const { selfField } = access;
-    const named = selfField !== undefined && message !== undefined ? reflect(desc, message).get(selfField) : undefined;
-    const isSelf = typeof named === 'string' && named.toLowerCase() === caller.userId;
-    if (!isSelf) requirePermission(caller, access.permission);
-  }
-  if (message === undefined || guarded.length === 0) return;
+function authorize(
+  { access, guarded }: Rule,
+  caller: Caller,
+  freshness: Freshness,
+  desc: DescMessage,
+  message: Message,
+): void {
+  const selfField = access.kind === 'permission' ? access.selfField : undefined;
+  const named = selfField && reflect(desc, message).get(selfField);
+  admit(access, caller, typeof named === 'string' && named.toLowerCase() === caller.userId, freshness);
+  if (guarded.length === 0) return;
   const reflected = reflect(desc, message);
   for (const { field, permission } of guarded) {
     if (reflected.isSet(field) && !caller.permissions.has(permission)) {
@@ -215,8 +240,22 @@ function authorize({ access, guarded }: Rule, caller: Caller, desc: DescMessage,
   }
 }
 
-function requirePermission(caller: Caller, permission: Permission): void {
-  if (!caller.permissions.has(permission)) throw permissionMissing(permission);
+function admit(access: Access, caller: Caller, isSelf: boolean, { maxAgeMs, now }: Freshness): void {
+  if (access.kind === 'public') return;
+  if (access.kind === 'permission') {
+    // What an API key may is what it was given: that it acts for the user is not enough.
+    const isLetIn = isSelf && caller.kind === 'session';
+    if (!isLetIn && !caller.permissions.has(access.permission)) throw permissionMissing(access.permission);
+  } else if (!access.withApiKeys && caller.kind !== 'session') {
+    throw new Failure('session_required', 'an API key cannot make this call: sign in');
+  }
+  if (!access.takesFreshSignIn) return;
+  if (caller.kind !== 'session' || caller.signInMs === undefined || now() - caller.signInMs > maxAgeMs) {
+    const maxAgeSeconds = String(Math.floor(maxAgeMs / 1000));
+    throw new Failure('fresh_sign_in_required', `the call takes a sign-in within ${maxAgeSeconds} s: sign in again`, {
+      max_age_seconds: maxAgeSeconds,
+    });
+  }
 }
 
 /** RFC 6750, 2.1. The scheme is compared regardless of case (RFC 9110, 11.1). */

@@ -14,6 +14,8 @@ const PERMISSION_MESSAGES = {
   'contacts.write': Permission.CONTACTS_WRITE,
   'activity.read': Permission.ACTIVITY_READ,
   'activity.record': Permission.ACTIVITY_RECORD,
+  'revocations.read': Permission.REVOCATIONS_READ,
+  'signing_keys.write': Permission.SIGNING_KEYS_WRITE,
 } satisfies Record<DomainPermission, Permission>;
 
 export function toRole(role: DomainRole): Role {
