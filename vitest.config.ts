@@ -9,5 +9,7 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 60_000,
     hookTimeout: 120_000,
+    // A condition that is waited for has all the time a test has: how long it takes is the machine's affair.
+    expect: { poll: { interval: 20, timeout: 50_000 } },
   },
 });

@@ -15,8 +15,8 @@ export const ADMIN_PASSWORD = 'admin password of the checker';
 /** The secret that all instances share. */
 export const SECRET = randomBytes(32);
 
-/** How long an instance may take to stop when asked to, milliseconds: its own limit and then some. */
-const STOP_MAX_MS = 20_000;
+/** How long an instance may take to stop when asked to, milliseconds: its own limit and, on a busy machine, then some. */
+const STOP_MAX_MS = 60_000;
 
 /** Where the instances of one round store their data. */
 export interface Store extends AsyncDisposable {
@@ -214,8 +214,7 @@ export class Instance implements AsyncDisposable {
 
   #judge({ code, signal, stdout, stderr }: Exit): void {
     for (const line of stdout.split('\n')) {
-      // What is logged when the fault is the code's own, but for connections that broke.
-      if (!line.includes('call failed') || /stream closed|ECONNRESET|EPIPE/.test(line)) continue;
+      if (!line.includes('call failed')) continue; // logged as an error: the fault is the code's own
       this.#report({ kind: 'process', where: this.name, what: line.slice(0, 3000) });
     }
     const expected = { killed: 'SIGKILL', stopped: 0, running: undefined }[this.#ending ?? 'running'];

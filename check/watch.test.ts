@@ -8,7 +8,7 @@ import { startServer } from './cluster.ts';
 import type { WatchHistory } from './history.ts';
 import { type Round, runRound } from './round.ts';
 
-const TIMEOUT_MS = 180_000;
+const TIMEOUT_MS = 900_000;
 
 /** As long as a suite that runs often can afford, with faults at short intervals. */
 const SHORT = { seconds: 6, instances: 2, reader: 'watch', gap: [50, 900] } as const;

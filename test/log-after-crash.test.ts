@@ -80,10 +80,11 @@ test('the end of the log is its last row that no running transaction can come be
   });
   await isRunning;
   const later = await append();
-  expect(await dialect.endOfLog(db)).toEqual(last);
+  // The server's own upkeep has transactions too, and may hold the end back for a moment.
+  await expect.poll(() => dialect.endOfLog(db)).toEqual(last);
   end();
   await running;
-  expect(await dialect.endOfLog(db)).toEqual(later);
+  await expect.poll(() => dialect.endOfLog(db)).toEqual(later);
 });
 
 test('a connection that is lost between two statements of a transaction ends the transaction alone', async () => {

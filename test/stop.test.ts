@@ -4,14 +4,16 @@ import { Agent, request as httpRequest } from 'node:http';
 import http2, { type ClientHttp2Session } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { Code, ConnectError, createClient, type Transport } from '@connectrpc/connect';
+import { createClient, type Transport } from '@connectrpc/connect';
 import { createConnectTransport, createGrpcWebTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import { Client as PgClient } from 'pg';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { ServerReflection } from '../gen/grpc/reflection/v1/reflection_pb.ts';
 import { Health, HealthCheckResponse_ServingStatus as Status } from '../gen/health/v1/health_pb.ts';
+import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
-import { databases } from './support/databases.ts';
-import { ADMIN_PASSWORD, grpc, refusalOf } from './support/kith.ts';
+import { databases, type TestDatabase } from './support/databases.ts';
+import { ADMIN_PASSWORD, bearer, grpc, refusalOf } from './support/kith.ts';
 import { insertManyUsers } from './support/many-users.ts';
 import { probe, type ServingProcess, startProcess } from './support/process.ts';
 
@@ -61,6 +63,45 @@ async function hang(address: string): Promise<Socket> {
   return socket;
 }
 
+/** A server whose statements may take as long as a test wants them to. */
+function startOnPostgres(database: TestDatabase, env: Record<string, string>): Promise<ServingProcess> {
+  return startProcess({
+    env: {
+      ...database.env,
+      KITH_ADMIN_PASSWORD: ADMIN_PASSWORD,
+      KITH_DATABASE_CONNECTIONS: '30',
+      KITH_DATABASE_STATEMENT_MS: '600000',
+      ...env,
+    },
+  });
+}
+
+/** Makes calls that are under way, in the middle of a transaction, until they are let go. */
+async function holdCalls(
+  { address }: ServingProcess,
+  databaseUrl: string,
+  transport: (address: string, accessToken: string) => Transport,
+  count: number,
+) {
+  const { accessToken, user } = await createClient(AuthService, grpc(address)).login(SIGN_IN);
+  const sql = new PgClient({ connectionString: databaseUrl });
+  await sql.connect();
+  await sql.query('begin; lock table activity in share mode');
+  const client = createClient(ActivityService, transport(address, accessToken));
+  const calls = Array.from({ length: count }, () =>
+    client.recordUserActivity({ activities: [{ userId: user!.id, action: 'held' }] }),
+  );
+  for (const call of calls) call.catch(() => {}); // it is looked at later
+  const waiting = "select 1 from pg_locks where relation = 'activity'::regclass and not granted";
+  await expect.poll(async () => (await sql.query(waiting)).rowCount).toBe(count);
+  return {
+    calls,
+    release: () => sql.query('commit'),
+    recorded: async () => (await sql.query("select 1 from activity where action = 'held'")).rowCount,
+    [Symbol.asyncDispose]: () => sql.end(),
+  };
+}
+
 /** Signals, and waits until nobody is let in any more. */
 async function signalUntilClosed(kith: ServingProcess, signal: NodeJS.Signals): Promise<void> {
   const session = await openSession(kith.address);
@@ -72,7 +113,7 @@ async function signalUntilClosed(kith: ServingProcess, signal: NodeJS.Signals): 
 
 describe('a stop', () => {
   test('first tells load balancers, and serves meanwhile', async () => {
-    const kith = await start({ KITH_SHUTDOWN_DELAY_SECONDS: '3' });
+    const kith = await start({ KITH_SHUTDOWN_DELAY_SECONDS: FOREVER });
     const transport = grpc(kith.address);
     const watch = createClient(Health, transport).watch({})[Symbol.asyncIterator]();
     expect((await watch.next()).value).toMatchObject({ status: Status.SERVING });
@@ -83,7 +124,14 @@ describe('a stop', () => {
     expect(await probe(`${kith.address}/healthz`)).toMatchObject({ status: 200 });
     expect(await createClient(Health, transport).check({})).toMatchObject({ status: Status.NOT_SERVING });
     expect(await createClient(AuthService, transport).login(SIGN_IN)).toMatchObject({ user: { username: 'admin' } });
+  });
 
+  test('takes place once load balancers have had their time', async () => {
+    const kith = await start({ KITH_SHUTDOWN_DELAY_SECONDS: '1' });
+    const watch = createClient(Health, grpc(kith.address)).watch({})[Symbol.asyncIterator]();
+    await watch.next();
+    kith.kill('SIGTERM');
+    expect((await watch.next()).value).toMatchObject({ status: Status.NOT_SERVING });
     expect(await refusalOf(watch.next())).toMatchObject({ code: 'Unavailable', reason: 'SERVER_UNAVAILABLE' });
     await expectCleanExit(kith);
   });
@@ -96,32 +144,32 @@ describe('a stop', () => {
     await expectCleanExit(kith);
   });
 
-  test.each<{ name: string; transport: (address: string) => Transport }>([
+  test.each<{ name: string; transport: (address: string, accessToken: string) => Transport }>([
     {
       name: 'gRPC, of one connection',
-      transport: (address) => grpc(address, undefined, new Http2SessionManager(address)),
+      transport: (address, token) => grpc(address, token, new Http2SessionManager(address)),
     },
     {
       name: 'Connect over HTTP/1.1',
-      transport: (baseUrl) => createConnectTransport({ baseUrl, httpVersion: '1.1' }),
+      transport: (baseUrl, token) =>
+        createConnectTransport({ baseUrl, httpVersion: '1.1', interceptors: bearer(token) }),
     },
     {
       name: 'gRPC-Web over HTTP/1.1',
-      transport: (baseUrl) => createGrpcWebTransport({ baseUrl, httpVersion: '1.1' }),
+      transport: (baseUrl, token) =>
+        createGrpcWebTransport({ baseUrl, httpVersion: '1.1', interceptors: bearer(token) }),
     },
   ])('lets running calls finish: $name', async ({ transport }) => {
-    const kith = await start();
-    const opened = transport(kith.address);
-    // A connection that the server has not accepted yet is no running call.
-    await Promise.all(Array.from({ length: 40 }, () => createClient(Health, opened).check({})));
-    const client = createClient(AuthService, opened);
-    // Passwords are checked one after the other: once one is done, most are still waiting.
-    const calls = Array.from({ length: 40 }, () => client.login(SIGN_IN));
-    await Promise.race(calls);
-    kith.kill('SIGTERM');
-    const answers = await Promise.all(calls);
-    expect(answers.every(({ user }) => user?.username === 'admin')).toBe(true);
-    await expectCleanExit(kith);
+    await using database = await databases[1]!.create();
+    await using kith = await startOnPostgres(database, { KITH_SHUTDOWN_SECONDS: FOREVER });
+    await using held = await holdCalls(kith, database.url, transport, 20);
+    await signalUntilClosed(kith, 'SIGTERM');
+    await expect(probe(`${kith.address}/healthz`)).rejects.toThrow('ECONNREFUSED');
+    await held.release();
+    for (const { activities } of await Promise.all(held.calls)) expect(activities).toHaveLength(1);
+    const { code, signal, stdout } = await kith.exited;
+    expect({ code, signal }).toEqual({ code: 0, signal: null });
+    expect(stdout).not.toMatch(/"level":"(warn|error|fatal)"/);
   });
 
   test.each<{ name: string; transport: (address: string) => Transport }>([
@@ -187,19 +235,19 @@ describe('a stop', () => {
     await expectCleanExit(kith);
   });
 
-  test('tells calls for which there is no time left to come back', async () => {
-    const kith = await start({ KITH_SHUTDOWN_SECONDS: '0' });
-    const client = createClient(AuthService, grpc(kith.address, undefined, new Http2SessionManager(kith.address)));
-    const calls = Array.from({ length: 60 }, () => client.login(SIGN_IN));
-    await Promise.race(calls);
+  test('tells calls for which there is no time left to come back, and waits no longer for what they began', async () => {
+    await using database = await databases[1]!.create();
+    await using kith = await startOnPostgres(database, { KITH_SHUTDOWN_SECONDS: '0' });
+    await using held = await holdCalls(kith, database.url, grpc, 5);
+    const refusals = Promise.all(held.calls.map((call) => refusalOf(call)));
     kith.kill('SIGTERM');
-    const outcomes = await Promise.allSettled(calls);
-    const errors = outcomes.filter((outcome) => outcome.status === 'rejected').map(({ reason }) => reason as unknown);
-    expect(errors.length).toBeGreaterThan(0);
-    for (const error of errors) {
-      expect(ConnectError.from(error).code).toBe(Code.Unavailable);
-    }
-    await expectCleanExit(kith);
+    const told = await refusals;
+    expect(told).toEqual(
+      told.map(() => expect.objectContaining({ code: 'Unavailable', reason: 'SERVER_UNAVAILABLE' })),
+    );
+    expect(await kith.exited).toMatchObject({ code: 0, signal: null });
+    await held.release();
+    expect(await held.recorded()).toBe(0);
   });
 
   test.each(databases)('is held up by a client that never reads no longer either, on $name', async ({ create }) => {

@@ -10,7 +10,7 @@ import { type Database, openDatabase } from '../src/db/database.ts';
 import { databases } from './support/databases.ts';
 import { ADMIN_PASSWORD, grpc } from './support/kith.ts';
 import { startProcess } from './support/process.ts';
-import { startWatch } from './support/watch.ts';
+import { startWatchPatiently } from './support/watch.ts';
 
 /** 1000000 for the long run. */
 const EVENTS = Number(process.env['KITH_TEST_EVENTS'] ?? 50_000);
@@ -160,14 +160,14 @@ describe.skipIf(process.platform !== 'linux').each(databases)('on $name', (kind)
 
       // A reader that keeps up, in the end at least, to know how far the server is.
       let kept = 0;
-      let watch = await startWatch(client, { action: 'much.kept_up' });
+      let watch = await startWatchPatiently(client, { action: 'much.kept_up' });
       const keepUp = async (count: number): Promise<void> => {
         while (kept < count) {
           try {
             await watch.activity();
             kept++;
           } catch {
-            watch = await startWatch(client, { action: 'much.kept_up', afterCursor: watch.cursor });
+            watch = await startWatchPatiently(client, { action: 'much.kept_up', afterCursor: watch.cursor });
           }
         }
       };

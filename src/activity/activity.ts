@@ -1,9 +1,11 @@
 import { type Caller, permissionMissing } from '../access.ts';
+import { Alarm } from '../alarm.ts';
 import type { App } from '../app.ts';
 import { answerOnce } from '../db/once.ts';
 import type { LogPosition } from '../db/dialect.ts';
 import { Failure } from '../failure.ts';
 import { type Page, type PageRequest, pageSizeOf, pageTokens } from '../pages.ts';
+import type { Revocations } from '../sessions/revocations.ts';
 import { getAccount } from '../users/accounts.ts';
 import { readCursor, writeCursor } from './cursor.ts';
 import { appendActivities, type NewActivity, OWN_PREFIX } from './log.ts';
@@ -12,10 +14,13 @@ import type { Tail } from './tail.ts';
 
 export interface ActivityApp extends App {
   readonly tail: Tail;
+  readonly revocations: Revocations;
   /** How long a watch says nothing before it says that, milliseconds. */
   readonly progressMs: number;
   /** How long a watcher may stand still, milliseconds. */
   readonly stallMs: number;
+  /** A clock that only goes forward, milliseconds. */
+  readonly monotonic: () => number;
   /** The caller as they are now. Throws session_ended. */
   readonly renew: (caller: Caller) => Promise<Caller>;
 }
@@ -130,7 +135,7 @@ export async function* watchActivities(
   alarm.until(app.tail.subscribe(request.userId, () => alarm.ring()));
   let isCallerStale = false;
   alarm.until(
-    app.tail.subscribe(caller.userId, () => {
+    app.revocations.subscribe(caller.userId, () => {
       isCallerStale = true;
       alarm.ring();
     }),
@@ -167,10 +172,10 @@ export async function* watchActivities(
 }
 
 /** Yields a message, and throws consumer_too_slow when it was taken too late: what is sent meanwhile is not kept for the reader. */
-async function* unhurried({ stallMs }: ActivityApp, message: WatchMessage): AsyncGenerator<WatchMessage> {
-  const startMs = performance.now();
+async function* unhurried({ stallMs, monotonic }: ActivityApp, message: WatchMessage): AsyncGenerator<WatchMessage> {
+  const startMs = monotonic();
   yield message;
-  if (performance.now() - startMs > stallMs) {
+  if (monotonic() - startMs > stallMs) {
     throw new Failure('consumer_too_slow', 'the reader stood still: watch again from the last cursor', {
       cursor: message.cursor,
     });
@@ -190,51 +195,18 @@ async function startOf({ database, keyring }: ActivityApp, afterCursor: string):
 
 async function checkStillAllowed(app: ActivityApp, caller: Caller, userId: string | undefined): Promise<void> {
   const { permissions } = await app.renew(caller);
-  if (userId !== caller.userId && !permissions.has('activity.read')) {
+  if (!isOneself(caller, userId) && !permissions.has('activity.read')) {
     throw permissionMissing('activity.read');
   }
 }
 
-/** Wakes one waiting task, also when it rings before the task waits. */
-class Alarm {
-  readonly #signal: AbortSignal;
-  #ringing = false;
-  #resolve: (() => void) | undefined;
-
-  constructor(signal: AbortSignal) {
-    this.#signal = signal;
-    signal.addEventListener('abort', () => this.ring(), { once: true });
-  }
-
-  /** Runs `end` when the signal is aborted. */
-  until(end: () => void): void {
-    if (this.#signal.aborted) end();
-    else this.#signal.addEventListener('abort', end, { once: true });
-  }
-
-  set(): void {
-    this.#ringing = this.#signal.aborted;
-  }
-
-  ring(): void {
-    this.#ringing = true;
-    this.#resolve?.();
-  }
-
-  /** Resolves when the alarm rings or has rung since it was set, at the latest after `ms`. */
-  async rung(ms: number): Promise<void> {
-    if (this.#ringing) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#resolve = resolve;
-    const timer = setTimeout(resolve, ms);
-    await promise;
-    clearTimeout(timer);
-    this.#resolve = undefined;
-  }
+function filterFor(caller: Caller, { userId, action }: { userId: string | undefined; action: string }): ActivityFilter {
+  return { userId, withPrivate: isOneself(caller, userId), action };
 }
 
-function filterFor(caller: Caller, { userId, action }: { userId: string | undefined; action: string }): ActivityFilter {
-  return { userId, withPrivate: userId === caller.userId, action };
+/** An API key is not its owner: it may what it was given permission for, and is not shown what the owner alone may see. */
+function isOneself(caller: Caller, userId: string | undefined): boolean {
+  return caller.kind === 'session' && userId === caller.userId;
 }
 
 /** Rows at the end of the log are shared by all watchers, and so is what they are shown as. */

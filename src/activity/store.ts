@@ -2,7 +2,7 @@ import type { ExpressionBuilder, Insertable, Selectable, SelectQueryBuilder } fr
 import type { Db } from '../db/database.ts';
 import type { LogPosition } from '../db/dialect.ts';
 import type { ActivityTable, Schema } from '../db/schema.ts';
-import { cutPage } from '../pages.ts';
+import { readBounded } from '../pages.ts';
 
 export type ActivityRow = Selectable<ActivityTable>;
 
@@ -28,9 +28,19 @@ export async function insertActivities(db: Db, rows: readonly Insertable<Activit
   return inserted.toSorted(comparePositions);
 }
 
-/** Whatever its filter, up to `limit` rows after one position and up to another, in the order of the log. */
-export function selectAfter(db: Db, after: LogPosition, upTo: LogPosition, limit: number): Promise<ActivityRow[]> {
-  return range(db, after, upTo).limit(limit).execute();
+/**
+ * Whatever their filter, up to `limit` rows after one position and up to another,
+ * in the order of the log, fewer when they are large; and the position up to which
+ * that is all.
+ */
+export async function selectAfter(db: Db, after: LogPosition, upTo: LogPosition, limit: number): Promise<LogPart> {
+  return readPart(limit, upTo, after, (from) => range(db, from, upTo));
+}
+
+/** Rows of the log, and the position up to which that is all. */
+interface LogPart {
+  readonly rows: readonly ActivityRow[];
+  readonly position: LogPosition;
 }
 
 /** How many rows one read looks at in search of those that a filter lets through: more than a page holds. */
@@ -39,7 +49,8 @@ const EXAMINED_MAX = 1001;
 /**
  * The rows that a filter lets through after one position and up to another, in
  * the order of the log, and the position up to which that holds: before `upTo`
- * when there are more of them, or many others.
+ * when there are more of them than `limit`, when they are large, or when there
+ * are many others.
  *
  * How far it looks is settled first, as a position: were it counted in each
  * statement anew, rows that are purged in between would let others slip by.
@@ -50,40 +61,52 @@ export async function readLog(
   after: LogPosition,
   upTo: LogPosition,
   limit: number,
-): Promise<{ rows: ActivityRow[]; position: LogPosition }> {
-  const candidates = (end: LogPosition) => {
-    const rows = range(db, after, end);
+): Promise<LogPart> {
+  const candidates = (from: LogPosition, end: LogPosition) => {
+    const rows = range(db, from, end);
     return filter.userId === undefined ? rows : rows.where('user_id', '=', filter.userId);
   };
-  const lookedAt = (await nthPosition(candidates(upTo), EXAMINED_MAX)) ?? upTo;
-  const rows = await accepted(db, candidates(lookedAt), filter).orderBy('writer').orderBy('seq').limit(limit).execute();
-  const last = rows.length === limit ? rows.at(-1) : undefined;
-  return { rows, position: last ? positionOf(last) : lookedAt };
+  const lookedAt = (await nthPosition(candidates(after, upTo), EXAMINED_MAX)) ?? upTo;
+  return readPart(limit, lookedAt, after, (from) =>
+    accepted(db, candidates(from, lookedAt), filter).orderBy('writer').orderBy('seq'),
+  );
 }
 
-/** A page of activities, newest first, and the position below which the next one begins. */
+async function readPart(
+  limit: number,
+  upTo: LogPosition,
+  after: LogPosition,
+  rowsAfter: (from: LogPosition) => Rows,
+): Promise<LogPart> {
+  const { rows, last } = await readBounded<ActivityRow>(limit, (row, count) =>
+    rowsAfter(row ? positionOf(row) : after)
+      .limit(count)
+      .execute(),
+  );
+  return { rows, position: last ? positionOf(last) : upTo };
+}
+
+/** A page of activities, newest first, fewer when they are large, and the position below which the next one begins. */
 export async function selectActivityPage(
   db: Db,
   filter: ActivityListFilter,
   before: LogPosition | undefined,
   size: number,
 ): Promise<{ rows: readonly ActivityRow[]; resumeBefore: LogPosition | undefined }> {
-  let rows = db.selectFrom('activity').selectAll();
-  if (filter.userId !== undefined) rows = rows.where('user_id', '=', filter.userId);
-  const upTo = before === undefined ? await nthPosition(newestFirst(rows), 1) : oneBefore(before);
+  let all = db.selectFrom('activity').selectAll();
+  if (filter.userId !== undefined) all = all.where('user_id', '=', filter.userId);
+  const upTo = before === undefined ? await nthPosition(newestFirst(all), 1) : oneBefore(before);
   if (upTo === undefined) return { rows: [], resumeBefore: undefined };
-  const lookedAt = await nthPosition(newestFirst(rows.where(isBetween(BEGINNING, upTo))), EXAMINED_MAX);
-  const candidates = rows.where(isBetween(lookedAt ? oneBefore(lookedAt) : BEGINNING, upTo));
-  let found = accepted(db, candidates, filter);
-  if (filter.startMs !== undefined) found = found.where('event_ms', '>=', filter.startMs);
-  if (filter.endMs !== undefined) found = found.where('event_ms', '<', filter.endMs);
-  const page = cutPage(
-    await newestFirst(found)
-      .limit(size + 1)
-      .execute(),
-    size,
-  );
-  return { rows: page.rows, resumeBefore: page.last ? positionOf(page.last) : lookedAt };
+  const lookedAt = await nthPosition(newestFirst(all.where(isBetween(BEGINNING, upTo))), EXAMINED_MAX);
+  const from = lookedAt ? oneBefore(lookedAt) : BEGINNING;
+  const { rows, last } = await readBounded<ActivityRow>(size, (row, count) => {
+    const candidates = all.where(isBetween(from, row ? oneBefore(positionOf(row)) : upTo));
+    let found = accepted(db, candidates, filter);
+    if (filter.startMs !== undefined) found = found.where('event_ms', '>=', filter.startMs);
+    if (filter.endMs !== undefined) found = found.where('event_ms', '<', filter.endMs);
+    return newestFirst(found).limit(count).execute();
+  });
+  return { rows, resumeBefore: last ? positionOf(last) : lookedAt };
 }
 
 export function positionOf({ writer, seq }: ActivityRow): LogPosition {

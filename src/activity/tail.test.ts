@@ -1,10 +1,10 @@
 import { sql } from 'kysely';
-import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { databases, type TestDatabase } from '../../test/support/databases.ts';
 import { userRow } from '../../test/support/rows.ts';
 import { type Database, type Db, openDatabase } from '../db/database.ts';
 import type { LogPosition } from '../db/dialect.ts';
-import { appendActivities } from './log.ts';
+import { appendActivities, type NewActivity } from './log.ts';
 import { type ActivityFilter, type ActivityRow, deleteOldest, positionOf } from './store.ts';
 import { Tail } from './tail.ts';
 
@@ -39,7 +39,7 @@ describe.each(databases)('on $name', (kind) => {
   });
 
   /** Appends in one transaction, and returns the rows with their positions. */
-  function append(...activities: { userId?: string; action?: string; isPrivate?: boolean }[]): Promise<ActivityRow[]> {
+  function append(...activities: Partial<NewActivity>[]): Promise<ActivityRow[]> {
     return database.transaction((tx) =>
       appendActivities(
         tx,
@@ -207,10 +207,9 @@ describe.each(databases)('on $name', (kind) => {
         rows.push(...(await append(...some)));
       }
       const last = positionOf(rows.at(-1)!);
-      await vi.waitFor(async () => expect((await readAll(tail, everybody(), start)).length).toBe(MANY * 0.8), {
-        timeout: 10_000,
-        interval: 250,
-      });
+      await expect
+        .poll(async () => (await readAll(tail, everybody(), start)).length, { interval: 250 })
+        .toBe(MANY * 0.8);
       await using fresh = openTail(); // remembers nothing
       for (const [, filter] of FILTERS) {
         const expected = rows.filter(
@@ -235,11 +234,49 @@ describe.each(databases)('on $name', (kind) => {
       const start = await endOfLog();
       const rows = await append(...Array.from({ length: 501 }, () => ({})));
       for (const tail of [following.tail, openTail()]) {
-        await vi.waitFor(async () => {
-          const read = await tail.read(everybody(), start);
-          expect(read).toEqual({ rows: rows.slice(0, 500), position: positionOf(rows[499]!) });
-        });
+        await expect
+          .poll(() => tail.read(everybody(), start))
+          .toEqual({ rows: rows.slice(0, 500), position: positionOf(rows[499]!) });
       }
+    });
+  });
+
+  describe('with large rows', () => {
+    const large = {
+      details: 'x'.repeat(1000),
+      attributes: Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`key${i}`, 'x'.repeat(500)])),
+    };
+    const appendLarge = (count: number) => append(...Array.from({ length: count }, () => large));
+
+    test('gives no more at once than a page may hold, and nothing is left out', async () => {
+      await using following = await startFollowing().then(disposable);
+      const start = await endOfLog();
+      const rows = [...(await appendLarge(150)), ...(await appendLarge(150))];
+      for (const tail of [following.tail, openTail()]) {
+        await expect.poll(async () => (await readAll(tail, everybody(), start)).length).toBe(rows.length);
+        expect(await readAll(tail, everybody(), start)).toEqual(rows);
+        const first = await tail.read(everybody(), start);
+        expect(JSON.stringify(first.rows).length).toBeLessThan(1_500_000);
+      }
+    });
+
+    test('keeps few of them in memory, and reads the others from the database', async () => {
+      await using following = await startFollowing().then(disposable);
+      const { tail } = following;
+      const start = await endOfLog();
+      const rows: ActivityRow[] = [];
+      for (let i = 0; i < 10; i++) rows.push(...(await appendLarge(200))); // 22 MB in all
+      const last = positionOf(rows.at(-1)!);
+      await expect.poll(async () => (await readAll(tail, everybody(), start)).length).toBe(rows.length);
+      /** What is in memory is the same each time. */
+      const isRemembered = async (after: LogPosition) => {
+        const [first, second] = [await tail.read(everybody(), after), await tail.read(everybody(), after)];
+        expect(first.rows[0]).toEqual(second.rows[0]);
+        return first.rows[0] === second.rows[0];
+      };
+      expect(await tail.read(everybody(), last)).toEqual({ rows: [], position: last });
+      expect(await isRemembered(positionOf(rows.at(-100)!))).toBe(true);
+      expect(await isRemembered(start)).toBe(false);
     });
   });
 
@@ -249,9 +286,7 @@ describe.each(databases)('on $name', (kind) => {
     await append({ action: 'four' });
     await using tail = openTail();
     // On a server of many databases, a transaction of another one keeps the end of the log back for a moment.
-    await vi.waitFor(async () =>
-      expect(await readAll(tail, everybody(), positionOf(rows[2]!))).toMatchObject([{ action: 'four' }]),
-    );
+    await expect.poll(() => readAll(tail, everybody(), positionOf(rows[2]!))).toMatchObject([{ action: 'four' }]);
     for (const after of [START, positionOf(rows[0]!), positionOf(rows[1]!)]) {
       await expect(tail.read(everybody(), after)).rejects.toMatchObject({ reason: 'cursor_expired' });
     }
@@ -263,22 +298,21 @@ describe.each(databases)('on $name', (kind) => {
     const { tail, all } = following;
     const start = await endOfLog();
     const rows = await append({ action: 'before' });
-    await vi.waitFor(async () => expect(await readAll(tail, everybody(), start)).toEqual(rows));
+    await expect.poll(() => readAll(tail, everybody(), start)).toEqual(rows);
     await sql`alter table activity rename column writer to writer_away`.execute(database.db);
     // Something new makes it look.
     await sql`insert into activity (id, user_id, action, details, attributes, private, event_ms, record_ms)
       values ('later', ${ada}, 'later', '', '{}', 0, 0, ${Date.now()})`.execute(database.db);
     await all.next();
-    await vi.waitFor(() => expect(errors).toHaveLength(1));
+    await expect.poll(() => errors.length).toBe(1);
     await expect(tail.read(everybody(), start)).rejects.toThrow(/writer/);
     await sql`alter table activity rename column writer_away to writer`.execute(database.db);
-    await vi.waitFor(async () =>
-      expect((await readAll(tail, everybody(), start)).map(({ action }) => action)).toEqual(['before', 'later']),
-    );
+    const actions = () => readAll(tail, everybody(), start).then((found) => found.map(({ action }) => action));
+    await expect.poll(() => actions().catch(String)).toEqual(['before', 'later']);
     const woken = all.next();
     const more = await append({ action: 'after' });
     await woken;
-    await vi.waitFor(async () => expect((await readAll(tail, everybody(), start)).slice(2)).toEqual(more));
+    await expect.poll(async () => (await readAll(tail, everybody(), start)).slice(2)).toEqual(more);
   });
 
   test('forgets the end when nobody watches, and finds it again', async () => {
@@ -288,12 +322,12 @@ describe.each(databases)('on $name', (kind) => {
     const start = await endOfLog();
     const rows = await append({ action: 'unwatched' });
     // Not an end it found while somebody watched.
-    await vi.waitFor(async () => expect(await readAll(tail, everybody(), start)).toEqual(rows));
+    await expect.poll(() => readAll(tail, everybody(), start)).toEqual(rows);
     const again = watcher(tail, ada);
     const woken = again.next();
     const more = await append({ action: 'watched' });
     await woken;
-    await vi.waitFor(async () => expect(await readAll(tail, everybody(), start)).toEqual([...rows, ...more]));
+    await expect.poll(() => readAll(tail, everybody(), start)).toEqual([...rows, ...more]);
   });
 
   test('finds the end anew when the last watcher left while it looked', async () => {
@@ -305,9 +339,7 @@ describe.each(databases)('on $name', (kind) => {
       brief.end();
     }
     const rows = await append({ action: 'last' });
-    await vi.waitFor(async () =>
-      expect((await readAll(tail, everybody({ action: 'last' }), start)).at(-1)).toEqual(rows[0]),
-    );
+    await expect.poll(async () => (await readAll(tail, everybody({ action: 'last' }), start)).at(-1)).toEqual(rows[0]);
   });
 
   test('leaves nothing out when a reader asks for the end while an earlier answer is under way', async () => {

@@ -1,6 +1,7 @@
 import type { Database } from '../db/database.ts';
 import type { LogPosition } from '../db/dialect.ts';
 import { Failure } from '../failure.ts';
+import { PAGE_TEXT_MAX, textOf } from '../pages.ts';
 import {
   type ActivityFilter,
   type ActivityRow,
@@ -14,11 +15,13 @@ import {
 /** How often the end of the log is looked at when nobody says that it has grown, milliseconds. */
 const POLL_MS = 500;
 
-/** How many of the newest rows are kept in memory for all watchers of this process. */
+/** How many of the newest rows are kept in memory for all watchers of this process, and what they may take, in UTF-16 code units. */
 const RECENT_MAX = 2000;
+const RECENT_TEXT_MAX = 8_000_000;
 
-/** How many rows are read at once. */
+/** How many rows are read at once, and what they may take: a reader that stands still holds that many. */
 const BATCH_ROWS = 500;
+const BATCH_TEXT_MAX = PAGE_TEXT_MAX;
 
 /**
  * The end of the log, followed once for all watchers of this process: an idle
@@ -32,6 +35,7 @@ export class Tail implements AsyncDisposable {
   #end: LogPosition | undefined;
   /** Rows after `#recentFrom` up to `#end`, in order. */
   #recent: ActivityRow[] = [];
+  #recentText = 0;
   #recentFrom: LogPosition | undefined;
   readonly #watchers = new Map<string | undefined, Set<() => void>>();
   #timer: NodeJS.Timeout | undefined;
@@ -70,9 +74,13 @@ export class Tail implements AsyncDisposable {
 
   /**
    * What a filter lets through after a position, and the position up to which that
-   * is all. At most 500 rows. Throws cursor_expired when some may have been purged.
+   * is all. At most 500 rows, fewer when they are large. Throws cursor_expired when
+   * some may have been purged.
    */
-  async read(filter: ActivityFilter, after: LogPosition): Promise<{ rows: ActivityRow[]; position: LogPosition }> {
+  async read(
+    filter: ActivityFilter,
+    after: LogPosition,
+  ): Promise<{ rows: readonly ActivityRow[]; position: LogPosition }> {
     const known = this.#end;
     const end = known ?? (await this.#database.dialect.endOfLog(this.#database.db));
     if (comparePositions(after, end) >= 0) return { rows: [], position: after };
@@ -80,10 +88,16 @@ export class Tail implements AsyncDisposable {
     if (known === undefined || this.#recentFrom === undefined || comparePositions(after, this.#recentFrom) < 0) {
       return this.#readDatabase(filter, after, end);
     }
-    const rows = this.#recent.slice(firstAfter(this.#recent, after)).filter((row) => matches(filter, row));
-    const batch = rows.slice(0, BATCH_ROWS);
-    const last = batch.at(-1);
-    return { rows: batch, position: batch.length < rows.length && last ? positionOf(last) : end };
+    const rows: ActivityRow[] = [];
+    let text = 0;
+    for (let i = firstAfter(this.#recent, after); i < this.#recent.length; i++) {
+      const row = this.#recent[i]!;
+      if (!matches(filter, row)) continue;
+      if (rows.length === BATCH_ROWS || text > BATCH_TEXT_MAX) return { rows, position: positionOf(rows.at(-1)!) };
+      rows.push(row);
+      text += textOf(row);
+    }
+    return { rows, position: end };
   }
 
   async #readDatabase(filter: ActivityFilter, after: LogPosition, end: LogPosition) {
@@ -118,6 +132,7 @@ export class Tail implements AsyncDisposable {
   #forget(): void {
     this.#end = undefined;
     this.#recent = [];
+    this.#recentText = 0;
     this.#recentFrom = undefined;
   }
 
@@ -154,21 +169,24 @@ export class Tail implements AsyncDisposable {
       return;
     }
     while (this.#end !== undefined && comparePositions(this.#end, end) < 0) {
-      const rows = await selectAfter(db, this.#end, end, BATCH_ROWS);
+      const { rows, position } = await selectAfter(db, this.#end, end, BATCH_ROWS);
       if (this.#end === undefined) return; // forgotten meanwhile
       this.#remember(rows);
-      const last = rows.length === BATCH_ROWS ? rows.at(-1) : undefined;
-      this.#end = last ? positionOf(last) : end;
+      this.#end = position;
       this.#wake(rows);
     }
   }
 
   #remember(rows: readonly ActivityRow[]): void {
+    for (const row of rows) this.#recentText += textOf(row);
     this.#recent.push(...rows);
-    if (this.#recent.length < 2 * RECENT_MAX) return;
+    if (this.#recent.length < 2 * RECENT_MAX && this.#recentText < 2 * RECENT_TEXT_MAX) return;
     // Half at a time, since each cut copies.
-    const cut = this.#recent.splice(0, this.#recent.length - RECENT_MAX);
-    this.#recentFrom = positionOf(cut.at(-1)!);
+    let cut = 0;
+    while (this.#recent.length - cut > RECENT_MAX || this.#recentText > RECENT_TEXT_MAX) {
+      this.#recentText -= textOf(this.#recent[cut++]!);
+    }
+    this.#recentFrom = positionOf(this.#recent.splice(0, cut).at(-1)!);
   }
 
   #wake(rows: readonly ActivityRow[]): void {

@@ -655,7 +655,7 @@ describe.each(databases)('on $name', (kind) => {
     });
   });
 
-  describe('a book of 25,000', () => {
+  describe('a book of 25,000', { timeout: 300_000 }, () => {
     let many: Kith;
     let app: App & AsyncDisposable;
     let owner: SignedIn;
@@ -668,7 +668,7 @@ describe.each(databases)('on $name', (kind) => {
         Array.from({ length: 24_998 }, (_, i) => rowOf(owner.user.id, i)),
       );
       await many.database.analyze();
-    });
+    }, 300_000);
     afterAll(async () => {
       await app[Symbol.asyncDispose]();
       await many[Symbol.asyncDispose]();

@@ -8,16 +8,20 @@ import {
   type FastifyReply,
   LogController,
 } from 'fastify';
+import { createBlockCheck } from '../address.ts';
 import type { Config } from '../config.ts';
 import { Failure } from '../failure.ts';
 import { httpRefusal, unknownMethod, wrongContentType } from '../rpc/http-refusals.ts';
 import { createOnePortServer } from './one-port.ts';
 
-export interface HttpOptions extends Pick<Config, 'tls' | 'connectionsMax' | 'requestTimeoutMs' | 'logLevel'> {
+export interface HttpOptions
+  extends Pick<Config, 'tls' | 'trustedProxies' | 'connectionsMax' | 'requestTimeoutMs' | 'logLevel'> {
   /** Request paths whose body may stay open as long as it likes: those of client streams. */
   readonly streamingPaths: ReadonlySet<string>;
   /** How long a response may wait for its reader before it is given up, milliseconds; the port's default when undefined. */
   readonly stalledWriteMs?: number | undefined;
+  /** A clock that only goes forward, milliseconds. */
+  readonly monotonic?: (() => number) | undefined;
   /** In each line of the log, where several processes write one. */
   readonly worker?: number | undefined;
 }
@@ -35,6 +39,7 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
         requestTimeoutMs: options.requestTimeoutMs,
         isStreaming: (path) => options.streamingPaths.has(path),
         stalledWriteMs: options.stalledWriteMs,
+        monotonic: options.monotonic,
       }) as Server,
     logger: {
       level: options.logLevel,
@@ -43,6 +48,8 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
       formatters: { level: (level) => ({ level }) },
       serializers: { err: logged },
     },
+    // X-Forwarded-For is read from right to left, up to the first address that is no proxy's.
+    trustProxy: createBlockCheck(options.trustedProxies),
     // Calls have a log line of their own, and a URL may hold a message.
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     genReqId(request) {
@@ -95,13 +102,15 @@ function httpFailure(status: number, url: string): Failure {
   }
 }
 
-/** Sets the headers of every answer. */
+/** Of every answer. */
+const HEADERS = {
+  'cache-control': 'no-store', // answers hold tokens and people's data (RFC 6749, 5.1)
+  'x-content-type-options': 'nosniff',
+};
+
+/** Sets the headers of every answer to a request. */
 function introduce(reply: FastifyReply): FastifyReply {
-  return reply.headers({
-    'x-request-id': reply.request.id,
-    'cache-control': 'no-store', // answers hold tokens and people's data (RFC 6749, 5.1)
-    'x-content-type-options': 'nosniff',
-  });
+  return reply.headers({ 'x-request-id': reply.request.id, ...HEADERS });
 }
 
 function refuse(reply: FastifyReply, status: number, failure: Failure): FastifyReply {
@@ -126,7 +135,7 @@ function refuseClient(error: ConnectionError, socket: Socket): void {
   if (socket.writable) {
     const [status, failure] = clientFailure(error.code);
     const { headers, body } = httpRefusal(undefined, status, failure);
-    const lines = Object.entries({ ...headers, 'content-length': body.length, connection: 'close' });
+    const lines = Object.entries({ ...HEADERS, ...headers, 'content-length': body.length, connection: 'close' });
     socket.write(
       `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`,
     );

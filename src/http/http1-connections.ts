@@ -13,6 +13,8 @@ export interface Http1Limits {
   /** Requests of one connection that may wait for their answers at once. */
   maxPipelinedRequests: number;
   checkIntervalMs: number;
+  /** A clock that only goes forward, milliseconds. */
+  monotonic: () => number;
 }
 
 /** The bounds that Node's own HTTP/1.1 server enforces, with 408 for the timeouts and 431 for the size. */
@@ -45,6 +47,10 @@ export function createHttp1Connections(handler: RequestListener, limits: Http1Li
 
   const listener: RequestListener = (req, res) => {
     const { socket } = req;
+    // A request that is cut off tells those who listen. Whoever stops listening at that moment, as Connect does when
+    // the response has closed, would leave the error to nobody, and Node would end the process.
+    req.on('error', ignoreError);
+    res.on('error', ignoreError);
     const connection = connections.get(socket);
     // The parser emits every request of a chunk, also after the socket was destroyed halfway.
     if (connection === undefined || socket.destroyed) return;
@@ -56,7 +62,7 @@ export function createHttp1Connections(handler: RequestListener, limits: Http1Li
     connection.open.add(res);
     res.once('close', () => {
       connection.open.delete(res);
-      connection.idleSince = performance.now();
+      connection.idleSince = limits.monotonic();
       if (connection.retiredAt !== undefined && connection.open.size === 0) socket.destroySoon();
     });
     if (connection.retiredAt !== undefined) res.setHeader('connection', 'close');
@@ -64,7 +70,7 @@ export function createHttp1Connections(handler: RequestListener, limits: Http1Li
   };
 
   const start = (socket: Socket): ConnectionStage => {
-    const startedAt = performance.now();
+    const startedAt = limits.monotonic();
     const connection: Http1Connection = { open: new Set(), idleSince: startedAt, retiredAt: undefined };
     connections.set(socket, connection);
     const watch = watchWrites(startedAt);
@@ -88,7 +94,7 @@ export function createHttp1Connections(handler: RequestListener, limits: Http1Li
         }
       },
       retire() {
-        connection.retiredAt = performance.now();
+        connection.retiredAt = limits.monotonic();
         const last = [...connection.open].at(-1);
         if (last === undefined) socket.destroy();
         else if (!last.headersSent) last.setHeader('connection', 'close');
@@ -98,3 +104,5 @@ export function createHttp1Connections(handler: RequestListener, limits: Http1Li
 
   return { listener, start };
 }
+
+function ignoreError(): void {}

@@ -17,6 +17,8 @@ export interface Http2Limits {
   maxConcurrentStreams: number;
   maxControlFramesPerSecond: number;
   isStreaming: (path: string) => boolean;
+  /** A clock that only goes forward, milliseconds. */
+  monotonic: () => number;
 }
 
 const {
@@ -87,14 +89,14 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
     connection.activeSinceCheck = true;
     const open: OpenStream = {
       path: headers[':path'] ?? '',
-      startedAt: performance.now(),
+      startedAt: limits.monotonic(),
       requestComplete: stream.endAfterHeaders,
       answeredAt: undefined,
       resetAt: undefined,
       watch: undefined,
     };
     connection.streams.set(stream, open);
-    if (!open.requestComplete) stream.once('prefinish', () => takeRest(stream, open));
+    if (!open.requestComplete) stream.once('prefinish', () => takeRest(stream, open, limits.monotonic()));
     stream.once('close', () => connection.streams.delete(stream));
   });
   // Node's HTTP/2 requests and responses follow the interface of HTTP/1.1, which their types do not tell.
@@ -116,7 +118,7 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
     connections.set(session, connection);
     const { streams } = connection;
     let prefaceComplete = false;
-    let idleSince = performance.now();
+    let idleSince = limits.monotonic();
     let endingSince: number | undefined;
     let retiredAt: number | undefined;
 
@@ -124,9 +126,7 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
       prefaceComplete = true;
     });
     // Each PING and SETTINGS frame is answered and runs JavaScript; nghttp2 bounds only the answers nobody reads.
-    const spendControlFrame = frameBudget(limits.maxControlFramesPerSecond, () =>
-      endSession(session, NGHTTP2_ENHANCE_YOUR_CALM),
-    );
+    const spendControlFrame = frameBudget(limits, () => endSession(session, NGHTTP2_ENHANCE_YOUR_CALM));
     session.on('ping', spendControlFrame);
     session.on('remoteSettings', spendControlFrame);
 
@@ -155,7 +155,7 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
       },
       retire() {
         if (session.closed || session.destroyed) return;
-        retiredAt = performance.now();
+        retiredAt = limits.monotonic();
         // First a notice, and a round trip later the GOAWAY that counts: a request that was on its way is served, and
         // not refused (RFC 9113, section 6.8).
         session.goaway(NGHTTP2_NO_ERROR, STREAM_ID_MAX);
@@ -171,9 +171,9 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
  * Lets the rest of a request come in that was answered unread. Node resets such a stream together with the answer, and
  * clients that are still sending then lose the answer, which RFC 9113, section 8.1, forbids them: curl 7.88 for one.
  */
-function takeRest(stream: Http2Stream, open: OpenStream): void {
+function takeRest(stream: Http2Stream, open: OpenStream, now: number): void {
   if (stream.readableEnded) return;
-  open.answeredAt = performance.now();
+  open.answeredAt = now;
   if (stream.readableFlowing !== null) return; // a stream whose handler reads along: time alone ends it
   let bytes = 0;
   stream.on('data', (chunk: Buffer) => {
@@ -218,17 +218,17 @@ function isRequestOpen(stream: Http2Stream): boolean {
   return state === NGHTTP2_STREAM_STATE_OPEN || state === NGHTTP2_STREAM_STATE_HALF_CLOSED_LOCAL;
 }
 
-/** A function to call for each frame; it calls `exceeded` when a second holds more than `maxPerSecond` of them. */
-function frameBudget(maxPerSecond: number, exceeded: () => void): () => void {
-  let secondStartedAt = performance.now();
+/** A function to call for each frame; it calls `exceeded` when a second holds more than the limit of them. */
+function frameBudget(limits: Http2Limits, exceeded: () => void): () => void {
+  let secondStartedAt = limits.monotonic();
   let spent = 0;
   return () => {
-    const now = performance.now();
+    const now = limits.monotonic();
     if (now - secondStartedAt > 1000) {
       secondStartedAt = now;
       spent = 0;
     }
     spent += 1;
-    if (spent > maxPerSecond) exceeded();
+    if (spent > limits.maxControlFramesPerSecond) exceeded();
   };
 }

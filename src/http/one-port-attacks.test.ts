@@ -158,6 +158,23 @@ describe.each(transports)('over %s', (transport) => {
       expect(port.running.now).toBe(0);
     });
 
+    test('that resets its connection with several requests waiting ends nothing else', async () => {
+      const unheard: Error[] = [];
+      const hear = (error: Error) => unheard.push(error);
+      process.on('uncaughtExceptionMonitor', hear);
+      await using port = await startPort(transport);
+      await expectHarmless(port, async () => {
+        const client = await connectRaw(port, 'http/1.1');
+        client.send('GET /deaf HTTP/1.1\r\nhost: a\r\n\r\n'.repeat(5));
+        await expect.poll(() => port.requests.get('/deaf')).toBe(5);
+        client.reset();
+        await port.dropped(client);
+      });
+      await expect.poll(() => port.running.now).toBe(0);
+      process.off('uncaughtExceptionMonitor', hear);
+      expect(unheard).toEqual([]);
+    });
+
     test('that never reads the response is closed', async () => {
       await using port = await startPort(transport, { stalledWriteMs: 150 });
       await expectHarmless(port, async () => {
@@ -165,8 +182,7 @@ describe.each(transports)('over %s', (transport) => {
         client.socket.pause();
         client.send('GET /endless HTTP/1.1\r\nhost: a\r\n\r\n');
         await expect.poll(() => port.requests.get('/endless')).toBe(1);
-        await expectConnections(port, 3);
-        await expectConnections(port, 2);
+        await port.dropped(client);
         client.socket.destroy();
       });
     });
@@ -384,8 +400,7 @@ describe.each(transports)('over %s', (transport) => {
         client.send(frame(frameType.windowUpdate, 0, 0, Buffer.from([0x7f, 0, 0, 0])));
         client.send(open(1, '/endless', flag.endHeaders | flag.endStream));
         await expect.poll(() => port.requests.get('/endless')).toBe(1);
-        await expectConnections(port, 3);
-        await expectConnections(port, 2);
+        await port.dropped(client);
         client.socket.destroy();
       });
     });
@@ -398,8 +413,7 @@ describe.each(transports)('over %s', (transport) => {
         client.socket.pause();
         const ping = frame(frameType.ping, 0, 0, Buffer.alloc(8));
         client.send(Buffer.concat(Array.from({ length: 1_000_000 }, () => ping)));
-        await expectConnections(port, 3);
-        await expectConnections(port, 2);
+        await port.dropped(client);
         client.socket.destroy();
       });
     });

@@ -10,7 +10,7 @@ import tls from 'node:tls';
 import v8 from 'node:v8';
 import vm from 'node:vm';
 
-import { expect, vi } from 'vitest';
+import { expect } from 'vitest';
 
 import { createOnePortServer } from './one-port.ts';
 import type { OnePortOptions } from './one-port.ts';
@@ -34,11 +34,14 @@ export interface Port extends AsyncDisposable {
   running: { now: number; most: number };
   /** Let every request to /held answer. */
   release: () => void;
+  /** Wait until the server has let go of a client's connection, which the client cannot see while it does not read. */
+  dropped: (client: RawClient) => Promise<void>;
 }
 
 /**
  * Start a port whose handler answers `/` at once, `/echo` after the body, `/held` after `release()`, `/endless` with
- * chunks for as long as the client reads, and `/drip` with a first chunk at once and the rest after `release()`.
+ * chunks for as long as the client reads, and `/drip` with a first chunk at once and the rest after `release()`. That
+ * of `/deaf` answers like that of `/held`, and listens to the errors of a request until its response has closed.
  */
 export async function startPort(transport: Transport, options: OnePortOptions = {}): Promise<Port> {
   const requests = new Map<string, number>();
@@ -52,10 +55,18 @@ export async function startPort(transport: Transport, options: OnePortOptions = 
     res.once('close', () => {
       running.now -= 1;
     });
-    req.on('error', () => {});
+    const ignore = () => {};
+    req.on('error', ignore);
+    if (path === '/deaf') res.once('close', () => req.off('error', ignore));
     void answer(path, req, res, held.promise);
   };
   const server = createOnePortServer(handler, transport === 'TLS' ? { ...options, tls: { cert, key } } : options);
+  const drops = new Map<number | undefined, Promise<void>>();
+  server.on('connection', (socket: Socket) => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    drops.set(socket.remotePort, promise);
+    socket.once('close', () => resolve());
+  });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
@@ -67,6 +78,10 @@ export async function startPort(transport: Transport, options: OnePortOptions = 
     requests,
     running,
     release: held.resolve,
+    async dropped({ localPort }) {
+      await expect.poll(() => drops.has(localPort)).toBe(true);
+      await drops.get(localPort);
+    },
     async [Symbol.asyncDispose]() {
       held.resolve();
       const closed = server.listening ? once(server, 'close') : undefined;
@@ -83,7 +98,7 @@ async function answer(path: string, req: http.IncomingMessage, res: http.ServerR
     return;
   }
   if (path === '/drip') res.write('first,');
-  if (path === '/held' || path === '/drip') await held;
+  if (path === '/held' || path === '/deaf' || path === '/drip') await held;
   req.resume();
   if (path === '/endless') writeForEver(res);
   else res.end('served');
@@ -106,8 +121,8 @@ function countConnections({ server }: Port): Promise<number> {
 }
 
 /** The server tells nobody when its last socket is gone, so ask until it is. */
-export function expectConnections(port: Port, count: number): Promise<void> {
-  return vi.waitFor(async () => expect(await countConnections(port)).toBe(count), { timeout: 5000, interval: 10 });
+export async function expectConnections(port: Port, count: number): Promise<void> {
+  await expect.poll(() => countConnections(port), { interval: 10 }).toBe(count);
 }
 
 export function get(port: Port, path: string, agent: http.Agent | false = false): Promise<HttpAnswer> {
@@ -306,6 +321,8 @@ export interface Ending {
 /** A client that sends any bytes it likes, and reads frames if asked to. */
 export interface RawClient {
   socket: Socket;
+  /** Of the TCP connection. */
+  localPort: number;
   frames: Frame[];
   /** What was received, up to 100 kB of it, as text; for HTTP/1.1. */
   text: () => string;
@@ -334,10 +351,10 @@ export function connectTcp(port: Port): Promise<RawClient> {
 async function startRaw(tcp: Socket, socket: Socket, readsFrames: boolean): Promise<RawClient> {
   const client = rawClient(tcp, socket, readsFrames);
   await once(socket, socket === tcp ? 'connect' : 'secureConnect');
-  return client;
+  return { ...client, localPort: tcp.localPort ?? 0 };
 }
 
-function rawClient(tcp: Socket, socket: Socket, readsFrames: boolean): RawClient {
+function rawClient(tcp: Socket, socket: Socket, readsFrames: boolean): Omit<RawClient, 'localPort'> {
   const frames: Frame[] = [];
   const waiting = new Set<() => void>();
   let text = '';

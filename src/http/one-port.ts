@@ -49,9 +49,22 @@ export interface OnePortOptions {
   maxPipelinedRequests?: number | undefined;
   /** PING and SETTINGS frames of one HTTP/2 session; then GOAWAY (ENHANCE_YOUR_CALM). Default 1,000. */
   maxControlFramesPerSecond?: number | undefined;
+  /** A clock that only goes forward, milliseconds, for all of these but Node's own HTTP/1.1 timers. Default: performance.now. */
+  monotonic?: (() => number) | undefined;
 }
 
 const never = () => false;
+
+/** TLS 1.2 and 1.3 with forward secrecy and authenticated encryption alone, the strongest first (RFC 9325, 3.1.1 and 4.2). */
+const TLS_SETTINGS = {
+  minVersion: 'TLSv1.2',
+  ciphers: [
+    ...['TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256', 'TLS_AES_128_GCM_SHA256'],
+    ...['ECDHE-ECDSA-AES256-GCM-SHA384', 'ECDHE-RSA-AES256-GCM-SHA384'],
+    ...['ECDHE-ECDSA-CHACHA20-POLY1305', 'ECDHE-RSA-CHACHA20-POLY1305'],
+    ...['ECDHE-ECDSA-AES128-GCM-SHA256', 'ECDHE-RSA-AES128-GCM-SHA256'],
+  ].join(':'),
+} as const;
 
 function withDefaults(options: OnePortOptions) {
   const limits = {
@@ -68,6 +81,7 @@ function withDefaults(options: OnePortOptions) {
     maxConcurrentStreams: options.maxConcurrentStreams ?? 100,
     maxPipelinedRequests: options.maxPipelinedRequests ?? 100,
     maxControlFramesPerSecond: options.maxControlFramesPerSecond ?? 1_000,
+    monotonic: options.monotonic ?? (() => performance.now()),
   };
   const shortestMs = Math.min(
     limits.prefaceTimeoutMs,
@@ -108,7 +122,7 @@ export function createOnePortServer(
   // The HTTP/1.1 server is the one that listens: its header and request timers start with 'listening'.
   const server = options.tls
     ? https.createServer(
-        { ...http1ServerOptions(limits), ...options.tls, ALPNProtocols: ['h2', 'http/1.1'] },
+        { ...http1ServerOptions(limits), ...TLS_SETTINGS, ...options.tls, ALPNProtocols: ['h2', 'http/1.1'] },
         http1.listener,
       )
     : http.createServer(http1ServerOptions(limits), http1.listener);
@@ -119,7 +133,9 @@ export function createOnePortServer(
       socket.on('error', ignoreError).destroy();
       return undefined;
     }
-    const connection = { socket, acceptedAt: performance.now(), stage: undecided(socket, limits.prefaceTimeoutMs) };
+    const acceptedAt = limits.monotonic();
+    const stage = undecided(socket, acceptedAt, limits.prefaceTimeoutMs);
+    const connection = { socket, acceptedAt, stage };
     connections.set(socket, connection);
     socket.on('error', ignoreError);
     socket.on('close', () => connections.delete(socket));
@@ -144,7 +160,7 @@ export function createOnePortServer(
   else decideByFirstBytes(server, accept, decide);
 
   const checks = setInterval(() => {
-    const now = performance.now();
+    const now = limits.monotonic();
     for (const { stage } of connections.values()) stage.check(now);
   }, limits.checkIntervalMs).unref();
   server.once('close', () => clearInterval(checks));
@@ -216,8 +232,7 @@ function decideByFirstBytes(server: http.Server | https.Server, accept: Accept, 
   });
 }
 
-function undecided(socket: Socket, prefaceTimeoutMs: number): ConnectionStage {
-  const acceptedAt = performance.now();
+function undecided(socket: Socket, acceptedAt: number, prefaceTimeoutMs: number): ConnectionStage {
   return {
     check(now) {
       if (now - acceptedAt > prefaceTimeoutMs) socket.destroy();

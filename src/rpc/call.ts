@@ -54,10 +54,23 @@ function finalError(context: HandlerContext, reason: unknown): ConnectError | un
     if (isFault && !context.values.get(receivedKey)) blameRequest(reason);
     else explained(reason);
   }
-  // Whatever came of it, nobody waits for the answer: the caller left, or time is up.
-  if (context.signal.aborted) return explained(ConnectError.from(context.signal.reason, Code.Canceled));
+  // Whatever came of it, nobody waits for the answer.
+  if (context.signal.aborted) return interruption(context.signal.reason);
   if (reason === undefined) return undefined;
   return explained(ConnectError.from(reason, isDisconnect(reason) ? Code.Canceled : Code.Internal));
+}
+
+/**
+ * Why a call ended before its answer: time was up, the server stops, the reader
+ * stood still, or the caller left. To Connect the last has many codes: those of
+ * HTTP/2 resets, INTERNAL_ERROR when a connection breaks, and of broken sockets.
+ */
+function interruption(reason: unknown): ConnectError {
+  if (reason instanceof ConnectError) {
+    if (reason.code === Code.DeadlineExceeded || reason.code === Code.Unavailable) return explained(reason);
+    if (reason.code === Code.ResourceExhausted) return withReason(reason, ErrorReason.CONSUMER_TOO_SLOW); // ENHANCE_YOUR_CALM
+  }
+  return explained(new ConnectError('the caller left', Code.Canceled, undefined, undefined, reason));
 }
 
 /** A parser quotes what it stumbled over; what follows the comma is left out where that may be a password. */

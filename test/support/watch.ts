@@ -1,5 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { type Client, createClient, type Transport } from '@connectrpc/connect';
+import { type Client, Code, ConnectError, createClient, type Transport } from '@connectrpc/connect';
 import type { UserActivity } from '../../gen/kith/activity/v1/activity_pb.ts';
 import {
   ActivityService,
@@ -70,4 +71,19 @@ export async function startWatch(
   const watch = new Watch('watchUserActivity' in on ? on : createClient(ActivityService, on), request);
   await watch.next();
   return watch;
+}
+
+/** Likewise, again and again while the server says that it cannot at the moment. */
+export async function startWatchPatiently(
+  client: Client<typeof ActivityService>,
+  request: WatchRequest,
+): Promise<Watch> {
+  for (;;) {
+    try {
+      return await startWatch(client, request);
+    } catch (error) {
+      if (ConnectError.from(error).code !== Code.Unavailable) throw error;
+      await sleep(Math.random() * 1000);
+    }
+  }
 }
