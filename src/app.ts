@@ -1,7 +1,7 @@
 import type { Background } from './background.ts';
 import type { Database } from './db/database.ts';
 import type { Keyring } from './keyring.ts';
-import type { Passwords } from './passwords.ts';
+import type { Passwords } from './passwords/passwords.ts';
 
 /** What the slices share. Made in server.ts. */
 export interface App {
@@ -13,6 +13,8 @@ export interface App {
   readonly now: () => number;
   /** How long a deletion can be taken back, milliseconds. */
   readonly purgeAfterMs: number;
+  /** How long an access token is good for, milliseconds. */
+  readonly accessTokenTtlMs: number;
   /** How long activity is kept, milliseconds. */
   readonly activityRetentionMs: number;
 }

@@ -35,6 +35,11 @@ test('without any setting everything has its default', () => {
     accessTokenTtlMs: 300_000,
     sessionIdleMs: 30 * DAY_MS,
     sessionMaxMs: 90 * DAY_MS,
+    sessionsPerUserMax: 50,
+    freshSignInMs: 900_000,
+    signingKeyMs: 30 * DAY_MS,
+    signInFailuresPerAddress: 30,
+    trustedProxies: [],
     purgeAfterMs: 30 * DAY_MS,
     activityRetentionMs: 90 * DAY_MS,
     databaseLimits: {
@@ -70,6 +75,7 @@ test('what is set is taken', () => {
     KITH_TLS_CERT: CERT,
     KITH_TLS_KEY: KEY,
     KITH_ISSUER: 'https://kith.example.org',
+    KITH_TRUSTED_PROXIES: ' 10.0.0.0/8 , 192.0.2.1,2001:db8::/32',
     KITH_CORS_ORIGINS: ' https://a.example , http://localhost:5173,',
     KITH_REFLECTION: 'false',
     KITH_ACCESS_TOKEN_SECONDS: '10',
@@ -82,6 +88,7 @@ test('what is set is taken', () => {
     databaseUrl: 'sqlite:/var/lib/kith/a b.db',
     adminPassword: 'eight ch',
     issuer: 'https://kith.example.org',
+    trustedProxies: ['10.0.0.0/8', '192.0.2.1', '2001:db8::/32'],
     corsOrigins: ['https://a.example', 'http://localhost:5173'],
     reflection: false,
     accessTokenTtlMs: 10_000,
@@ -101,6 +108,25 @@ test.each([
   ['KITH_ACCESS_TOKEN_SECONDS', ['9', '3601', '']],
   ['KITH_SESSION_IDLE_DAYS', ['0', '3651']],
   ['KITH_SESSION_MAX_DAYS', ['0', '3651']],
+  ['KITH_SESSIONS_PER_USER', ['0', '1001']],
+  ['KITH_FRESH_SIGN_IN_SECONDS', ['29', '86401']],
+  ['KITH_SIGNING_KEY_DAYS', ['0', '366']],
+  ['KITH_SIGN_IN_FAILURES_PER_ADDRESS', ['4', '1000001']],
+  [
+    'KITH_TRUSTED_PROXIES',
+    [
+      'localhost',
+      '10.0.0.0/33',
+      '10.0.0/8',
+      '::/129',
+      '10.0.0.0/8/8',
+      '10.0.0.0/',
+      '*',
+      '0.0.0.0/0',
+      '::/0',
+      '10.0.0.1:80',
+    ],
+  ],
   ['KITH_PURGE_AFTER_DAYS', ['0', '3651']],
   [
     'KITH_CORS_ORIGINS',
@@ -122,7 +148,10 @@ test.each([
 });
 
 test.each([
-  ['KITH_ADMIN_PASSWORD', ['seven c', 'x'.repeat(129), 'with\ttab and more', 'Admin@Localhost']],
+  [
+    'KITH_ADMIN_PASSWORD',
+    ['seven c', 'x'.repeat(129), 'with\ttab and more', 'Admin@Localhost', 'Administrator', 'x'.repeat(20)],
+  ],
   [
     'KITH_SECRET_KEY',
     ['c2hvcnQ=', Buffer.alloc(31).toString('base64'), Buffer.alloc(33).toString('base64'), 'ff'.repeat(32)],

@@ -1,8 +1,10 @@
 import { createPrivateKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
+import { createBlockCheck } from './address.ts';
 import type { DatabaseLimits } from './db/dialect.ts';
 import { SECRET_BYTES } from './keyring.ts';
+import { isCommonPassword } from './passwords/common-passwords.ts';
 import { withoutPassword } from './text.ts';
 
 /** What the process is started with. See SETTINGS for what each means. */
@@ -22,6 +24,14 @@ export interface Config {
   readonly accessTokenTtlMs: number;
   readonly sessionIdleMs: number;
   readonly sessionMaxMs: number;
+  readonly sessionsPerUserMax: number;
+  /** How old a sign-in may be for calls that take a fresh one. */
+  readonly freshSignInMs: number;
+  readonly signingKeyMs: number;
+  /** How many sign-ins may fail from one address at once. */
+  readonly signInFailuresPerAddress: number;
+  /** CIDR blocks of the proxies whose X-Forwarded-For is believed. */
+  readonly trustedProxies: readonly string[];
   readonly purgeAfterMs: number;
   readonly activityRetentionMs: number;
   readonly corsOrigins: readonly string[];
@@ -85,9 +95,10 @@ export const SETTINGS = {
   KITH_DATABASE_IDLE_MS: wholeNumber('PostgreSQL: how long a transaction may stand idle.', '10000', 100, 600_000),
   KITH_ADMIN_PASSWORD: {
     help: 'The password of the administrator that the first start creates; generated and printed once when absent.',
-    allowed: '8 to 128 characters, and not admin@localhost',
+    allowed: '8 to 128 characters, not admin@localhost and no common password',
     secret: true,
-    parse: (value) => (/^(?!admin@localhost$)\P{Cc}{8,128}$/iu.test(value) ? value : undefined),
+    parse: (value) =>
+      /^(?!admin@localhost$)\P{Cc}{8,128}$/iu.test(value) && !isCommonPassword(value) ? value : undefined,
   },
   KITH_SECRET_KEY: {
     help: 'Encrypts the signing keys and authenticates refresh tokens. Absent: kept in a file beside the database.',
@@ -108,6 +119,31 @@ export const SETTINGS = {
   KITH_ACCESS_TOKEN_SECONDS: wholeNumber('How long an access token is good for.', '300', 10, 3600),
   KITH_SESSION_IDLE_DAYS: wholeNumber('How long a session lives without being refreshed.', '30', 1, 3650),
   KITH_SESSION_MAX_DAYS: wholeNumber('How long a session lives in any case.', '90', 1, 3650),
+  KITH_SESSIONS_PER_USER: wholeNumber(
+    'How many sessions a user may have; with one more, the oldest ends.',
+    '50',
+    1,
+    1000,
+  ),
+  KITH_FRESH_SIGN_IN_SECONDS: wholeNumber(
+    'How old a sign-in may be to change a password or second factor, or to create an API key.',
+    '900',
+    30,
+    86_400,
+  ),
+  KITH_SIGNING_KEY_DAYS: wholeNumber('How long a key signs access tokens before the next one does.', '30', 1, 365),
+  KITH_SIGN_IN_FAILURES_PER_ADDRESS: wholeNumber(
+    'How many sign-ins may fail from one address (IPv6: /64) at once; one more may every 10 s.',
+    '30',
+    5,
+    1_000_000,
+  ),
+  KITH_TRUSTED_PROXIES: {
+    help: "The proxies in front, whose X-Forwarded-For is believed from right to left; nobody else's is.",
+    fallback: '',
+    allowed: 'IP addresses or CIDR blocks separated by commas, e.g. 10.0.0.0/8',
+    parse: parseBlocks,
+  },
   KITH_PURGE_AFTER_DAYS: wholeNumber('How long a deletion can be taken back.', '30', 1, 3650),
   KITH_ACTIVITY_DAYS: wholeNumber('How long activity is kept.', '90', 1, 3650),
   KITH_CORS_ORIGINS: {
@@ -183,6 +219,11 @@ export function parseConfig(env: Env): Config {
     accessTokenTtlMs: (read('KITH_ACCESS_TOKEN_SECONDS') ?? 0) * 1000,
     sessionIdleMs: (read('KITH_SESSION_IDLE_DAYS') ?? 0) * DAY_MS,
     sessionMaxMs: (read('KITH_SESSION_MAX_DAYS') ?? 0) * DAY_MS,
+    sessionsPerUserMax: read('KITH_SESSIONS_PER_USER') ?? 0,
+    freshSignInMs: (read('KITH_FRESH_SIGN_IN_SECONDS') ?? 0) * 1000,
+    signingKeyMs: (read('KITH_SIGNING_KEY_DAYS') ?? 0) * DAY_MS,
+    signInFailuresPerAddress: read('KITH_SIGN_IN_FAILURES_PER_ADDRESS') ?? 0,
+    trustedProxies: read('KITH_TRUSTED_PROXIES') ?? [],
     purgeAfterMs: (read('KITH_PURGE_AFTER_DAYS') ?? 0) * DAY_MS,
     activityRetentionMs: (read('KITH_ACTIVITY_DAYS') ?? 0) * DAY_MS,
     corsOrigins: read('KITH_CORS_ORIGINS') ?? [],
@@ -281,6 +322,20 @@ function pem(help: string, what: string, check: (bytes: Buffer) => unknown): Set
 function parseSecretKey(value: string): Uint8Array | undefined {
   const bytes = Buffer.from(value, 'base64');
   return bytes.length === SECRET_BYTES ? bytes : undefined;
+}
+
+/** Blocks of addresses, not all of them at once: anybody could name any address then. */
+function parseBlocks(value: string): string[] | undefined {
+  const blocks = value
+    .split(',')
+    .map((block) => block.trim())
+    .filter(Boolean);
+  try {
+    createBlockCheck(blocks);
+    return blocks;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Exact origins (RFC 6454): scheme, host and port, without a path. */

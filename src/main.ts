@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util';
 import packageJson from '../package.json' with { type: 'json' };
 import { describeCommands, runCommand } from './commands/commands.ts';
 import { type Config, ConfigError, describeSettings, parseConfig } from './config.ts';
-import { DatabaseError } from './db/dialect.ts';
+import { DatabaseError, DatabaseUnavailable } from './db/dialect.ts';
 import { Failure } from './failure.ts';
 import { AccessDeclarationError } from './rpc/access.ts';
 import { SecretKeyError } from './secret-key.ts';
@@ -101,6 +101,7 @@ function fail(error: unknown): never {
 
 function explain(error: unknown): [message: string, code: number] {
   if (error instanceof ConfigError) return [error.message, EXIT.CONFIG];
+  if (error instanceof DatabaseUnavailable) return [error.message, EXIT.UNAVAILABLE];
   if (error instanceof DatabaseError || error instanceof SecretKeyError || error instanceof AccessDeclarationError) {
     return [error.message, EXIT.CONFIG];
   }

@@ -1,8 +1,10 @@
 import { purgeActivities } from './activity/purge.ts';
 import type { App } from './app.ts';
-import { purgeSessions } from './auth/auth.ts';
+import { purgeRevocations, purgeSessions } from './sessions/sessions.ts';
 import { purgeContacts } from './contacts/contacts.ts';
+import { purgeEnrolments } from './second-factor/second-factor.ts';
 import { purgeAnswers } from './db/once.ts';
+import { purgeThrottles } from './throttle/throttle.ts';
 import { purgeUsers } from './users/users.ts';
 
 /** How many rows one step removes: others are served between two steps. */
@@ -18,6 +20,9 @@ export async function purge(present: App, signal?: AbortSignal): Promise<void> {
     () => purgeUsers(app, STEP_ROWS),
     () => purgeContacts(app, STEP_ROWS),
     () => purgeSessions(app, STEP_ROWS),
+    () => purgeRevocations(app, STEP_ROWS),
+    () => purgeThrottles(app, STEP_ROWS),
+    () => purgeEnrolments(app, STEP_ROWS),
     () => purgeActivities(app, STEP_ROWS),
     () => purgeAnswers(app.database.db, app.now(), STEP_ROWS),
   ];

@@ -5,18 +5,33 @@ import { Code, ConnectError, type ConnectRouter } from '@connectrpc/connect';
 import type { FastifyInstance } from 'fastify';
 import { Health } from '../gen/health/v1/health_pb.ts';
 import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
+import { ApiKeyService } from '../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
+import { RevocationService } from '../gen/kith/auth/v1/revocation_service_pb.ts';
+import { SecondFactorService } from '../gen/kith/auth/v1/second_factor_service_pb.ts';
+import { SessionService } from '../gen/kith/auth/v1/session_service_pb.ts';
+import { SigningKeyService } from '../gen/kith/auth/v1/signing_key_service_pb.ts';
 import { ServerReflection } from '../gen/grpc/reflection/v1/reflection_pb.ts';
 import { ServerReflection as ServerReflectionAlpha } from '../gen/grpc/reflection/v1alpha/reflection_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import type { ActivityApp } from './activity/activity.ts';
 import { activityService } from './activity/service.ts';
 import { Tail } from './activity/tail.ts';
-import { createAccessTokens } from './auth/access-token.ts';
-import { type AuthApp, authenticate, renew } from './auth/auth.ts';
+import { isApiKey } from './api-keys/api-key.ts';
+import {
+  type ApiKeyCallersApp,
+  authenticateApiKey,
+  createKnownApiKeys,
+  renewApiKeyCaller,
+} from './api-keys/authenticate.ts';
+import { apiKeyService } from './api-keys/service.ts';
+import { createAccessTokens } from './tokens/access-token.ts';
+import type { AuthApp } from './auth/auth.ts';
 import { authService } from './auth/service.ts';
-import { hasSigningKeys, loadSigningKeys } from './auth/signing-keys.ts';
+import type { SigningKeysApp } from './tokens/rotation.ts';
+import { signingKeyService } from './tokens/service.ts';
+import { hasSigningKeys, SigningKeys } from './tokens/signing-keys.ts';
 import { Background } from './background.ts';
 import { addressOf, type Config } from './config.ts';
 import { contactService } from './contacts/service.ts';
@@ -26,13 +41,20 @@ import { createHttpServer } from './http/fastify.ts';
 import { serveJwks } from './http/jwks.ts';
 import { serveProbes } from './http/probes.ts';
 import { createKeyring } from './keyring.ts';
-import { createPasswords } from './passwords.ts';
+import { createPasswords } from './passwords/passwords.ts';
 import { startPurging } from './purge.ts';
 import { readAccessRules } from './rpc/access.ts';
 import { health } from './rpc/health.ts';
 import { reflection } from './rpc/reflection.ts';
 import { serveRpcs } from './rpc/serve.ts';
 import { createRequestValidator } from './rpc/validate.ts';
+import { secondFactorService } from './second-factor/service.ts';
+import type { SecondFactorApp } from './second-factor/second-factor.ts';
+import { revocationService } from './sessions/revocation-service.ts';
+import { startRevocations } from './sessions/revocations.ts';
+import { sessionService } from './sessions/service.ts';
+import { authenticate, renew } from './sessions/sessions.ts';
+import { createThrottle } from './throttle/throttle.ts';
 import { userService } from './users/service.ts';
 import { createFirstAdmin } from './users/users.ts';
 import { loadSecretKey } from './secret-key.ts';
@@ -43,7 +65,7 @@ export interface Server {
   readonly address: string;
   /** The administrator that this start created, if it did. */
   readonly createdAdmin: { readonly username: string } | undefined;
-  /** How many subscriptions to the log of activity there are: two for each watch. */
+  /** How many subscriptions to activity and revocations there are: two for each watch of activity. */
   subscriptions(): number;
   /**
    * Stops: not ready any more, then no new connections, GOAWAY, streams end with
@@ -55,6 +77,8 @@ export interface Server {
 /** What tests set. */
 export interface ServerOptions {
   readonly now?: () => number;
+  /** A clock that only goes forward, milliseconds: how long readers stand still. */
+  readonly monotonic?: () => number;
   /** The number of this process among those that share the port, for the log. Tests do not set it. */
   readonly worker?: number | undefined;
   /** How long a watch of activity says nothing before it says that, milliseconds. */
@@ -63,12 +87,24 @@ export interface ServerOptions {
   readonly stallMs?: number;
   /** How long a response may wait for its reader before it is given up, milliseconds. */
   readonly stalledWriteMs?: number;
+  /** How long revocations that were read are relied on, milliseconds. */
+  readonly revocationStaleMs?: number;
 }
 
 /** The name of the first administrator. */
 export const ADMIN_USERNAME = 'admin';
 
-const SERVICES: readonly DescService[] = [AuthService, UserService, ContactService, ActivityService];
+const SERVICES: readonly DescService[] = [
+  AuthService,
+  SessionService,
+  RevocationService,
+  UserService,
+  ContactService,
+  ActivityService,
+  SigningKeyService,
+  ApiKeyService,
+  SecondFactorService,
+];
 const REFLECTION_SERVICES: readonly DescService[] = [ServerReflection, ServerReflectionAlpha];
 
 /** How long a watch of activity says nothing before it says that, milliseconds: less than proxies wait. */
@@ -85,6 +121,9 @@ const PING_MS = 500;
 /** How long calls that were told to end may take to say so, milliseconds. */
 const HALT_GRACE_MS = 500;
 
+/** How long a stop waits for what is still under way in the database, milliseconds; the connections end with the process. */
+const CLOSE_MAX_MS = 3000;
+
 /**
  * Opens the database, serves, and creates the first administrator with
  * `adminPassword` when there are no users.
@@ -95,6 +134,7 @@ const HALT_GRACE_MS = 500;
 export async function startServer(config: Config, adminPassword: string, options: ServerOptions = {}): Promise<Server> {
   await using opened = new AsyncDisposableStack();
   const now = options.now ?? Date.now;
+  const monotonic = options.monotonic ?? (() => performance.now());
 
   const publicServices = [Health, ...(config.reflection ? REFLECTION_SERVICES : [])];
   const rules = readAccessRules(SERVICES, publicServices);
@@ -103,38 +143,67 @@ export async function startServer(config: Config, adminPassword: string, options
   const keyring = createKeyring(
     config.secretKey ?? loadSecretKey(database.dialect.fileBeside('.key'), !(await hasSigningKeys(database.db))),
   );
-  const signingKeys = await loadSigningKeys(database, keyring, now());
 
   const fastify = createHttpServer({
     ...config,
     streamingPaths: streamingPathsOf([...SERVICES, ...publicServices]),
     stalledWriteMs: options.stalledWriteMs,
+    monotonic,
     worker: options.worker,
   });
   const logFault = (what: string) => (err: unknown) => fastify.log.error({ err }, what);
   const background = opened.use(new Background(logFault('what was left to the background failed')));
   const tail = opened.use(new Tail(database, logFault('the log of activity could not be read')));
+  const revocations = opened.use(
+    await startRevocations(database, {
+      now,
+      onError: logFault('revocations could not be read'),
+      staleMs: options.revocationStaleMs,
+    }),
+  );
+  const signingKeys = opened.use(
+    await SigningKeys.open({
+      database,
+      keyring,
+      now,
+      periodMs: config.signingKeyMs,
+      onRotated: (kid, activateMs) =>
+        fastify.log.info({ kid, activateTime: new Date(activateMs) }, 'made the next signing key'),
+      onError: logFault('the signing keys could not be read'),
+    }),
+  );
   opened.defer(() => fastify.close());
 
-  const app: AuthApp & ActivityApp = {
+  const app: AuthApp & SecondFactorApp & ActivityApp & SigningKeysApp & ApiKeyCallersApp = {
     database,
     keyring,
-    passwords: await createPasswords(),
+    passwords: await createPasswords({ workers: config.workers }),
     now,
     background,
     purgeAfterMs: config.purgeAfterMs,
+    accessTokenTtlMs: config.accessTokenTtlMs,
     activityRetentionMs: config.activityRetentionMs,
     tail,
     progressMs: options.progressMs ?? PROGRESS_MS,
     stallMs: options.stallMs ?? STALL_MS,
-    renew: (caller) => renew(app, caller),
+    monotonic,
+    renew: (caller) => (caller.kind === 'api_key' ? renewApiKeyCaller(app, caller) : renew(app, caller)),
+    signingKeys,
     accessTokens: createAccessTokens(signingKeys, {
       issuer: config.issuer,
       audience: config.audience,
       ttlMs: config.accessTokenTtlMs,
       now,
     }),
-    sessions: { idleMs: config.sessionIdleMs, maxMs: config.sessionMaxMs },
+    sessions: {
+      idleMs: config.sessionIdleMs,
+      maxMs: config.sessionMaxMs,
+      perUserMax: config.sessionsPerUserMax,
+    },
+    revocations,
+    throttle: createThrottle(config.signInFailuresPerAddress),
+    totpIssuer: new URL(config.issuer).hostname,
+    knownApiKeys: createKnownApiKeys(),
   };
   const draining = new AbortController();
   const halting = new AbortController();
@@ -144,10 +213,15 @@ export async function startServer(config: Config, adminPassword: string, options
 
   await allowOrigins(fastify, config.corsOrigins);
   serveProbes(fastify, isReady);
-  serveJwks(fastify, () => signingKeys.jwks);
+  serveJwks(fastify, () => signingKeys.jwks());
   await serveRpcs(fastify, {
     routes(router: ConnectRouter) {
       router.service(AuthService, authService(app));
+      router.service(SessionService, sessionService(app));
+      router.service(RevocationService, revocationService(app));
+      router.service(SecondFactorService, secondFactorService(app));
+      router.service(SigningKeyService, signingKeyService(app));
+      router.service(ApiKeyService, apiKeyService(app));
       router.service(UserService, userService(app));
       router.service(ContactService, contactService(app));
       router.service(ActivityService, activityService(app));
@@ -164,7 +238,8 @@ export async function startServer(config: Config, adminPassword: string, options
         );
     },
     rules,
-    authenticate: (accessToken) => authenticate(app, accessToken),
+    authenticate: (bearer) => (isApiKey(bearer) ? authenticateApiKey(app, bearer) : authenticate(app, bearer)),
+    freshness: { maxAgeMs: config.freshSignInMs, now },
     validator: createRequestValidator(SERVICES),
     readMaxBytes: config.messageBytesMax,
     draining: draining.signal,
@@ -184,7 +259,7 @@ export async function startServer(config: Config, adminPassword: string, options
   return {
     address: addressOf({ ...config, port: portOf(fastify) }),
     createdAdmin: createdAdmin && { username: createdAdmin.username },
-    subscriptions: () => tail.size,
+    subscriptions: () => tail.size + revocations.size,
     async stop() {
       stopping = true;
       await sleep(config.shutdownDelayMs);
@@ -194,7 +269,7 @@ export async function startServer(config: Config, adminPassword: string, options
       halting.abort(new ConnectError('the server is stopping: call again', Code.Unavailable));
       await Promise.race([closed, sleep(HALT_GRACE_MS)]);
       fastify.server.closeAllConnections();
-      await running.disposeAsync();
+      await Promise.race([running.disposeAsync(), sleep(CLOSE_MAX_MS, undefined, { ref: false })]);
     },
   };
 }

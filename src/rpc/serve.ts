@@ -3,8 +3,9 @@ import { fastifyConnectPlugin } from '@connectrpc/connect-fastify';
 import type { Validator } from '@bufbuild/protovalidate';
 import type { FastifyInstance } from 'fastify';
 import type { Caller } from '../access.ts';
-import { type AccessRules, createAccessGate, createAccessInterceptor } from './access.ts';
+import { type AccessRules, createAccessGate, createAccessInterceptor, type Freshness } from './access.ts';
 import { setLog, watchCall } from './call.ts';
+import { readClient, setClient } from './client.ts';
 import { toConnectError } from './errors.ts';
 import { explainRefusals } from './http-refusals.ts';
 import { createDeadlineInterceptor, createDrainInterceptor, createErrorInterceptor } from './interceptors.ts';
@@ -15,6 +16,7 @@ export interface RpcOptions {
   readonly rules: AccessRules;
   /** Who an access token speaks for. Throws a Failure when nobody. */
   readonly authenticate: (accessToken: string) => Promise<Caller>;
+  readonly freshness: Freshness;
   readonly validator: Validator;
   /** The largest request message that is read, bytes, unpacked. */
   readonly readMaxBytes: number;
@@ -26,7 +28,7 @@ export interface RpcOptions {
 
 /** Serves RPCs over gRPC, gRPC-Web and Connect on a Fastify instance. */
 export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): Promise<void> {
-  const gate = createAccessGate(options.rules, options.authenticate);
+  const gate = createAccessGate(options.rules, options.authenticate, options.freshness);
   await fastify.register(fastifyConnectPlugin, {
     routes(router: ConnectRouter) {
       options.routes(router);
@@ -37,6 +39,7 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
     contextValues(request) {
       const values = createContextValues();
       setLog(values, request.log);
+      setClient(values, readClient(request));
       return values;
     },
     requestGate: async (context: HandlerContext) => {
@@ -51,7 +54,7 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
       createErrorInterceptor(),
       createDeadlineInterceptor(),
       createDrainInterceptor(options.draining),
-      createAccessInterceptor(options.rules),
+      createAccessInterceptor(options.rules, options.freshness),
       ...createValidationInterceptors(options.validator),
     ],
     readMaxBytes: options.readMaxBytes,

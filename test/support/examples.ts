@@ -1,13 +1,20 @@
 import { randomUUID } from 'node:crypto';
 import type { DescMessage, DescMethod, DescMethodUnary, MessageInitShape } from '@bufbuild/protobuf';
+import { decodeJwt } from 'jose';
 import { expect } from 'vitest';
 import { Permission, Role } from '../../gen/kith/access/v1/access_pb.ts';
 import { ActivityService } from '../../gen/kith/activity/v1/activity_service_pb.ts';
+import { ApiKeyService } from '../../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
+import { SigningKeyService, SigningKeyState } from '../../gen/kith/auth/v1/signing_key_service_pb.ts';
+import { RevocationService } from '../../gen/kith/auth/v1/revocation_service_pb.ts';
+import { SecondFactorService } from '../../gen/kith/auth/v1/second_factor_service_pb.ts';
+import { SessionService, SignInMethod } from '../../gen/kith/auth/v1/session_service_pb.ts';
 import type { Contact } from '../../gen/kith/contact/v1/contact_pb.ts';
 import { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserState } from '../../gen/kith/user/v1/user_pb.ts';
 import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
+import { Authenticator } from './authenticator.ts';
 import { type Kith, refusalOf, type SignedIn } from './kith.ts';
 
 /** A call that is answered: who makes it, with what, and what the answer must match. */
@@ -46,6 +53,25 @@ const auth: ExamplesOf<typeof AuthService> = {
     const answer = { ...TOKENS, refreshToken: expect.stringMatching(/./), user: { id: user.id, email: user.email } };
     return { request: { identifier: user.email.toUpperCase(), password }, answer };
   },
+  async completeLogin(kith) {
+    const { user } = await kith.user();
+    const { accessToken } = await kith.admin();
+    const password = `set for ${user.username}`;
+    const set = { id: user.id, password, mustChangePassword: true };
+    await kith.client(UserService, accessToken).setUserPassword(set);
+    const { challenge } = await kith.client(AuthService).login({ identifier: user.username, password });
+    const { challengeToken } = challenge!;
+    const newPassword = `chosen by ${user.username}`;
+    return {
+      request: { challengeToken, answer: { case: 'newPassword', value: newPassword } },
+      answer: { ...TOKENS, refreshToken: expect.stringMatching(/./), user: { id: user.id, email: user.email } },
+      absent: ['challenge'],
+      async verify() {
+        const signedIn = await kith.client(AuthService).login({ identifier: user.username, password: newPassword });
+        expect(signedIn.challenge).toBeUndefined();
+      },
+    };
+  },
   async userMe(kith) {
     const { user, accessToken } = await kith.user(Role.EDITOR);
     const permissions = [
@@ -54,6 +80,7 @@ const auth: ExamplesOf<typeof AuthService> = {
       Permission.CONTACTS_WRITE,
       Permission.ACTIVITY_READ,
       Permission.ACTIVITY_RECORD,
+      Permission.REVOCATIONS_READ,
     ];
     return { accessToken, request: {}, answer: { user, permissions } };
   },
@@ -91,6 +118,114 @@ const auth: ExamplesOf<typeof AuthService> = {
     };
   },
 };
+
+const sessions: ExamplesOf<typeof SessionService> = {
+  async listSessions(kith) {
+    const { user, accessToken } = await kith.user();
+    const session = {
+      id: sessionIdOf(accessToken),
+      userAgent: expect.stringMatching(/./),
+      address: expect.stringMatching(/./),
+      methods: [SignInMethod.PASSWORD],
+      createTime: TIME,
+      lastUsedTime: TIME,
+      expireTime: TIME,
+      current: true,
+    };
+    return { accessToken, request: { userId: user.id }, answer: { sessions: [session] } };
+  },
+  async revokeSession(kith) {
+    const { user, accessToken: ended } = await kith.user();
+    const { accessToken } = await kith.admin();
+    return {
+      accessToken,
+      request: { userId: user.id, sessionId: sessionIdOf(ended) },
+      answer: {},
+      verify: () => expectEnded(kith, ended),
+    };
+  },
+  async revokeAllSessions(kith) {
+    const { user, password, accessToken } = await kith.user();
+    const other = await kith.client(AuthService).login({ identifier: user.username, password });
+    return {
+      accessToken,
+      request: { userId: user.id, keepCurrent: true },
+      answer: { revokedCount: 1 },
+      async verify() {
+        await expectEnded(kith, other.accessToken);
+        await kith.client(AuthService, accessToken).userMe({});
+      },
+    };
+  },
+};
+
+function sessionIdOf(accessToken: string): string {
+  return String(decodeJwt(accessToken)['sid']);
+}
+
+async function expectEnded(kith: Kith, accessToken: string): Promise<void> {
+  const refusal = await refusalOf(kith.client(AuthService, accessToken).userMe({}));
+  expect(refusal).toMatchObject({ code: 'Unauthenticated', reason: 'SESSION_ENDED' });
+}
+
+const KID = expect.stringMatching(/^[\w-]{43}$/);
+
+const signingKeys: ExamplesOf<typeof SigningKeyService> = {
+  async listSigningKeys(kith) {
+    const { accessToken } = await kith.admin();
+    const active = expect.objectContaining({ kid: KID, state: SigningKeyState.ACTIVE });
+    return { accessToken, request: {}, answer: { signingKeys: expect.arrayContaining([active]) } };
+  },
+  async rotateSigningKey(kith) {
+    const { accessToken } = await kith.admin();
+    const answer = {
+      signingKey: { kid: KID, state: SigningKeyState.PENDING, createTime: TIME, activateTime: TIME },
+    };
+    return { accessToken, request: { compromised: false }, answer, absent: ['signingKey.removeTime'] };
+  },
+};
+
+const API_KEY_SECRET = expect.stringMatching(/^kith_ak_[0-9A-Za-z]{82}$/);
+
+const apiKeys: ExamplesOf<typeof ApiKeyService> = {
+  async createApiKey(kith) {
+    const { accessToken } = await kith.user();
+    const permissions = [Permission.CONTACTS_READ, Permission.CONTACTS_WRITE];
+    const expireTime = { seconds: 253_402_300_799n, nanos: 0 };
+    const named = { name: 'Büro 🦉', permissions, expireTime };
+    const answer = { apiKey: { ...named, id: expect.any(String), createTime: TIME }, secret: API_KEY_SECRET };
+    return { accessToken, request: named, answer, absent: ['apiKey.lastUsedTime'] };
+  },
+  async listApiKeys(kith) {
+    const { owner, apiKey } = await withApiKey(kith);
+    const { accessToken } = await kith.admin();
+    return { accessToken, request: { userId: owner.user.id }, answer: { apiKeys: [apiKey] } };
+  },
+  async revokeApiKey(kith) {
+    const { owner, apiKey, secret } = await withApiKey(kith);
+    return {
+      accessToken: owner.accessToken,
+      request: { userId: owner.user.id, apiKeyId: apiKey.id },
+      answer: {},
+      async verify() {
+        const after = await refusalOf(kith.client(AuthService, secret).userMe({}));
+        expect(after).toMatchObject({ code: 'Unauthenticated', reason: 'API_KEY_INVALID' });
+      },
+    };
+  },
+  async exchangeApiKey(kith) {
+    const { secret } = await withApiKey(kith);
+    const answer = { accessToken: TOKENS.accessToken, accessTokenExpireTime: TIME };
+    return { accessToken: secret, request: {}, answer };
+  },
+};
+
+async function withApiKey(kith: Kith) {
+  const owner = await kith.user();
+  const request = { name: 'of a test', permissions: [Permission.CONTACTS_READ] };
+  const { apiKey, secret } = await kith.client(ApiKeyService, owner.accessToken).createApiKey(request);
+  return { owner, apiKey: apiKey!, secret };
+}
 
 const users: ExamplesOf<typeof UserService> = {
   async createUser(kith) {
@@ -142,6 +277,22 @@ const users: ExamplesOf<typeof UserService> = {
       accessToken,
       request: { id: user.id, etag: user.etag },
       answer: { user: { id: user.id, state: UserState.DELETED, deleteTime: TIME, purgeTime: TIME } },
+    };
+  },
+  async setUserPassword(kith) {
+    const { user, password, accessToken: old } = await kith.user();
+    const { accessToken } = await kith.admin();
+    const next = `new ${password}`;
+    return {
+      accessToken,
+      request: { id: user.id, etag: user.etag, password: next },
+      answer: { user },
+      async verify() {
+        const ended = await refusalOf(kith.client(AuthService, old).userMe({}));
+        expect(ended).toMatchObject({ code: 'Unauthenticated', reason: 'SESSION_ENDED' });
+        const { user: same } = await kith.client(AuthService).login({ identifier: user.username, password: next });
+        expect(same!.id).toBe(user.id);
+      },
     };
   },
   async undeleteUser(kith) {
@@ -245,6 +396,65 @@ const activity: ExamplesOf<typeof ActivityService> = {
   },
 };
 
+const RECOVERY_CODES = Array.from({ length: 10 }, () => expect.stringMatching(/^[0-9a-z]{4}-[0-9a-z]{4}-[0-9a-z]{4}$/));
+
+const secondFactor: ExamplesOf<typeof SecondFactorService> = {
+  async getSecondFactor(kith) {
+    const { accessToken } = await withSecondFactor(kith);
+    const answer = { totpEnabled: true, totpConfirmTime: TIME, recoveryCodesLeft: 10 };
+    return { accessToken, request: {}, answer };
+  },
+  async enrollTotp(kith) {
+    const { accessToken } = await kith.user();
+    const answer = {
+      secret: expect.stringMatching(/^[A-Z2-7]{32}$/),
+      uri: expect.stringMatching(/^otpauth:/),
+      expireTime: TIME,
+    };
+    return { accessToken, request: {}, answer };
+  },
+  async confirmTotp(kith) {
+    const { accessToken } = await kith.user();
+    const { uri } = await kith.client(SecondFactorService, accessToken).enrollTotp({});
+    const code = new Authenticator(uri, kith.clock).next();
+    return { accessToken, request: { code }, answer: { recoveryCodes: RECOVERY_CODES } };
+  },
+  async disableTotp(kith) {
+    const { accessToken } = await withSecondFactor(kith);
+    return { accessToken, request: {}, answer: {}, verify: () => expectNoSecondFactor(kith, accessToken) };
+  },
+  async replaceRecoveryCodes(kith) {
+    const { accessToken } = await withSecondFactor(kith);
+    return { accessToken, request: {}, answer: { recoveryCodes: RECOVERY_CODES } };
+  },
+  async resetSecondFactor(kith) {
+    const { user, password } = await withSecondFactor(kith);
+    const { accessToken } = await kith.admin();
+    return {
+      accessToken,
+      request: { userId: user.id },
+      answer: {},
+      async verify() {
+        const again = await kith.client(AuthService).login({ identifier: user.username, password });
+        await expectNoSecondFactor(kith, again.accessToken);
+      },
+    };
+  },
+};
+
+async function withSecondFactor(kith: Kith): Promise<SignedIn> {
+  const signedIn = await kith.user();
+  const client = kith.client(SecondFactorService, signedIn.accessToken);
+  const { uri } = await client.enrollTotp({});
+  await client.confirmTotp({ code: new Authenticator(uri, kith.clock).next() });
+  return signedIn;
+}
+
+async function expectNoSecondFactor(kith: Kith, accessToken: string): Promise<void> {
+  const { totpEnabled } = await kith.client(SecondFactorService, accessToken).getSecondFactor({});
+  expect(totpEnabled).toBe(false);
+}
+
 async function newContact(kith: Kith, accessToken: string): Promise<Contact> {
   const { contact } = await kith.client(ContactService, accessToken).createContact(ADA);
   return contact!;
@@ -263,7 +473,17 @@ export async function expectAnswer(answer: unknown, example: Example): Promise<v
 }
 
 /** The services of the contract. */
-export const services = [AuthService, UserService, ContactService, ActivityService] as const;
+export const services = [
+  AuthService,
+  ApiKeyService,
+  SessionService,
+  RevocationService,
+  SigningKeyService,
+  UserService,
+  ContactService,
+  ActivityService,
+  SecondFactorService,
+] as const;
 
 /** Good examples of every rpc, by `package.Service/Method`; undefined where one is missing. */
 export const exampledMethods: readonly {
@@ -272,9 +492,13 @@ export const exampledMethods: readonly {
   readonly example: MakeExample | undefined;
 }[] = [
   ...examplesOf(AuthService, auth),
+  ...examplesOf(ApiKeyService, apiKeys),
+  ...examplesOf(SessionService, sessions),
+  ...examplesOf(SigningKeyService, signingKeys),
   ...examplesOf(UserService, users),
   ...examplesOf(ContactService, contacts),
   ...examplesOf(ActivityService, activity),
+  ...examplesOf(SecondFactorService, secondFactor),
 ];
 
 function examplesOf(service: (typeof services)[number], examples: Record<string, unknown>) {

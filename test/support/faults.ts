@@ -18,6 +18,10 @@ const NEVER: Record<string, string> = {
   'a half deleted contact': `select id from contacts where
     not (deleted = 1 and delete_ms is not null and purge_ms is not null) and
     not (deleted = 0 and delete_ms is null and purge_ms is null)`,
+  'a second factor without its user':
+    'select f.user_id as id from second_factors f left join users u on u.id = f.user_id where u.id is null',
+  'recovery codes without an authenticator app': `select c.user_id as id from recovery_codes c
+    left join second_factors f on f.user_id = c.user_id and f.confirm_ms is not null where f.user_id is null`,
 };
 
 /** What is there by half: told as sentences, none when all is well. */

@@ -49,21 +49,28 @@ export interface StartOptions {
   /** Taken over from a server that was stopped, for example. Not disposed. */
   readonly database?: TestDatabase;
   readonly server?: Omit<ServerOptions, 'now'>;
+  /** The server's clock, for tests that need it to stand still; default that of the machine, moved by `clock`. */
+  readonly now?: () => number;
 }
 
 /** Starts the real server in this process. */
-export async function startKith({ env, database: given, server: options }: StartOptions = {}): Promise<Kith> {
+export async function startKith({ env, database: given, server: options, now }: StartOptions = {}): Promise<Kith> {
   const database = given ?? (await databases[0]!.create());
   const config = parseConfig({
     KITH_PORT: '0',
     KITH_DATABASE_URL: database.url,
     KITH_LOG_LEVEL: 'silent',
     KITH_SHUTDOWN_SECONDS: '5',
+    // All tests of a file call from one address.
+    KITH_SIGN_IN_FAILURES_PER_ADDRESS: '1000000',
     KITH_SECRET_KEY: Buffer.alloc(32, 'kith').toString('base64'),
     ...env,
   });
   const clock = { offsetMs: 0 };
-  const server = await startServer(config, ADMIN_PASSWORD, { ...options, now: () => Date.now() + clock.offsetMs });
+  const server = await startServer(config, ADMIN_PASSWORD, {
+    ...options,
+    now: now ?? (() => Date.now() + clock.offsetMs),
+  });
   const sessions = new Http2SessionManager(server.address, undefined, { rejectUnauthorized: false });
   const transport = (accessToken?: string) => grpc(server.address, accessToken, sessions);
   const signIn = async (identifier: string, password: string): Promise<SignedIn> => {

@@ -2,7 +2,7 @@ import type { App } from '../../src/app.ts';
 import { Background } from '../../src/background.ts';
 import { openDatabase } from '../../src/db/database.ts';
 import { createKeyring } from '../../src/keyring.ts';
-import { createPasswords } from '../../src/passwords.ts';
+import { createPasswords } from '../../src/passwords/passwords.ts';
 import { loadSecretKey } from '../../src/secret-key.ts';
 import type { databases } from './databases.ts';
 import { type Kith, startKith, type StartOptions } from './kith.ts';
@@ -38,6 +38,7 @@ export async function openApp({ config, database, clock }: Kith): Promise<App & 
       throw error;
     }),
     purgeAfterMs: config.purgeAfterMs,
+    accessTokenTtlMs: config.accessTokenTtlMs,
     activityRetentionMs: config.activityRetentionMs,
     [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
   };

@@ -1,0 +1,91 @@
+import { globSync, readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+
+/** What the server and `kith/verify` are made of, without comments. */
+const SOURCES = globSync('src/**/*.ts')
+  .filter((file) => !/\.(test|testkit)\.ts$/.test(file))
+  .toSorted()
+  .map((file) => ({
+    file,
+    code: readFileSync(file, 'utf8')
+      .replaceAll(/\/\*.*?\*\//gs, '')
+      .replaceAll(/(^|\s)\/\/ .*$/gm, ''),
+  }));
+
+interface Rule {
+  readonly what: string;
+  readonly pattern: RegExp;
+  /** Where it is right. */
+  readonly but?: readonly string[];
+  /** A line that the rule must catch. */
+  readonly caught: string;
+}
+
+const RULES: readonly Rule[] = [
+  { what: 'runs text as code', pattern: /\beval\(|\bnew Function\(|node:vm/, caught: "new Function('a', text)" },
+  {
+    what: 'runs a command of the system',
+    pattern: /child_process/,
+    caught: "import { exec } from 'node:child_process';",
+  },
+  {
+    what: 'builds SQL out of text',
+    pattern: /\bsql\.raw\(|\$\{[^}]*\}`\)\.execute|\.unsafe\(/,
+    caught: 'sql.raw(text)',
+  },
+  {
+    what: 'writes a literal into SQL that is no constant number',
+    pattern: /\bsql\.lit\((?!waits?\.|wait\.|forgetMs|intervalMs|BATCH_ROWS|now\.base)/,
+    caught: 'sql.lit(name)',
+  },
+  {
+    what: 'draws numbers that can be foretold, but to spread out pauses',
+    pattern: /Math\.random/,
+    but: ['src/auth/auth.ts', 'src/db/database.ts', 'src/verify/revocations.ts'],
+    caught: 'const code = Math.random();',
+  },
+  {
+    what: 'hashes with anything but SHA-256, but codes of authenticator apps',
+    pattern: /create(Hash|Hmac)\((?!'sha256')/,
+    but: ['src/second-factor/totp.ts'],
+    caught: "createHash('md5')",
+  },
+  {
+    what: 'encrypts with anything but AES-256-GCM',
+    pattern: /create(Cipher|Decipher)iv\((?!'aes-256-gcm')|publicEncrypt|privateDecrypt/,
+    caught: "createCipheriv('aes-256-cbc', key, iv)",
+  },
+  {
+    what: 'connects without looking at the certificate',
+    pattern: /rejectUnauthorized|NODE_TLS_REJECT|checkServerIdentity/,
+    caught: 'connect({ rejectUnauthorized: false })',
+  },
+  {
+    what: 'makes a request to anybody, but kith/verify to its issuer',
+    pattern: /\bfetch\(|\b(http|https|http2)\.(request|get|connect)\(|\bnet\.connect\(|new WebSocket/,
+    but: ['src/verify/connect-stream.ts', 'src/verify/keys.ts', 'src/verify/verify.ts'],
+    caught: 'await fetch(url)',
+  },
+  { what: 'compares without regard to type', pattern: /[^=!<>]==(?!=)|!=(?!=)(?!')/, caught: 'if (a == b)' },
+];
+
+test.each(RULES)('the code nowhere $what', ({ pattern, but = [] }) => {
+  const found = SOURCES.filter(({ code }) => pattern.test(code)).map(({ file }) => file);
+  expect(found).toEqual(but);
+});
+
+test.each(RULES)('code is found out that $what', ({ pattern, caught }) => {
+  expect(pattern.test(caught)).toBe(true);
+});
+
+test('the image holds what serves: no tests, no history, no settings; and does not run as root', () => {
+  const dockerfile = readFileSync('Dockerfile', 'utf8');
+  const copied = Array.from(dockerfile.matchAll(/^COPY (?:--from=\S+ )?(.+) \S+$/gm), ([, from]) => from);
+  expect(copied).toEqual(['package.json package-lock.json .npmrc', '/app/node_modules', 'package.json', 'gen', 'src']);
+  expect(dockerfile).toMatch(/^USER node$/m);
+  const ignored = readFileSync('.dockerignore', 'utf8').split('\n').filter(Boolean);
+  expect(ignored[0]).toBe('*'); // all but what follows
+  expect(ignored).toEqual(expect.arrayContaining(['**/*.test.ts', '**/*.testkit.ts']));
+  expect(ignored).not.toContain('!.git');
+  expect(ignored).not.toContain('!.env');
+});
