@@ -14,7 +14,7 @@ import { startProcess } from '../test/support/process.ts';
 import { quantile, writeReport } from './report.ts';
 
 const PASSWORD = 'password of the benchmark';
-const ROUNDS = 500;
+const ROUNDS = Number(process.env['KITH_BENCH_ROUNDS'] ?? 500);
 const WARM_UP = 50;
 const SPREAD_MAX = 0.05;
 
@@ -100,9 +100,17 @@ async function createUsers(address: string, auth: Client<typeof AuthService>): P
   };
 }
 
-const passwordOf = ({ username }: User) => `${PASSWORD} ${username}`;
-const of = (users: readonly User[], round: number) => users[Math.floor(round / PER_ACCOUNT)]!;
-const from = (address: string) => ({ headers: { 'x-forwarded-for': address } });
+function passwordOf({ username }: User): string {
+  return `${PASSWORD} ${username}`;
+}
+
+function of(users: readonly User[], round: number): User {
+  return users[Math.floor(round / PER_ACCOUNT)]!;
+}
+
+function from(address: string) {
+  return { headers: { 'x-forwarded-for': address } };
+}
 
 function loginClasses(auth: Client<typeof AuthService>, users: Users): Class[] {
   const login = (identifier: string, password: string, address: string) =>

@@ -90,7 +90,7 @@ const LEVELS: Readonly<Record<string, string>> = {
 };
 
 /** The level of each requirement, by its number. */
-const REQUIREMENTS = new Map(
+const REQUIREMENTS = new Map<string, number>(
   Object.entries(LEVELS).flatMap(([section, levels]) =>
     Array.from(levels, (level, i) => [`${section}.${i + 1}`, Number(level)] as const),
   ),
@@ -150,30 +150,64 @@ function faultsOf({ rows, excluded, excludedChapters, malformed }: Trace): strin
   ];
 }
 
-/** The tests that a text names: `file > title`; a title that ends in an ellipsis is the beginning of one. */
+/**
+ * The tests that a text names: `file > title`, or with titles of what it is in between.
+ * A title that ends in an ellipsis is the beginning of one; one of a table may be that of a case.
+ */
 function testsIn(text: string): string[] {
-  return Array.from(text.matchAll(/`([^`]+\.test\.ts) > ([^`]+)`/g), ([, file, title]) => `${file} > ${title}`);
+  return Array.from(text.matchAll(/`([^`]+\.test\.ts > [^`]+)`/g), ([, named]) => named!);
 }
 
-/** The titles of a file's tests and of what they are in, as they are written. */
-function titlesOf(source: string): string[] {
+/** The titles of a file's tests as they are written, each after those of what it is in, which the formatter's indentation tells. */
+function titlesOf(source: string): string[][] {
   // Either `test(...`, or the second call of `test.each(...)(...`.
-  const titles = source.matchAll(
+  const calls = source.matchAll(
     /(?:\b(?:test|describe)(?:\.\w+)*|\))\(\s*(?:'((?:\\.|[^'\\])*)'|"((?:\\.|[^"\\])*)"|`((?:\\.|[^`\\])*)`)\s*,/g,
   );
-  return Array.from(titles, ([, single, double, template]) =>
-    (single ?? double ?? template ?? '').replaceAll(/\\(.)/g, '$1'),
-  );
+  const around: { readonly indent: number; readonly title: string }[] = [];
+  return Array.from(calls, (call) => {
+    const [, single, double, template] = call;
+    const line = source.slice(source.lastIndexOf('\n', call.index) + 1);
+    const indent = line.length - line.trimStart().length;
+    while (around.length > 0 && around.at(-1)!.indent >= indent) around.pop();
+    around.push({ indent, title: (single ?? double ?? template ?? '').replaceAll(/\\(.)/g, '$1') });
+    return around.map(({ title }) => title);
+  });
 }
 
-const titles = new Map<string, string[]>();
+const sources = new Map<string, { readonly source: string; readonly titles: string[][] }>();
+
+function readSource(file: string): { readonly source: string; readonly titles: string[][] } {
+  if (!sources.has(file)) {
+    const source = existsSync(file) ? readFileSync(file, 'utf8') : '';
+    sources.set(file, { source, titles: titlesOf(source) });
+  }
+  return sources.get(file)!;
+}
 
 /** Whether there is a test that is named so. */
 function isTest(named: string): boolean {
-  const [, file, title] = /^(\S+) > (.+)$/.exec(named)!;
-  if (!titles.has(file!)) titles.set(file!, existsSync(file!) ? titlesOf(readFileSync(file!, 'utf8')) : []);
-  const isBeginning = title!.endsWith('…');
-  return titles.get(file!)!.some((there) => there === title || (isBeginning && there.startsWith(title!.slice(0, -1))));
+  const [file = '', ...path] = named.split(' > ');
+  const { source, titles } = readSource(file);
+  return titles.some((there) => {
+    const rest = there.slice(0, -1).values();
+    return (
+      isNamed(path.at(-1)!, there.at(-1)!, source) &&
+      path.slice(0, -1).every((one) => rest.some((title) => isNamed(one, title, source)))
+    );
+  });
+}
+
+/** What a table of cases puts into a title: %s, $name, or ${expression} in a template. */
+const PLACEHOLDER = /%[sdifjo]|\$\{[^}]*\}|\$\w+(?:\.\w+)*/;
+
+/** Whether a title is named: as it is written, by its beginning, or with what the source puts in its places. */
+function isNamed(named: string, title: string, source: string): boolean {
+  if (named === title || (named.endsWith('…') && title.startsWith(named.slice(0, -1)))) return true;
+  const parts = title.split(PLACEHOLDER);
+  if (parts.length === 1 || !/\w{3}/.test(parts.join(' '))) return false; // of a title that is all places, any text is a case
+  const places = new RegExp(`^${parts.map((part) => RegExp.escape(part)).join('(.+)')}$`).exec(named);
+  return places !== null && places.slice(1).every((place) => source.includes(place));
 }
 
 /** What a document links to in this repository and is not there: a file, or a heading. */
@@ -267,7 +301,7 @@ describe('a trace is found to be wrong', () => {
 });
 
 describe('the titles of tests are read', () => {
-  test.each([
+  test.each<[source: string, titles: string[]]>([
     ["test('a b', () => {})", ['a b']],
     ['describe("it\'s", () => {})', ["it's"]],
     ["test('it\\'s', async () => {})", ["it's"]],
@@ -275,8 +309,10 @@ describe('the titles of tests are read', () => {
     ["test.each([['x', f(1)]])('%s is', () => {})", ['%s is']],
     ["describe.each(databases)(\n  'on $name',\n  (kind) => {})", ['on $name']],
     ["it.skip; expect(f('no title')).toBe('x')", []],
+    ["describe('a', () => {\n  test('b', f);\n});\ntest('c', f);", ['a', 'a/b', 'c']],
+    ["describe('a', () => {\n  test.each([\n    1,\n  ])('b', f);\n  test('c', f);\n});", ['a', 'a/b', 'a/c']],
   ])('%s', (source, expected) => {
-    expect(titlesOf(source)).toEqual(expected);
+    expect(titlesOf(source).map((path) => path.join('/'))).toEqual(expected);
   });
 
   test.each([
@@ -285,6 +321,13 @@ describe('the titles of tests are read', () => {
     ['test/asvs.test.ts > the titles of', false],
     ['test/asvs.test.ts > titles of tests are read', false],
     ['test/none.test.ts > the titles of tests are read', false],
+    ['test/asvs.test.ts > a trace is found to be wrong > %s', true],
+    ['test/asvs.test.ts > a trace is found … > %s', true],
+    ['test/asvs.test.ts > docs/security.md links to what is there', true],
+    [`test/asvs.test.ts > docs/${'no'.repeat(2)}.md links to what is there`, false],
+    ['test/asvs.test.ts > a trace is found to be wrong > with half a number', false],
+    ['test/asvs.test.ts > docs/asvs.md > %s', false],
+    ['test/asvs.test.ts > %s > a trace is found to be wrong', false],
   ])('%s: %s', (named, isThere) => {
     expect(isTest(named)).toBe(isThere);
   });

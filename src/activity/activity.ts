@@ -140,6 +140,8 @@ export async function* watchActivities(
       alarm.ring();
     }),
   );
+  // What ended between the gate and here woke nobody.
+  if (app.revocations.hasEnded(caller.sessionId)) isCallerStale = true;
   let position = await startOf(app, request.afterCursor);
   yield* unhurried(app, { activity: undefined, cursor: writeCursor(app.keyring, position) });
   let sentMs = performance.now();

@@ -31,6 +31,9 @@ import type { Frame } from './one-port.testkit.ts';
 
 const fast = { interval: 1 };
 
+/** Of the limits that Node keeps by the clock on the wall: so long that no client beside is taken for an attacker. */
+const NODE_LIMIT_MS = 1500;
+
 const isReset = (stream: number) => (frame: Frame) => frame.type === frameType.rstStream && frame.stream === stream;
 
 describe.each(transports)('over %s', (transport) => {
@@ -103,7 +106,7 @@ describe.each(transports)('over %s', (transport) => {
 
   describe('an HTTP/1.1 client', () => {
     test('that trickles its headers gets 408', async () => {
-      await using port = await startPort(transport, { headersTimeoutMs: 200 });
+      await using port = await startPort(transport, { headersTimeoutMs: NODE_LIMIT_MS });
       await expectHarmless(port, async () => {
         const client = await connectRaw(port, 'http/1.1');
         client.send('GET / HTTP/1.1\r\nhost: ');
@@ -114,7 +117,7 @@ describe.each(transports)('over %s', (transport) => {
     });
 
     test('that trickles its body gets 408', async () => {
-      await using port = await startPort(transport, { requestTimeoutMs: 200 });
+      await using port = await startPort(transport, { requestTimeoutMs: NODE_LIMIT_MS });
       await expectHarmless(port, async () => {
         const client = await connectRaw(port, 'http/1.1');
         client.send('POST /held HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n');
@@ -136,7 +139,8 @@ describe.each(transports)('over %s', (transport) => {
     });
 
     test('that sends only empty lines between requests is closed', async () => {
-      await using port = await startPort(transport, { keepAliveTimeoutMs: 100, headersTimeoutMs: 100 });
+      const limits = { keepAliveTimeoutMs: NODE_LIMIT_MS, headersTimeoutMs: NODE_LIMIT_MS };
+      await using port = await startPort(transport, limits);
       await expectHarmless(port, async () => {
         const client = await connectRaw(port, 'http/1.1');
         client.send('GET / HTTP/1.1\r\nhost: a\r\n\r\n');
@@ -344,17 +348,19 @@ describe.each(transports)('over %s', (transport) => {
 
     test('that waits for each stream to start before it resets it gets GOAWAY all the same', async () => {
       await using port = await startPort(transport);
+      const startedMs = performance.now();
       await expectHarmless(port, async () => {
         const client = await connectRawHttp2(port);
-        for (let started = 0; started < 400 && !client.socket.closed; started += 1) {
+        for (let started = 0; !client.socket.closed; started += 1) {
           client.send(open(2 * started + 1, '/held'));
           await expect.poll(() => port.requests.get('/held') === started + 1 || client.socket.closed, fast).toBe(true);
           client.send(resetStream(2 * started + 1));
         }
         expect(await client.ended).toMatchObject({ goaway: errorCode.internal });
       });
-      // A burst of 100, then 20 for each second that the machine took.
-      expect(port.requests.get('/held')).toBeLessThan(300);
+      // A burst of 100, then 20 for each second that the machine took, and what was on its way.
+      const seconds = (performance.now() - startedMs) / 1000;
+      expect(port.requests.get('/held')).toBeLessThan(150 + 20 * seconds);
     });
 
     test('that blasts 20,000 streams with its preface is ended', async () => {
@@ -448,7 +454,7 @@ test('1,000 idle sessions are closed and forgotten', async () => {
   await using port = await startPort('plain text', { sessionIdleMs: 300 });
   await expectHarmless(port, async () => {
     const sessions = Array.from({ length: 1000 }, () => connectHttp2(port));
-    const closed = sessions.map((session) => once(session, 'close'));
+    const closed = sessions.map((session) => new Promise((resolve) => session.on('close', resolve)));
     const answers = await Promise.all(sessions.map((session) => request(session, '/')));
     expect(answers.every(({ status }) => status === 200)).toBe(true);
     await Promise.all(closed);

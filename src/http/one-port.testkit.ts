@@ -22,6 +22,11 @@ const key = readFileSync(new URL('localhost-key.pem', fixtures));
 export type Transport = 'plain text' | 'TLS';
 export const transports: Transport[] = ['plain text', 'TLS'];
 
+/** Milliseconds that this process had for its connections: in those that the machine spends on something else, nobody is slow. */
+let servedMs = 0;
+const TURN_MS = 5;
+setInterval(() => (servedMs += TURN_MS), TURN_MS).unref();
+
 /** A started port, and what its handler saw of the requests. */
 export interface Port extends AsyncDisposable {
   server: http.Server | https.Server;
@@ -60,7 +65,11 @@ export async function startPort(transport: Transport, options: OnePortOptions = 
     if (path === '/deaf') res.once('close', () => req.off('error', ignore));
     void answer(path, req, res, held.promise);
   };
-  const server = createOnePortServer(handler, transport === 'TLS' ? { ...options, tls: { cert, key } } : options);
+  const server = createOnePortServer(handler, {
+    monotonic: () => servedMs,
+    ...options,
+    ...(transport === 'TLS' && { tls: { cert, key } }),
+  });
   const drops = new Map<number | undefined, Promise<void>>();
   server.on('connection', (socket: Socket) => {
     const { promise, resolve } = Promise.withResolvers<void>();

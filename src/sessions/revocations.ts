@@ -178,6 +178,11 @@ export class Revocations implements AsyncDisposable {
     }
   }
 
+  /** Whether a session or API key is known to have ended. */
+  hasEnded(sessionId: string): boolean {
+    return this.#ended.has(sessionId);
+  }
+
   /** Calls `wake` after each revocation of the user, or of anybody without an id. Returns how to end that. */
   subscribe(userId: string | undefined, wake: () => void): () => void {
     const wakes = this.#watchers.get(userId) ?? new Set();
