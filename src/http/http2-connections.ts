@@ -14,6 +14,7 @@ export interface Http2Limits {
   stalledWriteMs: number;
   closeGraceMs: number;
   maxHeaderBytes: number;
+  streamResets: { burst: number; perSecond: number };
   maxConcurrentStreams: number;
   maxControlFramesPerSecond: number;
   isStreaming: (path: string) => boolean;
@@ -51,10 +52,9 @@ function http2ServerOptions(limits: Http2Limits): http2.ServerOptions {
     // Both are counted over the life of a session.
     maxSessionRejectedStreams: 50,
     maxSessionInvalidFrames: 50,
-    // Rapid reset (CVE-2023-44487): 100 resets at once, 20 a second in the long run. nghttp2 ignores one without the
-    // other.
-    streamResetBurst: 100,
-    streamResetRate: 20,
+    // nghttp2 ignores one without the other.
+    streamResetBurst: limits.streamResets.burst,
+    streamResetRate: limits.streamResets.perSecond,
     // MB. Above it new streams are refused; unsent responses count, so it has room for 100 of some size.
     maxSessionMemory: 32,
   };

@@ -43,6 +43,11 @@ export interface OnePortOptions {
   maxConnections?: number | undefined;
   /** All headers of a request; then 431 over HTTP/1.1, RST_STREAM (ENHANCE_YOUR_CALM) over HTTP/2. Default 16 KiB. */
   maxHeaderBytes?: number | undefined;
+  /**
+   * Streams of one HTTP/2 session that its client may reset, at once and in the long run; then GOAWAY (CVE-2023-44487).
+   * Default 100 and 20.
+   */
+  streamResets?: { burst: number; perSecond: number } | undefined;
   /** Open streams of one HTTP/2 session. Default 100. */
   maxConcurrentStreams?: number | undefined;
   /** Unanswered requests of one HTTP/1.1 connection; then it is destroyed. Default 100. */
@@ -65,6 +70,7 @@ function withDefaults(options: OnePortOptions) {
     closeGraceMs: options.closeGraceMs ?? 5_000,
     maxConnections: options.maxConnections ?? 10_000,
     maxHeaderBytes: options.maxHeaderBytes ?? 16_384,
+    streamResets: options.streamResets ?? { burst: 100, perSecond: 20 },
     maxConcurrentStreams: options.maxConcurrentStreams ?? 100,
     maxPipelinedRequests: options.maxPipelinedRequests ?? 100,
     maxControlFramesPerSecond: options.maxControlFramesPerSecond ?? 1_000,
