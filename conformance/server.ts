@@ -5,9 +5,11 @@
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { create, fromBinary, type Message, toBinary } from '@bufbuild/protobuf';
-import type { ConnectRouter } from '@connectrpc/connect';
+import { type ConnectRouter, createContextValues } from '@connectrpc/connect';
 import { fastifyConnectPlugin } from '@connectrpc/connect-fastify';
+import { compressionBrotli, compressionGzip } from '@connectrpc/connect-node';
 import { fastify as createFastify } from 'fastify';
+import { createLane, type Lane } from '../src/lane/lane.ts';
 import { createOnePortServer } from '../src/http/one-port.ts';
 import { readContract } from './contract.ts';
 import { conformanceService } from './service.ts';
@@ -25,10 +27,17 @@ const tls =
     ? { cert: Buffer.from(asked.serverCreds.cert), key: Buffer.from(asked.serverCreds.key) }
     : undefined;
 
+const jsonOptions = { registry: contract.registry };
+const readMaxBytes = asked.messageReceiveLimit || 64 * 1024 * 1024;
+let lane: Lane | undefined;
 const fastify = createFastify({
   serverFactory: (handler) =>
     createOnePortServer(handler, {
       tls,
+      shortcut: {
+        takeHttp1: (request, response) => lane?.takeHttp1(request, response) ?? false,
+        takeHttp2: (stream, headers) => lane?.takeHttp2(stream, headers) ?? false,
+      },
       isStreaming: (path) => /\/(Client|Bidi)Stream$/.test(path),
       streamResets: { burst: 10_000, perSecond: 10_000 }, // the tests are about requests that end early
     }) as Server,
@@ -36,10 +45,21 @@ const fastify = createFastify({
 });
 await fastify.register(fastifyConnectPlugin, {
   routes(router: ConnectRouter) {
-    router.service(contract.service, conformanceService(contract));
+    const implementation = conformanceService(contract);
+    router.service(contract.service, implementation);
+    if (process.env['CONFORMANCE_LANE'] !== 'on') return;
+    lane = createLane([{ service: contract.service, implementation }], router.handlers, {
+      admit: () => ({ values: createContextValues() }),
+      interceptors: [],
+      readMaxBytes,
+      compressMinBytes: 1024,
+      compressions: [compressionGzip, compressionBrotli],
+      jsonOptions,
+      onFault: (error) => console.error(error),
+    });
   },
-  jsonOptions: { registry: contract.registry },
-  ...(asked.messageReceiveLimit > 0 ? { readMaxBytes: asked.messageReceiveLimit } : {}),
+  jsonOptions,
+  readMaxBytes,
 });
 await fastify.listen({ host: '127.0.0.1', port: 0 });
 

@@ -18,7 +18,10 @@ interface UnaryDefinition {
   responseHeaders: Header[];
   responseTrailers: Header[];
   responseDelayMs: number;
-  response: { case: 'responseData'; value: Uint8Array } | { case: 'error'; value: ErrorDefinition } | { case: undefined };
+  response:
+    | { case: 'responseData'; value: Uint8Array }
+    | { case: 'error'; value: ErrorDefinition }
+    | { case: undefined };
 }
 interface StreamDefinition {
   responseHeaders: Header[];

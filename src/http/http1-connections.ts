@@ -5,6 +5,7 @@ import type { ConnectionStage } from './connection-stage.ts';
 import { hasStalled, watchWrites } from './stalled-write.ts';
 
 export interface Http1Limits {
+  shortcut: { takeHttp1(req: IncomingMessage, res: ServerResponse): boolean };
   headersTimeoutMs: number;
   requestTimeoutMs: number;
   keepAliveTimeoutMs: number;
@@ -76,7 +77,7 @@ export function createHttp1Connections(handler: RequestListener, limits: Http1Li
     });
     if (connection.retiredAt !== undefined) res.setHeader('connection', 'close');
     res.once('finish', () => takeRest(req, socket));
-    handler(req, res);
+    if (!limits.shortcut.takeHttp1(req, res)) handler(req, res);
   };
 
   const start = (socket: Socket): ConnectionStage => {

@@ -1,6 +1,6 @@
-import type { RequestListener } from 'node:http';
+import type { IncomingHttpHeaders, RequestListener } from 'node:http';
 import http2 from 'node:http2';
-import type { ServerHttp2Session, Http2Stream } from 'node:http2';
+import type { Http2Stream, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 
 import type { ConnectionStage } from './connection-stage.ts';
@@ -8,6 +8,7 @@ import { hasStalled, watchWrites } from './stalled-write.ts';
 import type { WriteWatch } from './stalled-write.ts';
 
 export interface Http2Limits {
+  shortcut: { takeHttp2(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): boolean };
   prefaceTimeoutMs: number;
   requestTimeoutMs: number;
   sessionIdleMs: number;
@@ -75,13 +76,26 @@ interface Http2Connection {
   activeSinceCheck: boolean;
 }
 
+type StreamListener = (
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  flags: number,
+  rawHeaders: string[],
+) => void;
+
 /** The HTTP/2 side of the port: `start` gets each socket that is to speak HTTP/2, before any of its bytes are read. */
 export function createHttp2Connections(handler: RequestListener, limits: Http2Limits) {
   const connections = new WeakMap<ServerHttp2Session, Http2Connection>();
   // Never listens: it owns the options, the sessions and the request and response objects.
   const server = http2.createServer(http2ServerOptions(limits));
 
-  server.on('stream', (stream, headers) => {
+  // Node's HTTP/2 requests and responses follow the interface of HTTP/1.1, which their types do not tell.
+  server.on('request', handler as unknown as (req: http2.Http2ServerRequest, res: http2.Http2ServerResponse) => void);
+  // What makes requests of streams since the line above: called for those that are not served otherwise.
+  const makeRequests = server.listeners('stream') as StreamListener[];
+  server.removeAllListeners('stream');
+
+  server.on('stream', (stream: ServerHttp2Stream, headers, flags, rawHeaders: string[]) => {
     const connection = stream.session && connections.get(stream.session as ServerHttp2Session);
     if (connection === undefined) return;
     connection.activeSinceCheck = true;
@@ -96,10 +110,9 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
     connection.streams.set(stream, open);
     if (!open.requestComplete) stream.once('prefinish', () => takeRest(stream, open));
     stream.once('close', () => connection.streams.delete(stream));
+    if (limits.shortcut.takeHttp2(stream, headers)) return;
+    for (const listener of makeRequests) listener.call(server, stream, headers, flags, rawHeaders);
   });
-  // Node's HTTP/2 requests and responses follow the interface of HTTP/1.1, which their types do not tell.
-  server.on('request', handler as unknown as (req: http2.Http2ServerRequest, res: http2.Http2ServerResponse) => void);
-
   const openSession = (socket: Socket): ServerHttp2Session => {
     let opened: ServerHttp2Session | undefined;
     server.once('session', (session) => {

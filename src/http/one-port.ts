@@ -1,4 +1,5 @@
 import http from 'node:http';
+import type { ServerHttp2Stream } from 'node:http2';
 import https from 'node:https';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
@@ -7,7 +8,15 @@ import type { ConnectionStage } from './connection-stage.ts';
 import { createHttp1Connections, http1ServerOptions } from './http1-connections.ts';
 import { createHttp2Connections } from './http2-connections.ts';
 
+/** Serves some requests before the handler sees them. Says of each whether it did. */
+export interface Shortcut {
+  takeHttp1(request: http.IncomingMessage, response: http.ServerResponse): boolean;
+  takeHttp2(stream: ServerHttp2Stream, headers: http.IncomingHttpHeaders): boolean;
+}
+
 export interface OnePortOptions {
+  /** Gets each request first. Default: none. */
+  shortcut?: Shortcut | undefined;
   /** Certificate chain and private key, PEM. With them the port speaks TLS only. */
   tls?: { cert: Buffer; key: Buffer } | undefined;
   /**
@@ -60,6 +69,7 @@ const never = () => false;
 
 function withDefaults(options: OnePortOptions) {
   const limits = {
+    shortcut: options.shortcut ?? { takeHttp1: never, takeHttp2: never },
     isStreaming: options.isStreaming ?? never,
     prefaceTimeoutMs: options.prefaceTimeoutMs ?? 10_000,
     headersTimeoutMs: options.headersTimeoutMs ?? 20_000,
