@@ -108,6 +108,7 @@ interface Route {
 const TIMER_MAX_MS = 2 ** 31 - 1;
 
 const ENVELOPE_BYTES = 5;
+const UTF8 = new TextDecoder();
 
 /**
  * Creates a lane for unary and server-streaming methods over gRPC (HTTP/2),
@@ -130,7 +131,10 @@ export function createLane(
     const queryAt = target.indexOf('?');
     const route = routes.get(queryAt < 0 ? target : target.slice(0, queryAt));
     if (route === undefined) return false;
-    const call = exchange.method === 'GET' ? readGet(route, exchange, queryAt) : readPost(route, exchange, isHttp2);
+    const call =
+      exchange.method === 'GET'
+        ? readGet(route, exchange, queryAt, options)
+        : readPost(route, exchange, isHttp2, options);
     if (call === undefined) return false;
     const admission = options.admit(exchange);
     if (admission === undefined) return false;
@@ -168,33 +172,36 @@ function routesOf(services: readonly LaneService[], handlers: readonly Universal
 interface Call {
   readonly wire: Wire;
   readonly timeoutMs: number | undefined;
-  readonly compression: Compression | undefined;
+  /** How the client compressed what it sent. */
+  readonly requestCompression: Compression | undefined;
   /** Of a GET. */
   readonly message: Buffer | undefined;
 }
 
-function readPost(route: Route, exchange: Exchange, isHttp2: boolean): Omit<Call, 'compression'> | undefined {
+function readPost(route: Route, exchange: Exchange, isHttp2: boolean, options: LaneOptions): Call | undefined {
   if (exchange.method !== 'POST') return undefined;
   const { headers } = exchange;
   const wire = findWire(headers['content-type'], route.isUnary);
   if (wire === undefined || (wire.protocolName === 'grpc' && !isHttp2)) return undefined;
   const timeoutMs = timeoutOf(wire, headers);
-  if (timeoutMs === null || isCompressed(headers[wire.encodingHeader])) return undefined;
-  return { wire, timeoutMs, message: undefined };
+  const requestCompression = findCompression(options, headers[wire.encodingHeader]);
+  if (timeoutMs === null || requestCompression === null) return undefined;
+  return { wire, timeoutMs, requestCompression, message: undefined };
 }
 
-function readGet(route: Route, exchange: Exchange, queryAt: number): Omit<Call, 'compression'> | undefined {
+function readGet(route: Route, exchange: Exchange, queryAt: number, options: LaneOptions): Call | undefined {
   if (!route.allowsGet || queryAt < 0 || exchange.headers['content-type'] !== undefined) return undefined;
   const query = new URLSearchParams(exchange.target.slice(queryAt));
   const wire = findGetWire(query.get('encoding'));
-  if (wire === undefined || isCompressed(query.get('compression') ?? undefined)) return undefined;
+  const requestCompression = findCompression(options, query.get('compression') ?? undefined);
+  if (wire === undefined || requestCompression === null) return undefined;
   const written = query.get('message') ?? '';
   const isBase64 = query.get('base64') === '1';
   if (isBase64 && !/^[\w-]*$/.test(written)) return undefined; // padded, or broken
   const message = Buffer.from(written, isBase64 ? 'base64url' : 'utf8');
   if (isBase64 && written.length % 4 === 1) return undefined;
   const timeoutMs = timeoutOf(wire, exchange.headers);
-  return timeoutMs === null ? undefined : { wire, timeoutMs, message };
+  return timeoutMs === null ? undefined : { wire, timeoutMs, requestCompression, message };
 }
 
 /** Null for a timeout that is not understood, or too long for a timer. */
@@ -205,13 +212,23 @@ function timeoutOf(wire: Wire, headers: IncomingHttpHeaders): number | undefined
   return timeoutMs === undefined || timeoutMs > TIMER_MAX_MS ? null : timeoutMs;
 }
 
-function isCompressed(encoding: string | string[] | undefined): boolean {
-  return encoding !== undefined && encoding !== 'identity' && encoding !== '';
+/** Null for one that is not offered. */
+function findCompression(
+  { compressions }: LaneOptions,
+  encoding: string | string[] | undefined,
+): Compression | undefined | null {
+  if (encoding === undefined || encoding === 'identity') return undefined;
+  return compressions.find(({ name }) => name === encoding) ?? null;
 }
 
-/** The first compression that the client accepts, in the client's order. */
-function negotiate({ compressions }: LaneOptions, accepted: string | string[] | undefined): Compression | undefined {
-  if (typeof accepted !== 'string' || accepted === '' || accepted === 'identity') return undefined;
+/** The first compression that the client accepts, in the client's order; where it says nothing, that of its request. */
+function negotiate(
+  { compressions }: LaneOptions,
+  accepted: string | string[] | undefined,
+  requested: Compression | undefined,
+): Compression | undefined {
+  if (typeof accepted !== 'string' || accepted === '') return requested;
+  if (accepted === 'identity') return undefined;
   for (const name of accepted.split(',')) {
     const found = compressions.find((compression) => compression.name === name.trim());
     if (found !== undefined) return found;
@@ -222,7 +239,7 @@ function negotiate({ compressions }: LaneOptions, accepted: string | string[] | 
 function serve(
   route: Route,
   exchange: Exchange,
-  { wire, timeoutMs, message }: Omit<Call, 'compression'>,
+  { wire, timeoutMs, requestCompression, message }: Call,
   { values, header }: Admission,
   options: LaneOptions,
 ): void {
@@ -244,7 +261,8 @@ function serve(
     wire,
     header,
     options,
-    compression: negotiate(options, exchange.headers[wire.acceptEncodingHeader]),
+    requestCompression,
+    compression: negotiate(options, exchange.headers[wire.acceptEncodingHeader], requestCompression),
   };
   const refuse = (error: unknown) => void fail(call, error).catch(options.onFault);
   const receive = (): void => {
@@ -254,14 +272,7 @@ function serve(
   };
   const invoke = (body: Buffer, rest: AsyncIterable<Uint8Array> | undefined): void => {
     if (exchange.isClosed) return;
-    const request = rest === undefined ? parse(call, body) : undefined;
-    const served =
-      request === undefined
-        ? handOver(call, body, rest)
-        : route.isUnary
-          ? answerUnary(call, request)
-          : answerStream(call, request);
-    served.catch(options.onFault);
+    answer(call, body, rest).catch(options.onFault);
   };
   try {
     const gate = options.requestGate?.(context);
@@ -279,18 +290,38 @@ interface CallInProgress {
   readonly wire: Wire;
   readonly header: Readonly<Record<string, string>> | undefined;
   readonly options: LaneOptions;
+  readonly requestCompression: Compression | undefined;
+  /** How the answer is compressed where it is large. */
   readonly compression: Compression | undefined;
 }
 
-/** The request message, or undefined for a body that is not one. */
-function parse({ route, wire, options }: CallInProgress, body: Buffer): Message | undefined {
-  const bytes = wire.isEnveloped ? openEnvelope(body, options.readMaxBytes) : body;
-  if (bytes === undefined) return undefined;
+async function answer(call: CallInProgress, body: Buffer, rest: AsyncIterable<Uint8Array> | undefined): Promise<void> {
+  const unpacked = rest === undefined ? unpack(call, body) : undefined;
+  const bytes = unpacked instanceof Promise ? await unpacked : unpacked;
+  const message = bytes === undefined ? undefined : parse(call, bytes);
+  if (message === undefined) return handOver(call, body, rest);
+  return call.route.isUnary ? answerUnary(call, message) : answerStream(call, message);
+}
+
+/** The bytes of the request message, or undefined for a body that does not hold just one. */
+function unpack(
+  { wire, requestCompression, options }: CallInProgress,
+  body: Buffer,
+): Uint8Array | undefined | Promise<Uint8Array | undefined> {
+  const opened = wire.isEnveloped
+    ? openEnvelope(body)
+    : { isCompressed: requestCompression !== undefined, message: body };
+  if (opened?.isCompressed !== true) return opened?.message;
+  return requestCompression?.decompress(opened.message, options.readMaxBytes).catch(() => undefined);
+}
+
+/** The request message, or undefined for bytes that are not one. */
+function parse({ route, wire, options }: CallInProgress, bytes: Uint8Array): Message | undefined {
   const { input } = route.method;
   try {
     if (wire.isBinary) return fromBinary(input, bytes);
     const { jsonOptions } = options;
-    const text = jsonOptions?.textDecoder?.decode(bytes) ?? bytes.toString();
+    const text = (jsonOptions?.textDecoder ?? UTF8).decode(bytes);
     return fromJsonString(input, text, { ignoreUnknownFields: true, ...jsonOptions });
   } catch {
     return undefined; // Connect's handler says what is wrong with it

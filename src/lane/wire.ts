@@ -101,11 +101,12 @@ export function findGetWire(encoding: string | null): Wire | undefined {
 const ENVELOPE_BYTES = 5;
 const COMPRESSED = 1;
 
-/** The one message in a body, or undefined when there is not just one that is complete, plain and not too long. */
-export function openEnvelope(body: Buffer, bytesMax: number): Uint8Array | undefined {
-  if (body.length < ENVELOPE_BYTES || body[0] !== 0) return undefined;
-  const length = body.readUInt32BE(1);
-  return length === body.length - ENVELOPE_BYTES && length <= bytesMax ? body.subarray(ENVELOPE_BYTES) : undefined;
+/** The one message in a body, or undefined when there is not just one that is complete. */
+export function openEnvelope(body: Buffer): { readonly isCompressed: boolean; readonly message: Buffer } | undefined {
+  const [flags] = body;
+  if (body.length < ENVELOPE_BYTES || (flags !== 0 && flags !== COMPRESSED)) return undefined;
+  if (body.readUInt32BE(1) !== body.length - ENVELOPE_BYTES) return undefined;
+  return { isCompressed: flags === COMPRESSED, message: body.subarray(ENVELOPE_BYTES) };
 }
 
 /** A message behind its flags and length. */
