@@ -29,6 +29,7 @@ import { createKeyring } from './keyring.ts';
 import { createPasswords } from './passwords.ts';
 import { startPurging } from './purge.ts';
 import { readAccessRules } from './rpc/access.ts';
+import { LateLane } from './rpc/fast-lane.ts';
 import { health } from './rpc/health.ts';
 import { reflection } from './rpc/reflection.ts';
 import { serveRpcs } from './rpc/serve.ts';
@@ -105,8 +106,10 @@ export async function startServer(config: Config, adminPassword: string, options
   );
   const signingKeys = await loadSigningKeys(database, keyring, now());
 
+  const lane = config.fastLane ? new LateLane() : undefined;
   const fastify = createHttpServer({
     ...config,
+    shortcut: lane,
     streamingPaths: streamingPathsOf([...SERVICES, ...publicServices]),
     stalledWriteMs: options.stalledWriteMs,
     worker: options.worker,
@@ -163,6 +166,7 @@ export async function startServer(config: Config, adminPassword: string, options
           served.map(({ file }) => file),
         );
     },
+    lane,
     rules,
     authenticate: (accessToken) => authenticate(app, accessToken),
     validator: createRequestValidator(SERVICES),

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { type Server, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import {
@@ -10,20 +9,20 @@ import {
 } from 'fastify';
 import type { Config } from '../config.ts';
 import { Failure } from '../failure.ts';
+import { ANSWER_HEADERS, requestIdOf } from '../rpc/fast-lane.ts';
 import { httpRefusal, unknownMethod, wrongContentType } from '../rpc/http-refusals.ts';
-import { createOnePortServer } from './one-port.ts';
+import { createOnePortServer, type Shortcut } from './one-port.ts';
 
 export interface HttpOptions extends Pick<Config, 'tls' | 'connectionsMax' | 'requestTimeoutMs' | 'logLevel'> {
   /** Request paths whose body may stay open as long as it likes: those of client streams. */
   readonly streamingPaths: ReadonlySet<string>;
   /** How long a response may wait for its reader before it is given up, milliseconds; the port's default when undefined. */
   readonly stalledWriteMs?: number | undefined;
+  /** Serves what it can before Fastify sees it. */
+  readonly shortcut?: Shortcut | undefined;
   /** In each line of the log, where several processes write one. */
   readonly worker?: number | undefined;
 }
-
-/** A caller's own request id is taken when it is one word of these characters: it ends up in logs and headers. */
-const REQUEST_ID = /^[\w.:/+=-]{1,128}$/;
 
 /** Fastify behind the one port, with request ids and refusals that every protocol understands. */
 export function createHttpServer(options: HttpOptions): FastifyInstance {
@@ -31,6 +30,7 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
     serverFactory: (handler) =>
       createOnePortServer(handler, {
         tls: options.tls,
+        shortcut: options.shortcut,
         maxConnections: options.connectionsMax,
         requestTimeoutMs: options.requestTimeoutMs,
         isStreaming: (path) => options.streamingPaths.has(path),
@@ -45,10 +45,7 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
     },
     // Calls have a log line of their own, and a URL may hold a message.
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
-    genReqId(request) {
-      const given = request.headers['x-request-id'];
-      return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID();
-    },
+    genReqId: (request) => requestIdOf(request.headers),
     // No route, and so no hook, is found for a path that cannot be decoded.
     frameworkErrors: (_error, _request, reply) => {
       void refuse(
@@ -99,8 +96,7 @@ function httpFailure(status: number, url: string): Failure {
 function introduce(reply: FastifyReply): FastifyReply {
   return reply.headers({
     'x-request-id': reply.request.id,
-    'cache-control': 'no-store', // answers hold tokens and people's data (RFC 6749, 5.1)
-    'x-content-type-options': 'nosniff',
+    ...ANSWER_HEADERS,
   });
 }
 

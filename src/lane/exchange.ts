@@ -197,6 +197,8 @@ function readBody(
   goOn: () => AsyncIterable<Uint8Array>,
   done: (body: Buffer, rest: AsyncIterable<Uint8Array> | undefined) => void,
 ): void {
+  // A stream that was empty may have ended while a gate was deciding.
+  if (readable.readableEnded) return done(NOTHING, undefined);
   let first: Buffer | undefined;
   let chunks: Buffer[] | undefined;
   let bytes = 0;
