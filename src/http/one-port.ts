@@ -1,4 +1,5 @@
 import http from 'node:http';
+import type { ServerHttp2Stream } from 'node:http2';
 import https from 'node:https';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
@@ -7,7 +8,15 @@ import type { ConnectionStage } from './connection-stage.ts';
 import { createHttp1Connections, http1ServerOptions } from './http1-connections.ts';
 import { createHttp2Connections } from './http2-connections.ts';
 
+/** Serves some requests before the handler sees them. Says of each whether it did. */
+export interface Shortcut {
+  takeHttp1(request: http.IncomingMessage, response: http.ServerResponse): boolean;
+  takeHttp2(stream: ServerHttp2Stream, headers: http.IncomingHttpHeaders): boolean;
+}
+
 export interface OnePortOptions {
+  /** Gets each request first. Default: none. */
+  shortcut?: Shortcut | undefined;
   /** Certificate chain and private key, PEM. With them the port speaks TLS only. */
   tls?: { cert: Buffer; key: Buffer } | undefined;
   /**
@@ -43,6 +52,11 @@ export interface OnePortOptions {
   maxConnections?: number | undefined;
   /** All headers of a request; then 431 over HTTP/1.1, RST_STREAM (ENHANCE_YOUR_CALM) over HTTP/2. Default 16 KiB. */
   maxHeaderBytes?: number | undefined;
+  /**
+   * Streams of one HTTP/2 session that its client may reset, at once and in the long run; then GOAWAY (CVE-2023-44487).
+   * Default 100 and 20.
+   */
+  streamResets?: { burst: number; perSecond: number } | undefined;
   /** Open streams of one HTTP/2 session. Default 100. */
   maxConcurrentStreams?: number | undefined;
   /** Unanswered requests of one HTTP/1.1 connection; then it is destroyed. Default 100. */
@@ -73,6 +87,7 @@ const TLS_SETTINGS = {
 
 function withDefaults(options: OnePortOptions) {
   const limits = {
+    shortcut: options.shortcut ?? { takeHttp1: never, takeHttp2: never },
     isStreaming: options.isStreaming ?? never,
     prefaceTimeoutMs: options.prefaceTimeoutMs ?? 10_000,
     headersTimeoutMs: options.headersTimeoutMs ?? 20_000,
@@ -83,6 +98,7 @@ function withDefaults(options: OnePortOptions) {
     closeGraceMs: options.closeGraceMs ?? 5_000,
     maxConnections: options.maxConnections ?? 10_000,
     maxHeaderBytes: options.maxHeaderBytes ?? 16_384,
+    streamResets: options.streamResets ?? { burst: 100, perSecond: 20 },
     maxConcurrentStreams: options.maxConcurrentStreams ?? 100,
     maxPipelinedRequests: options.maxPipelinedRequests ?? 100,
     maxControlFramesPerSecond: options.maxControlFramesPerSecond ?? 1_000,
