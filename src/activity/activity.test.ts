@@ -22,6 +22,7 @@ import { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts'
 import { UserState } from '../../gen/kith/user/v1/user_pb.ts';
 import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
 import { databases } from '../../test/support/databases.ts';
+import { dumpButCounts } from '../../test/support/dump.ts';
 import {
   ADMIN_PASSWORD,
   grpc,
@@ -1165,7 +1166,6 @@ describe.each(databases)('on $name', (kind) => {
         users().deleteUser({ id, etag: 'x' }),
         users().undeleteUser({ id }),
         users().createUser({ ...newcomer, requestId: '' }),
-        auth(user).changePassword({ currentPassword: 'wrong password', newPassword: 'another good password' }),
         auth().login({ identifier: `nobody${randomUUID()}`, password: 'wrong' }),
         auth().refreshAccessToken({ refreshToken: 'x' }),
         book.createContact({}),
@@ -1283,7 +1283,7 @@ describe.each(databases)('on $name', (kind) => {
       await using app = await openApp(fresh);
       const { db } = app.database;
       await sql`alter table activity rename to activity_away`.execute(db);
-      const before = await fresh.database.dump();
+      const before = await dumpButCounts(fresh.database);
       const changes: Record<string, () => Promise<unknown>> = {
         createUser: () =>
           people.createUser({
@@ -1313,7 +1313,7 @@ describe.each(databases)('on $name', (kind) => {
       };
       for (const [name, change] of Object.entries(changes)) {
         const { code, reason } = await refusalOf(change());
-        const after = await fresh.database.dump();
+        const after = await dumpButCounts(fresh.database);
         expect({ name, code, reason, after }).toEqual({ name, code: 'Internal', reason: 'INTERNAL', after: before });
       }
       await sql`alter table activity_away rename to activity`.execute(db);
