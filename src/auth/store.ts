@@ -1,5 +1,6 @@
 import type { Role } from '../access.ts';
 import type { Db } from '../db/database.ts';
+import { prepared } from '../db/prepared.ts';
 import type { SessionTable, SigningKeyTable, UserTable } from '../db/schema.ts';
 
 export type SessionRow = SessionTable;
@@ -25,17 +26,19 @@ export interface SessionState {
   readonly role: Role;
 }
 
-export async function selectSession(db: Db, id: string): Promise<SessionState | undefined> {
-  const row = await db
+const selectSessionRow = prepared((db, id: string) =>
+  db
     .selectFrom('sessions')
     .innerJoin('users', 'users.id', 'sessions.user_id')
     .selectAll('sessions')
     .select(['users.state', 'users.session_epoch', 'users.role'])
-    .where('sessions.id', '=', id)
-    .executeTakeFirst();
+    .where('sessions.id', '=', id),
+);
+
+export async function selectSession(db: Db, id: string): Promise<SessionState | undefined> {
+  const row = await selectSessionRow(db, id);
   if (row === undefined) return undefined;
-  const { state, session_epoch, role, ...session } = row;
-  return { session, userState: state, userEpoch: session_epoch, role };
+  return { session: row, userState: row.state, userEpoch: row.session_epoch, role: row.role };
 }
 
 /** Steps to the next refresh token if `counter` is the newest; whether it was. */

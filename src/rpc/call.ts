@@ -3,6 +3,7 @@ import { Code, ConnectError, type ContextValues, createContextKey, type HandlerC
 import { codeToString } from '@connectrpc/connect/protocol-connect';
 import { ErrorReason, ErrorReasonSchema } from '../../gen/kith/error/v1/error_pb.ts';
 import { Failure } from '../failure.ts';
+import { CallContext } from '../lane/context.ts';
 import { findCaller } from './caller.ts';
 import { explained, reasonOf, setMessage, withReason } from './errors.ts';
 
@@ -57,7 +58,9 @@ function finalError(context: HandlerContext, reason: unknown): ConnectError | un
     else explained(reason);
   }
   // Whatever came of it, nobody waits for the answer: the caller left, or time is up.
-  if (context.signal.aborted) return explained(ConnectError.from(context.signal.reason, Code.Canceled));
+  // To ask for the signal is to make it, which the lane does only for those who want it.
+  const isAborted = context instanceof CallContext ? context.isAborted : context.signal.aborted;
+  if (isAborted) return explained(ConnectError.from(context.signal.reason, Code.Canceled));
   if (reason === undefined) return undefined;
   return explained(ConnectError.from(reason, isDisconnect(reason) ? Code.Canceled : Code.Internal));
 }
