@@ -1,74 +1,82 @@
 /**
  * Serve the conformance tests' service on Kith's own stack, as the runner asks
  * on standard input, and tell it where on standard output.
+ *
+ * usage: node conformance/server.ts CONTRACT on|off
  */
-import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { Server } from 'node:http';
 import { create, fromBinary, type Message, toBinary } from '@bufbuild/protobuf';
 import { type ConnectRouter, createContextValues } from '@connectrpc/connect';
 import { fastifyConnectPlugin } from '@connectrpc/connect-fastify';
-import { compressionBrotli, compressionGzip } from '@connectrpc/connect-node';
 import { fastify as createFastify } from 'fastify';
-import { createLane, type Lane } from '../src/lane/lane.ts';
 import { createOnePortServer } from '../src/http/one-port.ts';
+import { createLane } from '../src/lane/lane.ts';
+import { refuseAtEnd } from '../src/rpc/early-answers.ts';
+import { COMPRESS_MIN_BYTES, COMPRESSIONS, LateLane } from '../src/rpc/fast-lane.ts';
 import { readContract } from './contract.ts';
 import { conformanceService } from './service.ts';
 
+/** `ServerCompatRequest`, as far as it is looked into. */
 interface Asked extends Message {
-  useTls: boolean;
-  messageReceiveLimit: number;
-  serverCreds?: { cert: Uint8Array; key: Uint8Array };
+  readonly useTls: boolean;
+  readonly messageReceiveLimit: number;
+  readonly serverCreds?: { readonly cert: Uint8Array; readonly key: Uint8Array };
 }
 
-const contract = readContract(process.env['CONFORMANCE_CONTRACT'] ?? '');
-const asked = fromBinary(contract.message('ServerCompatRequest'), await readFrame()) as Asked;
-const tls =
-  asked.useTls && asked.serverCreds !== undefined
-    ? { cert: Buffer.from(asked.serverCreds.cert), key: Buffer.from(asked.serverCreds.key) }
-    : undefined;
+/** For tests that ask for no limit. */
+const READ_MAX_BYTES = 64 * 1024 * 1024;
+/** The tests are about requests that end early: so many that a server that is not tested would call it an attack. */
+const STREAM_RESETS = { burst: 10_000, perSecond: 10_000 };
 
-const jsonOptions = { registry: contract.registry };
-const readMaxBytes = asked.messageReceiveLimit || 64 * 1024 * 1024;
-let lane: Lane | undefined;
-const fastify = createFastify({
+const [contractPath = '', laneSwitch] = process.argv.slice(2);
+const contract = readContract(contractPath);
+const asked = fromBinary(contract.message('ServerCompatRequest'), await readFrame()) as Asked;
+const credentials = asked.useTls ? asked.serverCreds : undefined;
+const tls = credentials && { cert: Buffer.from(credentials.cert), key: Buffer.from(credentials.key) };
+
+const lane = new LateLane();
+const fastify = createFastify<Server>({
   serverFactory: (handler) =>
     createOnePortServer(handler, {
       tls,
-      shortcut: {
-        takeHttp1: (request, response) => lane?.takeHttp1(request, response) ?? false,
-        takeHttp2: (stream, headers) => lane?.takeHttp2(stream, headers) ?? false,
-      },
-      isStreaming: (path) => /\/(Client|Bidi)Stream$/.test(path),
-      streamResets: { burst: 10_000, perSecond: 10_000 }, // the tests are about requests that end early
+      shortcut: lane,
+      isStreaming: (path) => /\/(?:Client|Bidi)Stream$/.test(path),
+      streamResets: STREAM_RESETS,
     }) as Server,
-  forceCloseConnections: false,
 });
+const jsonOptions = { registry: contract.registry };
+const readMaxBytes = asked.messageReceiveLimit || READ_MAX_BYTES;
 await fastify.register(fastifyConnectPlugin, {
   routes(router: ConnectRouter) {
+    const { service } = contract;
     const implementation = conformanceService(contract);
-    router.service(contract.service, implementation);
-    if (process.env['CONFORMANCE_LANE'] !== 'on') return;
-    lane = createLane([{ service: contract.service, implementation }], router.handlers, {
-      admit: () => ({ values: createContextValues() }),
-      interceptors: [],
-      readMaxBytes,
-      compressMinBytes: 1024,
-      compressions: [compressionGzip, compressionBrotli],
-      jsonOptions,
-      onFault: (error) => console.error(error),
+    router.service(service, implementation);
+    router.handlers.forEach((handler, i) => {
+      router.handlers[i] = refuseAtEnd(handler, readMaxBytes);
     });
+    if (laneSwitch !== 'on') return;
+    lane.open(
+      createLane([{ service, implementation }], router.handlers, {
+        admit: () => ({ values: createContextValues() }),
+        interceptors: [],
+        readMaxBytes,
+        compressMinBytes: COMPRESS_MIN_BYTES,
+        compressions: COMPRESSIONS,
+        jsonOptions,
+        onFault: (error) => console.error(error),
+      }),
+    );
   },
   jsonOptions,
   readMaxBytes,
 });
 await fastify.listen({ host: '127.0.0.1', port: 0 });
 
-const answer = create(contract.message('ServerCompatResponse'), {
-  host: '127.0.0.1',
-  port: (fastify.server.address() as AddressInfo).port,
-  ...(tls === undefined ? {} : { pemCert: tls.cert }),
-} as never);
-writeFrame(toBinary(contract.message('ServerCompatResponse'), answer));
+const responseDesc = contract.message('ServerCompatResponse');
+const { port } = fastify.server.address() as AddressInfo;
+const response = { host: '127.0.0.1', port, ...(tls && { pemCert: tls.cert }) };
+writeFrame(toBinary(responseDesc, create(responseDesc, response)));
 process.once('SIGTERM', () => process.exit(0));
 
 /** A message on standard input, behind its length in four bytes. */

@@ -1,172 +1,149 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { create, type DescMessage, type Message } from '@bufbuild/protobuf';
+import { create, type DescService, type Message } from '@bufbuild/protobuf';
 import { type Any, anyPack } from '@bufbuild/protobuf/wkt';
 import { type Code, ConnectError, type HandlerContext, type ServiceImpl } from '@connectrpc/connect';
 import type { Contract } from './contract.ts';
 
-// The messages of the contract that are looked into. They are made of its descriptors when the server starts.
+// The messages of the contract, as far as they are looked into. Their types cannot be generated: the contract is
+// compiled when the tests are run.
 interface Header {
-  name: string;
-  value: string[];
+  readonly name: string;
+  readonly value: readonly string[];
 }
+
 interface ErrorDefinition {
-  code: Code;
-  message?: string;
-  details: Any[];
+  readonly code: Code;
+  readonly message?: string;
+  readonly details: readonly Any[];
 }
-interface UnaryDefinition {
-  responseHeaders: Header[];
-  responseTrailers: Header[];
-  responseDelayMs: number;
-  response:
-    | { case: 'responseData'; value: Uint8Array }
-    | { case: 'error'; value: ErrorDefinition }
-    | { case: undefined };
+
+interface ResponseDefinition {
+  readonly responseHeaders: readonly Header[];
+  readonly responseTrailers: readonly Header[];
+  readonly responseDelayMs: number;
 }
-interface StreamDefinition {
-  responseHeaders: Header[];
-  responseTrailers: Header[];
-  responseDelayMs: number;
-  responseData: Uint8Array[];
-  error?: ErrorDefinition;
+
+interface UnaryDefinition extends ResponseDefinition {
+  readonly response:
+    | { readonly case: 'responseData'; readonly value: Uint8Array }
+    | { readonly case: 'error'; readonly value: ErrorDefinition }
+    | { readonly case: undefined; readonly value?: undefined };
 }
-type Request<T> = Message & { responseDefinition?: T; fullDuplex?: boolean };
+
+interface StreamDefinition extends ResponseDefinition {
+  readonly responseData: readonly Uint8Array[];
+  readonly error?: ErrorDefinition;
+}
+
+interface Request<T extends ResponseDefinition> extends Message {
+  readonly responseDefinition?: T;
+  readonly fullDuplex?: boolean;
+}
+
+interface Response {
+  readonly payload: { readonly data: Uint8Array; readonly requestInfo?: Message };
+}
 
 /**
  * The service that the conformance tests call: it answers what each request asks
  * for, and tells what of the request it saw. The comments of the contract say how.
  */
-export function conformanceService({ service, message }: Contract): ServiceImpl<typeof service> {
-  const requestInfo = message('ConformancePayload.RequestInfo');
-  const nameOf = (input: Message) => message(input.$typeName.split('.').at(-1)!);
+export function conformanceService(contract: Contract): ServiceImpl<DescService> {
+  const requestInfoDesc = contract.message('ConformancePayload.RequestInfo');
 
-  const infoOf = (context: HandlerContext, requests: readonly Message[]): Message => {
+  /** What a call looks like from here. */
+  const see = (context: HandlerContext, requests: readonly Message[]): Message => {
     const timeoutMs = context.timeoutMs();
-    return create(requestInfo, {
-      requestHeaders: headersOf(context.requestHeader),
-      requests: requests.map((request) => anyPack(nameOf(request), request)),
-      ...(timeoutMs === undefined ? {} : { timeoutMs: BigInt(Math.max(0, Math.round(timeoutMs))) }),
-      ...(context.requestMethod === 'GET'
-        ? { connectGetInfo: { queryParams: paramsOf(new URL(context.url).searchParams) } }
-        : {}),
-    } as never);
+    const queryParams = context.requestMethod === 'GET' && paramsOf(new URL(context.url).searchParams);
+    return create(requestInfoDesc, {
+      requestHeaders: [...context.requestHeader].map(([name, value]) => ({ name, value: [value] })),
+      requests: requests.map((request) => anyPack(contract.descOf(request), request)),
+      ...(timeoutMs !== undefined && { timeoutMs: BigInt(Math.max(0, Math.round(timeoutMs))) }),
+      ...(queryParams && { connectGetInfo: { queryParams } }),
+    });
   };
 
-  const errorOf = (context: HandlerContext, definition: ErrorDefinition, info?: Message): ConnectError => {
-    const error = new ConnectError(definition.message ?? '', definition.code);
-    error.details = definition.details.map((detail) => ({
-      type: detail.typeUrl.slice(detail.typeUrl.lastIndexOf('/') + 1),
-      value: detail.value,
-    }));
-    if (info !== undefined) error.details.push({ desc: requestInfo, value: info as never });
-    context.responseTrailer.forEach((value, name) => error.metadata.append(name, value));
+  const errorOf = ({ message, code, details }: ErrorDefinition, requestInfo: Message | undefined): ConnectError => {
+    const error = new ConnectError(message ?? '', code);
+    const packed = requestInfo === undefined ? details : [...details, anyPack(requestInfoDesc, requestInfo)];
+    error.details = packed.map(({ typeUrl, value }) => ({ type: typeUrl.slice(typeUrl.lastIndexOf('/') + 1), value }));
     return error;
   };
 
+  /** Answers with one message, or an error that tells what was seen. */
   const answer = async (
-    context: HandlerContext,
     definition: UnaryDefinition | undefined,
-    requests: readonly Message[],
-  ): Promise<{ payload: unknown }> => {
-    const info = infoOf(context, requests);
-    append(context.responseHeader, definition?.responseHeaders);
-    append(context.responseTrailer, definition?.responseTrailers);
-    if (definition?.responseDelayMs) await sleep(definition.responseDelayMs);
-    if (definition?.response.case === 'error') throw unaryErrorOf(definition.response.value, info);
-    const data = definition?.response.case === 'responseData' ? definition.response.value : new Uint8Array();
-    return { payload: { data, requestInfo: info } };
-  };
-  // Unlike in a stream, the trailers of the context are sent beside the error.
-  const unaryErrorOf = (definition: ErrorDefinition, info: Message): ConnectError => {
-    const error = new ConnectError(definition.message ?? '', definition.code);
-    error.details = definition.details.map((detail) => ({
-      type: detail.typeUrl.slice(detail.typeUrl.lastIndexOf('/') + 1),
-      value: detail.value,
-    }));
-    error.details.push({ desc: requestInfo, value: info as never });
-    return error;
-  };
-  void errorOf;
-
-  async function* stream(
     context: HandlerContext,
-    definition: StreamDefinition | undefined,
     requests: readonly Message[],
-  ): AsyncGenerator<{ payload: unknown }> {
-    let info: Message | undefined = infoOf(context, requests);
-    append(context.responseHeader, definition?.responseHeaders);
-    append(context.responseTrailer, definition?.responseTrailers);
-    for (const data of definition?.responseData ?? []) {
-      if (definition?.responseDelayMs) await sleep(definition.responseDelayMs);
-      yield { payload: { data, ...(info === undefined ? {} : { requestInfo: info }) } };
-      info = undefined;
-    }
-    if (definition?.error !== undefined) throw streamErrorOf(definition.error, info);
-  }
-  const streamErrorOf = (definition: ErrorDefinition, info: Message | undefined): ConnectError => {
-    const error = new ConnectError(definition.message ?? '', definition.code);
-    error.details = definition.details.map((detail) => ({
-      type: detail.typeUrl.slice(detail.typeUrl.lastIndexOf('/') + 1),
-      value: detail.value,
-    }));
-    if (info !== undefined) error.details.push({ desc: requestInfo, value: info as never });
-    return error;
+  ): Promise<Response> => {
+    const requestInfo = see(context, requests);
+    addHeaders(context, definition);
+    await delay(definition);
+    const { response } = definition ?? {};
+    if (response?.case === 'error') throw errorOf(response.value, requestInfo);
+    return { payload: { data: response?.value ?? new Uint8Array(), requestInfo } };
   };
 
-  const impl = {
+  /** Answers with the messages from the one at `start` on, the first of which tells what was seen, and with the error if any. */
+  async function* answers(
+    definition: StreamDefinition | undefined,
+    start: number,
+    requestInfo: Message | undefined,
+  ): AsyncGenerator<Response> {
+    let untold = requestInfo;
+    for (const data of definition?.responseData.slice(start) ?? []) {
+      await delay(definition);
+      yield { payload: { data, ...(untold && { requestInfo: untold }) } };
+      untold = undefined;
+    }
+    if (definition?.error !== undefined) throw errorOf(definition.error, untold);
+  }
+
+  const implementation = {
     unary: (request: Request<UnaryDefinition>, context: HandlerContext) =>
-      answer(context, request.responseDefinition, [request]),
+      answer(request.responseDefinition, context, [request]),
     idempotentUnary: (request: Request<UnaryDefinition>, context: HandlerContext) =>
-      answer(context, request.responseDefinition, [request]),
+      answer(request.responseDefinition, context, [request]),
     async clientStream(requests: AsyncIterable<Request<UnaryDefinition>>, context: HandlerContext) {
-      const seen = await Array.fromAsync(requests);
-      return answer(context, seen[0]?.responseDefinition, seen);
+      const all = await Array.fromAsync(requests);
+      return answer(all[0]?.responseDefinition, context, all);
     },
-    serverStream: (request: Request<StreamDefinition>, context: HandlerContext) =>
-      stream(context, request.responseDefinition, [request]),
+    async *serverStream(request: Request<StreamDefinition>, context: HandlerContext) {
+      addHeaders(context, request.responseDefinition);
+      yield* answers(request.responseDefinition, 0, see(context, [request]));
+    },
     async *bidiStream(requests: AsyncIterable<Request<StreamDefinition>>, context: HandlerContext) {
-      const seen: Request<StreamDefinition>[] = [];
-      let sent = 0;
+      const all: Request<StreamDefinition>[] = [];
       let definition: StreamDefinition | undefined;
-      let isFullDuplex = false;
+      let sent = 0;
       for await (const request of requests) {
-        seen.push(request);
-        if (seen.length === 1) {
+        if (all.push(request) === 1) {
           definition = request.responseDefinition;
-          isFullDuplex = request.fullDuplex === true;
-          append(context.responseHeader, definition?.responseHeaders);
-          append(context.responseTrailer, definition?.responseTrailers);
+          addHeaders(context, definition);
         }
-        if (!isFullDuplex) continue;
+        if (all[0]?.fullDuplex !== true) continue;
         const data = definition?.responseData[sent];
         if (data === undefined) break;
-        if (definition?.responseDelayMs) await sleep(definition.responseDelayMs);
-        const info = infoOf(context, [request]);
-        yield { payload: { data, requestInfo: info } };
-        sent++;
+        await delay(definition);
+        yield { payload: { data, requestInfo: see(context, [request]) } } satisfies Response;
+        sent += 1;
       }
-      let info: Message | undefined = sent === 0 ? infoOf(context, seen) : undefined;
-      for (const data of definition?.responseData.slice(sent) ?? []) {
-        if (definition?.responseDelayMs) await sleep(definition.responseDelayMs);
-        yield { payload: { data, ...(info === undefined ? {} : { requestInfo: info }) } };
-        info = undefined;
-      }
-      if (definition?.error !== undefined) throw streamErrorOf(definition.error, info);
+      yield* answers(definition, sent, sent === 0 ? see(context, all) : undefined);
     },
   };
-  return impl as unknown as ServiceImpl<typeof service>;
+  return implementation as unknown as ServiceImpl<DescService>;
 }
 
-function append(to: Headers, headers: readonly Header[] | undefined): void {
-  for (const { name, value } of headers ?? []) for (const each of value) to.append(name, each);
+function addHeaders(context: HandlerContext, definition: ResponseDefinition | undefined): void {
+  const { responseHeaders = [], responseTrailers = [] } = definition ?? {};
+  for (const { name, value } of responseHeaders) for (const each of value) context.responseHeader.append(name, each);
+  for (const { name, value } of responseTrailers) for (const each of value) context.responseTrailer.append(name, each);
 }
 
-function headersOf(headers: Headers): { name: string; value: string[] }[] {
-  return [...headers].map(([name, value]) => ({ name, value: [value] }));
+async function delay(definition: ResponseDefinition | undefined): Promise<void> {
+  if (definition !== undefined && definition.responseDelayMs > 0) await sleep(definition.responseDelayMs);
 }
 
-function paramsOf(params: URLSearchParams): { name: string; value: string[] }[] {
+function paramsOf(params: URLSearchParams): readonly Header[] {
   return [...new Set(params.keys())].map((name) => ({ name, value: params.getAll(name) }));
 }
-
-export type { DescMessage };

@@ -12,6 +12,7 @@ import type { Config } from '../config.ts';
 import { Failure } from '../failure.ts';
 import { ANSWER_HEADERS, requestIdOf } from '../rpc/fast-lane.ts';
 import { httpRefusal, unknownMethod, wrongContentType } from '../rpc/http-refusals.ts';
+import { logOutput } from './log-output.ts';
 import { createOnePortServer, type Shortcut } from './one-port.ts';
 
 export interface HttpOptions
@@ -43,6 +44,7 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
       }) as Server,
     logger: {
       level: options.logLevel,
+      stream: logOutput,
       base: options.worker === undefined ? null : { worker: options.worker },
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
       formatters: { level: (level) => ({ level }) },
@@ -122,7 +124,8 @@ function endWithHeaders(reply: FastifyReply): FastifyReply {
 
 /** Answers what Node's HTTP/1.1 parser does not take for a request: there is no request or reply then. */
 function refuseClient(error: ConnectionError, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || socket.destroyed) return;
+  // What comes behind a request that was refused is refused as well, while the refusal is on its way.
+  if (error.code === 'ECONNRESET' || socket.destroyed || socket.writableEnded) return;
   if (socket.writable) {
     const [status, failure] = clientFailure(error.code);
     const { headers, body } = httpRefusal(undefined, status, failure);
@@ -131,8 +134,8 @@ function refuseClient(error: ConnectionError, socket: Socket): void {
       `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`,
     );
     socket.write(body);
-  }
-  socket.destroy(error);
+    socket.destroySoon(); // destroyed at once, a connection with TLS would lose what is not encrypted yet
+  } else socket.destroy(error);
 }
 
 function clientFailure(code: string): [status: number, failure: Failure] {

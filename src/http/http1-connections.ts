@@ -10,6 +10,7 @@ export interface Http1Limits {
   requestTimeoutMs: number;
   keepAliveTimeoutMs: number;
   stalledWriteMs: number;
+  restTimeoutMs: number;
   maxHeaderBytes: number;
   /** Requests of one connection that may wait for their answers at once. */
   maxPipelinedRequests: number;
@@ -20,7 +21,6 @@ export interface Http1Limits {
 
 /** What is still taken of a request that was answered before it ended; then the connection is closed. */
 const REST_BYTES_MAX = 8 * 1024 * 1024;
-const REST_MS_MAX = 5_000;
 
 /**
  * A request whose body may be left half read. Leaving the loop over a stream destroys it, after which Node takes no
@@ -82,7 +82,7 @@ export function createHttp1Connections(handler: RequestListener, limits: Http1Li
       if (connection.retiredAt !== undefined && connection.open.size === 0) socket.destroySoon();
     });
     if (connection.retiredAt !== undefined) res.setHeader('connection', 'close');
-    res.once('finish', () => takeRest(req, socket));
+    res.once('finish', () => takeRest(req, socket, limits.restTimeoutMs));
     if (!limits.shortcut.takeHttp1(req, res)) handler(req, res);
   };
 
@@ -128,10 +128,10 @@ function ignoreError(): void {}
  * Lets the rest of a request come in that was answered unread, so that the next one is found behind it. Closing at once
  * would cost the client the answer: what it still sends is answered with a reset.
  */
-function takeRest(req: IncomingMessage, socket: Socket): void {
+function takeRest(req: IncomingMessage, socket: Socket, restTimeoutMs: number): void {
   if (req.complete || socket.destroyed) return;
   let bytes = 0;
-  const tooLong = setTimeout(() => socket.destroy(), REST_MS_MAX);
+  const tooLong = setTimeout(() => socket.destroy(), restTimeoutMs);
   req.once('end', () => clearTimeout(tooLong));
   req.once('close', () => clearTimeout(tooLong));
   req.on('data', (chunk: Buffer) => {

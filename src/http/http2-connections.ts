@@ -13,6 +13,7 @@ export interface Http2Limits {
   requestTimeoutMs: number;
   sessionIdleMs: number;
   stalledWriteMs: number;
+  restTimeoutMs: number;
   closeGraceMs: number;
   maxHeaderBytes: number;
   streamResets: { burst: number; perSecond: number };
@@ -39,7 +40,6 @@ const NOTICE_MS_MAX = 1_000;
 
 /** What is still taken of a request that was answered before it ended; then RST_STREAM (NO_ERROR). */
 const REST_BYTES_MAX = 65_536;
-const REST_MS_MAX = 5_000;
 
 /**
  * The bounds that Node and nghttp2 enforce. Not set here because their built-in values are right: 8 CONTINUATION frames
@@ -195,6 +195,12 @@ function takeRest(stream: Http2Stream, open: OpenStream, now: number): void {
   });
 }
 
+/** A stream that is closed without an error stays until what came has been read, by a handler that has left it perhaps. */
+function dropRest(stream: Http2Stream): void {
+  stream.close(NGHTTP2_NO_ERROR);
+  stream.removeAllListeners('data').removeAllListeners('readable').resume();
+}
+
 function checkStream(stream: Http2Stream, open: OpenStream, limits: Http2Limits, now: number): void {
   const reset = (code: number) => {
     open.resetAt ??= now;
@@ -204,7 +210,7 @@ function checkStream(stream: Http2Stream, open: OpenStream, limits: Http2Limits,
     if (isRequestOpen(stream) && !limits.isStreaming(open.path)) reset(NGHTTP2_CANCEL);
     else open.requestComplete = true;
   }
-  if (open.answeredAt !== undefined && now - open.answeredAt > REST_MS_MAX) stream.close(NGHTTP2_NO_ERROR);
+  if (open.answeredAt !== undefined && now - open.answeredAt > limits.restTimeoutMs) dropRest(stream);
   const { writableLength, writableEnded } = stream;
   // An ended response counts as pending too: its last HEADERS frame may still wait for the connection.
   const pending = writableLength > 0 || writableEnded;

@@ -46,6 +46,11 @@ export interface OnePortOptions {
    * nothing to send is never given up. Default 30 s.
    */
   stalledWriteMs?: number | undefined;
+  /**
+   * What is still taken of a request that was answered before it ended, so that the client gets the answer; then the
+   * connection is closed over HTTP/1.1, RST_STREAM (NO_ERROR) over HTTP/2. Also after 8 MiB and 64 KiB. Default 5 s.
+   */
+  restTimeoutMs?: number | undefined;
   /** How long the last frames to a peer that does not read are kept before its connection is destroyed. Default 5 s. */
   closeGraceMs?: number | undefined;
   /** Connections at once; further ones are closed on arrival. Default 10,000. */
@@ -95,6 +100,7 @@ function withDefaults(options: OnePortOptions) {
     keepAliveTimeoutMs: options.keepAliveTimeoutMs ?? 75_000,
     sessionIdleMs: options.sessionIdleMs ?? 300_000,
     stalledWriteMs: options.stalledWriteMs ?? 30_000,
+    restTimeoutMs: options.restTimeoutMs ?? 5_000,
     closeGraceMs: options.closeGraceMs ?? 5_000,
     maxConnections: options.maxConnections ?? 10_000,
     maxHeaderBytes: options.maxHeaderBytes ?? 16_384,
@@ -111,6 +117,7 @@ function withDefaults(options: OnePortOptions) {
     limits.keepAliveTimeoutMs,
     limits.sessionIdleMs,
     limits.stalledWriteMs,
+    limits.restTimeoutMs,
     limits.closeGraceMs,
   );
   return { ...limits, checkIntervalMs: Math.min(1_000, Math.max(10, Math.floor(shortestMs / 5))) };

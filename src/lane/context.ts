@@ -2,16 +2,6 @@ import type { DescMethod, DescService } from '@bufbuild/protobuf';
 import { Code, ConnectError, type ContextValues, createContextValues, type HandlerContext } from '@connectrpc/connect';
 import type { Exchange } from './exchange.ts';
 
-/** What else a context is made of. */
-export interface ContextInit {
-  readonly method: DescMethod;
-  readonly exchange: Exchange;
-  readonly protocolName: 'connect' | 'grpc' | 'grpc-web';
-  readonly timeoutMs: number | undefined;
-  readonly values: ContextValues | undefined;
-  readonly shutdown: AbortSignal | undefined;
-}
-
 /**
  * The context of one call, as Connect's handlers give it to gates, interceptors
  * and implementations. What costs (Headers, an AbortController, an absolute URL)
@@ -23,7 +13,6 @@ export class CallContext implements HandlerContext {
   readonly protocolName: string;
   readonly requestMethod: string;
   readonly #exchange: Exchange;
-  readonly #shutdown: AbortSignal | undefined;
   readonly #deadlineMs: number | undefined;
   readonly #timer: NodeJS.Timeout | undefined;
   #values: ContextValues | undefined;
@@ -31,29 +20,39 @@ export class CallContext implements HandlerContext {
   #responseHeader: Headers | undefined;
   #responseTrailer: Headers | undefined;
   #controller: AbortController | undefined;
-  #onShutdown: (() => void) | undefined;
+  #onInterrupt: ((reason: unknown) => void) | undefined;
   #isAborted = false;
   #reason: unknown;
 
-  constructor({ method, exchange, protocolName, timeoutMs, values, shutdown }: ContextInit) {
+  constructor(
+    method: DescMethod,
+    exchange: Exchange,
+    protocolName: 'connect' | 'grpc' | 'grpc-web',
+    timeoutMs: number | undefined,
+    values: ContextValues | undefined,
+  ) {
     this.method = method;
     this.service = method.parent;
     this.protocolName = protocolName;
     this.requestMethod = exchange.method;
     this.#exchange = exchange;
     this.#values = values;
-    this.#shutdown = shutdown;
     if (timeoutMs !== undefined) {
       this.#deadlineMs = Date.now() + timeoutMs;
-      this.#timer = setTimeout(
-        () => this.interrupt(new ConnectError('the operation timed out', Code.DeadlineExceeded)),
-        timeoutMs,
-      );
+      const expire = (): void => this.interrupt(new ConnectError('the operation timed out', Code.DeadlineExceeded));
+      if (timeoutMs > 0) this.#timer = setTimeout(expire, timeoutMs);
+      else expire();
     }
   }
 
   get url(): string {
     return this.#exchange.url;
+  }
+
+  /** One header of the request, without making Headers of them all; undefined too when it was sent several times. */
+  headerOf(name: string): string | undefined {
+    const value = this.#exchange.headers[name];
+    return typeof value === 'string' ? value : undefined;
   }
 
   get values(): ContextValues {
@@ -82,26 +81,28 @@ export class CallContext implements HandlerContext {
     return this.#responseTrailer;
   }
 
-  timeoutMs(): number | undefined {
-    return this.#deadlineMs === undefined ? undefined : this.#deadlineMs - Date.now();
+  /** Works without its context, as Connect's does: implementations take contexts apart. */
+  get timeoutMs(): () => number | undefined {
+    return () => (this.#deadlineMs === undefined ? undefined : this.#deadlineMs - Date.now());
   }
 
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
       if (this.#isAborted) this.#controller.abort(this.#reason);
-      else this.#followShutdown();
     }
     return this.#controller.signal;
   }
 
-  #followShutdown(): void {
-    const shutdown = this.#shutdown;
-    if (shutdown === undefined) return;
-    const onShutdown = () => this.interrupt(shutdown.reason);
-    if (shutdown.aborted) return onShutdown();
-    this.#onShutdown = onShutdown;
-    shutdown.addEventListener('abort', onShutdown, { once: true });
+  /** Gives what `work` gives, or rejects with the reason when the call is interrupted before. */
+  untilInterrupted<T>(work: () => T | Promise<T>): T | Promise<T> {
+    if (this.#isAborted) throw this.#reason;
+    const result = work();
+    if (!(result instanceof Promise)) return result;
+    return new Promise((resolve, reject) => {
+      this.#onInterrupt = reject;
+      result.then(resolve, reject);
+    });
   }
 
   /** Whether the call is over or nobody waits for it any more. Cheaper than to ask `signal`. */
@@ -114,9 +115,9 @@ export class CallContext implements HandlerContext {
     if (this.#isAborted) return;
     this.#isAborted = true;
     this.#reason = reason;
-    clearTimeout(this.#timer);
-    if (this.#onShutdown !== undefined) this.#shutdown?.removeEventListener('abort', this.#onShutdown);
+    if (this.#timer !== undefined) clearTimeout(this.#timer);
     this.#controller?.abort(reason);
+    this.#onInterrupt?.(reason);
   }
 
   /** Ends the call, with an error unless it went well. Called just before the status is written, as Connect does. */

@@ -169,7 +169,9 @@ export class Http1Exchange implements Exchange {
   answer(status: number, headers: OutgoingHttpHeaders, body: Uint8Array): void {
     if (this.isClosed) return;
     this.#response.writeHead(status, headers);
-    this.#response.end(body);
+    // As one text with the headers it is one write to the socket, and twice as fast as two.
+    if (body.length <= ONE_WRITE_BYTES_MAX) this.#response.end(latin1(body), 'latin1');
+    else this.#response.end(body);
   }
 
   begin(status: number, headers: OutgoingHttpHeaders): void {
@@ -186,7 +188,7 @@ export class Http1Exchange implements Exchange {
 
   end(chunk: Uint8Array | undefined, trailers: OutgoingHttpHeaders | undefined): void {
     if (this.isClosed) return;
-    if (trailers !== undefined) this.#response.addTrailers(trailers as Record<string, string>);
+    if (trailers !== undefined) this.#response.addTrailers(trailers);
     this.#response.end(chunk);
   }
 }
@@ -217,6 +219,12 @@ function readBody(
 }
 
 const NOTHING = Buffer.alloc(0);
+const ONE_WRITE_BYTES_MAX = 16_384;
+
+/** Bytes as a text of as many characters. */
+function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
+}
 
 function drainOf(writable: ServerResponse | ServerHttp2Stream): Promise<void> {
   return new Promise((resolve) => {

@@ -73,6 +73,11 @@ export interface LaneOptions {
   /** In the order of preference where the client has none. */
   readonly compressions: readonly Compression[];
   readonly jsonOptions?: Partial<JsonReadOptions & JsonWriteOptions> & { textDecoder?: TextDecoder };
+  /**
+   * Whether a unary call is answered as soon as its deadline passes or the server
+   * shuts down, rather than when its implementation gets round to it.
+   */
+  readonly abandonsInterrupted?: boolean;
   /** Aborts the calls that are under way. */
   readonly shutdownSignal?: AbortSignal | undefined;
   /** Told of what went wrong while answering, other than that the client left. */
@@ -112,13 +117,23 @@ const UTF8 = new TextDecoder();
 
 /**
  * Creates a lane for unary and server-streaming methods over gRPC (HTTP/2),
- * gRPC-Web and Connect (POST and GET), in binary and JSON.
+ * gRPC-Web and Connect (POST and GET), in binary and JSON, compressed or not.
  *
- * It serves what is well formed. A request that is compressed, or whose headers it
- * does not know, is not taken; one that turns out to be malformed or too large is
- * handed to Connect's own handler of the method, so that what it is answered is
- * Connect's word. `handlers` are those of a ConnectRouter with the same services
- * and options.
+ * It serves what is well formed. A request whose headers it does not know is not
+ * taken; one that turns out to be malformed or too large is handed to Connect's own
+ * handler of the method, so that what it is answered is Connect's word.
+ *
+ * It needs nothing but Node and Connect. `handlers` are those of a ConnectRouter
+ * with the same services and options, and what is not taken goes to the router's
+ * own adapter:
+ *
+ *     const adapter = connectNodeAdapter({ routes, ...options });
+ *     const lane = createLane([{ service, implementation }], createConnectRouter(options).service(service, implementation).handlers, laneOptions);
+ *     http.createServer((request, response) => lane.takeHttp1(request, response) || adapter(request, response));
+ *
+ * Over HTTP/2 give it each 'stream' of the server before the listener that makes a
+ * request of it. The headers of a request are its `IncomingHttpHeaders`, as Node
+ * gives them.
  */
 export function createLane(
   services: readonly LaneService[],
@@ -126,6 +141,16 @@ export function createLane(
   options: LaneOptions,
 ): Lane {
   const routes = routesOf(services, handlers);
+  const running = new Set<CallContext>();
+  const { shutdownSignal } = options;
+  // One listener for all calls: adding one for each takes longer than serving it.
+  shutdownSignal?.addEventListener(
+    'abort',
+    () => {
+      for (const context of running) context.interrupt(shutdownSignal.reason);
+    },
+    { once: true },
+  );
   const take = (exchange: Exchange, isHttp2: boolean): boolean => {
     const { target } = exchange;
     const queryAt = target.indexOf('?');
@@ -138,7 +163,7 @@ export function createLane(
     if (call === undefined) return false;
     const admission = options.admit(exchange);
     if (admission === undefined) return false;
-    serve(route, exchange, call, admission, options);
+    serve(route, exchange, call, admission, options, running);
     return true;
   };
   return {
@@ -242,18 +267,16 @@ function serve(
   { wire, timeoutMs, requestCompression, message }: Call,
   { values, header }: Admission,
   options: LaneOptions,
+  running: Set<CallContext>,
 ): void {
-  const context = new CallContext({
-    method: route.method,
-    exchange,
-    protocolName: wire.protocolName,
-    timeoutMs,
-    values,
-    shutdown: options.shutdownSignal,
+  const context = new CallContext(route.method, exchange, wire.protocolName, timeoutMs, values);
+  running.add(context);
+  exchange.onClose((reason) => {
+    running.delete(context);
+    // An error takes its time to make: only for a call that is not over yet.
+    if (!context.isAborted) context.interrupt(reason ?? new ConnectError('This operation was aborted', Code.Canceled));
   });
-  exchange.onClose((reason) =>
-    context.interrupt(reason ?? new ConnectError('This operation was aborted', Code.Canceled)),
-  );
+  if (options.shutdownSignal?.aborted === true) context.interrupt(options.shutdownSignal.reason);
   const call: CallInProgress = {
     route,
     exchange,
@@ -264,7 +287,9 @@ function serve(
     requestCompression,
     compression: negotiate(options, exchange.headers[wire.acceptEncodingHeader], requestCompression),
   };
-  const refuse = (error: unknown) => void fail(call, error).catch(options.onFault);
+  const refuse = (reason: unknown): void => {
+    fail(call, reason).catch(options.onFault);
+  };
   const receive = (): void => {
     if (message !== undefined) return invoke(message, undefined);
     const overhead = wire.isEnveloped ? ENVELOPE_BYTES : 0;
@@ -296,8 +321,8 @@ interface CallInProgress {
 }
 
 async function answer(call: CallInProgress, body: Buffer, rest: AsyncIterable<Uint8Array> | undefined): Promise<void> {
-  const unpacked = rest === undefined ? unpack(call, body) : undefined;
-  const bytes = unpacked instanceof Promise ? await unpacked : unpacked;
+  let bytes = rest === undefined ? unpack(call, body) : undefined;
+  if (bytes instanceof Promise) bytes = await bytes;
   const message = bytes === undefined ? undefined : parse(call, bytes);
   if (message === undefined) return handOver(call, body, rest);
   return call.route.isUnary ? answerUnary(call, message) : answerStream(call, message);
@@ -348,24 +373,33 @@ function handOver(call: CallInProgress, body: Buffer, rest: AsyncIterable<Uint8A
 }
 
 async function answerUnary(call: CallInProgress, message: Message): Promise<void> {
-  const { route, exchange, context, wire } = call;
+  const { route, exchange, context, wire, options } = call;
   let body: Uint8Array;
   try {
-    const output = await invokeUnary(call, message);
-    body = serialize(call, output);
+    const output =
+      options.abandonsInterrupted === true
+        ? await context.untilInterrupted(() => invokeUnary(call, message))
+        : await invokeUnary(call, message);
+    body = serialize(call, normalize(route.method.output, output));
   } catch (error) {
     return fail(call, error);
   }
   if (context.isAborted && exchange.isClosed) return context.abort();
   context.abort();
   if (!wire.isEnveloped) return answerConnect(call, 200, wire.contentType, body);
-  const frame = await framed(call, 0, body);
+  // Awaited only where there is something to wait for: each turn of the queue costs.
+  const frame = framed(call, 0, body);
+  const ready = frame instanceof Promise ? await frame : frame;
   const ending = endingOf(wire, context.addedTrailer, undefined);
-  exchange.begin(200, responseHeaders(call), ending.trailers !== undefined);
-  if (ending.frame === undefined) return exchange.end(frame, ending.trailers);
-  const last = await framed(call, ending.frame.flags, ending.frame.data);
-  exchange.end(Buffer.concat([frame, last]), undefined);
-  void route;
+  const headers = responseHeaders(call);
+  if (ending.frame === undefined) {
+    exchange.begin(200, headers, true);
+    return exchange.end(ready, ending.trailers);
+  }
+  const last = framed(call, ending.frame.flags, ending.frame.data);
+  const whole = Buffer.concat([ready, last instanceof Promise ? await last : last]);
+  headers['content-length'] = whole.length;
+  exchange.answer(200, headers, whole);
 }
 
 async function answerStream(call: CallInProgress, message: Message): Promise<void> {
@@ -379,10 +413,11 @@ async function answerStream(call: CallInProgress, message: Message): Promise<voi
   let error: unknown;
   try {
     for await (const output of await invokeStream(call, message)) {
-      const frame = await maybe(framed(call, 0, serialize(call, output)));
+      const frame = framed(call, 0, serialize(call, output));
+      const ready = frame instanceof Promise ? await frame : frame;
       if (exchange.isClosed) break;
       begin();
-      if (!exchange.write(frame)) await exchange.drained();
+      if (!exchange.write(ready)) await exchange.drained();
       if (exchange.isClosed) break;
     }
   } catch (thrown) {
@@ -461,27 +496,26 @@ function framed(
   return compression.compress(message).then((smaller) => compressedEnvelope(flags, smaller));
 }
 
-function maybe<T>(value: T | Promise<T>): T | Promise<T> {
-  return value;
-}
-
 function serialize({ route, wire, options }: CallInProgress, message: Message): Uint8Array {
   const { output } = route.method;
   if (wire.isBinary) return toBinary(output, message);
   return Buffer.from(toJsonString(output, message, options.jsonOptions));
 }
 
-async function invokeUnary(call: CallInProgress, message: Message): Promise<Message> {
+function invokeUnary(call: CallInProgress, message: Message): unknown {
   const { route, context, options } = call;
   const { method, implementation } = route;
-  if (options.interceptors.length === 0) return normalize(method.output, await implementation(message, context));
+  if (options.interceptors.length === 0) return implementation(message, context);
   const request = requestOf(call, false, message);
-  const response = await chain(options.interceptors, async (intercepted) => {
+  let made: AnyResponse | undefined;
+  const next = chain(options.interceptors, async (intercepted) => {
     const output = await implementation(intercepted.message as Message, contextFor(context, request, intercepted));
-    return responseOf(call, false, normalize(method.output, output)) as AnyResponse;
-  })(request as never);
-  keepHeaders(context, response);
-  return response.message as Message;
+    return (made = responseOf(call, false, normalize(method.output, output)));
+  });
+  return next(request as never).then((response) => {
+    if (response !== made) keepHeaders(context, response);
+    return response.message;
+  });
 }
 
 async function invokeStream(call: CallInProgress, message: Message): Promise<AsyncIterable<Message>> {
@@ -494,7 +528,7 @@ async function invokeStream(call: CallInProgress, message: Message): Promise<Asy
   const response = await chain(options.interceptors, async (intercepted) => {
     const input = await onlyOf(intercepted.message as AsyncIterable<Message>);
     const output = implementation(input, contextFor(context, request, intercepted)) as AsyncIterable<unknown>;
-    return responseOf(call, true, normalized(method.output, output)) as AnyResponse;
+    return responseOf(call, true, normalized(method.output, output));
   })(request as never);
   keepHeaders(context, response);
   return response.message as AsyncIterable<Message>;
@@ -502,7 +536,7 @@ async function invokeStream(call: CallInProgress, message: Message): Promise<Asy
 
 /** As Connect does, anew for each call: an interceptor may keep state for one. */
 function chain(interceptors: readonly Interceptor[], last: Next): Next {
-  return interceptors.reduceRight((next, interceptor) => interceptor(next as never) as unknown as Next, last);
+  return interceptors.reduceRight((next, interceptor) => interceptor(next as never), last);
 }
 
 /** What interceptors are given. Spreading it makes all that costs. */
@@ -511,40 +545,38 @@ interface LaneRequest {
 }
 
 function requestOf({ context, route }: CallInProgress, stream: boolean, message: unknown): LaneRequest {
-  return {
-    context,
-    stream,
-    message,
-    method: route.method,
-    service: route.method.parent,
-    requestMethod: context.requestMethod,
-    get url() {
-      return context.url;
-    },
-    get signal() {
-      return context.signal;
-    },
-    get header() {
-      return context.requestHeader;
-    },
-    get contextValues() {
-      return context.values;
-    },
-  } as LaneRequest;
+  const { method } = route;
+  const request = { context, stream, message, method, service: method.parent, requestMethod: context.requestMethod };
+  Object.defineProperty(request, 'url', URL_OF);
+  Object.defineProperty(request, 'signal', SIGNAL_OF);
+  Object.defineProperty(request, 'header', HEADER_OF);
+  Object.defineProperty(request, 'contextValues', VALUES_OF);
+  return request;
 }
 
-function responseOf({ context, route }: CallInProgress, stream: boolean, message: unknown): unknown {
+function responseOf({ context, route }: CallInProgress, stream: boolean, message: unknown): AnyResponse {
+  const { method } = route;
+  const response = { context, stream, message, method, service: method.parent };
+  Object.defineProperty(response, 'header', RESPONSE_HEADER_OF);
+  Object.defineProperty(response, 'trailer', RESPONSE_TRAILER_OF);
+  return response as unknown as AnyResponse;
+}
+
+/** Getters that all share: in a literal they would be made for each object, which takes four times as long. */
+const URL_OF = own(({ url }) => url);
+const SIGNAL_OF = own(({ signal }) => signal);
+const HEADER_OF = own(({ requestHeader }) => requestHeader);
+const VALUES_OF = own(({ values }) => values);
+const RESPONSE_HEADER_OF = own(({ responseHeader }) => responseHeader);
+const RESPONSE_TRAILER_OF = own(({ responseTrailer }) => responseTrailer);
+
+/** A property that spreading copies. */
+function own(get: (context: CallContext) => unknown): PropertyDescriptor {
   return {
-    stream,
-    message,
-    method: route.method,
-    service: route.method.parent,
-    get header() {
-      return context.responseHeader;
+    get(this: LaneRequest) {
+      return get(this.context);
     },
-    get trailer() {
-      return context.responseTrailer;
-    },
+    enumerable: true,
   };
 }
 
@@ -578,7 +610,8 @@ function keepHeaders(context: CallContext, response: AnyResponse): void {
 
 function replaceHeaders(to: Headers, from: Headers): void {
   if (from === to) return;
-  for (const name of [...to.keys()]) to.delete(name);
+  const names = [...to.keys()];
+  for (const name of names) to.delete(name);
   from.forEach((value, name) => to.append(name, value));
 }
 

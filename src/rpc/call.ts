@@ -3,6 +3,7 @@ import { Code, ConnectError, type ContextValues, createContextKey, type HandlerC
 import { codeToString } from '@connectrpc/connect/protocol-connect';
 import { ErrorReason, ErrorReasonSchema } from '../../gen/kith/error/v1/error_pb.ts';
 import { Failure } from '../failure.ts';
+import { CallContext } from '../lane/context.ts';
 import { findCaller } from './caller.ts';
 import { explained, reasonOf, setMessage, withReason } from './errors.ts';
 
@@ -56,8 +57,10 @@ function finalError(context: HandlerContext, reason: unknown): ConnectError | un
     if (isFault && !context.values.get(receivedKey)) blameRequest(reason);
     else explained(reason);
   }
-  // Whatever came of it, nobody waits for the answer.
-  if (context.signal.aborted) return interruption(context.signal.reason);
+  // Whatever came of it, nobody waits for the answer. To ask for the signal is to make it, which the
+  // lane does only for those who want it.
+  const isAborted = context instanceof CallContext ? context.isAborted : context.signal.aborted;
+  if (isAborted) return interruption(context.signal.reason);
   if (reason === undefined) return undefined;
   return explained(ConnectError.from(reason, isDisconnect(reason) ? Code.Canceled : Code.Internal));
 }

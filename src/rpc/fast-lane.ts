@@ -36,8 +36,18 @@ export class LateLane implements Lane {
   takeHttp2: Lane['takeHttp2'] = (stream, headers) => this.#lane?.takeHttp2(stream, headers) ?? false;
 }
 
-/** Hosts that a URL is surely made of; any other is left to Fastify, which looks closer. */
 const PLAIN_HOST = /^[\w.-]+(?::\d{1,5})?$|^\[[\da-f:.]+\](?::\d{1,5})?$/i;
+/** Hosts that were found to be plain: as many as a service is known by. */
+const plainHosts = new Set<string>();
+const PLAIN_HOSTS_MAX = 100;
+
+/** Whether a URL can be made of a host, and nothing but the host is in it. Any other is left to Fastify, which looks closer. */
+function isPlainHost(host: string): boolean {
+  if (plainHosts.has(host)) return true;
+  if (!PLAIN_HOST.test(host) || !URL.canParse(`http://${host}`)) return false;
+  if (plainHosts.size < PLAIN_HOSTS_MAX) plainHosts.add(host);
+  return true;
+}
 
 /**
  * Does for a request of the fast lane what Fastify's hooks do for others. A page of
@@ -50,7 +60,7 @@ export function createAdmission(
   return (exchange) => {
     const { headers } = exchange;
     const host = headers[':authority'] ?? headers.host;
-    if (headers.origin !== undefined || typeof host !== 'string' || !PLAIN_HOST.test(host)) return undefined;
+    if (headers.origin !== undefined || typeof host !== 'string' || !isPlainHost(host)) return undefined;
     const requestId = requestIdOf(headers);
     const values = createContextValues();
     setLog(values, new RequestLog(fastify.log, requestId));

@@ -9,6 +9,7 @@ import { setLog, watchCall } from './call.ts';
 import { readClient, setClient } from './client.ts';
 import { toConnectError } from './errors.ts';
 import { COMPRESS_MIN_BYTES, COMPRESSIONS, createAdmission, type LateLane } from './fast-lane.ts';
+import { refuseAtEnd } from './early-answers.ts';
 import { explainRefusals } from './http-refusals.ts';
 import { createDeadlineInterceptor, createDrainInterceptor, createErrorInterceptor } from './interceptors.ts';
 import { createValidationInterceptors } from './validate.ts';
@@ -43,9 +44,9 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
       throw toConnectError(error);
     }
   };
-  const interceptors = [
-    createErrorInterceptor(),
-    createDeadlineInterceptor(),
+  // Between them Connect needs one more; the lane itself does not wait for who is late.
+  const outer = createErrorInterceptor();
+  const inner = [
     createDrainInterceptor(options.draining),
     createAccessInterceptor(options.rules, options.freshness),
     ...createValidationInterceptors(options.validator),
@@ -54,12 +55,13 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
     routes(router: ConnectRouter) {
       const services = recordServices(router, options.routes);
       router.handlers.forEach((handler, i) => {
-        router.handlers[i] = explainRefusals(handler);
+        router.handlers[i] = explainRefusals(refuseAtEnd(handler, options.readMaxBytes));
       });
       options.lane?.open(
         createLane(services, router.handlers, {
           admit: createAdmission(fastify, options.isProxy),
-          interceptors,
+          interceptors: [outer, ...inner],
+          abandonsInterrupted: true,
           requestGate,
           readMaxBytes: options.readMaxBytes,
           compressMinBytes: COMPRESS_MIN_BYTES,
@@ -77,7 +79,7 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
       return values;
     },
     requestGate,
-    interceptors,
+    interceptors: [outer, createDeadlineInterceptor(), ...inner],
     readMaxBytes: options.readMaxBytes,
     shutdownSignal: options.halting,
     jsonOptions: STRICT_JSON,
@@ -90,7 +92,7 @@ function recordServices(router: ConnectRouter, register: (router: ConnectRouter)
   const recording: ConnectRouter = {
     handlers: router.handlers,
     service(service, implementation, serviceOptions) {
-      services.push({ service, implementation: implementation as LaneService['implementation'] });
+      services.push({ service, implementation });
       router.service(service, implementation, serviceOptions);
       return recording;
     },
