@@ -74,7 +74,7 @@ export async function startServing(
   env: Readonly<Record<string, string>> = {},
 ): Promise<ServingProcess> {
   const command = [process.execPath, fileURLToPath(new URL(`../${script}`, import.meta.url)), ...args];
-  const [file, ...rest] = isPinned ? ['taskset', '-c', '0', ...command] : command;
+  const [file = '', ...rest] = isPinned ? ['taskset', '-c', '0', ...command] : command;
   const child = spawn(file, rest, {
     stdio: ['ignore', 'ignore', 'pipe'],
     // What is set for Node is set for all servers.
