@@ -28,7 +28,8 @@ async function runBoth(options: readonly string[]): Promise<boolean> {
     const server = [process.execPath, 'conformance/server.ts', contract, lane];
     const all = ['--mode', 'server', '--conf', 'conformance/config.yaml', ...options, '--', ...server];
     const { code, output } = await run(runner, all, { isShown: true });
-    const [counts = 'no case was run'] = /^\d+ passed, \d+ failed.*$/m.exec(output) ?? [];
+    const [counts = `the runner ended before its tests, with ${code ?? 'a signal'}`] =
+      /^\d+ passed, \d+ failed.*$/m.exec(output) ?? [];
     outcomes.push({ lane, code, counts });
   }
   console.log();
