@@ -19,7 +19,6 @@ import {
   UserService,
 } from '../../gen/kith/user/v1/user_service_pb.ts';
 import { createLane, type Lane } from '../../src/lane/lane.ts';
-import { logOutput } from '../../src/http/log-output.ts';
 import { createOnePortServer } from '../../src/http/one-port.ts';
 import { watchCall } from '../../src/rpc/call.ts';
 import {
@@ -71,7 +70,7 @@ export async function echoWithConnect(withLane: boolean, withLog: boolean): Prom
           takeHttp2: (http2Stream, headers) => lane?.takeHttp2(http2Stream, headers) ?? false,
         },
       }) as Server,
-    logger: withLog && { level: 'info', base: null, stream: logOutput },
+    logger: withLog && { level: 'info', base: null },
     disableRequestLogging: true,
   });
   const services = [

@@ -12,7 +12,6 @@ import type { Config } from '../config.ts';
 import { Failure } from '../failure.ts';
 import { ANSWER_HEADERS, requestIdOf } from '../rpc/fast-lane.ts';
 import { httpRefusal, unknownMethod, wrongContentType } from '../rpc/http-refusals.ts';
-import { logOutput } from './log-output.ts';
 import { createOnePortServer, type Shortcut } from './one-port.ts';
 
 export interface HttpOptions
@@ -44,7 +43,6 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
       }) as Server,
     logger: {
       level: options.logLevel,
-      stream: logOutput,
       base: options.worker === undefined ? null : { worker: options.worker },
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
       formatters: { level: (level) => ({ level }) },
