@@ -178,14 +178,9 @@ class SqliteDriver implements Driver {
   }
 }
 
-interface PreparedStatement {
-  readonly statement: StatementSync;
-  readonly givesRows: boolean;
-}
-
 class SqliteConnection implements DatabaseConnection {
   readonly #database: DatabaseSync;
-  readonly #statements = new LRUCache<string, PreparedStatement>({ max: STATEMENTS_CACHED_MAX });
+  readonly #statements = new LRUCache<string, StatementSync>({ max: STATEMENTS_CACHED_MAX });
 
   constructor(database: DatabaseSync) {
     this.#database = database;
@@ -203,8 +198,8 @@ class SqliteConnection implements DatabaseConnection {
   async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
     const values = parameters as SQLInputValue[];
     return translated(() => {
-      const { statement, givesRows } = this.#prepare(sql);
-      if (givesRows) return { rows: statement.all(...values) as R[] };
+      const statement = this.#prepare(sql);
+      if (statement.columns().length > 0) return { rows: statement.all(...values) as R[] };
       const { changes, lastInsertRowid } = statement.run(...values);
       return { rows: [], numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid) };
     });
@@ -215,14 +210,13 @@ class SqliteConnection implements DatabaseConnection {
     throw new Error('streaming holds the only connection: read pages instead');
   }
 
-  #prepare(text: string): PreparedStatement {
-    let prepared = this.#statements.get(text);
-    if (prepared === undefined) {
-      const statement = this.#database.prepare(text);
-      prepared = { statement, givesRows: statement.columns().length > 0 };
-      this.#statements.set(text, prepared);
+  #prepare(text: string): StatementSync {
+    let statement = this.#statements.get(text);
+    if (statement === undefined) {
+      statement = this.#database.prepare(text);
+      this.#statements.set(text, statement);
     }
-    return prepared;
+    return statement;
   }
 }
 

@@ -99,7 +99,10 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
 
   server.on('stream', (stream: ServerHttp2Stream, headers, flags, rawHeaders: string[]) => {
     const connection = stream.session && connections.get(stream.session as ServerHttp2Session);
-    if (connection === undefined) return;
+    const makeRequest = () => {
+      for (const listener of makeRequests) listener.call(server, stream, headers, flags, rawHeaders);
+    };
+    if (connection === undefined) return makeRequest(); // the session has ended: nothing comes of it, errors are heard
     connection.activeSinceCheck = true;
     const open: OpenStream = {
       path: headers[':path'] ?? '',
@@ -112,9 +115,9 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
     connection.streams.set(stream, open);
     if (!open.requestComplete) stream.once('prefinish', () => takeRest(stream, open, limits.monotonic()));
     stream.once('close', () => connection.streams.delete(stream));
-    if (limits.shortcut.takeHttp2(stream, headers)) return;
-    for (const listener of makeRequests) listener.call(server, stream, headers, flags, rawHeaders);
+    if (!limits.shortcut.takeHttp2(stream, headers)) makeRequest();
   });
+
   const openSession = (socket: Socket): ServerHttp2Session => {
     let opened: ServerHttp2Session | undefined;
     server.once('session', (session) => {

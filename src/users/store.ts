@@ -1,7 +1,6 @@
 import type { SelectQueryBuilder } from 'kysely';
 import type { Role } from '../access.ts';
 import type { Db } from '../db/database.ts';
-import { prepared } from '../db/prepared.ts';
 import type { Schema, UserTable } from '../db/schema.ts';
 import { cutPage } from '../pages.ts';
 import { endOfPrefix } from '../text.ts';
@@ -17,7 +16,9 @@ export interface UserFilter {
   readonly query: string;
 }
 
-export const selectUser = prepared((db, id: string) => db.selectFrom('users').selectAll().where('id', '=', id));
+export function selectUser(db: Db, id: string): Promise<UserRow | undefined> {
+  return db.selectFrom('users').selectAll().where('id', '=', id).executeTakeFirst();
+}
 
 /** The user with this username or email address, given as identifierKey. */
 export function selectUserByIdentifier(db: Db, key: string): Promise<UserRow | undefined> {
