@@ -162,7 +162,7 @@ export const SETTINGS = {
   },
   KITH_FAST_LANE: {
     help: 'Whether calls take the fast lane where they can; otherwise each takes the way of Connect, several times as long.',
-    fallback: 'true',
+    fallback: 'false',
     allowed: 'true or false',
     parse: parseFlag,
   },
