@@ -36,6 +36,8 @@ export interface Config {
   readonly activityRetentionMs: number;
   readonly corsOrigins: readonly string[];
   readonly reflection: boolean;
+  /** Whether calls are served by the fast lane where it can. */
+  readonly fastLane: boolean;
   readonly messageBytesMax: number;
   readonly connectionsMax: number;
   readonly requestTimeoutMs: number;
@@ -156,7 +158,13 @@ export const SETTINGS = {
     help: 'Whether tools may ask for the contract (gRPC server reflection).',
     fallback: 'true',
     allowed: 'true or false',
-    parse: (value) => (value === 'true' ? true : value === 'false' ? false : undefined),
+    parse: parseFlag,
+  },
+  KITH_FAST_LANE: {
+    help: 'Whether calls take the fast lane where they can; otherwise each takes the way of Connect, several times as long.',
+    fallback: 'false',
+    allowed: 'true or false',
+    parse: parseFlag,
   },
   KITH_MESSAGE_BYTES: wholeNumber('The largest request message, unpacked.', '1048576', 65_536, 67_108_864),
   KITH_CONNECTIONS: wholeNumber('How many connections are open at the most.', '10000', 10, 1_000_000),
@@ -228,6 +236,7 @@ export function parseConfig(env: Env): Config {
     activityRetentionMs: (read('KITH_ACTIVITY_DAYS') ?? 0) * DAY_MS,
     corsOrigins: read('KITH_CORS_ORIGINS') ?? [],
     reflection: read('KITH_REFLECTION') ?? false,
+    fastLane: read('KITH_FAST_LANE') ?? false,
     messageBytesMax: read('KITH_MESSAGE_BYTES') ?? 0,
     connectionsMax: read('KITH_CONNECTIONS') ?? 0,
     requestTimeoutMs: (read('KITH_REQUEST_SECONDS') ?? 0) * 1000,
@@ -317,6 +326,10 @@ function pem(help: string, what: string, check: (bytes: Buffer) => unknown): Set
       }
     },
   };
+}
+
+function parseFlag(value: string): boolean | undefined {
+  return value === 'true' ? true : value === 'false' ? false : undefined;
 }
 
 function parseSecretKey(value: string): Uint8Array | undefined {

@@ -32,6 +32,7 @@ import { authService } from './auth/service.ts';
 import type { SigningKeysApp } from './tokens/rotation.ts';
 import { signingKeyService } from './tokens/service.ts';
 import { hasSigningKeys, SigningKeys } from './tokens/signing-keys.ts';
+import { createBlockCheck } from './address.ts';
 import { Background } from './background.ts';
 import { addressOf, type Config } from './config.ts';
 import { contactService } from './contacts/service.ts';
@@ -44,6 +45,7 @@ import { createKeyring } from './keyring.ts';
 import { createPasswords } from './passwords/passwords.ts';
 import { startPurging } from './purge.ts';
 import { readAccessRules } from './rpc/access.ts';
+import { LateLane } from './rpc/fast-lane.ts';
 import { health } from './rpc/health.ts';
 import { reflection } from './rpc/reflection.ts';
 import { serveRpcs } from './rpc/serve.ts';
@@ -144,8 +146,10 @@ export async function startServer(config: Config, adminPassword: string, options
     config.secretKey ?? loadSecretKey(database.dialect.fileBeside('.key'), !(await hasSigningKeys(database.db))),
   );
 
+  const lane = config.fastLane ? new LateLane() : undefined;
   const fastify = createHttpServer({
     ...config,
+    shortcut: lane,
     streamingPaths: streamingPathsOf([...SERVICES, ...publicServices]),
     stalledWriteMs: options.stalledWriteMs,
     monotonic,
@@ -237,7 +241,9 @@ export async function startServer(config: Config, adminPassword: string, options
           served.map(({ file }) => file),
         );
     },
+    lane,
     rules,
+    isProxy: createBlockCheck(config.trustedProxies),
     authenticate: (bearer) => (isApiKey(bearer) ? authenticateApiKey(app, bearer) : authenticate(app, bearer)),
     freshness: { maxAgeMs: config.freshSignInMs, now },
     validator: createRequestValidator(SERVICES),

@@ -38,6 +38,7 @@ import { ContactService, ListContactsResponseSchema } from '../gen/kith/contact/
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { exampledMethods, expectAnswer, services } from './support/examples.ts';
 import { type Kith, type Refusal, refusalOf, type SignedIn, startKith, wires } from './support/kith.ts';
+import { sendHttp1 } from './support/raw.ts';
 import { startRelay } from './support/relay.ts';
 
 const CERTIFICATE = 'test/fixtures/tls/localhost-cert.pem';
@@ -530,6 +531,13 @@ describe('TLS', () => {
   test('a certificate that the caller does not trust is not accepted by the caller', async () => {
     const transport = createGrpcTransport({ baseUrl: kith.address });
     await expect(createClient(AuthService, transport).userMe({})).rejects.toThrow(/certificate/);
+  });
+
+  test('what is not HTTP is refused in full', async () => {
+    const { status, headers, body } = await sendHttp1(kith.address, 'this is no HTTP\r\n\r\n');
+    expect(status).toBe(400);
+    expect(body).toHaveLength(Number(headers['content-length']));
+    expect(JSON.parse(body.toString())).toMatchObject({ code: 'invalid_argument', message: 'this is not HTTP' });
   });
 });
 

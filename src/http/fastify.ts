@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { type Server, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import {
@@ -11,8 +10,9 @@ import {
 import { createBlockCheck } from '../address.ts';
 import type { Config } from '../config.ts';
 import { Failure } from '../failure.ts';
+import { ANSWER_HEADERS, requestIdOf } from '../rpc/fast-lane.ts';
 import { httpRefusal, unknownMethod, wrongContentType } from '../rpc/http-refusals.ts';
-import { createOnePortServer } from './one-port.ts';
+import { createOnePortServer, type Shortcut } from './one-port.ts';
 
 export interface HttpOptions
   extends Pick<Config, 'tls' | 'trustedProxies' | 'connectionsMax' | 'requestTimeoutMs' | 'logLevel'> {
@@ -22,12 +22,11 @@ export interface HttpOptions
   readonly stalledWriteMs?: number | undefined;
   /** A clock that only goes forward, milliseconds. */
   readonly monotonic?: (() => number) | undefined;
+  /** Serves what it can before Fastify sees it. */
+  readonly shortcut?: Shortcut | undefined;
   /** In each line of the log, where several processes write one. */
   readonly worker?: number | undefined;
 }
-
-/** A caller's own request id is taken when it is one word of these characters: it ends up in logs and headers. */
-const REQUEST_ID = /^[\w.:/+=-]{1,128}$/;
 
 /** Fastify behind the one port, with request ids and refusals that every protocol understands. */
 export function createHttpServer(options: HttpOptions): FastifyInstance {
@@ -35,6 +34,7 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
     serverFactory: (handler) =>
       createOnePortServer(handler, {
         tls: options.tls,
+        shortcut: options.shortcut,
         maxConnections: options.connectionsMax,
         requestTimeoutMs: options.requestTimeoutMs,
         isStreaming: (path) => options.streamingPaths.has(path),
@@ -52,10 +52,7 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
     trustProxy: createBlockCheck(options.trustedProxies),
     // Calls have a log line of their own, and a URL may hold a message.
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
-    genReqId(request) {
-      const given = request.headers['x-request-id'];
-      return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID();
-    },
+    genReqId: (request) => requestIdOf(request.headers),
     // No route, and so no hook, is found for a path that cannot be decoded.
     frameworkErrors: (_error, _request, reply) => {
       void refuse(
@@ -102,15 +99,9 @@ function httpFailure(status: number, url: string): Failure {
   }
 }
 
-/** Of every answer. */
-const HEADERS = {
-  'cache-control': 'no-store', // answers hold tokens and people's data (RFC 6749, 5.1)
-  'x-content-type-options': 'nosniff',
-};
-
 /** Sets the headers of every answer to a request. */
 function introduce(reply: FastifyReply): FastifyReply {
-  return reply.headers({ 'x-request-id': reply.request.id, ...HEADERS });
+  return reply.headers({ 'x-request-id': reply.request.id, ...ANSWER_HEADERS });
 }
 
 function refuse(reply: FastifyReply, status: number, failure: Failure): FastifyReply {
@@ -131,17 +122,18 @@ function endWithHeaders(reply: FastifyReply): FastifyReply {
 
 /** Answers what Node's HTTP/1.1 parser does not take for a request: there is no request or reply then. */
 function refuseClient(error: ConnectionError, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || socket.destroyed) return;
+  // What comes behind a request that was refused is refused as well, while the refusal is on its way.
+  if (error.code === 'ECONNRESET' || socket.destroyed || socket.writableEnded) return;
   if (socket.writable) {
     const [status, failure] = clientFailure(error.code);
     const { headers, body } = httpRefusal(undefined, status, failure);
-    const lines = Object.entries({ ...HEADERS, ...headers, 'content-length': body.length, connection: 'close' });
+    const lines = Object.entries({ ...ANSWER_HEADERS, ...headers, 'content-length': body.length, connection: 'close' });
     socket.write(
       `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`,
     );
     socket.write(body);
-  }
-  socket.destroy(error);
+    socket.destroySoon(); // destroyed at once, a connection with TLS would lose what is not encrypted yet
+  } else socket.destroy(error);
 }
 
 function clientFailure(code: string): [status: number, failure: Failure] {

@@ -1,14 +1,16 @@
-import type { RequestListener, ServerOptions, ServerResponse } from 'node:http';
+import { IncomingMessage, type RequestListener, type ServerOptions, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
 import type { ConnectionStage } from './connection-stage.ts';
 import { hasStalled, watchWrites } from './stalled-write.ts';
 
 export interface Http1Limits {
+  shortcut: { takeHttp1(req: IncomingMessage, res: ServerResponse): boolean };
   headersTimeoutMs: number;
   requestTimeoutMs: number;
   keepAliveTimeoutMs: number;
   stalledWriteMs: number;
+  restTimeoutMs: number;
   maxHeaderBytes: number;
   /** Requests of one connection that may wait for their answers at once. */
   maxPipelinedRequests: number;
@@ -17,9 +19,23 @@ export interface Http1Limits {
   monotonic: () => number;
 }
 
+/** What is still taken of a request that was answered before it ended; then the connection is closed. */
+const REST_BYTES_MAX = 8 * 1024 * 1024;
+
+/**
+ * A request whose body may be left half read. Leaving the loop over a stream destroys it, after which Node takes no
+ * more of the body and waits for ever with the next request behind it.
+ */
+class Request extends IncomingMessage {
+  override [Symbol.asyncIterator](): NodeJS.AsyncIterator<unknown> {
+    return this.iterator({ destroyOnReturn: false });
+  }
+}
+
 /** The bounds that Node's own HTTP/1.1 server enforces, with 408 for the timeouts and 431 for the size. */
 export function http1ServerOptions(limits: Http1Limits): ServerOptions {
   return {
+    IncomingMessage: Request,
     headersTimeout: Math.min(limits.headersTimeoutMs, limits.requestTimeoutMs),
     requestTimeout: limits.requestTimeoutMs,
     keepAliveTimeout: limits.keepAliveTimeoutMs,
@@ -66,7 +82,8 @@ export function createHttp1Connections(handler: RequestListener, limits: Http1Li
       if (connection.retiredAt !== undefined && connection.open.size === 0) socket.destroySoon();
     });
     if (connection.retiredAt !== undefined) res.setHeader('connection', 'close');
-    handler(req, res);
+    res.once('finish', () => takeRest(req, socket, limits.restTimeoutMs));
+    if (!limits.shortcut.takeHttp1(req, res)) handler(req, res);
   };
 
   const start = (socket: Socket): ConnectionStage => {
@@ -106,3 +123,20 @@ export function createHttp1Connections(handler: RequestListener, limits: Http1Li
 }
 
 function ignoreError(): void {}
+
+/**
+ * Lets the rest of a request come in that was answered unread, so that the next one is found behind it. Closing at once
+ * would cost the client the answer: what it still sends is answered with a reset.
+ */
+function takeRest(req: IncomingMessage, socket: Socket, restTimeoutMs: number): void {
+  if (req.complete || socket.destroyed) return;
+  let bytes = 0;
+  const tooLong = setTimeout(() => socket.destroy(), restTimeoutMs);
+  req.once('end', () => clearTimeout(tooLong));
+  req.once('close', () => clearTimeout(tooLong));
+  req.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes > REST_BYTES_MAX) socket.destroy();
+  });
+  req.resume();
+}

@@ -1,6 +1,6 @@
-import type { RequestListener } from 'node:http';
+import type { IncomingHttpHeaders, RequestListener } from 'node:http';
 import http2 from 'node:http2';
-import type { ServerHttp2Session, Http2Stream } from 'node:http2';
+import type { Http2Stream, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 
 import type { ConnectionStage } from './connection-stage.ts';
@@ -8,12 +8,15 @@ import { hasStalled, watchWrites } from './stalled-write.ts';
 import type { WriteWatch } from './stalled-write.ts';
 
 export interface Http2Limits {
+  shortcut: { takeHttp2(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): boolean };
   prefaceTimeoutMs: number;
   requestTimeoutMs: number;
   sessionIdleMs: number;
   stalledWriteMs: number;
+  restTimeoutMs: number;
   closeGraceMs: number;
   maxHeaderBytes: number;
+  streamResets: { burst: number; perSecond: number };
   maxConcurrentStreams: number;
   maxControlFramesPerSecond: number;
   isStreaming: (path: string) => boolean;
@@ -37,7 +40,6 @@ const NOTICE_MS_MAX = 1_000;
 
 /** What is still taken of a request that was answered before it ended; then RST_STREAM (NO_ERROR). */
 const REST_BYTES_MAX = 65_536;
-const REST_MS_MAX = 5_000;
 
 /**
  * The bounds that Node and nghttp2 enforce. Not set here because their built-in values are right: 8 CONTINUATION frames
@@ -53,10 +55,9 @@ function http2ServerOptions(limits: Http2Limits): http2.ServerOptions {
     // Both are counted over the life of a session.
     maxSessionRejectedStreams: 50,
     maxSessionInvalidFrames: 50,
-    // Rapid reset (CVE-2023-44487): 100 resets at once, 20 a second in the long run. nghttp2 ignores one without the
-    // other.
-    streamResetBurst: 100,
-    streamResetRate: 20,
+    // nghttp2 ignores one without the other.
+    streamResetBurst: limits.streamResets.burst,
+    streamResetRate: limits.streamResets.perSecond,
     // MB. Above it new streams are refused; unsent responses count, so it has room for 100 of some size.
     maxSessionMemory: 32,
   };
@@ -77,15 +78,31 @@ interface Http2Connection {
   activeSinceCheck: boolean;
 }
 
+type StreamListener = (
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  flags: number,
+  rawHeaders: string[],
+) => void;
+
 /** The HTTP/2 side of the port: `start` gets each socket that is to speak HTTP/2, before any of its bytes are read. */
 export function createHttp2Connections(handler: RequestListener, limits: Http2Limits) {
   const connections = new WeakMap<ServerHttp2Session, Http2Connection>();
   // Never listens: it owns the options, the sessions and the request and response objects.
   const server = http2.createServer(http2ServerOptions(limits));
 
-  server.on('stream', (stream, headers) => {
+  // Node's HTTP/2 requests and responses follow the interface of HTTP/1.1, which their types do not tell.
+  server.on('request', handler as unknown as (req: http2.Http2ServerRequest, res: http2.Http2ServerResponse) => void);
+  // What makes requests of streams since the line above: called for those that are not served otherwise.
+  const makeRequests = server.listeners('stream') as StreamListener[];
+  server.removeAllListeners('stream');
+
+  server.on('stream', (stream: ServerHttp2Stream, headers, flags, rawHeaders: string[]) => {
     const connection = stream.session && connections.get(stream.session as ServerHttp2Session);
-    if (connection === undefined) return;
+    const makeRequest = () => {
+      for (const listener of makeRequests) listener.call(server, stream, headers, flags, rawHeaders);
+    };
+    if (connection === undefined) return makeRequest(); // the session has ended: nothing comes of it, errors are heard
     connection.activeSinceCheck = true;
     const open: OpenStream = {
       path: headers[':path'] ?? '',
@@ -98,9 +115,8 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
     connection.streams.set(stream, open);
     if (!open.requestComplete) stream.once('prefinish', () => takeRest(stream, open, limits.monotonic()));
     stream.once('close', () => connection.streams.delete(stream));
+    if (!limits.shortcut.takeHttp2(stream, headers)) makeRequest();
   });
-  // Node's HTTP/2 requests and responses follow the interface of HTTP/1.1, which their types do not tell.
-  server.on('request', handler as unknown as (req: http2.Http2ServerRequest, res: http2.Http2ServerResponse) => void);
 
   const openSession = (socket: Socket): ServerHttp2Session => {
     let opened: ServerHttp2Session | undefined;
@@ -182,6 +198,12 @@ function takeRest(stream: Http2Stream, open: OpenStream, now: number): void {
   });
 }
 
+/** A stream that is closed without an error stays until what came has been read, by a handler that has left it perhaps. */
+function dropRest(stream: Http2Stream): void {
+  stream.close(NGHTTP2_NO_ERROR);
+  stream.removeAllListeners('data').removeAllListeners('readable').resume();
+}
+
 function checkStream(stream: Http2Stream, open: OpenStream, limits: Http2Limits, now: number): void {
   const reset = (code: number) => {
     open.resetAt ??= now;
@@ -191,7 +213,7 @@ function checkStream(stream: Http2Stream, open: OpenStream, limits: Http2Limits,
     if (isRequestOpen(stream) && !limits.isStreaming(open.path)) reset(NGHTTP2_CANCEL);
     else open.requestComplete = true;
   }
-  if (open.answeredAt !== undefined && now - open.answeredAt > REST_MS_MAX) stream.close(NGHTTP2_NO_ERROR);
+  if (open.answeredAt !== undefined && now - open.answeredAt > limits.restTimeoutMs) dropRest(stream);
   const { writableLength, writableEnded } = stream;
   // An ended response counts as pending too: its last HEADERS frame may still wait for the connection.
   const pending = writableLength > 0 || writableEnded;

@@ -27,7 +27,7 @@ import {
   transports,
   trickle,
 } from './one-port.testkit.ts';
-import type { Frame } from './one-port.testkit.ts';
+import type { Frame, RawClient } from './one-port.testkit.ts';
 
 const fast = { interval: 1 };
 
@@ -179,6 +179,32 @@ describe.each(transports)('over %s', (transport) => {
       expect(unheard).toEqual([]);
     });
 
+    test('that goes on with a body that was answered already is closed after some bytes', async () => {
+      await using port = await startPort(transport, { restTimeoutMs: 600_000 });
+      await expectHarmless(port, async () => {
+        const client = await connectRaw(port, 'http/1.1');
+        client.send('POST /early HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000000000\r\n\r\n');
+        const sent = await sendUntilClosed(client);
+        expect(client.text()).toMatch(/^HTTP\/1\.1 200 OK\r\n.*served$/s);
+        expect(sent).toBeGreaterThan(8 * 1024 * 1024);
+        expect(sent).toBeLessThan(64 * 1024 * 1024); // buffers of both systems included
+      });
+    });
+
+    test.each(['/early', '/unread'])(
+      'that trickles a body that %s has answered already is closed after some time',
+      async (path) => {
+        await using port = await startPort(transport, { restTimeoutMs: 200 });
+        await expectHarmless(port, async () => {
+          const client = await connectRaw(port, 'http/1.1');
+          client.send(`POST ${path} HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n`);
+          trickle(client, () => 'a');
+          await client.ended;
+          expect(client.text()).toMatch(/^HTTP\/1\.1 200 OK\r\n.*served$/s);
+        });
+      },
+    );
+
     test('that never reads the response is closed', async () => {
       await using port = await startPort(transport, { stalledWriteMs: 150 });
       await expectHarmless(port, async () => {
@@ -250,6 +276,27 @@ describe.each(transports)('over %s', (transport) => {
       }
       port.release();
       expect(await answer).toEqual({ status: 200, body: 'first,served', code: errorCode.none });
+      session.destroy();
+    });
+
+    test('that goes on with a body that was answered already loses that stream, and no other', async () => {
+      const limits = { restTimeoutMs: 100, stalledWriteMs: 100, closeGraceMs: 100, sessionIdleMs: 200 };
+      await using port = await startPort(transport, limits);
+      const session = connectHttp2(port);
+      const other = session.request({ ':path': '/drip' });
+      const otherAnswer = readStream(other);
+      await once(other, 'response');
+      const stream = session.request({ ':path': '/early', ':method': 'POST' });
+      const answer = readStream(stream);
+      stream.write(Buffer.alloc(300_000));
+      expect(await answer).toEqual({ status: 200, body: 'served', code: errorCode.none });
+      for (let round = 0; round < 3; round += 1) {
+        const idle = await connectRawHttp2(port);
+        await idle.ended;
+      }
+      expect(port.running.now).toBe(1);
+      port.release();
+      expect(await otherAnswer).toEqual({ status: 200, body: 'first,served', code: errorCode.none });
       session.destroy();
     });
 
@@ -438,6 +485,18 @@ describe.each(transports)('over %s', (transport) => {
     });
   });
 });
+
+/** Sends for as long as the connection takes it. Returns how many bytes were handed over. */
+async function sendUntilClosed({ socket, ended }: RawClient): Promise<number> {
+  const chunk = Buffer.alloc(65_536);
+  let sent = 0;
+  while (!socket.destroyed) {
+    sent += chunk.length;
+    if (!socket.write(chunk)) await Promise.race([once(socket, 'drain').catch(() => {}), ended]);
+  }
+  await ended;
+  return sent;
+}
 
 test('a TLS handshake that trickles in is closed', async () => {
   await using port = await startPort('TLS', { prefaceTimeoutMs: 150 });

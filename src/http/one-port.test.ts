@@ -82,6 +82,29 @@ describe.each(transports)('over %s', (transport) => {
     expect(client.text()).toMatch(/^HTTP\/1\.1 200 OK\r\n.*body/s);
   });
 
+  describe.each([
+    ['content-length', (bytes: number) => [`content-length: ${bytes}`, 'a'.repeat(bytes)]],
+    ['chunks', (bytes: number) => ['transfer-encoding: chunked', chunked(bytes)]],
+  ])('a body by %s', (_, write) => {
+    test.each(
+      [2_000, 100_000, 3_000_000].flatMap((bytes) => [
+        { path: '/early', bytes },
+        { path: '/unread', bytes },
+      ]),
+    )('that $path leaves unread, $bytes bytes, keeps no request behind it waiting', async ({ path, bytes }) => {
+      await using port = await startPort(transport);
+      const client = await connectRaw(port, 'http/1.1');
+      const [field, body = ''] = write(bytes);
+      client.send(`POST ${path} HTTP/1.1\r\nhost: a\r\n${field}\r\n\r\n${body.slice(0, 1_000)}`);
+      await expect.poll(client.text).toContain('served');
+      client.send(body.slice(1_000));
+      client.send('GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n');
+      expect(await client.ended).toEqual({ goaway: undefined, reset: false });
+      expect(client.text().match(/HTTP\/1\.1 200 OK/g)).toHaveLength(2);
+      expect(port.requests.get('/')).toBe(1);
+    });
+  });
+
   test('a request to upgrade to h2c is answered over HTTP/1.1', async () => {
     await using port = await startPort(transport);
     const client = await connectRaw(port, 'http/1.1');
@@ -208,6 +231,12 @@ describe.each(transports)('over %s', (transport) => {
     await expect.poll(() => port.running.now).toBe(0);
   });
 });
+
+/** A body of so many bytes in chunks of up to 10,000. */
+function chunked(bytes: number): string {
+  const chunks = Array.from({ length: Math.ceil(bytes / 10_000) }, (_, i) => Math.min(10_000, bytes - i * 10_000));
+  return `${chunks.map((length) => `${length.toString(16)}\r\n${'a'.repeat(length)}\r\n`).join('')}0\r\n\r\n`;
+}
 
 test('a TLS client without ALPN is served HTTP/1.1', async () => {
   await using port = await startPort('TLS');

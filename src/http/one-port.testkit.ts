@@ -45,8 +45,9 @@ export interface Port extends AsyncDisposable {
 
 /**
  * Start a port whose handler answers `/` at once, `/echo` after the body, `/held` after `release()`, `/endless` with
- * chunks for as long as the client reads, and `/drip` with a first chunk at once and the rest after `release()`. That
- * of `/deaf` answers like that of `/held`, and listens to the errors of a request until its response has closed.
+ * chunks for as long as the client reads, `/drip` with a first chunk at once and the rest after `release()`, `/early`
+ * after the first bytes of the body, and `/unread` without looking at the body. That of `/deaf` answers like that of
+ * `/held`, and listens to the errors of a request until its response has closed.
  */
 export async function startPort(transport: Transport, options: OnePortOptions = {}): Promise<Port> {
   const requests = new Map<string, number>();
@@ -108,9 +109,14 @@ async function answer(path: string, req: http.IncomingMessage, res: http.ServerR
   }
   if (path === '/drip') res.write('first,');
   if (path === '/held' || path === '/deaf' || path === '/drip') await held;
-  req.resume();
+  if (path === '/early') await leaveAfterFirst(req);
+  else if (path !== '/unread') req.resume();
   if (path === '/endless') writeForEver(res);
   else res.end('served');
+}
+
+async function leaveAfterFirst(req: http.IncomingMessage): Promise<void> {
+  for await (const _ of req) return;
 }
 
 function writeForEver(res: http.ServerResponse): void {

@@ -1,4 +1,5 @@
 import http from 'node:http';
+import type { ServerHttp2Stream } from 'node:http2';
 import https from 'node:https';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
@@ -7,7 +8,15 @@ import type { ConnectionStage } from './connection-stage.ts';
 import { createHttp1Connections, http1ServerOptions } from './http1-connections.ts';
 import { createHttp2Connections } from './http2-connections.ts';
 
+/** Serves some requests before the handler sees them. Says of each whether it did. */
+export interface Shortcut {
+  takeHttp1(request: http.IncomingMessage, response: http.ServerResponse): boolean;
+  takeHttp2(stream: ServerHttp2Stream, headers: http.IncomingHttpHeaders): boolean;
+}
+
 export interface OnePortOptions {
+  /** Gets each request first. Default: none. */
+  shortcut?: Shortcut | undefined;
   /** Certificate chain and private key, PEM. With them the port speaks TLS only. */
   tls?: { cert: Buffer; key: Buffer } | undefined;
   /**
@@ -37,12 +46,22 @@ export interface OnePortOptions {
    * nothing to send is never given up. Default 30 s.
    */
   stalledWriteMs?: number | undefined;
+  /**
+   * What is still taken of a request that was answered before it ended, so that the client gets the answer; then the
+   * connection is closed over HTTP/1.1, RST_STREAM (NO_ERROR) over HTTP/2. Also after 8 MiB and 64 KiB. Default 5 s.
+   */
+  restTimeoutMs?: number | undefined;
   /** How long the last frames to a peer that does not read are kept before its connection is destroyed. Default 5 s. */
   closeGraceMs?: number | undefined;
   /** Connections at once; further ones are closed on arrival. Default 10,000. */
   maxConnections?: number | undefined;
   /** All headers of a request; then 431 over HTTP/1.1, RST_STREAM (ENHANCE_YOUR_CALM) over HTTP/2. Default 16 KiB. */
   maxHeaderBytes?: number | undefined;
+  /**
+   * Streams of one HTTP/2 session that its client may reset, at once and in the long run; then GOAWAY (CVE-2023-44487).
+   * Default 100 and 20.
+   */
+  streamResets?: { burst: number; perSecond: number } | undefined;
   /** Open streams of one HTTP/2 session. Default 100. */
   maxConcurrentStreams?: number | undefined;
   /** Unanswered requests of one HTTP/1.1 connection; then it is destroyed. Default 100. */
@@ -73,6 +92,7 @@ const TLS_SETTINGS = {
 
 function withDefaults(options: OnePortOptions) {
   const limits = {
+    shortcut: options.shortcut ?? { takeHttp1: never, takeHttp2: never },
     isStreaming: options.isStreaming ?? never,
     prefaceTimeoutMs: options.prefaceTimeoutMs ?? 10_000,
     headersTimeoutMs: options.headersTimeoutMs ?? 20_000,
@@ -80,9 +100,11 @@ function withDefaults(options: OnePortOptions) {
     keepAliveTimeoutMs: options.keepAliveTimeoutMs ?? 75_000,
     sessionIdleMs: options.sessionIdleMs ?? 300_000,
     stalledWriteMs: options.stalledWriteMs ?? 30_000,
+    restTimeoutMs: options.restTimeoutMs ?? 5_000,
     closeGraceMs: options.closeGraceMs ?? 5_000,
     maxConnections: options.maxConnections ?? 10_000,
     maxHeaderBytes: options.maxHeaderBytes ?? 16_384,
+    streamResets: options.streamResets ?? { burst: 100, perSecond: 20 },
     maxConcurrentStreams: options.maxConcurrentStreams ?? 100,
     maxPipelinedRequests: options.maxPipelinedRequests ?? 100,
     maxControlFramesPerSecond: options.maxControlFramesPerSecond ?? 1_000,
@@ -95,6 +117,7 @@ function withDefaults(options: OnePortOptions) {
     limits.keepAliveTimeoutMs,
     limits.sessionIdleMs,
     limits.stalledWriteMs,
+    limits.restTimeoutMs,
     limits.closeGraceMs,
   );
   return { ...limits, checkIntervalMs: Math.min(1_000, Math.max(10, Math.floor(shortestMs / 5))) };

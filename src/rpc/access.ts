@@ -14,6 +14,7 @@ import type { HandlerContext, Interceptor } from '@connectrpc/connect';
 import { access as accessOption, requires as requiresOption } from '../../gen/kith/access/v1/access_pb.ts';
 import { type Caller, type Permission, permissionMissing, permissionName } from '../access.ts';
 import { Failure } from '../failure.ts';
+import { CallContext } from '../lane/context.ts';
 import { findCaller, setCaller } from './caller.ts';
 import { fromPermission } from './enums.ts';
 
@@ -175,10 +176,12 @@ export function createAccessGate(
   authenticate: (accessToken: string) => Promise<Caller>,
   freshness: Freshness,
 ): (context: HandlerContext) => Promise<void> {
-  return async ({ method, requestHeader, values }) => {
+  return async (context) => {
+    const { method, values } = context;
     const { access } = rules.of(method);
     if (access.kind === 'public') return;
-    const caller = await authenticate(bearerToken(requestHeader));
+    const written = context instanceof CallContext ? context.headerOf('authorization') : undefined;
+    const caller = await authenticate(bearerToken(written ?? context.requestHeader.get('authorization')));
     setCaller(values, caller);
     if (access.kind === 'permission' && access.selfField !== undefined) return; // the message decides
     admit(access, caller, false, freshness);
@@ -259,10 +262,10 @@ function admit(access: Access, caller: Caller, isSelf: boolean, { maxAgeMs, now 
 }
 
 /** RFC 6750, 2.1. The scheme is compared regardless of case (RFC 9110, 11.1). */
-function bearerToken(header: Headers): string {
-  const match = /^bearer +([\w.~+/-]+=*)$/i.exec(header.get('authorization') ?? '');
+function bearerToken(written: string | null): string {
+  const match = /^bearer +([\w.~+/-]+=*)$/i.exec(written ?? '');
   if (match?.[1] !== undefined) return match[1];
-  throw header.has('authorization')
+  throw written !== null
     ? new Failure('access_token_invalid', 'authorization must be: Bearer ACCESS_TOKEN')
     : new Failure('access_token_missing', 'sign in, and send authorization: Bearer ACCESS_TOKEN');
 }

@@ -1,17 +1,20 @@
 import type { DescMessage } from '@bufbuild/protobuf';
 import { Code, ConnectError, type ContextValues, createContextKey, type HandlerContext } from '@connectrpc/connect';
 import { codeToString } from '@connectrpc/connect/protocol-connect';
-import type { FastifyBaseLogger } from 'fastify';
 import { ErrorReason, ErrorReasonSchema } from '../../gen/kith/error/v1/error_pb.ts';
 import { Failure } from '../failure.ts';
+import { CallContext } from '../lane/context.ts';
 import { findCaller } from './caller.ts';
 import { explained, reasonOf, setMessage, withReason } from './errors.ts';
 
-const logKey = createContextKey<FastifyBaseLogger | undefined>(undefined, { description: 'log' });
+/** What a call writes its line to. */
+export type CallLog = Record<'info' | 'warn' | 'error', (fields: object, message: string) => void>;
+
+const logKey = createContextKey<CallLog | undefined>(undefined, { description: 'log' });
 const receivedKey = createContextKey(false, { description: 'request message received' });
 
 /** Gives a call the log of its HTTP request, which carries the request id. */
-export function setLog(values: ContextValues, log: FastifyBaseLogger): void {
+export function setLog(values: ContextValues, log: CallLog): void {
   values.set(logKey, log);
 }
 
@@ -39,7 +42,7 @@ export function watchCall(context: HandlerContext): void {
       const error = finalError(context, reason);
       logCall(context, error, performance.now() - startMs);
     }
-    abort(reason);
+    abort.call(controller, reason);
   };
 }
 
@@ -54,8 +57,10 @@ function finalError(context: HandlerContext, reason: unknown): ConnectError | un
     if (isFault && !context.values.get(receivedKey)) blameRequest(reason);
     else explained(reason);
   }
-  // Whatever came of it, nobody waits for the answer.
-  if (context.signal.aborted) return interruption(context.signal.reason);
+  // Whatever came of it, nobody waits for the answer. To ask for the signal is to make it, which the
+  // lane does only for those who want it.
+  const isAborted = context instanceof CallContext ? context.isAborted : context.signal.aborted;
+  if (isAborted) return interruption(context.signal.reason);
   if (reason === undefined) return undefined;
   return explained(ConnectError.from(reason, isDisconnect(reason) ? Code.Canceled : Code.Internal));
 }

@@ -24,8 +24,10 @@ export function clientOf({ values }: { readonly values: ContextValues }): Client
  * the proxies that are believed, what the last of them in a row says. What is no
  * address in their header leaves it at the proxy that wrote it.
  */
-export function readClient(request: Pick<FastifyRequest, 'ip' | 'ips' | 'headers'>): Client {
-  const addresses = (request.ips ?? [request.ip]).map((address) => canonicalAddress(address ?? ''));
+export function readClient(
+  request: Partial<Pick<FastifyRequest, 'ip' | 'ips'>> & Pick<FastifyRequest, 'headers'>,
+): Client {
+  const addresses = (request.ips ?? [request.ip ?? '']).map((address) => canonicalAddress(address ?? ''));
   return {
     address: addresses.findLast((address) => address !== undefined) ?? '',
     userAgent: readUserAgent(request.headers['user-agent'] ?? ''),

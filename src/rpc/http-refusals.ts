@@ -10,7 +10,7 @@ import { setTrailerStatus } from '@connectrpc/connect/protocol-grpc';
 import { Failure } from '../failure.ts';
 import { dropFarDeadline } from './deadlines.ts';
 import { toConnectError } from './errors.ts';
-import { encodeMessage, encodeMessageOf } from './grpc-message.ts';
+import { encodeMessage, encodeMessageOf } from '../lane/grpc-message.ts';
 
 /**
  * Gives a body to what Connect refuses with a bare HTTP status, and refuses what

@@ -1,4 +1,11 @@
-import { Code, ConnectError, type Interceptor, type StreamResponse, type UnaryResponse } from '@connectrpc/connect';
+import {
+  Code,
+  ConnectError,
+  type Interceptor,
+  type StreamRequest,
+  type StreamResponse,
+  type UnaryResponse,
+} from '@connectrpc/connect';
 import { Failure } from '../failure.ts';
 import { blameRequest, setReceived } from './call.ts';
 import { toConnectError } from './errors.ts';
@@ -61,9 +68,12 @@ async function withinSignal(
  * client to come back; unary calls are left to finish.
  */
 export function createDrainInterceptor(draining: AbortSignal): Interceptor {
-  return (next) => async (request) => {
-    const response = await next(request);
-    return response.stream ? { ...response, message: untilDraining(response.message, draining) } : response;
+  return (next) => {
+    const drained = async (request: StreamRequest) => {
+      const response = await next(request);
+      return response.stream ? { ...response, message: untilDraining(response.message, draining) } : response;
+    };
+    return (request) => (request.stream ? drained(request) : next(request));
   };
 }
 

@@ -3,20 +3,27 @@ import { fastifyConnectPlugin } from '@connectrpc/connect-fastify';
 import type { Validator } from '@bufbuild/protovalidate';
 import type { FastifyInstance } from 'fastify';
 import type { Caller } from '../access.ts';
+import { createLane, type LaneService } from '../lane/lane.ts';
 import { type AccessRules, createAccessGate, createAccessInterceptor, type Freshness } from './access.ts';
 import { setLog, watchCall } from './call.ts';
 import { readClient, setClient } from './client.ts';
 import { toConnectError } from './errors.ts';
+import { COMPRESS_MIN_BYTES, COMPRESSIONS, createAdmission, type LateLane } from './fast-lane.ts';
+import { refuseAtEnd } from './early-answers.ts';
 import { explainRefusals } from './http-refusals.ts';
 import { createDeadlineInterceptor, createDrainInterceptor, createErrorInterceptor } from './interceptors.ts';
 import { createValidationInterceptors } from './validate.ts';
 
 export interface RpcOptions {
   readonly routes: (router: ConnectRouter) => void;
+  /** Is opened for the same routes; undefined for none. */
+  readonly lane: LateLane | undefined;
   readonly rules: AccessRules;
   /** Who an access token speaks for. Throws a Failure when nobody. */
   readonly authenticate: (accessToken: string) => Promise<Caller>;
   readonly freshness: Freshness;
+  /** Whether an address is a proxy's whose X-Forwarded-For is believed. */
+  readonly isProxy: (address: string | undefined) => boolean;
   readonly validator: Validator;
   /** The largest request message that is read, bytes, unpacked. */
   readonly readMaxBytes: number;
@@ -29,12 +36,41 @@ export interface RpcOptions {
 /** Serves RPCs over gRPC, gRPC-Web and Connect on a Fastify instance. */
 export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): Promise<void> {
   const gate = createAccessGate(options.rules, options.authenticate, options.freshness);
+  const requestGate = async (context: HandlerContext): Promise<void> => {
+    watchCall(context);
+    try {
+      await gate(context);
+    } catch (error) {
+      throw toConnectError(error);
+    }
+  };
+  // Between them Connect needs one more; the lane itself does not wait for who is late.
+  const outer = createErrorInterceptor();
+  const inner = [
+    createDrainInterceptor(options.draining),
+    createAccessInterceptor(options.rules, options.freshness),
+    ...createValidationInterceptors(options.validator),
+  ];
   await fastify.register(fastifyConnectPlugin, {
     routes(router: ConnectRouter) {
-      options.routes(router);
+      const services = recordServices(router, options.routes);
       router.handlers.forEach((handler, i) => {
-        router.handlers[i] = explainRefusals(handler);
+        router.handlers[i] = explainRefusals(refuseAtEnd(handler, options.readMaxBytes));
       });
+      options.lane?.open(
+        createLane(services, router.handlers, {
+          admit: createAdmission(fastify, options.isProxy),
+          interceptors: [outer, ...inner],
+          abandonsInterrupted: true,
+          requestGate,
+          readMaxBytes: options.readMaxBytes,
+          compressMinBytes: COMPRESS_MIN_BYTES,
+          compressions: COMPRESSIONS,
+          jsonOptions: STRICT_JSON,
+          shutdownSignal: options.halting,
+          onFault: (error) => fastify.log.error({ err: error }, 'an answer could not be written'),
+        }),
+      );
     },
     contextValues(request) {
       const values = createContextValues();
@@ -42,25 +78,31 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
       setClient(values, readClient(request));
       return values;
     },
-    requestGate: async (context: HandlerContext) => {
-      watchCall(context);
-      try {
-        await gate(context);
-      } catch (error) {
-        throw toConnectError(error);
-      }
-    },
-    interceptors: [
-      createErrorInterceptor(),
-      createDeadlineInterceptor(),
-      createDrainInterceptor(options.draining),
-      createAccessInterceptor(options.rules, options.freshness),
-      ...createValidationInterceptors(options.validator),
-    ],
+    requestGate,
+    interceptors: [outer, createDeadlineInterceptor(), ...inner],
     readMaxBytes: options.readMaxBytes,
     shutdownSignal: options.halting,
     jsonOptions: STRICT_JSON,
   });
+}
+
+/** Registers the routes, and notes which services they are of. */
+function recordServices(router: ConnectRouter, register: (router: ConnectRouter) => void): LaneService[] {
+  const services: LaneService[] = [];
+  const recording: ConnectRouter = {
+    handlers: router.handlers,
+    service(service, implementation, serviceOptions) {
+      services.push({ service, implementation });
+      router.service(service, implementation, serviceOptions);
+      return recording;
+    },
+    rpc(method, implementation, methodOptions) {
+      router.rpc(method, implementation, methodOptions);
+      return recording;
+    },
+  };
+  register(recording);
+  return services;
 }
 
 /**

@@ -1,0 +1,188 @@
+import { randomUUIDv7 } from 'node:crypto';
+import type { DescMethod } from '@bufbuild/protobuf';
+import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
+import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
+import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
+import { getCall, grpcCall, grpcWebCall, jsonCall, protoCall } from './calls.ts';
+import type { Amount, Request } from './load.ts';
+import type { Seed } from './seed.ts';
+
+/** A server, and how it is asked. */
+export interface Variant {
+  readonly name: string;
+  readonly server: string;
+  readonly request: Request;
+  readonly http: 1 | 2;
+  readonly isOurs?: boolean;
+  readonly amount?: Partial<Amount>;
+}
+
+/** Variants that do the same work. */
+export interface Group {
+  readonly title: string;
+  /** What each call counts as. */
+  readonly unit: string;
+  /** How many of the unit a request is. */
+  readonly each?: number;
+  readonly variants: readonly Variant[];
+}
+
+/** A ratio of medians that is to be reached. */
+export interface Target {
+  readonly group: string;
+  readonly ours: string;
+  readonly peer: string;
+  readonly atLeast: number;
+}
+
+/** The transport alone. */
+export function echoGroups(): Group[] {
+  const method = UserService.method.getUser;
+  const fields = { id: randomUUIDv7() };
+  const json = jsonCall(method, fields);
+  const plain = jsonCall(method, fields, {}, '/users/get');
+  return [
+    {
+      title: 'Echo over gRPC',
+      unit: 'requests/s',
+      variants: [
+        { name: 'bare node:http2', server: 'echo-http2', http: 2, request: grpcCall(method, fields) },
+        { name: 'Kith', server: 'echo-lane', http: 2, request: grpcCall(method, fields), isOurs: true },
+        { name: 'grpc-js', server: 'echo-grpc-js', http: 2, request: grpcCall(method, fields) },
+        { name: 'connect-fastify', server: 'echo-connect', http: 2, request: grpcCall(method, fields) },
+      ],
+    },
+    {
+      title: 'Echo over HTTP/1.1',
+      unit: 'requests/s',
+      variants: [
+        { name: 'bare node:http, JSON', server: 'echo-http1', http: 1, request: { ...plain, path: '/' } },
+        { name: 'Fastify, JSON', server: 'echo-fastify', http: 1, request: plain },
+        { name: 'Kith, Connect JSON', server: 'echo-lane', http: 1, request: json, isOurs: true },
+        {
+          name: 'Kith, Connect binary',
+          server: 'echo-lane',
+          http: 1,
+          request: protoCall(method, fields),
+          isOurs: true,
+        },
+        { name: 'Kith, gRPC-Web', server: 'echo-lane', http: 1, request: grpcWebCall(method, fields), isOurs: true },
+        { name: 'Kith, Connect GET', server: 'echo-lane', http: 1, request: getCall(method, fields), isOurs: true },
+        { name: 'connect-fastify, Connect JSON', server: 'echo-connect', http: 1, request: json },
+      ],
+    },
+    {
+      title: 'Echo over HTTP/1.1, with one line a call in the log',
+      unit: 'requests/s',
+      variants: [
+        { name: 'Fastify, JSON', server: 'echo-fastify-log', http: 1, request: plain },
+        { name: 'Kith, Connect JSON', server: 'echo-lane-log', http: 1, request: json, isOurs: true },
+      ],
+    },
+    {
+      title: 'Echo over HTTP/2',
+      unit: 'requests/s',
+      variants: [
+        { name: 'Kith, Connect JSON', server: 'echo-lane', http: 2, request: json, isOurs: true },
+        {
+          name: 'Kith, Connect binary',
+          server: 'echo-lane',
+          http: 2,
+          request: protoCall(method, fields),
+          isOurs: true,
+        },
+        { name: 'Kith, gRPC-Web', server: 'echo-lane', http: 2, request: grpcWebCall(method, fields), isOurs: true },
+      ],
+    },
+  ];
+}
+
+/** Many small messages to those who only read. */
+export function streamGroups(quick: boolean): Group[] {
+  const group = (title: string, streams: number, messages: number): Group => {
+    const request = grpcCall(ActivityService.method.watchUserActivity, { afterCursor: String(messages) });
+    const amount = { connections: 1, streams, requests: streams };
+    return {
+      title,
+      unit: 'messages/s',
+      each: messages,
+      variants: [
+        { name: 'Kith', server: 'echo-lane', http: 2, request, amount, isOurs: true },
+        { name: 'grpc-js', server: 'echo-grpc-js', http: 2, request, amount },
+        { name: 'connect-fastify', server: 'echo-connect', http: 2, request, amount },
+      ],
+    };
+  };
+  const scale = quick ? 4 : 1;
+  return [
+    group('Server streaming over gRPC, one stream', 1, 200_000 / scale),
+    group('Server streaming over gRPC, 100 streams', 100, 4000 / scale),
+  ];
+}
+
+/** Calls as they are in use: token, rules of the contract, SQLite. */
+export function realGroups(seed: Seed, quick: boolean): Group[] {
+  const signed = { authorization: `Bearer ${seed.accessToken}` };
+  const get = { id: seed.ids[500] };
+  const list = { pageSize: 20 };
+  const contact = {
+    givenName: 'Ada',
+    familyName: 'Lovelace',
+    emails: [{ address: 'ada@example.org', primary: true }],
+  };
+  const group = (
+    title: string,
+    method: DescMethod,
+    fields: object,
+    path: string,
+    amount: Partial<Amount> = {},
+  ): Group[] => {
+    const request = grpcCall(method, fields, signed);
+    const json = jsonCall(method, fields, signed);
+    return [
+      {
+        title: `${title} over gRPC`,
+        unit: 'requests/s',
+        variants: [
+          { name: 'Kith', server: 'kith', http: 2, request, amount, isOurs: true },
+          { name: 'grpc-js', server: 'users-grpc-js', http: 2, request, amount },
+          { name: 'connect-fastify', server: 'kith-connect', http: 2, request, amount },
+        ],
+      },
+      {
+        title: `${title} as JSON over HTTP/1.1`,
+        unit: 'requests/s',
+        variants: [
+          { name: 'Fastify', server: 'users-fastify', http: 1, request: { ...json, path }, amount },
+          { name: 'Kith', server: 'kith', http: 1, request: json, amount, isOurs: true },
+          { name: 'connect-fastify', server: 'kith-connect', http: 1, request: json, amount },
+        ],
+      },
+    ];
+  };
+  return [
+    ...group('GetUser', UserService.method.getUser, get, '/users/get'),
+    ...group('ListUsers, 20 rows,', UserService.method.listUsers, list, '/users/list'),
+    // A user has 25,000 contacts at the most, so not for as long as the others; with h2load over HTTP/1.1 as well.
+    ...group('CreateContact', ContactService.method.createContact, contact, '/contacts/create', {
+      requests: quick ? 300 : 800,
+    }),
+  ];
+}
+
+export const TARGETS: readonly Target[] = [
+  { group: 'Echo over gRPC', ours: 'Kith', peer: 'grpc-js', atLeast: 1.3 },
+  { group: 'Echo over HTTP/1.1', ours: 'Kith, Connect JSON', peer: 'Fastify, JSON', atLeast: 0.7 },
+  {
+    group: 'Echo over HTTP/1.1, with one line a call in the log',
+    ours: 'Kith, Connect JSON',
+    peer: 'Fastify, JSON',
+    atLeast: 1,
+  },
+  { group: 'Echo over HTTP/1.1', ours: 'Kith, Connect binary', peer: 'Kith, Connect JSON', atLeast: 1 },
+  { group: 'Echo over HTTP/1.1', ours: 'Kith, gRPC-Web', peer: 'Kith, Connect JSON', atLeast: 1 },
+  { group: 'Server streaming over gRPC, one stream', ours: 'Kith', peer: 'grpc-js', atLeast: 3 },
+  { group: 'Server streaming over gRPC, 100 streams', ours: 'Kith', peer: 'grpc-js', atLeast: 1.3 },
+  { group: 'GetUser over gRPC', ours: 'Kith', peer: 'grpc-js', atLeast: 1.3 },
+  { group: 'GetUser over gRPC', ours: 'Kith', peer: 'connect-fastify', atLeast: 3 },
+];

@@ -1,0 +1,175 @@
+import { createServer as createHttp1Server, type IncomingHttpHeaders, type Server } from 'node:http';
+import { createServer as createHttp2Server, type ServerHttp2Stream } from 'node:http2';
+import type { AddressInfo, Server as TcpServer } from 'node:net';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { type ConnectRouter, createContextValues, type HandlerContext } from '@connectrpc/connect';
+import { fastifyConnectPlugin } from '@connectrpc/connect-fastify';
+import { fastify as createFastify } from 'fastify';
+import {
+  ActivityService,
+  type WatchUserActivityRequest,
+  type WatchUserActivityResponse,
+  WatchUserActivityResponseSchema,
+} from '../../gen/kith/activity/v1/activity_service_pb.ts';
+import {
+  type GetUserRequest,
+  GetUserRequestSchema,
+  type GetUserResponse,
+  GetUserResponseSchema,
+  UserService,
+} from '../../gen/kith/user/v1/user_service_pb.ts';
+import { createLane, type Lane } from '../../src/lane/lane.ts';
+import { createOnePortServer } from '../../src/http/one-port.ts';
+import { watchCall } from '../../src/rpc/call.ts';
+import {
+  ANSWER_HEADERS,
+  COMPRESS_MIN_BYTES,
+  COMPRESSIONS,
+  createAdmission,
+  requestIdOf,
+} from '../../src/rpc/fast-lane.ts';
+import { serveGrpcJs } from './grpc-js.ts';
+
+/**
+ * Servers that do nothing but answer, so that the transport alone is measured.
+ * GetUser answers with the id it was asked for; WatchUserActivity sends as many
+ * messages as `after_cursor` says, or one and then nothing for "idle".
+ */
+
+/** What GetUser answers with beside the id. */
+const NAME = 'Somebody of the benchmark';
+
+function echo({ id }: GetUserRequest): GetUserResponse {
+  return create(GetUserResponseSchema, { user: { id, name: NAME } });
+}
+
+function message(n: number): WatchUserActivityResponse {
+  return create(WatchUserActivityResponseSchema, { cursor: `cursor of message ${n}` });
+}
+
+async function* stream(
+  { afterCursor }: WatchUserActivityRequest,
+  { signal }: Pick<HandlerContext, 'signal'>,
+): AsyncGenerator<WatchUserActivityResponse> {
+  if (afterCursor !== 'idle') {
+    for (let n = 0; n < Number(afterCursor); n++) yield message(n);
+    return;
+  }
+  yield message(0);
+  await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+}
+
+/** Kith's port, with the lane in front of Connect or without. */
+export async function echoWithConnect(withLane: boolean, withLog: boolean): Promise<string> {
+  let lane: Lane | undefined;
+  const fastify = createFastify({
+    serverFactory: (handler) =>
+      createOnePortServer(handler, {
+        shortcut: {
+          takeHttp1: (request, response) => lane?.takeHttp1(request, response) ?? false,
+          takeHttp2: (http2Stream, headers) => lane?.takeHttp2(http2Stream, headers) ?? false,
+        },
+      }) as Server,
+    logger: withLog && { level: 'info', base: null },
+    disableRequestLogging: true,
+  });
+  const services = [
+    { service: UserService, implementation: { getUser: echo } },
+    { service: ActivityService, implementation: { watchUserActivity: stream } },
+  ];
+  await fastify.register(fastifyConnectPlugin, {
+    routes(router: ConnectRouter) {
+      for (const { service, implementation } of services) router.service(service, implementation);
+      if (!withLane) return;
+      lane = createLane(services, router.handlers, {
+        admit: withLog ? createAdmission(fastify, () => false) : () => ({ values: createContextValues() }),
+        requestGate: withLog ? watchCall : undefined,
+        interceptors: [],
+        readMaxBytes: 2 ** 20,
+        compressMinBytes: COMPRESS_MIN_BYTES,
+        compressions: COMPRESSIONS,
+        onFault: (error) => console.error(error),
+      });
+    },
+  });
+  return fastify.listen({ host: '127.0.0.1', port: 0 });
+}
+
+export function echoWithGrpcJs(): Promise<string> {
+  return serveGrpcJs([
+    { method: UserService.method.getUser, handle: (request) => echo(request as GetUserRequest) },
+    {
+      method: ActivityService.method.watchUserActivity,
+      handle: (request, _, signal) => stream(request as WatchUserActivityRequest, { signal }),
+    },
+  ]);
+}
+
+/** JSON over HTTP/1.1 without a contract, but with schemas for what comes and goes. */
+export async function echoWithFastify(withLog: boolean): Promise<string> {
+  const fastify = createFastify({
+    logger: withLog && { level: 'info', base: null },
+    disableRequestLogging: true,
+    ...(withLog && { genReqId: ({ headers }: { headers: IncomingHttpHeaders }) => requestIdOf(headers) }),
+  });
+  if (withLog) {
+    // As Kith does: the line and the answer carry the same id.
+    fastify.addHook('onRequest', async ({ id }, reply) => {
+      reply.headers({ 'x-request-id': id, ...ANSWER_HEADERS });
+    });
+    fastify.addHook('onResponse', async ({ id, routeOptions }, { elapsedTime, statusCode }) => {
+      fastify.log.info({ requestId: id, route: routeOptions.url, code: statusCode, durationMs: elapsedTime }, 'call');
+    });
+  }
+  const text = { type: 'string' };
+  const user = { type: 'object', properties: { id: text, name: text } };
+  fastify.post(
+    '/users/get',
+    {
+      schema: {
+        body: { type: 'object', required: ['id'], properties: { id: text } },
+        response: { 200: { type: 'object', properties: { user } } },
+      },
+    },
+    async ({ body }) => ({ user: { id: (body as { id: string }).id, name: NAME } }),
+  );
+  return fastify.listen({ host: '127.0.0.1', port: 0 });
+}
+
+/** The least that Node can do for a unary call of gRPC. */
+export async function echoWithHttp2(): Promise<string> {
+  const server = createHttp2Server();
+  server.on('stream', (http2Stream: ServerHttp2Stream) => {
+    http2Stream.once('data', (body: Buffer) => {
+      const answer = toBinary(GetUserResponseSchema, echo(fromBinary(GetUserRequestSchema, body.subarray(5))));
+      const frame = Buffer.alloc(5 + answer.length);
+      frame.writeUInt32BE(answer.length, 1);
+      frame.set(answer, 5);
+      http2Stream.once('wantTrailers', () => http2Stream.sendTrailers({ 'grpc-status': '0' }));
+      http2Stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+      http2Stream.end(frame);
+    });
+    http2Stream.on('error', () => {});
+  });
+  return listening(server);
+}
+
+/** The least that Node can do for JSON over HTTP/1.1. */
+export async function echoWithHttp1(): Promise<string> {
+  const server = createHttp1Server((request, response) => {
+    request.once('data', (body: Buffer) => {
+      const { id } = JSON.parse(body.toString()) as { id: string };
+      const answer = JSON.stringify({ user: { id, name: NAME } });
+      response.writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(answer) });
+      response.end(answer);
+    });
+  });
+  return listening(server);
+}
+
+async function listening(server: TcpServer): Promise<string> {
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}

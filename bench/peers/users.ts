@@ -1,0 +1,223 @@
+import { create, type DescMethodUnary, type Message, type MessageShape } from '@bufbuild/protobuf';
+import type { Metadata } from '@grpc/grpc-js';
+import { fastify as createFastify, type FastifyRequest } from 'fastify';
+import {
+  ContactService,
+  type CreateContactRequest,
+  CreateContactRequestSchema,
+  CreateContactResponseSchema,
+} from '../../gen/kith/contact/v1/contact_service_pb.ts';
+import {
+  type GetUserRequest,
+  GetUserResponseSchema,
+  type ListUsersRequest,
+  ListUsersRequestSchema,
+  ListUsersResponseSchema,
+  UserService,
+} from '../../gen/kith/user/v1/user_service_pb.ts';
+import type { Caller } from '../../src/access.ts';
+import { Background } from '../../src/background.ts';
+import { parseConfig } from '../../src/config.ts';
+import { createContact } from '../../src/contacts/contacts.ts';
+import { fromCreate, toContactMessage } from '../../src/contacts/messages.ts';
+import { openDatabase } from '../../src/db/database.ts';
+import { createKeyring } from '../../src/keyring.ts';
+import { createPasswords } from '../../src/passwords/passwords.ts';
+import { createRequestValidator } from '../../src/rpc/validate.ts';
+import { startRevocations } from '../../src/sessions/revocations.ts';
+import { authenticate, type SessionsApp } from '../../src/sessions/sessions.ts';
+import { createAccessTokens } from '../../src/tokens/access-token.ts';
+import { SigningKeys } from '../../src/tokens/signing-keys.ts';
+import { fromList, toUserMessage, toUserPage } from '../../src/users/messages.ts';
+import { getUser, listUsers } from '../../src/users/users.ts';
+import { serveGrpcJs } from './grpc-js.ts';
+
+/** Kith's own store, rules and token check, without its way of serving. Settings are those of Kith. */
+async function openApp(): Promise<SessionsApp> {
+  const config = parseConfig(process.env);
+  if (config.secretKey === undefined) throw new Error('KITH_SECRET_KEY is missing');
+  const database = await openDatabase(config.databaseUrl, config.databaseLimits);
+  const keyring = createKeyring(config.secretKey);
+  const onError = (error: unknown): void => console.error(error);
+  const signingKeys = await SigningKeys.open({
+    database,
+    keyring,
+    now: Date.now,
+    periodMs: config.signingKeyMs,
+    onRotated: () => {},
+    onError,
+  });
+  return {
+    database,
+    keyring,
+    passwords: await createPasswords(),
+    now: Date.now,
+    background: new Background(onError),
+    purgeAfterMs: config.purgeAfterMs,
+    accessTokenTtlMs: config.accessTokenTtlMs,
+    activityRetentionMs: config.activityRetentionMs,
+    accessTokens: createAccessTokens(signingKeys, {
+      issuer: config.issuer,
+      audience: config.audience,
+      ttlMs: config.accessTokenTtlMs,
+      now: Date.now,
+    }),
+    sessions: {
+      idleMs: config.sessionIdleMs,
+      maxMs: config.sessionMaxMs,
+      perUserMax: config.sessionsPerUserMax,
+    },
+    revocations: await startRevocations(database, { now: Date.now, onError }),
+  };
+}
+
+/** The same calls over grpc-js: the same tokens, rules of the contract and store. */
+export async function usersWithGrpcJs(): Promise<string> {
+  const app = await openApp();
+  const validator = createRequestValidator([UserService, ContactService]);
+  const route = <M extends DescMethodUnary>(
+    method: M,
+    answer: (request: MessageShape<M['input']>, caller: Caller) => Promise<MessageShape<M['output']>>,
+  ) => ({
+    method,
+    async handle(request: Message, metadata: Metadata): Promise<Message> {
+      const caller = await authenticate(app, tokenOf(metadata.get('authorization')[0]?.toString()));
+      const checked = validator.validate(method.input, request);
+      if (checked.kind !== 'valid') throw checked.error ?? new Error('invalid');
+      return answer(request as MessageShape<M['input']>, caller);
+    },
+  });
+  return serveGrpcJs([
+    route(UserService.method.getUser, async ({ id }: GetUserRequest, caller) => {
+      allow(caller, 'users.read');
+      return create(GetUserResponseSchema, { user: toUserMessage(await getUser(app, id)) });
+    }),
+    route(UserService.method.listUsers, async (request: ListUsersRequest, caller) => {
+      allow(caller, 'users.read');
+      return create(ListUsersResponseSchema, toUserPage(await listUsers(app, caller, fromList(request))));
+    }),
+    route(ContactService.method.createContact, async (request: CreateContactRequest, caller) => {
+      allow(caller, 'contacts.write');
+      const contact = await createContact(app, caller, fromCreate(request), request.requestId);
+      return create(CreateContactResponseSchema, { contact: toContactMessage(contact) });
+    }),
+  ]);
+}
+
+const text = { type: 'string' };
+const shortText = { type: 'string', maxLength: 200 };
+const USER = {
+  type: 'object',
+  properties: Object.fromEntries(
+    ['id', 'username', 'email', 'name', 'role', 'state', 'createTime', 'updateTime', 'etag'].map((name) => [
+      name,
+      text,
+    ]),
+  ),
+};
+
+/** The same calls as plain JSON over HTTP/1.1 with Fastify: the same tokens and store, rules as JSON schemas. */
+export async function usersWithFastify(): Promise<string> {
+  const app = await openApp();
+  const fastify = createFastify();
+  const callerOf = ({ headers }: FastifyRequest) => authenticate(app, tokenOf(headers.authorization));
+  fastify.post(
+    '/users/get',
+    {
+      schema: {
+        body: {
+          type: 'object',
+          additionalProperties: false,
+          required: ['id'],
+          properties: { id: { type: 'string', format: 'uuid' } },
+        },
+        response: { 200: { type: 'object', properties: { user: USER } } },
+      },
+    },
+    async (request) => {
+      allow(await callerOf(request), 'users.read');
+      return { user: shown(await getUser(app, (request.body as { id: string }).id)) };
+    },
+  );
+  fastify.post(
+    '/users/list',
+    {
+      schema: {
+        body: {
+          type: 'object',
+          additionalProperties: false,
+          properties: { pageSize: { type: 'integer', minimum: 0 }, pageToken: { type: 'string', maxLength: 2048 } },
+        },
+        response: {
+          200: { type: 'object', properties: { users: { type: 'array', items: USER }, nextPageToken: text } },
+        },
+      },
+    },
+    async (request) => {
+      const caller = await callerOf(request);
+      allow(caller, 'users.read');
+      const asked = create(ListUsersRequestSchema, request.body as object);
+      const { items, nextPageToken } = await listUsers(app, caller, fromList(asked));
+      return { users: items.map(shown), nextPageToken };
+    },
+  );
+  fastify.post(
+    '/contacts/create',
+    {
+      schema: {
+        body: {
+          type: 'object',
+          properties: {
+            givenName: shortText,
+            familyName: shortText,
+            emails: { type: 'array', maxItems: 20, items: { type: 'object', properties: { address: shortText } } },
+          },
+        },
+        response: {
+          200: {
+            type: 'object',
+            properties: {
+              contact: {
+                type: 'object',
+                properties: { id: text, givenName: text, familyName: text, etag: text, createTime: text },
+              },
+            },
+          },
+        },
+      },
+    },
+    async (request) => {
+      const caller = await callerOf(request);
+      allow(caller, 'contacts.write');
+      const asked = create(CreateContactRequestSchema, request.body as object);
+      const { id, givenName, familyName, etag, createMs } = await createContact(app, caller, fromCreate(asked), '');
+      return { contact: { id, givenName, familyName, etag, createTime: new Date(createMs).toISOString() } };
+    },
+  );
+  return fastify.listen({ host: '127.0.0.1', port: 0 });
+}
+
+function shown(user: Awaited<ReturnType<typeof getUser>>): object {
+  const { id, username, email, name, role, state, createMs, updateMs, etag } = user;
+  return {
+    id,
+    username,
+    email,
+    name,
+    role,
+    state,
+    createTime: new Date(createMs).toISOString(),
+    updateTime: new Date(updateMs).toISOString(),
+    etag,
+  };
+}
+
+function allow(caller: Caller, permission: 'users.read' | 'contacts.write'): void {
+  if (!caller.permissions.has(permission)) throw new Error(`the caller lacks ${permission}`);
+}
+
+function tokenOf(header: string | undefined): string {
+  const token = /^bearer +([\w.~+/-]+=*)$/i.exec(header ?? '')?.[1];
+  if (token === undefined) throw new Error('the call is not signed');
+  return token;
+}

@@ -1,0 +1,96 @@
+/**
+ * Serve the conformance tests' service on Kith's own stack, as the runner asks
+ * on standard input, and tell it where on standard output.
+ *
+ * usage: node conformance/server.ts CONTRACT on|off
+ */
+import type { AddressInfo } from 'node:net';
+import type { Server } from 'node:http';
+import { create, fromBinary, type Message, toBinary } from '@bufbuild/protobuf';
+import { type ConnectRouter, createContextValues } from '@connectrpc/connect';
+import { fastifyConnectPlugin } from '@connectrpc/connect-fastify';
+import { fastify as createFastify } from 'fastify';
+import { createOnePortServer } from '../src/http/one-port.ts';
+import { createLane } from '../src/lane/lane.ts';
+import { refuseAtEnd } from '../src/rpc/early-answers.ts';
+import { COMPRESS_MIN_BYTES, COMPRESSIONS, LateLane } from '../src/rpc/fast-lane.ts';
+import { readContract } from './contract.ts';
+import { conformanceService } from './service.ts';
+
+/** `ServerCompatRequest`, as far as it is looked into. */
+interface Asked extends Message {
+  readonly useTls: boolean;
+  readonly messageReceiveLimit: number;
+  readonly serverCreds?: { readonly cert: Uint8Array; readonly key: Uint8Array };
+}
+
+/** For tests that ask for no limit. */
+const READ_MAX_BYTES = 64 * 1024 * 1024;
+/** The tests are about requests that end early: so many that a server that is not tested would call it an attack. */
+const STREAM_RESETS = { burst: 10_000, perSecond: 10_000 };
+
+const [contractPath = '', laneSwitch] = process.argv.slice(2);
+const contract = readContract(contractPath);
+const asked = fromBinary(contract.message('ServerCompatRequest'), await readFrame()) as Asked;
+const credentials = asked.useTls ? asked.serverCreds : undefined;
+const tls = credentials && { cert: Buffer.from(credentials.cert), key: Buffer.from(credentials.key) };
+
+const lane = new LateLane();
+const fastify = createFastify<Server>({
+  serverFactory: (handler) =>
+    createOnePortServer(handler, {
+      tls,
+      shortcut: lane,
+      isStreaming: (path) => /\/(?:Client|Bidi)Stream$/.test(path),
+      streamResets: STREAM_RESETS,
+    }) as Server,
+});
+const jsonOptions = { registry: contract.registry };
+const readMaxBytes = asked.messageReceiveLimit || READ_MAX_BYTES;
+await fastify.register(fastifyConnectPlugin, {
+  routes(router: ConnectRouter) {
+    const { service } = contract;
+    const implementation = conformanceService(contract);
+    router.service(service, implementation);
+    router.handlers.forEach((handler, i) => {
+      router.handlers[i] = refuseAtEnd(handler, readMaxBytes);
+    });
+    if (laneSwitch !== 'on') return;
+    lane.open(
+      createLane([{ service, implementation }], router.handlers, {
+        admit: () => ({ values: createContextValues() }),
+        interceptors: [],
+        readMaxBytes,
+        compressMinBytes: COMPRESS_MIN_BYTES,
+        compressions: COMPRESSIONS,
+        jsonOptions,
+        onFault: (error) => console.error(error),
+      }),
+    );
+  },
+  jsonOptions,
+  readMaxBytes,
+});
+await fastify.listen({ host: '127.0.0.1', port: 0 });
+
+const responseDesc = contract.message('ServerCompatResponse');
+const { port } = fastify.server.address() as AddressInfo;
+const response = { host: '127.0.0.1', port, ...(tls && { pemCert: tls.cert }) };
+writeFrame(toBinary(responseDesc, create(responseDesc, response)));
+process.once('SIGTERM', () => process.exit(0));
+
+/** A message on standard input, behind its length in four bytes. */
+async function readFrame(): Promise<Buffer> {
+  let bytes = Buffer.alloc(0);
+  for await (const chunk of process.stdin) {
+    bytes = Buffer.concat([bytes, chunk as Buffer]);
+    if (bytes.length >= 4 && bytes.length >= 4 + bytes.readUInt32BE()) break;
+  }
+  return bytes.subarray(4, 4 + bytes.readUInt32BE());
+}
+
+function writeFrame(message: Uint8Array): void {
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(message.length);
+  process.stdout.write(Buffer.concat([length, message]));
+}

@@ -1,0 +1,138 @@
+import type { DescMethod, DescService } from '@bufbuild/protobuf';
+import { Code, ConnectError, type ContextValues, createContextValues, type HandlerContext } from '@connectrpc/connect';
+import type { Exchange } from './exchange.ts';
+
+/**
+ * The context of one call, as Connect's handlers give it to gates, interceptors
+ * and implementations. What costs (Headers, an AbortController, an absolute URL)
+ * is made when somebody first asks for it.
+ */
+export class CallContext implements HandlerContext {
+  readonly method: DescMethod;
+  readonly service: DescService;
+  readonly protocolName: string;
+  readonly requestMethod: string;
+  readonly #exchange: Exchange;
+  readonly #deadlineMs: number | undefined;
+  readonly #timer: NodeJS.Timeout | undefined;
+  #values: ContextValues | undefined;
+  #requestHeader: Headers | undefined;
+  #responseHeader: Headers | undefined;
+  #responseTrailer: Headers | undefined;
+  #controller: AbortController | undefined;
+  #onInterrupt: ((reason: unknown) => void) | undefined;
+  #isAborted = false;
+  #reason: unknown;
+
+  constructor(
+    method: DescMethod,
+    exchange: Exchange,
+    protocolName: 'connect' | 'grpc' | 'grpc-web',
+    timeoutMs: number | undefined,
+    values: ContextValues | undefined,
+  ) {
+    this.method = method;
+    this.service = method.parent;
+    this.protocolName = protocolName;
+    this.requestMethod = exchange.method;
+    this.#exchange = exchange;
+    this.#values = values;
+    if (timeoutMs !== undefined) {
+      this.#deadlineMs = Date.now() + timeoutMs;
+      const expire = (): void => this.interrupt(new ConnectError('the operation timed out', Code.DeadlineExceeded));
+      if (timeoutMs > 0) this.#timer = setTimeout(expire, timeoutMs);
+      else expire();
+    }
+  }
+
+  get url(): string {
+    return this.#exchange.url;
+  }
+
+  /** One header of the request, without making Headers of them all; undefined too when it was sent several times. */
+  headerOf(name: string): string | undefined {
+    const value = this.#exchange.headers[name];
+    return typeof value === 'string' ? value : undefined;
+  }
+
+  get values(): ContextValues {
+    return (this.#values ??= createContextValues());
+  }
+
+  get requestHeader(): Headers {
+    return (this.#requestHeader ??= webHeaders(this.#exchange.headers));
+  }
+
+  get responseHeader(): Headers {
+    return (this.#responseHeader ??= new Headers());
+  }
+
+  get responseTrailer(): Headers {
+    return (this.#responseTrailer ??= new Headers());
+  }
+
+  /** What an implementation added to the headers, if anything. */
+  get addedHeader(): Headers | undefined {
+    return this.#responseHeader;
+  }
+
+  /** What an implementation added to the trailers, if anything. */
+  get addedTrailer(): Headers | undefined {
+    return this.#responseTrailer;
+  }
+
+  /** Works without its context, as Connect's does: implementations take contexts apart. */
+  get timeoutMs(): () => number | undefined {
+    return () => (this.#deadlineMs === undefined ? undefined : this.#deadlineMs - Date.now());
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#isAborted) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
+  }
+
+  /** Gives what `work` gives, or rejects with the reason when the call is interrupted before. */
+  untilInterrupted<T>(work: () => T | Promise<T>): T | Promise<T> {
+    if (this.#isAborted) throw this.#reason;
+    const result = work();
+    if (!(result instanceof Promise)) return result;
+    return new Promise((resolve, reject) => {
+      this.#onInterrupt = reject;
+      result.then(resolve, reject);
+    });
+  }
+
+  /** Whether the call is over or nobody waits for it any more. Cheaper than to ask `signal`. */
+  get isAborted(): boolean {
+    return this.#isAborted;
+  }
+
+  /** Tells the implementation to stop: the deadline has passed, or the client is gone. */
+  interrupt(reason: unknown): void {
+    if (this.#isAborted) return;
+    this.#isAborted = true;
+    this.#reason = reason;
+    if (this.#timer !== undefined) clearTimeout(this.#timer);
+    this.#controller?.abort(reason);
+    this.#onInterrupt?.(reason);
+  }
+
+  /** Ends the call, with an error unless it went well. Called just before the status is written, as Connect does. */
+  abort(reason?: unknown): void {
+    this.interrupt(reason);
+  }
+}
+
+function webHeaders(headers: Exchange['headers']): Headers {
+  const web = new Headers();
+  for (const name in headers) {
+    const value = headers[name];
+    if (value === undefined || name.startsWith(':')) continue;
+    if (Array.isArray(value)) for (const each of value) web.append(name, each);
+    else web.append(name, value);
+  }
+  return web;
+}

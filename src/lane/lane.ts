@@ -1,0 +1,643 @@
+import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import type { ServerHttp2Stream } from 'node:http2';
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  type DescService,
+  fromBinary,
+  fromJsonString,
+  isMessage,
+  type JsonReadOptions,
+  type JsonWriteOptions,
+  type Message,
+  type MessageShape,
+  toBinary,
+  toJsonString,
+} from '@bufbuild/protobuf';
+import { MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
+import {
+  Code,
+  ConnectError,
+  type ContextValues,
+  type HandlerContext,
+  type Interceptor,
+  type StreamRequest,
+  type StreamResponse,
+  type UnaryRequest,
+  type UnaryResponse,
+} from '@connectrpc/connect';
+import type { Compression, UniversalHandler } from '@connectrpc/connect/protocol';
+import { codeToHttpStatus, errorToJsonBytes } from '@connectrpc/connect/protocol-connect';
+import { CallContext } from './context.ts';
+import { type Exchange, Http1Exchange, Http2Exchange } from './exchange.ts';
+import { serveUniversal } from './universal.ts';
+import {
+  addHeaders,
+  compressedEnvelope,
+  endingOf,
+  envelope,
+  findGetWire,
+  findWire,
+  nodeHeaders,
+  openEnvelope,
+  type Wire,
+} from './wire.ts';
+
+/** A service and what implements it, as ConnectRouter.service takes them. */
+export interface LaneService {
+  readonly service: DescService;
+  readonly implementation: Readonly<Record<string, unknown>>;
+}
+
+/** What the lane is told of a call it admits. */
+export interface Admission {
+  readonly values: ContextValues;
+  /** Sent with every answer. */
+  readonly header?: Readonly<Record<string, string>>;
+}
+
+export interface LaneOptions {
+  /**
+   * Looks at a request before anything of it is read, and says what goes with the
+   * call. Undefined leaves the request to others.
+   */
+  readonly admit: (exchange: Exchange) => Admission | undefined;
+  readonly interceptors: readonly Interceptor[];
+  /** As Connect's: runs after the headers and before the body. */
+  readonly requestGate?: ((context: HandlerContext) => void | Promise<void>) | undefined;
+  /** The largest message that is read, bytes. */
+  readonly readMaxBytes: number;
+  /** Answers of at least so many bytes are compressed for clients that accept it. */
+  readonly compressMinBytes: number;
+  /** In the order of preference where the client has none. */
+  readonly compressions: readonly Compression[];
+  readonly jsonOptions?: Partial<JsonReadOptions & JsonWriteOptions> & { textDecoder?: TextDecoder };
+  /**
+   * Whether a unary call is answered as soon as its deadline passes or the server
+   * shuts down, rather than when its implementation gets round to it.
+   */
+  readonly abandonsInterrupted?: boolean;
+  /** Aborts the calls that are under way. */
+  readonly shutdownSignal?: AbortSignal | undefined;
+  /** Told of what went wrong while answering, other than that the client left. */
+  readonly onFault: (error: unknown) => void;
+}
+
+/**
+ * Serves RPCs from implementations and interceptors that were written for
+ * Connect, several times as fast. A request that it does not take is the
+ * caller's to serve some other way.
+ */
+export interface Lane {
+  /** Whether it took the request. */
+  takeHttp1(request: IncomingMessage, response: ServerResponse): boolean;
+  /** Whether it took the request. */
+  takeHttp2(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): boolean;
+}
+
+type AnyResponse = UnaryResponse | StreamResponse;
+type Next = (request: UnaryRequest | StreamRequest) => Promise<AnyResponse>;
+type Implementation = (request: Message, context: HandlerContext) => unknown;
+
+interface Route {
+  readonly method: DescMethod;
+  readonly isUnary: boolean;
+  readonly allowsGet: boolean;
+  readonly implementation: Implementation;
+  /** Serves what is not well formed, of which the body was read already. */
+  readonly handler: UniversalHandler;
+}
+
+/** The longest a timer of Node's can run, 24 days. */
+const TIMER_MAX_MS = 2 ** 31 - 1;
+
+const ENVELOPE_BYTES = 5;
+const UTF8 = new TextDecoder();
+
+/**
+ * Creates a lane for unary and server-streaming methods over gRPC (HTTP/2),
+ * gRPC-Web and Connect (POST and GET), in binary and JSON, compressed or not.
+ *
+ * It serves what is well formed. A request whose headers it does not know is not
+ * taken; one that turns out to be malformed or too large is handed to Connect's own
+ * handler of the method, so that what it is answered is Connect's word.
+ *
+ * It needs nothing but Node and Connect. `handlers` are those of a ConnectRouter
+ * with the same services and options, and what is not taken goes to the router's
+ * own adapter:
+ *
+ *     const adapter = connectNodeAdapter({ routes, ...options });
+ *     const lane = createLane([{ service, implementation }], createConnectRouter(options).service(service, implementation).handlers, laneOptions);
+ *     http.createServer((request, response) => lane.takeHttp1(request, response) || adapter(request, response));
+ *
+ * Over HTTP/2 give it each 'stream' of the server before the listener that makes a
+ * request of it. The headers of a request are its `IncomingHttpHeaders`, as Node
+ * gives them.
+ */
+export function createLane(
+  services: readonly LaneService[],
+  handlers: readonly UniversalHandler[],
+  options: LaneOptions,
+): Lane {
+  const routes = routesOf(services, handlers);
+  const running = new Set<CallContext>();
+  const { shutdownSignal } = options;
+  // One listener for all calls: adding one for each takes longer than serving it.
+  shutdownSignal?.addEventListener(
+    'abort',
+    () => {
+      for (const context of running) context.interrupt(shutdownSignal.reason);
+    },
+    { once: true },
+  );
+  const take = (exchange: Exchange, isHttp2: boolean): boolean => {
+    const { target } = exchange;
+    const queryAt = target.indexOf('?');
+    const route = routes.get(queryAt < 0 ? target : target.slice(0, queryAt));
+    if (route === undefined) return false;
+    const call =
+      exchange.method === 'GET'
+        ? readGet(route, exchange, queryAt, options)
+        : readPost(route, exchange, isHttp2, options);
+    if (call === undefined) return false;
+    const admission = options.admit(exchange);
+    if (admission === undefined) return false;
+    serve(route, exchange, call, admission, options, running);
+    return true;
+  };
+  return {
+    takeHttp1: (request, response) => take(new Http1Exchange(request, response), false),
+    takeHttp2: (stream, headers) => take(new Http2Exchange(stream, headers), true),
+  };
+}
+
+function routesOf(services: readonly LaneService[], handlers: readonly UniversalHandler[]): Map<string, Route> {
+  const routes = new Map<string, Route>();
+  for (const { service, implementation } of services) {
+    for (const method of service.methods) {
+      const implemented = implementation[method.localName];
+      const handler = handlers.find((candidate) => candidate.method === method);
+      const isUnary = method.methodKind === 'unary';
+      if (typeof implemented !== 'function' || handler === undefined) continue;
+      if (!isUnary && method.methodKind !== 'server_streaming') continue;
+      routes.set(handler.requestPath, {
+        method,
+        isUnary,
+        allowsGet: isUnary && method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS,
+        implementation: implemented.bind(implementation) as Implementation,
+        handler,
+      });
+    }
+  }
+  return routes;
+}
+
+/** How a call is written, as its headers say. */
+interface Call {
+  readonly wire: Wire;
+  readonly timeoutMs: number | undefined;
+  /** How the client compressed what it sent. */
+  readonly requestCompression: Compression | undefined;
+  /** Of a GET. */
+  readonly message: Buffer | undefined;
+}
+
+function readPost(route: Route, exchange: Exchange, isHttp2: boolean, options: LaneOptions): Call | undefined {
+  if (exchange.method !== 'POST') return undefined;
+  const { headers } = exchange;
+  const wire = findWire(headers['content-type'], route.isUnary);
+  if (wire === undefined || (wire.protocolName === 'grpc' && !isHttp2)) return undefined;
+  const timeoutMs = timeoutOf(wire, headers);
+  const requestCompression = findCompression(options, headers[wire.encodingHeader]);
+  if (timeoutMs === null || requestCompression === null) return undefined;
+  return { wire, timeoutMs, requestCompression, message: undefined };
+}
+
+function readGet(route: Route, exchange: Exchange, queryAt: number, options: LaneOptions): Call | undefined {
+  if (!route.allowsGet || queryAt < 0 || exchange.headers['content-type'] !== undefined) return undefined;
+  const query = new URLSearchParams(exchange.target.slice(queryAt));
+  const wire = findGetWire(query.get('encoding'));
+  const requestCompression = findCompression(options, query.get('compression') ?? undefined);
+  if (wire === undefined || requestCompression === null) return undefined;
+  const written = query.get('message') ?? '';
+  const isBase64 = query.get('base64') === '1';
+  if (isBase64 && !/^[\w-]*$/.test(written)) return undefined; // padded, or broken
+  const message = Buffer.from(written, isBase64 ? 'base64url' : 'utf8');
+  if (isBase64 && written.length % 4 === 1) return undefined;
+  const timeoutMs = timeoutOf(wire, exchange.headers);
+  return timeoutMs === null ? undefined : { wire, timeoutMs, requestCompression, message };
+}
+
+/** Null for a timeout that is not understood, or too long for a timer. */
+function timeoutOf(wire: Wire, headers: IncomingHttpHeaders): number | undefined | null {
+  const written = headers[wire.timeoutHeader];
+  if (written === undefined) return undefined;
+  const timeoutMs = typeof written === 'string' ? wire.parseTimeout(written) : undefined;
+  return timeoutMs === undefined || timeoutMs > TIMER_MAX_MS ? null : timeoutMs;
+}
+
+/** Null for one that is not offered. */
+function findCompression(
+  { compressions }: LaneOptions,
+  encoding: string | string[] | undefined,
+): Compression | undefined | null {
+  if (encoding === undefined || encoding === 'identity') return undefined;
+  return compressions.find(({ name }) => name === encoding) ?? null;
+}
+
+/** The first compression that the client accepts, in the client's order; where it says nothing, that of its request. */
+function negotiate(
+  { compressions }: LaneOptions,
+  accepted: string | string[] | undefined,
+  requested: Compression | undefined,
+): Compression | undefined {
+  if (typeof accepted !== 'string' || accepted === '') return requested;
+  if (accepted === 'identity') return undefined;
+  for (const name of accepted.split(',')) {
+    const found = compressions.find((compression) => compression.name === name.trim());
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+function serve(
+  route: Route,
+  exchange: Exchange,
+  { wire, timeoutMs, requestCompression, message }: Call,
+  { values, header }: Admission,
+  options: LaneOptions,
+  running: Set<CallContext>,
+): void {
+  const context = new CallContext(route.method, exchange, wire.protocolName, timeoutMs, values);
+  running.add(context);
+  exchange.onClose((reason) => {
+    running.delete(context);
+    // An error takes its time to make: only for a call that is not over yet.
+    if (!context.isAborted) context.interrupt(reason ?? new ConnectError('This operation was aborted', Code.Canceled));
+  });
+  if (options.shutdownSignal?.aborted === true) context.interrupt(options.shutdownSignal.reason);
+  const call: CallInProgress = {
+    route,
+    exchange,
+    context,
+    wire,
+    header,
+    options,
+    requestCompression,
+    compression: negotiate(options, exchange.headers[wire.acceptEncodingHeader], requestCompression),
+  };
+  const refuse = (reason: unknown): void => {
+    fail(call, reason).catch(options.onFault);
+  };
+  const receive = (): void => {
+    if (message !== undefined) return invoke(message, undefined);
+    const overhead = wire.isEnveloped ? ENVELOPE_BYTES : 0;
+    exchange.read(options.readMaxBytes + overhead, invoke);
+  };
+  const invoke = (body: Buffer, rest: AsyncIterable<Uint8Array> | undefined): void => {
+    if (exchange.isClosed) return;
+    answer(call, body, rest).catch(options.onFault);
+  };
+  try {
+    const gate = options.requestGate?.(context);
+    if (gate === undefined) receive();
+    else gate.then(receive, refuse);
+  } catch (error) {
+    refuse(error);
+  }
+}
+
+interface CallInProgress {
+  readonly route: Route;
+  readonly exchange: Exchange;
+  readonly context: CallContext;
+  readonly wire: Wire;
+  readonly header: Readonly<Record<string, string>> | undefined;
+  readonly options: LaneOptions;
+  readonly requestCompression: Compression | undefined;
+  /** How the answer is compressed where it is large. */
+  readonly compression: Compression | undefined;
+}
+
+async function answer(call: CallInProgress, body: Buffer, rest: AsyncIterable<Uint8Array> | undefined): Promise<void> {
+  let bytes = rest === undefined ? unpack(call, body) : undefined;
+  if (bytes instanceof Promise) bytes = await bytes;
+  const message = bytes === undefined ? undefined : parse(call, bytes);
+  if (message === undefined) return handOver(call, body, rest);
+  return call.route.isUnary ? answerUnary(call, message) : answerStream(call, message);
+}
+
+/** The bytes of the request message, or undefined for a body that does not hold just one. */
+function unpack(
+  { wire, requestCompression, options }: CallInProgress,
+  body: Buffer,
+): Uint8Array | undefined | Promise<Uint8Array | undefined> {
+  const opened = wire.isEnveloped
+    ? openEnvelope(body)
+    : { isCompressed: requestCompression !== undefined, message: body };
+  if (opened?.isCompressed !== true) return opened?.message;
+  return requestCompression?.decompress(opened.message, options.readMaxBytes).catch(() => undefined);
+}
+
+/** The request message, or undefined for bytes that are not one. */
+function parse({ route, wire, options }: CallInProgress, bytes: Uint8Array): Message | undefined {
+  const { input } = route.method;
+  try {
+    if (wire.isBinary) return fromBinary(input, bytes);
+    const { jsonOptions } = options;
+    const text = (jsonOptions?.textDecoder ?? UTF8).decode(bytes);
+    return fromJsonString(input, text, { ignoreUnknownFields: true, ...jsonOptions });
+  } catch {
+    return undefined; // Connect's handler says what is wrong with it
+  }
+}
+
+/** Leaves a request to Connect's handler, with what was read of it. */
+function handOver(call: CallInProgress, body: Buffer, rest: AsyncIterable<Uint8Array> | undefined): Promise<void> {
+  const { route, exchange, context, header } = call;
+  async function* whole(): AsyncGenerator<Uint8Array> {
+    if (body.length > 0) yield body;
+    if (rest !== undefined) yield* rest;
+  }
+  const request = {
+    httpVersion: exchange.httpVersion,
+    method: exchange.method,
+    url: exchange.url,
+    header: new Headers(context.requestHeader),
+    body: whole(),
+    signal: context.signal,
+    contextValues: context.values,
+  };
+  return serveUniversal(exchange, route.handler, request, header);
+}
+
+async function answerUnary(call: CallInProgress, message: Message): Promise<void> {
+  const { route, exchange, context, wire, options } = call;
+  let body: Uint8Array;
+  try {
+    const output =
+      options.abandonsInterrupted === true
+        ? await context.untilInterrupted(() => invokeUnary(call, message))
+        : await invokeUnary(call, message);
+    body = serialize(call, normalize(route.method.output, output));
+  } catch (error) {
+    return fail(call, error);
+  }
+  if (context.isAborted && exchange.isClosed) return context.abort();
+  context.abort();
+  if (!wire.isEnveloped) return answerConnect(call, 200, wire.contentType, body);
+  // Awaited only where there is something to wait for: each turn of the queue costs.
+  const frame = framed(call, 0, body);
+  const ready = frame instanceof Promise ? await frame : frame;
+  const ending = endingOf(wire, context.addedTrailer, undefined);
+  const headers = responseHeaders(call);
+  if (ending.frame === undefined) {
+    exchange.begin(200, headers, true);
+    return exchange.end(ready, ending.trailers);
+  }
+  const last = framed(call, ending.frame.flags, ending.frame.data);
+  const whole = Buffer.concat([ready, last instanceof Promise ? await last : last]);
+  headers['content-length'] = whole.length;
+  exchange.answer(200, headers, whole);
+}
+
+async function answerStream(call: CallInProgress, message: Message): Promise<void> {
+  const { exchange, context } = call;
+  let hasBegun = false;
+  const begin = (): void => {
+    if (hasBegun) return;
+    hasBegun = true;
+    exchange.begin(200, responseHeaders(call), call.wire.protocolName === 'grpc');
+  };
+  let error: unknown;
+  try {
+    for await (const output of await invokeStream(call, message)) {
+      const frame = framed(call, 0, serialize(call, output));
+      const ready = frame instanceof Promise ? await frame : frame;
+      if (exchange.isClosed) break;
+      begin();
+      if (!exchange.write(ready)) await exchange.drained();
+      if (exchange.isClosed) break;
+    }
+  } catch (thrown) {
+    error = thrown ?? new Error('nothing was thrown');
+  }
+  context.abort(error ?? (exchange.isClosed ? context.signal.reason : undefined));
+  if (exchange.isClosed) return;
+  begin();
+  await end(call, error);
+}
+
+/** Refuses a call that has not been answered yet. */
+async function fail(call: CallInProgress, error: unknown): Promise<void> {
+  const { exchange, context, wire } = call;
+  context.abort(error);
+  if (exchange.isClosed) return;
+  if (!wire.isEnveloped) {
+    const shown = shownError(error);
+    shown.metadata.forEach((value, name) => context.responseHeader.append(name, value));
+    return answerConnect(
+      call,
+      codeToHttpStatus(shown.code),
+      'application/json',
+      errorToJsonBytes(shown, call.options.jsonOptions),
+    );
+  }
+  exchange.begin(200, responseHeaders(call), wire.protocolName === 'grpc');
+  await end(call, error);
+}
+
+/** Ends an enveloped answer. */
+async function end(call: CallInProgress, error: unknown): Promise<void> {
+  const { exchange, context, wire } = call;
+  const ending = endingOf(wire, context.addedTrailer, error === undefined ? undefined : shownError(error));
+  if (ending.frame === undefined) return exchange.end(undefined, ending.trailers);
+  exchange.end(await framed(call, ending.frame.flags, ending.frame.data), undefined);
+}
+
+function shownError(error: unknown): ConnectError {
+  if (error instanceof ConnectError) return error;
+  return new ConnectError('internal error', Code.Internal, undefined, undefined, error);
+}
+
+/** Answers a unary call of the Connect protocol, whose trailers are headers. */
+async function answerConnect(call: CallInProgress, status: number, type: string, plain: Uint8Array): Promise<void> {
+  const { exchange, context, compression, options } = call;
+  const headers: OutgoingHttpHeaders = { ...call.header, 'content-type': type };
+  if (context.addedHeader !== undefined) addHeaders(headers, context.addedHeader);
+  const { addedTrailer } = context;
+  if (addedTrailer !== undefined) {
+    for (const [name, value] of Object.entries(nodeHeaders(addedTrailer))) headers[`trailer-${name}`] = value;
+  }
+  let body = plain;
+  if (compression !== undefined && body.length >= options.compressMinBytes) {
+    body = await compression.compress(body);
+    headers['content-encoding'] = compression.name;
+  }
+  headers['content-length'] = body.length;
+  exchange.answer(status, headers, body);
+}
+
+function responseHeaders({ header, wire, compression, context }: CallInProgress): OutgoingHttpHeaders {
+  const headers: OutgoingHttpHeaders = { ...header, 'content-type': wire.contentType };
+  if (compression !== undefined) headers[wire.encodingHeader] = compression.name;
+  if (context.addedHeader !== undefined) addHeaders(headers, context.addedHeader);
+  return headers;
+}
+
+/** Not a promise where there is nothing to wait for: a stream's messages would each take a turn of the loop. */
+function framed(
+  { compression, options }: CallInProgress,
+  flags: number,
+  message: Uint8Array,
+): Buffer | Promise<Buffer> {
+  if (compression === undefined || message.length < options.compressMinBytes) return envelope(flags, message);
+  return compression.compress(message).then((smaller) => compressedEnvelope(flags, smaller));
+}
+
+function serialize({ route, wire, options }: CallInProgress, message: Message): Uint8Array {
+  const { output } = route.method;
+  if (wire.isBinary) return toBinary(output, message);
+  return Buffer.from(toJsonString(output, message, options.jsonOptions));
+}
+
+function invokeUnary(call: CallInProgress, message: Message): unknown {
+  const { route, context, options } = call;
+  const { method, implementation } = route;
+  if (options.interceptors.length === 0) return implementation(message, context);
+  const request = requestOf(call, false, message);
+  let made: AnyResponse | undefined;
+  const next = chain(options.interceptors, async (intercepted) => {
+    const output = await implementation(intercepted.message as Message, contextFor(context, request, intercepted));
+    return (made = responseOf(call, false, normalize(method.output, output)));
+  });
+  return next(request as never).then((response) => {
+    if (response !== made) keepHeaders(context, response);
+    return response.message;
+  });
+}
+
+async function invokeStream(call: CallInProgress, message: Message): Promise<AsyncIterable<Message>> {
+  const { route, context, options } = call;
+  const { method, implementation } = route;
+  if (options.interceptors.length === 0) {
+    return normalized(method.output, implementation(message, context) as AsyncIterable<unknown>);
+  }
+  const request = requestOf(call, true, single(message));
+  const response = await chain(options.interceptors, async (intercepted) => {
+    const input = await onlyOf(intercepted.message as AsyncIterable<Message>);
+    const output = implementation(input, contextFor(context, request, intercepted)) as AsyncIterable<unknown>;
+    return responseOf(call, true, normalized(method.output, output));
+  })(request as never);
+  keepHeaders(context, response);
+  return response.message as AsyncIterable<Message>;
+}
+
+/** As Connect does, anew for each call: an interceptor may keep state for one. */
+function chain(interceptors: readonly Interceptor[], last: Next): Next {
+  return interceptors.reduceRight((next, interceptor) => interceptor(next as never), last);
+}
+
+/** What interceptors are given. Spreading it makes all that costs. */
+interface LaneRequest {
+  readonly context: CallContext;
+}
+
+function requestOf({ context, route }: CallInProgress, stream: boolean, message: unknown): LaneRequest {
+  const { method } = route;
+  const request = { context, stream, message, method, service: method.parent, requestMethod: context.requestMethod };
+  Object.defineProperty(request, 'url', URL_OF);
+  Object.defineProperty(request, 'signal', SIGNAL_OF);
+  Object.defineProperty(request, 'header', HEADER_OF);
+  Object.defineProperty(request, 'contextValues', VALUES_OF);
+  return request;
+}
+
+function responseOf({ context, route }: CallInProgress, stream: boolean, message: unknown): AnyResponse {
+  const { method } = route;
+  const response = { context, stream, message, method, service: method.parent };
+  Object.defineProperty(response, 'header', RESPONSE_HEADER_OF);
+  Object.defineProperty(response, 'trailer', RESPONSE_TRAILER_OF);
+  return response as unknown as AnyResponse;
+}
+
+/** Getters that all share: in a literal they would be made for each object, which takes four times as long. */
+const URL_OF = own(({ url }) => url);
+const SIGNAL_OF = own(({ signal }) => signal);
+const HEADER_OF = own(({ requestHeader }) => requestHeader);
+const VALUES_OF = own(({ values }) => values);
+const RESPONSE_HEADER_OF = own(({ responseHeader }) => responseHeader);
+const RESPONSE_TRAILER_OF = own(({ responseTrailer }) => responseTrailer);
+
+/** A property that spreading copies. */
+function own(get: (context: CallContext) => unknown): PropertyDescriptor {
+  return {
+    get(this: LaneRequest) {
+      return get(this.context);
+    },
+    enumerable: true,
+  };
+}
+
+/** The context as an implementation sees it, after interceptors that may have given the request other headers, values or signals. */
+function contextFor(context: CallContext, request: unknown, intercepted: UnaryRequest | StreamRequest): HandlerContext {
+  if ((intercepted as unknown) === request) return context;
+  const { header, signal, contextValues } = intercepted;
+  if (header === context.requestHeader && signal === context.signal && contextValues === context.values) return context;
+  return {
+    method: context.method,
+    service: context.service,
+    protocolName: context.protocolName,
+    requestMethod: context.requestMethod,
+    url: context.url,
+    timeoutMs: () => context.timeoutMs(),
+    responseHeader: context.responseHeader,
+    responseTrailer: context.responseTrailer,
+    requestHeader: header,
+    signal,
+    values: contextValues,
+  };
+}
+
+/** Takes over the headers of a response that an interceptor made anew. */
+function keepHeaders(context: CallContext, response: AnyResponse): void {
+  const header = Object.getOwnPropertyDescriptor(response, 'header');
+  const trailer = Object.getOwnPropertyDescriptor(response, 'trailer');
+  if (header?.value !== undefined) replaceHeaders(context.responseHeader, header.value as Headers);
+  if (trailer?.value !== undefined) replaceHeaders(context.responseTrailer, trailer.value as Headers);
+}
+
+function replaceHeaders(to: Headers, from: Headers): void {
+  if (from === to) return;
+  const names = [...to.keys()];
+  for (const name of names) to.delete(name);
+  from.forEach((value, name) => to.append(name, value));
+}
+
+function normalize(desc: DescMessage, output: unknown): Message {
+  return isMessage(output, desc) ? output : create(desc, output as MessageShape<DescMessage>);
+}
+
+async function* normalized(desc: DescMessage, outputs: AsyncIterable<unknown>): AsyncGenerator<Message> {
+  for await (const output of outputs) yield normalize(desc, output);
+}
+
+async function* single<T>(item: T): AsyncGenerator<T> {
+  yield item;
+}
+
+/** The one message of a request, after interceptors that may have left it out or added others. */
+async function onlyOf<T>(items: AsyncIterable<T>): Promise<T> {
+  let only: { readonly item: T } | undefined;
+  for await (const item of items) {
+    if (only !== undefined) throw extraInput('received extra');
+    only = { item };
+  }
+  if (only === undefined) throw extraInput('missing');
+  return only.item;
+}
+
+function extraInput(what: string): ConnectError {
+  return new ConnectError(`protocol error: ${what} input message for server-streaming method`, Code.Unimplemented);
+}

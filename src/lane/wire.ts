@@ -1,0 +1,170 @@
+import type { OutgoingHttpHeaders } from 'node:http';
+import type { ConnectError } from '@connectrpc/connect';
+import { createEndStreamSerialization, endStreamFlag } from '@connectrpc/connect/protocol-connect';
+import { setTrailerStatus } from '@connectrpc/connect/protocol-grpc';
+import { trailerFlag, trailerSerialize } from '@connectrpc/connect/protocol-grpc-web';
+import { encodeMessage } from './grpc-message.ts';
+
+/** How one protocol writes calls with one codec. */
+export interface Wire {
+  readonly protocolName: 'connect' | 'grpc' | 'grpc-web';
+  /** Protobuf's binary format; JSON otherwise. */
+  readonly isBinary: boolean;
+  /** Whether each message stands behind five bytes of flags and length; otherwise it is the whole body. */
+  readonly isEnveloped: boolean;
+  /** The content type of answers. */
+  readonly contentType: string;
+  readonly timeoutHeader: 'connect-timeout-ms' | 'grpc-timeout';
+  readonly encodingHeader: string;
+  readonly acceptEncodingHeader: string;
+  /** What a timeout header says, milliseconds; undefined for what does not look like one. */
+  parseTimeout(value: string): number | undefined;
+}
+
+const CONNECT_TIMEOUT = {
+  timeoutHeader: 'connect-timeout-ms',
+  // https://connectrpc.com/docs/protocol/#unary-request
+  parseTimeout: (value: string) => (/^\d{1,10}$/.test(value) ? Number(value) : undefined),
+} as const;
+
+/** https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests */
+const GRPC = {
+  isEnveloped: true,
+  timeoutHeader: 'grpc-timeout',
+  encodingHeader: 'grpc-encoding',
+  acceptEncodingHeader: 'grpc-accept-encoding',
+  parseTimeout(value: string) {
+    const [, amount = '', unit = ''] = /^(\d{1,8})([HMSmun])$/.exec(value) ?? [];
+    const ms = MS_OF_UNIT[unit];
+    return ms === undefined ? undefined : Number(amount) * ms;
+  },
+} as const;
+
+const MS_OF_UNIT: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
+
+const CONNECT_UNARY = {
+  ...CONNECT_TIMEOUT,
+  protocolName: 'connect',
+  isEnveloped: false,
+  encodingHeader: 'content-encoding',
+  acceptEncodingHeader: 'accept-encoding',
+} as const;
+
+const CONNECT_STREAM = {
+  ...CONNECT_TIMEOUT,
+  protocolName: 'connect',
+  isEnveloped: true,
+  encodingHeader: 'connect-content-encoding',
+  acceptEncodingHeader: 'connect-accept-encoding',
+} as const;
+
+const unaryJson: Wire = { ...CONNECT_UNARY, isBinary: false, contentType: 'application/json' };
+const unaryProto: Wire = { ...CONNECT_UNARY, isBinary: true, contentType: 'application/proto' };
+const streamJson: Wire = { ...CONNECT_STREAM, isBinary: false, contentType: 'application/connect+json' };
+const streamProto: Wire = { ...CONNECT_STREAM, isBinary: true, contentType: 'application/connect+proto' };
+const grpcProto: Wire = { ...GRPC, protocolName: 'grpc', isBinary: true, contentType: 'application/grpc+proto' };
+const grpcJson: Wire = { ...GRPC, protocolName: 'grpc', isBinary: false, contentType: 'application/grpc+json' };
+const webProto: Wire = { ...GRPC, protocolName: 'grpc-web', isBinary: true, contentType: 'application/grpc-web+proto' };
+const webJson: Wire = { ...GRPC, protocolName: 'grpc-web', isBinary: false, contentType: 'application/grpc-web+json' };
+
+/** By the spelling of the content type that clients use; any other is left to Connect. */
+const UNARY = new Map<string, Wire>([
+  ['application/json', unaryJson],
+  ['application/json; charset=utf-8', unaryJson],
+  ['application/json;charset=utf-8', unaryJson],
+  ['application/proto', unaryProto],
+]);
+const STREAM = new Map<string, Wire>([
+  ['application/connect+json', streamJson],
+  ['application/connect+proto', streamProto],
+]);
+const ANY = new Map<string, Wire>([
+  ['application/grpc', grpcProto],
+  ['application/grpc+proto', grpcProto],
+  ['application/grpc+json', grpcJson],
+  ['application/grpc-web', webProto],
+  ['application/grpc-web+proto', webProto],
+  ['application/grpc-web+json', webJson],
+]);
+
+/** The wire of a POST with this content type, or undefined for one that is left to Connect. */
+export function findWire(contentType: string | undefined, isUnary: boolean): Wire | undefined {
+  if (contentType === undefined) return undefined;
+  return ANY.get(contentType) ?? (isUnary ? UNARY : STREAM).get(contentType);
+}
+
+/** The wire of a Connect GET with this `encoding`. */
+export function findGetWire(encoding: string | null): Wire | undefined {
+  return encoding === 'json' ? unaryJson : encoding === 'proto' ? unaryProto : undefined;
+}
+
+const ENVELOPE_BYTES = 5;
+const COMPRESSED = 1;
+
+/** The one message in a body, or undefined when there is not just one that is complete. */
+export function openEnvelope(body: Buffer): { readonly isCompressed: boolean; readonly message: Buffer } | undefined {
+  const [flags] = body;
+  if (body.length < ENVELOPE_BYTES || (flags !== 0 && flags !== COMPRESSED)) return undefined;
+  if (body.readUInt32BE(1) !== body.length - ENVELOPE_BYTES) return undefined;
+  return { isCompressed: flags === COMPRESSED, message: body.subarray(ENVELOPE_BYTES) };
+}
+
+/** A message behind its flags and length. */
+export function envelope(flags: number, message: Uint8Array): Buffer {
+  const framed = Buffer.allocUnsafe(ENVELOPE_BYTES + message.length);
+  framed[0] = flags;
+  framed.writeUInt32BE(message.length, 1);
+  framed.set(message, ENVELOPE_BYTES);
+  return framed;
+}
+
+/** A compressed message behind its flags and length. */
+export function compressedEnvelope(flags: number, message: Uint8Array): Buffer {
+  return envelope(flags | COMPRESSED, message);
+}
+
+/** How a stream ends: with trailers of HTTP, or with a last frame that holds as much. */
+export type Ending =
+  | { readonly trailers: OutgoingHttpHeaders; readonly frame?: undefined }
+  | { readonly trailers?: undefined; readonly frame: { readonly flags: number; readonly data: Uint8Array } };
+
+const WENT_WELL = { 'grpc-status': '0' };
+const WENT_WELL_WEB = { frame: { flags: trailerFlag, data: Buffer.from('grpc-status: 0\r\n') } };
+const endStream = createEndStreamSerialization(undefined);
+const WENT_WELL_CONNECT = { frame: { flags: endStreamFlag, data: Buffer.from('{}') } };
+
+/** The end of an enveloped answer: its status, and what trailers the implementation added. */
+export function endingOf(wire: Wire, added: Headers | undefined, error: ConnectError | undefined): Ending {
+  if (wire.protocolName === 'connect') {
+    if (added === undefined && error === undefined) return WENT_WELL_CONNECT;
+    const data = endStream.serialize({ metadata: added ?? new Headers(), ...(error === undefined ? {} : { error }) });
+    return { frame: { flags: endStreamFlag, data } };
+  }
+  if (added === undefined && error === undefined) {
+    return wire.protocolName === 'grpc' ? { trailers: { ...WENT_WELL } } : WENT_WELL_WEB;
+  }
+  const trailer = new Headers(WENT_WELL);
+  added?.forEach((value, name) => trailer.set(name, value));
+  if (error !== undefined) {
+    setTrailerStatus(trailer, error);
+    encodeMessage(trailer);
+  }
+  if (wire.protocolName === 'grpc') return { trailers: nodeHeaders(trailer) };
+  return { frame: { flags: trailerFlag, data: trailerSerialize(trailer) } };
+}
+
+/** Headers as Node takes them. */
+export function nodeHeaders(web: Headers): OutgoingHttpHeaders {
+  const headers: OutgoingHttpHeaders = {};
+  addHeaders(headers, web);
+  return headers;
+}
+
+/** Adds headers in the form that Node takes. */
+export function addHeaders(to: OutgoingHttpHeaders, web: Headers): void {
+  for (const [name, value] of web) {
+    // Headers joins the values of all names but this one (RFC 6265, section 3).
+    if (name === 'set-cookie') to[name] = web.getSetCookie();
+    else to[name] = value;
+  }
+}
