@@ -87,13 +87,16 @@ describe.each(databases)('on $name', (kind) => {
     }
   }
 
-  /** A tail that follows the log, with a watcher of everybody that has been told of one activity. */
+  /** A tail that follows the log and has told of all that is in it, with a watcher of everybody. */
   async function startFollowing(errors?: unknown[]) {
     const tail = openTail(errors);
     const all = watcher(tail, undefined);
     const first = all.next();
-    await append({ action: 'start' });
+    const before = await endOfLog();
+    const [start] = await append({ action: 'start' });
     await first;
+    // It was woken by finding the end, which other tests' transactions may hold back from what was just committed.
+    await expect.poll(async () => (await readAll(tail, everybody(), before)).at(-1)?.id).toBe(start!.id);
     return { tail, all };
   }
 
