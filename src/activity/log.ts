@@ -47,3 +47,15 @@ export async function appendActivities(
   database.willAppend(tx);
   return rows;
 }
+
+/** Appends one of Kith's own activities; `actorId` is null when nobody was signed in. */
+export async function tell(
+  tx: Db,
+  app: Pick<App, 'database' | 'now'>,
+  userId: string,
+  actorId: string | null,
+  action: string,
+  attributes: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  await appendActivities(tx, app, [{ userId, actorId, action, attributes }]);
+}

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Caller, Client, Permission, SignInMethod } from '../access.ts';
-import { appendActivities } from '../activity/log.ts';
+import { tell } from '../activity/log.ts';
 import type { App } from '../app.ts';
 import type { Db } from '../db/database.ts';
 import { Failure } from '../failure.ts';
@@ -259,18 +259,6 @@ async function toSignIn(app: AuthApp, progress: Progress, client: Client, expire
   const { account, methods, step } = progress;
   const challenge = { userId: account.user.id, sessionEpoch: account.sessionEpoch, methods, expireMs };
   return { challenge: { token: writeChallenge(app.keyring, challenge), step, expireMs } };
-}
-
-/** Tells of what a user did to the own account, in the transaction that does it. */
-async function tell(
-  tx: Db,
-  app: App,
-  userId: string,
-  actorId: string | null,
-  action: string,
-  attributes: Record<string, string> = {},
-): Promise<void> {
-  await appendActivities(tx, app, [{ userId, actorId, action, attributes }]);
 }
 
 /** How long after the answer a failure is told of at the most, milliseconds. */

@@ -1,5 +1,5 @@
 import type { Caller, Client } from '../access.ts';
-import { appendActivities } from '../activity/log.ts';
+import { tell } from '../activity/log.ts';
 import type { App } from '../app.ts';
 import type { Db } from '../db/database.ts';
 import { Failure } from '../failure.ts';
@@ -107,7 +107,7 @@ function confirmWith(app: SecondFactorApp, caller: Caller, code: string, granted
     if (step === undefined || !granted) return [];
     if (!(await confirmEnrolment(tx, userId, step, now))) throw secondFactorEnabled();
     await endSessionsOf(tx, app, userId, { by: userId, but: caller.sessionId });
-    await tell(tx, app, userId, userId, 'enabled');
+    await tell(tx, app, userId, userId, 'kith.second_factor.enabled');
     return giveRecoveryCodes(tx, app, userId);
   }, userId);
 }
@@ -117,7 +117,7 @@ export async function disableTotp(app: SecondFactorApp, caller: Caller): Promise
   await app.database.transaction(async (tx) => {
     await requireSession(tx, app, caller.sessionId);
     if (!(await deleteSecondFactor(tx, caller.userId))) throw secondFactorNotEnabled();
-    await tell(tx, app, caller.userId, caller.userId, 'disabled');
+    await tell(tx, app, caller.userId, caller.userId, 'kith.second_factor.disabled');
   }, caller.userId);
 }
 
@@ -126,7 +126,7 @@ export async function replaceRecoveryCodes(app: SecondFactorApp, caller: Caller)
   return app.database.transaction(async (tx) => {
     await requireSession(tx, app, caller.sessionId);
     if (!(await hasSecondFactor(tx, caller.userId))) throw secondFactorNotEnabled();
-    await tell(tx, app, caller.userId, caller.userId, 'recovery_codes_replaced');
+    await tell(tx, app, caller.userId, caller.userId, 'kith.second_factor.recovery_codes_replaced');
     return giveRecoveryCodes(tx, app, caller.userId);
   }, caller.userId);
 }
@@ -147,7 +147,7 @@ export async function resetSecondFactor(app: SecondFactorApp, caller: Caller, id
     }
     if (!(await deleteSecondFactor(tx, userId))) throw secondFactorNotEnabled();
     await endSessionsOf(tx, app, userId, { by: caller.userId });
-    await tell(tx, app, userId, caller.userId, 'reset');
+    await tell(tx, app, userId, caller.userId, 'kith.second_factor.reset');
   }, userId);
 }
 
@@ -176,7 +176,7 @@ export async function acceptTotp(tx: Db, app: App, userId: string, code: string)
 export async function acceptRecoveryCode(tx: Db, app: App, userId: string, code: string): Promise<boolean> {
   if (!(await deleteRecoveryCode(tx, userId, recoveryCodeMac(app.keyring, userId, code)))) return false;
   const left = await countRecoveryCodes(tx, userId);
-  await tell(tx, app, userId, userId, 'recovery_code_used', { recovery_codes_left: String(left) });
+  await tell(tx, app, userId, userId, 'kith.second_factor.recovery_code_used', { recovery_codes_left: String(left) });
   return true;
 }
 
@@ -190,18 +190,6 @@ async function giveRecoveryCodes(tx: Db, app: App, userId: string): Promise<stri
   const macs = codes.map((code) => recoveryCodeMac(app.keyring, userId, code));
   await replaceRecoveryCodeRows(tx, userId, macs);
   return codes;
-}
-
-/** Tells of a change in the transaction that makes it. */
-async function tell(
-  tx: Db,
-  app: App,
-  userId: string,
-  actorId: string,
-  what: string,
-  attributes: Record<string, string> = {},
-): Promise<void> {
-  await appendActivities(tx, app, [{ userId, actorId, action: `kith.second_factor.${what}`, attributes }]);
 }
 
 function requireEnrolment(row: SecondFactorRow | undefined, nowMs: number): SecondFactorRow {

@@ -1,7 +1,7 @@
 import { randomUUIDv7 } from 'node:crypto';
 import type { Caller, Role } from '../access.ts';
 import { purgeActivitiesOf } from '../activity/purge.ts';
-import { appendActivities } from '../activity/log.ts';
+import { tell } from '../activity/log.ts';
 import type { App } from '../app.ts';
 import { countContacts, purgeContactsOf } from '../contacts/contacts.ts';
 import type { Db } from '../db/database.ts';
@@ -254,18 +254,6 @@ export async function undeleteUser(app: App, caller: Caller, id: string, etag: s
 
 /** What a user can be changed in, and an activity names. */
 const FIELDS = ['username', 'email', 'name', 'role', 'state'] as const;
-
-/** Tells of a change in the transaction that makes it. */
-async function tell(
-  tx: Db,
-  app: App,
-  userId: string,
-  actorId: string | null,
-  action: string,
-  attributes: Record<string, string> = {},
-): Promise<void> {
-  await appendActivities(tx, app, [{ userId, actorId, action, attributes }]);
-}
 
 async function newUserRow(app: App, input: Omit<NewUser, 'requestId'>, signal?: AbortSignal): Promise<UserRow> {
   const password_hash = await newPasswordHash(app, input, signal);
