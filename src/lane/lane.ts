@@ -31,11 +31,13 @@ import type { Compression, UniversalHandler } from '@connectrpc/connect/protocol
 import { codeToHttpStatus, errorToJsonBytes } from '@connectrpc/connect/protocol-connect';
 import { CallContext } from './context.ts';
 import { type Exchange, Http1Exchange, Http2Exchange } from './exchange.ts';
+import { TIMER_MAX_MS } from './timeouts.ts';
 import { serveUniversal } from './universal.ts';
 import {
   addHeaders,
   compressedEnvelope,
   endingOf,
+  ENVELOPE_BYTES,
   envelope,
   findGetWire,
   findWire,
@@ -109,10 +111,6 @@ interface Route {
   readonly handler: UniversalHandler;
 }
 
-/** The longest a timer of Node's can run, 24 days. */
-const TIMER_MAX_MS = 2 ** 31 - 1;
-
-const ENVELOPE_BYTES = 5;
 const UTF8 = new TextDecoder();
 
 /**
@@ -591,7 +589,7 @@ function contextFor(context: CallContext, request: unknown, intercepted: UnaryRe
     protocolName: context.protocolName,
     requestMethod: context.requestMethod,
     url: context.url,
-    timeoutMs: () => context.timeoutMs(),
+    timeoutMs: context.timeoutMs,
     responseHeader: context.responseHeader,
     responseTrailer: context.responseTrailer,
     requestHeader: header,

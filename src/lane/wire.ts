@@ -4,6 +4,7 @@ import { createEndStreamSerialization, endStreamFlag } from '@connectrpc/connect
 import { setTrailerStatus } from '@connectrpc/connect/protocol-grpc';
 import { trailerFlag, trailerSerialize } from '@connectrpc/connect/protocol-grpc-web';
 import { encodeMessage } from './grpc-message.ts';
+import { parseConnectTimeout, parseGrpcTimeout } from './timeouts.ts';
 
 /** How one protocol writes calls with one codec. */
 export interface Wire {
@@ -21,11 +22,7 @@ export interface Wire {
   parseTimeout(value: string): number | undefined;
 }
 
-const CONNECT_TIMEOUT = {
-  timeoutHeader: 'connect-timeout-ms',
-  // https://connectrpc.com/docs/protocol/#unary-request
-  parseTimeout: (value: string) => (/^\d{1,10}$/.test(value) ? Number(value) : undefined),
-} as const;
+const CONNECT_TIMEOUT = { timeoutHeader: 'connect-timeout-ms', parseTimeout: parseConnectTimeout } as const;
 
 /** https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests */
 const GRPC = {
@@ -33,14 +30,8 @@ const GRPC = {
   timeoutHeader: 'grpc-timeout',
   encodingHeader: 'grpc-encoding',
   acceptEncodingHeader: 'grpc-accept-encoding',
-  parseTimeout(value: string) {
-    const [, amount = '', unit = ''] = /^(\d{1,8})([HMSmun])$/.exec(value) ?? [];
-    const ms = MS_OF_UNIT[unit];
-    return ms === undefined ? undefined : Number(amount) * ms;
-  },
+  parseTimeout: parseGrpcTimeout,
 } as const;
-
-const MS_OF_UNIT: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
 
 const CONNECT_UNARY = {
   ...CONNECT_TIMEOUT,
@@ -98,7 +89,8 @@ export function findGetWire(encoding: string | null): Wire | undefined {
   return encoding === 'json' ? unaryJson : encoding === 'proto' ? unaryProto : undefined;
 }
 
-const ENVELOPE_BYTES = 5;
+/** What stands before each message of an enveloped body: flags and length. */
+export const ENVELOPE_BYTES = 5;
 const COMPRESSED = 1;
 
 /** The one message in a body, or undefined when there is not just one that is complete. */
