@@ -146,10 +146,12 @@ export async function startServer(config: Config, adminPassword: string, options
     config.secretKey ?? loadSecretKey(database.dialect.fileBeside('.key'), !(await hasSigningKeys(database.db))),
   );
 
+  const isProxy = createBlockCheck(config.trustedProxies);
   const lane = config.fastLane ? new LateLane() : undefined;
   const fastify = createHttpServer({
     ...config,
     shortcut: lane,
+    isProxy,
     streamingPaths: streamingPathsOf([...SERVICES, ...publicServices]),
     stalledWriteMs: options.stalledWriteMs,
     monotonic,
@@ -243,7 +245,7 @@ export async function startServer(config: Config, adminPassword: string, options
     },
     lane,
     rules,
-    isProxy: createBlockCheck(config.trustedProxies),
+    isProxy,
     authenticate: (bearer) => (isApiKey(bearer) ? authenticateApiKey(app, bearer) : authenticate(app, bearer)),
     freshness: { maxAgeMs: config.freshSignInMs, now },
     validator: createRequestValidator(SERVICES),

@@ -21,13 +21,8 @@ import {
 import { createLane, type Lane } from '../../src/lane/lane.ts';
 import { createOnePortServer } from '../../src/http/one-port.ts';
 import { watchCall } from '../../src/rpc/call.ts';
-import {
-  ANSWER_HEADERS,
-  COMPRESS_MIN_BYTES,
-  COMPRESSIONS,
-  createAdmission,
-  requestIdOf,
-} from '../../src/rpc/fast-lane.ts';
+import { ANSWER_HEADERS, requestIdOf } from '../../src/rpc/answers.ts';
+import { COMPRESS_MIN_BYTES, COMPRESSIONS, createAdmission } from '../../src/rpc/fast-lane.ts';
 import { serveGrpcJs } from './grpc-js.ts';
 
 /**

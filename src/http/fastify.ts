@@ -7,15 +7,15 @@ import {
   type FastifyReply,
   LogController,
 } from 'fastify';
-import { createBlockCheck } from '../address.ts';
 import type { Config } from '../config.ts';
 import { Failure } from '../failure.ts';
-import { ANSWER_HEADERS, requestIdOf } from '../rpc/fast-lane.ts';
+import { ANSWER_HEADERS, requestIdOf } from '../rpc/answers.ts';
 import { httpRefusal, unknownMethod, wrongContentType } from '../rpc/http-refusals.ts';
 import { createOnePortServer, type Shortcut } from './one-port.ts';
 
-export interface HttpOptions
-  extends Pick<Config, 'tls' | 'trustedProxies' | 'connectionsMax' | 'requestTimeoutMs' | 'logLevel'> {
+export interface HttpOptions extends Pick<Config, 'tls' | 'connectionsMax' | 'requestTimeoutMs' | 'logLevel'> {
+  /** Whether an address is a proxy's whose X-Forwarded-For is believed. */
+  readonly isProxy: (address: string | undefined) => boolean;
   /** Request paths whose body may stay open as long as it likes: those of client streams. */
   readonly streamingPaths: ReadonlySet<string>;
   /** How long a response may wait for its reader before it is given up, milliseconds; the port's default when undefined. */
@@ -49,7 +49,7 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
       serializers: { err: logged },
     },
     // X-Forwarded-For is read from right to left, up to the first address that is no proxy's.
-    trustProxy: createBlockCheck(options.trustedProxies),
+    trustProxy: options.isProxy,
     // Calls have a log line of their own, and a URL may hold a message.
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     genReqId: (request) => requestIdOf(request.headers),

@@ -1,24 +1,11 @@
-import { randomUUID } from 'node:crypto';
-import type { IncomingHttpHeaders } from 'node:http';
 import { createContextValues } from '@connectrpc/connect';
 import { compressionBrotli, compressionGzip } from '@connectrpc/connect-node';
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import type { Admission, Lane } from '../lane/lane.ts';
 import type { Exchange } from '../lane/exchange.ts';
+import { ANSWER_HEADERS, requestIdOf } from './answers.ts';
 import { setLog } from './call.ts';
 import { readClient, setClient } from './client.ts';
-
-/** Headers of every answer, beside the request's id: answers hold tokens and people's data (RFC 6749, 5.1). */
-export const ANSWER_HEADERS = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' } as const;
-
-/** A caller's own request id is taken when it is one word of these characters: it ends up in logs and headers. */
-const REQUEST_ID = /^[\w.:/+=-]{1,128}$/;
-
-/** The caller's own request id, or a new one. */
-export function requestIdOf(headers: IncomingHttpHeaders): string {
-  const given = headers['x-request-id'];
-  return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID();
-}
 
 /** As Connect's Fastify plugin offers them. */
 export const COMPRESSIONS = [compressionGzip, compressionBrotli];
