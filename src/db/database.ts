@@ -110,25 +110,15 @@ export async function openDatabase(url: string, limits: DatabaseLimits = LIMITS)
       },
       willAppend: (tx) => void appending.add(tx),
       onAppended(wake) {
-        const remote = dialect.listen('log', wake);
-        listeners.add(wake);
-        return {
-          [Symbol.asyncDispose]() {
-            listeners.delete(wake);
-            return remote[Symbol.asyncDispose]();
-          },
-        };
+        return joined(listeners, wake, dialect.listen('log', wake));
       },
       willRevoke: (tx, revocations) => void revoking.set(tx, [...(revoking.get(tx) ?? []), ...revocations]),
       onRevoked(learn) {
-        const remote = dialect.listen('revocations', () => learn([]));
-        learners.add(learn);
-        return {
-          [Symbol.asyncDispose]() {
-            learners.delete(learn);
-            return remote[Symbol.asyncDispose]();
-          },
-        };
+        return joined(
+          learners,
+          learn,
+          dialect.listen('revocations', () => learn([])),
+        );
       },
       [Symbol.asyncDispose]: () => db.destroy(),
     };
@@ -137,6 +127,17 @@ export async function openDatabase(url: string, limits: DatabaseLimits = LIMITS)
     const Kind = isUnavailable ? DatabaseUnavailable : DatabaseError;
     throw new Kind(`${withoutPassword(url)}: ${rootMessage(error)}`, { cause: error });
   }
+}
+
+/** Has one hear of what this process does, until it is disposed along with `remote`, which tells of the others. */
+function joined<T>(all: Set<T>, one: T, remote: AsyncDisposable): AsyncDisposable {
+  all.add(one);
+  return {
+    [Symbol.asyncDispose]() {
+      all.delete(one);
+      return remote[Symbol.asyncDispose]();
+    },
+  };
 }
 
 async function retrying<T>(run: () => Promise<T>): Promise<T> {
