@@ -1,6 +1,6 @@
 import { closeSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import {
   type CompiledQuery,
   type DatabaseConnection,
@@ -10,11 +10,11 @@ import {
   SqliteIntrospector,
   SqliteQueryCompiler,
   sql,
-  type TransactionSettings,
 } from 'kysely';
-import { LRUCache } from 'lru-cache';
 import { Failure } from '../failure.ts';
 import { DatabaseError, type Dialect, UniqueViolation } from './dialect.ts';
+import { type Outcome, Statements } from './sqlite-statements.ts';
+import { SqliteWriter } from './sqlite-writer.ts';
 
 /** Marks the file as Kith's ("KITH"), https://sqlite.org/pragma.html#pragma_application_id. */
 const APPLICATION_ID = 0x4b495448;
@@ -22,7 +22,8 @@ const APPLICATION_ID = 0x4b495448;
 /** How long a statement waits for another process that holds the file, such as a backup. */
 const BUSY_TIMEOUT_MS = 2000;
 
-const STATEMENTS_CACHED_MAX = 500;
+/** Of each connection. The log's mode is the file's. */
+const PRAGMAS = 'pragma journal_mode = wal; pragma synchronous = full; pragma trusted_schema = off;';
 
 /**
  * Opens or creates the file at `path`.
@@ -32,12 +33,13 @@ const STATEMENTS_CACHED_MAX = 500;
  * held by another process.
  */
 export function openSqlite(path: string): Dialect {
-  const database = openFile(path);
+  const reader = openFile(path);
+  const writer = new SqliteWriter({ path, timeoutMs: BUSY_TIMEOUT_MS, pragmas: PRAGMAS });
   return {
     name: 'SQLite',
     queries: {
       createAdapter: () => new Adapter(),
-      createDriver: () => new SqliteDriver(database),
+      createDriver: () => new SqliteDriver(reader, writer),
       createIntrospector: (db) => new SqliteIntrospector(db),
       createQueryCompiler: () => new SqliteQueryCompiler(),
     },
@@ -57,7 +59,7 @@ export function openSqlite(path: string): Dialect {
     notify() {},
     fileBeside: (suffix) => path + suffix,
     explain: async (query, parameters) =>
-      database
+      reader
         .prepare(`explain query plan ${query}`)
         .all(...(parameters as SQLInputValue[]))
         .map((row) => String(row['detail'])),
@@ -73,7 +75,8 @@ function openFile(path: string): DatabaseSync {
     const { ino } = statSync(path);
     database = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS, enableForeignKeyConstraints: true });
     claim(database);
-    database.exec('pragma journal_mode = wal; pragma synchronous = full; pragma trusted_schema = off;');
+    database.exec(PRAGMAS);
+    database.exec('pragma query_only = on');
     // From here on the file is not replaced (see holdFile), but it may have been while it was being opened.
     if (statSync(path).ino !== ino) throw new DatabaseError('the file was replaced at this moment: start again');
     return database;
@@ -119,105 +122,135 @@ export function operatorMessage(error: unknown): string {
   }
 }
 
-/** SQLite's DDL is transactional; Kysely's adapter says otherwise, and would leave half a migration behind. */
 class Adapter extends SqliteAdapter {
+  /** SQLite's DDL is transactional; Kysely's adapter says otherwise, and would leave half a migration behind. */
   override get supportsTransactionalDdl(): boolean {
+    return true;
+  }
+
+  /** As far as Kysely is concerned: who writes waits in the driver. */
+  override get supportsMultipleConnections(): boolean {
     return true;
   }
 }
 
 /**
- * One connection, used by one task at a time: a transaction keeps every other
- * statement waiting, so nothing reads what is not committed. The calls are
- * synchronous, so a transaction lasts as long as its statements, provided its
- * body awaits nothing but the database.
+ * Reads in this thread, on a connection of their own, and everything else in the
+ * thread that writes. With a write-ahead log neither waits for the other, and what
+ * reads sees what is committed.
  */
 class SqliteDriver implements Driver {
-  readonly #database: DatabaseSync;
-  readonly #connection: SqliteConnection;
-  #idle = Promise.resolve();
-  #release = (): void => {};
+  readonly #reader: Statements;
+  readonly #writer: SqliteWriter;
 
-  constructor(database: DatabaseSync) {
-    this.#database = database;
-    this.#connection = new SqliteConnection(database);
+  constructor(reader: DatabaseSync, writer: SqliteWriter) {
+    this.#reader = new Statements(reader);
+    this.#writer = writer;
   }
 
   async init(): Promise<void> {}
 
-  async acquireConnection(): Promise<DatabaseConnection> {
-    const turn = this.#idle;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#idle = promise;
-    await turn;
-    this.#release = resolve;
-    return this.#connection;
+  async acquireConnection(): Promise<SqliteConnection> {
+    return new SqliteConnection(this.#reader, this.#writer);
   }
 
-  async releaseConnection(): Promise<void> {
-    this.#release();
+  async releaseConnection(): Promise<void> {}
+
+  beginTransaction(connection: SqliteConnection): Promise<void> {
+    return connection.begin();
   }
 
-  /** IMMEDIATE takes the write lock at once: a transaction that reads first cannot fail half-way for want of it. */
-  async beginTransaction(_: DatabaseConnection, settings: TransactionSettings): Promise<void> {
-    this.#connection.exec(settings.accessMode === 'read only' ? 'begin' : 'begin immediate');
+  commitTransaction(connection: SqliteConnection): Promise<void> {
+    return connection.commit();
   }
 
-  async commitTransaction(): Promise<void> {
-    this.#connection.exec('commit');
+  rollbackTransaction(connection: SqliteConnection): Promise<void> {
+    return connection.rollback();
   }
 
-  async rollbackTransaction(): Promise<void> {
-    // A failed commit, e.g. for a full disk, may have rolled back already.
-    if (this.#database.isTransaction) this.#connection.exec('rollback');
-  }
-
+  /** The connection that is closed last writes the log back into the file, and waits for the disk. */
   async destroy(): Promise<void> {
-    await this.#idle;
-    this.#connection.close();
+    this.#reader.close();
+    await this.#writer.close();
   }
 }
 
+/** What one task, such as a transaction, sees of the database. */
 class SqliteConnection implements DatabaseConnection {
-  readonly #database: DatabaseSync;
-  readonly #statements = new LRUCache<string, StatementSync>({ max: STATEMENTS_CACHED_MAX });
+  readonly #reader: Statements;
+  readonly #writer: SqliteWriter;
+  #inTransaction = false;
 
-  constructor(database: DatabaseSync) {
-    this.#database = database;
+  constructor(reader: Statements, writer: SqliteWriter) {
+    this.#reader = reader;
+    this.#writer = writer;
   }
 
-  exec(statement: string): void {
-    translated(() => this.#database.exec(statement));
+  /** IMMEDIATE takes the write lock at once: a transaction that reads first cannot fail half-way for want of it. */
+  async begin(): Promise<void> {
+    await this.#writer.take();
+    try {
+      await this.#write('begin immediate', []);
+    } catch (error) {
+      this.#writer.release();
+      throw error;
+    }
+    this.#inTransaction = true;
   }
 
-  close(): void {
-    this.#statements.clear();
-    this.#database.close();
+  async commit(): Promise<void> {
+    await this.#write('commit', []);
+    this.#end();
   }
 
-  async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
-    const values = parameters as SQLInputValue[];
-    return translated(() => {
-      const statement = this.#prepare(sql);
-      if (statement.columns().length > 0) return { rows: statement.all(...values) as R[] };
-      const { changes, lastInsertRowid } = statement.run(...values);
-      return { rows: [], numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid) };
-    });
+  async rollback(): Promise<void> {
+    if (!this.#inTransaction) return; // it never began
+    try {
+      // A failed commit, e.g. for a full disk, may have rolled back already.
+      if (this.#writer.isTransaction) await this.#write('rollback', []);
+    } finally {
+      this.#end();
+    }
+  }
+
+  async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
+    const { sql, parameters } = query;
+    if (this.#inTransaction) return resultOf(await this.#write(sql, parameters));
+    if (onlyReads(query)) return resultOf(translated(() => this.#reader.run(sql, parameters)));
+    await this.#writer.take();
+    try {
+      return resultOf(await this.#write(sql, parameters));
+    } finally {
+      this.#writer.release();
+    }
   }
 
   // oxlint-disable-next-line require-yield -- the interface asks for a generator
   async *streamQuery<R>(): AsyncIterableIterator<QueryResult<R>> {
-    throw new Error('streaming holds the only connection: read pages instead');
+    throw new Error('a stream holds up what is written back from the log: read pages instead');
   }
 
-  #prepare(text: string): StatementSync {
-    let statement = this.#statements.get(text);
-    if (statement === undefined) {
-      statement = this.#database.prepare(text);
-      this.#statements.set(text, statement);
-    }
-    return statement;
+  #end(): void {
+    this.#inTransaction = false;
+    this.#writer.release();
   }
+
+  async #write(sql: string, parameters: readonly unknown[]): Promise<Outcome> {
+    try {
+      return await this.#writer.run(sql, parameters, this.#inTransaction);
+    } catch (error) {
+      throw toKnown(error);
+    }
+  }
+}
+
+function onlyReads({ query, sql }: CompiledQuery): boolean {
+  return query.kind === 'SelectQueryNode' || (query.kind === 'RawNode' && /^\s*select\b/i.test(sql));
+}
+
+function resultOf<R>({ rows, changes, insertId }: Outcome): QueryResult<R> {
+  if (changes === undefined || insertId === undefined) return { rows: rows as R[] };
+  return { rows: rows as R[], numAffectedRows: changes, insertId };
 }
 
 /** Result codes, https://sqlite.org/rescode.html. The low byte of an extended code is its primary code. */
@@ -258,15 +291,20 @@ function translated<T>(run: () => T): T {
   try {
     return run();
   } catch (error) {
-    const code = resultCode(error);
-    if (code === SQLITE.CONSTRAINT_PRIMARYKEY || code === SQLITE.CONSTRAINT_UNIQUE) {
-      // "UNIQUE constraint failed: users.email_key"
-      throw new UniqueViolation((error as Error).message.split(': ')[1] ?? '', { cause: error });
-    }
-    const primary = primaryCode(error) ?? -1;
-    if (!UNAVAILABLE.has(primary) && !DAMAGED.has(primary)) throw error;
-    const cause = new DatabaseError(operatorMessage(error), { cause: error });
-    if (DAMAGED.has(primary)) throw cause;
-    throw new Failure('server_unavailable', 'the database cannot be used at the moment: try again', {}, { cause });
+    throw toKnown(error);
   }
+}
+
+/** What the rest of the code knows of errors in place of SQLite's. */
+function toKnown(error: unknown): unknown {
+  const code = resultCode(error);
+  if (code === SQLITE.CONSTRAINT_PRIMARYKEY || code === SQLITE.CONSTRAINT_UNIQUE) {
+    // "UNIQUE constraint failed: users.email_key"
+    return new UniqueViolation((error as Error).message.split(': ')[1] ?? '', { cause: error });
+  }
+  const primary = primaryCode(error) ?? -1;
+  if (!UNAVAILABLE.has(primary) && !DAMAGED.has(primary)) return error;
+  const cause = new DatabaseError(operatorMessage(error), { cause: error });
+  if (DAMAGED.has(primary)) return cause;
+  return new Failure('server_unavailable', 'the database cannot be used at the moment: try again', {}, { cause });
 }

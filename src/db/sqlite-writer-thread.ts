@@ -1,0 +1,48 @@
+/** The thread that writes: see sqlite-writer.ts. */
+import { DatabaseSync } from 'node:sqlite';
+import { parentPort, workerData } from 'node:worker_threads';
+import { Statements } from './sqlite-statements.ts';
+import type { Reply, Request, WriterOptions } from './sqlite-writer.ts';
+
+const { path, timeoutMs, pragmas }: WriterOptions = workerData;
+
+let opened: { readonly database: DatabaseSync; readonly statements: Statements } | undefined;
+
+/** When it is first asked for, so that whoever asks is told why it cannot be. */
+function open(): NonNullable<typeof opened> {
+  const database = new DatabaseSync(path, { timeout: timeoutMs, enableForeignKeyConstraints: true });
+  try {
+    database.exec(pragmas);
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+  return { database, statements: new Statements(database) };
+}
+
+parentPort?.on('message', (request: Request) => {
+  if (request === 'close') {
+    opened?.statements.close(); // writes the log back into the file
+    parentPort?.close();
+    return;
+  }
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
+  parentPort?.postMessage(answer(request));
+});
+
+function answer({ sql, parameters, inTransaction }: Exclude<Request, string>): Reply {
+  try {
+    const { database, statements } = (opened ??= open());
+    // By itself it would be a transaction of its own, of which the one that was lost knows nothing.
+    if (inTransaction && !database.isTransaction) throw new Error('the transaction was rolled back');
+    return { outcome: statements.run(sql, parameters), isTransaction: database.isTransaction };
+  } catch (error) {
+    return { error: described(error), isTransaction: opened?.database.isTransaction === true };
+  }
+}
+
+/** Copying an error to another thread drops what Node adds to it. */
+function described(error: unknown): { message: string; errcode: number | undefined } {
+  const { message, errcode } = error as Error & { errcode?: number };
+  return { message, errcode };
+}

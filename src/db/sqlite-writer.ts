@@ -1,0 +1,136 @@
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import { Failure } from '../failure.ts';
+import { TURN_MAX_MS } from '../turns.ts';
+import type { Outcome } from './sqlite-statements.ts';
+
+/** What the thread opens, and how. */
+export interface WriterOptions {
+  readonly path: string;
+  /** How long a statement waits for another process that holds the file, milliseconds. */
+  readonly timeoutMs: number;
+  readonly pragmas: string;
+}
+
+export type Request =
+  | 'close'
+  | {
+      readonly sql: string;
+      readonly parameters: readonly unknown[];
+      /** Is not run when there is no transaction, any more or at all. */
+      readonly inTransaction: boolean;
+    };
+
+export interface Reply {
+  readonly outcome?: Outcome;
+  readonly error?: { readonly message: string; readonly errcode: number | undefined };
+  /** Whether a transaction is open after it. */
+  readonly isTransaction: boolean;
+}
+
+interface Waiting {
+  readonly resolve: () => void;
+  readonly timer: NodeJS.Timeout | undefined;
+}
+
+/**
+ * The one connection that writes, in a thread of its own: a commit waits for the
+ * disk, and with it would everybody whom this thread serves.
+ *
+ * It is used by one task at a time: take it, run statements, release it.
+ */
+export class SqliteWriter {
+  readonly #options: WriterOptions;
+  readonly #turnMaxMs: number;
+  #worker: Worker | undefined;
+  #answering: PromiseWithResolvers<Outcome> | undefined;
+  #isTransaction = false;
+  #isTaken = false;
+  #closing: Promise<void> | undefined;
+  readonly #waiting: Waiting[] = [];
+
+  constructor(options: WriterOptions, turnMaxMs = TURN_MAX_MS) {
+    this.#options = options;
+    this.#turnMaxMs = turnMaxMs;
+  }
+
+  /** Whether a transaction is open: SQLite may have rolled it back, for a full disk, say. */
+  get isTransaction(): boolean {
+    return this.#isTransaction;
+  }
+
+  /** Waits until nobody else writes. Throws server_unavailable when that takes too long. */
+  async take(): Promise<void> {
+    await this.#take(this.#turnMaxMs);
+  }
+
+  async #take(maxMs: number | undefined): Promise<void> {
+    if (!this.#isTaken) {
+      this.#isTaken = true;
+      return;
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const giveUp = () => {
+      this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
+      reject(new Failure('server_unavailable', 'too much waits to be written: try again'));
+    };
+    const waiting: Waiting = { resolve, timer: maxMs === undefined ? undefined : setTimeout(giveUp, maxMs) };
+    this.#waiting.push(waiting);
+    await promise;
+  }
+
+  release(): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) {
+      this.#isTaken = false;
+      return;
+    }
+    clearTimeout(next.timer);
+    next.resolve();
+  }
+
+  /** Runs a statement. Throws what SQLite says, with its `errcode`. */
+  run(sql: string, parameters: readonly unknown[], inTransaction: boolean): Promise<Outcome> {
+    const answering = Promise.withResolvers<Outcome>();
+    this.#answering = answering;
+    this.#send({ sql, parameters, inTransaction });
+    return answering.promise;
+  }
+
+  /** Closes the connection, once all that was asked of it is done. */
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
+    await this.#take(undefined);
+    if (this.#worker === undefined) return;
+    const exited = once(this.#worker, 'exit');
+    this.#send('close');
+    await exited;
+  }
+
+  #send(request: Request): void {
+    this.#worker ??= this.#start();
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
+    this.#worker.postMessage(request);
+  }
+
+  #start(): Worker {
+    const worker = new Worker(new URL('sqlite-writer-thread.ts', import.meta.url), { workerData: this.#options });
+    let cause: unknown;
+    worker.on('message', ({ outcome, error, isTransaction }: Reply) => {
+      this.#isTransaction = isTransaction;
+      if (outcome !== undefined) this.#answering?.resolve(outcome);
+      else this.#answering?.reject(Object.assign(new Error(error?.message), { errcode: error?.errcode }));
+    });
+    worker.on('error', (error) => (cause = error));
+    // Whatever ended it, the next statement has another one started.
+    worker.once('exit', () => {
+      this.#worker = undefined;
+      this.#isTransaction = false;
+      this.#answering?.reject(cause ?? new Error('the thread that writes to the database ended'));
+    });
+    return worker;
+  }
+}
