@@ -2,6 +2,7 @@ import type { Role } from '../access.ts';
 import type { Selectable } from 'kysely';
 import type { Db, NewRevocation } from '../db/database.ts';
 import type { Dialect } from '../db/dialect.ts';
+import { prepared } from '../db/prepared.ts';
 import type { RevocationTable, SessionTable, UserTable } from '../db/schema.ts';
 
 export type SessionRow = SessionTable;
@@ -18,14 +19,17 @@ export interface SessionState {
   readonly role: Role;
 }
 
-export async function selectSession(db: Db, id: string): Promise<SessionState | undefined> {
-  const row = await db
+const selectSessionRow = prepared((db, id: string) =>
+  db
     .selectFrom('sessions')
     .innerJoin('users', 'users.id', 'sessions.user_id')
     .selectAll('sessions')
     .select(['users.state', 'users.session_epoch', 'users.role'])
-    .where('sessions.id', '=', id)
-    .executeTakeFirst();
+    .where('sessions.id', '=', id),
+);
+
+export async function selectSession(db: Db, id: string): Promise<SessionState | undefined> {
+  const row = await selectSessionRow(db, id);
   if (row === undefined) return undefined;
   const { state, session_epoch, role, ...session } = row;
   return { session, userState: state, userEpoch: session_epoch, role };

@@ -1,6 +1,7 @@
 import type { SelectQueryBuilder } from 'kysely';
 import type { Role } from '../access.ts';
 import type { Db } from '../db/database.ts';
+import { prepared } from '../db/prepared.ts';
 import type { Schema, UserTable } from '../db/schema.ts';
 import { cutPage } from '../pages.ts';
 import { endOfPrefix } from '../text.ts';
@@ -16,9 +17,7 @@ export interface UserFilter {
   readonly query: string;
 }
 
-export function selectUser(db: Db, id: string): Promise<UserRow | undefined> {
-  return db.selectFrom('users').selectAll().where('id', '=', id).executeTakeFirst();
-}
+export const selectUser = prepared((db, id: string) => db.selectFrom('users').selectAll().where('id', '=', id));
 
 /** The user with this username or email address, given as identifierKey. */
 export function selectUserByIdentifier(db: Db, key: string): Promise<UserRow | undefined> {

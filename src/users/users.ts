@@ -187,6 +187,7 @@ export async function deleteUser(app: App, caller: Caller, id: string, etag: str
     await requireOtherAdmin(tx, row);
     const now = app.now();
     const next = revised(app, row, {
+      update_ms: now,
       state: 'deleted',
       undelete_state: row.state === 'suspended' ? 'suspended' : 'active',
       session_epoch: row.session_epoch + 1,
@@ -295,7 +296,7 @@ function termsOf(row: UserRow): string[] {
 }
 
 function revised(app: App, row: UserRow, change: Partial<UserRow>): UserRow {
-  return { ...row, ...change, update_ms: app.now(), revision: row.revision + 1 };
+  return { ...row, update_ms: app.now(), ...change, revision: row.revision + 1 };
 }
 
 /** What access tokens of the user are worth from now on. */

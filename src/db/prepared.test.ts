@@ -1,0 +1,76 @@
+import type { KyselyPlugin } from 'kysely';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { databases, type TestDatabase } from '../../test/support/databases.ts';
+import { userRow } from '../../test/support/rows.ts';
+import { type Database, type Db, openDatabase } from './database.ts';
+import { prepared } from './prepared.ts';
+
+describe.each(databases)('on $name', ({ create }) => {
+  let file: TestDatabase;
+  let database: Database;
+  beforeAll(async () => {
+    file = await create();
+    database = await openDatabase(file.url);
+  });
+  afterAll(async () => {
+    await database[Symbol.asyncDispose]();
+    await file[Symbol.asyncDispose]();
+  });
+
+  /** A prepared query, and how often it was built. */
+  function preparedQuery() {
+    let built = 0;
+    const find = prepared((db: Db, name: string, id: string) => {
+      built++;
+      return db
+        .selectFrom('users')
+        .select(['id', 'name'])
+        .where('state', '=', 'active')
+        .where('name', '=', name)
+        .where('id', '=', id);
+    });
+    return { find, built: () => built };
+  }
+
+  test('a query is built once, and finds what each caller asks for', async () => {
+    const { find, built } = preparedQuery();
+    const users = [userRow({ name: 'Ada' }), userRow({ name: 'ä"🦉' }), userRow({ name: 'stand-in 0' })];
+    await database.db.insertInto('users').values(users).execute();
+    for (const { id, name } of users) expect(await find(database.db, name, id)).toEqual({ id, name });
+    const [ada, other] = users;
+    expect(await find(database.db, other!.name, ada!.id)).toBeUndefined();
+    expect(await find(database.db, "' or 1 = 1 --", ada!.id)).toBeUndefined();
+    expect(built()).toBe(1);
+  });
+
+  test('a transaction sees what it wrote, and nobody else does', async () => {
+    const { find } = preparedQuery();
+    const row = userRow();
+    const { id, name } = row;
+    await database.transaction(async (tx) => {
+      await tx.insertInto('users').values(row).execute();
+      expect(await find(tx, name, id)).toEqual({ id, name });
+      expect(await find(database.db, name, id)).toBeUndefined();
+    });
+    expect(await find(database.db, name, id)).toEqual({ id, name });
+  });
+
+  test('a plugin sees the query each time', async () => {
+    const { find } = preparedQuery();
+    const row = userRow();
+    const { id, name } = row;
+    await database.db.insertInto('users').values(row).execute();
+    const seen: string[] = [];
+    const plugin: KyselyPlugin = {
+      transformQuery({ node }) {
+        seen.push(node.kind);
+        return node;
+      },
+      transformResult: async ({ result }) => result,
+    };
+    for (const db of [database.db, database.db.withPlugin(plugin), database.db.withPlugin(plugin)]) {
+      expect(await find(db, name, id)).toEqual({ id, name });
+    }
+    expect(seen).toEqual(['SelectQueryNode', 'SelectQueryNode']);
+  });
+});

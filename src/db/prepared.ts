@@ -1,0 +1,41 @@
+import type { Compilable, CompiledQuery } from 'kysely';
+import type { Db } from './database.ts';
+
+/** A query as it was built, and where its parameters come from: one of the texts, by its place, or the query itself. */
+interface Prepared<Row> {
+  readonly query: CompiledQuery<Row>;
+  readonly sources: readonly (number | { readonly own: unknown })[];
+}
+
+/**
+ * A query for the first row of something that is built once for each database, then
+ * run with other texts in its place: building one takes longer than SQLite takes to
+ * find a row. `build` gets stand-ins for the texts, so it must not look at them.
+ */
+export function prepared<Texts extends readonly string[], Row>(
+  build: (db: Db, ...texts: Texts) => Compilable<Row>,
+): (db: Db, ...texts: Texts) => Promise<Row | undefined> {
+  const known = new WeakMap<object, Prepared<Row>>();
+  return async (db, ...texts) => {
+    const executor = db.getExecutor();
+    // Plugins see queries while they are built.
+    if (executor.plugins.length > 0) return (await db.executeQuery(build(db, ...texts))).rows[0];
+    let found = known.get(executor.adapter);
+    if (found === undefined) {
+      const query = build(db, ...(texts.map((_, i) => STAND_IN + i) as unknown as Texts)).compile();
+      found = { query, sources: query.parameters.map(sourceOf) };
+      known.set(executor.adapter, found);
+    }
+    const parameters = found.sources.map((source) => (typeof source === 'number' ? texts[source] : source.own));
+    const { rows } = await executor.executeQuery<Row>({ ...found.query, parameters });
+    return rows[0];
+  };
+}
+
+/** No text of a query's own holds a null character. */
+const STAND_IN = '\0stand-in ';
+
+function sourceOf(parameter: unknown): number | { own: unknown } {
+  if (typeof parameter !== 'string' || !parameter.startsWith(STAND_IN)) return { own: parameter };
+  return Number(parameter.slice(STAND_IN.length));
+}
