@@ -68,6 +68,13 @@ async function write(tx: Db, app: WritingApp, rows: readonly Omit<Revocation, 'e
   app.database.willRevoke(tx, revocations);
 }
 
+/** What is asked about: an access token, or an API key as it was looked up. */
+interface RevocableToken {
+  readonly userId: string;
+  readonly sessionId: string;
+  readonly role: Role | null;
+}
+
 export interface RevocationsOptions {
   readonly now: () => number;
   /** Told of the first of several reads that fail. */
@@ -151,19 +158,24 @@ export class Revocations implements AsyncDisposable {
    * api_key_invalid for a key and its access tokens, and server_unavailable when what
    * was read last is too old to tell.
    */
-  async currentRole(token: {
-    readonly userId: string;
-    readonly sessionId: string;
-    readonly kind: Caller['kind'];
-    readonly role: Role | null;
-  }): Promise<Role> {
+  async currentRole(token: RevocableToken & { readonly kind: Caller['kind'] }): Promise<Role> {
     if (this.ageMs > this.#staleMs) await this.requireFresh();
-    const user = this.#users.get(token.userId);
-    const role = user === undefined ? token.role : user.role;
-    if (role !== null && !this.#ended.has(token.sessionId)) return role;
+    const role = this.#roleOf(token);
+    if (role !== undefined) return role;
     throw token.kind === 'api_key'
       ? apiKeyInvalid()
       : new Failure('session_ended', 'the session has ended: sign in again');
+  }
+
+  /** The same where that can be told without waiting or refusing, otherwise undefined. */
+  roleAtHand(token: RevocableToken): Role | undefined {
+    return this.ageMs > this.#staleMs ? undefined : this.#roleOf(token);
+  }
+
+  #roleOf({ userId, sessionId, role }: RevocableToken): Role | undefined {
+    if (this.#ended.has(sessionId)) return undefined;
+    const user = this.#users.get(userId);
+    return (user === undefined ? role : user.role) ?? undefined;
   }
 
   /** Throws server_unavailable when what was read last is too old, and reading again does not help. */

@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { hash, randomUUID } from 'node:crypto';
 import { type CryptoKey, errors, type JWTPayload, jwtVerify, SignJWT } from 'jose';
 import { LRUCache } from 'lru-cache';
 import { type Caller, type Permission, PERMISSIONS_OF_ROLE, ROLES, type Role, type SignInMethod } from '../access.ts';
@@ -91,11 +91,12 @@ export interface AccessTokens {
   sign(grant: SessionGrant): Promise<AccessToken>;
   signForApiKey(grant: ApiKeyGrant): Promise<AccessToken>;
   /**
-   * Throws access_token_invalid and access_token_expired, and server_unavailable when
-   * the key of the token is unknown and the database cannot be asked for it. Whether
-   * the session or API key still lives is not looked at.
+   * Rejects with access_token_invalid and access_token_expired, and server_unavailable
+   * when the key of the token is unknown and the database cannot be asked for it.
+   * Whether the session or API key still lives is not looked at. No promise for a token
+   * that was verified before: there is nothing to wait for.
    */
-  verify(token: string): Promise<AccessTokenClaims>;
+  verify(token: string): AccessTokenClaims | Promise<AccessTokenClaims>;
 }
 
 interface Verified {
@@ -123,6 +124,12 @@ export function createAccessTokens(keys: AccessTokenKeys, options: AccessTokenOp
     const key = kid === undefined ? undefined : await keys.find(kid);
     if (kid === undefined || key === undefined) throw invalid();
     return { kid, claims: await readClaims(token, key) };
+  }
+
+  async function verifyNew(token: string, digest: string): Promise<AccessTokenClaims> {
+    const fresh = await verifySignature(token);
+    verified.set(digest, fresh);
+    return fresh.claims;
   }
 
   async function readClaims(token: string, key: CryptoKey): Promise<AccessTokenClaims> {
@@ -164,15 +171,14 @@ export function createAccessTokens(keys: AccessTokenKeys, options: AccessTokenOp
     signForApiKey: async ({ userId, apiKeyId, role, scope, notAfterMs }) =>
       write({ sid: apiKeyId, roles: [role], scope: [...scope].join(' '), client_id: apiKeyId }, userId, notAfterMs),
 
-    async verify(token) {
-      // Verifying costs some 100 us, hashing under 1: a token is verified once.
-      const digest = createHash('sha256').update(token).digest('base64');
+    verify(token) {
+      // Verifying costs some 100 us, hashing half of one: a token is verified once. Its digest is what is
+      // remembered: who reads the memory of the process must not find the tokens of all who are signed in.
+      const digest = hash('sha256', token, 'base64');
       const known = verified.get(digest);
       if (known !== undefined && known.claims.expireMs > now() && keys.has(known.kid)) return known.claims;
       verified.delete(digest);
-      const fresh = await verifySignature(token);
-      verified.set(digest, fresh);
-      return fresh.claims;
+      return verifyNew(token, digest);
     },
   };
 }
