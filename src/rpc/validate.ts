@@ -14,6 +14,7 @@ import type { Interceptor } from '@connectrpc/connect';
 import { createValidateInterceptor } from '@connectrpc/validate';
 import { Failure } from '../failure.ts';
 import { withImports } from './files.ts';
+import { createQuickCheck } from './quick-check.ts';
 
 /**
  * Checks the requests of these services against the rules in the contract.
@@ -35,21 +36,18 @@ export function createRequestValidator(services: readonly DescService[]): Valida
  * and requests with fields that are not in it: a server that dropped those would
  * acknowledge a write it did not make.
  */
-export function createValidationInterceptors(validator: Validator): Interceptor[] {
-  const prepare: Interceptor = (next) => (request) => {
-    const { input } = request.method;
-    if (request.stream) return next({ ...request, message: prepareEach(input, request.message) });
-    prepareMessage(input, request.message);
-    return next(request);
+export function createValidationInterceptor(validator: Validator): Interceptor {
+  const isSurelyValid = createQuickCheck(validator);
+  const checking: Validator = {
+    validate(desc, message) {
+      if (isSurelyValid(desc, message)) {
+        return { kind: 'valid', message: message as never, error: undefined, violations: undefined };
+      }
+      prepareMessage(desc, message);
+      return validator.validate(desc, message);
+    },
   };
-  return [prepare, createValidateInterceptor({ validator })];
-}
-
-async function* prepareEach<T extends Message>(desc: DescMessage, messages: AsyncIterable<T>): AsyncIterable<T> {
-  for await (const message of messages) {
-    prepareMessage(desc, message);
-    yield message;
-  }
+  return createValidateInterceptor({ validator: checking });
 }
 
 /**

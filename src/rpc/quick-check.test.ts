@@ -1,0 +1,189 @@
+import {
+  create,
+  type DescField,
+  type DescMessage,
+  fromBinary,
+  getOption,
+  type Message,
+  ScalarType,
+} from '@bufbuild/protobuf';
+import { field as fieldOption, type FieldRules } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
+import { describe, expect, test } from 'vitest';
+import { ActivityService, ListUserActivityRequestSchema } from '../../gen/kith/activity/v1/activity_service_pb.ts';
+import { ApiKeyService } from '../../gen/kith/auth/v1/api_key_service_pb.ts';
+import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
+import { RevocationService } from '../../gen/kith/auth/v1/revocation_service_pb.ts';
+import { SecondFactorService } from '../../gen/kith/auth/v1/second_factor_service_pb.ts';
+import { SessionService } from '../../gen/kith/auth/v1/session_service_pb.ts';
+import { SigningKeyService } from '../../gen/kith/auth/v1/signing_key_service_pb.ts';
+import {
+  ContactService,
+  CreateContactRequestSchema,
+  GetContactRequestSchema,
+  ListContactsRequestSchema,
+} from '../../gen/kith/contact/v1/contact_service_pb.ts';
+import {
+  GetUserDetailsRequestSchema,
+  GetUserRequestSchema,
+  ListUsersRequestSchema,
+  UpdateUserRequestSchema,
+  UserService,
+} from '../../gen/kith/user/v1/user_service_pb.ts';
+import { createQuickCheck } from './quick-check.ts';
+import { createRequestValidator } from './validate.ts';
+
+const SERVICES = [
+  ActivityService,
+  ApiKeyService,
+  AuthService,
+  ContactService,
+  RevocationService,
+  SecondFactorService,
+  SessionService,
+  SigningKeyService,
+  UserService,
+];
+const INPUTS = [...new Set(SERVICES.flatMap(({ methods }) => methods.map(({ input }) => input)))];
+const MESSAGES_EACH = 200;
+const ID = '0198f0a1-7b1c-7c3e-9a4d-5e6f70819203';
+const UNKNOWN_FIELD = Uint8Array.of(0xfa, 0x3e, 1, 65); // number 1007
+
+const validator = createRequestValidator(SERVICES);
+const isSurelyValid = createQuickCheck(validator);
+
+test.each(INPUTS.map((input) => [input.typeName, input] as const))(
+  'no %s that the validator refuses is taken for valid',
+  (name, input) => {
+    const pick = pickerOf(name);
+    const messages = Array.from({ length: MESSAGES_EACH }, () => generate(input, pick, 3));
+    const taken = messages.filter((message) => isSurelyValid(input, message));
+    expect(taken.filter((message) => validator.validate(input, message).kind !== 'valid')).toEqual([]);
+  },
+);
+
+/** The requests that are sent most, as they mostly are. */
+test.each<[DescMessage, Record<string, unknown>]>([
+  [GetUserRequestSchema, { id: ID }],
+  [GetUserDetailsRequestSchema, { id: ID.toUpperCase() }],
+  [ListUsersRequestSchema, {}],
+  [ListUsersRequestSchema, { pageSize: 20, pageToken: 'x'.repeat(2048), role: 1, state: 2 }],
+  [GetContactRequestSchema, { id: ID }],
+  [ListContactsRequestSchema, { pageSize: 20 }],
+  [ListUserActivityRequestSchema, { pageSize: 20 }],
+])('is certain without the validator: %s', (input, fields) => {
+  expect(isSurelyValid(input, create(input, fields))).toBe(true);
+});
+
+describe('is not certain of', () => {
+  test.each<[string, DescMessage, Record<string, unknown>]>([
+    ['a text that is no UUID', GetUserRequestSchema, { id: `${ID}0` }],
+    ['a UUID and a line feed', GetUserRequestSchema, { id: `${ID}\n` }],
+    ['a number below its bound', ListUsersRequestSchema, { pageSize: -1 }],
+    ['a text beyond its bound', ListUsersRequestSchema, { pageToken: 'x'.repeat(2049) }],
+    ['an enum value that is not defined', ListUsersRequestSchema, { role: 99 }],
+    ['a rule in CEL', UpdateUserRequestSchema, { id: ID, name: 'Ada' }],
+    ['a field that must be there', GetUserRequestSchema, {}],
+  ])('%s', (_, input, fields) => {
+    expect(isSurelyValid(input, create(input, fields))).toBe(false);
+  });
+
+  test('a field that the contract does not have', () => {
+    const request = fromBinary(GetUserRequestSchema, UNKNOWN_FIELD);
+    request.id = ID;
+    expect(isSurelyValid(GetUserRequestSchema, request)).toBe(false);
+  });
+
+  test('a field that the contract does not have, further down', () => {
+    const field = CreateContactRequestSchema.fields.find(({ fieldKind }) => fieldKind === 'list');
+    const inner = field?.message;
+    if (inner === undefined) throw new Error('no list of messages to try');
+    const request = create(CreateContactRequestSchema, { [field!.localName]: [fromBinary(inner, UNKNOWN_FIELD)] });
+    expect(isSurelyValid(CreateContactRequestSchema, request)).toBe(false);
+  });
+});
+
+type Picker = <T>(from: readonly T[]) => T;
+
+/** Picks the same for the same name, so that what fails once fails again (mulberry32). */
+function pickerOf(name: string): Picker {
+  let state = Buffer.from(name).reduce((sum, byte) => (Math.imul(sum, 31) + byte) | 0, 7);
+  return (from) => {
+    state = (state + 0x6d2b79f5) | 0;
+    let bits = Math.imul(state ^ (state >>> 15), 1 | state);
+    bits = (bits + Math.imul(bits ^ (bits >>> 7), 61 | bits)) ^ bits;
+    return from[((bits ^ (bits >>> 14)) >>> 0) % from.length]!;
+  };
+}
+
+/** A message whose fields are mostly at, or just beyond, what their rules allow. */
+function generate(desc: DescMessage, pick: Picker, depth: number): Message {
+  const fields: Record<string, unknown> = {};
+  for (const field of desc.fields) {
+    if (pick([true, false, false, false])) continue;
+    const value = valueOf(field, pick, depth);
+    if (field.oneof === undefined) fields[field.localName] = value;
+    else fields[field.oneof.localName] = { case: field.localName, value };
+  }
+  return create(desc, fields);
+}
+
+function valueOf(field: DescField, pick: Picker, depth: number): unknown {
+  const rules = getOption(field, fieldOption);
+  switch (field.fieldKind) {
+    case 'list': {
+      const list = rules.type.case === 'repeated' ? rules.type.value : undefined;
+      const length = pick([0, 1, 2, ...around(list?.minItems), ...around(list?.maxItems)]);
+      return Array.from({ length }, () => single(field, list?.items, pick, depth));
+    }
+    case 'map': {
+      const map = rules.type.case === 'map' ? rules.type.value : undefined;
+      const length = pick([0, 1, 2, ...around(map?.minPairs), ...around(map?.maxPairs)]);
+      return Object.fromEntries(
+        Array.from({ length }, (_, i) => [
+          pick([`key${i}`, text(map?.keys, pick)]),
+          single(field, map?.values, pick, depth),
+        ]),
+      );
+    }
+    default:
+      return single(field, rules, pick, depth);
+  }
+}
+
+function single(field: DescField, rules: FieldRules | undefined, pick: Picker, depth: number): unknown {
+  if (field.message !== undefined) return depth === 0 ? undefined : generate(field.message, pick, depth - 1);
+  if (field.enum !== undefined) return pick([...field.enum.values.map(({ number }) => number), 99, -1]);
+  switch (field.scalar) {
+    case ScalarType.STRING:
+      return text(rules, pick);
+    case ScalarType.BYTES:
+      return pick([Uint8Array.of(), Uint8Array.of(0), new Uint8Array(100)]);
+    case ScalarType.BOOL:
+      return pick([true, false]);
+    case ScalarType.INT64:
+    case ScalarType.UINT64:
+      return pick([0n, 1n, 2n ** 40n]);
+    default:
+      return pick([0, 1, -1, 2, 100, 1000, 1001, 2 ** 31 - 1, -(2 ** 31)]);
+  }
+}
+
+function text(rules: FieldRules | undefined, pick: Picker): string {
+  const { minLen, maxLen } = rules?.type.case === 'string' ? rules.type.value : { minLen: 0n, maxLen: 0n };
+  const letter = pick(['a', 'ü', '\u{1f600}', '\ud800', ' ', '\0', '7', '\n']);
+  return pick([
+    letter,
+    ID,
+    ID.toUpperCase(),
+    ID.slice(1),
+    'ada@example.org',
+    '+44 20 7946 0958',
+    ...[...around(minLen), ...around(maxLen)].map((length) => letter.repeat(length)),
+  ]);
+}
+
+/** A bound, one less, one more, and about half and twice as many. */
+function around(bound = 0n): number[] {
+  const n = Number(bound);
+  return n === 0 ? [] : [n - 1, n, n + 1, Math.floor(n / 2), 2 * n, 2 * n + 1];
+}
