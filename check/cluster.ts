@@ -214,7 +214,7 @@ export class Instance implements AsyncDisposable {
 
   #judge({ code, signal, stdout, stderr }: Exit): void {
     for (const line of stdout.split('\n')) {
-      if (!line.includes('call failed')) continue; // logged as an error: the fault is the code's own
+      if (!/call failed|could not be written/.test(line)) continue; // logged as an error: the fault is the code's own
       this.#report({ kind: 'process', where: this.name, what: line.slice(0, 3000) });
     }
     const expected = { killed: 'SIGKILL', stopped: 0, running: undefined }[this.#ending ?? 'running'];

@@ -32,6 +32,8 @@ import {
 } from '@connectrpc/connect-node';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ServerReflection } from '../gen/grpc/reflection/v1/reflection_pb.ts';
+import { Health } from '../gen/health/v1/health_pb.ts';
+import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
 import { Role } from '../gen/kith/access/v1/access_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService, ListContactsResponseSchema } from '../gen/kith/contact/v1/contact_service_pb.ts';
@@ -271,6 +273,24 @@ describe('every wire', () => {
       }),
     );
     expect(refusal).toMatchObject({ code: 'DeadlineExceeded', reason: 'DEADLINE_EXCEEDED' });
+  });
+
+  test.each(wires)('ends a stream with the code of the deadline that it reaches: $name', async ({ transport }) => {
+    const headers = {
+      authorization: `Bearer ${editor.accessToken}`,
+      'grpc-timeout': '50m',
+      'connect-timeout-ms': '50',
+    };
+    const to = transport(kith.address);
+    for (const stream of [
+      createClient(Health, to).watch({}, { headers }),
+      createClient(ActivityService, to).watchUserActivity({ userId: editor.user.id }, { headers }),
+    ]) {
+      expect(await refusalOf(Array.fromAsync<unknown>(stream))).toMatchObject({
+        code: 'DeadlineExceeded',
+        reason: 'DEADLINE_EXCEEDED',
+      });
+    }
   });
 
   test.each(wires)('answers within a generous deadline: $name', async ({ transport }) => {

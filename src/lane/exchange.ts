@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
-import type { ServerHttp2Stream } from 'node:http2';
+import { constants, type ServerHttp2Stream } from 'node:http2';
 import { Code, ConnectError } from '@connectrpc/connect';
 
 /** One HTTP request and the answer to it, over either version of HTTP. */
@@ -34,6 +34,8 @@ export interface Exchange {
   drained(): Promise<void>;
   /** Ends an answer that was begun. */
   end(chunk: Uint8Array | undefined, trailers: OutgoingHttpHeaders | undefined): void;
+  /** Cuts off an answer that cannot be ended, so that the client does not wait for it. */
+  abandon(): void;
 }
 
 /** An exchange on a stream of HTTP/2, without the layer that makes it look like HTTP/1.1. */
@@ -54,12 +56,14 @@ export class Http2Exchange implements Exchange {
   }
 
   get target(): string {
-    return this.headers[':path'] as string;
+    return (this.headers[':path'] as string | undefined) ?? ''; // CONNECT has none (RFC 9113, section 8.5)
   }
 
   get url(): string {
     const { headers } = this;
-    return `${String(headers[':scheme'] ?? 'http')}://${String(headers[':authority'] ?? headers.host)}${this.target}`;
+    // Of any other scheme that a client names, this need not be a URL.
+    const scheme = headers[':scheme'] === 'https' ? 'https' : 'http';
+    return `${scheme}://${String(headers[':authority'] ?? headers.host)}${this.target}`;
   }
 
   get remoteAddress(): string {
@@ -81,7 +85,7 @@ export class Http2Exchange implements Exchange {
 
   onClose(closed: (reason: ConnectError | undefined) => void): void {
     const stream = this.#stream;
-    stream.once('close', () => closed(errorOfReset(stream.rstCode)));
+    stream.on('close', () => closed(errorOfReset(stream.rstCode))); // comes once: `once` would take longer
   }
 
   answer(status: number, headers: OutgoingHttpHeaders, body: Uint8Array): void {
@@ -96,7 +100,7 @@ export class Http2Exchange implements Exchange {
     headers[':status'] = status;
     const stream = this.#stream;
     if (!hasTrailers) return stream.respond(headers);
-    stream.once('wantTrailers', () => stream.sendTrailers(this.#trailers ?? {}));
+    stream.on('wantTrailers', () => stream.sendTrailers(this.#trailers ?? {}));
     stream.respond(headers, { waitForTrailers: true });
   }
 
@@ -112,6 +116,10 @@ export class Http2Exchange implements Exchange {
     if (this.isClosed) return;
     this.#trailers = trailers;
     this.#stream.end(chunk);
+  }
+
+  abandon(): void {
+    if (!this.isClosed) this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR);
   }
 }
 
@@ -190,6 +198,10 @@ export class Http1Exchange implements Exchange {
     if (this.isClosed) return;
     if (trailers !== undefined) this.#response.addTrailers(trailers);
     this.#response.end(chunk);
+  }
+
+  abandon(): void {
+    this.#response.destroy();
   }
 }
 

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import http from 'node:http';
 import http2 from 'node:http2';
 import net from 'node:net';
+import { json as jsonOf } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { create, toBinary } from '@bufbuild/protobuf';
@@ -524,7 +525,10 @@ describe.each(servers)('a call that %s serves', (by) => {
     expect(text.match(/"text":"\w+"/g)).toEqual(['"text":"first"', '"text":"second"', '"text":"third"']);
   });
 
-  test('whose connection the client closes over HTTP/1.1 ends', async () => {
+  test.each([
+    ['alone', ['first']],
+    ['with others that wait for their turn', ['first', 'second', 'third']],
+  ])('whose connection the client closes over HTTP/1.1 ends, %s', async (_, texts) => {
     const signals: AbortSignal[] = [];
     await using served = await serve({
       async echo(_note, { signal }) {
@@ -535,11 +539,38 @@ describe.each(servers)('a call that %s serves', (by) => {
     });
     const socket = net.connect(served.port, '127.0.0.1');
     socket.on('error', () => {});
-    socket.write(http1Request('first'));
-    await expect.poll(() => signals).toHaveLength(1);
+    socket.write(texts.map(http1Request).join(''));
+    await expect.poll(() => signals).toHaveLength(texts.length);
     socket.destroy();
-    await expect.poll(() => signals[0]?.aborted).toBe(true);
+    await expect.poll(() => signals.map((signal) => signal.aborted)).toEqual(texts.map(() => true));
     expect(served.faults).toEqual([]);
+  });
+
+  test('goes on after a request that has no path', async () => {
+    await using served = await serve(upper);
+    const session = http2.connect(served.baseUrl);
+    const stream = session.request({ ':method': 'CONNECT', ':authority': 'example.org:443' });
+    const [headers] = (await once(stream.resume(), 'response')) as [http2.IncomingHttpHeaders];
+    expect(headers[':status']).toBe(405);
+    expect(await wires[0]!.client(served).echo({ text: 'a' })).toMatchObject({ text: 'A' });
+    session.destroy();
+  });
+
+  test('is refused for what is wrong with it, whatever scheme it names', async () => {
+    await using served = await serve(upper);
+    const session = http2.connect(served.baseUrl);
+    const stream = session.request({
+      ':method': 'POST',
+      ':scheme': 'file',
+      ':path': `/${EchoService.typeName}/Read`,
+      'content-type': 'application/json',
+    });
+    stream.end('not JSON');
+    const [headers] = (await once(stream, 'response')) as [http2.IncomingHttpHeaders];
+    expect(headers[':status']).toBe(400);
+    expect(await jsonOf(stream)).toMatchObject({ code: 'invalid_argument' });
+    expect(served.faults).toEqual([]);
+    session.destroy();
   });
 
   test('whose stream the client resets ends with its reason', async () => {
@@ -564,6 +595,48 @@ describe.each(servers)('a call that %s serves', (by) => {
     await expect.poll(() => signals[0]?.aborted).toBe(true);
     expect(signals[0]?.reason).toMatchObject({ code: Code.Canceled });
     session.destroy();
+  });
+});
+
+describe('a call that the lane serves', () => {
+  test.each(postWires)('ends when its answer cannot be written, and the next is served: $name', async (wire) => {
+    const compress = () => Promise.reject(new Error('out of memory'));
+    await using served = await serveBy(
+      'the lane',
+      {
+        read: ({ text }) => ({ text: text.repeat(10_000) }),
+        async *stream({ text }) {
+          yield { text };
+          yield { text: text.repeat(10_000) };
+        },
+      },
+      { compressions: [{ ...compressionGzip, compress }] },
+    );
+    const client = wire.client(served);
+    await errorOf(client.read({ text: 'a' }));
+    expect(served.faults).toMatchObject([{ message: 'out of memory' }]);
+    expect(await errorOf(textsOf(client.stream({ text: 'a' })))).toMatchObject({ code: Code.Internal });
+    expect(await client.read({ text: '' })).toMatchObject({ text: '' });
+  });
+
+  test.each(wires)('keeps headers to itself that are of the connection: $name', async (wire) => {
+    const add = ({ responseHeader, responseTrailer }: HandlerContext) => {
+      for (const name of ['connection', 'keep-alive', 'te', 'transfer-encoding', 'upgrade']) {
+        responseHeader.set(name, 'x');
+        responseTrailer.set(name, 'x');
+      }
+      return {};
+    };
+    await using served = await serveBy('the lane', {
+      read: (_note, context) => add(context),
+      async *stream(_note, context) {
+        yield add(context);
+      },
+    });
+    const client = wire.client(served);
+    expect(await client.read({})).toMatchObject({ text: '' });
+    expect(await textsOf(client.stream({}))).toEqual(['']);
+    expect(served.faults).toEqual([]);
   });
 });
 

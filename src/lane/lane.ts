@@ -269,10 +269,12 @@ function serve(
 ): void {
   const context = new CallContext(route.method, exchange, wire.protocolName, timeoutMs, values);
   running.add(context);
+  let hasArrived = false;
   exchange.onClose((reason) => {
     running.delete(context);
     // An error takes its time to make: only for a call that is not over yet.
     if (!context.isAborted) context.interrupt(reason ?? new ConnectError('This operation was aborted', Code.Canceled));
+    if (!hasArrived) context.abort(); // nobody else ends a call that did not come to be
   });
   if (options.shutdownSignal?.aborted === true) context.interrupt(options.shutdownSignal.reason);
   const call: CallInProgress = {
@@ -285,8 +287,12 @@ function serve(
     requestCompression,
     compression: negotiate(options, exchange.headers[wire.acceptEncodingHeader], requestCompression),
   };
+  const giveUp = (error: unknown): void => {
+    options.onFault(error);
+    exchange.abandon();
+  };
   const refuse = (reason: unknown): void => {
-    fail(call, reason).catch(options.onFault);
+    fail(call, reason).catch(giveUp);
   };
   const receive = (): void => {
     if (message !== undefined) return invoke(message, undefined);
@@ -295,7 +301,12 @@ function serve(
   };
   const invoke = (body: Buffer, rest: AsyncIterable<Uint8Array> | undefined): void => {
     if (exchange.isClosed) return;
-    answer(call, body, rest).catch(options.onFault);
+    hasArrived = true;
+    try {
+      answer(call, body, rest).catch(giveUp);
+    } catch (error) {
+      giveUp(error);
+    }
   };
   try {
     const gate = options.requestGate?.(context);
@@ -318,12 +329,15 @@ interface CallInProgress {
   readonly compression: Compression | undefined;
 }
 
-async function answer(call: CallInProgress, body: Buffer, rest: AsyncIterable<Uint8Array> | undefined): Promise<void> {
-  let bytes = rest === undefined ? unpack(call, body) : undefined;
-  if (bytes instanceof Promise) bytes = await bytes;
-  const message = bytes === undefined ? undefined : parse(call, bytes);
-  if (message === undefined) return handOver(call, body, rest);
-  return call.route.isUnary ? answerUnary(call, message) : answerStream(call, message);
+/** Not async: to wait for a promise that is the answer to another takes three more turns of the queue. */
+function answer(call: CallInProgress, body: Buffer, rest: AsyncIterable<Uint8Array> | undefined): Promise<void> {
+  const answerTo = (bytes: Uint8Array | undefined): Promise<void> => {
+    const message = bytes === undefined ? undefined : parse(call, bytes);
+    if (message === undefined) return handOver(call, body, rest);
+    return call.route.isUnary ? answerUnary(call, message) : answerStream(call, message);
+  };
+  const bytes = rest === undefined ? unpack(call, body) : undefined;
+  return bytes instanceof Promise ? bytes.then(answerTo) : answerTo(bytes);
 }
 
 /** The bytes of the request message, or undefined for a body that does not hold just one. */

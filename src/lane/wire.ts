@@ -152,9 +152,24 @@ export function nodeHeaders(web: Headers): OutgoingHttpHeaders {
   return headers;
 }
 
-/** Adds headers in the form that Node takes. */
+/**
+ * Of the connection and not of an answer (RFC 9113, section 8.2.2). Over HTTP/2 Node
+ * throws for them, of trailers where nobody can catch it.
+ */
+const HOP_BY_HOP = new Set([
+  'connection',
+  'http2-settings',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+]);
+
+/** Adds headers in the form that Node takes, but for those that are not of an answer. */
 export function addHeaders(to: OutgoingHttpHeaders, web: Headers): void {
   for (const [name, value] of web) {
+    if (HOP_BY_HOP.has(name)) continue;
     // Headers joins the values of all names but this one (RFC 6265, section 3).
     if (name === 'set-cookie') to[name] = web.getSetCookie();
     else to[name] = value;

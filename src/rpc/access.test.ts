@@ -352,7 +352,8 @@ describe('a caller', () => {
     const authenticate = () => Promise.reject(new Error('looked at'));
     const gate = createAccessGate(readAccessRules([service], []), authenticate, { maxAgeMs: 0, now: () => NOW_MS });
     const headers = new Headers(authorization === undefined ? {} : { authorization });
-    await expect(gate(contextOf(service, headers))).rejects.toMatchObject({ name: 'Failure', reason });
+    const pass = async () => gate(contextOf(service, headers));
+    await expect(pass()).rejects.toMatchObject({ name: 'Failure', reason });
   });
 
   /** Passes the gate, then the interceptor, as a call does. */

@@ -8,14 +8,21 @@ import { findCaller } from './caller.ts';
 import { explained, reasonOf, setMessage, withReason } from './errors.ts';
 
 /** What a call writes its line to. */
-export type CallLog = Record<'info' | 'warn' | 'error', (fields: object, message: string) => void>;
+export interface CallLog extends Record<'info' | 'warn' | 'error', (fields: object, message: string) => void> {
+  readonly level: string;
+}
 
-const logKey = createContextKey<CallLog | undefined>(undefined, { description: 'log' });
+interface Line {
+  readonly log: CallLog;
+  readonly requestId: string | undefined;
+}
+
+const lineKey = createContextKey<Line | undefined>(undefined, { description: 'log' });
 const receivedKey = createContextKey(false, { description: 'request message received' });
 
-/** Gives a call the log of its HTTP request, which carries the request id. */
-export function setLog(values: ContextValues, log: CallLog): void {
-  values.set(logKey, log);
+/** Gives a call the log of its HTTP request, and the request's id unless that log carries it. */
+export function setLog(values: ContextValues, log: CallLog, requestId?: string): void {
+  values.set(lineKey, { log, requestId });
 }
 
 /** Notes that a unary call's message was read and parsed: what fails from here on is not the message's fault. */
@@ -32,6 +39,10 @@ export function setReceived(values: ContextValues): void {
  * error gets its reason and the call its line in the log.
  */
 export function watchCall(context: HandlerContext): void {
+  if (context instanceof CallContext) {
+    context.onEnd = endOnLane;
+    return;
+  }
   const controller = context as HandlerContext & { abort(reason?: unknown): void };
   const { abort } = controller;
   const startMs = performance.now();
@@ -44,6 +55,10 @@ export function watchCall(context: HandlerContext): void {
     }
     abort.call(controller, reason);
   };
+}
+
+function endOnLane(context: CallContext, reason: unknown): void {
+  logCall(context, finalError(context, reason), performance.now() - context.startMs);
 }
 
 function finalError(context: HandlerContext, reason: unknown): ConnectError | undefined {
@@ -105,11 +120,14 @@ export function blameRequest(error: ConnectError): ConnectError {
   return withReason(error, ErrorReason.MALFORMED_REQUEST);
 }
 
+const LEVELS_WITH_INFO = new Set(['trace', 'debug', 'info']);
+
 /** One line a call. Messages stay out of it: they may quote what was sent, a password perhaps. */
 function logCall(context: HandlerContext, error: ConnectError | undefined, durationMs: number): void {
-  const log = context.values.get(logKey);
-  if (log === undefined) return;
+  const { log, requestId } = context.values.get(lineKey) ?? {};
+  if (log === undefined || (error === undefined && !LEVELS_WITH_INFO.has(log.level))) return;
   const fields = {
+    requestId,
     rpc: `${context.service.typeName}/${context.method.name}`,
     protocol: context.protocolName,
     code: error === undefined ? 'ok' : codeToString(error.code),

@@ -4,19 +4,19 @@ import type { Client } from '../access.ts';
 import { canonicalAddress } from '../address.ts';
 
 const NOBODY: Client = { address: '', userAgent: '' };
-const clientKey = createContextKey<Client>(NOBODY, { description: 'client' });
+const clientKey = createContextKey<() => Client>(() => NOBODY, { description: 'client' });
 
 /** How much of the header user-agent is kept, code points. */
 const USER_AGENT_MAX = 256;
 
-/** Notes where a call comes from. */
-export function setClient(values: ContextValues, client: Client): void {
-  values.set(clientKey, client);
+/** Notes how to find out where a call comes from, which few calls ask for. */
+export function setClient(values: ContextValues, read: () => Client): void {
+  values.set(clientKey, read);
 }
 
 /** Where a call comes from. */
 export function clientOf({ values }: { readonly values: ContextValues }): Client {
-  return values.get(clientKey);
+  return values.get(clientKey)();
 }
 
 /**

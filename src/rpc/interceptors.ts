@@ -13,10 +13,14 @@ import { toConnectError } from './errors.ts';
 /** Turns what handlers and later interceptors throw into what callers are answered, for unary calls and streams. */
 export function createErrorInterceptor(): Interceptor {
   return (next) => async (request) => {
-    if (!request.stream) setReceived(request.contextValues);
     try {
-      const response = await next(request.stream ? { ...request, message: blamingRequest(request.message) } : request);
-      return response.stream ? { ...response, message: convertingErrors(response.message) } : response;
+      if (!request.stream) {
+        setReceived(request.contextValues);
+        return await next(request);
+      }
+      const response = await next({ ...request, message: blamingRequest(request.message) });
+      if (!response.stream) return response;
+      return { ...response, message: convertingErrors(response.message, request.signal) };
     } catch (error) {
       throw toConnectError(error);
     }
@@ -31,9 +35,10 @@ async function* blamingRequest<T>(messages: AsyncIterable<T>): AsyncIterable<T> 
   }
 }
 
-async function* convertingErrors<T>(messages: AsyncIterable<T>): AsyncIterable<T> {
+async function* convertingErrors<T>(messages: AsyncIterable<T>, signal: AbortSignal): AsyncIterable<T> {
   try {
     yield* messages;
+    signal.throwIfAborted(); // a handler returns then, which does not mean that there is no more
   } catch (error) {
     throw toConnectError(error);
   }

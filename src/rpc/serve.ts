@@ -12,7 +12,7 @@ import { COMPRESS_MIN_BYTES, COMPRESSIONS, createAdmission, type LateLane } from
 import { refuseAtEnd } from './early-answers.ts';
 import { explainRefusals } from './http-refusals.ts';
 import { createDeadlineInterceptor, createDrainInterceptor, createErrorInterceptor } from './interceptors.ts';
-import { createValidationInterceptors } from './validate.ts';
+import { createValidationInterceptor } from './validate.ts';
 
 export interface RpcOptions {
   readonly routes: (router: ConnectRouter) => void;
@@ -20,7 +20,7 @@ export interface RpcOptions {
   readonly lane: LateLane | undefined;
   readonly rules: AccessRules;
   /** Who an access token speaks for. Throws a Failure when nobody. */
-  readonly authenticate: (accessToken: string) => Promise<Caller>;
+  readonly authenticate: (accessToken: string) => Caller | Promise<Caller>;
   readonly freshness: Freshness;
   /** Whether an address is a proxy's whose X-Forwarded-For is believed. */
   readonly isProxy: (address: string | undefined) => boolean;
@@ -36,12 +36,12 @@ export interface RpcOptions {
 /** Serves RPCs over gRPC, gRPC-Web and Connect on a Fastify instance. */
 export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): Promise<void> {
   const gate = createAccessGate(options.rules, options.authenticate, options.freshness);
-  const requestGate = async (context: HandlerContext): Promise<void> => {
+  const requestGate = (context: HandlerContext): void | Promise<void> => {
     watchCall(context);
     try {
-      await gate(context);
+      return gate(context)?.catch(throwConverted);
     } catch (error) {
-      throw toConnectError(error);
+      throwConverted(error);
     }
   };
   // Between them Connect needs one more; the lane itself does not wait for who is late.
@@ -49,7 +49,7 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
   const inner = [
     createDrainInterceptor(options.draining),
     createAccessInterceptor(options.rules, options.freshness),
-    ...createValidationInterceptors(options.validator),
+    createValidationInterceptor(options.validator),
   ];
   await fastify.register(fastifyConnectPlugin, {
     routes(router: ConnectRouter) {
@@ -75,7 +75,8 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
     contextValues(request) {
       const values = createContextValues();
       setLog(values, request.log);
-      setClient(values, readClient(request));
+      const client = readClient(request);
+      setClient(values, () => client);
       return values;
     },
     requestGate,
@@ -84,6 +85,10 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
     shutdownSignal: options.halting,
     jsonOptions: STRICT_JSON,
   });
+}
+
+function throwConverted(error: unknown): never {
+  throw toConnectError(error);
 }
 
 /** Registers the routes, and notes which services they are of. */

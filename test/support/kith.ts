@@ -15,6 +15,7 @@ import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
 import { type Config, parseConfig } from '../../src/config.ts';
 import { type ServerOptions, startServer } from '../../src/server.ts';
 import { databases, type TestDatabase } from './databases.ts';
+import { laneOfTests } from './lane-switch.ts';
 
 export const ADMIN_PASSWORD = 'admin password of the tests';
 
@@ -64,6 +65,7 @@ export async function startKith({ env, database: given, server: options, now }: 
     // All tests of a file call from one address.
     KITH_SIGN_IN_FAILURES_PER_ADDRESS: '1000000',
     KITH_SECRET_KEY: Buffer.alloc(32, 'kith').toString('base64'),
+    ...laneOfTests,
     ...env,
   });
   const clock = { offsetMs: 0 };

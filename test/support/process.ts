@@ -7,6 +7,7 @@ import { get as httpsGet } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { laneOfTests } from './lane-switch.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
@@ -61,8 +62,8 @@ export async function spawnKith({ env, args = [], directory, uid }: ProcessOptio
   const cwd = directory ?? (await mkdtemp(join(tmpdir(), 'kith-process-')));
   const child = spawn(process.execPath, [MAIN, ...args], {
     cwd,
-    // Nothing of the environment the tests run in gets through.
-    env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: compileCache, KITH_PORT: '0', ...env },
+    // Of the environment the tests run in, nothing else gets through.
+    env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: compileCache, KITH_PORT: '0', ...laneOfTests, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     ...(uid === undefined ? {} : { uid, gid: uid }),
   });
