@@ -51,7 +51,7 @@ test('without any setting everything has its default', () => {
     workers: 1,
     corsOrigins: [],
     reflection: true,
-    fastLane: false,
+    fastLane: true,
     messageBytesMax: 1_048_576,
     connectionsMax: 10_000,
     requestTimeoutMs: 60_000,

@@ -162,7 +162,7 @@ export const SETTINGS = {
   },
   KITH_FAST_LANE: {
     help: 'Whether calls take the fast lane where they can; otherwise each takes the way of Connect, several times as long.',
-    fallback: 'false',
+    fallback: 'true',
     allowed: 'true or false',
     parse: parseFlag,
   },
@@ -236,7 +236,7 @@ export function parseConfig(env: Env): Config {
     activityRetentionMs: (read('KITH_ACTIVITY_DAYS') ?? 0) * DAY_MS,
     corsOrigins: read('KITH_CORS_ORIGINS') ?? [],
     reflection: read('KITH_REFLECTION') ?? false,
-    fastLane: read('KITH_FAST_LANE') ?? false,
+    fastLane: read('KITH_FAST_LANE') ?? true,
     messageBytesMax: read('KITH_MESSAGE_BYTES') ?? 0,
     connectionsMax: read('KITH_CONNECTIONS') ?? 0,
     requestTimeoutMs: (read('KITH_REQUEST_SECONDS') ?? 0) * 1000,
