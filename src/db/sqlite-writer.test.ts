@@ -82,12 +82,11 @@ describe('taking it', () => {
   test('is for one at a time, in the order they came', async () => {
     await writer.take();
     const order: number[] = [];
-    const others = [1, 2].map((n) =>
-      writer.take().then(() => {
-        order.push(n);
-        writer.release();
-      }),
-    );
+    const others = [1, 2].map(async (n) => {
+      await writer.take();
+      order.push(n);
+      writer.release();
+    });
     expect(order).toEqual([]);
     writer.release();
     await Promise.all(others);
