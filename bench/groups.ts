@@ -3,7 +3,7 @@ import type { DescMethod } from '@bufbuild/protobuf';
 import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
-import { getCall, grpcCall, grpcWebCall, jsonCall, protoCall } from './calls.ts';
+import { getCall, grpcCall, grpcWebCall, jsonCall, protoCall, type Signed } from './calls.ts';
 import type { Amount, Request } from './load.ts';
 import type { Seed } from './seed.ts';
 
@@ -15,6 +15,8 @@ export interface Variant {
   readonly http: 1 | 2;
   readonly isOurs?: boolean;
   readonly amount?: Partial<Amount>;
+  /** So many messages of a watch are waited for, which does not end by itself. */
+  readonly messages?: number;
 }
 
 /** Variants that do the same work. */
@@ -24,6 +26,8 @@ export interface Group {
   readonly unit: string;
   /** How many of the unit a request is. */
   readonly each?: number;
+  /** Nothing is aimed at here: measured for a shorter time. */
+  readonly isMinor?: boolean;
   readonly variants: readonly Variant[];
 }
 
@@ -49,6 +53,7 @@ export function echoGroups(): Group[] {
         { name: 'bare node:http2', server: 'echo-http2', http: 2, request: grpcCall(method, fields) },
         { name: 'Kith', server: 'echo-lane', http: 2, request: grpcCall(method, fields), isOurs: true },
         { name: 'grpc-js', server: 'echo-grpc-js', http: 2, request: grpcCall(method, fields) },
+        { name: 'nice-grpc', server: 'echo-nice-grpc', http: 2, request: grpcCall(method, fields) },
         { name: 'connect-fastify', server: 'echo-connect', http: 2, request: grpcCall(method, fields) },
       ],
     },
@@ -82,6 +87,7 @@ export function echoGroups(): Group[] {
     {
       title: 'Echo over HTTP/2',
       unit: 'requests/s',
+      isMinor: true,
       variants: [
         { name: 'Kith, Connect JSON', server: 'echo-lane', http: 2, request: json, isOurs: true },
         {
@@ -113,17 +119,17 @@ export function streamGroups(quick: boolean): Group[] {
       ],
     };
   };
-  const scale = quick ? 4 : 1;
+  const scale = quick ? 8 : 1;
   return [
     group('Server streaming over gRPC, one stream', 1, 200_000 / scale),
     group('Server streaming over gRPC, 100 streams', 100, 4000 / scale),
   ];
 }
 
-/** Calls as they are in use: token, rules of the contract, SQLite. */
-export function realGroups(seed: Seed, quick: boolean): Group[] {
-  const signed = { authorization: `Bearer ${seed.accessToken}` };
-  const get = { id: seed.ids[500] };
+/** Calls as they are in use: token, rules of the contract, a database. */
+export function realGroups(seed: Seed, replay: Replay, quick: boolean): Group[] {
+  const signed = signedBy(seed);
+  const get = { id: seed.idOf(500) };
   const list = { pageSize: 20 };
   const contact = {
     givenName: 'Ada',
@@ -143,6 +149,7 @@ export function realGroups(seed: Seed, quick: boolean): Group[] {
       {
         title: `${title} over gRPC`,
         unit: 'requests/s',
+        isMinor: title !== 'GetUser',
         variants: [
           { name: 'Kith', server: 'kith', http: 2, request, amount, isOurs: true },
           { name: 'grpc-js', server: 'users-grpc-js', http: 2, request, amount },
@@ -152,6 +159,7 @@ export function realGroups(seed: Seed, quick: boolean): Group[] {
       {
         title: `${title} as JSON over HTTP/1.1`,
         unit: 'requests/s',
+        isMinor: true,
         variants: [
           { name: 'Fastify', server: 'users-fastify', http: 1, request: { ...json, path }, amount },
           { name: 'Kith', server: 'kith', http: 1, request: json, amount, isOurs: true },
@@ -167,7 +175,53 @@ export function realGroups(seed: Seed, quick: boolean): Group[] {
     ...group('CreateContact', ContactService.method.createContact, contact, '/contacts/create', {
       requests: quick ? 300 : 800,
     }),
+    watchGroup(signed, replay, 1),
+    watchGroup(signed, replay, 10),
   ];
+}
+
+/** A log to be read again, from a cursor after which so many activities come. */
+export interface Replay {
+  readonly afterCursor: string;
+  readonly messages: number;
+}
+
+function watchGroup(signed: Signed, { afterCursor, messages: activities }: Replay, streams: number): Group {
+  const request = grpcCall(ActivityService.method.watchUserActivity, { afterCursor }, signed);
+  // Each watch begins with a message that holds no activity.
+  const messages = activities + 1;
+  const amount = { streams };
+  return {
+    title: `WatchUserActivity over gRPC, ${activities.toLocaleString('en')} activities from the database, ${streams === 1 ? 'one stream' : `${streams} streams`}`,
+    unit: 'messages/s',
+    isMinor: true,
+    variants: [
+      { name: 'Kith', server: 'kith', http: 2, request, messages, amount, isOurs: true },
+      { name: 'grpc-js', server: 'users-grpc-js', http: 2, request, messages, amount },
+      { name: 'connect-fastify', server: 'kith-connect', http: 2, request, messages, amount },
+    ],
+  };
+}
+
+/** The same with PostgreSQL. */
+export function postgresGroups(seed: Seed): Group[] {
+  const request = grpcCall(UserService.method.getUser, { id: seed.idOf(500) }, signedBy(seed));
+  return [
+    {
+      title: 'GetUser on PostgreSQL over gRPC',
+      unit: 'requests/s',
+      isMinor: true,
+      variants: [
+        { name: 'Kith', server: 'kith-postgres', http: 2, request, isOurs: true },
+        { name: 'grpc-js', server: 'users-grpc-js-postgres', http: 2, request },
+        { name: 'connect-fastify', server: 'kith-connect-postgres', http: 2, request },
+      ],
+    },
+  ];
+}
+
+function signedBy({ accessToken }: Seed): Signed {
+  return { authorization: `Bearer ${accessToken}` };
 }
 
 export const TARGETS: readonly Target[] = [

@@ -18,6 +18,8 @@ export interface Run {
   readonly perSecond: number;
   /** Of the server, user and system, microseconds. */
   readonly cpuMicrosEach: number;
+  /** Half of the requests took less, microseconds; where the tool tells. */
+  readonly medianMicros?: number;
 }
 
 /** How much load. */
@@ -32,6 +34,11 @@ export interface Amount {
 
 /** The server has the first core for itself, and the load the second, where there are two and `taskset`. */
 export const isPinned = availableParallelism() > 1 && hasTool('taskset');
+
+/** Has this process, and what it starts from now on, use the core of the load. */
+export function moveToLoadCore(): void {
+  if (isPinned) execFileSync('taskset', ['-acp', '1', String(process.pid)], { stdio: 'ignore' });
+}
 
 export function hasTool(name: string): boolean {
   try {
@@ -131,10 +138,8 @@ export async function loadHttp2(
     ]);
     const [, finished = ''] = /finished in \S+, ([\d.]+) req\/s/.exec(output) ?? [];
     const [, done, failed] = /requests: .* (\d+) succeeded, (\d+) failed/.exec(output) ?? [];
-    const [, seconds, unit] = /finished in ([\d.]+)(s|ms|us)/.exec(output) ?? [];
     if (failed !== '0' || !/ 0 4xx, 0 5xx/.test(output)) throw new Error(`requests failed:\n${output}`);
-    const took = Number(seconds) * (unit === 's' ? 1 : unit === 'ms' ? 1e-3 : 1e-6);
-    return { perSecond: Number(finished), requests: Number(done), seconds: took };
+    return { perSecond: Number(finished), requests: Number(done) };
   });
 }
 
@@ -152,14 +157,20 @@ export async function loadHttp1(
       '--threads=1',
       `--connections=${amount.connections}`,
       `--duration=${amount.seconds}s`,
+      '--latency',
       `--script=${script}`,
       server.address + request.path,
     ]);
-    const [, requests, seconds] = /(\d+) requests in ([\d.]+)s/.exec(output) ?? [];
+    const [, requests] = /(\d+) requests in/.exec(output) ?? [];
     const [, perSecond] = /Requests\/sec:\s+([\d.]+)/.exec(output) ?? [];
+    const [, median, unit] = /50%\s+([\d.]+)(us|ms|s)/.exec(output) ?? [];
     if (/Non-2xx|Socket errors/.test(output)) throw new Error(`requests failed:\n${output}`);
-    return { perSecond: Number(perSecond), requests: Number(requests), seconds: Number(seconds) };
+    return { perSecond: Number(perSecond), requests: Number(requests), medianMicros: microsOf(median, unit) };
   });
+}
+
+function microsOf(value: string | undefined, unit: string | undefined): number {
+  return Number(value) * (unit === 's' ? 1e6 : unit === 'ms' ? 1e3 : 1);
 }
 
 function wrkScript({ path, headers, bodies }: Request): string {
@@ -176,14 +187,15 @@ function wrkScript({ path, headers, bodies }: Request): string {
   ].join('\n');
 }
 
-async function measured(
+/** Adds what the server used of its CPU to what a run showed. */
+export async function measured(
   server: ServingProcess,
-  run: () => Promise<{ perSecond: number; requests: number; seconds: number }>,
+  run: () => Promise<Omit<Run, 'cpuMicrosEach'> & { readonly requests: number }>,
 ): Promise<Run> {
   const before = await cpuMicros(server.pid);
-  const { perSecond, requests } = await run();
+  const { requests, ...shown } = await run();
   const after = await cpuMicros(server.pid);
-  return { perSecond, cpuMicrosEach: (after - before) / requests };
+  return { ...shown, cpuMicrosEach: (after - before) / requests };
 }
 
 async function loading(tool: string, args: readonly string[]): Promise<string> {

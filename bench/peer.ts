@@ -1,5 +1,12 @@
 /** Serves as the peer that the first argument names, as a process of its own. */
-import { echoWithConnect, echoWithFastify, echoWithGrpcJs, echoWithHttp1, echoWithHttp2 } from './peers/echo.ts';
+import {
+  echoWithConnect,
+  echoWithFastify,
+  echoWithGrpcJs,
+  echoWithHttp1,
+  echoWithHttp2,
+  echoWithNiceGrpc,
+} from './peers/echo.ts';
 import { usersWithFastify, usersWithGrpcJs } from './peers/users.ts';
 
 const PEERS: Readonly<Record<string, () => Promise<string>>> = {
@@ -7,6 +14,7 @@ const PEERS: Readonly<Record<string, () => Promise<string>>> = {
   'echo-lane-log': () => echoWithConnect(true, true),
   'echo-connect': () => echoWithConnect(false, false),
   'echo-grpc-js': echoWithGrpcJs,
+  'echo-nice-grpc': echoWithNiceGrpc,
   'echo-fastify': () => echoWithFastify(false),
   'echo-fastify-log': () => echoWithFastify(true),
   'echo-http2': echoWithHttp2,

@@ -1,58 +1,114 @@
 /**
- * Measures unary calls and streams of Kith beside grpc-js, stock Connect, plain
- * Fastify and bare Node, all in one run: `npm run bench`, with --quick for a short
- * look, --only TEXT for groups whose title holds it, --users N,N for growth.
+ * Measures calls and streams of Kith beside grpc-js, nice-grpc, stock Connect,
+ * plain Fastify and bare Node, what serialisation, memory and growth cost, all in
+ * one run: `npm run bench`, with --quick for a short look, --only TEXT for groups
+ * and parts whose title holds it (parts: growth, memory, serialisation), --sizes
+ * N,N for growth.
  */
 import { cp, mkdtempDisposable, writeFile } from 'node:fs/promises';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { startPostgres } from '../test/support/postgres-server.ts';
 import { checkAnswer } from './check-answer.ts';
-import { growthLines } from './growth.ts';
-import { echoGroups, type Group, realGroups, streamGroups, TARGETS, type Variant } from './groups.ts';
-import { findTools, isPinned, loadHttp1, loadHttp2, type Run, type ServingProcess, startServing } from './load.ts';
-import { memoryLines } from './memory.ts';
+import { measureGrowth } from './growth.ts';
+import { echoGroups, type Group, postgresGroups, realGroups, streamGroups, TARGETS, type Variant } from './groups.ts';
+import {
+  findTools,
+  isPinned,
+  loadHttp1,
+  loadHttp2,
+  moveToLoadCore,
+  type Run,
+  type ServingProcess,
+  startServing,
+} from './load.ts';
+import { measureMemory } from './memory.ts';
+import { loadReplay } from './replay.ts';
 import { quantile, writeReport } from './report.ts';
-import { kithEnv, seedDatabase } from './seed.ts';
+import { kithEnv, type Seed, seedDatabase } from './seed.ts';
+import { serialisationLines } from './serialisation.ts';
 import { type BarGroup, drawBars } from './svg.ts';
+import { type Outcome, targetLines } from './targets.ts';
 
 const { values: asked } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
     only: { type: 'string', default: '' },
-    users: { type: 'string', default: '1000,100000' },
+    sizes: { type: 'string' },
   },
 });
-const ROUNDS = asked.quick ? 3 : 7;
-const SECONDS = asked.quick ? 1 : 3;
+const AMOUNTS = asked.quick
+  ? {
+      rounds: 2,
+      minorRounds: 1,
+      growthRounds: 1,
+      seconds: 1,
+      warmUpSeconds: 1,
+      activities: 4000,
+      idle: 300,
+      sizes: '1000,10000',
+    }
+  : {
+      rounds: 7,
+      minorRounds: 3,
+      growthRounds: 5,
+      seconds: 2,
+      warmUpSeconds: 2,
+      activities: 20_000,
+      idle: 2000,
+      sizes: '1000,100000,1000000',
+    };
 
 const directory = await mkdtempDisposable(join(tmpdir(), 'kith-bench-'));
 await using opened = new AsyncDisposableStack();
 opened.use(directory);
 const tools = findTools();
+moveToLoadCore();
 const servers = new Map<string, ServingProcess>();
-
-const seed = await seedDatabase(join(directory.path, 'seed.db'), 1000);
-const groups = [...echoGroups(), ...streamGroups(asked.quick), ...realGroups(seed, asked.quick)]
-  .filter(({ title }) => title.includes(asked.only))
-  .map((group) => ({ ...group, variants: group.variants.filter(canMeasure) }))
-  .filter(({ variants }) => variants.length > 0);
-
+const startMs = performance.now();
 const busy = loadavg()[0] ?? 0;
+
+const seed = await seedDatabase(`sqlite:${join(directory.path, 'seed.db')}`, {
+  users: 1000,
+  contacts: 0,
+  activities: 2 * AMOUNTS.activities,
+});
+const replay = { afterCursor: await seed.cursorBefore(AMOUNTS.activities), messages: AMOUNTS.activities };
 const results = new Map<Group, Map<Variant, Run[]>>();
-for (const group of groups) results.set(group, await measureGroup(group));
+await measureGroups([...echoGroups(), ...streamGroups(asked.quick), ...realGroups(seed, replay, asked.quick)]);
+let postgresUrl: string | undefined;
+if (isAsked('GetUser on PostgreSQL over gRPC')) {
+  const postgres = opened.use(await startPostgres());
+  postgresUrl = postgres.url('postgres');
+  await measureGroups(postgresGroups(await seedDatabase(postgresUrl, { users: 1000, contacts: 0, activities: 0 })));
+}
+await stopServers();
 
 const lines: string[] = [];
 for (const [group, runs] of results) lines.push(...tableOf(group, runs));
-lines.push(...targetLines());
-if (asked.only === '') lines.push(...(await memoryLines(asked.quick ? 300 : 2000)));
-if (asked.only === '' && !asked.quick)
-  lines.push(...(await growthLines(directory.path, asked.users.split(',').map(Number), ROUNDS, SECONDS)));
+const outcomes = groupOutcomes();
+if (isAsked('Size and serialisation')) lines.push(...serialisationLines(AMOUNTS.rounds));
+if (isAsked('Memory')) {
+  const memory = await measureMemory(AMOUNTS.idle, AMOUNTS.minorRounds);
+  lines.push(...memory.lines);
+  outcomes.push(...memory.outcomes);
+}
+let growthPicture: string | undefined;
+if (isAsked('Growth') && tools.wrk) {
+  const sizes = (asked.sizes ?? AMOUNTS.sizes).split(',').map(Number);
+  const growth = await measureGrowth(directory.path, sizes, AMOUNTS.growthRounds);
+  lines.push(...growth.lines);
+  outcomes.push(...growth.outcomes);
+  growthPicture = growth.picture;
+}
+const minutes = (performance.now() - startMs) / 60_000;
 const report = [
-  `Node ${process.versions.node}; ${isPinned ? 'each server alone on one core, the load on another' : 'SERVER AND LOAD SHARE THE CORES'}; ${ROUNDS} rounds of ${SECONDS} s, all peers in turn within each; medians, and the least and the most. The machine had ${busy.toFixed(1)} other tasks running at the start.${tools.h2load && tools.wrk ? '' : ' A LOAD GENERATOR WAS MISSING: what needs it is left out.'}`,
+  `Node ${process.versions.node}; ${isPinned ? 'each server alone on one core, the load and PostgreSQL on another' : 'SERVER AND LOAD SHARE THE CORES'}; ${AMOUNTS.rounds} rounds of ${AMOUNTS.seconds} s, or ${AMOUNTS.minorRounds} where nothing is aimed at, all peers in turn within each; medians, and the least and the most. The machine had ${busy.toFixed(1)} other tasks running at the start; the run took ${minutes.toFixed(0)} minutes.${tools.h2load && tools.wrk ? '' : ' A LOAD GENERATOR WAS MISSING: what needs it is left out.'}`,
   '',
-  'CPU is what the server used for each request, user and system: it tells more than requests a second where the machine has other work.',
+  'CPU is what the server used for each request, user and system: it tells more than requests a second where the machine has other work. That of PostgreSQL is not in it.',
   '',
+  ...targetLines(outcomes),
   ...lines,
 ];
 // A short look is no result to keep.
@@ -60,6 +116,20 @@ if (asked.quick || asked.only !== '') console.log(report.join('\n'));
 else {
   await writeReport('rpc', 'npm run bench', report);
   await writeFile('bench/results/rpc.svg', drawBars('Calls a second on one core', [...results].map(barsOf)));
+  if (growthPicture !== undefined) await writeFile('bench/results/growth.svg', growthPicture);
+}
+
+function isAsked(title: string): boolean {
+  return title.toLowerCase().includes(asked.only.toLowerCase());
+}
+
+async function measureGroups(all: readonly Group[]): Promise<void> {
+  for (const group of all) {
+    const variants = group.variants.filter(canMeasure);
+    if (!isAsked(group.title) || variants.length === 0) continue;
+    const measuredGroup = { ...group, variants };
+    results.set(measuredGroup, await measureGroup(measuredGroup));
+  }
 }
 
 function canMeasure({ http }: Variant): boolean {
@@ -77,24 +147,38 @@ async function serverOf(name: string): Promise<ServingProcess> {
 
 async function startNamed(name: string): Promise<ServingProcess> {
   if (name.startsWith('echo-')) return startServing('bench/peer.ts', [name]);
-  const databaseFile = join(directory.path, `${name}.db`);
-  await cp(seed.databaseFile, databaseFile);
-  const env = kithEnv(databaseFile, name !== 'kith-connect');
-  return name.startsWith('kith') ? startServing('src/main.ts', [], env) : startServing('bench/peer.ts', [name], env);
+  const kind = name.replace(/-postgres$/, '');
+  const env = kithEnv(kind === name ? await copyOf(seed, name) : (postgresUrl ?? ''), kind !== 'kith-connect');
+  return kind.startsWith('kith') ? startServing('src/main.ts', [], env) : startServing('bench/peer.ts', [kind], env);
+}
+
+/** A database file for one server alone. */
+async function copyOf({ databaseUrl }: Seed, name: string): Promise<string> {
+  const file = join(directory.path, `${name}.db`);
+  await cp(databaseUrl.slice('sqlite:'.length), file);
+  return `sqlite:${file}`;
+}
+
+/** What is measured alone has the machine alone. */
+async function stopServers(): Promise<void> {
+  for (const server of servers.values()) await server[Symbol.asyncDispose]();
+  servers.clear();
 }
 
 async function measureGroup(group: Group): Promise<Map<Variant, Run[]>> {
   const runs = new Map<Variant, Run[]>();
   for (const variant of group.variants) {
     const server = await serverOf(variant.server);
-    await checkAnswer(server.address, variant.http, variant.request);
-    await run(variant, asked.quick ? 1 : 4); // until what is called often is compiled
+    // A watch does not end by itself: whether it goes well shows when it is read.
+    if (variant.messages === undefined) await checkAnswer(server.address, variant.http, variant.request);
+    await run(variant, AMOUNTS.warmUpSeconds); // until what is called often is compiled
     runs.set(variant, []);
   }
-  for (let round = 0; round < ROUNDS; round++) {
+  const rounds = group.isMinor === true ? AMOUNTS.minorRounds : AMOUNTS.rounds;
+  for (let round = 0; round < rounds; round++) {
     // There and back, so that nobody always comes after the same one.
     for (const variant of round % 2 === 0 ? group.variants : group.variants.toReversed()) {
-      runs.get(variant)?.push(await run(variant, SECONDS));
+      runs.get(variant)?.push(await run(variant, AMOUNTS.seconds));
     }
   }
   const each = group.each ?? 1;
@@ -112,8 +196,9 @@ async function measureGroup(group: Group): Promise<Map<Variant, Run[]>> {
   return runs;
 }
 
-async function run({ server: name, http, request, amount }: Variant, seconds: number): Promise<Run> {
+async function run({ server: name, http, request, amount, messages }: Variant, seconds: number): Promise<Run> {
   const server = await serverOf(name);
+  if (messages !== undefined) return loadReplay(server, request, { messages, streams: 1, seconds, ...amount });
   if (http === 1) {
     const load = { connections: 32, streams: 1, seconds, ...amount };
     return tools.wrk && amount?.requests === undefined
@@ -158,8 +243,8 @@ function tableOf({ title, unit, variants }: Group, runs: ReadonlyMap<Variant, re
   ];
 }
 
-function targetLines(): string[] {
-  const rows = TARGETS.flatMap(({ group: title, ours, peer, atLeast }) => {
+function groupOutcomes(): Outcome[] {
+  return TARGETS.flatMap(({ group: title, ours, peer, atLeast }) => {
     const [, runs] = [...results].find(([group]) => group.title === title) ?? [];
     const of = (name: string) => {
       const found = [...(runs ?? [])].find(([variant]) => variant.name === name);
@@ -167,20 +252,15 @@ function targetLines(): string[] {
     };
     const [mine, theirs] = [of(ours), of(peer)];
     if (mine === undefined || theirs === undefined) return [];
-    const ratio = mine.perSecond / theirs.perSecond;
-    const cpuRatio = theirs.cpu / mine.cpu;
     return [
-      `| ${title}: ${ours} against ${peer} | ${atLeast} | ${ratio.toFixed(2)} | ${cpuRatio.toFixed(2)} | ${ratio >= atLeast ? 'yes' : 'NO'} |`,
+      {
+        what: `${title}: ${ours} against ${peer}`,
+        aim: { atLeast },
+        figure: mine.perSecond / theirs.perSecond,
+        byCpu: theirs.cpu / mine.cpu,
+      },
     ];
   });
-  return [
-    '## What is aimed at',
-    '',
-    '| ratio of medians | at least | calls a second | by CPU | reached |',
-    '| --- | ---: | ---: | ---: | --- |',
-    ...rows,
-    '',
-  ];
 }
 
 function barsOf([{ title, unit, variants }, runs]: [Group, Map<Variant, Run[]>]): BarGroup {

@@ -24,6 +24,7 @@ import { watchCall } from '../../src/rpc/call.ts';
 import { ANSWER_HEADERS, requestIdOf } from '../../src/rpc/answers.ts';
 import { COMPRESS_MIN_BYTES, COMPRESSIONS, createAdmission } from '../../src/rpc/fast-lane.ts';
 import { serveGrpcJs } from './grpc-js.ts';
+import { serveNiceGrpc } from './nice-grpc.ts';
 
 /**
  * Servers that do nothing but answer, so that the transport alone is measured.
@@ -98,6 +99,10 @@ export function echoWithGrpcJs(): Promise<string> {
       handle: (request, _, signal) => stream(request as WatchUserActivityRequest, { signal }),
     },
   ]);
+}
+
+export function echoWithNiceGrpc(): Promise<string> {
+  return serveNiceGrpc(UserService.method.getUser, (request) => echo(request as GetUserRequest));
 }
 
 /** JSON over HTTP/1.1 without a contract, but with schemas for what comes and goes. */

@@ -1,6 +1,11 @@
-import { create, type DescMethodUnary, type Message, type MessageShape } from '@bufbuild/protobuf';
+import { create, type DescMessage, type DescMethodUnary, type Message, type MessageShape } from '@bufbuild/protobuf';
 import type { Metadata } from '@grpc/grpc-js';
 import { fastify as createFastify, type FastifyRequest } from 'fastify';
+import {
+  ActivityService,
+  type WatchUserActivityRequest,
+  WatchUserActivityResponseSchema,
+} from '../../gen/kith/activity/v1/activity_service_pb.ts';
 import {
   ContactService,
   type CreateContactRequest,
@@ -15,78 +20,38 @@ import {
   ListUsersResponseSchema,
   UserService,
 } from '../../gen/kith/user/v1/user_service_pb.ts';
-import type { Caller } from '../../src/access.ts';
-import { Background } from '../../src/background.ts';
-import { parseConfig } from '../../src/config.ts';
+import type { Caller, Permission } from '../../src/access.ts';
+import { watchActivities } from '../../src/activity/activity.ts';
+import { fromWatch, toWatchMessage } from '../../src/activity/messages.ts';
 import { createContact } from '../../src/contacts/contacts.ts';
 import { fromCreate, toContactMessage } from '../../src/contacts/messages.ts';
-import { openDatabase } from '../../src/db/database.ts';
-import { createKeyring } from '../../src/keyring.ts';
-import { createPasswords } from '../../src/passwords/passwords.ts';
 import { createRequestValidator } from '../../src/rpc/validate.ts';
-import { startRevocations } from '../../src/sessions/revocations.ts';
-import { authenticate, type SessionsApp } from '../../src/sessions/sessions.ts';
-import { createAccessTokens } from '../../src/tokens/access-token.ts';
-import { SigningKeys } from '../../src/tokens/signing-keys.ts';
+import { authenticate } from '../../src/sessions/sessions.ts';
 import { fromList, toUserMessage, toUserPage } from '../../src/users/messages.ts';
 import { getUser, listUsers } from '../../src/users/users.ts';
+import { openApp } from './app.ts';
 import { serveGrpcJs } from './grpc-js.ts';
-
-/** Kith's own store, rules and token check, without its way of serving. Settings are those of Kith. */
-async function openApp(): Promise<SessionsApp> {
-  const config = parseConfig(process.env);
-  if (config.secretKey === undefined) throw new Error('KITH_SECRET_KEY is missing');
-  const database = await openDatabase(config.databaseUrl, config.databaseLimits);
-  const keyring = createKeyring(config.secretKey);
-  const onError = (error: unknown): void => console.error(error);
-  const signingKeys = await SigningKeys.open({
-    database,
-    keyring,
-    now: Date.now,
-    periodMs: config.signingKeyMs,
-    onRotated: () => {},
-    onError,
-  });
-  return {
-    database,
-    keyring,
-    passwords: await createPasswords(),
-    now: Date.now,
-    background: new Background(onError),
-    purgeAfterMs: config.purgeAfterMs,
-    accessTokenTtlMs: config.accessTokenTtlMs,
-    activityRetentionMs: config.activityRetentionMs,
-    accessTokens: createAccessTokens(signingKeys, {
-      issuer: config.issuer,
-      audience: config.audience,
-      ttlMs: config.accessTokenTtlMs,
-      now: Date.now,
-    }),
-    sessions: {
-      idleMs: config.sessionIdleMs,
-      maxMs: config.sessionMaxMs,
-      perUserMax: config.sessionsPerUserMax,
-    },
-    revocations: await startRevocations(database, { now: Date.now, onError }),
-  };
-}
 
 /** The same calls over grpc-js: the same tokens, rules of the contract and store. */
 export async function usersWithGrpcJs(): Promise<string> {
   const app = await openApp();
-  const validator = createRequestValidator([UserService, ContactService]);
+  const validator = createRequestValidator([UserService, ContactService, ActivityService]);
+  const admit = async (schema: DescMessage, request: Message, metadata: Metadata): Promise<Caller> => {
+    const caller = await authenticate(app, tokenOf(metadata.get('authorization')[0]?.toString()));
+    const checked = validator.validate(schema, request);
+    if (checked.kind !== 'valid') throw checked.error ?? new Error('invalid');
+    return caller;
+  };
   const route = <M extends DescMethodUnary>(
     method: M,
     answer: (request: MessageShape<M['input']>, caller: Caller) => Promise<MessageShape<M['output']>>,
   ) => ({
     method,
     async handle(request: Message, metadata: Metadata): Promise<Message> {
-      const caller = await authenticate(app, tokenOf(metadata.get('authorization')[0]?.toString()));
-      const checked = validator.validate(method.input, request);
-      if (checked.kind !== 'valid') throw checked.error ?? new Error('invalid');
-      return answer(request as MessageShape<M['input']>, caller);
+      return answer(request as MessageShape<M['input']>, await admit(method.input, request, metadata));
     },
   });
+  const watch = ActivityService.method.watchUserActivity;
   return serveGrpcJs([
     route(UserService.method.getUser, async ({ id }: GetUserRequest, caller) => {
       allow(caller, 'users.read');
@@ -101,6 +66,21 @@ export async function usersWithGrpcJs(): Promise<string> {
       const contact = await createContact(app, caller, fromCreate(request), request.requestId);
       return create(CreateContactResponseSchema, { contact: toContactMessage(contact) });
     }),
+    {
+      method: watch,
+      async *handle(request, metadata, signal) {
+        const caller = await admit(watch.input, request, metadata);
+        allow(caller, 'activity.read');
+        for await (const message of watchActivities(
+          app,
+          caller,
+          fromWatch(request as WatchUserActivityRequest),
+          signal,
+        )) {
+          yield create(WatchUserActivityResponseSchema, toWatchMessage(message));
+        }
+      },
+    },
   ]);
 }
 
@@ -197,7 +177,8 @@ export async function usersWithFastify(): Promise<string> {
   return fastify.listen({ host: '127.0.0.1', port: 0 });
 }
 
-function shown(user: Awaited<ReturnType<typeof getUser>>): object {
+/** A user as plain JSON shows them. */
+export function shown(user: Awaited<ReturnType<typeof getUser>>): object {
   const { id, username, email, name, role, state, createMs, updateMs, etag } = user;
   return {
     id,
@@ -212,7 +193,7 @@ function shown(user: Awaited<ReturnType<typeof getUser>>): object {
   };
 }
 
-function allow(caller: Caller, permission: 'users.read' | 'contacts.write'): void {
+function allow(caller: Caller, permission: Permission): void {
   if (!caller.permissions.has(permission)) throw new Error(`the caller lacks ${permission}`);
 }
 

@@ -1,0 +1,56 @@
+import type { ActivityApp } from '../../src/activity/activity.ts';
+import { Tail } from '../../src/activity/tail.ts';
+import { Background } from '../../src/background.ts';
+import { parseConfig } from '../../src/config.ts';
+import { openDatabase } from '../../src/db/database.ts';
+import { createKeyring } from '../../src/keyring.ts';
+import { createPasswords } from '../../src/passwords/passwords.ts';
+import { startRevocations } from '../../src/sessions/revocations.ts';
+import { renew, type SessionsApp } from '../../src/sessions/sessions.ts';
+import { createAccessTokens } from '../../src/tokens/access-token.ts';
+import { SigningKeys } from '../../src/tokens/signing-keys.ts';
+
+/** Kith's own store, rules and token check, without its way of serving. Settings are those of Kith. */
+export async function openApp(): Promise<SessionsApp & ActivityApp> {
+  const config = parseConfig(process.env);
+  if (config.secretKey === undefined) throw new Error('KITH_SECRET_KEY is missing');
+  const database = await openDatabase(config.databaseUrl, config.databaseLimits);
+  const keyring = createKeyring(config.secretKey);
+  const onError = (error: unknown): void => console.error(error);
+  const signingKeys = await SigningKeys.open({
+    database,
+    keyring,
+    now: Date.now,
+    periodMs: config.signingKeyMs,
+    onRotated: () => {},
+    onError,
+  });
+  const app: SessionsApp & ActivityApp = {
+    database,
+    keyring,
+    passwords: await createPasswords(),
+    now: Date.now,
+    background: new Background(onError),
+    purgeAfterMs: config.purgeAfterMs,
+    accessTokenTtlMs: config.accessTokenTtlMs,
+    activityRetentionMs: config.activityRetentionMs,
+    accessTokens: createAccessTokens(signingKeys, {
+      issuer: config.issuer,
+      audience: config.audience,
+      ttlMs: config.accessTokenTtlMs,
+      now: Date.now,
+    }),
+    sessions: {
+      idleMs: config.sessionIdleMs,
+      maxMs: config.sessionMaxMs,
+      perUserMax: config.sessionsPerUserMax,
+    },
+    revocations: await startRevocations(database, { now: Date.now, onError }),
+    tail: new Tail(database, onError),
+    progressMs: 15_000,
+    stallMs: 30_000,
+    monotonic: () => performance.now(),
+    renew: (caller) => renew(app, caller),
+  };
+  return app;
+}
