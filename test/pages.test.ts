@@ -5,6 +5,7 @@ import { Role } from '../gen/kith/access/v1/access_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserState } from '../gen/kith/user/v1/user_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
+import { type ActivityFilter, readLog, selectActivityPage } from '../src/activity/store.ts';
 import { deleteExpired, selectSession } from '../src/sessions/store.ts';
 import {
   type ContactFilter,
@@ -322,6 +323,27 @@ describe.each(databases)('$name', ({ create }) => {
       expect(plans).not.toEqual([]);
       plans.forEach(expectIndexed);
     });
+
+    test.each<ActivityFilter>([
+      { userId: randomUUID(), withPrivate: true, action: '' },
+      { userId: randomUUID(), withPrivate: false, action: 'contact' },
+    ])(
+      "a user's activity is read by an index of the user's, from a position and up to one: $action",
+      async (filter) => {
+        await using opened = await openDatabase(database.planningUrl);
+        const { dialect } = opened;
+        const plans = await plansOf(opened, async (db) => {
+          await readLog({ db, dialect }, filter, { writer: 0, seq: 5 }, { writer: 0, seq: 5000 }, 50);
+          const list = { ...filter, startMs: undefined, endMs: undefined };
+          await selectActivityPage({ db, dialect }, list, { writer: 0, seq: 5000 }, 50);
+        });
+        expect(plans.length).toBeGreaterThan(3);
+        for (const plan of plans) {
+          expectIndexed(plan);
+          expect(plan.seeks).toEqual(['user_id', 'writer', 'seq', 'seq']);
+        }
+      },
+    );
 
     test.each<ContactFilter>([
       { deleted: false, starred: undefined, queries: [] },

@@ -92,7 +92,7 @@ export async function listActivities(
   const tokens = pageTokens<[writer: string, seq: string]>(app.keyring, 'activity', caller.userId, filter);
   const key = tokens.read(request.pageToken);
   const before = key && { writer: Number(key[0]), seq: Number(key[1]) };
-  const page = await selectActivityPage(app.database.db, filter, before, pageSizeOf(request));
+  const page = await selectActivityPage(app.database, filter, before, pageSizeOf(request));
   return {
     items: page.rows.map((row) => toActivity(app, row)),
     nextPageToken: tokens.write(page.resumeBefore && [String(page.resumeBefore.writer), String(page.resumeBefore.seq)]),

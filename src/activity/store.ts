@@ -1,5 +1,5 @@
 import type { ExpressionBuilder, Insertable, Selectable, SelectQueryBuilder } from 'kysely';
-import type { Db } from '../db/database.ts';
+import type { Database, Db } from '../db/database.ts';
 import type { LogPosition } from '../db/dialect.ts';
 import type { ActivityTable, Schema } from '../db/schema.ts';
 import { readBounded } from '../pages.ts';
@@ -56,16 +56,15 @@ const EXAMINED_MAX = 1001;
  * statement anew, rows that are purged in between would let others slip by.
  */
 export async function readLog(
-  db: Db,
+  { db, dialect }: Reading,
   filter: ActivityFilter,
   after: LogPosition,
   upTo: LogPosition,
   limit: number,
 ): Promise<LogPart> {
-  const candidates = (from: LogPosition, end: LogPosition) => {
-    const rows = range(db, from, end);
-    return filter.userId === undefined ? rows : rows.where('user_id', '=', filter.userId);
-  };
+  const all = rowsOf({ db, dialect }, filter.userId);
+  const candidates = (from: LogPosition, end: LogPosition) =>
+    all.where(isBetween(from, end)).orderBy('writer').orderBy('seq');
   const lookedAt = (await nthPosition(candidates(after, upTo), EXAMINED_MAX)) ?? upTo;
   return readPart(limit, lookedAt, after, (from) =>
     accepted(db, candidates(from, lookedAt), filter).orderBy('writer').orderBy('seq'),
@@ -88,13 +87,12 @@ async function readPart(
 
 /** A page of activities, newest first, fewer when they are large, and the position below which the next one begins. */
 export async function selectActivityPage(
-  db: Db,
+  { db, dialect }: Reading,
   filter: ActivityListFilter,
   before: LogPosition | undefined,
   size: number,
 ): Promise<{ rows: readonly ActivityRow[]; resumeBefore: LogPosition | undefined }> {
-  let all = db.selectFrom('activity').selectAll();
-  if (filter.userId !== undefined) all = all.where('user_id', '=', filter.userId);
+  const all = rowsOf({ db, dialect }, filter.userId);
   const upTo = before === undefined ? await nthPosition(newestFirst(all), 1) : oneBefore(before);
   if (upTo === undefined) return { rows: [], resumeBefore: undefined };
   const lookedAt = await nthPosition(newestFirst(all.where(isBetween(BEGINNING, upTo))), EXAMINED_MAX);
@@ -154,10 +152,24 @@ export function comparePositions(a: LogPosition, b: LogPosition): number {
   return a.writer - b.writer || a.seq - b.seq;
 }
 
+/** What a read needs of a database. */
+type Reading = Pick<Database, 'db' | 'dialect'>;
+
 type Rows = SelectQueryBuilder<Schema, 'activity', ActivityRow>;
 
 function range(db: Db, after: LogPosition, upTo: LogPosition): Rows {
   return db.selectFrom('activity').selectAll().where(isBetween(after, upTo)).orderBy('writer').orderBy('seq');
+}
+
+/**
+ * One user's rows, or all. SQLite would look for one user's among all rows of a part of
+ * the log: its index takes one column less, and how many rows of how many users there
+ * are does not count for it.
+ */
+function rowsOf({ db, dialect }: Reading, userId: string | undefined): Rows {
+  if (userId === undefined) return db.selectFrom('activity').selectAll();
+  const ofUsers = dialect.byIndex('activity', 'activity_user').as<'activity'>('activity') as unknown as 'activity';
+  return db.selectFrom(ofUsers).selectAll().where('user_id', '=', userId);
 }
 
 /** Before every row: no writer is below 0, no number below 1. */

@@ -102,7 +102,7 @@ export class Tail implements AsyncDisposable {
 
   async #readDatabase(filter: ActivityFilter, after: LogPosition, end: LogPosition) {
     const { db } = this.#database;
-    const found = await readLog(db, filter, after, end, BATCH_ROWS);
+    const found = await readLog(this.#database, filter, after, end, BATCH_ROWS);
     // Looked at after reading: rows that were purged in between may be missing from what was read.
     if (comparePositions(after, await selectPurged(db)) < 0) {
       throw new Failure(

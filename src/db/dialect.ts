@@ -46,6 +46,8 @@ export interface Dialect {
    * the start again. Call it once at start.
    */
   resumeLog(db: Kysely<Schema>): Promise<void>;
+  /** A table whose rows are to be found by this index, where the database might choose another. */
+  byIndex(table: keyof Schema, index: string): RawBuilder<unknown>;
   /** Calls `wake` when another process may have written something new. A hint: it may come late, twice or never. */
   listen(topic: Topic, wake: () => void): AsyncDisposable;
   /** Wakes the listeners of other processes. */

@@ -52,6 +52,7 @@ export function openPostgres(url: string, limits: DatabaseLimits): Dialect {
   return {
     name: 'PostgreSQL',
     queries: new TranslatingDialect({ pool: boundedPool }),
+    byIndex: (table) => sql.table(table), // it chooses by statistics
     orderedText: sql`text collate "C"`,
     sequence: { type: 'bigserial', build: (column) => column.primaryKey() },
     writer: sql`(pg_current_xact_id()::text::bigint)`,

@@ -55,6 +55,8 @@ export function openSqlite(path: string): Dialect {
       return writer <= 0 && seq <= (await this.endOfLog(db)).seq;
     },
     async resumeLog() {},
+    // https://sqlite.org/lang_indexedby.html
+    byIndex: (table, index) => sql`(select * from ${sql.table(table)} indexed by ${sql.ref(index)})`,
     listen: () => ({ async [Symbol.asyncDispose]() {} }), // one process serves a file
     notify() {},
     fileBeside: (suffix) => path + suffix,
