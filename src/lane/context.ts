@@ -20,6 +20,10 @@ export class CallContext implements HandlerContext {
    * garbage collector keeps what belongs to a call much longer, and takes five times as long.
    */
   onEnd: ((context: CallContext, reason: unknown) => void) | undefined = undefined;
+  /** Told when the call is interrupted. As with `onEnd`, one function for all, which finds what it needs in `owner`. */
+  onInterrupt: ((context: CallContext, reason: unknown) => void) | undefined = undefined;
+  /** What serves the call. */
+  owner: unknown = undefined;
   readonly #exchange: Exchange;
   readonly #deadlineMs: number | undefined;
   readonly #timer: NodeJS.Timeout | undefined;
@@ -28,7 +32,6 @@ export class CallContext implements HandlerContext {
   #responseHeader: Headers | undefined;
   #responseTrailer: Headers | undefined;
   #controller: AbortController | undefined;
-  #onInterrupt: ((reason: unknown) => void) | undefined;
   #isAborted = false;
   #reason: unknown;
 
@@ -102,15 +105,9 @@ export class CallContext implements HandlerContext {
     return this.#controller.signal;
   }
 
-  /** Gives what `work` gives, or rejects with the reason when the call is interrupted before. */
-  untilInterrupted<T>(work: () => T | Promise<T>): T | Promise<T> {
-    if (this.#isAborted) throw this.#reason;
-    const result = work();
-    if (!(result instanceof Promise)) return result;
-    return new Promise((resolve, reject) => {
-      this.#onInterrupt = reject;
-      result.then(resolve, reject);
-    });
+  /** Why the call is over, where it is. */
+  get reason(): unknown {
+    return this.#reason;
   }
 
   /** Whether the call is over or nobody waits for it any more. Cheaper than to ask `signal`. */
@@ -125,7 +122,9 @@ export class CallContext implements HandlerContext {
     this.#reason = reason;
     if (this.#timer !== undefined) clearTimeout(this.#timer);
     this.#controller?.abort(reason);
-    this.#onInterrupt?.(reason);
+    const { onInterrupt } = this;
+    this.onInterrupt = undefined;
+    onInterrupt?.(this, reason);
   }
 
   /** Ends the call, with an error unless it went well. Called just before the status is written, as Connect does. */

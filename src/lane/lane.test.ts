@@ -619,6 +619,57 @@ describe('a call that the lane serves', () => {
     expect(await client.read({ text: '' })).toMatchObject({ text: '' });
   });
 
+  test.each(wires)('goes past the interceptors where it may: $name', async (wire) => {
+    const intercepted: string[] = [];
+    const interceptor: Interceptor = (next) => (request) => {
+      intercepted.push(request.method.name);
+      return next(request);
+    };
+    await using served = await serveBy(
+      'the lane',
+      {
+        ...upper,
+        read({ text }) {
+          if (text === 'pass and throw' || text === 'throw') throw new Error(text);
+          return { text: text.toUpperCase() };
+        },
+      },
+      {
+        interceptors: [interceptor],
+        bypass: {
+          isPassed: (message) => (message as unknown as Note).text.startsWith('pass'),
+          toError: (error) => new ConnectError(`converted: ${(error as Error).message}`, Code.Aborted),
+        },
+      },
+    );
+    const client = wire.client(served);
+    expect(await client.read({ text: 'pass' })).toMatchObject({ text: 'PASS' });
+    const converted = { code: Code.Aborted, rawMessage: 'converted: pass and throw' };
+    expect(await errorOf(client.read({ text: 'pass and throw' }))).toMatchObject(converted);
+    expect(intercepted).toEqual([]);
+    expect(await client.read({ text: 'a' })).toMatchObject({ text: 'A' });
+    expect(await errorOf(client.read({ text: 'throw' }))).toMatchObject({ code: Code.Internal });
+    expect(await textsOf(client.stream({ text: 'pass' }))).toEqual(['P', 'A', 'S', 'S']);
+    expect(intercepted).toEqual(['Read', 'Read', 'Stream']);
+  });
+
+  test.each(wires)('is answered at its deadline, whatever its implementation does later: $name', async (wire) => {
+    const later = Promise.withResolvers<{ text: string }>();
+    await using served = await serveBy(
+      'the lane',
+      { read: ({ text }) => (text === 'late' ? later.promise : { text }) },
+      { abandonsInterrupted: true },
+    );
+    const client = wire.client(served);
+    const headers = { [wire.timeoutHeader]: wire.timeoutHeader === 'grpc-timeout' ? '50m' : '50' };
+    const expired = { code: Code.DeadlineExceeded };
+    expect(await errorOf(client.read({ text: 'late' }, { headers }))).toMatchObject(expired);
+    later.reject(new Error('too late'));
+    expect(await errorOf(client.read({ text: 'late' }))).toMatchObject({ code: Code.Internal });
+    expect(await client.read({ text: 'a' })).toMatchObject({ text: 'a' });
+    expect(served.faults).toEqual([]);
+  });
+
   test.each(wires)('keeps headers to itself that are of the connection: $name', async (wire) => {
     const add = ({ responseHeader, responseTrailer }: HandlerContext) => {
       for (const name of ['connection', 'keep-alive', 'te', 'transfer-encoding', 'upgrade']) {

@@ -98,12 +98,22 @@ export interface Served extends AsyncDisposable {
 }
 
 type ServeOptions = Partial<
-  Pick<LaneOptions, 'interceptors' | 'requestGate' | 'readMaxBytes' | 'shutdownSignal' | 'compressions'>
+  Pick<
+    LaneOptions,
+    | 'interceptors'
+    | 'requestGate'
+    | 'readMaxBytes'
+    | 'shutdownSignal'
+    | 'compressions'
+    // Of the lane alone:
+    | 'bypass'
+    | 'abandonsInterrupted'
+  >
 >;
 
 /** Serves an implementation on a free port. What the lane leaves to others fails the test that sent it. */
 export async function serve(by: ServedBy, echo: Partial<Echo>, options: ServeOptions = {}): Promise<Served> {
-  const { interceptors = [], readMaxBytes = 1_000_000, requestGate, shutdownSignal } = options;
+  const { interceptors = [], readMaxBytes = 1_000_000, requestGate, shutdownSignal, bypass } = options;
   const compressions: readonly Compression[] = options.compressions ?? [compressionGzip, compressionBrotli];
   const shared = {
     readMaxBytes,
@@ -121,6 +131,8 @@ export async function serve(by: ServedBy, echo: Partial<Echo>, options: ServeOpt
       ...shared,
       interceptors,
       compressions,
+      ...(bypass && { bypass }),
+      abandonsInterrupted: options.abandonsInterrupted === true,
       admit: () => ({ values: createContextValues() }),
       onFault: (error) => faults.push(error),
     });

@@ -66,6 +66,8 @@ export interface LaneOptions {
    */
   readonly admit: (exchange: Exchange) => Admission | undefined;
   readonly interceptors: readonly Interceptor[];
+  /** Spares unary calls the interceptors where they do nothing: what they are given takes as long to make as the rest of a small call. */
+  readonly bypass?: Bypass;
   /** As Connect's: runs after the headers and before the body. */
   readonly requestGate?: ((context: HandlerContext) => void | Promise<void>) | undefined;
   /** The largest message that is read, bytes. */
@@ -84,6 +86,14 @@ export interface LaneOptions {
   readonly shutdownSignal?: AbortSignal | undefined;
   /** Told of what went wrong while answering, other than that the client left. */
   readonly onFault: (error: unknown) => void;
+}
+
+/** What the interceptors would do, said without them. */
+export interface Bypass {
+  /** Whether they would call the implementation with this very message and leave its answer as it is. Must not throw. */
+  readonly isPassed: (message: Message, context: HandlerContext) => boolean;
+  /** What they make of what the implementation throws. */
+  readonly toError: (error: unknown) => unknown;
 }
 
 /**
@@ -286,14 +296,10 @@ function serve(
     options,
     requestCompression,
     compression: negotiate(options, exchange.headers[wire.acceptEncodingHeader], requestCompression),
+    isAnswered: false,
   };
-  const giveUp = (error: unknown): void => {
-    options.onFault(error);
-    exchange.abandon();
-  };
-  const refuse = (reason: unknown): void => {
-    fail(call, reason).catch(giveUp);
-  };
+  context.owner = call;
+  const refuse = (reason: unknown): void => failNow(call, reason);
   const receive = (): void => {
     if (message !== undefined) return invoke(message, undefined);
     const overhead = wire.isEnveloped ? ENVELOPE_BYTES : 0;
@@ -303,9 +309,9 @@ function serve(
     if (exchange.isClosed) return;
     hasArrived = true;
     try {
-      answer(call, body, rest).catch(giveUp);
+      answer(call, body, rest).catch((error: unknown) => giveUp(call, error));
     } catch (error) {
-      giveUp(error);
+      giveUp(call, error);
     }
   };
   try {
@@ -327,6 +333,8 @@ interface CallInProgress {
   readonly requestCompression: Compression | undefined;
   /** How the answer is compressed where it is large. */
   readonly compression: Compression | undefined;
+  /** Whether the answer is on its way: what the implementation still does is nobody's concern. */
+  isAnswered: boolean;
 }
 
 /** Not async: to wait for a promise that is the answer to another takes three more turns of the queue. */
@@ -386,16 +394,21 @@ function handOver(call: CallInProgress, body: Buffer, rest: AsyncIterable<Uint8A
 
 async function answerUnary(call: CallInProgress, message: Message): Promise<void> {
   const { route, exchange, context, wire, options } = call;
+  const { bypass } = options;
+  if (options.abandonsInterrupted === true) {
+    if (context.isAborted) return fail(call, context.reason);
+    context.onInterrupt = failInterrupted;
+  }
+  const isPassed = bypass !== undefined && bypass.isPassed(message, context);
   let body: Uint8Array;
   try {
-    const output =
-      options.abandonsInterrupted === true
-        ? await context.untilInterrupted(() => invokeUnary(call, message))
-        : await invokeUnary(call, message);
+    const output = await (isPassed ? route.implementation(message, context) : invokeUnary(call, message));
+    if (call.isAnswered) return;
     body = serialize(call, normalize(route.method.output, output));
   } catch (error) {
-    return fail(call, error);
+    return call.isAnswered ? undefined : fail(call, isPassed ? bypass.toError(error) : error);
   }
+  call.isAnswered = true;
   if (context.isAborted && exchange.isClosed) return context.abort();
   context.abort();
   if (!wire.isEnveloped) return answerConnect(call, 200, wire.contentType, body);
@@ -441,9 +454,26 @@ async function answerStream(call: CallInProgress, message: Message): Promise<voi
   await end(call, error);
 }
 
+/** Of a unary call that is interrupted while its implementation runs: what comes of that is not waited for. */
+function failInterrupted({ owner }: CallContext, reason: unknown): void {
+  const call = owner as CallInProgress;
+  if (!call.isAnswered) failNow(call, reason);
+}
+
+function failNow(call: CallInProgress, reason: unknown): void {
+  fail(call, reason).catch((error: unknown) => giveUp(call, error));
+}
+
+/** For an answer that could not be written. */
+function giveUp({ exchange, options }: CallInProgress, error: unknown): void {
+  options.onFault(error);
+  exchange.abandon();
+}
+
 /** Refuses a call that has not been answered yet. */
 async function fail(call: CallInProgress, error: unknown): Promise<void> {
   const { exchange, context, wire } = call;
+  call.isAnswered = true;
   context.abort(error);
   if (exchange.isClosed) return;
   if (!wire.isEnveloped) {

@@ -24,7 +24,13 @@ import { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts'
 import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
 import type { Caller } from '../access.ts';
 import { Failure } from '../failure.ts';
-import { AccessDeclarationError, createAccessGate, createAccessInterceptor, readAccessRules } from './access.ts';
+import {
+  AccessDeclarationError,
+  createAccessCheck,
+  createAccessGate,
+  createAccessInterceptor,
+  readAccessRules,
+} from './access.ts';
 
 interface FieldDeclaration {
   readonly name: string;
@@ -365,7 +371,7 @@ describe('a caller', () => {
     const { method, values: contextValues } = context;
     const message = create(method.input, id === '' ? {} : { id });
     const request = { stream: false, method, contextValues, message } as unknown as UnaryRequest;
-    await createAccessInterceptor(rules, freshness)(async () => ({}) as UnaryResponse)(request);
+    await createAccessInterceptor(createAccessCheck(rules, freshness))(async () => ({}) as UnaryResponse)(request);
   }
 
   async function answerTo(caller: Caller, service: DescService, id: string): Promise<string> {

@@ -199,31 +199,35 @@ function pass(access: Access, caller: Caller, values: ContextValues, freshness: 
  * method descriptor and never on the URL. Throws session_required,
  * permission_missing, fresh_sign_in_required and field_needs_permission.
  */
-export function createAccessInterceptor(rules: AccessRules, freshness: Freshness): Interceptor {
+export function createAccessInterceptor(check: AccessCheck): Interceptor {
   return (next) => (request) => {
-    const rule = rules.of(request.method);
-    if (rule.access.kind === 'public') return next(request);
-    const caller = findCaller(request.contextValues);
-    if (caller === undefined) throw new Error('the access gate did not run');
-    if (!request.stream) {
-      authorize(rule, caller, freshness, request.method.input, request.message);
-      return next(request);
+    const { method, contextValues } = request;
+    if (request.stream) {
+      return next({ ...request, message: each(request.message, (message) => check(method, contextValues, message)) });
     }
-    return next({ ...request, message: authorizeEach(rule, caller, freshness, request.method.input, request.message) });
+    check(method, contextValues, request.message);
+    return next(request);
   };
 }
 
-async function* authorizeEach<T extends Message>(
-  rule: Rule,
-  caller: Caller,
-  freshness: Freshness,
-  desc: DescMessage,
-  messages: AsyncIterable<T>,
-): AsyncIterable<T> {
-  for await (const message of messages) {
-    authorize(rule, caller, freshness, desc, message);
-    yield message;
+async function* each<T>(items: AsyncIterable<T>, check: (item: T) => void): AsyncIterable<T> {
+  for await (const item of items) {
+    check(item);
+    yield item;
   }
+}
+
+/** Throws what createAccessInterceptor says, for one message of a call. */
+export type AccessCheck = (method: DescMethod, values: ContextValues, message: Message) => void;
+
+export function createAccessCheck(rules: AccessRules, freshness: Freshness): AccessCheck {
+  return (method, values, message) => {
+    const rule = rules.of(method);
+    if (rule.access.kind === 'public') return;
+    const caller = findCaller(values);
+    if (caller === undefined) throw new Error('the access gate did not run');
+    authorize(rule, caller, freshness, method.input, message);
+  };
 }
 
 function authorize(

@@ -27,6 +27,9 @@ import {
   UInt32RulesSchema,
 } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
 
+/** Whether a message is certainly valid. False says nothing. */
+export type QuickCheck = (desc: DescMessage, message: Message) => boolean;
+
 /** Whether a value is certainly valid. False says nothing. */
 type Test = (value: unknown) => boolean;
 
@@ -43,7 +46,7 @@ const cannotTell: Test = () => false;
  * field with any other, CEL in particular, has to be absent, and the validator was
  * asked once whether it may be; so no rule of an absent field may look at the clock.
  */
-export function createQuickCheck(validator: Validator): (desc: DescMessage, message: Message) => boolean {
+export function createQuickCheck(validator: Validator): QuickCheck {
   const tests = new Map<DescMessage, Test>();
 
   const testOf = (desc: DescMessage): Test => {

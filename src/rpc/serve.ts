@@ -4,14 +4,21 @@ import type { Validator } from '@bufbuild/protovalidate';
 import type { FastifyInstance } from 'fastify';
 import type { Caller } from '../access.ts';
 import { createLane, type LaneService } from '../lane/lane.ts';
-import { type AccessRules, createAccessGate, createAccessInterceptor, type Freshness } from './access.ts';
-import { setLog, watchCall } from './call.ts';
+import {
+  type AccessRules,
+  createAccessCheck,
+  createAccessGate,
+  createAccessInterceptor,
+  type Freshness,
+} from './access.ts';
+import { setLog, setReceived, watchCall } from './call.ts';
 import { readClient, setClient } from './client.ts';
 import { toConnectError } from './errors.ts';
 import { COMPRESS_MIN_BYTES, COMPRESSIONS, createAdmission, type LateLane } from './fast-lane.ts';
 import { refuseAtEnd } from './early-answers.ts';
 import { explainRefusals } from './http-refusals.ts';
 import { createDeadlineInterceptor, createDrainInterceptor, createErrorInterceptor } from './interceptors.ts';
+import { createQuickCheck } from './quick-check.ts';
 import { createValidationInterceptor } from './validate.ts';
 
 export interface RpcOptions {
@@ -46,10 +53,12 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
   };
   // Between them Connect needs one more; the lane itself does not wait for who is late.
   const outer = createErrorInterceptor();
+  const checkAccess = createAccessCheck(options.rules, options.freshness);
+  const isSurelyValid = createQuickCheck(options.validator);
   const inner = [
     createDrainInterceptor(options.draining),
-    createAccessInterceptor(options.rules, options.freshness),
-    createValidationInterceptor(options.validator),
+    createAccessInterceptor(checkAccess),
+    createValidationInterceptor(options.validator, isSurelyValid),
   ];
   await fastify.register(fastifyConnectPlugin, {
     routes(router: ConnectRouter) {
@@ -61,6 +70,18 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
         createLane(services, router.handlers, {
           admit: createAdmission(fastify, options.isProxy),
           interceptors: [outer, ...inner],
+          bypass: {
+            isPassed(message, { method, values }) {
+              setReceived(values);
+              try {
+                checkAccess(method, values, message);
+              } catch {
+                return false; // and is refused by the interceptor
+              }
+              return isSurelyValid(method.input, message);
+            },
+            toError: toConnectError,
+          },
           abandonsInterrupted: true,
           requestGate,
           readMaxBytes: options.readMaxBytes,

@@ -14,7 +14,7 @@ import type { Interceptor } from '@connectrpc/connect';
 import { createValidateInterceptor } from '@connectrpc/validate';
 import { Failure } from '../failure.ts';
 import { withImports } from './files.ts';
-import { createQuickCheck } from './quick-check.ts';
+import type { QuickCheck } from './quick-check.ts';
 
 /**
  * Checks the requests of these services against the rules in the contract.
@@ -36,8 +36,7 @@ export function createRequestValidator(services: readonly DescService[]): Valida
  * and requests with fields that are not in it: a server that dropped those would
  * acknowledge a write it did not make.
  */
-export function createValidationInterceptor(validator: Validator): Interceptor {
-  const isSurelyValid = createQuickCheck(validator);
+export function createValidationInterceptor(validator: Validator, isSurelyValid: QuickCheck): Interceptor {
   const checking: Validator = {
     validate(desc, message) {
       if (isSurelyValid(desc, message)) {
