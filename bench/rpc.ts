@@ -114,7 +114,11 @@ const report = [
 // A short look is no result to keep.
 if (asked.quick || asked.only !== '') console.log(report.join('\n'));
 else {
-  await writeReport('rpc', 'npm run bench', report);
+  const pictures = [
+    '![Calls a second on one core](rpc.svg)',
+    ...(growthPicture === undefined ? [] : ['', '![Growth](growth.svg)']),
+  ];
+  await writeReport('rpc', 'npm run bench', [...report, ...pictures]);
   await writeFile('bench/results/rpc.svg', drawBars('Calls a second on one core', [...results].map(barsOf)));
   if (growthPicture !== undefined) await writeFile('bench/results/growth.svg', growthPicture);
 }

@@ -94,15 +94,16 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
   // Node's HTTP/2 requests and responses follow the interface of HTTP/1.1, which their types do not tell.
   server.on('request', handler as unknown as (req: http2.Http2ServerRequest, res: http2.Http2ServerResponse) => void);
   // What makes requests of streams since the line above: called for those that are not served otherwise.
-  const makeRequests = server.listeners('stream') as StreamListener[];
+  const requestMakers = server.listeners('stream') as StreamListener[];
   server.removeAllListeners('stream');
+  const makeRequest: StreamListener = (...of) => {
+    for (const listener of requestMakers) listener.call(server, ...of);
+  };
 
   server.on('stream', (stream: ServerHttp2Stream, headers, flags, rawHeaders: string[]) => {
     const connection = stream.session && connections.get(stream.session as ServerHttp2Session);
-    const makeRequest = () => {
-      for (const listener of makeRequests) listener.call(server, stream, headers, flags, rawHeaders);
-    };
-    if (connection === undefined) return makeRequest(); // the session has ended: nothing comes of it, errors are heard
+    // The session has ended: nothing comes of it, errors are heard.
+    if (connection === undefined) return makeRequest(stream, headers, flags, rawHeaders);
     connection.activeSinceCheck = true;
     const open: OpenStream = {
       path: headers[':path'] ?? '',
@@ -113,9 +114,10 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
       watch: undefined,
     };
     connection.streams.set(stream, open);
-    if (!open.requestComplete) stream.once('prefinish', () => takeRest(stream, open, limits.monotonic()));
-    stream.once('close', () => connection.streams.delete(stream));
-    if (!limits.shortcut.takeHttp2(stream, headers)) makeRequest();
+    // Both come once; `once` would take longer to say so.
+    if (!open.requestComplete) stream.on('prefinish', () => takeRest(stream, open, limits.monotonic()));
+    stream.on('close', () => connection.streams.delete(stream));
+    if (!limits.shortcut.takeHttp2(stream, headers)) makeRequest(stream, headers, flags, rawHeaders);
   });
 
   const openSession = (socket: Socket): ServerHttp2Session => {
