@@ -162,9 +162,8 @@ function range(db: Db, after: LogPosition, upTo: LogPosition): Rows {
 }
 
 /**
- * One user's rows, or all. SQLite would look for one user's among all rows of a part of
- * the log: its index takes one column less, and how many rows of how many users there
- * are does not count for it.
+ * One user's rows, or all. A planner that counts columns would look for one user's
+ * among all rows of a part of the log: the log's index takes one column less.
  */
 function rowsOf({ db, dialect }: Reading, userId: string | undefined): Rows {
   if (userId === undefined) return db.selectFrom('activity').selectAll();
