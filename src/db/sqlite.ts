@@ -144,6 +144,8 @@ class Adapter extends SqliteAdapter {
 class SqliteDriver implements Driver {
   readonly #reader: Statements;
   readonly #writer: SqliteWriter;
+  /** Used again, since Kysely keeps a weak record of each, which takes longer than to look for a row. */
+  readonly #unused: SqliteConnection[] = [];
 
   constructor(reader: DatabaseSync, writer: SqliteWriter) {
     this.#reader = new Statements(reader);
@@ -153,10 +155,12 @@ class SqliteDriver implements Driver {
   async init(): Promise<void> {}
 
   async acquireConnection(): Promise<SqliteConnection> {
-    return new SqliteConnection(this.#reader, this.#writer);
+    return this.#unused.pop() ?? new SqliteConnection(this.#reader, this.#writer);
   }
 
-  async releaseConnection(): Promise<void> {}
+  async releaseConnection(connection: SqliteConnection): Promise<void> {
+    this.#unused.push(connection);
+  }
 
   beginTransaction(connection: SqliteConnection): Promise<void> {
     return connection.begin();
