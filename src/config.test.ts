@@ -58,6 +58,7 @@ test('without any setting everything has its default', () => {
     shutdownDelayMs: 0,
     shutdownTimeoutMs: 10_000,
     logLevel: 'info',
+    logOneIn: 1,
   });
 });
 
@@ -82,6 +83,7 @@ test('what is set is taken', () => {
     KITH_ACCESS_TOKEN_SECONDS: '10',
     KITH_SHUTDOWN_SECONDS: '0',
     KITH_LOG_LEVEL: 'silent',
+    KITH_LOG_ONE_IN: '100',
   });
   expect(config).toMatchObject({
     host: '::',
@@ -95,6 +97,7 @@ test('what is set is taken', () => {
     accessTokenTtlMs: 10_000,
     shutdownTimeoutMs: 0,
     logLevel: 'silent',
+    logOneIn: 100,
   });
   expect(config.secretKey).toEqual(Buffer.alloc(32, 'secret'));
   expect(config.tls?.cert.toString()).toContain('BEGIN CERTIFICATE');
@@ -140,6 +143,7 @@ test.each([
   ['KITH_SHUTDOWN_DELAY_SECONDS', ['301']],
   ['KITH_SHUTDOWN_SECONDS', ['301']],
   ['KITH_LOG_LEVEL', ['INFO', 'verbose']],
+  ['KITH_LOG_ONE_IN', ['0', '1000001', '-1', '1.5', '']],
 ] as const)('%s is refused, by name and value, for what is not allowed', (name, values) => {
   for (const value of values.filter(Boolean)) {
     expect(problemsOf({ [name]: value })).toEqual([

@@ -44,6 +44,8 @@ export interface Config {
   readonly shutdownDelayMs: number;
   readonly shutdownTimeoutMs: number;
   readonly logLevel: LogLevel;
+  /** Of the calls that go well, one in so many has a line in the log. */
+  readonly logOneIn: number;
 }
 
 /** PEM. */
@@ -182,6 +184,12 @@ export const SETTINGS = {
     allowed: LOG_LEVELS.join(', '),
     parse: (value) => LOG_LEVELS.find((level) => level === value),
   },
+  KITH_LOG_ONE_IN: wholeNumber(
+    'Of the calls that go well, one in so many has its line in the log. Calls that do not all have one.',
+    '1',
+    1,
+    1_000_000,
+  ),
 } satisfies Record<string, Setting<unknown>>;
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -243,6 +251,7 @@ export function parseConfig(env: Env): Config {
     shutdownDelayMs: (read('KITH_SHUTDOWN_DELAY_SECONDS') ?? 0) * 1000,
     shutdownTimeoutMs: (read('KITH_SHUTDOWN_SECONDS') ?? 0) * 1000,
     logLevel: read('KITH_LOG_LEVEL') ?? 'info',
+    logOneIn: read('KITH_LOG_ONE_IN') ?? 1,
   };
   if (config.workers > 1 && config.databaseUrl.startsWith('sqlite:')) {
     problems.push(

@@ -249,6 +249,7 @@ export async function startServer(config: Config, adminPassword: string, options
     authenticate: (bearer) => (isApiKey(bearer) ? authenticateApiKey(app, bearer) : authenticate(app, bearer)),
     freshness: { maxAgeMs: config.freshSignInMs, now },
     validator: createRequestValidator(SERVICES),
+    logOneIn: config.logOneIn,
     readMaxBytes: config.messageBytesMax,
     draining: draining.signal,
     halting: halting.signal,

@@ -78,7 +78,13 @@ export async function echoWithConnect(withLane: boolean, withLog: boolean): Prom
       for (const { service, implementation } of services) router.service(service, implementation);
       if (!withLane) return;
       lane = createLane(services, router.handlers, {
-        admit: withLog ? createAdmission(fastify, () => false) : () => ({ values: createContextValues() }),
+        admit: withLog
+          ? createAdmission(
+              fastify,
+              () => false,
+              () => true,
+            )
+          : () => ({ values: createContextValues() }),
         requestGate: withLog ? watchCall : undefined,
         interceptors: [],
         readMaxBytes: 2 ** 20,

@@ -12,17 +12,32 @@ export interface CallLog extends Record<'info' | 'warn' | 'error', (fields: obje
   readonly level: string;
 }
 
+/** What the line of a call needs beside the call. */
 interface Line {
   readonly log: CallLog;
-  readonly requestId: string | undefined;
+  /** Unless the log carries it. */
+  readonly requestId?: string;
+  readonly sampling: Sampling;
+}
+
+/** Whether a call that goes well has a line; asked once for each. */
+export type Sampling = () => boolean;
+
+/** The first of so many, and every so many after it. */
+export function sampleOneIn(many: number): Sampling {
+  let left = 0;
+  return () => {
+    left = left === 0 ? many - 1 : left - 1;
+    return left === many - 1;
+  };
 }
 
 const lineKey = createContextKey<Line | undefined>(undefined, { description: 'log' });
 const receivedKey = createContextKey(false, { description: 'request message received' });
 
-/** Gives a call the log of its HTTP request, and the request's id unless that log carries it. */
-export function setLog(values: ContextValues, log: CallLog, requestId?: string): void {
-  values.set(lineKey, { log, requestId });
+/** Gives a call the log of its HTTP request. */
+export function setLog(values: ContextValues, line: Line): void {
+  values.set(lineKey, line);
 }
 
 /** Notes that a unary call's message was read and parsed: what fails from here on is not the message's fault. */
@@ -124,8 +139,9 @@ const LEVELS_WITH_INFO = new Set(['trace', 'debug', 'info']);
 
 /** One line a call. Messages stay out of it: they may quote what was sent, a password perhaps. */
 function logCall(context: HandlerContext, error: ConnectError | undefined, durationMs: number): void {
-  const { log, requestId } = context.values.get(lineKey) ?? {};
-  if (log === undefined || (error === undefined && !LEVELS_WITH_INFO.has(log.level))) return;
+  const { log, requestId, sampling } = context.values.get(lineKey) ?? {};
+  if (log === undefined) return;
+  if (error === undefined && (!LEVELS_WITH_INFO.has(log.level) || sampling?.() === false)) return;
   const fields = {
     requestId,
     rpc: `${context.service.typeName}/${context.method.name}`,

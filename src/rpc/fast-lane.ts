@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import type { Admission, Lane } from '../lane/lane.ts';
 import type { Exchange } from '../lane/exchange.ts';
 import { ANSWER_HEADERS, requestIdOf } from './answers.ts';
-import { setLog } from './call.ts';
+import { type Sampling, setLog } from './call.ts';
 import { readClient, setClient } from './client.ts';
 
 /** As Connect's Fastify plugin offers them. */
@@ -43,6 +43,7 @@ function isPlainHost(host: string): boolean {
 export function createAdmission(
   fastify: FastifyInstance,
   isProxy: (address: string | undefined) => boolean,
+  sampling: Sampling,
 ): (exchange: Exchange) => Admission | undefined {
   return (exchange) => {
     const { headers } = exchange;
@@ -51,7 +52,7 @@ export function createAdmission(
     const requestId = requestIdOf(headers);
     const values = new Values();
     // A child of the log, which other requests have, would serialize the request's id for each.
-    setLog(values, fastify.log, requestId);
+    setLog(values, { log: fastify.log, requestId, sampling });
     const { remoteAddress } = exchange; // it is not known any more once the connection is closed
     setClient(values, () => {
       return readClient({ ips: forwardedBy(remoteAddress, headers['x-forwarded-for'], isProxy), headers });

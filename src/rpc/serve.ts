@@ -11,7 +11,7 @@ import {
   createAccessInterceptor,
   type Freshness,
 } from './access.ts';
-import { setLog, setReceived, watchCall } from './call.ts';
+import { sampleOneIn, setLog, setReceived, watchCall } from './call.ts';
 import { readClient, setClient } from './client.ts';
 import { toConnectError } from './errors.ts';
 import { COMPRESS_MIN_BYTES, COMPRESSIONS, createAdmission, type LateLane } from './fast-lane.ts';
@@ -32,6 +32,8 @@ export interface RpcOptions {
   /** Whether an address is a proxy's whose X-Forwarded-For is believed. */
   readonly isProxy: (address: string | undefined) => boolean;
   readonly validator: Validator;
+  /** Of the calls that go well, one in so many has a line in the log. */
+  readonly logOneIn: number;
   /** The largest request message that is read, bytes, unpacked. */
   readonly readMaxBytes: number;
   /** Aborted when the server starts to stop: streams end. */
@@ -53,6 +55,7 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
   };
   // Between them Connect needs one more; the lane itself does not wait for who is late.
   const outer = createErrorInterceptor();
+  const sampling = sampleOneIn(options.logOneIn);
   const checkAccess = createAccessCheck(options.rules, options.freshness);
   const isSurelyValid = createQuickCheck(options.validator);
   const inner = [
@@ -68,7 +71,7 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
       });
       options.lane?.open(
         createLane(services, router.handlers, {
-          admit: createAdmission(fastify, options.isProxy),
+          admit: createAdmission(fastify, options.isProxy, sampling),
           interceptors: [outer, ...inner],
           bypass: {
             isPassed(message, { method, values }) {
@@ -95,7 +98,7 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
     },
     contextValues(request) {
       const values = createContextValues();
-      setLog(values, request.log);
+      setLog(values, { log: request.log, sampling });
       const client = readClient(request);
       setClient(values, () => client);
       return values;
