@@ -9,7 +9,7 @@ import {
   TransactionConflict,
 } from './dialect.ts';
 import { withoutPassword } from '../text.ts';
-import { createTurns } from '../turns.ts';
+import { createTurns, TURN_MAX_MS } from '../turns.ts';
 import { migrate } from './migrate.ts';
 import { openPostgres } from './postgres.ts';
 import type { RevocationTable, Schema } from './schema.ts';
@@ -79,7 +79,7 @@ export async function openDatabase(url: string, limits: DatabaseLimits = LIMITS)
     await migrate(db, dialect);
     await dialect.resumeLog(db);
     opening.move();
-    const inTurn = createTurns();
+    const inTurn = createTurns(TURN_MAX_MS);
     const appending = new WeakSet<Db>();
     const listeners = new Set<() => void>();
     const revoking = new WeakMap<Db, NewRevocation[]>();

@@ -1,7 +1,6 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import { Failure } from '../failure.ts';
-import { TURN_MAX_MS } from '../turns.ts';
+import { Lock, TURN_MAX_MS } from '../turns.ts';
 import type { Outcome } from './sqlite-statements.ts';
 
 /** What the thread opens, and how. */
@@ -28,11 +27,6 @@ export interface Reply {
   readonly isTransaction: boolean;
 }
 
-interface Waiting {
-  readonly resolve: () => void;
-  readonly timer: NodeJS.Timeout | undefined;
-}
-
 /**
  * The one connection that writes, in a thread of its own: a commit waits for the
  * disk, and with it would everybody whom this thread serves.
@@ -42,12 +36,11 @@ interface Waiting {
 export class SqliteWriter {
   readonly #options: WriterOptions;
   readonly #turnMaxMs: number;
+  readonly #lock = new Lock();
   #worker: Worker | undefined;
   #answering: PromiseWithResolvers<Outcome> | undefined;
   #isTransaction = false;
-  #isTaken = false;
   #closing: Promise<void> | undefined;
-  readonly #waiting: Waiting[] = [];
 
   constructor(options: WriterOptions, turnMaxMs = TURN_MAX_MS) {
     this.#options = options;
@@ -60,33 +53,12 @@ export class SqliteWriter {
   }
 
   /** Waits until nobody else writes. Throws server_unavailable when that takes too long. */
-  async take(): Promise<void> {
-    await this.#take(this.#turnMaxMs);
-  }
-
-  async #take(maxMs: number | undefined): Promise<void> {
-    if (!this.#isTaken) {
-      this.#isTaken = true;
-      return;
-    }
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const giveUp = () => {
-      this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
-      reject(new Failure('server_unavailable', 'too much waits to be written: try again'));
-    };
-    const waiting: Waiting = { resolve, timer: maxMs === undefined ? undefined : setTimeout(giveUp, maxMs) };
-    this.#waiting.push(waiting);
-    await promise;
+  take(): Promise<void> {
+    return this.#lock.take(this.#turnMaxMs);
   }
 
   release(): void {
-    const next = this.#waiting.shift();
-    if (next === undefined) {
-      this.#isTaken = false;
-      return;
-    }
-    clearTimeout(next.timer);
-    next.resolve();
+    this.#lock.release();
   }
 
   /** Runs a statement. Throws what SQLite says, with its `errcode`. */
@@ -103,7 +75,7 @@ export class SqliteWriter {
   }
 
   async #close(): Promise<void> {
-    await this.#take(undefined);
+    await this.#lock.take();
     if (this.#worker === undefined) return;
     const exited = once(this.#worker, 'exit');
     this.#send('close');
