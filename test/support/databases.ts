@@ -103,5 +103,7 @@ async function onServer<T>(database: string, work: (client: Client) => Promise<T
 }
 
 function urlOf(database: string): string {
-  return `postgres://postgres@/${database}?host=${encodeURIComponent(inject('postgresSocket'))}`;
+  const sockets = inject('postgresSockets');
+  const worker = Number(process.env['VITEST_POOL_ID'] ?? 1); // counts from 1
+  return `postgres://postgres@/${database}?host=${encodeURIComponent(sockets[(worker - 1) % sockets.length] ?? '')}`;
 }
