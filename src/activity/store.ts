@@ -34,7 +34,7 @@ export async function insertActivities(db: Db, rows: readonly Insertable<Activit
  * that is all.
  */
 export async function selectAfter(db: Db, after: LogPosition, upTo: LogPosition, limit: number): Promise<LogPart> {
-  return readPart(limit, upTo, after, (from) => range(db, from, upTo));
+  return readPart(limit, upTo, after, (from) => range(db.selectFrom('activity').selectAll(), from, upTo));
 }
 
 /** Rows of the log, and the position up to which that is all. */
@@ -63,8 +63,7 @@ export async function readLog(
   limit: number,
 ): Promise<LogPart> {
   const all = rowsOf({ db, dialect }, filter.userId);
-  const candidates = (from: LogPosition, end: LogPosition) =>
-    all.where(isBetween(from, end)).orderBy('writer').orderBy('seq');
+  const candidates = (from: LogPosition, end: LogPosition) => range(all, from, end);
   const lookedAt = (await nthPosition(candidates(after, upTo), EXAMINED_MAX)) ?? upTo;
   return readPart(limit, lookedAt, after, (from) =>
     accepted(db, candidates(from, lookedAt), filter).orderBy('writer').orderBy('seq'),
@@ -157,8 +156,8 @@ type Reading = Pick<Database, 'db' | 'dialect'>;
 
 type Rows = SelectQueryBuilder<Schema, 'activity', ActivityRow>;
 
-function range(db: Db, after: LogPosition, upTo: LogPosition): Rows {
-  return db.selectFrom('activity').selectAll().where(isBetween(after, upTo)).orderBy('writer').orderBy('seq');
+function range(rows: Rows, after: LogPosition, upTo: LogPosition): Rows {
+  return rows.where(isBetween(after, upTo)).orderBy('writer').orderBy('seq');
 }
 
 /**
