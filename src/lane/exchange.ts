@@ -20,8 +20,6 @@ export interface Exchange {
    * came so far and how to go on. It is not called when the client leaves before the end.
    */
   read(bytesMax: number, done: (body: Buffer, rest: AsyncIterable<Uint8Array> | undefined) => void): void;
-  /** The body, for those who read it piece by piece. */
-  body(): AsyncIterable<Uint8Array>;
   /** Calls back when the exchange is over, with an error if the client cut it off. */
   onClose(closed: (reason: ConnectError | undefined) => void): void;
   /** Answers all at once. */
@@ -75,12 +73,7 @@ export class Http2Exchange implements Exchange {
   }
 
   read(bytesMax: number, done: (body: Buffer, rest: AsyncIterable<Uint8Array> | undefined) => void): void {
-    readBody(this.#stream, bytesMax, () => this.body(), done);
-  }
-
-  body(): AsyncIterable<Uint8Array> {
-    const stream = this.#stream;
-    return { [Symbol.asyncIterator]: () => stream.iterator({ destroyOnReturn: false }) };
+    readBody(this.#stream, bytesMax, done);
   }
 
   onClose(closed: (reason: ConnectError | undefined) => void): void {
@@ -164,12 +157,7 @@ export class Http1Exchange implements Exchange {
   }
 
   read(bytesMax: number, done: (body: Buffer, rest: AsyncIterable<Uint8Array> | undefined) => void): void {
-    readBody(this.#request, bytesMax, () => this.body(), done);
-  }
-
-  body(): AsyncIterable<Uint8Array> {
-    const request = this.#request;
-    return { [Symbol.asyncIterator]: () => request.iterator({ destroyOnReturn: false }) };
+    readBody(this.#request, bytesMax, done);
   }
 
   onClose(closed: (reason: ConnectError | undefined) => void): void {
@@ -212,7 +200,6 @@ export class Http1Exchange implements Exchange {
 function readBody(
   readable: IncomingMessage | ServerHttp2Stream,
   bytesMax: number,
-  goOn: () => AsyncIterable<Uint8Array>,
   done: (body: Buffer, rest: AsyncIterable<Uint8Array> | undefined) => void,
 ): void {
   // A stream that was empty may have ended while a gate was deciding.
@@ -228,7 +215,7 @@ function readBody(
     if (bytes <= bytesMax) return;
     readable.pause();
     readable.off('data', onData).off('end', onEnd);
-    done(whole(), goOn());
+    done(whole(), { [Symbol.asyncIterator]: () => readable.iterator({ destroyOnReturn: false }) });
   };
   const onEnd = (): void => done(whole(), undefined);
   readable.on('data', onData).on('end', onEnd);
