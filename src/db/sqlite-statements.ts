@@ -1,14 +1,10 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
+import type { QueryResult } from 'kysely';
 import { LRUCache } from 'lru-cache';
 
 const CACHED_MAX = 500;
 
-/** What a statement did, as Kysely wants to be told. */
-export interface Outcome {
-  readonly rows: Record<string, unknown>[];
-  readonly changes?: bigint;
-  readonly insertId?: bigint;
-}
+export type Outcome = QueryResult<Record<string, unknown>>;
 
 interface Prepared {
   readonly statement: StatementSync;
@@ -29,7 +25,7 @@ export class Statements {
     const values = parameters as SQLInputValue[];
     if (givesRows) return { rows: statement.all(...values) };
     const { changes, lastInsertRowid } = statement.run(...values);
-    return { rows: [], changes: BigInt(changes), insertId: BigInt(lastInsertRowid) };
+    return { rows: [], numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid) };
   }
 
   close(): void {

@@ -36,7 +36,11 @@ function stored(): unknown[] {
 
 test('says what a statement did', async () => {
   const bytes = new Uint8Array([0, 255]);
-  expect(await run('insert into things values (?, ?)', 7, bytes)).toEqual({ rows: [], changes: 1n, insertId: 7n });
+  expect(await run('insert into things values (?, ?)', 7, bytes)).toEqual({
+    rows: [],
+    numAffectedRows: 1n,
+    insertId: 7n,
+  });
   expect(await run('select * from things')).toEqual({ rows: [{ id: 7, bytes }] });
   expect(await run('insert into things values (8, null) returning id')).toEqual({ rows: [{ id: 8 }] });
 });

@@ -219,16 +219,8 @@ class SqliteConnection implements DatabaseConnection {
     }
   }
 
-  async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
-    const { sql, parameters } = query;
-    if (this.#inTransaction) return resultOf(await this.#write(sql, parameters));
-    if (onlyReads(query)) return resultOf(translated(() => this.#reader.run(sql, parameters)));
-    await this.#writer.take();
-    try {
-      return resultOf(await this.#write(sql, parameters));
-    } finally {
-      this.#writer.release();
-    }
+  executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
+    return this.#run(query) as Promise<QueryResult<R>>;
   }
 
   // oxlint-disable-next-line require-yield -- the interface asks for a generator
@@ -239,6 +231,18 @@ class SqliteConnection implements DatabaseConnection {
   #end(): void {
     this.#inTransaction = false;
     this.#writer.release();
+  }
+
+  async #run(query: CompiledQuery): Promise<Outcome> {
+    const { sql, parameters } = query;
+    if (this.#inTransaction) return this.#write(sql, parameters);
+    if (onlyReads(query)) return translated(() => this.#reader.run(sql, parameters));
+    await this.#writer.take();
+    try {
+      return await this.#write(sql, parameters);
+    } finally {
+      this.#writer.release();
+    }
   }
 
   async #write(sql: string, parameters: readonly unknown[]): Promise<Outcome> {
@@ -252,11 +256,6 @@ class SqliteConnection implements DatabaseConnection {
 
 function onlyReads({ query, sql }: CompiledQuery): boolean {
   return query.kind === 'SelectQueryNode' || (query.kind === 'RawNode' && /^\s*select\b/i.test(sql));
-}
-
-function resultOf<R>({ rows, changes, insertId }: Outcome): QueryResult<R> {
-  if (changes === undefined || insertId === undefined) return { rows: rows as R[] };
-  return { rows: rows as R[], numAffectedRows: changes, insertId };
 }
 
 /** Result codes, https://sqlite.org/rescode.html. The low byte of an extended code is its primary code. */
