@@ -61,7 +61,7 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
   const inner = [
     createDrainInterceptor(options.draining),
     createAccessInterceptor(checkAccess),
-    createValidationInterceptor(options.validator, isSurelyValid),
+    createValidationInterceptor(options.validator),
   ];
   await fastify.register(fastifyConnectPlugin, {
     routes(router: ConnectRouter) {
