@@ -1,8 +1,8 @@
 import { sql } from 'kysely';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { databases, type TestDatabase } from '../../test/support/databases.ts';
+import { createOpened, databases, type OpenedDatabase } from '../../test/support/databases.ts';
 import { userRow } from '../../test/support/rows.ts';
-import { type Database, type Db, openDatabase } from '../db/database.ts';
+import { type Db, openDatabase } from '../db/database.ts';
 import type { LogPosition } from '../db/dialect.ts';
 import { appendActivities, type NewActivity } from './log.ts';
 import { type ActivityFilter, type ActivityRow, deleteOldest, positionOf } from './store.ts';
@@ -14,17 +14,12 @@ const START: LogPosition = { writer: 0, seq: 0 };
 const MANY = 4500;
 
 describe.each(databases)('on $name', (kind) => {
-  let files: TestDatabase;
-  let database: Database;
+  let database: OpenedDatabase;
   let [ada, bob]: string[] = [];
   beforeAll(async () => {
-    files = await kind.create();
-    database = await openDatabase(files.url);
+    database = await createOpened(kind);
   });
-  afterAll(async () => {
-    await database[Symbol.asyncDispose]();
-    await files[Symbol.asyncDispose]();
-  });
+  afterAll(() => database[Symbol.asyncDispose]());
   beforeEach(async () => {
     const users = [userRow(), userRow()];
     await database.db.insertInto('users').values(users).execute();
@@ -134,7 +129,7 @@ describe.each(databases)('on $name', (kind) => {
 
   test('finds what was appended without a word, by looking', async () => {
     await using following = await startFollowing().then(disposable);
-    await using silent = await openDatabase(files.url);
+    await using silent = await openDatabase(database.files.url);
     const woken = following.all.next();
     const position = await endOfLog();
     await silent.db

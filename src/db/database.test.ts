@@ -1,26 +1,21 @@
 import { randomUUIDv7 } from 'node:crypto';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { databases, type TestDatabase } from '../../test/support/databases.ts';
+import { createOpened, databases, type OpenedDatabase } from '../../test/support/databases.ts';
 import { generator } from '../../test/support/generator.ts';
 import { userRow } from '../../test/support/rows.ts';
-import { type Database, type Db, openDatabase, ping } from './database.ts';
+import { type Db, openDatabase, ping } from './database.ts';
 import { DatabaseError, UniqueViolation } from './dialect.ts';
 import type { UserTable } from './schema.ts';
 
-describe.each(databases)('on $name', ({ create }) => {
-  let file: TestDatabase;
-  let database: Database;
+describe.each(databases)('on $name', (kind) => {
+  let database: OpenedDatabase;
   let db: Db;
   beforeAll(async () => {
-    file = await create();
-    database = await openDatabase(file.url);
+    database = await createOpened(kind);
     db = database.db;
   });
-  afterAll(async () => {
-    await database[Symbol.asyncDispose]();
-    await file[Symbol.asyncDispose]();
-  });
+  afterAll(() => database[Symbol.asyncDispose]());
 
   const find = (id: string, on = db) => on.selectFrom('users').selectAll().where('id', '=', id).executeTakeFirst();
   const insert = (row = userRow(), on = db) => on.insertInto('users').values(row).execute();
@@ -192,13 +187,13 @@ describe.each(databases)('on $name', ({ create }) => {
       };
       await db.insertInto('sessions').values(session).execute();
       await db.deleteFrom('users').where('id', '=', id).execute();
-      expect(await file.dump()).not.toContain(id);
+      expect(await database.files.dump()).not.toContain(id);
     });
   });
 
   describe('openDatabase', () => {
     test('finds what was committed before, and changes nothing', async () => {
-      await using own = await create();
+      await using own = await kind.create();
       const row = userRow();
       {
         await using first = await openDatabase(own.url);
@@ -211,7 +206,7 @@ describe.each(databases)('on $name', ({ create }) => {
     });
 
     test('refuses the tables of a newer version, and names it', async () => {
-      await using own = await create();
+      await using own = await kind.create();
       {
         await using first = await openDatabase(own.url);
         await sql`insert into kysely_migration (name, timestamp) values ('9999-later', '')`.execute(first.db);
@@ -223,14 +218,14 @@ describe.each(databases)('on $name', ({ create }) => {
     });
 
     test('what was closed answers no more', async () => {
-      await using own = await create();
+      await using own = await kind.create();
       const closed = await openDatabase(own.url);
       await closed[Symbol.asyncDispose]();
       expect(await ping(closed.db)).toBe(false);
     });
 
     test('closes after what was begun', async () => {
-      await using own = await create();
+      await using own = await kind.create();
       const row = userRow();
       const closing = await openDatabase(own.url);
       const begun = Promise.withResolvers<void>();

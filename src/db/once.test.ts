@@ -1,26 +1,20 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { databases, type TestDatabase } from '../../test/support/databases.ts';
+import { createOpened, databases, type OpenedDatabase } from '../../test/support/databases.ts';
 import { userRow } from '../../test/support/rows.ts';
 import { createKeyring } from '../keyring.ts';
-import { type Database, openDatabase } from './database.ts';
 import { answerOnce, type OnceRequest, purgeAnswers, REQUEST_TTL_MS } from './once.ts';
 
 const REQUEST_ID_REUSED = expect.objectContaining({ name: 'Failure', reason: 'request_id_reused' });
 
-describe.each(databases)('on $name', ({ create }) => {
+describe.each(databases)('on $name', (kind) => {
   const keyring = createKeyring(new Uint8Array(32));
   let nowMs = 1_800_000_000_000;
-  let file: TestDatabase;
-  let database: Database;
+  let database: OpenedDatabase;
   beforeAll(async () => {
-    file = await create();
-    database = await openDatabase(file.url);
+    database = await createOpened(kind);
   });
-  afterAll(async () => {
-    await database[Symbol.asyncDispose]();
-    await file[Symbol.asyncDispose]();
-  });
+  afterAll(() => database[Symbol.asyncDispose]());
 
   async function newRequest(): Promise<OnceRequest> {
     const caller = userRow();
@@ -112,7 +106,7 @@ describe.each(databases)('on $name', ({ create }) => {
   test('the input is not stored', async () => {
     const request = { ...(await newRequest()), input: { password: 'a good password' } };
     await asker().ask(request);
-    expect(await file.dump()).not.toContain('a good password');
+    expect(await database.files.dump()).not.toContain('a good password');
   });
 
   test('answers are forgotten after 24 hours, the oldest first, a number at a time', async () => {

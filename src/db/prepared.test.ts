@@ -1,21 +1,16 @@
 import type { KyselyPlugin } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { databases, type TestDatabase } from '../../test/support/databases.ts';
+import { createOpened, databases, type OpenedDatabase } from '../../test/support/databases.ts';
 import { userRow } from '../../test/support/rows.ts';
-import { type Database, type Db, openDatabase } from './database.ts';
+import type { Db } from './database.ts';
 import { prepared } from './prepared.ts';
 
-describe.each(databases)('on $name', ({ create }) => {
-  let file: TestDatabase;
-  let database: Database;
+describe.each(databases)('on $name', (kind) => {
+  let database: OpenedDatabase;
   beforeAll(async () => {
-    file = await create();
-    database = await openDatabase(file.url);
+    database = await createOpened(kind);
   });
-  afterAll(async () => {
-    await database[Symbol.asyncDispose]();
-    await file[Symbol.asyncDispose]();
-  });
+  afterAll(() => database[Symbol.asyncDispose]());
 
   /** A prepared query, and how often it was built. */
   function preparedQuery() {

@@ -27,7 +27,7 @@ import {
   transports,
   trickle,
 } from './one-port.testkit.ts';
-import type { Frame, RawClient } from './one-port.testkit.ts';
+import type { Frame, Port, RawClient } from './one-port.testkit.ts';
 
 const fast = { interval: 1 };
 
@@ -270,10 +270,7 @@ describe.each(transports)('over %s', (transport) => {
       const stream = session.request({ ':path': '/drip' });
       const answer = readStream(stream);
       await once(stream, 'response');
-      for (let round = 0; round < 3; round += 1) {
-        const idle = await connectRawHttp2(port);
-        await idle.ended;
-      }
+      await outlastIdleSessions(port);
       port.release();
       expect(await answer).toEqual({ status: 200, body: 'first,served', code: errorCode.none });
       session.destroy();
@@ -290,10 +287,7 @@ describe.each(transports)('over %s', (transport) => {
       const answer = readStream(stream);
       stream.write(Buffer.alloc(300_000));
       expect(await answer).toEqual({ status: 200, body: 'served', code: errorCode.none });
-      for (let round = 0; round < 3; round += 1) {
-        const idle = await connectRawHttp2(port);
-        await idle.ended;
-      }
+      await outlastIdleSessions(port);
       expect(port.running.now).toBe(1);
       port.release();
       expect(await otherAnswer).toEqual({ status: 200, body: 'first,served', code: errorCode.none });
@@ -487,6 +481,14 @@ describe.each(transports)('over %s', (transport) => {
 });
 
 /** Sends for as long as the connection takes it. Returns how many bytes were handed over. */
+/** Waits three times as long as a session may be idle. */
+async function outlastIdleSessions(port: Port): Promise<void> {
+  for (let round = 0; round < 3; round += 1) {
+    const idle = await connectRawHttp2(port);
+    await idle.ended;
+  }
+}
+
 async function sendUntilClosed({ socket, ended }: RawClient): Promise<number> {
   const chunk = Buffer.alloc(65_536);
   let sent = 0;

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Client } from 'pg';
 import { inject } from 'vitest';
+import { type Database, openDatabase } from '../../src/db/database.ts';
 import { findFaults } from './faults.ts';
 
 /** A fresh, empty database of one kind. */
@@ -34,6 +35,24 @@ export const databases: readonly DatabaseKind[] = [
   { name: 'SQLite', create: createSqlite },
   { name: 'PostgreSQL', create: createPostgres },
 ];
+
+/** A fresh database, opened. Disposing closes and removes it. */
+export interface OpenedDatabase extends Database {
+  readonly files: TestDatabase;
+}
+
+export async function createOpened({ create }: Pick<DatabaseKind, 'create'>): Promise<OpenedDatabase> {
+  const files = await create();
+  const database = await openDatabase(files.url);
+  return {
+    ...database,
+    files,
+    async [Symbol.asyncDispose]() {
+      await database[Symbol.asyncDispose]();
+      await files[Symbol.asyncDispose]();
+    },
+  };
+}
 
 export async function createSqlite(): Promise<TestDatabase> {
   const dir = await mkdtemp(join(tmpdir(), 'kith-test-'));
