@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { access, chown, constants, cp, mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
+import { chown, cp, mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
@@ -109,16 +109,13 @@ async function binariesFor(user: { uid: number; gid: number } | undefined, dir: 
   return copy;
 }
 
-/** Makes the links that the package's install script would, which npm may be told not to run. */
+/** Makes the links that the package's install script would, which npm may be told not to run; servers that start side by side may all try. */
 async function linkLibraries(native: string): Promise<void> {
   const list = await readFile(join(native, 'pg-symlinks.json'), 'utf8').catch(() => '[]');
   for (const { source, target } of JSON.parse(list) as { source: string; target: string }[]) {
-    const link = join(native, '..', target);
-    const exists = await access(link, constants.R_OK).then(
-      () => true,
-      () => false,
-    );
-    if (!exists) await symlink(basename(source), link);
+    await symlink(basename(source), join(native, '..', target)).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error;
+    });
   }
 }
 
