@@ -28,6 +28,11 @@ export class Statements {
     return { rows: [], numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid) };
   }
 
+  /** The first row of a query. */
+  first(sql: string, parameters: readonly unknown[]): Outcome['rows'][number] | undefined {
+    return this.#prepare(sql).statement.get(...(parameters as SQLInputValue[]));
+  }
+
   close(): void {
     this.#prepared.clear();
     this.#database.close();

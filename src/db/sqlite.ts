@@ -13,6 +13,7 @@ import {
 } from 'kysely';
 import { Failure } from '../failure.ts';
 import { DatabaseError, type Dialect, UniqueViolation } from './dialect.ts';
+import type { ReadingAdapter } from './prepared.ts';
 import { type Outcome, Statements } from './sqlite-statements.ts';
 import { SqliteWriter } from './sqlite-writer.ts';
 
@@ -33,12 +34,13 @@ const PRAGMAS = 'pragma journal_mode = wal; pragma synchronous = full; pragma tr
  * held by another process.
  */
 export function openSqlite(path: string): Dialect {
-  const reader = openFile(path);
+  const file = openFile(path);
+  const reader = new Statements(file);
   const writer = new SqliteWriter({ path, timeoutMs: BUSY_TIMEOUT_MS, pragmas: PRAGMAS });
   return {
     name: 'SQLite',
     queries: {
-      createAdapter: () => new Adapter(),
+      createAdapter: () => new Adapter(reader),
       createDriver: () => new SqliteDriver(reader, writer),
       createIntrospector: (db) => new SqliteIntrospector(db),
       createQueryCompiler: () => new SqliteQueryCompiler(),
@@ -61,7 +63,7 @@ export function openSqlite(path: string): Dialect {
     notify() {},
     fileBeside: (suffix) => path + suffix,
     explain: async (query, parameters) =>
-      reader
+      file
         .prepare(`explain query plan ${query}`)
         .all(...(parameters as SQLInputValue[]))
         .map((row) => String(row['detail'])),
@@ -124,7 +126,18 @@ export function operatorMessage(error: unknown): string {
   }
 }
 
-class Adapter extends SqliteAdapter {
+class Adapter extends SqliteAdapter implements ReadingAdapter {
+  readonly #reader: Statements;
+
+  constructor(reader: Statements) {
+    super();
+    this.#reader = reader;
+  }
+
+  readFirst(query: string, parameters: readonly unknown[]): unknown {
+    return translated(() => this.#reader.first(query, parameters));
+  }
+
   /** SQLite's DDL is transactional; Kysely's adapter says otherwise, and would leave half a migration behind. */
   override get supportsTransactionalDdl(): boolean {
     return true;
@@ -147,8 +160,8 @@ class SqliteDriver implements Driver {
   /** Used again, since Kysely keeps a weak record of each, which takes longer than to look for a row. */
   readonly #unused: SqliteConnection[] = [];
 
-  constructor(reader: DatabaseSync, writer: SqliteWriter) {
-    this.#reader = new Statements(reader);
+  constructor(reader: Statements, writer: SqliteWriter) {
+    this.#reader = reader;
     this.#writer = writer;
   }
 

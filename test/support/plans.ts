@@ -1,4 +1,4 @@
-import { Kysely } from 'kysely';
+import { Kysely, type KyselyPlugin } from 'kysely';
 import type { Database, Db } from '../../src/db/database.ts';
 import type { Schema } from '../../src/db/schema.ts';
 
@@ -16,7 +16,11 @@ export interface Plan {
 /** The plans of the very statements that `run` runs, in order. */
 export async function plansOf(database: Database, run: (db: Db) => Promise<unknown>): Promise<Plan[]> {
   const statements: { sql: string; parameters: readonly unknown[] }[] = [];
-  const db = new Kysely<Schema>({ dialect: database.dialect.queries, log: ({ query }) => void statements.push(query) });
+  const db = new Kysely<Schema>({
+    dialect: database.dialect.queries,
+    log: ({ query }) => void statements.push(query),
+    plugins: [SEEN],
+  });
   await run(db);
   const read = READERS[database.dialect.name]!;
   const plans: Plan[] = [];
@@ -26,6 +30,12 @@ export async function plansOf(database: Database, run: (db: Db) => Promise<unkno
   }
   return plans;
 }
+
+/** With a plugin every statement is one that Kysely runs, and so hears of. */
+const SEEN: KyselyPlugin = {
+  transformQuery: ({ node }) => node,
+  transformResult: async ({ result }) => result,
+};
 
 /** How to read the plans of each database, by the name of its dialect. */
 const READERS: Record<string, (sql: string, lines: readonly string[]) => Pick<Plan, 'unbounded' | 'seeks'>> = {
