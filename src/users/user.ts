@@ -1,6 +1,6 @@
 import type { Role } from '../access.ts';
 import { etagOf } from '../etag.ts';
-import type { StoredState, UserRow } from './store.ts';
+import type { ShownUserRow, StoredState } from './store.ts';
 
 export type UserState = StoredState;
 
@@ -19,7 +19,7 @@ export interface User {
   readonly etag: string;
 }
 
-export function toUser(row: UserRow): User {
+export function toUser(row: ShownUserRow): User {
   return {
     id: row.id,
     username: row.username,
