@@ -36,15 +36,74 @@ export interface Exchange {
   abandon(): void;
 }
 
+/** Where a request's stream says which exchange it belongs to: its listeners are functions that all streams share. */
+const EXCHANGE = Symbol('exchange');
+
+interface Exchanged {
+  [EXCHANGE]?: NodeExchange<IncomingMessage | ServerHttp2Stream> | undefined;
+}
+
+/** What both versions of HTTP have in common: how a body is read. */
+abstract class NodeExchange<Readable extends IncomingMessage | ServerHttp2Stream> {
+  protected readonly readable: Readable & Exchanged;
+  #bytesMax = 0;
+  #done: Parameters<Exchange['read']>[1] | undefined;
+  #first: Buffer | undefined;
+  #chunks: Buffer[] | undefined;
+  #bytes = 0;
+
+  constructor(readable: Readable) {
+    this.readable = readable;
+    this.readable[EXCHANGE] = this;
+  }
+
+  read(bytesMax: number, done: (body: Buffer, rest: AsyncIterable<Uint8Array> | undefined) => void): void {
+    const { readable } = this;
+    // A stream that was empty may have ended while a gate was deciding.
+    if (readable.readableEnded) return done(NOTHING, undefined);
+    this.#bytesMax = bytesMax;
+    this.#done = done;
+    readable.on('data', onData).on('end', onEnd);
+  }
+
+  /** What came of the body. */
+  add(chunk: Buffer): void {
+    this.#bytes += chunk.length;
+    if (this.#first === undefined) this.#first = chunk;
+    else (this.#chunks ??= [this.#first]).push(chunk);
+    if (this.#bytes <= this.#bytesMax) return;
+    const { readable } = this;
+    readable.pause();
+    readable.off('data', onData).off('end', onEnd);
+    this.finish({ [Symbol.asyncIterator]: () => readable.iterator({ destroyOnReturn: false }) });
+  }
+
+  /** The body has ended, or goes on with what is too long to be kept. */
+  finish(rest: AsyncIterable<Uint8Array> | undefined): void {
+    const done = this.#done;
+    this.#done = undefined;
+    const whole = this.#chunks === undefined ? this.#first : Buffer.concat(this.#chunks, this.#bytes);
+    done?.(whole ?? NOTHING, rest);
+  }
+}
+
+function onData(this: Exchanged, chunk: Buffer): void {
+  this[EXCHANGE]?.add(chunk);
+}
+
+function onEnd(this: Exchanged): void {
+  this[EXCHANGE]?.finish(undefined);
+}
+
 /** An exchange on a stream of HTTP/2, without the layer that makes it look like HTTP/1.1. */
-export class Http2Exchange implements Exchange {
+export class Http2Exchange extends NodeExchange<ServerHttp2Stream> implements Exchange {
   readonly httpVersion = '2.0';
   readonly headers: IncomingHttpHeaders;
-  readonly #stream: ServerHttp2Stream;
   #trailers: OutgoingHttpHeaders | undefined;
+  #closed: ((reason: ConnectError | undefined) => void) | undefined;
 
   constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders) {
-    this.#stream = stream;
+    super(stream);
     this.headers = headers;
     stream.on('error', ignoreError); // 'close' follows
   }
@@ -65,105 +124,132 @@ export class Http2Exchange implements Exchange {
   }
 
   get remoteAddress(): string {
-    return this.#stream.session?.socket.remoteAddress ?? '';
+    return this.readable.session?.socket.remoteAddress ?? '';
   }
 
   get isClosed(): boolean {
-    return this.#stream.destroyed || this.#stream.closed;
-  }
-
-  read(bytesMax: number, done: (body: Buffer, rest: AsyncIterable<Uint8Array> | undefined) => void): void {
-    readBody(this.#stream, bytesMax, done);
+    return this.readable.destroyed || this.readable.closed;
   }
 
   onClose(closed: (reason: ConnectError | undefined) => void): void {
-    const stream = this.#stream;
-    // Comes once: `once` would take longer.
-    stream.on('close', () => {
-      closed(errorOfReset(stream.rstCode));
-      process.nextTick(letGo, stream); // others hear of it first
-    });
+    this.#closed = closed;
+    this.readable.on('close', onStreamClose); // comes once: `once` would take longer
+  }
+
+  /** The stream has closed. */
+  close(): void {
+    this.#closed?.(errorOfReset(this.readable.rstCode));
+  }
+
+  /** Sends the trailers of an answer that has ended. */
+  sendTrailers(): void {
+    this.readable.sendTrailers(this.#trailers ?? {});
   }
 
   answer(status: number, headers: OutgoingHttpHeaders, body: Uint8Array): void {
     if (this.isClosed) return;
-    headers[':status'] = status;
-    this.#stream.respond(headers, { endStream: body.length === 0 });
-    if (body.length > 0) this.#stream.end(body);
+    this.readable.respond(rawHeaders(status, headers), { endStream: body.length === 0 });
+    if (body.length > 0) this.readable.end(body);
   }
 
   begin(status: number, headers: OutgoingHttpHeaders, hasTrailers: boolean): void {
     if (this.isClosed) return;
-    headers[':status'] = status;
-    const stream = this.#stream;
-    if (!hasTrailers) return stream.respond(headers);
-    stream.on('wantTrailers', () => stream.sendTrailers(this.#trailers ?? {}));
-    stream.respond(headers, { waitForTrailers: true });
+    const stream = this.readable;
+    if (!hasTrailers) return stream.respond(rawHeaders(status, headers));
+    stream.on('wantTrailers', onTrailersWanted);
+    stream.respond(rawHeaders(status, headers), { waitForTrailers: true });
   }
 
   write(chunk: Uint8Array): boolean {
-    return this.isClosed || this.#stream.write(chunk);
+    return this.isClosed || this.readable.write(chunk);
   }
 
   drained(): Promise<void> {
-    return drainOf(this.#stream);
+    return drainOf(this.readable);
   }
 
   end(chunk: Uint8Array | undefined, trailers: OutgoingHttpHeaders | undefined): void {
     if (this.isClosed) return;
     this.#trailers = trailers;
-    this.#stream.end(chunk);
+    this.readable.end(chunk);
   }
 
   abandon(): void {
-    if (!this.isClosed) this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    if (!this.isClosed) this.readable.close(constants.NGHTTP2_INTERNAL_ERROR);
   }
 }
 
+/** Names and values in turn, which Node neither copies nor keeps as a table. */
+function rawHeaders(status: number, headers: OutgoingHttpHeaders): string[] {
+  const raw = [':status', String(status)];
+  for (const name in headers) {
+    const value = headers[name];
+    if (Array.isArray(value)) for (const each of value) raw.push(name, each);
+    else if (value !== undefined) raw.push(name, String(value));
+  }
+  return raw;
+}
+
+function onStreamClose(this: ServerHttp2Stream & Exchanged): void {
+  const exchange = this[EXCHANGE] as Http2Exchange;
+  this[EXCHANGE] = undefined;
+  exchange.close();
+  letGo(this); // those who listen beside it hear of it all the same
+}
+
+/**
+ * Node keeps a stream that has closed until the garbage collector has moved it to where what lives long is. What it
+ * refers to goes the same way, and of that the table of its listeners is the largest part.
+ */
+function letGo(stream: ServerHttp2Stream): void {
+  // Node's own listener to removals goes first: with it each is removed alone, which takes ten times as long.
+  stream.removeAllListeners('removeListener').removeAllListeners();
+  stream.on('error', ignoreError);
+}
+
+function onTrailersWanted(this: Exchanged): void {
+  (this[EXCHANGE] as Http2Exchange | undefined)?.sendTrailers();
+}
+
 /** An exchange over HTTP/1.1. */
-export class Http1Exchange implements Exchange {
+export class Http1Exchange extends NodeExchange<IncomingMessage> implements Exchange {
   readonly httpVersion = '1.1';
-  readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
 
   constructor(request: IncomingMessage, response: ServerResponse) {
-    this.#request = request;
+    super(request);
     this.#response = response;
   }
 
   get method(): string {
-    return this.#request.method ?? '';
+    return this.readable.method ?? '';
   }
 
   get target(): string {
-    return this.#request.url ?? '';
+    return this.readable.url ?? '';
   }
 
   get url(): string {
-    const isEncrypted = 'encrypted' in this.#request.socket;
+    const isEncrypted = 'encrypted' in this.readable.socket;
     return `${isEncrypted ? 'https' : 'http'}://${this.headers.host ?? ''}${this.target}`;
   }
 
   get headers(): IncomingHttpHeaders {
-    return this.#request.headers;
+    return this.readable.headers;
   }
 
   get remoteAddress(): string {
-    return this.#request.socket.remoteAddress ?? '';
+    return this.readable.socket.remoteAddress ?? '';
   }
 
   get isClosed(): boolean {
     return this.#response.destroyed || this.#response.closed;
   }
 
-  read(bytesMax: number, done: (body: Buffer, rest: AsyncIterable<Uint8Array> | undefined) => void): void {
-    readBody(this.#request, bytesMax, done);
-  }
-
   onClose(closed: (reason: ConnectError | undefined) => void): void {
     const response = this.#response;
-    this.#request.on('error', ignoreError); // 'close' follows
-    response.once('close', () => closed(undefined));
+    this.readable.on('error', ignoreError); // 'close' follows
+    response.on('close', () => closed(undefined)); // comes once: `once` would take longer
   }
 
   answer(status: number, headers: OutgoingHttpHeaders, body: Uint8Array): void {
@@ -195,30 +281,6 @@ export class Http1Exchange implements Exchange {
   abandon(): void {
     this.#response.destroy();
   }
-}
-
-function readBody(
-  readable: IncomingMessage | ServerHttp2Stream,
-  bytesMax: number,
-  done: (body: Buffer, rest: AsyncIterable<Uint8Array> | undefined) => void,
-): void {
-  // A stream that was empty may have ended while a gate was deciding.
-  if (readable.readableEnded) return done(NOTHING, undefined);
-  let first: Buffer | undefined;
-  let chunks: Buffer[] | undefined;
-  let bytes = 0;
-  const whole = (): Buffer => (chunks !== undefined ? Buffer.concat(chunks, bytes) : (first ?? NOTHING));
-  const onData = (chunk: Buffer): void => {
-    bytes += chunk.length;
-    if (first === undefined) first = chunk;
-    else (chunks ??= [first]).push(chunk);
-    if (bytes <= bytesMax) return;
-    readable.pause();
-    readable.off('data', onData).off('end', onEnd);
-    done(whole(), { [Symbol.asyncIterator]: () => readable.iterator({ destroyOnReturn: false }) });
-  };
-  const onEnd = (): void => done(whole(), undefined);
-  readable.on('data', onData).on('end', onEnd);
 }
 
 const NOTHING = Buffer.alloc(0);
@@ -263,13 +325,3 @@ const RESETS: Readonly<Record<number, readonly [name: string, code: Code]>> = {
 };
 
 function ignoreError(): void {}
-
-/**
- * Node keeps a stream that has closed for some time, and with it would be kept all that
- * its listeners refer to, which is what most of a call consists of: the garbage
- * collector would move it to where what lives long is.
- */
-function letGo(stream: ServerHttp2Stream): void {
-  stream.removeAllListeners();
-  stream.on('error', ignoreError);
-}
