@@ -70,8 +70,8 @@ export function cutPage<Row>(rows: readonly Row[], size: number): { rows: readon
 /** What the rows of a page may take together, in UTF-16 code units: well below what gRPC clients receive at the most. */
 export const PAGE_TEXT_MAX = 1_000_000;
 
-/** How many rows are read first, and at the most at once: what large ones take in memory before the page is cut. */
-const STEP_ROWS_MIN = 50;
+/** How many rows are read first, which is enough for a usual page, and at the most at once: large ones take memory. */
+const STEP_ROWS_MIN = PAGE_SIZE_DEFAULT + 1;
 const STEP_ROWS_MAX = 250;
 
 /**

@@ -9,10 +9,12 @@ import { type ActivityFilter, readLog, selectActivityPage } from '../src/activit
 import { deleteExpired, selectSession } from '../src/sessions/store.ts';
 import {
   type ContactFilter,
+  type ContactKey,
   countAllContactRows,
   countContactRows,
   deletePurgeable as deletePurgeableContacts,
   selectContactPage,
+  SORTED_MAX,
 } from '../src/contacts/store.ts';
 import { type Db, openDatabase } from '../src/db/database.ts';
 import { purgeAnswers } from '../src/db/once.ts';
@@ -28,6 +30,7 @@ import {
 } from '../src/users/store.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
 import { type Kith, startKith } from './support/kith.ts';
+import { insertManyContacts } from './support/many-contacts.ts';
 import { insertManyUsers, type UserOverrides } from './support/many-users.ts';
 import { type Plan, plansOf } from './support/plans.ts';
 
@@ -344,20 +347,58 @@ describe.each(databases)('$name', ({ create }) => {
         }
       },
     );
+  });
+
+  describe('4,000 contacts', () => {
+    let ownerId: string;
+    let keys: ContactKey[];
+
+    beforeAll(async () => {
+      ownerId = ids[0]!;
+      keys = await insertManyContacts(database.url, ownerId, 4000, (n) => [
+        `all ${n}`,
+        ...(n % 399 === 0 ? [`few ${n}`, `few of ${n}`] : []),
+        ...(n <= SORTED_MAX ? [`many ${n}`] : []),
+      ]);
+      await database.analyze();
+    }, 120_000);
+
+    const plansFor = async (filter: ContactFilter): Promise<Plan[]> => {
+      await using opened = await openDatabase(database.planningUrl);
+      return await plansOf(opened, async (db) => {
+        await selectContactPage(db, ownerId, filter, undefined, 20);
+        await selectContactPage(db, ownerId, filter, keys[50], 20);
+        await countContactRows(db, ownerId, filter);
+      });
+    };
 
     test.each<ContactFilter>([
       { deleted: false, starred: undefined, queries: [] },
       { deleted: true, starred: undefined, queries: [] },
       { deleted: false, starred: true, queries: [] },
-      { deleted: false, starred: false, queries: ['gra', 'hop'] },
-    ])('a page of contacts reads by an index: $deleted, $starred, $queries', async (filter) => {
-      await using opened = await openDatabase(database.planningUrl);
-      const plans = await plansOf(opened, async (db) => {
-        await selectContactPage(db, randomUUID(), filter, undefined, 50);
-        await selectContactPage(db, randomUUID(), filter, ['name', randomUUID()], 50);
-        await countContactRows(db, randomUUID(), filter);
-      });
+      { deleted: false, starred: undefined, queries: ['many'] },
+      { deleted: true, starred: undefined, queries: ['many'] },
+      { deleted: false, starred: false, queries: ['many', 'few'] },
+    ])('a page reads by an index: $deleted, $starred, $queries', async (filter) => {
+      const plans = await plansFor(filter);
+      expect(plans.length).toBeGreaterThanOrEqual(3);
       plans.forEach(expectIndexed);
+    });
+
+    test.each<ContactFilter>([
+      { deleted: false, starred: undefined, queries: ['few'] },
+      { deleted: true, starred: undefined, queries: ['few'] },
+      { deleted: false, starred: true, queries: ['few'] },
+      { deleted: false, starred: false, queries: ['few 1', 'few of'] },
+      { deleted: false, starred: undefined, queries: ['nobody'] },
+    ])('a page that a query finds few of reads what it finds alone: $deleted, $starred, $queries', async (filter) => {
+      const plans = (await plansFor(filter)).filter(({ sql }) => sql.includes('"contacts"'));
+      expect(plans).toHaveLength(3);
+      for (const { seeks, unbounded } of plans) {
+        expect(new Set(seeks)).toEqual(new Set(['owner_id', 'term', 'id']));
+        // What it finds is sorted.
+        expect(unbounded.filter((line) => !line.startsWith('USE TEMP B-TREE'))).toEqual([]);
+      }
     });
   });
 

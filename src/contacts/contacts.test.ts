@@ -16,8 +16,8 @@ import { type Kith, refusalOf, type SignedIn } from '../../test/support/kith.ts'
 import { openApp, startOn } from '../../test/support/stored.ts';
 import type { App } from '../app.ts';
 import { purge } from '../purge.ts';
-import { toColumns } from './contact.ts';
-import { type ContactRow, insertContact } from './store.ts';
+import { contactTerms, toColumns, toFields } from './contact.ts';
+import { type ContactRow, insertContact, SORTED_MAX } from './store.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
@@ -532,6 +532,71 @@ describe.each(databases)('on $name', (kind) => {
       for (const query of ['1', '1234', '12341234']) expect(await book.ids({ query })).toEqual([id]);
     });
 
+    describe(`that ${SORTED_MAX} terms match, or one more`, () => {
+      let owner: SignedIn;
+      let rows: ContactRow[];
+      const half = SORTED_MAX / 2;
+      /** By a word of the company, which contacts have it. */
+      const WORDS: Record<string, (i: number) => boolean> = {
+        few: (i) => i < SORTED_MAX,
+        many: (i) => i <= SORTED_MAX,
+        '1-2': (i) => i < half,
+        '12': (i) => i >= 50 && i < half + 50,
+        '3-4': (i) => i <= half,
+        '34': (i) => i >= 50 && i < half + 50,
+      };
+
+      beforeAll(async () => {
+        owner = await kith.user();
+        const deletion = { deleted: 1, delete_ms: Date.now(), purge_ms: Date.now() + 30 * DAY_MS } as const;
+        rows = Array.from({ length: SORTED_MAX + 50 }, (_, i) => ({
+          ...rowOf(
+            owner.user.id,
+            (i * 7) % 100,
+            Object.keys(WORDS)
+              .filter((word) => WORDS[word]!(i))
+              .join(' '),
+          ),
+          starred: i % 2 === 0 ? 1 : 0,
+          ...(i % 3 === 0 ? deletion : {}),
+        }));
+        await using app = await openApp(kith);
+        await insertRows(app, rows);
+      });
+
+      test.each([
+        { query: 'few', found: ['few'] },
+        { query: 'many', found: ['many'] },
+        { query: '1-2', found: ['1-2', '12'] },
+        { query: '3-4', found: ['3-4', '34'] },
+      ])('finds them by pages and filters alike: $query', async ({ query, found }) => {
+        const book = bookOf(owner);
+        for (const deleted of [false, true]) {
+          for (const starred of [undefined, true, false]) {
+            const expected = rows
+              .filter((_, i) => found.some((word) => WORDS[word]!(i)))
+              .filter((row) => row.deleted === Number(deleted))
+              .filter((row) => starred === undefined || row.starred === Number(starred))
+              .toSorted((a, b) => (a.sort_key < b.sort_key || (a.sort_key === b.sort_key && a.id < b.id) ? -1 : 1))
+              .map(({ id }) => id);
+            const request = { query, deleted, ...(starred === undefined ? {} : { starred }) };
+            for (const pageSize of [1000, 50, 7]) {
+              const pages = await walk(book, { ...request, pageSize });
+              expect(pages.flat()).toEqual(expected);
+              expect(pages.slice(0, -1).every((page) => page.length === pageSize)).toBe(true);
+            }
+            expect((await book.list({ ...request, pageSize: 1, includeTotalSize: true })).totalSize).toBe(
+              expected.length,
+            );
+          }
+        }
+      });
+
+      test.each(['few', 'many', '1-2', '3-4'])("finds nobody else's: %s", async (query) => {
+        expect(await (await newBook()).ids({ query })).toEqual([]);
+      });
+    });
+
     test.each([
       ['101 code points', 'a'.repeat(101)],
       ['a NUL', 'a\0'],
@@ -789,11 +854,11 @@ describe.each(databases)('on $name', (kind) => {
   }
 });
 
-function rowOf(ownerId: string, i: number): ContactRow {
+function rowOf(ownerId: string, i: number, company = ''): ContactRow {
   const fields = {
     givenName: `n${i}`,
     familyName: '',
-    company: '',
+    company,
     title: '',
     emails: [],
     phones: [],
@@ -818,6 +883,6 @@ function rowOf(ownerId: string, i: number): ContactRow {
 
 function insertRows(app: App, rows: readonly ContactRow[]): Promise<void> {
   return app.database.transaction(async (tx) => {
-    for (const row of rows) await insertContact(tx, row, [row.given_name]);
+    for (const row of rows) await insertContact(tx, row, contactTerms(toFields(row)));
   });
 }

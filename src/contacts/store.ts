@@ -2,6 +2,7 @@ import type { DeleteQueryBuilder, DeleteResult, SelectQueryBuilder } from 'kysel
 import type { Db } from '../db/database.ts';
 import type { ContactTable, Schema } from '../db/schema.ts';
 import { readBounded } from '../pages.ts';
+import { matchesAreFew } from '../search.ts';
 import { endOfPrefix } from '../text.ts';
 
 export type ContactRow = ContactTable;
@@ -41,7 +42,14 @@ async function insertTerms(db: Db, row: ContactRow, terms: readonly string[]): P
   await db.insertInto('contact_terms').values(rows).execute();
 }
 
-/** A page of an owner's contacts by name. `last` is the key after which the next page begins. */
+/**
+ * How many matches of queries are looked up one by one and sorted. Where there are
+ * more, a walk through the owner's contacts by name comes upon a page of them soon,
+ * and takes far less time for each: SQLite looks up 250 in the time it walks by 5,000.
+ */
+export const SORTED_MAX = 250;
+
+/** A page of an owner's contacts by name. `resumeAfter` is the key after which the next page begins. */
 export async function selectContactPage(
   db: Db,
   ownerId: string,
@@ -49,13 +57,16 @@ export async function selectContactPage(
   after: ContactKey | undefined,
   size: number,
 ): Promise<{ rows: readonly ContactRow[]; resumeAfter: ContactKey | undefined }> {
+  const contacts = await filtered(db, ownerId, filter);
   const { rows, last } = await readBounded<ContactRow>(size, (row, limit) => {
     const from = row === undefined ? after : keyOf(row);
-    let contacts = filtered(db, ownerId, filter).selectAll();
+    let next = contacts.selectAll('contacts');
     if (from !== undefined) {
-      contacts = contacts.where(({ eb, refTuple, tuple }) => eb(refTuple('sort_key', 'id'), '>', tuple(...from)));
+      next = next.where(({ eb, refTuple, tuple }) =>
+        eb(refTuple('contacts.sort_key', 'contacts.id'), '>', tuple(...from)),
+      );
     }
-    return contacts.orderBy('sort_key').orderBy('id').limit(limit).execute();
+    return next.orderBy('contacts.sort_key').orderBy('contacts.id').limit(limit).execute();
   });
   return { rows, resumeAfter: last && keyOf(last) };
 }
@@ -66,9 +77,8 @@ function keyOf({ sort_key, id }: ContactRow): ContactKey {
 
 /** How many of an owner's contacts the filter lets through. */
 export async function countContactRows(db: Db, ownerId: string, filter: ContactFilter): Promise<number> {
-  const { count } = await filtered(db, ownerId, filter)
-    .select(({ fn }) => fn.countAll<number>().as('count'))
-    .executeTakeFirstOrThrow();
+  const contacts = await filtered(db, ownerId, filter);
+  const { count } = await contacts.select(({ fn }) => fn.countAll<number>().as('count')).executeTakeFirstOrThrow();
   return count;
 }
 
@@ -82,17 +92,32 @@ export async function countAllContactRows(db: Db, ownerId: string): Promise<numb
   return count;
 }
 
-function filtered(
-  db: Db,
-  ownerId: string,
-  { deleted, starred, queries }: ContactFilter,
-): SelectQueryBuilder<Schema, 'contacts', object> {
-  let contacts = db
-    .selectFrom('contacts')
-    .where('owner_id', '=', ownerId)
-    .where('deleted', '=', deleted ? 1 : 0);
-  if (starred !== undefined) contacts = contacts.where('starred', '=', starred ? 1 : 0);
-  const matching = queries.map((query) =>
+type Contacts = SelectQueryBuilder<Schema, 'contacts', object>;
+
+async function filtered(db: Db, ownerId: string, { deleted, starred, queries }: ContactFilter): Promise<Contacts> {
+  const found = await foundBy(db, ownerId, queries);
+  const contacts = found.where('contacts.owner_id', '=', ownerId).where('contacts.deleted', '=', deleted ? 1 : 0);
+  return starred === undefined ? contacts : contacts.where('contacts.starred', '=', starred ? 1 : 0);
+}
+
+/**
+ * The contacts that an owner's terms find, for a caller who asks for the owner's alone;
+ * every contact without a query. A cross join has SQLite begin with what is named
+ * first: it would walk through the owner's contacts for few matches too,
+ * https://sqlite.org/optoverview.html.
+ */
+async function foundBy(db: Db, ownerId: string, queries: readonly string[]): Promise<Contacts> {
+  const contacts = db.selectFrom('contacts');
+  const matches = matching(db, ownerId, queries);
+  if (matches === undefined) return contacts;
+  if (!(await matchesAreFew(db, matches, SORTED_MAX))) return contacts.where('contacts.id', 'in', matches);
+  const found = db.selectFrom(matches.as('matches')).select('contact_id').distinct();
+  return db.selectFrom(found.as('found')).crossJoin('contacts').whereRef('contacts.id', '=', 'found.contact_id');
+}
+
+/** The contacts of an owner that the queries match, one for each term that does; undefined without a query. */
+function matching(db: Db, ownerId: string, queries: readonly string[]) {
+  const [first, ...others] = queries.map((query) =>
     db
       .selectFrom('contact_terms')
       .select('contact_id')
@@ -100,12 +125,7 @@ function filtered(
       .where('term', '>=', query)
       .where('term', '<', endOfPrefix(query)),
   );
-  const [first, ...others] = matching;
-  if (first !== undefined) {
-    const any = others.reduce((all, next) => all.unionAll(next), first);
-    contacts = contacts.where('id', 'in', any);
-  }
-  return contacts;
+  return first && others.reduce((all, next) => all.unionAll(next), first);
 }
 
 /** Removes up to `limit` contacts whose time to be purged has come; how many there were. */

@@ -4,6 +4,7 @@ import type { Db } from '../db/database.ts';
 import { prepared } from '../db/prepared.ts';
 import type { Schema, UserTable } from '../db/schema.ts';
 import { cutPage } from '../pages.ts';
+import { matchesAreFew } from '../search.ts';
 import { endOfPrefix } from '../text.ts';
 
 export type UserRow = UserTable;
@@ -95,7 +96,7 @@ export async function selectUserPage(
   size: number,
 ): Promise<UserPage> {
   if (filter.query === '') return pageOf(await newest(db, filter, after, size + 1).execute(), size);
-  if (await matchesAreFew(db, filter.query)) {
+  if (await matchesAreFew(db, matching(db, filter.query).select('user_id'), EXAMINED_MAX)) {
     const rows = await newest(db, filter, after, size + 1, (users) =>
       users.where('id', 'in', matching(db, filter.query).select('user_id')),
     ).execute();
@@ -176,17 +177,6 @@ function newest(
 
 function matching(db: Db, query: string) {
   return db.selectFrom('user_terms').where('term', '>=', query).where('term', '<', endOfPrefix(query));
-}
-
-async function matchesAreFew(db: Db, query: string): Promise<boolean> {
-  const some = matching(db, query)
-    .select('user_id')
-    .limit(EXAMINED_MAX + 1);
-  const { count } = await db
-    .selectFrom(some.as('matches'))
-    .select(({ fn }) => fn.countAll<number>().as('count'))
-    .executeTakeFirstOrThrow();
-  return count <= EXAMINED_MAX;
 }
 
 /** Up to `limit` users whose time to be purged has come. */
