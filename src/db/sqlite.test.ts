@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DatabaseSync } from 'node:sqlite';
 import { sql } from 'kysely';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -89,6 +90,73 @@ describe('a file that cannot be used is refused and left as it was:', () => {
     const error: unknown = await openDatabase(url).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(DatabaseError);
     expect(String(error)).toMatch(/another process holds the file locked/);
+  });
+});
+
+describe('what reads', () => {
+  /** Reads without a pause, so that there is a snapshot whenever something is committed. */
+  function keepReading(db: Db): Disposable & { readonly reads: () => number } {
+    let reads = 0;
+    let reading = true;
+    const read = (): void => {
+      for (let i = 0; i < 3; i++)
+        count(db).then(
+          () => reads++,
+          () => {},
+        );
+      if (reading) setImmediate(read);
+    };
+    read();
+    return { reads: () => reads, [Symbol.dispose]: () => void (reading = false) };
+  }
+
+  test('sees each change from when it is said to be made, whatever else is read meanwhile', async () => {
+    await using database = await openDatabase(url);
+    using others = keepReading(database.db);
+    for (let changes = 0; changes < 100; changes += 2) {
+      await insert(database.db);
+      expect(await count(database.db)).toBe(changes + 1);
+      await database.transaction((tx) => insert(tx));
+      expect(await count(database.db)).toBe(changes + 2);
+    }
+    expect(others.reads()).toBeGreaterThan(100);
+  });
+
+  test('sees nothing of a transaction that is rolled back, nor is it held up', async () => {
+    await using database = await openDatabase(url);
+    using _ = keepReading(database.db);
+    for (let i = 0; i < 20; i++) {
+      const failing = database.transaction(async (tx) => {
+        await insert(tx);
+        expect(await count(tx)).toBe(1);
+        expect(await count(database.db)).toBe(0);
+        throw new Error('rolled back');
+      });
+      await expect(failing).rejects.toThrow('rolled back');
+      expect(await count(database.db)).toBe(0);
+    }
+  });
+
+  test('leaves the log to be written back, however much is read', async () => {
+    await using database = await openDatabase(url);
+    using _ = keepReading(database.db);
+    // Each is a page of the log, of which SQLite keeps 1,000 before it begins again.
+    for (let i = 0; i < 3000; i++) {
+      await sql`update activity_purged set seq = ${i}`.execute(database.db);
+    }
+    expect((await stat(`${path}-wal`)).size).toBeLessThan(2000 * 4096);
+  });
+
+  test('sees in the next turn of the loop what another process wrote', async () => {
+    await using database = await openDatabase(url);
+    using other = new DatabaseSync(path);
+    const purged = async () => (await database.db.selectFrom('activity_purged').select('seq').executeTakeFirst())?.seq;
+    for (let seq = 1; seq <= 20; seq++) {
+      await Promise.all([purged(), purged()]);
+      other.exec(`update activity_purged set seq = ${seq}`);
+      await nextTurn();
+      expect(await purged()).toBe(seq);
+    }
   });
 });
 

@@ -14,7 +14,8 @@ import {
 import { Failure } from '../failure.ts';
 import { DatabaseError, type Dialect, UniqueViolation } from './dialect.ts';
 import type { ReadingAdapter } from './prepared.ts';
-import { type Outcome, Statements } from './sqlite-statements.ts';
+import { Reader } from './sqlite-reader.ts';
+import type { Outcome } from './sqlite-statements.ts';
 import { SqliteWriter } from './sqlite-writer.ts';
 
 /** Marks the file as Kith's ("KITH"), https://sqlite.org/pragma.html#pragma_application_id. */
@@ -35,7 +36,7 @@ const PRAGMAS = 'pragma journal_mode = wal; pragma synchronous = full; pragma tr
  */
 export function openSqlite(path: string): Dialect {
   const file = openFile(path);
-  const reader = new Statements(file);
+  const reader = new Reader(file);
   const writer = new SqliteWriter({ path, timeoutMs: BUSY_TIMEOUT_MS, pragmas: PRAGMAS });
   return {
     name: 'SQLite',
@@ -127,9 +128,9 @@ export function operatorMessage(error: unknown): string {
 }
 
 class Adapter extends SqliteAdapter implements ReadingAdapter {
-  readonly #reader: Statements;
+  readonly #reader: Reader;
 
-  constructor(reader: Statements) {
+  constructor(reader: Reader) {
     super();
     this.#reader = reader;
   }
@@ -155,12 +156,12 @@ class Adapter extends SqliteAdapter implements ReadingAdapter {
  * reads sees what is committed.
  */
 class SqliteDriver implements Driver {
-  readonly #reader: Statements;
+  readonly #reader: Reader;
   readonly #writer: SqliteWriter;
   /** Used again, since Kysely keeps a weak record of each, which takes longer than to look for a row. */
   readonly #unused: SqliteConnection[] = [];
 
-  constructor(reader: Statements, writer: SqliteWriter) {
+  constructor(reader: Reader, writer: SqliteWriter) {
     this.#reader = reader;
     this.#writer = writer;
   }
@@ -196,11 +197,11 @@ class SqliteDriver implements Driver {
 
 /** What one task, such as a transaction, sees of the database. */
 class SqliteConnection implements DatabaseConnection {
-  readonly #reader: Statements;
+  readonly #reader: Reader;
   readonly #writer: SqliteWriter;
   #inTransaction = false;
 
-  constructor(reader: Statements, writer: SqliteWriter) {
+  constructor(reader: Reader, writer: SqliteWriter) {
     this.#reader = reader;
     this.#writer = writer;
   }
@@ -243,6 +244,7 @@ class SqliteConnection implements DatabaseConnection {
 
   #end(): void {
     this.#inTransaction = false;
+    this.#reader.renew();
     this.#writer.release();
   }
 
@@ -254,6 +256,7 @@ class SqliteConnection implements DatabaseConnection {
     try {
       return await this.#write(sql, parameters);
     } finally {
+      this.#reader.renew();
       this.#writer.release();
     }
   }
