@@ -20,7 +20,8 @@ import {
 } from '../../gen/kith/user/v1/user_service_pb.ts';
 import { createLane, type Lane } from '../../src/lane/lane.ts';
 import { createOnePortServer } from '../../src/http/one-port.ts';
-import { watchCall } from '../../src/rpc/call.ts';
+import { createCallWatch } from '../../src/rpc/call.ts';
+import { createCallLog } from '../../src/rpc/call-log.ts';
 import { ANSWER_HEADERS, requestIdOf } from '../../src/rpc/answers.ts';
 import { COMPRESS_MIN_BYTES, COMPRESSIONS, createAdmission } from '../../src/rpc/fast-lane.ts';
 import { serveGrpcJs } from './grpc-js.ts';
@@ -78,14 +79,8 @@ export async function echoWithConnect(withLane: boolean, withLog: boolean): Prom
       for (const { service, implementation } of services) router.service(service, implementation);
       if (!withLane) return;
       lane = createLane(services, router.handlers, {
-        admit: withLog
-          ? createAdmission(
-              fastify,
-              () => false,
-              () => true,
-            )
-          : () => ({ values: createContextValues() }),
-        requestGate: withLog ? watchCall : undefined,
+        admit: withLog ? createAdmission(() => false) : () => ({ values: createContextValues() }),
+        requestGate: withLog ? createCallWatch(createCallLog(fastify.log, 1)) : undefined,
         interceptors: [],
         readMaxBytes: 2 ** 20,
         compressMinBytes: COMPRESS_MIN_BYTES,

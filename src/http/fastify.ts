@@ -44,7 +44,7 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
     logger: {
       level: options.logLevel,
       base: options.worker === undefined ? null : { worker: options.worker },
-      timestamp: () => `,"time":"${new Date().toISOString()}"`,
+      timestamp: createTimestamp(),
       formatters: { level: (level) => ({ level }) },
       serializers: { err: logged },
     },
@@ -86,6 +86,20 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
     return reply.code(500).send({ code: 'internal', message: 'internal error' });
   });
   return fastify;
+}
+
+/** The member `time` of lines in the log, written once for all of a millisecond. */
+function createTimestamp(): () => string {
+  let writtenMs = -1;
+  let written = '';
+  return () => {
+    const nowMs = Date.now();
+    if (nowMs !== writtenMs) {
+      writtenMs = nowMs;
+      written = `,"time":"${new Date(nowMs).toISOString()}"`;
+    }
+    return written;
+  };
 }
 
 function httpFailure(status: number, url: string): Failure {

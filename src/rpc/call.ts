@@ -4,40 +4,16 @@ import { codeToString } from '@connectrpc/connect/protocol-connect';
 import { ErrorReason, ErrorReasonSchema } from '../../gen/kith/error/v1/error_pb.ts';
 import { Failure } from '../failure.ts';
 import { CallContext } from '../lane/context.ts';
+import type { CallLog } from './call-log.ts';
 import { findCaller } from './caller.ts';
 import { explained, reasonOf, setMessage, withReason } from './errors.ts';
 
-/** What a call writes its line to. */
-export interface CallLog extends Record<'info' | 'warn' | 'error', (fields: object, message: string) => void> {
-  readonly level: string;
-}
-
-/** What the line of a call needs beside the call. */
-interface Line {
-  readonly log: CallLog;
-  /** Unless the log carries it. */
-  readonly requestId?: string;
-  readonly sampling: Sampling;
-}
-
-/** Whether a call that goes well has a line; asked once for each. */
-export type Sampling = () => boolean;
-
-/** The first of so many, and every so many after it. */
-export function sampleOneIn(many: number): Sampling {
-  let left = 0;
-  return () => {
-    left = left === 0 ? many - 1 : left - 1;
-    return left === many - 1;
-  };
-}
-
-const lineKey = createContextKey<Line | undefined>(undefined, { description: 'log' });
+const requestIdKey = createContextKey('', { description: 'request id' });
 const receivedKey = createContextKey(false, { description: 'request message received' });
 
-/** Gives a call the log of its HTTP request. */
-export function setLog(values: ContextValues, line: Line): void {
-  values.set(lineKey, line);
+/** Notes the id of the call's HTTP request, for its line in the log. */
+export function setRequestId(values: ContextValues, requestId: string): void {
+  values.set(requestIdKey, requestId);
 }
 
 /** Notes that a unary call's message was read and parsed: what fails from here on is not the message's fault. */
@@ -46,34 +22,35 @@ export function setReceived(values: ContextValues): void {
 }
 
 /**
- * Watches one call to its end: whatever the protocol, and wherever it fails.
+ * Gives what watches calls to their ends: whatever the protocol, and wherever they fail.
  *
  * An interceptor sees neither a message that cannot be parsed nor what the
  * request gate refuses. But Connect aborts the context of every call, with the
  * error if there is one, just before it writes the status; so that is where the
  * error gets its reason and the call its line in the log.
  */
-export function watchCall(context: HandlerContext): void {
-  if (context instanceof CallContext) {
-    context.onEnd = endOnLane;
-    return;
-  }
-  const controller = context as HandlerContext & { abort(reason?: unknown): void };
-  const { abort } = controller;
-  const startMs = performance.now();
-  let ended = false;
-  controller.abort = (reason) => {
-    if (!ended) {
-      ended = true;
-      const error = finalError(context, reason);
-      logCall(context, error, performance.now() - startMs);
-    }
-    abort.call(controller, reason);
+export function createCallWatch(log: CallLog): (context: HandlerContext) => void {
+  const endOnLane = (context: CallContext, reason: unknown): void => {
+    logCall(log, context, finalError(context, reason), performance.now() - context.startMs);
   };
-}
-
-function endOnLane(context: CallContext, reason: unknown): void {
-  logCall(context, finalError(context, reason), performance.now() - context.startMs);
+  return (context) => {
+    if (context instanceof CallContext) {
+      context.onEnd = endOnLane;
+      return;
+    }
+    const controller = context as HandlerContext & { abort(reason?: unknown): void };
+    const { abort } = controller;
+    const startMs = performance.now();
+    let ended = false;
+    controller.abort = (reason) => {
+      if (!ended) {
+        ended = true;
+        const error = finalError(context, reason);
+        logCall(log, context, error, performance.now() - startMs);
+      }
+      abort.call(controller, reason);
+    };
+  };
 }
 
 function finalError(context: HandlerContext, reason: unknown): ConnectError | undefined {
@@ -135,15 +112,11 @@ export function blameRequest(error: ConnectError): ConnectError {
   return withReason(error, ErrorReason.MALFORMED_REQUEST);
 }
 
-const LEVELS_WITH_INFO = new Set(['trace', 'debug', 'info']);
-
 /** One line a call. Messages stay out of it: they may quote what was sent, a password perhaps. */
-function logCall(context: HandlerContext, error: ConnectError | undefined, durationMs: number): void {
-  const { log, requestId, sampling } = context.values.get(lineKey) ?? {};
-  if (log === undefined) return;
-  if (error === undefined && (!LEVELS_WITH_INFO.has(log.level) || sampling?.() === false)) return;
-  const fields = {
-    requestId,
+function logCall(log: CallLog, context: HandlerContext, error: ConnectError | undefined, durationMs: number): void {
+  if (error === undefined && !log.takesNext()) return;
+  const line = {
+    requestId: context.values.get(requestIdKey),
     rpc: `${context.service.typeName}/${context.method.name}`,
     protocol: context.protocolName,
     code: error === undefined ? 'ok' : codeToString(error.code),
@@ -151,9 +124,9 @@ function logCall(context: HandlerContext, error: ConnectError | undefined, durat
     caller: findCaller(context.values)?.userId,
     durationMs: Math.round(durationMs * 1000) / 1000,
   };
-  if (error?.code === Code.Internal) log.error({ ...fields, err: error.cause ?? error }, 'call failed');
-  else if (isOutage(error)) log.warn({ ...fields, err: error?.cause }, 'call failed');
-  else log.info(fields, 'call');
+  if (error?.code === Code.Internal) log.error(line, error.cause ?? error);
+  else if (isOutage(error)) log.warn(line, error?.cause);
+  else log.info(line);
 }
 
 /** Whether something that the server depends on failed, of which the caller is not told more. */

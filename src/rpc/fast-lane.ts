@@ -1,10 +1,9 @@
 import type { ContextKey, ContextValues } from '@connectrpc/connect';
 import { compressionBrotli, compressionGzip } from '@connectrpc/connect-node';
-import type { FastifyInstance } from 'fastify';
 import type { Admission, Lane } from '../lane/lane.ts';
 import type { Exchange } from '../lane/exchange.ts';
 import { ANSWER_HEADERS, requestIdOf } from './answers.ts';
-import { type Sampling, setLog } from './call.ts';
+import { setRequestId } from './call.ts';
 import { readClient, setClient } from './client.ts';
 
 /** As Connect's Fastify plugin offers them. */
@@ -41,9 +40,7 @@ function isPlainHost(host: string): boolean {
  * another origin is left to them, since they know whom to allow.
  */
 export function createAdmission(
-  fastify: FastifyInstance,
   isProxy: (address: string | undefined) => boolean,
-  sampling: Sampling,
 ): (exchange: Exchange) => Admission | undefined {
   return (exchange) => {
     const { headers } = exchange;
@@ -51,8 +48,7 @@ export function createAdmission(
     if (headers.origin !== undefined || typeof host !== 'string' || !isPlainHost(host)) return undefined;
     const requestId = requestIdOf(headers);
     const values = new Values();
-    // A child of the log, which other requests have, would serialize the request's id for each.
-    setLog(values, { log: fastify.log, requestId, sampling });
+    setRequestId(values, requestId);
     const { remoteAddress } = exchange; // it is not known any more once the connection is closed
     setClient(values, () => {
       return readClient({ ips: forwardedBy(remoteAddress, headers['x-forwarded-for'], isProxy), headers });

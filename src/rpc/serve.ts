@@ -11,7 +11,8 @@ import {
   createAccessInterceptor,
   type Freshness,
 } from './access.ts';
-import { sampleOneIn, setLog, setReceived, watchCall } from './call.ts';
+import { createCallWatch, setReceived, setRequestId } from './call.ts';
+import { createCallLog } from './call-log.ts';
 import { readClient, setClient } from './client.ts';
 import { toConnectError } from './errors.ts';
 import { COMPRESS_MIN_BYTES, COMPRESSIONS, createAdmission, type LateLane } from './fast-lane.ts';
@@ -45,6 +46,7 @@ export interface RpcOptions {
 /** Serves RPCs over gRPC, gRPC-Web and Connect on a Fastify instance. */
 export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): Promise<void> {
   const gate = createAccessGate(options.rules, options.authenticate, options.freshness);
+  const watchCall = createCallWatch(createCallLog(fastify.log, options.logOneIn));
   const requestGate = (context: HandlerContext): void | Promise<void> => {
     watchCall(context);
     try {
@@ -55,7 +57,6 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
   };
   // Between them Connect needs one more; the lane itself does not wait for who is late.
   const outer = createErrorInterceptor();
-  const sampling = sampleOneIn(options.logOneIn);
   const checkAccess = createAccessCheck(options.rules, options.freshness);
   const isSurelyValid = createQuickCheck(options.validator);
   const inner = [
@@ -71,7 +72,7 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
       });
       options.lane?.open(
         createLane(services, router.handlers, {
-          admit: createAdmission(fastify, options.isProxy, sampling),
+          admit: createAdmission(options.isProxy),
           interceptors: [outer, ...inner],
           bypass: {
             isPassed(message, { method, values }) {
@@ -98,7 +99,7 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
     },
     contextValues(request) {
       const values = createContextValues();
-      setLog(values, { log: request.log, sampling });
+      setRequestId(values, request.id);
       const client = readClient(request);
       setClient(values, () => client);
       return values;
