@@ -76,13 +76,14 @@ export function createHttp1Connections(handler: RequestListener, limits: Http1Li
       return;
     }
     connection.open.add(res);
-    res.once('close', () => {
+    // Both come once; `once` would take longer to say so.
+    res.on('close', () => {
       connection.open.delete(res);
       connection.idleSince = limits.monotonic();
       if (connection.retiredAt !== undefined && connection.open.size === 0) socket.destroySoon();
     });
     if (connection.retiredAt !== undefined) res.setHeader('connection', 'close');
-    res.once('finish', () => takeRest(req, socket, limits.restTimeoutMs));
+    res.on('finish', () => takeRest(req, socket, limits.restTimeoutMs));
     if (!limits.shortcut.takeHttp1(req, res)) handler(req, res);
   };
 

@@ -400,18 +400,19 @@ async function answerUnary(call: CallInProgress, message: Message): Promise<void
     context.onInterrupt = failInterrupted;
   }
   const isPassed = bypass !== undefined && bypass.isPassed(message, context);
-  let body: Uint8Array;
+  let body: Uint8Array | string;
   try {
     const output = await (isPassed ? route.implementation(message, context) : invokeUnary(call, message));
     if (call.isAnswered) return;
-    body = serialize(call, normalize(route.method.output, output));
+    const answered = normalize(route.method.output, output);
+    body = wire.isEnveloped ? serialize(call, answered) : plain(call, answered);
   } catch (error) {
     return call.isAnswered ? undefined : fail(call, isPassed ? bypass.toError(error) : error);
   }
   call.isAnswered = true;
   if (context.isAborted && exchange.isClosed) return context.abort();
   context.abort();
-  if (!wire.isEnveloped) return answerConnect(call, 200, wire.contentType, body);
+  if (!wire.isEnveloped || typeof body === 'string') return answerConnect(call, 200, wire.contentType, body);
   // Awaited only where there is something to wait for: each turn of the queue costs.
   const frame = framed(call, 0, body);
   const ready = frame instanceof Promise ? await frame : frame;
@@ -504,7 +505,12 @@ function shownError(error: unknown): ConnectError {
 }
 
 /** Answers a unary call of the Connect protocol, whose trailers are headers. */
-async function answerConnect(call: CallInProgress, status: number, type: string, plain: Uint8Array): Promise<void> {
+async function answerConnect(
+  call: CallInProgress,
+  status: number,
+  type: string,
+  written: Uint8Array | string,
+): Promise<void> {
   const { exchange, context, compression, options } = call;
   const headers: OutgoingHttpHeaders = { ...call.header, 'content-type': type };
   if (context.addedHeader !== undefined) addHeaders(headers, context.addedHeader);
@@ -512,12 +518,14 @@ async function answerConnect(call: CallInProgress, status: number, type: string,
   if (addedTrailer !== undefined) {
     for (const [name, value] of Object.entries(nodeHeaders(addedTrailer))) headers[`trailer-${name}`] = value;
   }
-  let body = plain;
-  if (compression !== undefined && body.length >= options.compressMinBytes) {
-    body = await compression.compress(body);
+  let body = written;
+  let bytes = Buffer.byteLength(body);
+  if (compression !== undefined && bytes >= options.compressMinBytes) {
+    body = await compression.compress(typeof body === 'string' ? Buffer.from(body) : body);
+    bytes = body.length;
     headers['content-encoding'] = compression.name;
   }
-  headers['content-length'] = body.length;
+  headers['content-length'] = bytes;
   exchange.answer(status, headers, body);
 }
 
@@ -542,6 +550,12 @@ function serialize({ route, wire, options }: CallInProgress, message: Message): 
   const { output } = route.method;
   if (wire.isBinary) return toBinary(output, message);
   return Buffer.from(toJsonString(output, message, options.jsonOptions));
+}
+
+/** A message without an envelope: JSON stays a text, which Node writes along with the headers. */
+function plain(call: CallInProgress, message: Message): Uint8Array | string {
+  const { route, wire, options } = call;
+  return wire.isBinary ? serialize(call, message) : toJsonString(route.method.output, message, options.jsonOptions);
 }
 
 function invokeUnary(call: CallInProgress, message: Message): unknown {
