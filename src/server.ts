@@ -246,6 +246,7 @@ export async function startServer(config: Config, adminPassword: string, options
     lane,
     rules,
     isProxy,
+    corsOrigins: config.corsOrigins,
     authenticate: (bearer) => (isApiKey(bearer) ? authenticateApiKey(app, bearer) : authenticate(app, bearer)),
     freshness: { maxAgeMs: config.freshSignInMs, now },
     validator: createRequestValidator(SERVICES),

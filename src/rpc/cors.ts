@@ -5,6 +5,9 @@ import type { FastifyInstance } from 'fastify';
 /** How long a browser may remember a preflight, seconds: the longest that Chromium does. */
 const PREFLIGHT_MAX_AGE_S = 7200;
 
+/** What a page may read of an answer beside what any page may. */
+const EXPOSED_HEADERS = [...connectCors.exposedHeaders, 'retry-after', 'x-request-id'];
+
 /**
  * Lets pages of exactly these origins call from a browser, over gRPC-Web and
  * Connect, and lets them read what those protocols, `retry-after` and
@@ -17,8 +20,37 @@ export async function allowOrigins(fastify: FastifyInstance, origins: readonly s
     origin: [...origins],
     methods: [...connectCors.allowedMethods],
     allowedHeaders: [...connectCors.allowedHeaders, 'authorization', 'x-request-id'],
-    exposedHeaders: [...connectCors.exposedHeaders, 'retry-after', 'x-request-id'],
+    exposedHeaders: EXPOSED_HEADERS,
     maxAge: PREFLIGHT_MAX_AGE_S,
     strictPreflight: false,
   });
 }
+
+/** The headers of an answer to a page. */
+type OriginHeaders = Readonly<Record<string, string>>;
+
+/**
+ * What `allowOrigins` adds to the answer of a call, for those whom Fastify's hooks do
+ * not see: nothing where no origins are configured. Undefined for a page of another
+ * origin, and for a header that is none.
+ */
+export function createOriginHeaders(
+  origins: readonly string[],
+): (origin: string | string[] | undefined) => OriginHeaders | undefined {
+  const allowed = new Map(
+    origins.map((origin) => [
+      origin,
+      {
+        vary: 'Origin',
+        'access-control-allow-origin': origin,
+        'access-control-expose-headers': EXPOSED_HEADERS.join(', '),
+      },
+    ]),
+  );
+  return (origin) => {
+    if (origin === undefined || allowed.size === 0) return NOTHING;
+    return typeof origin === 'string' ? allowed.get(origin) : undefined;
+  };
+}
+
+const NOTHING: OriginHeaders = {};

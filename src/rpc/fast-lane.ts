@@ -5,6 +5,7 @@ import type { Exchange } from '../lane/exchange.ts';
 import { ANSWER_HEADERS, requestIdOf } from './answers.ts';
 import { setRequestId } from './call.ts';
 import { readClient, setClient } from './client.ts';
+import { createOriginHeaders } from './cors.ts';
 
 /** As Connect's Fastify plugin offers them. */
 export const COMPRESSIONS = [compressionGzip, compressionBrotli];
@@ -36,16 +37,19 @@ function isPlainHost(host: string): boolean {
 }
 
 /**
- * Does for a request of the fast lane what Fastify's hooks do for others. A page of
- * another origin is left to them, since they know whom to allow.
+ * Does for a request of the fast lane what Fastify's hooks do for others. One whose
+ * host or origin is unusual is left to them.
  */
 export function createAdmission(
   isProxy: (address: string | undefined) => boolean,
+  corsOrigins: readonly string[],
 ): (exchange: Exchange) => Admission | undefined {
+  const originHeadersOf = createOriginHeaders(corsOrigins);
   return (exchange) => {
     const { headers } = exchange;
     const host = headers[':authority'] ?? headers.host;
-    if (headers.origin !== undefined || typeof host !== 'string' || !isPlainHost(host)) return undefined;
+    const originHeaders = originHeadersOf(headers.origin);
+    if (originHeaders === undefined || typeof host !== 'string' || !isPlainHost(host)) return undefined;
     const requestId = requestIdOf(headers);
     const values = new Values();
     setRequestId(values, requestId);
@@ -53,7 +57,7 @@ export function createAdmission(
     setClient(values, () => {
       return readClient({ ips: forwardedBy(remoteAddress, headers['x-forwarded-for'], isProxy), headers });
     });
-    return { values, header: { 'x-request-id': requestId, ...ANSWER_HEADERS } };
+    return { values, header: { 'x-request-id': requestId, ...ANSWER_HEADERS, ...originHeaders } };
   };
 }
 

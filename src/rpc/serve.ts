@@ -32,6 +32,8 @@ export interface RpcOptions {
   readonly freshness: Freshness;
   /** Whether an address is a proxy's whose X-Forwarded-For is believed. */
   readonly isProxy: (address: string | undefined) => boolean;
+  /** Whose pages may call, as `allowOrigins` was told. */
+  readonly corsOrigins: readonly string[];
   readonly validator: Validator;
   /** Of the calls that go well, one in so many has a line in the log. */
   readonly logOneIn: number;
@@ -72,7 +74,7 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
       });
       options.lane?.open(
         createLane(services, router.handlers, {
-          admit: createAdmission(options.isProxy),
+          admit: createAdmission(options.isProxy, options.corsOrigins),
           interceptors: [outer, ...inner],
           bypass: {
             isPassed(message, { method, values }) {
