@@ -180,6 +180,11 @@ export function realGroups(seed: Seed, replay: Replay, quick: boolean): Group[] 
   ];
 }
 
+/** GetUser over gRPC, of one of the users. */
+export function getUserCall(seed: Seed): Request {
+  return grpcCall(UserService.method.getUser, { id: seed.idOf(500) }, signedBy(seed));
+}
+
 /** A log to be read again, from a cursor after which so many activities come. */
 export interface Replay {
   readonly afterCursor: string;

@@ -26,5 +26,6 @@ const PEERS: Readonly<Record<string, () => Promise<string>>> = {
 const serve = PEERS[process.argv[2] ?? ''];
 if (serve === undefined) throw new Error(`peers are: ${Object.keys(PEERS).join(', ')}`);
 const address = await serve();
+process.once('SIGTERM', () => process.exit(0)); // Node writes profiles then
 // Not on standard output, which is for the log.
 console.error(`serves at ${address}`);

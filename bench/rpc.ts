@@ -2,7 +2,8 @@
  * Measures calls and streams of Kith beside grpc-js, nice-grpc, stock Connect,
  * plain Fastify and bare Node, what serialisation, memory and growth cost, all in
  * one run: `npm run bench`, with --quick for a short look, --only TEXT for groups
- * and parts whose title holds it (parts: growth, memory, serialisation), --sizes
+ * and parts whose title holds it (parts: where the time goes, growth, memory,
+ * serialisation), --sizes
  * N,N for growth.
  */
 import { cp, mkdtempDisposable, writeFile } from 'node:fs/promises';
@@ -12,7 +13,16 @@ import { parseArgs } from 'node:util';
 import { startPostgres } from '../test/support/postgres-server.ts';
 import { checkAnswer } from './check-answer.ts';
 import { measureGrowth } from './growth.ts';
-import { echoGroups, type Group, postgresGroups, realGroups, streamGroups, TARGETS, type Variant } from './groups.ts';
+import {
+  echoGroups,
+  getUserCall,
+  type Group,
+  postgresGroups,
+  realGroups,
+  streamGroups,
+  TARGETS,
+  type Variant,
+} from './groups.ts';
 import {
   findTools,
   isPinned,
@@ -25,6 +35,7 @@ import {
 } from './load.ts';
 import { measureMemory } from './memory.ts';
 import { loadReplay } from './replay.ts';
+import { profileLines } from './profile.ts';
 import { quantile, writeReport } from './report.ts';
 import { kithEnv, type Seed, seedDatabase } from './seed.ts';
 import { serialisationLines } from './serialisation.ts';
@@ -43,6 +54,7 @@ const AMOUNTS = asked.quick
       rounds: 2,
       minorRounds: 1,
       growthRounds: 1,
+      profileSeconds: 2,
       seconds: 1,
       warmUpSeconds: 1,
       activities: 4000,
@@ -53,6 +65,7 @@ const AMOUNTS = asked.quick
       rounds: 7,
       minorRounds: 3,
       growthRounds: 5,
+      profileSeconds: 6,
       seconds: 2,
       warmUpSeconds: 2,
       activities: 20_000,
@@ -75,6 +88,7 @@ const seed = await seedDatabase(`sqlite:${join(directory.path, 'seed.db')}`, {
   activities: 2 * AMOUNTS.activities,
 });
 const replay = { afterCursor: await seed.cursorBefore(AMOUNTS.activities), messages: AMOUNTS.activities };
+let copies = 0;
 const results = new Map<Group, Map<Variant, Run[]>>();
 await measureGroups([...echoGroups(), ...streamGroups(asked.quick), ...realGroups(seed, replay, asked.quick)]);
 let postgresUrl: string | undefined;
@@ -88,6 +102,15 @@ await stopServers();
 const lines: string[] = [];
 for (const [group, runs] of results) lines.push(...tableOf(group, runs));
 const outcomes = groupOutcomes();
+const profileTitle = 'Where the time of GetUser over gRPC goes';
+if (isAsked(profileTitle) && tools.h2load) {
+  const profiled = (name: string, server: string) => ({
+    name,
+    start: (env: Readonly<Record<string, string>>) => startNamed(server, env),
+  });
+  const servers = [profiled('Kith', 'kith'), profiled('grpc-js', 'users-grpc-js')];
+  lines.push(...(await profileLines(profileTitle, servers, directory.path, getUserCall(seed), AMOUNTS.profileSeconds)));
+}
 if (isAsked('Size and serialisation')) lines.push(...serialisationLines(AMOUNTS.rounds));
 if (isAsked('Memory')) {
   const memory = await measureMemory(AMOUNTS.idle, AMOUNTS.minorRounds);
@@ -149,16 +172,17 @@ async function serverOf(name: string): Promise<ServingProcess> {
   return started;
 }
 
-async function startNamed(name: string): Promise<ServingProcess> {
-  if (name.startsWith('echo-')) return startServing('bench/peer.ts', [name]);
+async function startNamed(name: string, added: Readonly<Record<string, string>> = {}): Promise<ServingProcess> {
+  if (name.startsWith('echo-')) return startServing('bench/peer.ts', [name], added);
   const kind = name.replace(/-postgres$/, '');
-  const env = kithEnv(kind === name ? await copyOf(seed, name) : (postgresUrl ?? ''), kind !== 'kith-connect');
+  const databaseUrl = kind === name ? await copyOf(seed, name) : (postgresUrl ?? '');
+  const env = { ...kithEnv(databaseUrl, kind !== 'kith-connect'), ...added };
   return kind.startsWith('kith') ? startServing('src/main.ts', [], env) : startServing('bench/peer.ts', [kind], env);
 }
 
 /** A database file for one server alone. */
 async function copyOf({ databaseUrl }: Seed, name: string): Promise<string> {
-  const file = join(directory.path, `${name}.db`);
+  const file = join(directory.path, `${name}-${++copies}.db`);
   await cp(databaseUrl.slice('sqlite:'.length), file);
   return `sqlite:${file}`;
 }
