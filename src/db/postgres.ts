@@ -20,7 +20,9 @@ import {
   TransactionConflict,
   UniqueViolation,
 } from './dialect.ts';
+import { cut, PostgresReader } from './postgres-reader.ts';
 import { createNotifier, listenForSignals } from './postgres-signals.ts';
+import type { ReadingAdapter } from './prepared.ts';
 import type { Schema } from './schema.ts';
 
 /** The object id of bigint, https://www.postgresql.org/docs/current/catalog-pg-type.html. */
@@ -39,6 +41,7 @@ export function openPostgres(url: string, limits: DatabaseLimits): Dialect {
     idle_in_transaction_session_timeout: limits.idleTransactionTimeoutMs,
     application_name: 'kith',
     keepAlive: true,
+    pipeline: true,
     types: {
       // Counters and milliseconds: within the integers that a number holds exactly.
       getTypeParser: (id: number, format?: 'text' | 'binary') =>
@@ -48,10 +51,11 @@ export function openPostgres(url: string, limits: DatabaseLimits): Dialect {
   // A connection that is lost while no statement runs on it, in the pool or within a transaction: the
   // next statement says so, or the pool opens another. Unheard, the event would end the process.
   pool.on('error', () => {}).on('connect', (client) => void client.on('error', () => {}));
-  const boundedPool = bounded(pool, limits.statementTimeoutMs + SILENCE_MS);
+  const limitMs = limits.statementTimeoutMs + SILENCE_MS;
+  const boundedPool = bounded(pool, limitMs);
   return {
     name: 'PostgreSQL',
-    queries: new TranslatingDialect({ pool: boundedPool }),
+    queries: new TranslatingDialect(boundedPool, new PostgresReader(pool, limitMs)),
     byIndex: (table) => sql.table(table), // it chooses by statistics
     orderedText: sql`text collate "C"`,
     sequence: { type: 'bigserial', build: (column) => column.primaryKey() },
@@ -100,8 +104,7 @@ function bounded(pool: Pool, limitMs: number): PostgresPool {
       let isBounded = true;
       const query = async (text: string, parameters: readonly unknown[]) => {
         if (/^set (local )?statement_timeout = 0$/.test(text)) isBounded = false;
-        // Ending a client with a statement under way cuts its connection, and the statement fails.
-        const timer = isBounded ? setTimeout(() => void client.end(), limitMs) : undefined;
+        const timer = isBounded ? setTimeout(() => cut(client), limitMs) : undefined;
         try {
           return await client.query(text, [...parameters]);
         } finally {
@@ -148,8 +151,15 @@ async function resumeLog(db: Kysely<Schema>): Promise<void> {
 }
 
 class TranslatingDialect extends PostgresDialect {
-  override createAdapter(): PatientAdapter {
-    return new PatientAdapter();
+  readonly #reader: PostgresReader;
+
+  constructor(pool: PostgresPool, reader: PostgresReader) {
+    super({ pool });
+    this.#reader = reader;
+  }
+
+  override createAdapter(): Adapter {
+    return new Adapter(this.#reader);
   }
 
   override createDriver(): Driver {
@@ -157,8 +167,19 @@ class TranslatingDialect extends PostgresDialect {
   }
 }
 
-/** Neither a migration nor waiting for the one that another instance runs is bound by the time that a statement may take. */
-class PatientAdapter extends PostgresAdapter {
+class Adapter extends PostgresAdapter implements ReadingAdapter {
+  readonly #reader: PostgresReader;
+
+  constructor(reader: PostgresReader) {
+    super();
+    this.#reader = reader;
+  }
+
+  readFirst(query: string, parameters: readonly unknown[]): Promise<unknown> {
+    return translated(() => this.#reader.first(query, parameters));
+  }
+
+  /** Neither a migration nor waiting for the one that another instance runs is bound by the time that a statement may take. */
   override async acquireMigrationLock(...[db, options]: Parameters<PostgresAdapter['acquireMigrationLock']>) {
     await sql`set statement_timeout = 0`.execute(db);
     await super.acquireMigrationLock(db, options);
