@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
-import { constants, type ServerHttp2Stream } from 'node:http2';
+import { constants, type Http2Session, type ServerHttp2Stream } from 'node:http2';
 import { Code, ConnectError } from '@connectrpc/connect';
 
 /** One HTTP request and the answer to it, over either version of HTTP. */
@@ -15,13 +15,10 @@ export interface Exchange {
   readonly remoteAddress: string;
   /** Whether nothing that is written arrives any more. */
   readonly isClosed: boolean;
-  /**
-   * Reads the body. `done` gets it whole or, when it is longer than `bytesMax`, what
-   * came so far and how to go on. It is not called when the client leaves before the end.
-   */
-  read(bytesMax: number, done: (body: Buffer, rest: AsyncIterable<Uint8Array> | undefined) => void): void;
-  /** Calls back when the exchange is over, with an error if the client cut it off. */
-  onClose(closed: (reason: ConnectError | undefined) => void): void;
+  /** Says who is told what becomes of it. */
+  listen(listener: ExchangeListener): void;
+  /** Reads the body, and has the listener told when it is there. */
+  read(bytesMax: number): void;
   /** Answers all at once. A text is sent as UTF-8. */
   answer(status: number, headers: OutgoingHttpHeaders, body: Uint8Array | string): void;
   /** Sends the headers of an answer that goes on, and ends with trailers or without. */
@@ -43,11 +40,11 @@ interface Exchanged {
   [EXCHANGE]?: NodeExchange<IncomingMessage | ServerHttp2Stream> | undefined;
 }
 
-/** What both versions of HTTP have in common: how a body is read. */
+/** What both versions of HTTP have in common. */
 abstract class NodeExchange<Readable extends IncomingMessage | ServerHttp2Stream> {
   protected readonly readable: Readable & Exchanged;
+  protected listener: ExchangeListener | undefined;
   #bytesMax = 0;
-  #done: Parameters<Exchange['read']>[1] | undefined;
   #first: Buffer | undefined;
   #chunks: Buffer[] | undefined;
   #bytes = 0;
@@ -57,12 +54,11 @@ abstract class NodeExchange<Readable extends IncomingMessage | ServerHttp2Stream
     this.readable[EXCHANGE] = this;
   }
 
-  read(bytesMax: number, done: (body: Buffer, rest: AsyncIterable<Uint8Array> | undefined) => void): void {
+  read(bytesMax: number): void {
     const { readable } = this;
     // A stream that was empty may have ended while a gate was deciding.
-    if (readable.readableEnded) return done(NOTHING, undefined);
+    if (readable.readableEnded) return this.finish(undefined);
     this.#bytesMax = bytesMax;
-    this.#done = done;
     readable.on('data', onData).on('end', onEnd);
   }
 
@@ -80,10 +76,8 @@ abstract class NodeExchange<Readable extends IncomingMessage | ServerHttp2Stream
 
   /** The body has ended, or goes on with what is too long to be kept. */
   finish(rest: AsyncIterable<Uint8Array> | undefined): void {
-    const done = this.#done;
-    this.#done = undefined;
     const whole = this.#chunks === undefined ? this.#first : Buffer.concat(this.#chunks, this.#bytes);
-    done?.(whole ?? NOTHING, rest);
+    this.listener?.received(whole ?? NOTHING, rest);
   }
 }
 
@@ -95,12 +89,25 @@ function onEnd(this: Exchanged): void {
   this[EXCHANGE]?.finish(undefined);
 }
 
+/** Hears what becomes of an exchange. */
+export interface ExchangeListener {
+  /**
+   * The body is there: whole or, when it is longer than was to be read, what came so far
+   * and how to go on. Not called when the client leaves before the end.
+   */
+  received(body: Buffer, rest: AsyncIterable<Uint8Array> | undefined): void;
+  /** The exchange is over, with an error if the client cut it off. */
+  closed(reason: ConnectError | undefined): void;
+}
+
+/** Of the peers of sessions: Node looks each up through a proxy. */
+const addresses = new WeakMap<Http2Session, string>();
+
 /** An exchange on a stream of HTTP/2, without the layer that makes it look like HTTP/1.1. */
 export class Http2Exchange extends NodeExchange<ServerHttp2Stream> implements Exchange {
   readonly httpVersion = '2.0';
   readonly headers: IncomingHttpHeaders;
   #trailers: OutgoingHttpHeaders | undefined;
-  #closed: ((reason: ConnectError | undefined) => void) | undefined;
 
   constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders) {
     super(stream);
@@ -124,21 +131,28 @@ export class Http2Exchange extends NodeExchange<ServerHttp2Stream> implements Ex
   }
 
   get remoteAddress(): string {
-    return this.readable.session?.socket.remoteAddress ?? '';
+    const { session } = this.readable;
+    if (session === undefined) return '';
+    let address = addresses.get(session);
+    if (address === undefined) {
+      address = session.socket.remoteAddress ?? '';
+      addresses.set(session, address);
+    }
+    return address;
   }
 
   get isClosed(): boolean {
     return this.readable.destroyed || this.readable.closed;
   }
 
-  onClose(closed: (reason: ConnectError | undefined) => void): void {
-    this.#closed = closed;
+  listen(listener: ExchangeListener): void {
+    this.listener = listener;
     this.readable.on('close', onStreamClose); // comes once: `once` would take longer
   }
 
   /** The stream has closed. */
   close(): void {
-    this.#closed?.(errorOfReset(this.readable.rstCode));
+    this.listener?.closed(errorOfReset(this.readable.rstCode));
   }
 
   /** Sends the trailers of an answer that has ended. */
@@ -246,10 +260,10 @@ export class Http1Exchange extends NodeExchange<IncomingMessage> implements Exch
     return this.#response.destroyed || this.#response.closed;
   }
 
-  onClose(closed: (reason: ConnectError | undefined) => void): void {
-    const response = this.#response;
+  listen(listener: ExchangeListener): void {
+    this.listener = listener;
     this.readable.on('error', ignoreError); // 'close' follows
-    response.on('close', () => closed(undefined)); // comes once: `once` would take longer
+    this.#response.on('close', () => listener.closed(undefined)); // comes once: `once` would take longer
   }
 
   answer(status: number, headers: OutgoingHttpHeaders, body: Uint8Array | string): void {

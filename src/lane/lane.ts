@@ -30,7 +30,7 @@ import {
 import type { Compression, UniversalHandler } from '@connectrpc/connect/protocol';
 import { codeToHttpStatus, errorToJsonBytes } from '@connectrpc/connect/protocol-connect';
 import { CallContext } from './context.ts';
-import { type Exchange, Http1Exchange, Http2Exchange } from './exchange.ts';
+import { type Exchange, type ExchangeListener, Http1Exchange, Http2Exchange } from './exchange.ts';
 import { TIMER_MAX_MS } from './timeouts.ts';
 import { serveUniversal } from './universal.ts';
 import {
@@ -171,7 +171,7 @@ export function createLane(
     if (call === undefined) return false;
     const admission = options.admit(exchange);
     if (admission === undefined) return false;
-    serve(route, exchange, call, admission, options, running);
+    serve(new CallInProgress(route, exchange, call, admission, options, running));
     return true;
   };
   return {
@@ -269,83 +269,108 @@ function negotiate(
   return undefined;
 }
 
-function serve(
-  route: Route,
-  exchange: Exchange,
-  { wire, timeoutMs, requestCompression, message }: Call,
-  { values, header }: Admission,
-  options: LaneOptions,
-  running: Set<CallContext>,
-): void {
-  const context = new CallContext(route.method, exchange, wire.protocolName, timeoutMs, values);
-  running.add(context);
-  let hasArrived = false;
-  exchange.onClose((reason) => {
-    running.delete(context);
-    // An error takes its time to make: only for a call that is not over yet.
-    if (!context.isAborted) context.interrupt(reason ?? new ConnectError('This operation was aborted', Code.Canceled));
-    if (!hasArrived) context.abort(); // nobody else ends a call that did not come to be
-  });
+function serve(call: CallInProgress): void {
+  const { context, exchange, options } = call;
+  exchange.listen(call);
   if (options.shutdownSignal?.aborted === true) context.interrupt(options.shutdownSignal.reason);
-  const call: CallInProgress = {
-    route,
-    exchange,
-    context,
-    wire,
-    header,
-    options,
-    requestCompression,
-    compression: negotiate(options, exchange.headers[wire.acceptEncodingHeader], requestCompression),
-    isAnswered: false,
-  };
-  context.owner = call;
-  const refuse = (reason: unknown): void => failNow(call, reason);
-  const receive = (): void => {
-    if (message !== undefined) return invoke(message, undefined);
-    const overhead = wire.isEnveloped ? ENVELOPE_BYTES : 0;
-    exchange.read(options.readMaxBytes + overhead, invoke);
-  };
-  const invoke = (body: Buffer, rest: AsyncIterable<Uint8Array> | undefined): void => {
-    if (exchange.isClosed) return;
-    hasArrived = true;
-    try {
-      answer(call, body, rest).catch((error: unknown) => giveUp(call, error));
-    } catch (error) {
-      giveUp(call, error);
-    }
-  };
   try {
     const gate = options.requestGate?.(context);
-    if (gate === undefined) receive();
-    else gate.then(receive, refuse);
+    if (gate === undefined) receive(call);
+    else {
+      gate.then(
+        () => receive(call),
+        (reason: unknown) => failNow(call, reason),
+      );
+    }
   } catch (error) {
-    refuse(error);
+    failNow(call, error);
   }
 }
 
-interface CallInProgress {
+function receive(call: CallInProgress): void {
+  const { exchange, message, options, wire } = call;
+  if (message !== undefined) call.received(message, undefined);
+  else exchange.read(options.readMaxBytes + (wire.isEnveloped ? ENVELOPE_BYTES : 0));
+}
+
+/** A call from when it is admitted. One object for all that is known of it, since functions for each call take their time. */
+class CallInProgress implements ExchangeListener {
   readonly route: Route;
   readonly exchange: Exchange;
   readonly context: CallContext;
   readonly wire: Wire;
+  /** Sent with every answer. */
   readonly header: Readonly<Record<string, string>> | undefined;
   readonly options: LaneOptions;
   readonly requestCompression: Compression | undefined;
   /** How the answer is compressed where it is large. */
   readonly compression: Compression | undefined;
+  /** Of a GET. */
+  readonly message: Buffer | undefined;
   /** Whether the answer is on its way: what the implementation still does is nobody's concern. */
-  isAnswered: boolean;
+  isAnswered = false;
+  #hasArrived = false;
+  readonly #running: Set<CallContext>;
+
+  constructor(
+    route: Route,
+    exchange: Exchange,
+    { wire, timeoutMs, requestCompression, message }: Call,
+    { values, header }: Admission,
+    options: LaneOptions,
+    running: Set<CallContext>,
+  ) {
+    this.route = route;
+    this.exchange = exchange;
+    this.context = new CallContext(route.method, exchange, wire.protocolName, timeoutMs, values);
+    this.context.owner = this;
+    this.wire = wire;
+    this.header = header;
+    this.options = options;
+    this.requestCompression = requestCompression;
+    this.compression = negotiate(options, exchange.headers[wire.acceptEncodingHeader], requestCompression);
+    this.message = message;
+    this.#running = running;
+    running.add(this.context);
+  }
+
+  received(body: Buffer, rest: AsyncIterable<Uint8Array> | undefined): void {
+    if (this.exchange.isClosed) return;
+    this.#hasArrived = true;
+    try {
+      answer(this, body, rest);
+    } catch (error) {
+      giveUp(this, error);
+    }
+  }
+
+  closed(reason: ConnectError | undefined): void {
+    const { context } = this;
+    this.#running.delete(context);
+    // An error takes its time to make: only for a call that is not over yet.
+    if (!context.isAborted) context.interrupt(reason ?? new ConnectError('This operation was aborted', Code.Canceled));
+    if (!this.#hasArrived) context.abort(); // nobody else ends a call that did not come to be
+  }
 }
 
-/** Not async: to wait for a promise that is the answer to another takes three more turns of the queue. */
-function answer(call: CallInProgress, body: Buffer, rest: AsyncIterable<Uint8Array> | undefined): Promise<void> {
-  const answerTo = (bytes: Uint8Array | undefined): Promise<void> => {
-    const message = bytes === undefined ? undefined : parse(call, bytes);
-    if (message === undefined) return handOver(call, body, rest);
-    return call.route.isUnary ? answerUnary(call, message) : answerStream(call, message);
-  };
+/** Not async, as what it calls may be: each turn of the queue costs. */
+function answer(call: CallInProgress, body: Buffer, rest: AsyncIterable<Uint8Array> | undefined): void {
   const bytes = rest === undefined ? unpack(call, body) : undefined;
-  return bytes instanceof Promise ? bytes.then(answerTo) : answerTo(bytes);
+  if (!(bytes instanceof Promise)) return answerTo(call, bytes, body, rest);
+  bytes.then((unpacked) => answerTo(call, unpacked, body, rest)).catch((error: unknown) => giveUp(call, error));
+}
+
+/** `bytes` are those of the request message, where there is just one. */
+function answerTo(
+  call: CallInProgress,
+  bytes: Uint8Array | undefined,
+  body: Buffer,
+  rest: AsyncIterable<Uint8Array> | undefined,
+): void {
+  const message = bytes === undefined ? undefined : parse(call, bytes);
+  if (message !== undefined && call.route.isUnary) return void answerUnary(call, message);
+  const answered = message === undefined ? handOver(call, body, rest) : answerStream(call, message);
+  answered.catch((error: unknown) => giveUp(call, error));
 }
 
 /** The bytes of the request message, or undefined for a body that does not hold just one. */
@@ -392,11 +417,12 @@ function handOver(call: CallInProgress, body: Buffer, rest: AsyncIterable<Uint8A
   return serveUniversal(exchange, route.handler, request, header);
 }
 
+/** Does not reject: a promise that waits for this one would cost another turn of the queue. */
 async function answerUnary(call: CallInProgress, message: Message): Promise<void> {
   const { route, exchange, context, wire, options } = call;
   const { bypass } = options;
   if (options.abandonsInterrupted === true) {
-    if (context.isAborted) return fail(call, context.reason);
+    if (context.isAborted) return failNow(call, context.reason);
     context.onInterrupt = failInterrupted;
   }
   const isPassed = bypass !== undefined && bypass.isPassed(message, context);
@@ -407,25 +433,30 @@ async function answerUnary(call: CallInProgress, message: Message): Promise<void
     const answered = normalize(route.method.output, output);
     body = wire.isEnveloped ? serialize(call, answered) : plain(call, answered);
   } catch (error) {
-    return call.isAnswered ? undefined : fail(call, isPassed ? bypass.toError(error) : error);
+    if (!call.isAnswered) failNow(call, isPassed ? bypass.toError(error) : error);
+    return;
   }
   call.isAnswered = true;
-  if (context.isAborted && exchange.isClosed) return context.abort();
-  context.abort();
-  if (!wire.isEnveloped || typeof body === 'string') return answerConnect(call, 200, wire.contentType, body);
-  // Awaited only where there is something to wait for: each turn of the queue costs.
-  const frame = framed(call, 0, body);
-  const ready = frame instanceof Promise ? await frame : frame;
-  const ending = endingOf(wire, context.addedTrailer, undefined);
-  const headers = responseHeaders(call);
-  if (ending.frame === undefined) {
-    exchange.begin(200, headers, true);
-    return exchange.end(ready, ending.trailers);
+  try {
+    if (context.isAborted && exchange.isClosed) return context.abort();
+    context.abort();
+    if (!wire.isEnveloped || typeof body === 'string') return await answerConnect(call, 200, wire.contentType, body);
+    // Awaited only where there is something to wait for.
+    const frame = framed(call, 0, body);
+    const ready = frame instanceof Promise ? await frame : frame;
+    const ending = endingOf(wire, context.addedTrailer, undefined);
+    const headers = responseHeaders(call);
+    if (ending.frame === undefined) {
+      exchange.begin(200, headers, true);
+      return exchange.end(ready, ending.trailers);
+    }
+    const last = framed(call, ending.frame.flags, ending.frame.data);
+    const whole = Buffer.concat([ready, last instanceof Promise ? await last : last]);
+    headers['content-length'] = whole.length;
+    exchange.answer(200, headers, whole);
+  } catch (error) {
+    giveUp(call, error);
   }
-  const last = framed(call, ending.frame.flags, ending.frame.data);
-  const whole = Buffer.concat([ready, last instanceof Promise ? await last : last]);
-  headers['content-length'] = whole.length;
-  exchange.answer(200, headers, whole);
 }
 
 async function answerStream(call: CallInProgress, message: Message): Promise<void> {

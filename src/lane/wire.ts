@@ -121,6 +121,7 @@ export type Ending =
   | { readonly trailers?: undefined; readonly frame: { readonly flags: number; readonly data: Uint8Array } };
 
 const WENT_WELL = { 'grpc-status': '0' };
+const WENT_WELL_GRPC = { trailers: WENT_WELL };
 const WENT_WELL_WEB = { frame: { flags: trailerFlag, data: Buffer.from('grpc-status: 0\r\n') } };
 const endStream = createEndStreamSerialization(undefined);
 const WENT_WELL_CONNECT = { frame: { flags: endStreamFlag, data: Buffer.from('{}') } };
@@ -133,7 +134,7 @@ export function endingOf(wire: Wire, added: Headers | undefined, error: ConnectE
     return { frame: { flags: endStreamFlag, data } };
   }
   if (added === undefined && error === undefined) {
-    return wire.protocolName === 'grpc' ? { trailers: { ...WENT_WELL } } : WENT_WELL_WEB;
+    return wire.protocolName === 'grpc' ? WENT_WELL_GRPC : WENT_WELL_WEB;
   }
   const trailer = new Headers(WENT_WELL);
   added?.forEach((value, name) => trailer.set(name, value));

@@ -31,7 +31,7 @@ export function setReceived(values: ContextValues): void {
  */
 export function createCallWatch(log: CallLog): (context: HandlerContext) => void {
   const endOnLane = (context: CallContext, reason: unknown): void => {
-    logCall(log, context, finalError(context, reason), performance.now() - context.startMs);
+    logCall(log, context, finalError(context, reason), context.startMs);
   };
   return (context) => {
     if (context instanceof CallContext) {
@@ -46,7 +46,7 @@ export function createCallWatch(log: CallLog): (context: HandlerContext) => void
       if (!ended) {
         ended = true;
         const error = finalError(context, reason);
-        logCall(log, context, error, performance.now() - startMs);
+        logCall(log, context, error, startMs);
       }
       abort.call(controller, reason);
     };
@@ -113,7 +113,7 @@ export function blameRequest(error: ConnectError): ConnectError {
 }
 
 /** One line a call. Messages stay out of it: they may quote what was sent, a password perhaps. */
-function logCall(log: CallLog, context: HandlerContext, error: ConnectError | undefined, durationMs: number): void {
+function logCall(log: CallLog, context: HandlerContext, error: ConnectError | undefined, startMs: number): void {
   if (error === undefined && !log.takesNext()) return;
   const line = {
     requestId: context.values.get(requestIdKey),
@@ -122,7 +122,7 @@ function logCall(log: CallLog, context: HandlerContext, error: ConnectError | un
     code: error === undefined ? 'ok' : codeToString(error.code),
     reason: error && reasonName(reasonOf(error)),
     caller: findCaller(context.values)?.userId,
-    durationMs: Math.round(durationMs * 1000) / 1000,
+    durationMs: Math.round((performance.now() - startMs) * 1000) / 1000,
   };
   if (error?.code === Code.Internal) log.error(line, error.cause ?? error);
   else if (isOutage(error)) log.warn(line, error?.cause);
