@@ -45,7 +45,7 @@ async function insertTerms(db: Db, row: ContactRow, terms: readonly string[]): P
 /**
  * How many matches of queries are looked up one by one and sorted. Where there are
  * more, a walk through the owner's contacts by name comes upon a page of them soon,
- * and takes far less time for each: SQLite looks up 250 in the time it walks by 5,000.
+ * and takes far less time for each: 250 are looked up in the time that it takes to walk by 5,000.
  */
 export const SORTED_MAX = 250;
 
@@ -102,9 +102,9 @@ async function filtered(db: Db, ownerId: string, { deleted, starred, queries }: 
 
 /**
  * The contacts that an owner's terms find, for a caller who asks for the owner's alone;
- * every contact without a query. A cross join has SQLite begin with what is named
- * first: it would walk through the owner's contacts for few matches too,
- * https://sqlite.org/optoverview.html.
+ * every contact without a query. Where the order of a cross join is kept, it has the
+ * database begin with the matches: it would walk through the owner's contacts for few
+ * of them too.
  */
 async function foundBy(db: Db, ownerId: string, queries: readonly string[]): Promise<Contacts> {
   const contacts = db.selectFrom('contacts');
