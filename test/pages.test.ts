@@ -96,7 +96,7 @@ function expectIndexed(plan: Plan): void {
   expect(plan).toMatchObject({ unbounded: [] });
 }
 
-describe.each(databases)('$name', ({ create }) => {
+describe.each(databases)('$name', ({ name, create }) => {
   let database: TestDatabase;
   let kith: Kith;
   /** Oldest first. */
@@ -299,6 +299,18 @@ describe.each(databases)('$name', ({ create }) => {
           }
         }
       }
+    });
+
+    // What SQLite reads shows in its plans.
+    test.runIf(name === 'PostgreSQL')('the first page reads no more of a state than it shows', async () => {
+      await using opened = await openDatabase(database.url);
+      const filter: UserFilter = { states: ['active', 'suspended'], role: undefined, query: '' };
+      const [plan] = await plansOf(opened, (db) => selectUserPage(db, filter, undefined, 50));
+      const run = '(analyze, costs off, timing off, summary off, buffers off)';
+      const lines = await opened.dialect.explain(`${run} ${plan!.sql}`, plan!.parameters);
+      const rows = lines.flatMap((line) => /actual rows=([\d.]+)/.exec(line)?.[1] ?? []).map(Number);
+      expect(rows.length).toBeGreaterThan(1);
+      expect(Math.max(...rows)).toBeLessThanOrEqual(2 * 51);
     });
 
     test.each<{ name: string; run: (db: Db) => Promise<unknown> }>([

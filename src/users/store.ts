@@ -114,7 +114,7 @@ export async function selectUserPage(
  */
 async function searchPage(db: Db, filter: UserFilter, after: string | undefined, size: number): Promise<UserPage> {
   const { oldest, count } = await db
-    .selectFrom(newest(db, filter, after, EXAMINED_MAX).as('users'))
+    .selectFrom(newestIds(db, filter, after, EXAMINED_MAX).as('users'))
     .select(({ fn }) => [fn.min<string | null>('id').as('oldest'), fn.countAll<number>().as('count')])
     .executeTakeFirstOrThrow();
   if (oldest === null) return { rows: [], resumeAfter: undefined };
@@ -150,29 +150,41 @@ export async function countUsers(db: Db, filter: UserFilter): Promise<number> {
   return (await users.executeTakeFirstOrThrow()).count;
 }
 
-type Users = SelectQueryBuilder<Schema, 'users', ShownUserRow>;
+type Ids = SelectQueryBuilder<Schema, 'users', { id: string }>;
+
+/** The newest users below `after`, sorted. */
+function newest(...asked: Parameters<typeof newestIds>): SelectQueryBuilder<Schema, 'users', ShownUserRow> {
+  const [db] = asked;
+  return db
+    .selectFrom('users')
+    .select(SHOWN)
+    .where('id', 'in', newestIds(...asked))
+    .orderBy('id', 'desc');
+}
 
 /**
- * The newest users below `after`, sorted. One ordered range of an index for each
- * state, merged: no state is so common that the others are searched through it.
+ * The ids of the newest users below `after`. One ordered range of an index for each
+ * state, cut to as many as are asked for, and merged: no state is so common that the
+ * others are searched through it, and no more is sorted than the ends of a few ranges.
  */
-function newest(
+function newestIds(
   db: Db,
   { states, role }: UserFilter,
   after: string | undefined,
   limit: number,
-  narrow = (users: Users): Users => users,
-): Users {
+  narrow = (users: Ids): Ids => users,
+): Ids {
   const range = (state: StoredState) => {
-    let users: Users = db.selectFrom('users').select(SHOWN).where('state', '=', state);
+    let users: Ids = db.selectFrom('users').select('id').where('state', '=', state);
     if (role !== undefined) users = users.where('role', '=', role);
     if (after !== undefined) users = users.where('id', '<', after);
-    return narrow(users);
+    const ordered = narrow(users).orderBy('id', 'desc').limit(limit);
+    return db.selectFrom(ordered.as('users')).select('id');
   };
   const [first, ...others] = states.map(range);
   if (first === undefined) throw new RangeError('a filter has at least one state');
   const merged = others.reduce((all, next) => all.unionAll(next), first);
-  return merged.orderBy('id', 'desc').limit(limit);
+  return db.selectFrom(merged.as('users')).select('id').orderBy('id', 'desc').limit(limit);
 }
 
 function matching(db: Db, query: string) {

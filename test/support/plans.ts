@@ -5,6 +5,7 @@ import type { Schema } from '../../src/db/schema.ts';
 /** One statement and how the database goes about it. */
 export interface Plan {
   readonly sql: string;
+  readonly parameters: readonly unknown[];
   /** As the database prints it. */
   readonly lines: readonly string[];
   /** The lines that read or sort rows of which there may be any number. */
@@ -26,7 +27,7 @@ export async function plansOf(database: Database, run: (db: Db) => Promise<unkno
   const plans: Plan[] = [];
   for (const { sql, parameters } of statements) {
     const lines = await database.dialect.explain(sql, parameters);
-    plans.push({ sql, lines, ...read(sql, lines) });
+    plans.push({ sql, parameters, lines, ...read(sql, lines) });
   }
   return plans;
 }
