@@ -301,16 +301,18 @@ describe.each(databases)('$name', ({ name, create }) => {
       }
     });
 
-    // What SQLite reads shows in its plans.
-    test.runIf(name === 'PostgreSQL')('the first page reads no more of a state than it shows', async () => {
-      await using opened = await openDatabase(database.url);
+    test('the first page reads no more of a state than it shows', async () => {
+      await using opened = await openDatabase(database.planningUrl);
       const filter: UserFilter = { states: ['active', 'suspended'], role: undefined, query: '' };
       const [plan] = await plansOf(opened, (db) => selectUserPage(db, filter, undefined, 50));
+      // PostgreSQL says of a statement that it runs how many rows each step gave; SQLite's plan has no step for all.
       const run = '(analyze, costs off, timing off, summary off, buffers off)';
-      const lines = await opened.dialect.explain(`${run} ${plan!.sql}`, plan!.parameters);
+      const lines =
+        name === 'PostgreSQL' ? await opened.dialect.explain(`${run} ${plan!.sql}`, plan!.parameters) : plan!.lines;
       const rows = lines.flatMap((line) => /actual rows=([\d.]+)/.exec(line)?.[1] ?? []).map(Number);
-      expect(rows.length).toBeGreaterThan(1);
-      expect(Math.max(...rows)).toBeLessThanOrEqual(2 * 51);
+      expect(rows.length > 1).toBe(name === 'PostgreSQL');
+      expect(Math.max(0, ...rows)).toBeLessThanOrEqual(2 * 51);
+      expectIndexed(plan!);
     });
 
     test.each<{ name: string; run: (db: Db) => Promise<unknown> }>([
