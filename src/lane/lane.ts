@@ -431,7 +431,7 @@ async function answerUnary(call: CallInProgress, message: Message): Promise<void
     const output = await (isPassed ? route.implementation(message, context) : invokeUnary(call, message));
     if (call.isAnswered) return;
     const answered = normalize(route.method.output, output);
-    body = wire.isEnveloped ? serialize(call, answered) : plain(call, answered);
+    body = wire.isEnveloped ? serialize(call, answered) : written(call, answered);
   } catch (error) {
     if (!call.isAnswered) failNow(call, isPassed ? bypass.toError(error) : error);
     return;
@@ -540,7 +540,7 @@ async function answerConnect(
   call: CallInProgress,
   status: number,
   type: string,
-  written: Uint8Array | string,
+  message: Uint8Array | string,
 ): Promise<void> {
   const { exchange, context, compression, options } = call;
   const headers: OutgoingHttpHeaders = { ...call.header, 'content-type': type };
@@ -549,7 +549,7 @@ async function answerConnect(
   if (addedTrailer !== undefined) {
     for (const [name, value] of Object.entries(nodeHeaders(addedTrailer))) headers[`trailer-${name}`] = value;
   }
-  let body = written;
+  let body = message;
   let bytes = Buffer.byteLength(body);
   if (compression !== undefined && bytes >= options.compressMinBytes) {
     body = await compression.compress(typeof body === 'string' ? Buffer.from(body) : body);
@@ -577,16 +577,15 @@ function framed(
   return compression.compress(message).then((smaller) => compressedEnvelope(flags, smaller));
 }
 
-function serialize({ route, wire, options }: CallInProgress, message: Message): Uint8Array {
+/** A message as the wire writes it; JSON is a text, which Node writes along with the headers. */
+function written({ route, wire, options }: CallInProgress, message: Message): Uint8Array | string {
   const { output } = route.method;
-  if (wire.isBinary) return toBinary(output, message);
-  return Buffer.from(toJsonString(output, message, options.jsonOptions));
+  return wire.isBinary ? toBinary(output, message) : toJsonString(output, message, options.jsonOptions);
 }
 
-/** A message without an envelope: JSON stays a text, which Node writes along with the headers. */
-function plain(call: CallInProgress, message: Message): Uint8Array | string {
-  const { route, wire, options } = call;
-  return wire.isBinary ? serialize(call, message) : toJsonString(route.method.output, message, options.jsonOptions);
+function serialize(call: CallInProgress, message: Message): Uint8Array {
+  const bytesOrText = written(call, message);
+  return typeof bytesOrText === 'string' ? Buffer.from(bytesOrText) : bytesOrText;
 }
 
 function invokeUnary(call: CallInProgress, message: Message): unknown {
