@@ -11,6 +11,7 @@ export type FailureReason =
   | 'api_key_limit_reached'
   | 'api_key_not_found'
   | 'api_key_required'
+  | 'budget_exceeded'
   | 'challenge_invalid'
   | 'challenge_step_wrong'
   | 'consumer_too_slow'

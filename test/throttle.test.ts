@@ -416,7 +416,7 @@ describe.each(databases)('on $name the same work is done', (kind) => {
       },
       transformResult: async ({ result }) => result,
     };
-    const standIn = await app.passwords.hash('of nobody');
+    const standIn = await app.passwords.hash('of nobody', { payer: 'address:192.0.2.1' });
     const watched = {
       ...app,
       throttle: createThrottle(1_000_000),
@@ -425,7 +425,7 @@ describe.each(databases)('on $name the same work is done', (kind) => {
         ...app.passwords,
         verify: (hash: string | undefined, password: string) => {
           hashes.push((hash ?? standIn).split('$').slice(0, 4).join('$'));
-          return app.passwords.verify(hash, password);
+          return app.passwords.verify(hash, password, { payer: 'address:192.0.2.1' });
         },
       },
     };

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Caller, Client, Permission, SignInMethod } from '../access.ts';
 import { tell } from '../activity/log.ts';
 import type { App } from '../app.ts';
+import { addressPayer, payerOf } from '../budget/payer.ts';
 import type { Db } from '../db/database.ts';
 import { Failure } from '../failure.ts';
 import { checkNewPassword, requireOtherPassword } from '../passwords/rules.ts';
@@ -58,7 +59,7 @@ export type LoginAnswer =
  *
  * Throws credentials_invalid, alike in text and work for an unknown user, a wrong
  * password, a user who may not sign in, and after too many wrong passwords;
- * too_many_attempts, server_busy.
+ * too_many_attempts, budget_exceeded, server_busy.
  */
 export async function login(
   app: AuthApp,
@@ -67,11 +68,12 @@ export async function login(
   client: Client,
   signal?: AbortSignal,
 ): Promise<SignIn> {
+  const by = { payer: addressPayer(client.address), signal };
   const attempt = await beginAttempt(app, client);
   const account = await findAccount(app.database.db, identifier);
   const subject = account?.user.id ?? `nobody ${identifierKey(identifier)}`;
   const guess = await guessPassword(app, attempt, subject, async (granted) => {
-    const right = await app.passwords.verify(granted ? account?.passwordHash : undefined, password, signal);
+    const right = await app.passwords.verify(granted ? account?.passwordHash : undefined, password, by);
     return right && account?.user.state === 'active';
   });
   if (!guess.right || account === undefined) {
@@ -79,7 +81,7 @@ export async function login(
     throw credentialsInvalid();
   }
   const isOutdated = app.passwords.isOutdated(account.passwordHash);
-  const stronger = isOutdated ? await app.passwords.hash(password, signal) : undefined;
+  const stronger = isOutdated ? await app.passwords.hash(password, by) : undefined;
   const progress = await app.database.transaction(async (tx) => {
     // Hashing took a while: the user may have been suspended or given another password since. Either
     // begins a new epoch; a new hash alone may be the same password, from a sign-in at the same time.
@@ -95,7 +97,7 @@ export async function login(
  * Takes the step of a sign-in that its challenge asks for.
  *
  * Throws challenge_invalid, challenge_step_wrong, second_factor_wrong,
- * too_many_attempts, server_busy, and for a new password what checkNewPassword
+ * too_many_attempts, budget_exceeded, server_busy, and for a new password what checkNewPassword
  * throws and password_unchanged.
  */
 export async function completeLogin(
@@ -150,8 +152,9 @@ async function takeNewPassword(
   const { user, passwordHash } = await requireStep(app.database.db, challenge, 'LOGIN_STEP_NEW_PASSWORD');
   checkNewPassword(password, user);
   const attempt = await beginAttempt(app, client); // each costs two hashes
-  await requireOtherPassword(app.passwords, passwordHash, password, signal);
-  const hash = await app.passwords.hash(password, signal);
+  const by = { payer: addressPayer(client.address), signal };
+  await requireOtherPassword(app.passwords, passwordHash, password, by);
+  const hash = await app.passwords.hash(password, by);
   const progress = await app.database.transaction(async (tx) => {
     const account = await requireStep(tx, challenge, 'LOGIN_STEP_NEW_PASSWORD');
     const sessionEpoch = await replacePassword(tx, account, hash);
@@ -174,7 +177,7 @@ export async function me(app: AuthApp, caller: Caller): Promise<{ user: User; pe
  * Changes the caller's password and ends the other sessions.
  *
  * Throws password_wrong, also after too many wrong ones, here or at sign-in; what
- * checkNewPassword throws; session_ended, too_many_attempts, server_busy.
+ * checkNewPassword throws; session_ended, too_many_attempts, budget_exceeded, server_busy.
  */
 export async function changePassword(
   app: AuthApp,
@@ -185,18 +188,19 @@ export async function changePassword(
   signal?: AbortSignal,
 ): Promise<void> {
   const { userId, sessionId } = caller;
+  const by = { payer: payerOf(caller, client.address), signal };
   const attempt = await beginAttempt(app, client);
   const account = await getAccount(app.database.db, userId);
   if (account === undefined) throw sessionEnded();
   const guess = await guessPassword(app, attempt, userId, (granted) =>
-    app.passwords.verify(granted ? account.passwordHash : undefined, current, signal),
+    app.passwords.verify(granted ? account.passwordHash : undefined, current, by),
   );
   if (!guess.right) {
     if (guess.granted) tellLater(app, userId, userId, 'kith.password.change_failed');
     throw passwordWrong();
   }
   checkNewPassword(next, account.user);
-  const hash = await app.passwords.hash(next, signal);
+  const hash = await app.passwords.hash(next, by);
   await app.database.transaction(async (tx) => {
     // The session may have ended while hashing: it must not be taken along into the new epoch.
     const latest = await getAccount(tx, userId);

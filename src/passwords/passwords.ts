@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { type Algorithm, hash } from '@node-rs/argon2';
-import { Gate } from './gate.ts';
+import { FairLimiter } from '../budget/fair-limiter.ts';
+import type { Payer } from '../budget/payer.ts';
 import { readHash } from './hash-formats.ts';
 
 /** argon2id; the package declares a const enum, which type stripping cannot read. */
@@ -15,8 +16,9 @@ const OWN_HASH = new RegExp(
   `^\\$argon2id\\$v=19\\$m=${PARAMETERS.memoryCost},t=${PARAMETERS.timeCost},p=${PARAMETERS.parallelism}\\$[A-Za-z0-9+/]{22}\\$[A-Za-z0-9+/]{43}$`,
 );
 
-/** How many wait for a core at the most; at 10 to 30 ms a hash that is a second or two. */
-const WAITING_MAX = 128;
+/** How many of one caller's wait for a core at the most, at 10 to 30 ms a hash, and how many of all callers'. */
+const WAITING_PER_CALLER = 128;
+const WAITING_MAX = 512;
 
 /** How long one may wait, milliseconds: imported hashes can take a second each. */
 const WAIT_MAX_MS = 10_000;
@@ -24,21 +26,30 @@ const WAIT_MAX_MS = 10_000;
 /** Hashes run on libuv's threads, of which signing tokens and unpacking requests need one too. */
 const THREADS = Number(process.env['UV_THREADPOOL_SIZE']) || 4;
 
+/** Who asks for a hash. */
+export interface HashRequest {
+  readonly payer: Payer;
+  /** Ends the wait for a core. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /**
  * Hashes and verifies passwords, as many at once as there are cores and threads. Passwords
  * are compared in Unicode form NFC (RFC 8265, OpaqueString), those of
  * imported hashes as they are typed too: other systems hash what they get.
  *
- * Both throw server_busy when too many wait, and the reason of a signal that is aborted while they do.
+ * Callers take turns, so that none waits behind all the hashes of another. Both throw
+ * budget_exceeded when too many of the caller's wait, server_busy when too many of all,
+ * and the reason of a signal that is aborted while they wait.
  */
 export interface Passwords {
   /** PHC string with a fresh salt. */
-  hash(password: string, signal?: AbortSignal): Promise<string>;
+  hash(password: string, by: HashRequest): Promise<string>;
   /**
    * Whether the password is the one hashed, here or in one of the formats that are imported. Without
    * a hash, for a user who does not exist, it takes as long as with one made here and says no.
    */
-  verify(phc: string | undefined, password: string, signal?: AbortSignal): Promise<boolean>;
+  verify(phc: string | undefined, password: string, by: HashRequest): Promise<boolean>;
   /** Whether the hash was made with another function or other parameters than a new one would be. */
   isOutdated(phc: string): boolean;
 }
@@ -54,14 +65,23 @@ export async function createPasswords({ workers = 1 } = {}): Promise<Passwords> 
   const startMs = performance.now();
   const standIn = await makeHash(randomBytes(32).toString('base64'));
   const taskMs = performance.now() - startMs;
-  const gate = new Gate({ places, waitingMax: WAITING_MAX, waitMaxMs: WAIT_MAX_MS, taskMs });
+  const limiter = new FairLimiter({
+    name: 'password_hashes',
+    running: places,
+    runningPerCaller: places,
+    waiting: WAITING_MAX,
+    waitingPerCaller: WAITING_PER_CALLER,
+    waitMaxMs: WAIT_MAX_MS,
+    taskMs,
+  });
   return {
-    hash: (password, signal) => gate.run(() => makeHash(password), signal),
-    async verify(phc, password, signal) {
+    hash: (password, { payer, signal }) => limiter.run(payer, () => makeHash(password), signal),
+    async verify(phc, password, { payer, signal }) {
       const isRight = readHash(phc ?? standIn);
       if (isRight === undefined) throw new Error('a stored password hash cannot be read');
       const nfc = password.normalize('NFC');
-      const right = await gate.run(
+      const right = await limiter.run(
+        payer,
         async () => (await isRight(nfc)) || (nfc !== password && !isOwn(phc ?? standIn) && (await isRight(password))),
         signal,
       );

@@ -68,14 +68,15 @@ test('the list holds more than the 3,000 of the permitted length that ASVS 5.0 6
 });
 
 describe('a password that has to be changed', () => {
+  const BY = { payer: 'address:192.0.2.1' };
   let passwords: Passwords;
   beforeAll(async () => {
     passwords = await createPasswords();
   });
 
   test('does change', async () => {
-    const present = await passwords.hash('zażółć gęślą jaźń');
-    const change = (next: string) => requireOtherPassword(passwords, present, next);
+    const present = await passwords.hash('zażółć gęślą jaźń', BY);
+    const change = (next: string) => requireOtherPassword(passwords, present, next, BY);
     await expect(change('zażółć gęślą jaźń')).rejects.toThrow(refusal('password_unchanged'));
     await expect(change('zażółć gęślą jaźń'.normalize('NFD'))).rejects.toThrow(refusal('password_unchanged'));
     await expect(change('zażółć gęślą jaźń!')).resolves.toBeUndefined();

@@ -1,7 +1,7 @@
 import { Failure } from '../failure.ts';
 import { fold, identifierKey } from '../text.ts';
 import { isCommonPassword } from './common-passwords.ts';
-import type { Passwords } from './passwords.ts';
+import type { HashRequest, Passwords } from './passwords.ts';
 
 /**
  * What a new password has to be besides as long as the contract says: neither the username
@@ -28,9 +28,9 @@ export async function requireOtherPassword(
   passwords: Passwords,
   presentHash: string,
   password: string,
-  signal?: AbortSignal,
+  by: HashRequest,
 ): Promise<void> {
-  if (await passwords.verify(presentHash, password, signal)) {
+  if (await passwords.verify(presentHash, password, by)) {
     throw new Failure('password_unchanged', 'the new password is the present one, which has to be changed');
   }
 }

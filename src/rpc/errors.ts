@@ -14,6 +14,7 @@ const REFUSALS = {
   api_key_limit_reached: [Code.ResourceExhausted, ErrorReason.API_KEY_LIMIT_REACHED],
   api_key_not_found: [Code.NotFound, ErrorReason.API_KEY_NOT_FOUND],
   api_key_required: [Code.PermissionDenied, ErrorReason.API_KEY_REQUIRED],
+  budget_exceeded: [Code.ResourceExhausted, ErrorReason.BUDGET_EXCEEDED],
   challenge_invalid: [Code.Unauthenticated, ErrorReason.CHALLENGE_INVALID],
   challenge_step_wrong: [Code.InvalidArgument, ErrorReason.CHALLENGE_STEP_WRONG],
   consumer_too_slow: [Code.ResourceExhausted, ErrorReason.CONSUMER_TOO_SLOW],

@@ -3,6 +3,7 @@ import type { Caller, Role } from '../access.ts';
 import { purgeActivitiesOf } from '../activity/purge.ts';
 import { tell } from '../activity/log.ts';
 import type { App } from '../app.ts';
+import { payerOf } from '../budget/payer.ts';
 import { countContacts, purgeContactsOf } from '../contacts/contacts.ts';
 import type { Db } from '../db/database.ts';
 import { UniqueViolation } from '../db/dialect.ts';
@@ -11,6 +12,7 @@ import { checkEtag } from '../etag.ts';
 import { Failure } from '../failure.ts';
 import { type Page, type PageRequest, pageSizeOf, pageTokens } from '../pages.ts';
 import { importHash } from '../passwords/hash-formats.ts';
+import type { HashRequest } from '../passwords/passwords.ts';
 import { checkNewPassword } from '../passwords/rules.ts';
 import { reviseUser } from '../sessions/revocations.ts';
 import { endSessionsOf } from '../sessions/sessions.ts';
@@ -52,7 +54,7 @@ export interface NewUser {
  */
 export async function createUser(app: App, caller: Caller, input: NewUser, signal?: AbortSignal): Promise<User> {
   const { requestId, ...asked } = input;
-  const row = await newUserRow(app, input, signal);
+  const row = await newUserRow(app, input, { payer: payerOf(caller, ''), signal });
   const create = () =>
     app.database.transaction((tx) =>
       answerOnce(tx, app, { callerId: caller.userId, requestId, method: 'CreateUser', input: asked }, async () => {
@@ -78,7 +80,11 @@ export async function createFirstAdmin(
   input: Pick<NewUser, 'username' | 'email' | 'name' | 'password'>,
 ): Promise<User | undefined> {
   if (await hasUsers(app.database.db)) return undefined;
-  const row = await newUserRow(app, { ...input, role: 'admin', passwordHash: '', mustChangePassword: false });
+  const row = await newUserRow(
+    app,
+    { ...input, role: 'admin', passwordHash: '', mustChangePassword: false },
+    { payer: 'server' },
+  );
   return app.database.transaction(async (tx) => {
     if (await hasUsers(tx)) return undefined;
     await insertUser(tx, row, termsOf(row));
@@ -223,7 +229,7 @@ export async function setUserPassword(
   signal?: AbortSignal,
 ): Promise<User> {
   checkNewPassword(password, await requireLiveUser(app, app.database.db, id, etag));
-  const hash = await app.passwords.hash(password, signal);
+  const hash = await app.passwords.hash(password, { payer: payerOf(caller, ''), signal });
   return app.database.transaction(async (tx) => {
     const row = await requireLiveUser(app, tx, id, etag);
     const user = toUser(row);
@@ -256,8 +262,8 @@ export async function undeleteUser(app: App, caller: Caller, id: string, etag: s
 /** What a user can be changed in, and an activity names. */
 const FIELDS = ['username', 'email', 'name', 'role', 'state'] as const;
 
-async function newUserRow(app: App, input: Omit<NewUser, 'requestId'>, signal?: AbortSignal): Promise<UserRow> {
-  const password_hash = await newPasswordHash(app, input, signal);
+async function newUserRow(app: App, input: Omit<NewUser, 'requestId'>, by: HashRequest): Promise<UserRow> {
+  const password_hash = await newPasswordHash(app, input, by);
   const now = app.now();
   return {
     id: randomUUIDv7(),
@@ -281,14 +287,10 @@ async function newUserRow(app: App, input: Omit<NewUser, 'requestId'>, signal?: 
   };
 }
 
-async function newPasswordHash(
-  app: App,
-  input: Omit<NewUser, 'requestId'>,
-  signal: AbortSignal | undefined,
-): Promise<string> {
+async function newPasswordHash(app: App, input: Omit<NewUser, 'requestId'>, by: HashRequest): Promise<string> {
   if (input.passwordHash !== '') return importHash(input.passwordHash);
   checkNewPassword(input.password, input);
-  return app.passwords.hash(input.password, signal);
+  return app.passwords.hash(input.password, by);
 }
 
 function termsOf(row: UserRow): string[] {

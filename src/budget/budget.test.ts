@@ -1,0 +1,61 @@
+import { describe, expect, test } from 'vitest';
+import { Budget } from './budget.ts';
+import { addressPayer, isStranger, payerOf } from './payer.ts';
+
+const exceeded = (limit: number) =>
+  expect.objectContaining({
+    reason: 'budget_exceeded',
+    metadata: { budget: 'bytes', limit: String(limit), retry_after_seconds: '1' },
+  });
+const busy = expect.objectContaining({ reason: 'server_busy' });
+
+const budgetOf = (limits = {}) => new Budget({ name: 'bytes', perCaller: 10, total: 30, strangers: 15, ...limits });
+
+describe('a budget', () => {
+  test('refuses what goes over the share of a caller, and nothing of the refused is held', () => {
+    const budget = budgetOf();
+    const charge = budget.charge('user:a', 6);
+    expect(() => budget.charge('user:a', 5)).toThrow(exceeded(10));
+    expect(() => charge.grow(5)).toThrow(exceeded(10));
+    expect([budget.used, charge.amount, budget.refusals]).toEqual([6, 6, 2]);
+    charge.grow(4);
+    expect(budget.usedBy('user:a')).toBe(10);
+  });
+
+  test('refuses what goes over the total of all callers, whoever asks', () => {
+    const budget = budgetOf();
+    for (const payer of ['user:a', 'user:b', 'user:c']) budget.charge(payer, 10);
+    expect(() => budget.charge('user:d', 1)).toThrow(busy);
+    expect(budget.tryTake('user:d', 1)).toBe(false);
+  });
+
+  test('keeps room for users whatever strangers hold', () => {
+    const budget = budgetOf();
+    budget.charge('address:192.0.2.1', 10);
+    budget.charge('address:192.0.2.2', 5);
+    expect(() => budget.charge('address:192.0.2.3', 1)).toThrow(busy);
+    expect(budget.tryTake('address:192.0.2.3', 1)).toBe(false);
+    expect(budget.tryTake('user:a', 10)).toBe(true);
+  });
+
+  test('has everything back once it was released, however often that is said', () => {
+    const budget = budgetOf();
+    const charges = ['user:a', 'address:192.0.2.1'].map((payer) => budget.charge(payer, 7));
+    for (const charge of [...charges, ...charges]) charge.release();
+    expect([budget.used, budget.usedBy('user:a')]).toEqual([0, 0]);
+    budget.charge('address:192.0.2.1', 10);
+  });
+});
+
+describe('the payer', () => {
+  const bounds = { permissions: new Set<never>(), signInMs: undefined };
+  test.each([
+    ['user:u', payerOf({ ...bounds, kind: 'session', userId: 'u', sessionId: 's' }, '192.0.2.1'), false],
+    ['key:k', payerOf({ ...bounds, kind: 'api_key', userId: 'u', sessionId: 'k' }, '192.0.2.1'), false],
+    ['address:192.0.2.1', payerOf(undefined, '192.0.2.1'), true],
+    ['address:2001:db8:1:2::/64', addressPayer('2001:db8:1:2:3:4:5:6'), true],
+    ['address:', addressPayer(''), true],
+  ])('is %s', (expected, payer, stranger) => {
+    expect([payer, isStranger(payer)]).toEqual([expected, stranger]);
+  });
+});
