@@ -26,7 +26,7 @@ describe('a budget', () => {
     const budget = budgetOf();
     for (const payer of ['user:a', 'user:b', 'user:c']) budget.charge(payer, 10);
     expect(() => budget.charge('user:d', 1)).toThrow(busy);
-    expect(budget.tryTake('user:d', 1)).toBe(false);
+    expect(budget.tryCharge('user:d', 1)).toBeUndefined();
   });
 
   test('keeps room for users whatever strangers hold', () => {
@@ -34,8 +34,8 @@ describe('a budget', () => {
     budget.charge('address:192.0.2.1', 10);
     budget.charge('address:192.0.2.2', 5);
     expect(() => budget.charge('address:192.0.2.3', 1)).toThrow(busy);
-    expect(budget.tryTake('address:192.0.2.3', 1)).toBe(false);
-    expect(budget.tryTake('user:a', 10)).toBe(true);
+    expect(budget.tryCharge('address:192.0.2.3', 1)).toBeUndefined();
+    expect(budget.tryCharge('user:a', 10)?.amount).toBe(10);
   });
 
   test('has everything back once it was released, however often that is said', () => {
@@ -44,6 +44,17 @@ describe('a budget', () => {
     for (const charge of [...charges, ...charges]) charge.release();
     expect([budget.used, budget.usedBy('user:a')]).toEqual([0, 0]);
     budget.charge('address:192.0.2.1', 10);
+  });
+
+  test('counts on for a caller that was forgotten meanwhile, and remembers no more callers than hold something', () => {
+    const budget = budgetOf({ perCaller: 10, total: 1e9, strangers: 1e9 });
+    const early = budget.charge('user:a', 5);
+    early.shrink(5);
+    for (let i = 0; i < 20_000; i++) budget.charge(`user:${i}`, 1).release();
+    early.grow(6);
+    expect(() => budget.charge('user:a', 5)).toThrow(exceeded(10));
+    early.release();
+    expect(budget.used).toBe(0);
   });
 });
 

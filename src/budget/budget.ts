@@ -18,19 +18,24 @@ export interface BudgetLimits {
   readonly retryAfterSeconds?: number;
 }
 
+/** How many accounts may be empty before they are looked through for those to forget. */
+const EMPTY_MAX = 4096;
+
 /**
  * Counts what callers make the server hold of one thing, and refuses what goes over
  * the share of a caller, of all strangers, or of everybody.
  *
- * Takes memory in proportion to the callers that hold something at the moment.
+ * Takes memory in proportion to the callers that hold something at the moment, and for
+ * some thousands that held something lately.
  */
 export class Budget {
   readonly limits: BudgetLimits;
   readonly #strangersMax: number;
-  readonly #held = new Map<Payer, number>();
+  readonly #accounts = new Map<Payer, Account>();
   #used = 0;
   #usedByStrangers = 0;
   #refusals = 0;
+  #sweepAt = EMPTY_MAX;
 
   constructor(limits: BudgetLimits) {
     this.limits = limits;
@@ -49,7 +54,7 @@ export class Budget {
 
   /** What one caller holds. */
   usedBy(payer: Payer): number {
-    return this.#held.get(payer) ?? 0;
+    return this.#accounts.get(payer)?.held ?? 0;
   }
 
   /**
@@ -57,77 +62,114 @@ export class Budget {
    * caller's share would not do, and server_busy where everybody's would not.
    */
   charge(payer: Payer, amount: number): Charge {
-    this.take(payer, amount);
-    return new Charge(this, payer, amount);
+    const account = this.#account(payer);
+    this.#take(account, amount);
+    return new Charge(account, amount, this.#take, this.#giveBack);
   }
 
-  /** As `charge`, for those who remember themselves what they have to give back. */
-  take(payer: Payer, amount: number): void {
-    const { name, perCaller, total } = this.limits;
-    const held = this.#held.get(payer) ?? 0;
-    if (held + amount > perCaller)
-      throw this.#refuse('budget_exceeded', `your calls hold too much of it`, name, perCaller);
-    const isFull =
-      this.#used + amount > total || (isStranger(payer) && this.#usedByStrangers + amount > this.#strangersMax);
-    if (isFull) throw this.#refuse('server_busy', 'all calls together hold too much of it', name, total);
-    this.#add(payer, held, amount);
+  /** Whether `charge` would not throw, and the charge where it is so. */
+  tryCharge(payer: Payer, amount: number): Charge | undefined {
+    const account = this.#account(payer);
+    if (!this.#hasRoom(account, amount)) return undefined;
+    this.#add(account, amount);
+    return new Charge(account, amount, this.#take, this.#giveBack);
   }
 
-  /** Whether `take` would not throw. Takes the amount where it is so. */
-  tryTake(payer: Payer, amount: number): boolean {
+  #account(payer: Payer): Account {
+    let account = this.#accounts.get(payer);
+    if (account === undefined) {
+      if (this.#accounts.size >= this.#sweepAt) this.#forgetEmpty();
+      account = { isStranger: isStranger(payer), held: 0, charges: 0 };
+      this.#accounts.set(payer, account);
+    }
+    return account;
+  }
+
+  #forgetEmpty(): void {
+    for (const [payer, { charges }] of this.#accounts) if (charges === 0) this.#accounts.delete(payer);
+    this.#sweepAt = this.#accounts.size + EMPTY_MAX;
+  }
+
+  #hasRoom({ held, isStranger }: Account, amount: number): boolean {
     const { perCaller, total } = this.limits;
-    const held = this.#held.get(payer) ?? 0;
     if (held + amount > perCaller || this.#used + amount > total) return false;
-    if (isStranger(payer) && this.#usedByStrangers + amount > this.#strangersMax) return false;
-    this.#add(payer, held, amount);
-    return true;
+    return !isStranger || this.#usedByStrangers + amount <= this.#strangersMax;
   }
 
-  /** Gives back what was taken. */
-  giveBack(payer: Payer, amount: number): void {
-    this.#add(payer, this.#held.get(payer) ?? 0, -amount);
-  }
+  readonly #take = (account: Account, amount: number): void => {
+    if (!this.#hasRoom(account, amount)) throw this.#refusal(account, amount);
+    this.#add(account, amount);
+  };
 
-  #add(payer: Payer, held: number, amount: number): void {
+  readonly #giveBack = (account: Account, amount: number): void => this.#add(account, -amount);
+
+  #add(account: Account, amount: number): void {
+    account.held += amount;
     this.#used += amount;
-    if (isStranger(payer)) this.#usedByStrangers += amount;
-    if (held + amount > 0) this.#held.set(payer, held + amount);
-    else this.#held.delete(payer);
+    if (account.isStranger) this.#usedByStrangers += amount;
   }
 
-  #refuse(reason: 'budget_exceeded' | 'server_busy', why: string, name: string, limit: number): Failure {
+  #refusal({ held }: Account, amount: number): Failure {
     this.#refusals += 1;
-    return overBudget(reason, name, limit, why, this.limits.retryAfterSeconds ?? 1);
+    const { name, perCaller, total, retryAfterSeconds = 1 } = this.limits;
+    return held + amount > perCaller
+      ? overBudget('budget_exceeded', name, perCaller, 'your calls hold too much of it', retryAfterSeconds)
+      : overBudget('server_busy', name, total, 'all calls together hold too much of it', retryAfterSeconds);
   }
 }
 
 /** What a caller holds of a budget. */
-export class Charge {
-  readonly #budget: Budget;
-  readonly #payer: Payer;
-  #amount: number;
+interface Account {
+  readonly isStranger: boolean;
+  held: number;
+  /** Those that are not released yet: until then the account is not forgotten. */
+  charges: number;
+}
 
-  constructor(budget: Budget, payer: Payer, amount: number) {
-    this.#budget = budget;
-    this.#payer = payer;
+/** What is held of a budget for one purpose. */
+export class Charge {
+  readonly #account: Account;
+  readonly #take: (account: Account, amount: number) => void;
+  readonly #giveBack: (account: Account, amount: number) => void;
+  #amount: number;
+  #isReleased = false;
+
+  constructor(
+    account: Account,
+    amount: number,
+    take: (account: Account, amount: number) => void,
+    giveBack: (account: Account, amount: number) => void,
+  ) {
+    this.#account = account;
     this.#amount = amount;
+    this.#take = take;
+    this.#giveBack = giveBack;
+    account.charges += 1;
   }
 
   get amount(): number {
     return this.#amount;
   }
 
-  /** Holds `amount` more. Throws what Budget.charge throws, and then holds what it did before. */
+  /** Holds `amount` more, until the charge is released. Throws what Budget.charge throws, and then holds what it did before. */
   grow(amount: number): void {
-    this.#budget.take(this.#payer, amount);
+    this.#take(this.#account, amount);
     this.#amount += amount;
+  }
+
+  /** Gives a part back. */
+  shrink(amount: number): void {
+    this.#giveBack(this.#account, amount);
+    this.#amount -= amount;
   }
 
   /** Gives everything back. Does nothing when called again. */
   release(): void {
-    const amount = this.#amount;
+    if (this.#isReleased) return;
+    this.#isReleased = true;
+    this.#account.charges -= 1;
+    this.#giveBack(this.#account, this.#amount);
     this.#amount = 0;
-    if (amount > 0) this.#budget.giveBack(this.#payer, amount);
   }
 }
 
