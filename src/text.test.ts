@@ -2,7 +2,18 @@ import { describe, expect, test } from 'vitest';
 import { databases } from '../test/support/databases.ts';
 import { generator } from '../test/support/generator.ts';
 import { openDatabase } from './db/database.ts';
-import { cut, endOfPrefix, fold, identifierKey, searchTerm, withoutPassword, wordTerms } from './text.ts';
+import {
+  compact,
+  cut,
+  endOfPrefix,
+  fold,
+  identifierKey,
+  isVisible,
+  searchTerm,
+  trimEnds,
+  withoutPassword,
+  wordTerms,
+} from './text.ts';
 
 describe('fold', () => {
   test.each([
@@ -147,4 +158,68 @@ test.each([
 ])('%s is shown without its password', (url, secret) => {
   expect(withoutPassword(url)).not.toContain(secret);
   expect(withoutPassword(url)).toContain('scheme://');
+});
+
+describe('isVisible', () => {
+  test.each([
+    '',
+    ' \t\u00A0\u3000\u2028',
+    '\u3164',
+    '\uFFA0',
+    '\u115F\u1160',
+    '\u2800\u2800',
+    '\u034F',
+    '\uFE0F',
+    '\u{E0100}',
+    '\u0301',
+    ' \u0301',
+    '\u00A0\u20DD',
+    '\u200B\u200D\u2060\uFEFF',
+    '\u00AD',
+    '\u061C\u180E',
+    '\u{1D159}',
+    '\u{13441}',
+    '\uFFFC',
+  ])('says no of %j', (text) => {
+    expect(isVisible(text)).toBe(false);
+  });
+
+  test.each([
+    'a',
+    '\u3164a',
+    'é',
+    'e\u0301',
+    '王',
+    '한',
+    '\u1112\u1161\u11AB',
+    '🦉',
+    '❤️',
+    '-',
+    '1',
+    '\uE000',
+    'ʼ',
+    '々',
+  ])('says yes of %j', (text) => {
+    expect(isVisible(text)).toBe(true);
+  });
+});
+
+describe('trimEnds and compact', () => {
+  test.each([
+    ['ada', 'ada', 'ada'],
+    ['  Ada  Lovelace \n', 'Ada  Lovelace', 'AdaLovelace'],
+    ['\u3000\u00A0\uFEFF1k7q-x0bd\u200B', '1k7q-x0bd', '1k7qx0bd'],
+    ['\u2013 \u2014', '\u2013 \u2014', ''],
+    [' \u3000', '', ''],
+    ['\0a\0', '\0a\0', '\0a\0'],
+    ['🦉 ', '🦉', '🦉'],
+  ])('of %j', (text, trimmed, compacted) => {
+    expect([trimEnds(text), compact(text)]).toEqual([trimmed, compacted]);
+  });
+
+  test('take no longer than in proportion to the text', () => {
+    const text = `a${' '.repeat(1_000_000)}b`;
+    expect(trimEnds(text)).toBe(text);
+    expect(compact(text)).toBe('ab');
+  });
 });

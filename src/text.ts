@@ -37,6 +37,35 @@ export function identifierKey(identifier: string): string {
   return identifier.toLowerCase();
 }
 
+/**
+ * Whether a text has something that can be seen: the rule `visible` of kith.text.v1.
+ * Private characters and those that this version of Unicode does not know count: a font may show them.
+ */
+export function isVisible(text: string): boolean {
+  return VISIBLE.test(text);
+}
+
+/** What is drawn as a blank, although Unicode has it as a letter or symbol, is named. */
+const VISIBLE =
+  /[^\s\p{Z}\p{Cc}\p{Cf}\p{Cs}\p{M}\p{Default_Ignorable_Code_Point}\u2800\uFFFC\u{13441}\u{13442}\u{1D159}]/u;
+
+/** Without white space and format characters (Unicode, Cf) at both ends. Takes a time linear in what is removed. */
+export function trimEnds(text: string): string {
+  let start = 0;
+  let end = text.length;
+  while (start < end && BLANK.test(text.charAt(start))) start++;
+  while (start < end && BLANK.test(text.charAt(end - 1))) end--;
+  return text.slice(start, end);
+}
+
+/** White space or a format character, in one UTF-16 code unit. */
+const BLANK = /[\s\p{Z}\p{Cf}]/u;
+
+/** Without white space, format characters and hyphens: a code that is shown in groups. */
+export function compact(text: string): string {
+  return text.replaceAll(/[\s\p{Z}\p{Cf}\p{Pd}]/gu, '');
+}
+
 /** Sorts behind every text that begins with `prefix` and before every other that sorts behind it, in the order of bytes. */
 export function endOfPrefix(prefix: string): string {
   return `${prefix}\u{10FFFF}`;

@@ -299,6 +299,12 @@ const JSON_TEXTS: readonly MessageCase[] = [
   ['notes of 900,000 letters', INVALID, createContact, contact({ notes: 'x'.repeat(900_000) })],
   ['notes above the limit of a message', TOO_LARGE, createContact, contact({ notes: 'x'.repeat(2_000_000) })],
   ['a contact of nothing', EMPTY, createContact, '{}'],
+  [
+    'a contact that shows nothing',
+    EMPTY,
+    createContact,
+    contact({ givenName: '\u3164', familyName: '\uFE0F', company: '\u2800' }),
+  ],
   ['a contact of blanks', EMPTY, createContact, contact({ givenName: ' ', company: '\u00a0\u3000' })],
   ['a contact of notes alone', EMPTY, createContact, contact({ givenName: '', notes: 'x' })],
   ['an update that leaves nothing', EMPTY, updateContact, (w) => JSON.stringify({ id: w.contact.id, givenName: '' })],

@@ -80,6 +80,29 @@ describe.each(databases)('on $name', (kind) => {
   const recover = (challengeToken: string, recoveryCode: string, on = kith) =>
     auth(undefined, on).completeLogin({ challengeToken, answer: { case: 'recoveryCode', value: recoveryCode } });
 
+  test('codes are taken as apps and people write them, in groups, and none counts as a wrong one', async () => {
+    await start();
+    const { accessToken, ...who } = await kith.user();
+    const app = new Authenticator((await factor(accessToken).enrollTotp({})).uri, kith.clock);
+    const grouped = (separator: string) => app.next().replace(/^.../, `$&${separator}`);
+    const { recoveryCodes } = await factor(accessToken).confirmTotp({ code: grouped(' ') });
+    // More than are free before a wrong one takes a wait.
+    for (const separator of [' ', '-', '\u00A0', '\u3000', '\u2009', '\u2013']) {
+      const { user } = await complete(await challenge({ accessToken, ...who }), `${grouped(separator)}${separator}`);
+      expect(user).toMatchObject({ id: who.user.id });
+    }
+    for (const spelled of [
+      recoveryCodes[0]!.replaceAll('-', ' '),
+      recoveryCodes[1]!.replaceAll('-', '').toUpperCase(),
+      ` ${recoveryCodes[2]!.replaceAll('-', '\u2013')}\u00A0`,
+    ]) {
+      const { user } = await recover(await challenge({ accessToken, ...who }), spelled);
+      expect(user).toMatchObject({ id: who.user.id });
+    }
+    const nothing = await refusalOf(recover(await challenge({ accessToken, ...who }), ' - '));
+    expect(nothing).toMatchObject({ code: 'InvalidArgument', reason: 'FIELDS_INVALID' });
+  });
+
   test('a user enrols, signs in with the app, then with a recovery code, and is reset by an admin', async () => {
     await start();
     const call = async (method: string, body: object, token?: string) => {

@@ -48,7 +48,7 @@ export function toWatchMessage({
 
 export function fromRecord(request: RecordUserActivityRequest): Omit<NewActivity, 'actorId'>[] {
   return request.activities.map(({ userId, action, details, attributes, eventTime }) => ({
-    userId: userId.toLowerCase(),
+    userId,
     action,
     details,
     attributes: sorted(attributes),
@@ -66,7 +66,7 @@ export function fromList(request: ListUserActivityRequest): ActivityListRequest 
   return {
     pageSize,
     pageToken,
-    userId: request.userId.toLowerCase() || undefined,
+    userId: request.userId || undefined,
     action,
     startMs: startTime && timestampMs(startTime),
     endMs: endTime && timestampMs(endTime),
@@ -74,5 +74,5 @@ export function fromList(request: ListUserActivityRequest): ActivityListRequest 
 }
 
 export function fromWatch({ userId, afterCursor, action }: WatchUserActivityRequest): ActivityWatchRequest {
-  return { userId: userId.toLowerCase() || undefined, afterCursor, action };
+  return { userId: userId || undefined, afterCursor, action };
 }

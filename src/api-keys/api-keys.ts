@@ -75,7 +75,7 @@ export async function listApiKeys(app: App, userId: string): Promise<ApiKey[]> {
 
 /** Removes a key, and makes every instance refuse it. Throws api_key_not_found. */
 export async function revokeApiKey(app: App, caller: Caller, userId: string, id: string): Promise<void> {
-  const key = { user_id: userId.toLowerCase(), id: id.toLowerCase() };
+  const key = { user_id: userId, id };
   await app.database.transaction(async (tx) => {
     if (!(await deleteApiKey(tx, key.user_id, key.id))) {
       throw new Failure('api_key_not_found', 'the user has no API key with this id');

@@ -60,6 +60,20 @@ describe.each(databases)('on $name', (kind) => {
       expect((await auth(response.accessToken).userMe({})).user).toEqual(response.user);
     });
 
+    test('reads an identifier without the white space around it, and counts none of it as a wrong guess', async () => {
+      const { user, password } = await kith.user();
+      // More than are free before a wrong one takes a wait.
+      for (const around of [' ', '\t', '\n', '\u00A0', '\u3000', '\uFEFF', '\u200B']) {
+        for (const identifier of [user.username, user.email]) {
+          const response = await login(`${around}${identifier}${around}`, password);
+          expect(response.user).toMatchObject({ id: user.id });
+        }
+      }
+      for (const identifier of [' ', '\u3000', '\u3164']) {
+        expect(await refusalOf(login(identifier, password))).toMatchObject(FIELDS_INVALID);
+      }
+    });
+
     test('gives an access token that others verify with the published keys (RFC 9068)', async () => {
       const { user, accessToken } = await kith.user(Role.EDITOR);
       const keys = createRemoteJWKSet(new URL('/.well-known/jwks.json', kith.address));

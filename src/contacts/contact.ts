@@ -1,5 +1,5 @@
 import { etagOf } from '../etag.ts';
-import { cut, fold, searchTerm, wordTerms } from '../text.ts';
+import { cut, fold, isVisible, searchTerm, wordTerms } from '../text.ts';
 import type { ContactRow } from './store.ts';
 
 /** What a user writes down about a contact. */
@@ -120,11 +120,7 @@ export function toContact(row: ContactRow): Contact {
 /** Whether there is nothing to know the contact by. */
 export function isEmpty(fields: ContactFields): boolean {
   const { givenName, familyName, company, emails, phones } = fields;
-  return (
-    !/[^\s\p{Z}\p{Cc}\p{Cf}\p{Cs}]/u.test(givenName + familyName + company) &&
-    emails.length === 0 &&
-    phones.length === 0
-  );
+  return !isVisible(givenName + familyName + company) && emails.length === 0 && phones.length === 0;
 }
 
 /** The shortest run of digits inside a phone number that finds it. */

@@ -200,7 +200,7 @@ async function requireRoom(tx: Db, caller: Caller): Promise<void> {
 }
 
 async function requireContact(app: App, db: Db, caller: Caller, id: string): Promise<ContactRow> {
-  const row = await selectContact(db, caller.userId, id.toLowerCase());
+  const row = await selectContact(db, caller.userId, id);
   // Past its purge time a contact is gone, whether purged yet or not.
   if (row === undefined || (row.purge_ms !== null && row.purge_ms <= app.now()))
     throw new Failure('contact_not_found', 'none of your contacts has this id');

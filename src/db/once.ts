@@ -31,7 +31,7 @@ export async function answerOnce<T>(
   create: () => Promise<T>,
 ): Promise<T> {
   if (request.requestId === '') return create();
-  const key = { caller_id: request.callerId, request_id: request.requestId.toLowerCase() };
+  const key = { caller_id: request.callerId, request_id: request.requestId };
   const fingerprint = keyring
     .mac('request-fingerprint', JSON.stringify([request.method, request.input]))
     .toString('base64url');

@@ -240,7 +240,7 @@ function authorize(
   const selfField = access.kind === 'permission' ? access.selfField : undefined;
   // A string of the message itself, as findSelfField saw to. Reflection takes longer than all else here.
   const named = selfField && (message as unknown as Readonly<Record<string, unknown>>)[selfField.localName];
-  admit(access, caller, typeof named === 'string' && named.toLowerCase() === caller.userId, freshness);
+  admit(access, caller, named === caller.userId, freshness);
   if (guarded.length === 0) return;
   const reflected = reflect(desc, message);
   for (const { field, permission } of guarded) {

@@ -19,6 +19,7 @@ import { COMPRESS_MIN_BYTES, COMPRESSIONS, createAdmission, type LateLane } from
 import { refuseAtEnd } from './early-answers.ts';
 import { explainRefusals } from './http-refusals.ts';
 import { createDeadlineInterceptor, createDrainInterceptor, createErrorInterceptor } from './interceptors.ts';
+import { createNormalize, createNormalizeInterceptor } from './normalize.ts';
 import { createQuickCheck } from './quick-check.ts';
 import { createValidationInterceptor } from './validate.ts';
 
@@ -61,8 +62,10 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
   const outer = createErrorInterceptor();
   const checkAccess = createAccessCheck(options.rules, options.freshness);
   const isSurelyValid = createQuickCheck(options.validator);
+  const normalize = createNormalize();
   const inner = [
     createDrainInterceptor(options.draining),
+    createNormalizeInterceptor(normalize),
     createAccessInterceptor(checkAccess),
     createValidationInterceptor(options.validator),
   ];
@@ -79,6 +82,7 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
           bypass: {
             isPassed(message, { method, values }) {
               setReceived(values);
+              normalize(method.input, message);
               try {
                 checkAccess(method, values, message);
               } catch {

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Keyring } from '../keyring.ts';
+import { compact } from '../text.ts';
 
 /** How many codes a user is given. */
 const RECOVERY_CODES = 10;
@@ -27,9 +28,8 @@ export function createRecoveryCodes(): string[] {
  * case, with other hyphens or blanks, with a letter in place of the digit it looks like.
  */
 export function recoveryCodeMac(keyring: Keyring, userId: string, code: string): string {
-  const canonical = code
+  const canonical = compact(code)
     .toLowerCase()
-    .replaceAll(/[\s\p{Pd}]/gu, '')
     .replaceAll(/[oil]/g, (letter) => LOOK_ALIKES[letter] ?? letter);
   return keyring.mac('recovery-code', `${userId} ${canonical}`).toString('base64url');
 }

@@ -137,8 +137,7 @@ export async function replaceRecoveryCodes(app: SecondFactorApp, caller: Caller)
  *
  * Throws user_not_found, second_factor_not_enabled, session_ended.
  */
-export async function resetSecondFactor(app: SecondFactorApp, caller: Caller, id: string): Promise<void> {
-  const userId = id.toLowerCase();
+export async function resetSecondFactor(app: SecondFactorApp, caller: Caller, userId: string): Promise<void> {
   await app.database.transaction(async (tx) => {
     await requireSession(tx, app, caller.sessionId);
     const user = (await getAccount(tx, userId))?.user;

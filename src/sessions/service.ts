@@ -8,16 +8,16 @@ import { endAllSessions, endSession, listSessions } from './sessions.ts';
 export function sessionService(app: App): ServiceImpl<typeof SessionService> {
   return {
     async listSessions({ userId }, context) {
-      const sessions = await listSessions(app, callerOf(context), userId.toLowerCase());
+      const sessions = await listSessions(app, callerOf(context), userId);
       return { sessions: sessions.map(toSessionMessage) };
     },
     async revokeSession({ userId, sessionId }, context) {
-      await endSession(app, callerOf(context), userId.toLowerCase(), sessionId.toLowerCase());
+      await endSession(app, callerOf(context), userId, sessionId);
       return {};
     },
     async revokeAllSessions({ userId, keepCurrent }, context) {
       const caller = callerOf(context);
-      return { revokedCount: await endAllSessions(app, caller, userId.toLowerCase(), { keepCurrent }) };
+      return { revokedCount: await endAllSessions(app, caller, userId, { keepCurrent }) };
     },
   };
 }

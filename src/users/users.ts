@@ -307,7 +307,7 @@ function accessOf({ id, role, state, revision }: UserRow) {
 }
 
 async function requireUser(app: App, db: Db, id: string): Promise<UserRow> {
-  const row = await selectUser(db, id.toLowerCase());
+  const row = await selectUser(db, id);
   // Past its purge time a user is gone, whether purged yet or not: there is no undeleting half-way through.
   if (row === undefined || (row.purge_ms !== null && row.purge_ms <= app.now()))
     throw new Failure('user_not_found', 'no user has this id');

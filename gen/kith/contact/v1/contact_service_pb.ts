@@ -19,7 +19,8 @@ export const file_kith_contact_v1_contact_service: GenFile = /*@__PURE__*/
 
 /**
  * The contact to create. At least one of the names, the company, an email address
- * or a phone number is needed.
+ * or a phone number is needed; a name or company in which nothing can be seen
+ * (kith.text.v1, `visible`) is none.
  *
  * @generated from message kith.contact.v1.CreateContactRequest
  */

@@ -9,16 +9,62 @@
 // @generated from file kith/text/v1/text.proto (package kith.text.v1, edition 2023)
 /* eslint-disable */
 
-import type { GenExtension, GenFile } from "@bufbuild/protobuf/codegenv2";
-import { extDesc, fileDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenExtension, GenFile } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, extDesc, fileDesc } from "@bufbuild/protobuf/codegenv2";
 import type { StringRules } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
+import type { FieldOptions } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
+import type { UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file kith/text/v1/text.proto.
  */
 export const file_kith_text_v1_text: GenFile = /*@__PURE__*/
-  fileDesc("ChdraXRoL3RleHQvdjEvdGV4dC5wcm90bxIMa2l0aC50ZXh0LnYxOowCCgRsaW5lEhkuYnVmLnZhbGlkYXRlLlN0cmluZ1J1bGVzGIyMAyABKAhC2gHCSNYBCtMBCgtzdHJpbmcubGluZRJYbXVzdCBiZSBvbmUgbGluZSBvZiB0ZXh0IHdpdGhvdXQgY29udHJvbCBjaGFyYWN0ZXJzLCBkaXJlY3Rpb24gb3ZlcnJpZGVzIG9yIGJyb2tlbiBVVEYtOBpqIXJ1bGUgfHwgdGhpcy5tYXRjaGVzKCdeW15cXHB7Q2N9XFxwe0NzfVxccHtabH1cXHB7WnB9XFx4ezIwMkF9LVxceHsyMDJFfVxceHsyMDY2fS1cXHh7MjA2OX1cXHh7RkZGRH1dKiQnKVIEbGluZTqrAgoFbGluZXMSGS5idWYudmFsaWRhdGUuU3RyaW5nUnVsZXMYjYwDIAEoCEL3AcJI8wEK8AEKDHN0cmluZy5saW5lcxJmbXVzdCBiZSB0ZXh0IHdpdGhvdXQgY29udHJvbCBjaGFyYWN0ZXJzIChidXQgbGluZSBmZWVkcyBhbmQgdGFicyksIGRpcmVjdGlvbiBvdmVycmlkZXMgb3IgYnJva2VuIFVURi04GnghcnVsZSB8fCB0aGlzLm1hdGNoZXMoJ14oW15cXHB7Q2N9XFxwe0NzfVxccHtabH1cXHB7WnB9XFx4ezIwMkF9LVxceHsyMDJFfVxceHsyMDY2fS1cXHh7MjA2OX1cXHh7RkZGRH1dfFtcXG5cXHJcXHRdKSokJylSBWxpbmVzYghlZGl0aW9uc3DoBw", [file_buf_validate_validate]);
+  fileDesc("ChdraXRoL3RleHQvdjEvdGV4dC5wcm90bxIMa2l0aC50ZXh0LnYxKmEKDU5vcm1hbGl6YXRpb24SHQoZTk9STUFMSVpBVElPTl9VTlNQRUNJRklFRBAAEhYKEk5PUk1BTElaQVRJT05fVFJJTRABEhkKFU5PUk1BTElaQVRJT05fQ09NUEFDVBACOowCCgRsaW5lEhkuYnVmLnZhbGlkYXRlLlN0cmluZ1J1bGVzGIyMAyABKAhC2gHCSNYBCtMBCgtzdHJpbmcubGluZRJYbXVzdCBiZSBvbmUgbGluZSBvZiB0ZXh0IHdpdGhvdXQgY29udHJvbCBjaGFyYWN0ZXJzLCBkaXJlY3Rpb24gb3ZlcnJpZGVzIG9yIGJyb2tlbiBVVEYtOBpqIXJ1bGUgfHwgdGhpcy5tYXRjaGVzKCdeW15cXHB7Q2N9XFxwe0NzfVxccHtabH1cXHB7WnB9XFx4ezIwMkF9LVxceHsyMDJFfVxceHsyMDY2fS1cXHh7MjA2OX1cXHh7RkZGRH1dKiQnKVIEbGluZTqrAgoFbGluZXMSGS5idWYudmFsaWRhdGUuU3RyaW5nUnVsZXMYjYwDIAEoCEL3AcJI8wEK8AEKDHN0cmluZy5saW5lcxJmbXVzdCBiZSB0ZXh0IHdpdGhvdXQgY29udHJvbCBjaGFyYWN0ZXJzIChidXQgbGluZSBmZWVkcyBhbmQgdGFicyksIGRpcmVjdGlvbiBvdmVycmlkZXMgb3IgYnJva2VuIFVURi04GnghcnVsZSB8fCB0aGlzLm1hdGNoZXMoJ14oW15cXHB7Q2N9XFxwe0NzfVxccHtabH1cXHB7WnB9XFx4ezIwMkF9LVxceHsyMDJFfVxceHsyMDY2fS1cXHh7MjA2OX1cXHh7RkZGRH1dfFtcXG5cXHJcXHRdKSokJylSBWxpbmVzOssCCgd2aXNpYmxlEhkuYnVmLnZhbGlkYXRlLlN0cmluZ1J1bGVzGI6MAyABKAhCkwLCSI8CCowCCg5zdHJpbmcudmlzaWJsZRIybXVzdCBoYXZlIGEgbGV0dGVyLCBkaWdpdCBvciBzaWduIHRoYXQgY2FuIGJlIHNlZW4axQEhcnVsZSB8fCB0aGlzLm1hdGNoZXMoJ1teXFxzXFxwe1p9XFxwe0NjfVxccHtDZn1cXHB7Q3N9XFxwe019XFx4ezExNUZ9XFx4ezExNjB9XFx4ezIwNjV9XFx4ezI4MDB9XFx4ezMxNjR9XFx4e0ZGQTB9XFx4e0ZGRjB9LVxceHtGRkY4fVxceHtGRkZDfVxceHsxMzQ0MX1cXHh7MTM0NDJ9XFx4ezFEMTU5fVxceHtFMDAwMH0tXFx4e0UwRkZGfV0nKVIHdmlzaWJsZTpiCg1ub3JtYWxpemF0aW9uEh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxiOjAMgASgOMhsua2l0aC50ZXh0LnYxLk5vcm1hbGl6YXRpb25SDW5vcm1hbGl6YXRpb25iCGVkaXRpb25zcOgH", [file_buf_validate_validate, file_google_protobuf_descriptor]);
+
+/**
+ * What is removed from a text that people type or copy.
+ *
+ * @generated from enum kith.text.v1.Normalization
+ */
+export const Normalization = {
+  /**
+   * Nothing.
+   *
+   * @generated from enum value: NORMALIZATION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * White space and format characters (Unicode, Cf) at both ends, which keyboards
+   * of phones and copying add.
+   *
+   * @generated from enum value: NORMALIZATION_TRIM = 1;
+   */
+  TRIM: 1,
+
+  /**
+   * White space, format characters and hyphens everywhere, with which codes are
+   * shown in groups.
+   *
+   * @generated from enum value: NORMALIZATION_COMPACT = 2;
+   */
+  COMPACT: 2,
+} as const;
+
+/**
+ * What is removed from a text that people type or copy.
+ *
+ * @generated from enum kith.text.v1.Normalization
+ */
+export type Normalization = (typeof Normalization)[keyof typeof Normalization] | UnknownEnum;
+
+/**
+ * Describes the enum kith.text.v1.Normalization.
+ */
+export const NormalizationSchema: GenEnum<Normalization> = /*@__PURE__*/
+  enumDesc(file_kith_text_v1_text, 0);
 
 /**
  * One line: no control characters, no line or paragraph separators, no
@@ -36,4 +82,25 @@ export const line: GenExtension<StringRules, boolean> = /*@__PURE__*/
  */
 export const lines: GenExtension<StringRules, boolean> = /*@__PURE__*/
   extDesc(file_kith_text_v1_text, 1);
+
+/**
+ * Something that can be seen: a letter, digit, punctuation mark or symbol. White
+ * space, control and format characters, combining marks, characters that are
+ * ignored where they are not supported (Unicode, Default_Ignorable_Code_Point)
+ * and those that are drawn as a blank (the Hangul fillers, U+2800, U+FFFC,
+ * U+13441, U+13442, U+1D159) do not count. For every text that must not be empty.
+ *
+ * @generated from extension: bool visible = 50702;
+ */
+export const visible: GenExtension<StringRules, boolean> = /*@__PURE__*/
+  extDesc(file_kith_text_v1_text, 2);
+
+/**
+ * What the server removes from a string before it checks the rules of the field.
+ * Clients that check the rules themselves do the same first.
+ *
+ * @generated from extension: kith.text.v1.Normalization normalization = 50702;
+ */
+export const normalization: GenExtension<FieldOptions, Normalization> = /*@__PURE__*/
+  extDesc(file_kith_text_v1_text, 3);
 
