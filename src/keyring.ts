@@ -1,4 +1,13 @@
-import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto';
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHmac,
+  createSecretKey,
+  hkdfSync,
+  type KeyObject,
+  randomBytes,
+  timingSafeEqual,
+} from 'node:crypto';
 
 /**
  * Keys derived from the one secret of an installation, one for each purpose
@@ -15,13 +24,22 @@ export interface Keyring {
   seal(purpose: SealPurpose, plaintext: string, owner?: string): string;
   /** What `seal` was given, or undefined when the value is not one that this secret sealed for this purpose and owner. */
   open(purpose: SealPurpose, sealed: string, owner?: string): string | undefined;
+  /**
+   * A value that callers hold and send back, and that tells them nothing but its length:
+   * base64url of a synthetic IV and of what is encrypted under it, `salt` and `value`
+   * (Rogaway and Shrimpton's SIV as in RFC 5297, with HMAC-SHA-256, cut to 16 bytes, for
+   * the IV and AES-256-CTR; unlike GCM with random nonces, any number of them is safe).
+   * `scope` is authenticated along and not contained. The same three give the same token;
+   * without a salt, a random one makes each token another.
+   */
+  writeToken(purpose: TokenPurpose, value: Uint8Array, scope?: string, salt?: Uint8Array): string;
+  /** The value, or undefined when the token is not one that this secret wrote for this purpose and scope, to the letter. */
+  readToken(purpose: TokenPurpose, token: string, scope?: string): Buffer | undefined;
 }
 
 const MAC_PURPOSES = [
   'api-key',
-  'cursor',
   'login-challenge',
-  'page-token',
   'recovery-code',
   'refresh-token',
   'request-fingerprint',
@@ -29,12 +47,19 @@ const MAC_PURPOSES = [
 ] as const;
 const SEAL_PURPOSES = ['signing-key', 'totp-secret'] as const;
 
+const TOKEN_PURPOSES = ['cursor', 'page-token'] as const;
+
 export type MacPurpose = (typeof MAC_PURPOSES)[number];
 export type SealPurpose = (typeof SEAL_PURPOSES)[number];
+
+export type TokenPurpose = (typeof TOKEN_PURPOSES)[number];
 
 export const SECRET_BYTES = 32;
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
+const IV_BYTES = 16;
+/** Of a token. */
+export const SALT_BYTES = 8;
 
 /** Derives the keys. `secret` is 32 random bytes. */
 export function createKeyring(secret: Uint8Array): Keyring {
@@ -47,7 +72,33 @@ export function createKeyring(secret: Uint8Array): Keyring {
     SealPurpose,
     Buffer
   >;
+  const tokenKeys = Object.fromEntries(
+    TOKEN_PURPOSES.map((purpose) => [
+      purpose,
+      { iv: createSecretKey(derive(`${purpose} iv`)), cipher: createSecretKey(derive(`${purpose} cipher`)) },
+    ]),
+  ) as Record<TokenPurpose, { readonly iv: KeyObject; readonly cipher: KeyObject }>;
+  const ivOf = (purpose: TokenPurpose, scope: string, salted: Uint8Array) =>
+    createHmac('sha256', tokenKeys[purpose].iv)
+      .update(`${Buffer.byteLength(scope)} ${scope}`)
+      .update(salted)
+      .digest()
+      .subarray(0, IV_BYTES);
   return {
+    writeToken(purpose, value, scope = '', salt = randomBytes(SALT_BYTES)) {
+      const salted = Buffer.concat([salt, value]);
+      const iv = ivOf(purpose, scope, salted);
+      const cipher = createCipheriv('aes-256-ctr', tokenKeys[purpose].cipher, iv);
+      return Buffer.concat([iv, cipher.update(salted)]).toString('base64url');
+    },
+    readToken(purpose, token, scope = '') {
+      const bytes = Buffer.from(token, 'base64url');
+      // Decoding skips what is not base64url; only one spelling is what was given out.
+      if (bytes.length < IV_BYTES + SALT_BYTES || bytes.toString('base64url') !== token) return undefined;
+      const iv = bytes.subarray(0, IV_BYTES);
+      const salted = createDecipheriv('aes-256-ctr', tokenKeys[purpose].cipher, iv).update(bytes.subarray(IV_BYTES));
+      return equalBytes(iv, ivOf(purpose, scope, salted)) ? salted.subarray(SALT_BYTES) : undefined;
+    },
     mac: (purpose, data) => createHmac('sha256', macKeys[purpose]).update(data).digest(),
     seal(purpose, plaintext, owner = '') {
       const nonce = randomBytes(NONCE_BYTES);

@@ -216,7 +216,7 @@ const JSON_TEXTS: readonly MessageCase[] = [
   ...['', ' ', '   \u00a0\u3000'].map(
     (name): MessageCase => [`a user with the name ${JSON.stringify(name)}`, INVALID, createUser, user({ name })],
   ),
-  ...['ab', 'a b', 'a@example.org', '-ab', 'abc\n', 'äbc', 'a'.repeat(65), "a'--"].map(
+  ...['ab', 'a b', 'a@example.org', '-ab', 'ab\nc', 'äbc', 'a'.repeat(65), "a'--"].map(
     (username): MessageCase => [`the username ${JSON.stringify(username)}`, INVALID, createUser, user({ username })],
   ),
   ...[
@@ -225,7 +225,7 @@ const JSON_TEXTS: readonly MessageCase[] = [
     'a@',
     '@b.com',
     'a b@c.com',
-    'a@b.com\n',
+    'a@b\n.com',
     'a@bücher.example',
     `${'a'.repeat(250)}@b.com`,
     'a@b@c.com',
@@ -250,7 +250,7 @@ const JSON_TEXTS: readonly MessageCase[] = [
     'http://',
     'http:///x',
     'http:x',
-    ' http://example.org',
+    'http: //example.org',
     'http://exa mple.org',
     'http://example.org/\u0001',
     `http://example.org/${'x'.repeat(2048)}`,

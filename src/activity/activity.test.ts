@@ -36,8 +36,11 @@ import {
 import { openApp, startOn } from '../../test/support/stored.ts';
 import { startWatch } from '../../test/support/watch.ts';
 import { purge } from '../purge.ts';
+import { createKeyring } from '../keyring.ts';
+import { readCursor } from './cursor.ts';
 import { appendActivities } from './log.ts';
 import { purgeActivities, purgeActivitiesOf } from './purge.ts';
+import { comparePositions } from './store.ts';
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 24 * 60 * MINUTE_MS;
@@ -530,7 +533,28 @@ describe.each(databases)('on $name', (kind) => {
       await using watch = await startWatch(activity(editor));
       expect(watch.cursor).not.toBe('');
       await using again = await startWatch(activity(editor), { afterCursor: watch.cursor });
-      expect(again.cursor).toBe(watch.cursor);
+      expect(placeOf(again.cursor)).toEqual(placeOf(watch.cursor));
+    });
+
+    test('gives a caller no cursor or page token that tells of what others do', async () => {
+      const [one, other] = await Promise.all([kith.user(), kith.user()]);
+      const given = async () => {
+        await using watch = await startWatch(activity(one), { userId: one.user.id });
+        const { nextPageToken } = await activity(one).listUserActivity({ userId: one.user.id, pageSize: 1 });
+        return [watch.cursor, nextPageToken];
+      };
+      await recordOf(one, 'first', 'second');
+      const idle = [await given(), await given()];
+      await recordOf(other, ...Array.from({ length: 40 }, (_, i) => `busy.n${i}`));
+      const busy = [await given(), await given()];
+      // Others or not, each is another one, and as long as any.
+      for (const i of [0, 1]) {
+        const texts = [...idle, ...busy].map((texts) => texts[i]!);
+        expect(new Set(texts).size).toBe(4);
+        expect(new Set(texts.map(({ length }) => length)).size).toBe(1);
+        const starts = texts.map((text) => text.slice(0, 4));
+        expect(new Set(starts).size).toBe(4);
+      }
     });
 
     test('sends what is recorded from now on, as ListUserActivity shows it', async () => {
@@ -567,7 +591,7 @@ describe.each(databases)('on $name', (kind) => {
       const starts = [...progress, ...recorded.map(({ cursor }, i) => ({ cursor, after: i + 1 }))];
       for (const { cursor, after } of starts) {
         await using again = await startWatch(client, { userId: user.id, afterCursor: cursor });
-        expect(again.cursor).toBe(cursor);
+        expect(placeOf(again.cursor)).toEqual(placeOf(cursor));
         expect(await again.activities(4 - after)).toEqual(recorded.slice(after));
       }
     });
@@ -582,7 +606,8 @@ describe.each(databases)('on $name', (kind) => {
       await client.recordUserActivity({ activities: repeated(5, { userId: user.id, action: 'other.things' }) });
       await using watch = await startWatch(client, { action: 'these.things', afterCursor: startCursor });
       // Past what was looked through, once nobody holds the end of the log back.
-      for (let cursor = startCursor; cursor === startCursor; ) {
+      const startPlace = placeOf(startCursor);
+      for (let cursor = startCursor; comparePositions(placeOf(cursor), startPlace) === 0; ) {
         const message = await watch.next();
         expect(message.activity).toBeUndefined();
         ({ cursor } = message);
@@ -704,7 +729,7 @@ describe.each(databases)('on $name', (kind) => {
         '0.0.AAAAAAAAAAA',
         `1${cursor}`,
         cursor.replace(/.$/, ''),
-        cursor.replace(/\.(.)/, (_, first: string) => (first === '1' ? '.2' : '.1')),
+        cursor.replace(/.$/, (last) => (last === 'A' ? 'B' : 'A')),
         `${cursor} `,
         recorded!.id,
         'x'.repeat(256),
@@ -1378,6 +1403,11 @@ describe.each(databases)('on $name', (kind) => {
     });
   });
 });
+
+/** The position that a cursor of a server of these tests stands for. */
+function placeOf(cursor: string) {
+  return readCursor(createKeyring(Buffer.alloc(32, 'kith')), cursor);
+}
 
 function cursorsOf(activities: readonly UserActivity[]): string[] {
   return activities.map(({ cursor }) => cursor);

@@ -7,7 +7,7 @@ import { Failure } from '../failure.ts';
 import { type Page, type PageRequest, pageSizeOf, pageTokens } from '../pages.ts';
 import type { Revocations } from '../sessions/revocations.ts';
 import { getAccount } from '../users/accounts.ts';
-import { readCursor, writeCursor } from './cursor.ts';
+import { readCursor, writeCursor, writeProgressCursor } from './cursor.ts';
 import { appendActivities, type NewActivity, OWN_PREFIX } from './log.ts';
 import { type ActivityFilter, type ActivityRow, comparePositions, positionOf, selectActivityPage } from './store.ts';
 import type { Tail } from './tail.ts';
@@ -143,7 +143,7 @@ export async function* watchActivities(
   // What ended between the gate and here woke nobody.
   if (app.revocations.hasEnded(caller.sessionId)) isCallerStale = true;
   let position = await startOf(app, request.afterCursor);
-  yield* unhurried(app, { activity: undefined, cursor: writeCursor(app.keyring, position) });
+  yield* unhurried(app, { activity: undefined, cursor: writeProgressCursor(app.keyring, position) });
   let sentMs = performance.now();
   let checkedMs = sentMs;
 
@@ -163,12 +163,13 @@ export async function* watchActivities(
     }
     const isBehind = rows.length > 0 || comparePositions(position, reached) < 0;
     position = reached;
-    if (isBehind) continue;
     const silentMs = performance.now() - sentMs;
+    // Also while there is more to read, which others may have done: when word comes tells nothing of them.
     if (silentMs >= app.progressMs) {
-      yield* unhurried(app, { activity: undefined, cursor: writeCursor(app.keyring, position) });
+      yield* unhurried(app, { activity: undefined, cursor: writeProgressCursor(app.keyring, position) });
       sentMs = performance.now();
     }
+    if (isBehind) continue;
     await alarm.rung(Math.max(app.progressMs - silentMs, 0));
   }
 }

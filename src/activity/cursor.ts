@@ -1,24 +1,39 @@
 import type { LogPosition } from '../db/dialect.ts';
 import { Failure } from '../failure.ts';
-import { equalBytes, type Keyring } from '../keyring.ts';
+import { type Keyring, SALT_BYTES } from '../keyring.ts';
 
-const MAC_BYTES = 8;
+const NUMBER_BYTES = 8;
+const NO_SALT = Buffer.alloc(SALT_BYTES);
 
-/** A position as callers hold it. Good on every instance with the same secret, for every filter. */
-export function writeCursor(keyring: Keyring, { writer, seq }: LogPosition): string {
-  const text = `${writer.toString(36)}.${seq.toString(36)}`;
-  return `${text}.${macOf(keyring, text).toString('base64url')}`;
+/**
+ * The position of an activity as callers hold it: each time the same, as long as any
+ * other, and encrypted, since the distance of two positions tells how much others do.
+ * Good on every instance with the same secret, for every filter.
+ */
+export function writeCursor(keyring: Keyring, position: LogPosition): string {
+  return keyring.writeToken('cursor', bytesOf(position), '', NO_SALT);
 }
 
-/** Throws cursor_invalid for anything that writeCursor did not write. */
+/**
+ * A position that a watch has got to, whoever wrote the activity there: each time another
+ * cursor, so that two of them do not even tell whether anybody did anything in between.
+ */
+export function writeProgressCursor(keyring: Keyring, position: LogPosition): string {
+  return keyring.writeToken('cursor', bytesOf(position));
+}
+
+/** Throws cursor_invalid for anything that the two above did not write. */
 export function readCursor(keyring: Keyring, cursor: string): LogPosition {
-  const [, text = '', writer = '', seq = '', mac = ''] = /^((-?\w+)\.(\w+))\.([\w-]+)$/.exec(cursor) ?? [];
-  if (!equalBytes(macOf(keyring, text), Buffer.from(mac, 'base64url'))) {
+  const bytes = keyring.readToken('cursor', cursor);
+  if (bytes?.length !== 2 * NUMBER_BYTES) {
     throw new Failure('cursor_invalid', 'the cursor is not one of this log: send one that was received, or none');
   }
-  return { writer: Number.parseInt(writer, 36), seq: Number.parseInt(seq, 36) };
+  return { writer: Number(bytes.readBigInt64BE()), seq: Number(bytes.readBigInt64BE(NUMBER_BYTES)) };
 }
 
-function macOf(keyring: Keyring, text: string): Buffer {
-  return keyring.mac('cursor', text).subarray(0, MAC_BYTES);
+function bytesOf({ writer, seq }: LogPosition): Buffer {
+  const bytes = Buffer.alloc(2 * NUMBER_BYTES);
+  bytes.writeBigInt64BE(BigInt(writer));
+  bytes.writeBigInt64BE(BigInt(seq), NUMBER_BYTES);
+  return bytes;
 }

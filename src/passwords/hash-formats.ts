@@ -60,16 +60,25 @@ function readArgon2(text: string): VerifyPassword | undefined {
 
 /**
  * `2x` marks the hashes of a crypt_blowfish that took signs for characters, `2` is older still: both
- * are refused. The last characters of salt and hash hold 2 and 4 bits that
- * count, the others are zero.
+ * are refused.
  */
-const BCRYPT = /^\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{30}[.CGKOSWaeimquy26]$/;
+const BCRYPT = /^(\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{21})([./A-Za-z0-9])([./A-Za-z0-9]{30})([./A-Za-z0-9])$/;
+const BCRYPT_ALPHABET = './ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
+/** Of the last character of the salt 2 bits count, and of that of the hash 4. */
+const BCRYPT_PADDING = { salt: 0b1111, hash: 0b11 };
 const BCRYPT_COST = { min: 4, max: 14 };
 
 function readBcrypt(text: string): VerifyPassword | undefined {
-  const [, cost] = BCRYPT.exec(text) ?? [];
+  const [, start = '', cost, saltEnd = '', hashStart = '', hashEnd = ''] = BCRYPT.exec(text) ?? [];
   if (cost === undefined || Number(cost) < BCRYPT_COST.min || Number(cost) > BCRYPT_COST.max) return undefined;
-  return (password) => verifyBcrypt(password, text);
+  // Some libraries left bits there that do not count, and compared without them (passlib has met such hashes).
+  const salt = start + withoutPadding(saltEnd, BCRYPT_PADDING.salt);
+  const canonical = salt + hashStart + withoutPadding(hashEnd, BCRYPT_PADDING.hash);
+  return (password) => verifyBcrypt(password, canonical);
+}
+
+function withoutPadding(character: string, padding: number): string {
+  return BCRYPT_ALPHABET.charAt(BCRYPT_ALPHABET.indexOf(character) & ~padding);
 }
 
 /** As passlib writes it. */

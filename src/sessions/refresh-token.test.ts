@@ -62,7 +62,7 @@ describe('what was not written is refused', () => {
   test('the MAC of another purpose or another secret', () => {
     const head = bytes.subarray(0, 20);
     const other = createKeyring(new Uint8Array(32));
-    for (const mac of [keyring.mac('page-token', head), other.mac('refresh-token', head)]) {
+    for (const mac of [keyring.mac('throttle', head), other.mac('refresh-token', head)]) {
       const forged = `kith_rt_${Buffer.concat([head, mac]).toString('base64url')}`;
       expect(() => readRefreshToken(keyring, forged)).toThrow(REFRESH_TOKEN_INVALID);
     }
