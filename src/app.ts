@@ -18,3 +18,8 @@ export interface App {
   /** How long activity is kept, milliseconds. */
   readonly activityRetentionMs: number;
 }
+
+/** The app at one moment: what a change writes in several places has one time. Make one within the transaction. */
+export function atOneTime<T extends Pick<App, 'now'>>(app: T, nowMs = app.now()): T {
+  return { ...app, now: () => nowMs };
+}

@@ -38,6 +38,19 @@ export interface Activity {
   readonly cursor: string;
 }
 
+/** What an answer that was stored by an earlier version may lack. */
+const NO_ACTIVITY: Activity = {
+  id: '',
+  userId: '',
+  actorId: null,
+  action: '',
+  details: '',
+  attributes: {},
+  eventMs: 0,
+  recordMs: 0,
+  cursor: '',
+};
+
 /** Records all of the activities or none. Throws user_not_found, action_reserved, request_id_reused. */
 export async function recordActivities(
   app: ActivityApp,
@@ -69,6 +82,7 @@ export async function recordActivities(
         );
         return rows.map((row) => toActivity(app, row));
       },
+      (stored) => stored.map((activity) => ({ ...NO_ACTIVITY, ...activity })),
     ),
   );
 }

@@ -1,7 +1,7 @@
 import { randomUUIDv7 } from 'node:crypto';
 import { type Caller, type Permission, PERMISSIONS_OF_ROLE, permissionMissing } from '../access.ts';
 import { appendActivities } from '../activity/log.ts';
-import type { App } from '../app.ts';
+import { type App, atOneTime } from '../app.ts';
 import type { Db } from '../db/database.ts';
 import { Failure } from '../failure.ts';
 import { revokeSession } from '../sessions/revocations.ts';
@@ -62,7 +62,7 @@ export async function createApiKey(
     await requirePermissions(tx, caller.userId, permissions);
     await requireRoom(tx, caller.userId);
     await insertApiKey(tx, row);
-    await tell(tx, app, caller, row, 'created');
+    await tell(tx, atOneTime(app, row.create_ms), caller, row, 'created');
   }, caller.userId);
   return { key: toApiKey(row), secret };
 }

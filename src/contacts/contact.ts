@@ -117,6 +117,31 @@ export function toContact(row: ContactRow): Contact {
   };
 }
 
+const NO_CONTACT: Contact = {
+  id: '',
+  givenName: '',
+  familyName: '',
+  company: '',
+  title: '',
+  emails: [],
+  phones: [],
+  addresses: [],
+  urls: [],
+  birthday: undefined,
+  notes: '',
+  starred: false,
+  createMs: 0,
+  updateMs: 0,
+  deleteMs: null,
+  purgeMs: null,
+  etag: '',
+};
+
+/** A contact as answered before, perhaps by a version that knew fewer fields. */
+export function completeContact(stored: Partial<Contact>): Contact {
+  return { ...NO_CONTACT, ...stored };
+}
+
 /** Whether there is nothing to know the contact by. */
 export function isEmpty(fields: ContactFields): boolean {
   const { givenName, familyName, company, emails, phones } = fields;

@@ -1,7 +1,7 @@
 import { randomUUIDv7 } from 'node:crypto';
 import type { Caller } from '../access.ts';
 import { appendActivities } from '../activity/log.ts';
-import type { App } from '../app.ts';
+import { type App, atOneTime } from '../app.ts';
 import type { Db } from '../db/database.ts';
 import { answerOnce } from '../db/once.ts';
 import { checkEtag } from '../etag.ts';
@@ -10,6 +10,7 @@ import { type Page, type PageRequest, pageSizeOf, pageTokens } from '../pages.ts
 import {
   type Contact,
   type ContactFields,
+  completeContact,
   contactQueries,
   contactTerms,
   isEmpty,
@@ -44,24 +45,31 @@ export async function createContact(
   requireSomething(fields);
   return app.database.transaction(
     (tx) =>
-      answerOnce(tx, app, { callerId: caller.userId, requestId, method: 'CreateContact', input: fields }, async () => {
-        await requireRoom(tx, caller);
-        const now = app.now();
-        const row: ContactRow = {
-          ...toColumns(fields),
-          id: randomUUIDv7(),
-          owner_id: caller.userId,
-          deleted: 0,
-          create_ms: now,
-          update_ms: now,
-          delete_ms: null,
-          purge_ms: null,
-          revision: 1,
-        };
-        await insertContact(tx, row, contactTerms(fields));
-        await tell(tx, app, row, 'created');
-        return toContact(row);
-      }),
+      answerOnce(
+        tx,
+        app,
+        { callerId: caller.userId, requestId, method: 'CreateContact', input: fields },
+        async () => {
+          await requireRoom(tx, caller);
+          const at = atOneTime(app);
+          const now = at.now();
+          const row: ContactRow = {
+            ...toColumns(fields),
+            id: randomUUIDv7(),
+            owner_id: caller.userId,
+            deleted: 0,
+            create_ms: now,
+            update_ms: now,
+            delete_ms: null,
+            purge_ms: null,
+            revision: 1,
+          };
+          await insertContact(tx, row, contactTerms(fields));
+          await tell(tx, at, row, 'created');
+          return toContact(row);
+        },
+        completeContact,
+      ),
     caller.userId,
   );
 }
@@ -113,17 +121,18 @@ export async function updateContact(
   change: Partial<ContactFields>,
 ): Promise<Contact> {
   return app.database.transaction(async (tx) => {
-    const row = await requireLiveContact(app, tx, caller, id, etag);
+    const at = atOneTime(app);
+    const row = await requireLiveContact(at, tx, caller, id, etag);
     const fields = { ...toFields(row), ...change };
     requireSomething(fields);
     const columns = toColumns(fields);
     if ((Object.keys(columns) as (keyof typeof columns)[]).every((column) => columns[column] === row[column])) {
       return toContact(row);
     }
-    const next = revised(app, row, columns);
+    const next = revised(at, row, columns);
     await updateContactRow(tx, next);
     await replaceTerms(tx, next, contactTerms(fields));
-    await tell(tx, app, next, 'updated');
+    await tell(tx, at, next, 'updated');
     return toContact(next);
   }, caller.userId);
 }
@@ -131,11 +140,12 @@ export async function updateContact(
 /** Deletes a contact until undeleted or purged. Throws contact_not_found, resource_deleted, etag_mismatch. */
 export async function deleteContact(app: App, caller: Caller, id: string, etag: string | undefined): Promise<Contact> {
   return app.database.transaction(async (tx) => {
-    const row = await requireLiveContact(app, tx, caller, id, etag);
-    const now = app.now();
-    const next = revised(app, row, { deleted: 1, delete_ms: now, purge_ms: now + app.purgeAfterMs });
+    const at = atOneTime(app);
+    const row = await requireLiveContact(at, tx, caller, id, etag);
+    const now = at.now();
+    const next = revised(at, row, { deleted: 1, delete_ms: now, purge_ms: now + app.purgeAfterMs });
     await updateContactRow(tx, next);
-    await tell(tx, app, next, 'deleted');
+    await tell(tx, at, next, 'deleted');
     return toContact(next);
   }, caller.userId);
 }
@@ -148,12 +158,13 @@ export async function undeleteContact(
   etag: string | undefined,
 ): Promise<Contact> {
   return app.database.transaction(async (tx) => {
-    const row = await requireContact(app, tx, caller, id);
+    const at = atOneTime(app);
+    const row = await requireContact(at, tx, caller, id);
     checkEtag(row, etag);
     if (row.deleted === 0) throw new Failure('resource_not_deleted', 'the contact is not deleted');
-    const next = revised(app, row, { deleted: 0, delete_ms: null, purge_ms: null });
+    const next = revised(at, row, { deleted: 0, delete_ms: null, purge_ms: null });
     await updateContactRow(tx, next);
-    await tell(tx, app, next, 'undeleted');
+    await tell(tx, at, next, 'undeleted');
     return toContact(next);
   }, caller.userId);
 }

@@ -21,25 +21,32 @@ describe.each(databases)('on $name', (kind) => {
     await database.db.insertInto('users').values(caller).execute();
     return { callerId: caller.id, requestId: randomUUID(), method: 'CreateThing', input: { name: 'a', list: [1] } };
   }
+  const app = () => ({ keyring, now: () => nowMs });
+  /** What the present version adds to an answer. */
+  const complete = (stored: { number?: number; name?: string; added?: string }) => ({
+    number: 0,
+    name: '',
+    added: 'by default',
+    ...stored,
+  });
   /** Asks, and counts how often something was made. */
   function asker() {
     let made = 0;
     return {
       ask: (request: OnceRequest) =>
         database.transaction((tx) =>
-          answerOnce(tx, { keyring, now: () => nowMs }, request, async () => ({ number: ++made, name: 'ä"🦉' })),
+          answerOnce(tx, app(), request, async () => ({ number: ++made, name: 'ä"🦉', added: '' }), complete),
         ),
       made: () => made,
     };
   }
   const count = async () => (await database.db.selectFrom('requests').select('request_id').execute()).length;
 
-  test('an answer is given again, to the id in any case', async () => {
+  test('an answer is given again', async () => {
     const request = await newRequest();
     const { ask, made } = asker();
     const first = await ask(request);
     expect(await ask(request)).toEqual(first);
-    expect(await ask({ ...request, requestId: request.requestId.toUpperCase() })).toEqual(first);
     expect(made()).toBe(1);
   });
 
@@ -77,6 +84,33 @@ describe.each(databases)('on $name', (kind) => {
     expect(made()).toBe(1);
   });
 
+  test('a request with fields more that are empty is the same request', async () => {
+    const request = await newRequest();
+    const { ask, made } = asker();
+    const first = await ask(request);
+    const more = {
+      nickname: '',
+      name: 'a',
+      tags: [],
+      isPet: false,
+      owner: null,
+      birthday: undefined,
+      map: {},
+      list: [1],
+    };
+    expect(await ask({ ...request, input: more })).toEqual(first);
+    expect(made()).toBe(1);
+  });
+
+  test('an answer that was stored before a field was added has it as it is by default', async () => {
+    const request = await newRequest();
+    const { ask } = asker();
+    const { number, name } = await ask(request);
+    const stored = { answer: JSON.stringify({ number, name }) };
+    await database.db.updateTable('requests').set(stored).where('request_id', '=', request.requestId).execute();
+    expect(await ask(request)).toEqual({ number, name, added: 'by default' });
+  });
+
   test('an id of another caller is another id', async () => {
     const request = await newRequest();
     const { callerId } = await newRequest();
@@ -90,13 +124,11 @@ describe.each(databases)('on $name', (kind) => {
     const request = await newRequest();
     const { ask } = asker();
     await expect(
-      database.transaction((tx) =>
-        answerOnce(tx, { keyring, now: () => nowMs }, request, () => Promise.reject(new Error('no'))),
-      ),
+      database.transaction((tx) => answerOnce(tx, app(), request, () => Promise.reject(new Error('no')), complete)),
     ).rejects.toThrow('no');
     await expect(
       database.transaction(async (tx) => {
-        await answerOnce(tx, { keyring, now: () => nowMs }, request, async () => ({ number: 0 }));
+        await answerOnce(tx, app(), request, async () => complete({}), complete);
         throw new Error('late');
       }),
     ).rejects.toThrow('late');

@@ -13,14 +13,22 @@ export interface OnceRequest {
   /** Empty: not to be remembered. */
   readonly requestId: string;
   readonly method: string;
-  /** What was asked for: plain data, the same keys in the same order each time. */
+  /**
+   * What was asked for: plain data, the same keys in the same order each time. What is
+   * empty ('', false, null, undefined, an empty list or object) is as good as absent, so
+   * that a version which knows a field more takes the same request for the same.
+   */
   readonly input: unknown;
 }
+
+/** An answer as it was stored, perhaps by a version that knew fewer fields of it. */
+export type Stored<T> = T extends readonly (infer Item)[] ? readonly Partial<Item>[] : Partial<T>;
 
 /**
  * Runs `create` and remembers its answer, or gives the answer of the first time
  * (AIP-155). Call it inside the transaction that creates. The answer is plain
- * data. Only a MAC of the request is kept: it may hold a password.
+ * data; `complete` gives a stored one the fields it was stored without. Only a MAC of
+ * the request is kept: it may hold a password.
  *
  * Throws request_id_reused when the id came with another request before.
  */
@@ -29,11 +37,12 @@ export async function answerOnce<T>(
   { keyring, now }: { keyring: Keyring; now: () => number },
   request: OnceRequest,
   create: () => Promise<T>,
+  complete: (stored: Stored<T>) => T,
 ): Promise<T> {
   if (request.requestId === '') return create();
   const key = { caller_id: request.callerId, request_id: request.requestId };
   const fingerprint = keyring
-    .mac('request-fingerprint', JSON.stringify([request.method, request.input]))
+    .mac('request-fingerprint', JSON.stringify([request.method, request.input], withoutEmpty))
     .toString('base64url');
   const earlier = await tx
     .selectFrom('requests')
@@ -42,7 +51,7 @@ export async function answerOnce<T>(
     .where('request_id', '=', key.request_id)
     .executeTakeFirst();
   if (earlier !== undefined) {
-    if (earlier.fingerprint === fingerprint) return JSON.parse(earlier.answer) as T;
+    if (earlier.fingerprint === fingerprint) return complete(JSON.parse(earlier.answer) as Stored<T>);
     throw new Failure('request_id_reused', 'request_id was used before for another request: make a new one');
   }
   const answer = await create();
@@ -54,6 +63,16 @@ export async function answerOnce<T>(
     create_ms: now(),
   });
   return answer;
+}
+
+/** Leaves out the fields that are empty; JSON.stringify calls it with the object or list that holds the value. */
+function withoutEmpty(this: unknown, _: string, value: unknown): unknown {
+  return !Array.isArray(this) && isEmpty(value) ? undefined : value;
+}
+
+function isEmpty(value: unknown): boolean {
+  if (typeof value === 'object' && value !== null) return Object.keys(value).length === 0;
+  return value === '' || value === false || value === null;
 }
 
 async function remember(tx: Db, row: Schema['requests']): Promise<void> {

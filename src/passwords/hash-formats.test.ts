@@ -98,6 +98,29 @@ describe.each(VECTORS)('%s: %j hashed as %s', (_, password, hash) => {
   });
 });
 
+describe('bcrypt with bits that do not count, as some libraries wrote it, is read without them', () => {
+  const [, password, hash] = VECTORS.find(([by]) => by === 'bcrypt for Python')!;
+  const [start, salt, rest, end] = [hash.slice(0, 28), hash.charAt(28), hash.slice(29, 59), hash.charAt(59)];
+  const ALPHABET = './ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
+  const after = (character: string, padding: number) => ALPHABET.charAt(ALPHABET.indexOf(character) + padding);
+
+  test.each([
+    ['in the salt', start + after(salt, 1) + rest + end],
+    ['all of those in the salt', start + after(salt, 15) + rest + end],
+    ['in the hash', start + salt + rest + after(end, 3)],
+    ['in both', start + after(salt, 7) + rest + after(end, 2)],
+  ])('%s', async (_, padded) => {
+    expect(importHash(padded)).toBe(padded);
+    const verify = readHash(padded)!;
+    expect([await verify(password), await verify(`${password}x`)]).toEqual([true, false]);
+  });
+
+  test('and bits that do count are not passed over', async () => {
+    expect(await readHash(start + after(salt, -16) + rest + end)!(password)).toBe(false);
+    expect(await readHash(start + salt + rest + after(end, 4))!(password)).toBe(false);
+  });
+});
+
 test('bcrypt knows the first 72 bytes of a password', async () => {
   // Python's bcrypt 5.0.0, of 72 times "x"
   const isRight = readHash('$2b$06$abcdefghijklmnopqrstuueHLWckpI7Ut91D6aWthlKy4VKsT9yUG')!;
@@ -171,8 +194,6 @@ test.each([
   ['bcrypt with more behind', `$2b$10$${BCRYPT}.`],
   ['bcrypt with a NUL behind', `$2b$10$${BCRYPT}\0`],
   ['bcrypt with a line feed behind', `$2b$10$${BCRYPT}\n`],
-  ['bcrypt with bits in the salt that do not count', `$2b$10$${BCRYPT.replace('stuu', 'stuv')}`],
-  ['bcrypt with bits in the hash that do not count', `$2b$10$${BCRYPT.slice(0, -1)}H`],
   ['bcrypt with a character of another base64', `$2b$10$${BCRYPT.replace('abc', 'a+c')}`],
   ['argon2d', `$argon2d$v=19$m=64,t=2,p=1$${SALT}$${HASH}`],
   ['argon2 of version 1.0', `$argon2id$v=16$m=64,t=2,p=1$${SALT}$${HASH}`],

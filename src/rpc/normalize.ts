@@ -73,7 +73,7 @@ export function createNormalize(): Normalize {
     return normalizeText && ((value) => normalizeText(value as string));
   };
 
-  return (desc, message) => normalizeOf(desc)?.(message as unknown as Fields);
+  return (desc, message) => normalizeOf(desc)?.(message);
 }
 
 function textOf(field: DescField): NormalizeText | undefined {

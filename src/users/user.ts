@@ -19,6 +19,25 @@ export interface User {
   readonly etag: string;
 }
 
+const NO_USER: User = {
+  id: '',
+  username: '',
+  email: '',
+  name: '',
+  role: 'viewer',
+  state: 'active',
+  createMs: 0,
+  updateMs: 0,
+  deleteMs: null,
+  purgeMs: null,
+  etag: '',
+};
+
+/** A user as answered before, perhaps by a version that knew fewer fields. */
+export function completeUser(stored: Partial<User>): User {
+  return { ...NO_USER, ...stored };
+}
+
 export function toUser(row: ShownUserRow): User {
   return {
     id: row.id,

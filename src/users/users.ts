@@ -2,7 +2,7 @@ import { randomUUIDv7 } from 'node:crypto';
 import type { Caller, Role } from '../access.ts';
 import { purgeActivitiesOf } from '../activity/purge.ts';
 import { tell } from '../activity/log.ts';
-import type { App } from '../app.ts';
+import { type App, atOneTime } from '../app.ts';
 import { payerOf } from '../budget/payer.ts';
 import { countContacts, purgeContactsOf } from '../contacts/contacts.ts';
 import type { Db } from '../db/database.ts';
@@ -31,7 +31,7 @@ import {
   type UserRow,
   updateUserRow,
 } from './store.ts';
-import { toUser, type User, type UserState } from './user.ts';
+import { completeUser, toUser, type User, type UserState } from './user.ts';
 
 export interface NewUser {
   readonly username: string;
@@ -57,11 +57,17 @@ export async function createUser(app: App, caller: Caller, input: NewUser, signa
   const row = await newUserRow(app, input, { payer: payerOf(caller, ''), signal });
   const create = () =>
     app.database.transaction((tx) =>
-      answerOnce(tx, app, { callerId: caller.userId, requestId, method: 'CreateUser', input: asked }, async () => {
-        await insertUser(tx, row, termsOf(row));
-        await tell(tx, app, row.id, caller.userId, 'kith.user.created');
-        return toUser(row);
-      }),
+      answerOnce(
+        tx,
+        app,
+        { callerId: caller.userId, requestId, method: 'CreateUser', input: asked },
+        async () => {
+          await insertUser(tx, row, termsOf(row));
+          await tell(tx, atOneTime(app, row.create_ms), row.id, caller.userId, 'kith.user.created');
+          return toUser(row);
+        },
+        completeUser,
+      ),
     );
   return takingIdentifiers(async () => {
     try {
@@ -88,7 +94,7 @@ export async function createFirstAdmin(
   return app.database.transaction(async (tx) => {
     if (await hasUsers(tx)) return undefined;
     await insertUser(tx, row, termsOf(row));
-    await tell(tx, app, row.id, null, 'kith.user.created');
+    await tell(tx, atOneTime(app, row.create_ms), row.id, null, 'kith.user.created');
     return toUser(row);
   });
 }
@@ -155,7 +161,8 @@ export interface UserChange {
 export async function updateUser(app: App, caller: Caller, change: UserChange): Promise<User> {
   return takingIdentifiers(() =>
     app.database.transaction(async (tx) => {
-      const row = await requireLiveUser(app, tx, change.id, change.etag);
+      const at = atOneTime(app);
+      const row = await requireLiveUser(at, tx, change.id, change.etag);
       const username = change.username ?? row.username;
       const email = change.email ?? row.email;
       const wanted = {
@@ -171,16 +178,16 @@ export async function updateUser(app: App, caller: Caller, change: UserChange): 
       if (changed.length === 0) return toUser(row);
       if (wanted.role !== 'admin' || wanted.state !== 'active') await requireOtherAdmin(tx, row);
       const suspends = wanted.state === 'suspended' && row.state === 'active';
-      const next = revised(app, row, { ...wanted, session_epoch: row.session_epoch + (suspends ? 1 : 0) });
+      const next = revised(at, row, { ...wanted, session_epoch: row.session_epoch + (suspends ? 1 : 0) });
       await updateUserRow(tx, row.id, next);
       await replaceTerms(tx, row.id, termsOf(next));
-      if (next.role !== row.role || next.state !== row.state) await reviseUser(tx, app, accessOf(next));
-      await tell(tx, app, row.id, caller.userId, 'kith.user.updated', {
+      if (next.role !== row.role || next.state !== row.state) await reviseUser(tx, at, accessOf(next));
+      await tell(tx, at, row.id, caller.userId, 'kith.user.updated', {
         fields: changed.join(),
         ...(wanted.role === row.role ? {} : { role: wanted.role }),
         ...(wanted.state === row.state ? {} : { state: wanted.state }),
       });
-      if (suspends) await endSessionsOf(tx, app, row.id, { by: caller.userId });
+      if (suspends) await endSessionsOf(tx, at, row.id, { by: caller.userId });
       return toUser(next);
     }, change.id),
   );
@@ -189,10 +196,11 @@ export async function updateUser(app: App, caller: Caller, change: UserChange): 
 /** Deletes a user until undeleted or purged, and ends the sessions. Throws user_not_found, resource_deleted, etag_mismatch, last_admin. */
 export async function deleteUser(app: App, caller: Caller, id: string, etag: string | undefined): Promise<User> {
   return app.database.transaction(async (tx) => {
-    const row = await requireLiveUser(app, tx, id, etag);
+    const at = atOneTime(app);
+    const row = await requireLiveUser(at, tx, id, etag);
     await requireOtherAdmin(tx, row);
-    const now = app.now();
-    const next = revised(app, row, {
+    const now = at.now();
+    const next = revised(at, row, {
       update_ms: now,
       state: 'deleted',
       undelete_state: row.state === 'suspended' ? 'suspended' : 'active',
@@ -201,9 +209,9 @@ export async function deleteUser(app: App, caller: Caller, id: string, etag: str
       purge_ms: now + app.purgeAfterMs,
     });
     await updateUserRow(tx, row.id, next);
-    await reviseUser(tx, app, accessOf(next));
-    await tell(tx, app, row.id, caller.userId, 'kith.user.deleted');
-    await endSessionsOf(tx, app, row.id, { by: caller.userId });
+    await reviseUser(tx, at, accessOf(next));
+    await tell(tx, at, row.id, caller.userId, 'kith.user.deleted');
+    await endSessionsOf(tx, at, row.id, { by: caller.userId });
     return toUser(next);
   }, id);
 }
@@ -231,11 +239,12 @@ export async function setUserPassword(
   checkNewPassword(password, await requireLiveUser(app, app.database.db, id, etag));
   const hash = await app.passwords.hash(password, { payer: payerOf(caller, ''), signal });
   return app.database.transaction(async (tx) => {
-    const row = await requireLiveUser(app, tx, id, etag);
+    const at = atOneTime(app);
+    const row = await requireLiveUser(at, tx, id, etag);
     const user = toUser(row);
     await replacePassword(tx, { user, sessionEpoch: row.session_epoch }, hash, { mustChange });
-    await tell(tx, app, row.id, caller.userId, 'kith.password.set');
-    await endSessionsOf(tx, app, row.id, { by: caller.userId });
+    await tell(tx, at, row.id, caller.userId, 'kith.password.set');
+    await endSessionsOf(tx, at, row.id, { by: caller.userId });
     return user;
   }, id);
 }
@@ -243,18 +252,19 @@ export async function setUserPassword(
 /** Takes a deletion back. Throws user_not_found, resource_not_deleted, etag_mismatch. */
 export async function undeleteUser(app: App, caller: Caller, id: string, etag: string | undefined): Promise<User> {
   return app.database.transaction(async (tx) => {
-    const row = await requireUser(app, tx, id);
+    const at = atOneTime(app);
+    const row = await requireUser(at, tx, id);
     checkEtag(row, etag);
     if (row.state !== 'deleted') throw new Failure('resource_not_deleted', 'the user is not deleted');
-    const next = revised(app, row, {
+    const next = revised(at, row, {
       state: row.undelete_state ?? 'active',
       undelete_state: null,
       delete_ms: null,
       purge_ms: null,
     });
     await updateUserRow(tx, row.id, next);
-    await reviseUser(tx, app, accessOf(next));
-    await tell(tx, app, row.id, caller.userId, 'kith.user.undeleted');
+    await reviseUser(tx, at, accessOf(next));
+    await tell(tx, at, row.id, caller.userId, 'kith.user.undeleted');
     return toUser(next);
   }, id);
 }

@@ -98,7 +98,8 @@ export type UserActivity = Message<"kith.activity.v1.UserActivity"> & {
   recordTime?: Timestamp | undefined;
 
   /**
-   * Watch on from here: see WatchUserActivityRequest.after_cursor. Watching from
+   * Watch on from here: see WatchUserActivityRequest.after_cursor. Opaque: it tells
+   * nothing of the other activities. Watching from
    * the newest activity of a list may leave out others that were being recorded
    * at the same time; the cursors of a watch leave out none.
    *

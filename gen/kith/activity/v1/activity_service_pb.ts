@@ -261,6 +261,8 @@ export type WatchUserActivityResponse = Message<"kith.activity.v1.WatchUserActiv
 
   /**
    * Watch on from here. Everything before it that was asked for has been sent.
+   * Opaque, and in a progress message another one each time, whether anybody did
+   * anything or not.
    *
    * @generated from field: string cursor = 2;
    */
