@@ -10,6 +10,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { openDatabase } from '../src/db/database.ts';
+import { DatabaseError } from '../src/db/dialect.ts';
 import { type Kith, startKith } from './support/kith.ts';
 import { type PostgresServer, startPostgres } from './support/postgres-server.ts';
 import { startWatch } from './support/watch.ts';
@@ -139,6 +140,18 @@ describe('TLS to PostgreSQL', () => {
     test('verify-full refuses a certificate that nobody vouches for', async () => {
       const { sslmode } = VERIFIED;
       await expect(openDatabase(url('127.0.0.1', { sslmode }))).rejects.toThrow(/self-signed certificate/);
+    });
+
+    test.each<[what: string, host: string, parameters: Record<string, string>]>([
+      ['a certificate that nobody vouches for', '127.0.0.1', { sslmode: 'require' }],
+      ['the certificate of another host', '127.0.0.2', VERIFIED],
+      ['an authority that is not there', '127.0.0.1', { ...VERIFIED, sslrootcert: '/no/such' }],
+      ['an authority that is none', '127.0.0.1', { ...VERIFIED, sslrootcert: KEY }],
+      ['a key that is not there', '127.0.0.1', { ...VERIFIED, sslkey: '/no/such', sslcert: CERTIFICATE }],
+    ])('%s is for a person to mend, and not to be tried again', async (_, host, parameters) => {
+      const error: unknown = await openDatabase(url(host, parameters)).catch((error: unknown) => error);
+      expect(error).toMatchObject({ name: 'DatabaseError' });
+      expect(error).toBeInstanceOf(DatabaseError);
     });
 
     test('verify-full refuses the certificate of another host', async () => {

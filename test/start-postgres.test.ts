@@ -60,6 +60,26 @@ describe('a start ends with one line', () => {
     expect(code).toBe(CONFIG);
   });
 
+  test('and the code that says to change something when the database is none that can be served', async () => {
+    await using database = await databases[1]!.create();
+    const { code, stderr } = await endOf(`${database.url}&options=-c search_path=missing`);
+    expect(stderr).toMatch(
+      /^kith: postgres:\/\/\S+: there is no schema that user postgres may use in search_path .*\n$/,
+    );
+    expect(code).toBe(CONFIG);
+  });
+
+  test.each([
+    'postgres://ada:se/cret@db/kith',
+    'postgres://ada:secret@db:99999/kith',
+    'postgres://ada:se#cret@db/kith',
+  ])('and the code that says to change something for %s', async (url) => {
+    const { code, stderr } = await endOf(url);
+    expect(stderr).toMatch(/^kith: KITH_DATABASE_URL: "postgres:\/\/\.\.\." is not allowed; it must be .*\n$/);
+    expect(stderr).not.toMatch(/secret|cret@|ada:/);
+    expect(code).toBe(CONFIG);
+  });
+
   test('and the code that says to change something when the user may not', async () => {
     await using database = await databases[1]!.create();
     const url = database.url.replace('postgres@', 'nobody_like_that@');

@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
 import { Kysely, sql } from 'kysely';
 import { withoutPassword } from '../text.ts';
-import { type Db, openDatabase, rootMessage } from './database.ts';
+import { type Db, openDatabase, openingError, rootMessage } from './database.ts';
 import { DatabaseError, type DatabaseLimits } from './dialect.ts';
+import { checkDatabaseUrl, DatabaseUrlError, shownRefusedUrl } from './url.ts';
 import { openPostgres } from './postgres.ts';
 import type { Schema } from './schema.ts';
 import { holdFile } from './file.ts';
@@ -34,7 +35,7 @@ interface Table {
 }
 
 /**
- * Copies the database file at `path` into the empty PostgreSQL database at `url`:
+ * Copies the database file at `path` into the empty PostgreSQL database at the URL `target`:
  * every row as it is, the numbers of the log included, so that ids, sessions,
  * page tokens and cursors stay good. Brings both up to date first.
  *
@@ -48,30 +49,46 @@ interface Table {
  */
 export async function copyToServer(
   path: string,
-  url: string,
+  target: string,
   limits: DatabaseLimits,
   onTable: (copied: CopiedTable) => void,
 ): Promise<void> {
-  if (!/^postgres(ql)?:/.test(url)) throw new DatabaseError(`${withoutPassword(url)}: must be postgres://...`);
+  const url = serverUrl(target);
   holdFile(path).close(); // refused before anything is changed
   await (await openDatabase(`sqlite:${path}`))[Symbol.asyncDispose]();
   using source = holdFile(path);
   const tables = tablesOf(source);
   try {
     await requireNothing(url, limits, tables);
-    await using target = await openDatabase(url, limits);
-    await target.db.transaction().execute((tx) => copyTables(source, tx, tables, onTable));
-    await sql`analyze`.execute(target.db);
+    await using opened = await openDatabase(url, limits);
+    await opened.db.transaction().execute((tx) => copyTables(source, tx, tables, onTable));
+    await sql`analyze`.execute(opened.db);
   } catch (error) {
     if (error instanceof DatabaseError) throw error;
     throw new DatabaseError(`${withoutPassword(url)}: ${rootMessage(error)}`, { cause: error });
   }
 }
 
+/** The URL as the driver reads it. Throws DatabaseError for one that names no database on a server. */
+function serverUrl(url: string): string {
+  const shown = shownRefusedUrl(url);
+  if (!/^postgres(ql)?:/.test(url)) throw new DatabaseError(`${shown}: must be postgres://...`);
+  try {
+    return checkDatabaseUrl(url);
+  } catch (error) {
+    if (error instanceof DatabaseUrlError) throw new DatabaseError(`${shown}: ${error.message}`, { cause: error });
+    throw error;
+  }
+}
+
 /** Before the first migration touches it. */
 async function requireNothing(url: string, limits: DatabaseLimits, tables: readonly Table[]): Promise<void> {
-  const db = new Kysely<Schema>({ dialect: openPostgres(url, limits).queries });
+  const dialect = openPostgres(url, limits);
+  const db = new Kysely<Schema>({ dialect: dialect.queries });
   await using _ = { [Symbol.asyncDispose]: () => db.destroy() };
+  await dialect.prepare(db).catch((error: unknown) => {
+    throw openingError(url, error);
+  });
   const { rows } = await sql<{ name: string }>`
     select tablename as name from pg_tables where schemaname = current_schema()`.execute(db);
   const known = new Set([...BOOKKEEPING, ...tables.map(({ name }) => name)]);

@@ -14,6 +14,7 @@ import { migrate } from './migrate.ts';
 import { openPostgres } from './postgres.ts';
 import type { RevocationTable, Schema } from './schema.ts';
 import { openSqlite } from './sqlite.ts';
+import { SQLITE } from './url.ts';
 
 /** Queries, inside a transaction or not. */
 export type Db = Kysely<Schema>;
@@ -72,11 +73,12 @@ const LIMITS: DatabaseLimits = {
  */
 export async function openDatabase(url: string, limits: DatabaseLimits = LIMITS): Promise<Database> {
   try {
-    const dialect = url.startsWith('sqlite:') ? openSqlite(url.slice('sqlite:'.length)) : openPostgres(url, limits);
+    const dialect = url.startsWith(SQLITE) ? openSqlite(url.slice(SQLITE.length)) : openPostgres(url, limits);
     const db = new Kysely<Schema>({ dialect: dialect.queries });
     await using opening = new AsyncDisposableStack();
     opening.defer(() => db.destroy());
-    await migrate(db, dialect);
+    const schema = await dialect.prepare(db);
+    await migrate(db, dialect, schema);
     await dialect.resumeLog(db);
     opening.move();
     const inTurn = createTurns(TURN_MAX_MS);
@@ -123,10 +125,16 @@ export async function openDatabase(url: string, limits: DatabaseLimits = LIMITS)
       [Symbol.asyncDispose]: () => db.destroy(),
     };
   } catch (error) {
-    const isUnavailable = error instanceof Failure && error.reason === 'server_unavailable';
-    const Kind = isUnavailable ? DatabaseUnavailable : DatabaseError;
-    throw new Kind(`${withoutPassword(url)}: ${rootMessage(error)}`, { cause: error });
+    throw openingError(url, error);
   }
+}
+
+/** What an operator reads of an error while a database is being opened. */
+export function openingError(url: string, error: unknown): DatabaseError {
+  const isUnavailable =
+    error instanceof DatabaseUnavailable || (error instanceof Failure && error.reason === 'server_unavailable');
+  const Kind = isUnavailable ? DatabaseUnavailable : DatabaseError;
+  return new Kind(`${withoutPassword(url)}: ${rootMessage(error)}`, { cause: error });
 }
 
 /** Has one hear of what this process does, until it is disposed along with `remote`, which tells of the others. */

@@ -10,6 +10,12 @@ export interface Dialect {
   /** For log lines and test names. */
   readonly name: string;
   readonly queries: QueryDialect;
+  /**
+   * Connects for the first time, and resolves to the schema that the tables are in, where
+   * there are schemas. Throws DatabaseError when the database is none that can be served,
+   * or cannot be reached: DatabaseUnavailable when that may pass by itself.
+   */
+  prepare(db: Kysely<Schema>): Promise<string | undefined>;
   /** The column type of text that is compared and sorted byte by byte. */
   readonly orderedText: RawBuilder<unknown>;
   /** A primary key that counts up and never gives a number twice. */

@@ -14,10 +14,18 @@ function migrations(dialect: Dialect): Record<string, Migration> {
   };
 }
 
-/** Brings the tables up to date, in one transaction. Throws DatabaseError for tables of a newer version. */
-export async function migrate(db: Db, dialect: Dialect): Promise<void> {
+/**
+ * Brings the tables up to date, in one transaction. Throws DatabaseError for tables of a
+ * newer version. Without `schema`, Kysely would take the bookkeeping of another schema
+ * of the database for its own.
+ */
+export async function migrate(db: Db, dialect: Dialect, schema: string | undefined): Promise<void> {
   const known = migrations(dialect);
-  const migrator = new Migrator({ db, provider: { getMigrations: async () => known } });
+  const migrator = new Migrator({
+    db,
+    provider: { getMigrations: async () => known },
+    ...(schema !== undefined && { migrationTableSchema: schema }),
+  });
   const { error } = await migrator.migrateToLatest();
   if (error === undefined) return;
   const unknown = /previously executed migration (\S+) is missing/.exec(error instanceof Error ? error.message : '');

@@ -14,12 +14,15 @@ import {
 import { DatabaseError as ServerError, Pool, types } from 'pg';
 import { Failure } from '../failure.ts';
 import {
+  DatabaseError,
   type DatabaseLimits,
+  DatabaseUnavailable,
   type Dialect,
   type LogPosition,
   TransactionConflict,
   UniqueViolation,
 } from './dialect.ts';
+import { mayPass, requireSuitable } from './postgres-start.ts';
 import { cut, PostgresReader } from './postgres-reader.ts';
 import { createNotifier, listenForSignals } from './postgres-signals.ts';
 import type { ReadingAdapter } from './prepared.ts';
@@ -56,6 +59,16 @@ export function openPostgres(url: string, limits: DatabaseLimits): Dialect {
   return {
     name: 'PostgreSQL',
     queries: new TranslatingDialect(boundedPool, new PostgresReader(pool, limitMs)),
+    async prepare(db) {
+      try {
+        return await requireSuitable(db);
+      } catch (error) {
+        const cause = error instanceof Failure ? error.cause : undefined;
+        if (!(cause instanceof Error)) throw error;
+        const Kind = mayPass(cause) ? DatabaseUnavailable : DatabaseError;
+        throw new Kind(cause.message || String(Reflect.get(cause, 'code')), { cause });
+      }
+    },
     byIndex: (table) => sql.table(table), // it chooses by statistics
     orderedText: sql`text collate "C"`,
     sequence: { type: 'bigserial', build: (column) => column.primaryKey() },

@@ -22,6 +22,24 @@ export interface Schema {
   activity_purged: ActivityPurgedTable;
 }
 
+/** The name of every table. */
+export const TABLES = Object.keys({
+  users: true,
+  user_terms: true,
+  sessions: true,
+  revocations: true,
+  throttles: true,
+  second_factors: true,
+  recovery_codes: true,
+  api_keys: true,
+  signing_keys: true,
+  contacts: true,
+  contact_terms: true,
+  requests: true,
+  activity: true,
+  activity_purged: true,
+} satisfies Record<keyof Schema, true>);
+
 export interface UserTable {
   id: string;
   username: string;

@@ -1,5 +1,5 @@
 import { closeSync, mkdirSync, openSync, statSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import {
   type CompiledQuery,
@@ -37,7 +37,7 @@ const PRAGMAS = 'pragma journal_mode = wal; pragma synchronous = full; pragma tr
 export function openSqlite(path: string): Dialect {
   const file = openFile(path);
   const reader = new Reader(file);
-  const writer = new SqliteWriter({ path, timeoutMs: BUSY_TIMEOUT_MS, pragmas: PRAGMAS });
+  const writer = new SqliteWriter({ path: plain(path), timeoutMs: BUSY_TIMEOUT_MS, pragmas: PRAGMAS });
   return {
     name: 'SQLite',
     queries: {
@@ -46,6 +46,7 @@ export function openSqlite(path: string): Dialect {
       createIntrospector: (db) => new SqliteIntrospector(db),
       createQueryCompiler: () => new SqliteQueryCompiler(),
     },
+    prepare: async () => undefined, // the file was looked at when it was opened
     orderedText: sql`text`, // BINARY, SQLite's default collation, compares bytes
     sequence: { type: 'integer', build: (column) => column.primaryKey().autoIncrement() },
     writer: sql`0`, // one transaction at a time: rows become visible in the order of their numbers
@@ -76,9 +77,10 @@ function openFile(path: string): DatabaseSync {
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     // SQLite gives its -wal and -shm files the mode of the database: nobody else reads password hashes.
+    requireNoOther(path);
     closeSync(openSync(path, 'a', 0o600));
     const { ino } = statSync(path);
-    database = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS, enableForeignKeyConstraints: true });
+    database = new DatabaseSync(plain(path), { timeout: BUSY_TIMEOUT_MS, enableForeignKeyConstraints: true });
     claim(database);
     database.exec(PRAGMAS);
     database.exec('pragma query_only = on');
@@ -89,6 +91,17 @@ function openFile(path: string): DatabaseSync {
     database?.close();
     throw error instanceof DatabaseError ? error : new DatabaseError(operatorMessage(error), { cause: error });
   }
+}
+
+/** The path in a form that SQLite does not take for a URI (https://sqlite.org/uri.html) or a database in memory. */
+export function plain(path: string): string {
+  return resolve(path);
+}
+
+/** A pipe or device is not opened: that may wait for ever, and what is written there is lost. */
+function requireNoOther(path: string): void {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats && !stats.isFile() && !stats.isDirectory()) throw new DatabaseError('this is not a file');
 }
 
 /** Refuses a file that another program wrote, before anything is written to it. */
