@@ -1,19 +1,24 @@
 import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import {
+  chmod,
   chown,
   copyFile,
   cp,
+  lstat,
   mkdir,
   mkdtemp,
   readdir,
   readFile,
+  rename,
   rm,
   stat,
+  symlink,
   truncate,
   writeFile,
 } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { createClient } from '@connectrpc/connect';
 import { Client as PgClient } from 'pg';
@@ -25,6 +30,7 @@ import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { runCommand } from '../src/commands/commands.ts';
 import { parseConfig } from '../src/config.ts';
 import { openDatabase } from '../src/db/database.ts';
+import { findCommand, run as runCommandLine } from './support/commands.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
 import { ADMIN_PASSWORD, grpc, refusalOf } from './support/kith.ts';
 import { type Exit, type ServingProcess, spawnKith, startProcess } from './support/process.ts';
@@ -187,6 +193,24 @@ describe('backup', () => {
   });
 });
 
+function usersIn(path: string): string[] {
+  using database = new DatabaseSync(path, { readOnly: true });
+  expect(database.prepare('pragma integrity_check').get()).toEqual({ integrity_check: 'ok' });
+  const rows = database.prepare('select username from users order by username').all();
+  return rows.map(({ username }) => String(username));
+}
+
+async function removeUsers(path: string): Promise<void> {
+  using database = new DatabaseSync(path, { enableForeignKeyConstraints: false });
+  database.exec('delete from users; pragma journal_mode = delete; vacuum');
+}
+
+/** More pages than the backup has. */
+function addLog(path: string): void {
+  using database = new DatabaseSync(path);
+  database.exec(`pragma journal_mode = delete; create table more as select randomblob(1000000) as filler`);
+}
+
 describe('restore', () => {
   let saved: string;
   beforeEach(() => {
@@ -238,6 +262,78 @@ describe('restore', () => {
       expect(await stat(file)).toMatchObject({ uid: 1234, gid: 1235 });
     },
   );
+
+  test('replaces the file that a symbolic link leads to, and keeps the link and the mode', async () => {
+    await makeDatabase();
+    await copyFile(file, saved);
+    const volume = join(directory, 'volume');
+    await mkdir(volume);
+    for (const from of [file, `${file}-wal`, `${file}-shm`]) {
+      await rename(from, join(volume, basename(from))).catch(() => {}); // there is no log after a clean stop
+    }
+    await symlink('../volume/link.db', file);
+    await symlink('kith.db', join(volume, 'link.db'));
+    await chmod(join(volume, 'kith.db'), 0o640);
+    await removeUsers(join(volume, 'kith.db'));
+    const { code, stdout } = await run('restore', saved);
+    expect(code).toBe(0);
+    expect((await lstat(file)).isSymbolicLink()).toBe(true);
+    expect((await stat(file)).mode & 0o777).toBe(0o640);
+    expect(usersIn(join(volume, 'kith.db'))).toEqual(['ada', 'admin']);
+    const [, previous = ''] = /What it held before is in (\S+)\.\n/.exec(stdout) ?? [];
+    expect(previous.startsWith(`${join(volume, 'kith.db')}.`)).toBe(true);
+    expect(usersIn(previous)).toEqual([]);
+    await using kith = await serve();
+    expect(await usernames(kith)).toEqual(['ada', 'admin']);
+  });
+
+  test('makes the file that a link leads to where there is none', async () => {
+    await makeDatabase();
+    await copyFile(file, saved);
+    await rm(file);
+    await symlink('../volume/kith.db', file);
+    expect(await run('restore', saved)).toMatchObject({ code: 0 });
+    expect(usersIn(join(directory, 'volume', 'kith.db'))).toEqual(['ada', 'admin']);
+    expect((await lstat(file)).isSymbolicLink()).toBe(true);
+  });
+
+  test('says so when links lead nowhere', async () => {
+    await makeDatabase();
+    await copyFile(file, saved);
+    await rm(file);
+    await symlink('kith.db', file);
+    expect(await refused('restore', saved)).toContain(`${file}: too many symbolic links`);
+  });
+
+  test.each<[string, (mounted: string) => Promise<void>, (previous: string) => unknown, unknown]>([
+    ['smaller', removeUsers, usersIn, []],
+    ['larger', async (mounted) => addLog(mounted), usersIn, ['ada', 'admin']],
+    ['damaged', damage, existsSync, true],
+  ])('replaces the content of a %s file that is mounted by itself', async (_, change, look, seen) => {
+    const unshare = findCommand('unshare');
+    await makeDatabase();
+    await copyFile(file, saved);
+    const volume = join(directory, 'volume.db');
+    await copyFile(file, volume);
+    await chmod(volume, 0o640);
+    await change(volume);
+    const { ino } = await stat(volume);
+    const mounted = 'mount --bind "$1" "$2"; shift 2; exec "$@"';
+    const options = process.getuid?.() === 0 ? ['-m'] : ['-rm'];
+    const main = [process.execPath, resolve('src/main.ts'), 'restore', saved];
+    if (unshare === undefined || (await runCommandLine(unshare, [...options, 'true'])).code !== 0) {
+      return console.warn('SKIPPED, since nothing can be mounted here: restoring over a mounted file');
+    }
+    const outcome = await runCommandLine(unshare, [...options, 'sh', '-ec', mounted, 'sh', volume, file, ...main], env);
+    expect(outcome).toMatchObject({ code: 0, stderr: '' });
+    expect(await stat(volume)).toMatchObject({ ino });
+    expect((await stat(volume)).mode & 0o777).toBe(0o640);
+    expect(usersIn(volume)).toEqual(['ada', 'admin']);
+    const [, previous = ''] = /What it held before is in (\S+)\.\n/.exec(outcome.stdout) ?? [];
+    expect(look(previous)).toEqual(seen);
+    const left = await readdir(join(directory, 'data'));
+    expect(left.toSorted()).toEqual(['kith.db', 'kith.db.key', basename(previous)].toSorted());
+  });
 
   test('works where there is no database, and says that the key is missing', async () => {
     await makeDatabase();

@@ -1,22 +1,27 @@
 import { randomUUID } from 'node:crypto';
 import {
+  chmodSync,
   chownSync,
   closeSync,
   existsSync,
   fsyncSync,
   linkSync,
+  lstatSync,
   mkdirSync,
   openSync,
+  readlinkSync,
   renameSync,
   rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { replaceInPlace } from './replace-in-place.ts';
 import { openDatabase } from './database.ts';
 import { DatabaseError } from './dialect.ts';
-import { claim, isBusy, isDamage, isMarked, operatorMessage } from './sqlite.ts';
+import { claim, isBusy, isDamage, isMarked, operatorMessage, plain } from './sqlite.ts';
+import { SQLITE } from './url.ts';
 
 /** How long to wait for another process that holds the file locked for a moment, milliseconds. */
 const BUSY_TIMEOUT_MS = 2000;
@@ -26,7 +31,7 @@ const HOLD_TIMEOUT_MS = 200;
 
 /** The path in KITH_DATABASE_URL. Throws DatabaseError for a database on a server, which has its own tools. */
 export function databaseFileOf(url: string): string {
-  if (url.startsWith('sqlite:')) return url.slice('sqlite:'.length);
+  if (url.startsWith(SQLITE)) return url.slice(SQLITE.length);
   throw new DatabaseError(
     'KITH_DATABASE_URL names a database on a server, and this is for a SQLite file: use the tools of the server, such as pg_dump',
   );
@@ -47,13 +52,13 @@ export function backUpFile(path: string, target: string): void {
   explained(target, () => createEmpty(draft));
   unfinished.defer(() => rmSync(draft, { force: true }));
   explained(path, () => {
-    using source = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS });
+    using source = new DatabaseSync(plain(path), { timeout: BUSY_TIMEOUT_MS });
     requireSound(path, source);
     vacuumInto(source, draft);
   });
   explained(target, () => {
     {
-      using copy = new DatabaseSync(draft, { readOnly: true });
+      using copy = new DatabaseSync(plain(draft), { readOnly: true });
       requireSound(target, copy);
     }
     flush(draft);
@@ -68,41 +73,77 @@ export function backUpFile(path: string, target: string): void {
 /**
  * Puts a copy of the file `backup` in the place of the database file at `path`,
  * checked and brought up to date before. The previous file, if there is one, is
- * kept beside it under the name that is returned.
+ * kept beside it under the name that is returned; its owner and mode are kept.
+ *
+ * Where `path` is a symbolic link, the file that it leads to is replaced, and the link
+ * stays. The file is replaced in one step, unless it is mounted by itself, which no file
+ * system does in one step: then its content is, in such an order that it cannot be
+ * opened until all of it is there.
  *
  * Throws DatabaseError, and changes nothing, when the backup is not a sound
  * database of this or an older version, or a process has the file at `path` open.
  * Of a file that is too damaged to be locked nobody can tell.
  */
 export async function restoreFile(path: string, backup: string): Promise<string | undefined> {
+  const file = explained(path, () => behindLinks(path));
   requireFile(backup);
-  if (existsSync(path) && isSameFile(path, backup)) throw new DatabaseError(`${backup}: this is the database itself`);
-  explained(path, () => mkdirSync(dirname(path), { recursive: true, mode: 0o700 }));
+  if (existsSync(file) && isSameFile(file, backup)) throw new DatabaseError(`${backup}: this is the database itself`);
+  explained(path, () => mkdirSync(dirname(file), { recursive: true, mode: 0o700 }));
   using unfinished = new DisposableStack();
-  const draft = `${path}.${randomUUID()}`;
+  const draft = `${file}.${randomUUID()}`;
   explained(path, () => createEmpty(draft));
   unfinished.defer(() => {
     for (const suffix of ['', ...COMPANIONS]) rmSync(draft + suffix, { force: true });
   });
   explained(backup, () => {
-    using source = new DatabaseSync(backup, { readOnly: true });
+    using source = new DatabaseSync(plain(backup), { readOnly: true });
     requireSound(backup, source);
     vacuumInto(source, draft);
   });
   await bringUpToDate(draft, backup);
-  using held = holdUnlessDamaged(path);
-  const aside = `${path}.${new Date().toISOString().replaceAll(/[-:]/g, '')}`;
-  const hadFile = held !== undefined || existsSync(path);
+  using held = holdUnlessDamaged(file);
+  const aside = `${file}.${new Date().toISOString().replaceAll(/[-:]/g, '')}`;
+  const hadFile = held !== undefined || existsSync(file);
   explained(path, () => {
-    giveToOwnerOf(hadFile ? path : dirname(path), draft);
+    if (hadFile) giveModeOf(file, draft);
+    giveToOwnerOf(hadFile ? file : dirname(file), draft);
     flush(draft);
-    if (hadFile) linkSync(path, aside); // not renamed: there is a file at `path` at every moment
-    for (const suffix of COMPANIONS) if (existsSync(path + suffix)) renameSync(path + suffix, aside + suffix);
-    renameSync(draft, path);
-    flush(dirname(path));
+    if (hadFile) replace(file, draft, aside);
+    else renameSync(draft, file);
+    flush(dirname(file));
   });
-  unfinished.move();
   return hadFile ? aside : undefined;
+}
+
+/** Puts `draft` in the place of `file`, which is kept as `aside`. */
+function replace(file: string, draft: string, aside: string): void {
+  const moveCompanions = () => {
+    for (const suffix of COMPANIONS) if (existsSync(file + suffix)) renameSync(file + suffix, aside + suffix);
+  };
+  try {
+    linkSync(file, aside); // not renamed: there is a file at `file` at every moment
+    moveCompanions();
+    renameSync(draft, file);
+  } catch (error) {
+    if (!isMountedAlone(error)) throw error;
+    rmSync(aside, { force: true });
+    replaceInPlace(file, draft, aside, moveCompanions);
+  }
+}
+
+/** A file that is mounted by itself is on another file system than its directory (link), and cannot be replaced (rename). */
+function isMountedAlone(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && ['EXDEV', 'EBUSY'].includes(String(error.code));
+}
+
+/** Where a path leads, also when there is nothing there yet: SQLite makes the file there, and its log beside that. */
+function behindLinks(path: string): string {
+  let file = path;
+  for (let links = 0; links < LINKS_MAX; links++) {
+    if (!lstatSync(file, { throwIfNoEntry: false })?.isSymbolicLink()) return file;
+    file = resolve(dirname(file), readlinkSync(file));
+  }
+  throw new DatabaseError('too many symbolic links lead from one to the next');
 }
 
 /**
@@ -113,7 +154,7 @@ export async function restoreFile(path: string, backup: string): Promise<string 
 export function holdFile(path: string): DatabaseSync {
   requireFile(path);
   return explained(path, () => {
-    const database = new DatabaseSync(path, { timeout: HOLD_TIMEOUT_MS });
+    const database = new DatabaseSync(plain(path), { timeout: HOLD_TIMEOUT_MS });
     try {
       claim(database);
       // A connection to a file with a write-ahead log holds a shared lock on the file for as long as it is open,
@@ -128,6 +169,9 @@ export function holdFile(path: string): DatabaseSync {
     }
   });
 }
+
+/** As many as Linux follows, path_resolution(7). */
+const LINKS_MAX = 40;
 
 /** Files that belong to a database file by their name. */
 const COMPANIONS = ['-wal', '-shm', '-journal'];
@@ -158,7 +202,7 @@ async function bringUpToDate(copy: string, backup: string): Promise<void> {
  * by page copy of SQLite's backup API, it need not begin again whenever somebody writes.
  */
 function vacuumInto(source: DatabaseSync, emptyFile: string): void {
-  source.prepare('vacuum into ?').run(emptyFile);
+  source.prepare('vacuum into ?').run(plain(emptyFile));
 }
 
 function requireFile(path: string): void {
@@ -173,6 +217,10 @@ function requireNone(path: string): void {
 /** Makes a new file that nobody else reads. */
 function createEmpty(path: string): void {
   writeFileSync(path, '', { mode: 0o600, flag: 'wx' });
+}
+
+function giveModeOf(path: string, file: string): void {
+  chmodSync(file, statSync(path).mode & 0o777);
 }
 
 /** The superuser restores for the user who serves. */
