@@ -17,8 +17,9 @@ VOLUME /data
 EXPOSE 8080
 # Over TLS without checking the certificate: it names the service, not this loopback address.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["node", "-e", "\
-  const { KITH_TLS_CERT, KITH_PORT = 8080 } = process.env; \
+  const { KITH_TLS_CERT, KITH_PORT } = process.env; \
+  const port = /^[0-9]+$/.test(KITH_PORT) ? KITH_PORT : 8080; \
   process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0'; \
-  fetch((KITH_TLS_CERT ? 'https' : 'http') + '://127.0.0.1:' + KITH_PORT + '/readyz') \
+  fetch((KITH_TLS_CERT ? 'https' : 'http') + '://127.0.0.1:' + port + '/readyz') \
     .then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "src/main.ts"]
+CMD ["node", "--disable-sigusr1", "src/main.ts"]

@@ -4,13 +4,15 @@
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { SETTINGS } from '../src/config.ts';
+import { fileSettingOf } from '../src/secret-files.ts';
 
 const BEGIN = '<!-- settings -->';
 const END = '<!-- /settings -->';
 
 const rows = Object.entries(SETTINGS).map(([name, setting]) => {
   const fallback = 'fallback' in setting && setting.fallback ? `\`${setting.fallback}\`` : '';
-  return `| \`${name}\` | ${fallback} | ${setting.help} | ${setting.allowed} |`;
+  const names = 'fromFile' in setting ? `\`${name}\` or \`${fileSettingOf(name)}\`` : `\`${name}\``;
+  return `| ${names} | ${fallback} | ${setting.help} | ${setting.allowed} |`;
 });
 const table = ['| setting | default | what it is | allowed |', '| --- | --- | --- | --- |', ...rows].join('\n');
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { addressOf, ConfigError, describeSettings, parseConfig, SETTINGS } from './config.ts';
+import { addressOf, ConfigError, describeSettings, parseConfig, serviceLinksOf, SETTINGS } from './config.ts';
 
 const CERT = fileURLToPath(new URL('../test/fixtures/tls/localhost-cert.pem', import.meta.url));
 const KEY = fileURLToPath(new URL('../test/fixtures/tls/localhost-key.pem', import.meta.url));
@@ -103,10 +103,182 @@ test('what is set is taken', () => {
   expect(config.tls?.cert.toString()).toContain('BEGIN CERTIFICATE');
 });
 
+test('blanks and line breaks around a value do not count, as they come along with mounted secrets', () => {
+  const written = {
+    KITH_HOST: 'localhost',
+    KITH_PORT: '9000',
+    KITH_DATABASE_URL: 'sqlite:/x/k.db',
+    KITH_ADMIN_PASSWORD: 'correct horse',
+    KITH_SECRET_KEY: SECRET,
+    KITH_TLS_CERT: CERT,
+    KITH_TLS_KEY: KEY,
+    KITH_ISSUER: 'https://kith.example.org',
+    KITH_AUDIENCE: 'kith',
+    KITH_CORS_ORIGINS: 'https://a.example',
+    KITH_LOG_LEVEL: 'warn',
+  };
+  for (const [before, after] of [
+    ['', '\n'],
+    [' \t', '\r\n'],
+    ['\uFEFF', '\u00A0'],
+  ]) {
+    const padded = Object.fromEntries(Object.entries(written).map(([name, value]) => [name, before + value + after]));
+    expect(parseConfig(padded)).toEqual(parseConfig(written));
+  }
+});
+
+test('a control character in a value, or a text of another encoding, is refused', () => {
+  for (const name of Object.keys(SETTINGS)) {
+    for (const bad of ['\n', '\r', '\t', '\0', '\u001b', '\u0085', '\u2028', '\uFFFD']) {
+      const problems = problemsOf({ [name]: `sqlite:/x/k${bad}.db` });
+      expect(problems[0]).toMatch(
+        new RegExp(`^${name}: .* is not allowed; it must be .*, without control characters$`, 's'),
+      );
+    }
+  }
+});
+
+describe('variables that orchestrators make', () => {
+  const ofKubernetes = (service: string): Record<string, string> => ({
+    [`${service}_SERVICE_HOST`]: '10.96.14.7',
+    [`${service}_SERVICE_PORT`]: '8080',
+    [`${service}_SERVICE_PORT_GRPC_WEB`]: '8080',
+    [`${service}_PORT`]: 'tcp://10.96.14.7:8080',
+    [`${service}_PORT_8080_TCP`]: 'tcp://10.96.14.7:8080',
+    [`${service}_PORT_8080_TCP_PROTO`]: 'tcp',
+    [`${service}_PORT_8080_TCP_PORT`]: '8080',
+    [`${service}_PORT_8080_TCP_ADDR`]: '10.96.14.7',
+    [`${service}_PORT_53_UDP`]: 'udp://[fd00::7]:53',
+    [`${service}_PORT_53_UDP_ADDR`]: 'fd00::7',
+  });
+  const ofDocker = (alias: string): Record<string, string> => ({
+    [`${alias}_NAME`]: '/web/kith-db',
+    [`${alias}_PORT`]: 'tcp://172.17.0.5:5432',
+    [`${alias}_PORT_5432_TCP`]: 'tcp://172.17.0.5:5432',
+    [`${alias}_PORT_5432_TCP_START`]: 'tcp://172.17.0.5:5432',
+    [`${alias}_PORT_5432_TCP_PORT_END`]: '5434',
+    [`${alias}_ENV_POSTGRES_PASSWORD`]: 'x',
+    [`${alias}_ENV_PG_VERSION`]: '',
+  });
+
+  test.each([
+    ['a Service kith', ofKubernetes('KITH')],
+    ['a Service kith-postgres', ofKubernetes('KITH_POSTGRES')],
+    ['a Service kith-port', ofKubernetes('KITH_PORT')],
+    ['Services kith and kith-2', { ...ofKubernetes('KITH'), ...ofKubernetes('KITH_2') }],
+    ['a link to a container kith', ofDocker('KITH')],
+    ['a link to a container kith-db', ofDocker('KITH_DB')],
+  ])('%s are passed over', (_, env) => {
+    expect(parseConfig(env)).toEqual(parseConfig({}));
+    expect(serviceLinksOf(env)).toEqual(Object.keys(env));
+    expect(parseConfig({ ...env, KITH_LOG_LEVEL: 'warn' }).logLevel).toBe('warn');
+  });
+
+  test('leave the port to be set', () => {
+    expect(parseConfig({ ...ofKubernetes('KITH'), KITH_PORT: '9000' }).port).toBe(9000);
+  });
+
+  test.each([
+    ['KITH_SERVICE_HOST', 'kith.example.org'],
+    ['KITH_SERVICE_PORT', 'http'],
+    ['KITH_LISTEN_PORT', '8080'],
+    ['KITH_PORT_NUMBER', '8080'],
+    ['KITH_NAME', 'kith'],
+    ['KITH_PORT_8080', '1'],
+    ['KITH_PORT_8080_TCP_PORT', 'x'],
+    ['KITH_ENV', 'production'],
+    ['KITH_', 'tcp://10.96.14.7:8080'],
+  ])('do not hide the misspelt setting %s=%s', (name, value) => {
+    expect(problemsOf({ [name]: value })).toEqual([
+      `${name}: there is no such setting; npm start -- --help lists them`,
+    ]);
+    expect(serviceLinksOf({ [name]: value })).toEqual([]);
+  });
+});
+
+describe('a secret in a file', () => {
+  const SECRETS = [
+    ['KITH_ADMIN_PASSWORD', 'correct horse battery', 'adminPassword'],
+    ['KITH_SECRET_KEY', SECRET, 'secretKey'],
+    ['KITH_DATABASE_URL', 'postgres://kith:hidden@db/kith', 'databaseUrl'],
+  ] as const;
+  let directory: string;
+  beforeAll(() => {
+    directory = mkdtempSync(join(tmpdir(), 'kith-secrets-'));
+  });
+  afterAll(() => rmSync(directory, { recursive: true }));
+
+  function fileOf(content: string | Buffer): string {
+    const path = join(directory, 'secret');
+    writeFileSync(path, content);
+    return path;
+  }
+
+  test.each(SECRETS)('%s is read, without the blanks and line breaks around it', (name, value, key) => {
+    const path = fileOf(`\uFEFF ${value}\r\n\n`);
+    expect(parseConfig({ [`${name}_FILE`]: `${path}\n` })[key]).toEqual(parseConfig({ [name]: value })[key]);
+  });
+
+  test.each(SECRETS)('%s is refused in both forms', (name, value) => {
+    const problems = problemsOf({ [name]: value, [`${name}_FILE`]: fileOf(value) });
+    expect(problems).toEqual([`${name}: is set, and so is ${name}_FILE: set one of them`]);
+  });
+
+  test.each(SECRETS)('an empty %s counts as absent beside it', (name, value, key) => {
+    const env = { [name]: '', [`${name}_FILE`]: fileOf(value) };
+    expect(parseConfig(env)[key]).toEqual(parseConfig({ [name]: value })[key]);
+  });
+
+  test.each<[what: string, path: () => string, why: RegExp]>([
+    ['that is not there', () => join(directory, 'missing'), /cannot be read: ENOENT$/],
+    ['that is a directory', () => directory, /is not a file$/],
+    ['that is a device', () => '/dev/zero', /is not a file$/],
+    ['that is empty', () => fileOf(' \n'), /is empty$/],
+    ['that is too large', () => fileOf('x'.repeat(16_385)), /is larger than 16384 bytes$/],
+    ['that is not UTF-8', () => fileOf(Buffer.from('passw\u00f6rd of a test', 'latin1')), /is not UTF-8$/],
+  ])('%s is refused', (_, path, why) => {
+    for (const [name] of SECRETS) {
+      const [problem, ...rest] = problemsOf({ [`${name}_FILE`]: path() });
+      expect(rest).toEqual([]);
+      expect(problem).toMatch(why);
+      expect(problem!.startsWith(`${name}_FILE: "${path()}" `)).toBe(true);
+    }
+  });
+
+  test.each(SECRETS)('%s with a value that is not allowed is refused without being shown', (name) => {
+    const path = fileOf('hidden\nvalue');
+    const [problem] = problemsOf({ [`${name}_FILE`]: path });
+    expect(problem).toContain(`${name}: the content of "${path}" in ${name}_FILE is not allowed; it must be `);
+    expect(problem).not.toContain('hidden');
+  });
+
+  test('is offered for these and for nothing else', () => {
+    expect(problemsOf({ KITH_PORT_FILE: fileOf('8080') })).toEqual([
+      'KITH_PORT_FILE: there is no such setting; npm start -- --help lists them',
+    ]);
+    for (const [name] of SECRETS) expect(describeSettings()).toContain(`${name}_FILE`);
+  });
+});
+
 test.each([
-  ['KITH_HOST', ['a b', '\t']],
-  ['KITH_PORT', ['-1', '65536', '80 ', '8o', '1e3', '0x50', '8080.0', '+80', '٣']],
-  ['KITH_DATABASE_URL', ['./kith.db', 'sqlite:', 'sqlite::memory:', 'SQLITE:kith.db', 'mysql://a/b']],
+  ['[::1]', '::1', 'http://[::1]:8080'],
+  ['[::]', '::', 'http://localhost:8080'],
+  ['0:0:0:0:0:0:0:0', '::', 'http://localhost:8080'],
+  ['FE80::0:1%lo', 'fe80::1%lo', 'http://[fe80::1]:8080'],
+  ['[fe80::1%eth0]', 'fe80::1%eth0', 'http://[fe80::1]:8080'],
+  ['Kith.Example.org', 'Kith.Example.org', 'http://Kith.Example.org:8080'],
+  ['kith_1.local.', 'kith_1.local.', 'http://kith_1.local.:8080'],
+])('the host %s is listened on as %s', (text, host, issuer) => {
+  const config = parseConfig({ KITH_HOST: text });
+  expect(config).toMatchObject({ host, issuer });
+  expect(() => new URL(config.issuer)).not.toThrow();
+});
+
+test.each([
+  ['KITH_HOST', ['a b', '\t', 'http://localhost', 'kith.local:8080', '127.0.0.1:80', '[::1]:80', '[::1', '::1]']],
+  ['KITH_HOST', ['[localhost]', '[127.0.0.1]', '*', '300.1.1.1', '127.1', '8080', 'a/b', 'a@b', '-a', 'a..b', '::1%']],
+  ['KITH_PORT', ['-1', '65536', '8 0', '8o', '1e3', '0x50', '8080.0', '+80', '٣']],
+  ['KITH_DATABASE_URL', ['./kith.db', 'sqlite:', 'sqlite::memory:', 'SQLITE:kith.db', 'mysql://a/b']], // see url.test.ts
   ['KITH_ISSUER', ['kith', 'ftp://a', 'https://', 'https://a b']],
   ['KITH_AUDIENCE', ['a b']],
   ['KITH_ACCESS_TOKEN_SECONDS', ['9', '3601', '']],
@@ -153,10 +325,7 @@ test.each([
 });
 
 test.each([
-  [
-    'KITH_ADMIN_PASSWORD',
-    ['seven c', 'x'.repeat(129), 'with\ttab and more', 'Admin@Localhost', 'Administrator', 'x'.repeat(20)],
-  ],
+  ['KITH_ADMIN_PASSWORD', ['seven c', 'x'.repeat(129), 'Admin@Localhost', 'Administrator', 'x'.repeat(20)]],
   [
     'KITH_SECRET_KEY',
     ['c2hvcnQ=', Buffer.alloc(31).toString('base64'), Buffer.alloc(33).toString('base64'), 'ff'.repeat(32)],
@@ -225,6 +394,7 @@ test.each([
   ['::1', 'http://[::1]:80'],
   ['192.0.2.1', 'http://192.0.2.1:80'],
   ['kith.example.org', 'http://kith.example.org:80'],
+  ['fe80::1%lo', 'http://[fe80::1%25lo]:80'],
 ])('what listens on %s is reached at %s', (host, address) => {
   expect(addressOf({ host, port: 80, tls: undefined })).toBe(address);
 });

@@ -3,8 +3,12 @@ import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import { createBlockCheck } from './address.ts';
 import type { DatabaseLimits } from './db/dialect.ts';
+import { checkDatabaseUrl, DATABASE_URL_FORMS, DatabaseUrlError, shownRefusedUrl } from './db/url.ts';
+import { parseHost, withoutZone } from './host.ts';
 import { SECRET_BYTES } from './keyring.ts';
 import { isCommonPassword } from './passwords/common-passwords.ts';
+import { fileSettingOf, SecretFileError, writtenIn } from './secret-files.ts';
+import { isServiceLink } from './service-links.ts';
 import { withoutPassword } from './text.ts';
 
 /** What the process is started with. See SETTINGS for what each means. */
@@ -16,6 +20,8 @@ export interface Config {
   readonly databaseUrl: string;
   readonly databaseLimits: DatabaseLimits;
   readonly adminPassword: string | undefined;
+  /** The file that the password was read from, if it was. */
+  readonly adminPasswordFile: string | undefined;
   /** 32 bytes, or undefined for the key file beside the database. */
   readonly secretKey: Uint8Array | undefined;
   readonly tls: Tls | undefined;
@@ -48,6 +54,9 @@ export interface Config {
   readonly logOneIn: number;
 }
 
+/** What a server takes over while it runs; everything else takes a start. */
+export type Reloadable = Pick<Config, 'tls' | 'logLevel'>;
+
 /** PEM. */
 export interface Tls {
   readonly cert: Buffer;
@@ -71,7 +80,11 @@ interface Setting<T> {
   readonly allowed: string;
   /** Never shown in errors. */
   readonly secret?: boolean;
-  /** The value, or undefined when the text is not allowed. */
+  /** Whether the value is a secret or has one in it: it can be read from a file that NAME_FILE names. */
+  readonly fromFile?: boolean;
+  /** The value as errors may show it; by default as it is. */
+  readonly shown?: (text: string) => string;
+  /** The value, or undefined when the text is not allowed; throws DatabaseUrlError to say why it is not. */
   readonly parse: (text: string) => T | undefined;
 }
 
@@ -79,14 +92,21 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 
 /** Every setting, in the order of the help. */
 export const SETTINGS = {
-  KITH_HOST: text('The address to listen on; 0.0.0.0 or :: for all.', '127.0.0.1', 'an IP address or host name'),
+  KITH_HOST: {
+    help: 'The address to listen on; 0.0.0.0 or :: for all.',
+    fallback: '127.0.0.1',
+    allowed: 'an IP address or host name, without scheme and port',
+    parse: parseHost,
+  },
   KITH_PORT: wholeNumber('The port to listen on, for every protocol; 0 for any that is free.', '8080', 0, 65_535),
   KITH_WORKERS: wholeNumber('How many processes share the port. More than one needs PostgreSQL.', '1', 1, 64),
   KITH_DATABASE_URL: {
     help: 'Where the data is.',
     fallback: 'sqlite:./data/kith.db',
-    allowed: 'sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE',
-    parse: (value) => (/^(sqlite:(?!:memory:).|postgres(ql)?:\/\/)/.test(value) ? value : undefined),
+    allowed: DATABASE_URL_FORMS,
+    fromFile: true,
+    shown: shownRefusedUrl,
+    parse: checkDatabaseUrl,
   },
   KITH_DATABASE_CONNECTIONS: wholeNumber('PostgreSQL: connections of each process.', '10', 2, 1000),
   KITH_DATABASE_WAIT_MS: wholeNumber(
@@ -101,6 +121,7 @@ export const SETTINGS = {
     help: 'The password of the administrator that the first start creates; generated and printed once when absent.',
     allowed: '8 to 128 characters, not admin@localhost and no common password',
     secret: true,
+    fromFile: true,
     parse: (value) =>
       /^(?!admin@localhost$)\P{Cc}{8,128}$/iu.test(value) && !isCommonPassword(value) ? value : undefined,
   },
@@ -108,6 +129,7 @@ export const SETTINGS = {
     help: 'Encrypts the signing keys and authenticates refresh tokens. Absent: kept in a file beside the database.',
     allowed: `${SECRET_BYTES} random bytes in base64, e.g. from: openssl rand -base64 ${SECRET_BYTES}`,
     secret: true,
+    fromFile: true,
     parse: parseSecretKey,
   },
   KITH_TLS_CERT: pem('The certificate chain, to serve TLS. Needs KITH_TLS_KEY.', 'a certificate chain', (cert) =>
@@ -192,25 +214,61 @@ export const SETTINGS = {
   ),
 } satisfies Record<string, Setting<unknown>>;
 
-type Env = Readonly<Record<string, string | undefined>>;
+export type Env = Readonly<Record<string, string | undefined>>;
 type Name = keyof typeof SETTINGS;
 type Value<N extends Name> = (typeof SETTINGS)[N] extends Setting<infer T> ? T : never;
 
+/** A setting that was written, and where. */
+interface Written {
+  readonly text: string;
+  /** The path of the file that it was read from. */
+  readonly file: string | undefined;
+}
+
+/** What no value holds: a line break that came along, or a text in another encoding, is a mistake. */
+const CONTROL_CHARACTERS = /[\p{Cc}\u2028\u2029\uFFFD]/u;
+
 /**
- * Reads the settings from environment variables. An empty variable counts as
- * absent. Throws ConfigError for values that are not allowed and for unknown
- * names that begin with KITH_.
+ * Reads the settings from environment variables. An empty variable counts as absent;
+ * blanks and line breaks around a value do not count. Secrets may be in files instead,
+ * which are read. Variables that Kubernetes and Docker make are passed over. Throws
+ * ConfigError for values that are not allowed and for other unknown names that begin
+ * with KITH_.
  */
 export function parseConfig(env: Env): Config {
   const problems = unknownNames(env);
+  const find = (name: Name, setting: Setting<unknown>): Written | undefined => {
+    const inFile = setting.fromFile ? env[fileSettingOf(name)] : undefined;
+    if (env[name] && inFile) {
+      problems.push(`${name}: is set, and so is ${fileSettingOf(name)}: set one of them`);
+      return undefined;
+    }
+    if (inFile) return { text: writtenIn(name, inFile), file: inFile.trim() };
+    const text = (isServiceLink(name, env[name] ?? '') ? '' : env[name]) || setting.fallback;
+    return text === undefined ? undefined : { text, file: undefined };
+  };
   const read = <N extends Name>(name: N): Value<N> | undefined => {
     const setting: Setting<unknown> = SETTINGS[name];
-    const written = env[name] || setting.fallback;
-    if (written === undefined) return undefined;
-    const value = setting.parse(written);
-    if (value !== undefined) return value as Value<N>;
-    const shown = setting.secret ? 'the value' : JSON.stringify(withoutPassword(written));
-    problems.push(`${name}: ${shown} is not allowed; it must be ${setting.allowed}`);
+    let written: Written | undefined;
+    let why = `it must be ${setting.allowed}`;
+    try {
+      written = find(name, setting);
+      if (written === undefined) return undefined;
+      const text = written.text.trim();
+      if (CONTROL_CHARACTERS.test(text)) why += ', without control characters';
+      else {
+        const value = setting.parse(text);
+        if (value !== undefined) return value as Value<N>;
+      }
+    } catch (error) {
+      if (error instanceof SecretFileError) {
+        problems.push(error.message);
+        return undefined;
+      }
+      if (!(error instanceof DatabaseUrlError)) throw error;
+      why = error.message;
+    }
+    problems.push(`${name}: ${shownIn(name, setting, written)} is not allowed; ${why}`);
     return undefined;
   };
   const port = read('KITH_PORT') ?? 0;
@@ -228,9 +286,10 @@ export function parseConfig(env: Env): Config {
       idleTransactionTimeoutMs: read('KITH_DATABASE_IDLE_MS') ?? 0,
     },
     adminPassword: read('KITH_ADMIN_PASSWORD'),
+    adminPasswordFile: env[fileSettingOf('KITH_ADMIN_PASSWORD')]?.trim() || undefined,
     secretKey: read('KITH_SECRET_KEY'),
     tls,
-    issuer: read('KITH_ISSUER') ?? addressOf({ host, port, tls }),
+    issuer: read('KITH_ISSUER') ?? addressOf({ host: withoutZone(host), port, tls }),
     audience: read('KITH_AUDIENCE') ?? '',
     accessTokenTtlMs: (read('KITH_ACCESS_TOKEN_SECONDS') ?? 0) * 1000,
     sessionIdleMs: (read('KITH_SESSION_IDLE_DAYS') ?? 0) * DAY_MS,
@@ -262,26 +321,53 @@ export function parseConfig(env: Env): Config {
   return config;
 }
 
-/** The address to reach a server at, as a URL without a path. Every address listens on localhost too. */
+/**
+ * The address to reach a server at, as a URL without a path. Every address listens on
+ * localhost too. A zone is written as in RFC 6874, which curl reads and `URL` does not.
+ */
 export function addressOf({ host, port, tls }: Pick<Config, 'host' | 'port' | 'tls'>): string {
   const name = host === '0.0.0.0' || host === '::' || host === '127.0.0.1' ? 'localhost' : host;
-  return `${tls ? 'https' : 'http'}://${name.includes(':') ? `[${name}]` : name}:${port}`;
+  const written = name.includes(':') ? `[${name.replace('%', '%25')}]` : name;
+  return `${tls ? 'https' : 'http'}://${written}:${port}`;
 }
 
 /** The settings as a text for people. */
 export function describeSettings(): string {
   return (Object.entries(SETTINGS) as [Name, Setting<unknown>][])
-    .map(([name, { help, fallback, allowed }]) => {
+    .map(([name, { help, fallback, allowed, fromFile }]) => {
       const or = fallback === undefined || fallback === '' ? '' : ` (${fallback})`;
-      return `  ${name}${or}\n      ${help}\n      ${allowed}`;
+      const file = fromFile ? `, or ${fileSettingOf(name)}, the path of a file that holds it` : '';
+      return `  ${name}${or}${file}\n      ${help}\n      ${allowed}`;
     })
     .join('\n');
 }
 
+/** Every name of a setting, those of files with secrets among them. */
+function settingNames(): string[] {
+  return (Object.entries(SETTINGS) as [Name, Setting<unknown>][]).flatMap(([name, { fromFile }]) =>
+    fromFile ? [name, fileSettingOf(name)] : [name],
+  );
+}
+
+/** The variables that Kubernetes or Docker made, which are passed over. */
+export function serviceLinksOf(env: Env): string[] {
+  return Object.keys(env).filter((name) => isServiceLink(name, env[name] ?? ''));
+}
+
 function unknownNames(env: Env): string[] {
+  const known = new Set(settingNames());
   return Object.keys(env)
-    .filter((name) => name.startsWith('KITH_') && !(name in SETTINGS))
+    .filter((name) => name.startsWith('KITH_') && !known.has(name) && !isServiceLink(name, env[name] ?? ''))
     .map((name) => `${name}: there is no such setting; npm start -- --help lists them`);
+}
+
+function shownIn(
+  name: Name,
+  { secret, shown = withoutPassword }: Setting<unknown>,
+  written: Written | undefined,
+): string {
+  if (written?.file !== undefined) return `the content of ${JSON.stringify(written.file)} in ${fileSettingOf(name)}`;
+  return secret || written === undefined ? 'the value' : JSON.stringify(shown(written.text));
 }
 
 function pairTls(env: Env, cert: Buffer | undefined, key: Buffer | undefined, problems: string[]): Tls | undefined {
@@ -289,7 +375,8 @@ function pairTls(env: Env, cert: Buffer | undefined, key: Buffer | undefined, pr
     ['KITH_TLS_CERT', 'KITH_TLS_KEY'],
     ['KITH_TLS_KEY', 'KITH_TLS_CERT'],
   ] as const) {
-    if (env[name] && !env[other]) problems.push(`${other}: must be set as well as ${name}, to serve TLS`);
+    if (env[name]?.trim() && !env[other]?.trim())
+      problems.push(`${other}: must be set as well as ${name}, to serve TLS`);
   }
   if (cert === undefined || key === undefined) return undefined;
   try {

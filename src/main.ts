@@ -1,16 +1,18 @@
 import cluster from 'node:cluster';
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import packageJson from '../package.json' with { type: 'json' };
 import { describeCommands, runCommand } from './commands/commands.ts';
-import { type Config, ConfigError, describeSettings, parseConfig } from './config.ts';
+import { type Config, ConfigError, describeSettings, type Env, parseConfig, serviceLinksOf } from './config.ts';
 import { DatabaseError, DatabaseUnavailable } from './db/dialect.ts';
+import { EnvFileError, readEnvFile } from './env-file.ts';
+import { withEnvFile } from './environment.ts';
 import { Failure } from './failure.ts';
+import { Reloads } from './reload.ts';
 import { AccessDeclarationError } from './rpc/access.ts';
 import { SecretKeyError } from './secret-key.ts';
 import { ADMIN_USERNAME, type Server, startServer } from './server.ts';
-import { reportServing, runWorkers, type Serving } from './workers.ts';
+import { onReload, reportServing, runWorkers, type Serving } from './workers.ts';
 
 const HELP = `Kith ${packageJson.version}: ${packageJson.description}
 
@@ -32,6 +34,9 @@ ${describeSettings()}
 /** What a start ends with, after the exit codes of sysexits(3). */
 const EXIT = { FAULT: 70, UNAVAILABLE: 69, CONFIG: 78 };
 
+/** Why a port cannot be listened on that time does not change: a port for the superuser, an address of a kind that there is not. */
+const LISTEN_MISTAKES = new Set(['EACCES', 'EINVAL', 'EAFNOSUPPORT', 'ENODEV', 'ENXIO']);
+
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     options: { help: { type: 'boolean' }, version: { type: 'boolean' } },
@@ -40,26 +45,55 @@ async function main(): Promise<void> {
   if (values.help) return console.log(HELP);
   if (values.version) return console.log(packageJson.version);
 
-  loadEnvFile();
-  const config = parseConfig(process.env);
+  passOverSignals();
+  const given: Env = { ...process.env };
+  const env = readSettings(given);
+  const config = parseConfig(env);
+  for (const [name, value] of Object.entries(env)) {
+    // Other variables of .env are for libraries, such as PGPASSWORD.
+    if (!name.startsWith('KITH_') && value !== undefined) process.env[name] ??= value;
+  }
   const [command, ...args] = positionals;
   if (command !== undefined) return runCommand(config, command, args);
 
+  const links = cluster.isPrimary ? serviceLinksOf(given) : [];
+  if (links.length > 0) {
+    say(`passes over what Kubernetes or Docker set for a service called kith: ${links.join(', ')}`);
+  }
   const announced = (serving: Serving) => announce(config, serving);
-  if (config.workers > 1 && cluster.isPrimary) process.exit(await runWorkers(config, announced));
+  const reloads = new Reloads({ env, config, read: () => readSettings(given), say });
+  // A terminal signals every process; the primary reads the settings for all of them.
+  process.on('SIGHUP', () => void (cluster.isPrimary && reloads.reload()));
+  if (cluster.isPrimary) reloads.watchFiles();
+  if (config.workers > 1 && cluster.isPrimary) process.exit(await runWorkers(config, reloads, announced));
 
+  if (cluster.isWorker) onReload((settings) => reloads.take(settings));
   const password = config.adminPassword ?? randomBytes(15).toString('base64url');
   const server = await startServer(config, password, { worker: cluster.worker?.id });
+  reloads.onReload((settings) => server.reload(settings));
   stopOnSignals(server);
   const tell = cluster.isWorker ? reportServing : announced;
   tell({ address: server.address, adminPassword: server.createdAdmin && password });
 }
 
-function loadEnvFile(): void {
+/** The variables that the process was given, and those in .env. A worker is given both by its primary. */
+function readSettings(given: Env): Env {
+  if (cluster.isWorker) return given;
   try {
-    if (existsSync('.env')) process.loadEnvFile('.env');
+    return withEnvFile(given, readEnvFile('.env'));
   } catch (error) {
-    throw new ConfigError('.env: is not a file that can be read', { cause: error });
+    if (error instanceof EnvFileError) throw new ConfigError(error.message, { cause: error });
+    throw error;
+  }
+}
+
+/**
+ * SIGUSR1 would open a debugger to whoever can connect to this machine's loopback
+ * address (https://nodejs.org/api/process.html#signal-events), and SIGUSR2 end the process.
+ */
+function passOverSignals(): void {
+  for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) {
+    process.on(signal, () => say(`${signal} has no meaning and is passed over`));
   }
 }
 
@@ -67,11 +101,19 @@ function loadEnvFile(): void {
 function announce(config: Config, { address, adminPassword }: Serving): void {
   console.error(`Kith ${packageJson.version} serves gRPC, gRPC-Web and Connect at ${address}`);
   if (adminPassword === undefined) return;
-  const password = config.adminPassword === undefined ? adminPassword : `'"$KITH_ADMIN_PASSWORD"'`; // for the shell to fill in
+  const { adminPasswordFile: file } = config;
+  // For the shell to fill in.
+  const password =
+    config.adminPassword === undefined
+      ? adminPassword
+      : file === undefined
+        ? `'"$KITH_ADMIN_PASSWORD"'`
+        : `'"$(cat "$KITH_ADMIN_PASSWORD_FILE")"'`;
+  const where = file === undefined ? 'KITH_ADMIN_PASSWORD' : 'the file of KITH_ADMIN_PASSWORD_FILE';
   console.error(
     config.adminPassword === undefined
       ? `\nThe administrator is "${ADMIN_USERNAME}", the password (shown only now): ${adminPassword}`
-      : `\nThe administrator is "${ADMIN_USERNAME}", the password is the one in KITH_ADMIN_PASSWORD`,
+      : `\nThe administrator is "${ADMIN_USERNAME}", the password is the one in ${where}`,
   );
   console.error(`\nTry it:\n
   curl ${address}/kith.auth.v1.AuthService/Login \\
@@ -95,8 +137,12 @@ function stopOnSignals(server: Server): void {
 /** Ends the process with one clear line, and a stack only for what nobody foresaw. */
 function fail(error: unknown): never {
   const [message, code] = explain(error);
-  console.error(message.replaceAll(/^/gm, 'kith: '));
+  say(message);
   process.exit(code);
+}
+
+function say(message: string): void {
+  console.error(message.replaceAll(/^/gm, 'kith: '));
 }
 
 function explain(error: unknown): [message: string, code: number] {
@@ -111,7 +157,8 @@ function explain(error: unknown): [message: string, code: number] {
     'syscall' in error &&
     ['listen', 'bind', 'getaddrinfo'].includes(String(error.syscall))
   ) {
-    return [`cannot listen: ${error.message}; see KITH_HOST and KITH_PORT`, EXIT.UNAVAILABLE];
+    const isMistake = 'code' in error && LISTEN_MISTAKES.has(String(error.code));
+    return [`cannot listen: ${error.message}; see KITH_HOST and KITH_PORT`, isMistake ? EXIT.CONFIG : EXIT.UNAVAILABLE];
   }
   if (error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS_')) {
     const [what] = error.message.split('. To specify a positional'); // of no help here: no argument begins with a dash

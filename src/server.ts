@@ -34,12 +34,13 @@ import { signingKeyService } from './tokens/service.ts';
 import { hasSigningKeys, SigningKeys } from './tokens/signing-keys.ts';
 import { createBlockCheck } from './address.ts';
 import { Background } from './background.ts';
-import { addressOf, type Config } from './config.ts';
+import { addressOf, type Config, type Reloadable } from './config.ts';
 import { contactService } from './contacts/service.ts';
 import { openDatabase, ping } from './db/database.ts';
 import { allowOrigins } from './rpc/cors.ts';
 import { createHttpServer } from './http/fastify.ts';
 import { serveJwks } from './http/jwks.ts';
+import { replaceCertificate } from './http/one-port.ts';
 import { serveProbes } from './http/probes.ts';
 import { createKeyring } from './keyring.ts';
 import { createPasswords } from './passwords/passwords.ts';
@@ -69,6 +70,8 @@ export interface Server {
   readonly createdAdmin: { readonly username: string } | undefined;
   /** How many subscriptions to activity and revocations there are: two for each watch of activity. */
   subscriptions(): number;
+  /** Goes on with another certificate and log level. Closes no connection. Without TLS so far, it stays without. */
+  reload(settings: Reloadable): void;
   /**
    * Stops: not ready any more, then no new connections, GOAWAY, streams end with
    * UNAVAILABLE, running calls finish or, when their time is up, end likewise.
@@ -270,6 +273,10 @@ export async function startServer(config: Config, adminPassword: string, options
     address: addressOf({ ...config, port: portOf(fastify) }),
     createdAdmin: createdAdmin && { username: createdAdmin.username },
     subscriptions: () => tail.size + revocations.size,
+    reload({ tls, logLevel }) {
+      fastify.log.level = logLevel;
+      if (tls !== undefined) replaceCertificate(fastify.server, tls);
+    },
     async stop() {
       stopping = true;
       await sleep(config.shutdownDelayMs);

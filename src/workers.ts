@@ -1,5 +1,6 @@
 import cluster, { type Worker } from 'node:cluster';
-import type { Config } from './config.ts';
+import type { Config, Reloadable } from './config.ts';
+import type { Reloads } from './reload.ts';
 
 /** What a worker says once it serves. It travels over the pipe between the two processes and is seen by nobody else. */
 export interface Serving {
@@ -7,6 +8,12 @@ export interface Serving {
   readonly address: string;
   /** The password of the administrator that this start created, if it did. */
   readonly adminPassword: string | undefined;
+}
+
+/** What a primary has its workers take over. PEM; it travels as `Serving` does. */
+interface Reload {
+  readonly logLevel: Reloadable['logLevel'];
+  readonly tls: { readonly cert: string; readonly key: string } | undefined;
 }
 
 /** The pause before a worker that ended is replaced, milliseconds; it doubles with each that ends soon after another. */
@@ -39,9 +46,10 @@ const EXIT = { UNAVAILABLE: 69, FAULT: 70 };
  * meanwhile, and watchers would hear of the other processes by polling alone.
  * The settings therefore refuse it; see docs/decisions/workers.md.
  *
+ * @param reloads has the settings that workers are started with, and those that they take over while they run
  * @param onServing is told of the first worker that serves, and of any that created the administrator
  */
-export function runWorkers(config: Config, onServing: (serving: Serving) => void): Promise<number> {
+export function runWorkers(config: Config, reloads: Reloads, onServing: (serving: Serving) => void): Promise<number> {
   const { promise: ended, resolve: end } = Promise.withResolvers<number>();
   const workers = new Set<Worker>();
   const serving = new Set<Worker>();
@@ -51,13 +59,15 @@ export function runWorkers(config: Config, onServing: (serving: Serving) => void
   let exitCode = 0;
   let failedStarts = 0;
   let pauseMs = PAUSE_MIN_MS;
+  let reload: Reload | undefined;
   let lastEndMs = -Infinity;
 
   const start = (): void => {
-    const worker = cluster.fork();
+    const worker = cluster.fork(reloads.env);
     workers.add(worker);
     worker.once('message', (message: Serving) => {
       serving.add(worker);
+      if (reload !== undefined) send(worker, reload); // which may have come while it started
       failedStarts = 0;
       if (!hasServed || message.adminPassword !== undefined) onServing(message);
       if (!hasServed && !stopping) for (let i = 1; i < config.workers; i++) start();
@@ -124,13 +134,29 @@ export function runWorkers(config: Config, onServing: (serving: Serving) => void
     ).unref();
   };
 
+  reloads.onReload(({ tls, logLevel }) => {
+    reload = { logLevel, tls: tls && { cert: tls.cert.toString(), key: tls.key.toString() } };
+    for (const worker of serving) send(worker, reload);
+  });
   cluster.schedulingPolicy = cluster.SCHED_RR;
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stop);
   start();
   return ended;
 }
 
+/** A worker that ends at this moment does not hear it, and the one in its place is started with it. */
+function send(worker: Worker, reload: Reload): void {
+  worker.send(reload, undefined, () => {});
+}
+
 /** Tells the primary that this worker serves. */
 export function reportServing(serving: Serving): void {
   process.send?.(serving);
+}
+
+/** Calls `take` with what the primary has this worker take over, once it serves. */
+export function onReload(take: (settings: Reloadable) => void): void {
+  process.on('message', ({ logLevel, tls }: Reload) => {
+    take({ logLevel, tls: tls && { cert: Buffer.from(tls.cert), key: Buffer.from(tls.key) } });
+  });
 }

@@ -148,6 +148,57 @@ describe('settings', () => {
     expect(await signIn(kith.address, PASSWORD)).not.toBe('');
   });
 
+  test('are read from a .env with a byte order mark and line ends of Windows', async () => {
+    const directory = await newDirectory();
+    await writeFile(join(directory, '.env'), '\uFEFFKITH_DATABASE_URL=sqlite:./mine.db\r\nKITH_LOG_LEVEL=silent\r\n');
+    await using kith = await startProcess({ directory });
+    expect(kith.stdout).toBe('');
+    expect(await readdir(directory)).toContain('mine.db');
+  });
+
+  test('are read from files where they are secret, which are not shown', async () => {
+    const directory = await newDirectory();
+    await writeFile(join(directory, 'password'), `${PASSWORD}\n`);
+    await writeFile(join(directory, 'url'), 'sqlite:./mine.db\n');
+    const env = { KITH_ADMIN_PASSWORD_FILE: 'password', KITH_DATABASE_URL_FILE: join(directory, 'url') };
+    await using kith = await startProcess({ directory, env });
+    await kith.stderrMatching(/the password is the one in the file of KITH_ADMIN_PASSWORD_FILE[^]*\n\n$/);
+    expect(kith.stderr + kith.stdout).not.toContain(PASSWORD);
+    expect(await readdir(directory)).toContain('mine.db');
+    const curl = kith.stderr.slice(kith.stderr.indexOf('  curl '));
+    const { stdout } = await promisify(execFile)('sh', ['-ec', curl], {
+      cwd: directory,
+      env: { ...process.env, KITH_ADMIN_PASSWORD_FILE: 'password' },
+    });
+    expect(JSON.parse(stdout)).toMatchObject({ user: { username: 'admin' } });
+  });
+
+  test('are found among what Kubernetes makes for a Service called kith, of which one line tells', async () => {
+    const directory = await newDirectory();
+    await writeFile(join(directory, '.env'), 'KITH_PORT=0\n');
+    const env = {
+      KITH_SERVICE_HOST: '10.96.14.7',
+      KITH_SERVICE_PORT: '8080',
+      KITH_SERVICE_PORT_GRPC: '8080',
+      KITH_PORT: 'tcp://10.96.14.7:8080',
+      KITH_PORT_8080_TCP: 'tcp://10.96.14.7:8080',
+      KITH_PORT_8080_TCP_ADDR: '10.96.14.7',
+      KITH_POSTGRES_PORT: 'tcp://10.96.14.8:5432',
+    };
+    await using kith = await startProcess({ directory, env });
+    const lines = kith.stderr.split('\n').filter((line) => line.includes('KITH_'));
+    expect(lines).toEqual([
+      expect.stringMatching(/^kith: passes over what Kubernetes or Docker set for a service called kith: KITH_/),
+    ]);
+    for (const name of Object.keys(env)) expect(lines[0]).toContain(` ${name}`);
+    expect(new URL(kith.address).port).not.toBe('8080');
+    const misspelt = await endOf({ directory, env: { ...env, KITH_PROT: '8080' } });
+    expect(misspelt).toMatchObject({
+      code: 78,
+      stderr: expect.stringContaining('KITH_PROT: there is no such setting'),
+    });
+  });
+
   test.each(['--help', '--version'])('%s answers and does not start', async (option) => {
     const directory = await newDirectory();
     const env = { KITH_PORT: 'not a port' };
@@ -179,6 +230,8 @@ describe('a start that cannot be ends with one clear line', () => {
       ['KITH_PORT: "http" is not allowed; it must be a whole number from 0 to 65535'],
     ],
     ['a port out of range', { KITH_PORT: '65536' }, [/KITH_PORT: "65536" is not allowed/]],
+    ['a host with a scheme', { KITH_HOST: 'http://localhost' }, [/KITH_HOST: "http:\/\/localhost" is not allowed/]],
+    ['a host with a port', { KITH_HOST: 'kith.local:8080' }, [/KITH_HOST: "kith.local:8080" is not allowed/]],
     ['a host that is not here', { KITH_HOST: '192.0.2.1' }, [/^kith: cannot listen: .*192\.0\.2\.1; see KITH_HOST/]],
     [
       'a certificate without a key',
@@ -249,6 +302,18 @@ describe('a start that cannot be ends with one clear line', () => {
       await endOf({ directory, env: { KITH_TLS_CERT: CERT, KITH_TLS_KEY: 'other.pem' } }),
       'KITH_TLS_KEY: "other.pem" is not allowed; it must be the private key of the certificate in KITH_TLS_CERT',
     );
+  });
+
+  test.each<[string, string | Buffer, string]>([
+    ['in UTF-16', Buffer.from('\uFEFFKITH_PORT=1', 'utf16le'), '.env, line 1: the file is UTF-16: save it as UTF-8'],
+    ['with a colon', '# Kith\nKITH_PORT: 1', '.env, line 2: must be NAME=VALUE'],
+  ])('for a .env %s', async (_, content, line) => {
+    const directory = await newDirectory();
+    await writeFile(join(directory, '.env'), content);
+    const end = await endOf({ directory });
+    expectRefusal(end, line);
+    expect(end.code).toBe(78);
+    expect(await readdir(directory)).toEqual(['.env']);
   });
 
   test('for a .env that cannot be read', async () => {
@@ -331,6 +396,13 @@ describe('a database that cannot be used ends the start with one clear line', ()
     const directory = await newDirectory();
     await mkdir(join(directory, 'data', 'kith.db'), { recursive: true });
     expectRefusal(await endOf({ directory }), /^kith: sqlite:\.\/data\/kith\.db: EISDIR/);
+  });
+
+  test('a pipe, which would be waited for', async () => {
+    const directory = await newDirectory();
+    await promisify(execFile)('mkfifo', [join(directory, 'pipe')]);
+    const end = await endOf({ directory, env: { KITH_DATABASE_URL: 'sqlite:pipe' } });
+    expectRefusal(end, 'sqlite:pipe: this is not a file');
   });
 
   test('a path through a file', async () => {

@@ -205,6 +205,17 @@ export function createOnePortServer(
   return server;
 }
 
+/**
+ * Has a server with TLS show another certificate to whoever connects from now on.
+ * Connections that are open keep the one they were made with.
+ */
+export function replaceCertificate(
+  server: http.Server | https.Server,
+  { cert, key }: { cert: Buffer; key: Buffer },
+): void {
+  if ('setSecureContext' in server) server.setSecureContext({ ...TLS_SETTINGS, cert, key });
+}
+
 /** Undefined when there are too many; the socket is destroyed then. */
 type Accept = (socket: Socket) => Connection | undefined;
 type Decide = (connection: Connection, socket: Socket, isHttp2: boolean) => void;

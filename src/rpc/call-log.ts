@@ -28,9 +28,12 @@ export interface CallLog {
 export function createCallLog(log: FastifyBaseLogger, oneIn: number): CallLog {
   const writeInfo = createInfoWriter(log as Logger);
   const takesOne = sampleOneIn(oneIn);
+  const takesInfo = () => (log as Logger).isLevelEnabled('info'); // which may change
   return {
-    takesNext: () => writeInfo !== undefined && takesOne(),
-    info: (line) => writeInfo?.(line),
+    takesNext: () => takesInfo() && takesOne(),
+    info(line) {
+      if (takesInfo()) writeInfo(line);
+    },
     warn: (line, error) => log.warn({ ...line, err: error }, 'call failed'),
     error: (line, error) => log.error({ ...line, err: error }, 'call failed'),
   };
@@ -49,10 +52,8 @@ function sampleOneIn(many: number): () => boolean {
  * Writes lines as `log.info(line, 'call')` does, in less than half of the time: these
  * have known fields, few of which could need escaping. The level, the time and what
  * each line begins with are pino's, https://github.com/pinojs/pino/blob/main/docs/api.md#pino-symbols.
- * Undefined where lines of this level are not written.
  */
-function createInfoWriter(log: Logger): ((line: CallLine) => void) | undefined {
-  if (!log.isLevelEnabled('info')) return undefined;
+function createInfoWriter(log: Logger): (line: CallLine) => void {
   const internals = log as unknown as PinoInternals;
   const level = internals[symbols.lsCacheSym][log.levels.values['info'] ?? 30];
   const bindings = internals[symbols.chindingsSym];
