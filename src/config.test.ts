@@ -54,6 +54,7 @@ test('without any setting everything has its default', () => {
     fastLane: true,
     messageBytesMax: 1_048_576,
     connectionsMax: 10_000,
+    connectionsPerAddressMax: 5000,
     requestTimeoutMs: 60_000,
     shutdownDelayMs: 0,
     shutdownTimeoutMs: 10_000,

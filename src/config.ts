@@ -46,6 +46,7 @@ export interface Config {
   readonly fastLane: boolean;
   readonly messageBytesMax: number;
   readonly connectionsMax: number;
+  readonly connectionsPerAddressMax: number;
   readonly requestTimeoutMs: number;
   readonly shutdownDelayMs: number;
   readonly shutdownTimeoutMs: number;
@@ -192,6 +193,12 @@ export const SETTINGS = {
   },
   KITH_MESSAGE_BYTES: wholeNumber('The largest request message, unpacked.', '1048576', 65_536, 67_108_864),
   KITH_CONNECTIONS: wholeNumber('How many connections are open at the most.', '10000', 10, 1_000_000),
+  KITH_CONNECTIONS_PER_ADDRESS: wholeNumber(
+    'How many connections are open from one address (IPv6: /64) at the most, unless it is a trusted proxy.',
+    '5000',
+    1,
+    1_000_000,
+  ),
   KITH_REQUEST_SECONDS: wholeNumber('How long a request may take to arrive.', '60', 1, 3600),
   KITH_SHUTDOWN_DELAY_SECONDS: wholeNumber(
     'How long to go on serving after SIGTERM, not ready, for load balancers to notice.',
@@ -306,6 +313,7 @@ export function parseConfig(env: Env): Config {
     fastLane: read('KITH_FAST_LANE') ?? true,
     messageBytesMax: read('KITH_MESSAGE_BYTES') ?? 0,
     connectionsMax: read('KITH_CONNECTIONS') ?? 0,
+    connectionsPerAddressMax: read('KITH_CONNECTIONS_PER_ADDRESS') ?? 0,
     requestTimeoutMs: (read('KITH_REQUEST_SECONDS') ?? 0) * 1000,
     shutdownDelayMs: (read('KITH_SHUTDOWN_DELAY_SECONDS') ?? 0) * 1000,
     shutdownTimeoutMs: (read('KITH_SHUTDOWN_SECONDS') ?? 0) * 1000,

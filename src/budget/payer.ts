@@ -1,6 +1,5 @@
-import { isIP } from 'node:net';
 import type { Caller } from '../access.ts';
-import { countedAddress } from '../address.ts';
+import { canonicalAddress, countedAddress } from '../address.ts';
 
 /**
  * Whom a budget charges: the signed-in user, the API key, or, for a call that nobody
@@ -12,13 +11,26 @@ const STRANGER = 'address:';
 
 /** The payer of a call. `address` is the canonical one of the client; IPv6 counts as its /64. */
 export function payerOf(caller: Caller | undefined, address: string): Payer {
-  if (caller === undefined) return addressPayer(address);
-  return caller.kind === 'api_key' ? `key:${caller.sessionId}` : `user:${caller.userId}`;
+  return caller === undefined ? addressPayer(address) : callerPayer(caller);
+}
+
+/** Callers are kept as long as their tokens are good, and so is whom they are charged as. */
+const payers = new WeakMap<Caller, Payer>();
+
+/** The payer of the calls of somebody who has signed in. */
+export function callerPayer(caller: Caller): Payer {
+  let payer = payers.get(caller);
+  if (payer === undefined) {
+    payer = caller.kind === 'api_key' ? `key:${caller.sessionId}` : `user:${caller.userId}`;
+    payers.set(caller, payer);
+  }
+  return payer;
 }
 
 /** The payer of what comes from an address before it is known who calls. */
 export function addressPayer(address: string): Payer {
-  return STRANGER + (isIP(address) === 0 ? address : countedAddress(address));
+  const canonical = canonicalAddress(address);
+  return STRANGER + (canonical === undefined ? address : countedAddress(canonical));
 }
 
 /** Whether nobody has signed in for what the payer asks for. */

@@ -13,7 +13,8 @@ import { ANSWER_HEADERS, requestIdOf } from '../rpc/answers.ts';
 import { httpRefusal, unknownMethod, wrongContentType } from '../rpc/http-refusals.ts';
 import { createOnePortServer, type Shortcut } from './one-port.ts';
 
-export interface HttpOptions extends Pick<Config, 'tls' | 'connectionsMax' | 'requestTimeoutMs' | 'logLevel'> {
+export interface HttpOptions
+  extends Pick<Config, 'tls' | 'connectionsMax' | 'connectionsPerAddressMax' | 'requestTimeoutMs' | 'logLevel'> {
   /** Whether an address is a proxy's whose X-Forwarded-For is believed. */
   readonly isProxy: (address: string | undefined) => boolean;
   /** Request paths whose body may stay open as long as it likes: those of client streams. */
@@ -36,6 +37,9 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
         tls: options.tls,
         shortcut: options.shortcut,
         maxConnections: options.connectionsMax,
+        maxConnectionsPerAddress: options.connectionsPerAddressMax,
+        isProxy: options.isProxy,
+        onConnectionRefused: (address) => warnOfRefusal(address),
         requestTimeoutMs: options.requestTimeoutMs,
         isStreaming: (path) => options.streamingPaths.has(path),
         stalledWriteMs: options.stalledWriteMs,
@@ -66,6 +70,10 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
     forceCloseConnections: false,
   });
 
+  const warnOfRefusal = atMostEvery(REFUSAL_LOG_MS, (address: string | undefined) =>
+    fastify.log.warn({ address }, 'refused a connection: KITH_CONNECTIONS or KITH_CONNECTIONS_PER_ADDRESS are open'),
+  );
+
   // Fastify would read the body of a request that nothing takes, and refuse what it cannot parse instead.
   fastify.removeAllContentTypeParsers();
   fastify.addContentTypeParser('*', (_request, _payload, done) => done(null));
@@ -86,6 +94,19 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
     return reply.code(500).send({ code: 'internal', message: 'internal error' });
   });
   return fastify;
+}
+
+/** How often a line in the log says that connections are refused, milliseconds: whoever opens too many must not fill it. */
+const REFUSAL_LOG_MS = 60_000;
+
+/** Calls a function at most once in so many milliseconds, and drops the other calls. */
+function atMostEvery<T>(ms: number, call: (of: T) => void): (of: T) => void {
+  let lastMs = -Infinity;
+  return (of) => {
+    if (performance.now() - lastMs < ms) return;
+    lastMs = performance.now();
+    call(of);
+  };
 }
 
 /** The member `time` of lines in the log, written once for all of a millisecond. */

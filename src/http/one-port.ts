@@ -4,6 +4,7 @@ import https from 'node:https';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 
+import { ConnectionShares } from './connection-shares.ts';
 import type { ConnectionStage } from './connection-stage.ts';
 import { createHttp1Connections, http1ServerOptions } from './http1-connections.ts';
 import { createHttp2Connections } from './http2-connections.ts';
@@ -55,6 +56,12 @@ export interface OnePortOptions {
   closeGraceMs?: number | undefined;
   /** Connections at once; further ones are closed on arrival. Default 10,000. */
   maxConnections?: number | undefined;
+  /** Connections at once from one address; IPv6 counts as its /64. Default: as many as there are. */
+  maxConnectionsPerAddress?: number | undefined;
+  /** Whether an address is that of a proxy, which may hold more. Default: none is. */
+  isProxy?: ((address: string | undefined) => boolean) | undefined;
+  /** Called for each connection that is closed on arrival. */
+  onConnectionRefused?: ((address: string | undefined) => void) | undefined;
   /** All headers of a request; then 431 over HTTP/1.1, RST_STREAM (ENHANCE_YOUR_CALM) over HTTP/2. Default 16 KiB. */
   maxHeaderBytes?: number | undefined;
   /**
@@ -103,6 +110,9 @@ function withDefaults(options: OnePortOptions) {
     restTimeoutMs: options.restTimeoutMs ?? 5_000,
     closeGraceMs: options.closeGraceMs ?? 5_000,
     maxConnections: options.maxConnections ?? 10_000,
+    maxConnectionsPerAddress: options.maxConnectionsPerAddress ?? Infinity,
+    isProxy: options.isProxy ?? never,
+    onConnectionRefused: options.onConnectionRefused,
     maxHeaderBytes: options.maxHeaderBytes ?? 16_384,
     streamResets: options.streamResets ?? { burst: 100, perSecond: 20 },
     maxConcurrentStreams: options.maxConcurrentStreams ?? 100,
@@ -145,6 +155,11 @@ export function createOnePortServer(
   const http1 = createHttp1Connections(handler, limits);
   const http2 = createHttp2Connections(handler, limits);
   const connections = new Map<Socket, Connection>();
+  const shares = new ConnectionShares({
+    max: limits.maxConnections,
+    perAddress: limits.maxConnectionsPerAddress,
+    isProxy: limits.isProxy,
+  });
   let closing = false;
 
   // The HTTP/1.1 server is the one that listens: its header and request timers start with 'listening'.
@@ -157,8 +172,11 @@ export function createOnePortServer(
 
   const accept = (socket: Socket): Connection | undefined => {
     // Not by server.maxConnections: in a worker of node:cluster, the primary would offer the connection again without end.
-    if (connections.size >= limits.maxConnections) {
+    const { remoteAddress } = socket;
+    const giveBack = shares.take(remoteAddress);
+    if (giveBack === undefined) {
       socket.on('error', ignoreError).destroy();
+      limits.onConnectionRefused?.(remoteAddress);
       return undefined;
     }
     const acceptedAt = limits.monotonic();
@@ -166,7 +184,10 @@ export function createOnePortServer(
     const connection = { socket, acceptedAt, stage };
     connections.set(socket, connection);
     socket.on('error', ignoreError);
-    socket.on('close', () => connections.delete(socket));
+    socket.on('close', () => {
+      connections.delete(socket);
+      giveBack();
+    });
     return connection;
   };
   // Replace the listeners that make HTTP/1.1 of every connection.
