@@ -13,7 +13,8 @@ import { fastify as createFastify } from 'fastify';
 import { createOnePortServer } from '../src/http/one-port.ts';
 import { createLane } from '../src/lane/lane.ts';
 import { refuseAtEnd } from '../src/rpc/early-answers.ts';
-import { COMPRESS_MIN_BYTES, COMPRESSIONS, LateLane } from '../src/rpc/fast-lane.ts';
+import { COMPRESS_MIN_BYTES, Compressor } from '../src/rpc/compressor.ts';
+import { LateLane } from '../src/rpc/fast-lane.ts';
 import { readContract } from './contract.ts';
 import { conformanceService } from './service.ts';
 
@@ -35,6 +36,7 @@ const asked = fromBinary(contract.message('ServerCompatRequest'), await readFram
 const credentials = asked.useTls ? asked.serverCreds : undefined;
 const tls = credentials && { cert: Buffer.from(credentials.cert), key: Buffer.from(credentials.key) };
 
+const compressor = new Compressor();
 const lane = new LateLane();
 const fastify = createFastify<Server>({
   serverFactory: (handler) =>
@@ -62,7 +64,8 @@ await fastify.register(fastifyConnectPlugin, {
         interceptors: [],
         readMaxBytes,
         compressMinBytes: COMPRESS_MIN_BYTES,
-        compressions: COMPRESSIONS,
+        compressions: compressor.compressions,
+        compressAnswer: (name, bytes, _context, isWanted) => compressor.compress(name, bytes, 'anybody', isWanted),
         jsonOptions,
         onFault: (error) => console.error(error),
       }),

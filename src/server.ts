@@ -46,6 +46,8 @@ import { createKeyring } from './keyring.ts';
 import { createPasswords } from './passwords/passwords.ts';
 import { startPurging } from './purge.ts';
 import { readAccessRules } from './rpc/access.ts';
+import { createCallBudgets } from './rpc/call-budgets.ts';
+import { Compressor } from './rpc/compressor.ts';
 import { LateLane } from './rpc/fast-lane.ts';
 import { health } from './rpc/health.ts';
 import { reflection } from './rpc/reflection.ts';
@@ -149,6 +151,8 @@ export async function startServer(config: Config, adminPassword: string, options
     config.secretKey ?? loadSecretKey(database.dialect.fileBeside('.key'), !(await hasSigningKeys(database.db))),
   );
 
+  const budgets = createCallBudgets();
+  const compressor = opened.use(new Compressor());
   const isProxy = createBlockCheck(config.trustedProxies);
   const lane = config.fastLane ? new LateLane() : undefined;
   const fastify = createHttpServer({
@@ -253,6 +257,8 @@ export async function startServer(config: Config, adminPassword: string, options
     authenticate: (bearer) => (isApiKey(bearer) ? authenticateApiKey(app, bearer) : authenticate(app, bearer)),
     freshness: { maxAgeMs: config.freshSignInMs, now },
     validator: createRequestValidator(SERVICES),
+    budgets,
+    compressor,
     logOneIn: config.logOneIn,
     readMaxBytes: config.messageBytesMax,
     draining: draining.signal,

@@ -23,7 +23,8 @@ import { createOnePortServer } from '../../src/http/one-port.ts';
 import { createCallWatch } from '../../src/rpc/call.ts';
 import { createCallLog } from '../../src/rpc/call-log.ts';
 import { ANSWER_HEADERS, requestIdOf } from '../../src/rpc/answers.ts';
-import { COMPRESS_MIN_BYTES, COMPRESSIONS, createAdmission } from '../../src/rpc/fast-lane.ts';
+import { COMPRESS_MIN_BYTES, Compressor } from '../../src/rpc/compressor.ts';
+import { createAdmission } from '../../src/rpc/fast-lane.ts';
 import { serveGrpcJs } from './grpc-js.ts';
 import { serveNiceGrpc } from './nice-grpc.ts';
 
@@ -59,6 +60,7 @@ async function* stream(
 /** Kith's port, with the lane in front of Connect or without. */
 export async function echoWithConnect(withLane: boolean, withLog: boolean): Promise<string> {
   let lane: Lane | undefined;
+  const compressor = new Compressor();
   const fastify = createFastify({
     serverFactory: (handler) =>
       createOnePortServer(handler, {
@@ -84,7 +86,8 @@ export async function echoWithConnect(withLane: boolean, withLog: boolean): Prom
         interceptors: [],
         readMaxBytes: 2 ** 20,
         compressMinBytes: COMPRESS_MIN_BYTES,
-        compressions: COMPRESSIONS,
+        compressions: compressor.compressions,
+        compressAnswer: (name, bytes, _context, isWanted) => compressor.compress(name, bytes, 'anybody', isWanted),
         onFault: (error) => console.error(error),
       });
     },

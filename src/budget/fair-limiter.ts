@@ -76,11 +76,27 @@ export class FairLimiter {
       return await task();
     } finally {
       this.#taskMs += (this.#now() - startMs - this.#taskMs) * WEIGHT;
-      queue.running -= 1;
-      this.#running -= 1;
-      this.#forget(payer, queue);
-      this.#serveNext();
+      this.leave(payer);
     }
+  }
+
+  /**
+   * Whether a task may run at once; then it counts as running until `leave` is called.
+   * For tasks of which the time does not matter: it takes less than `run`.
+   */
+  enter(payer: Payer): boolean {
+    const queue = this.#queueOf(payer);
+    if (!this.#hasRoomFor(queue)) return false;
+    this.#begin(queue);
+    return true;
+  }
+
+  leave(payer: Payer): void {
+    const queue = this.#queueOf(payer);
+    queue.running -= 1;
+    this.#running -= 1;
+    this.#forget(payer, queue);
+    if (this.#waiting > 0) this.#serveNext();
   }
 
   #queueOf(payer: Payer): Queue {

@@ -48,6 +48,7 @@ abstract class NodeExchange<Readable extends IncomingMessage | ServerHttp2Stream
   #first: Buffer | undefined;
   #chunks: Buffer[] | undefined;
   #bytes = 0;
+  #isRefused = false;
 
   constructor(readable: Readable) {
     this.readable = readable;
@@ -64,6 +65,8 @@ abstract class NodeExchange<Readable extends IncomingMessage | ServerHttp2Stream
 
   /** What came of the body. */
   add(chunk: Buffer): void {
+    if (this.#isRefused) return;
+    if (this.listener?.arrives(chunk.length) === false) return this.#refuse();
     this.#bytes += chunk.length;
     if (this.#first === undefined) this.#first = chunk;
     else (this.#chunks ??= [this.#first]).push(chunk);
@@ -74,8 +77,16 @@ abstract class NodeExchange<Readable extends IncomingMessage | ServerHttp2Stream
     this.finish({ [Symbol.asyncIterator]: () => readable.iterator({ destroyOnReturn: false }) });
   }
 
+  /** Lets the rest of the body pass by, and nothing of it be kept. */
+  #refuse(): void {
+    this.#isRefused = true;
+    this.#first = undefined;
+    this.#chunks = undefined;
+  }
+
   /** The body has ended, or goes on with what is too long to be kept. */
   finish(rest: AsyncIterable<Uint8Array> | undefined): void {
+    if (this.#isRefused) return;
     const whole = this.#chunks === undefined ? this.#first : Buffer.concat(this.#chunks, this.#bytes);
     this.listener?.received(whole ?? NOTHING, rest);
   }
@@ -91,6 +102,8 @@ function onEnd(this: Exchanged): void {
 
 /** Hears what becomes of an exchange. */
 export interface ExchangeListener {
+  /** A part of the body has come, of so many bytes. Whether it is to be kept: `received` is not called otherwise. */
+  arrives(bytes: number): boolean;
   /**
    * The body is there: whole or, when it is longer than was to be read, what came so far
    * and how to go on. Not called when the client leaves before the end.

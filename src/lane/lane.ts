@@ -84,8 +84,37 @@ export interface LaneOptions {
   readonly abandonsInterrupted?: boolean;
   /** Aborts the calls that are under way. */
   readonly shutdownSignal?: AbortSignal | undefined;
+  /**
+   * Compresses an answer, or the message of a stream, unless the client has left. Undefined for one that
+   * is to be sent as it is. Default: with the compression that was negotiated, whatever it costs.
+   */
+  readonly compressAnswer?:
+    | ((
+        name: string,
+        bytes: Uint8Array,
+        context: CallContext,
+        isWanted: () => boolean,
+      ) => Promise<Uint8Array | undefined>)
+    | undefined;
+  /**
+   * Charges a call that the gate has let in for what it makes the server hold: its body, and
+   * its answer until the client has taken it. Throws what the call is refused with.
+   */
+  readonly hold?: ((context: CallContext) => Hold) | undefined;
+  /** What a call is answered for what `hold` throws. Default: that very error. */
+  readonly toError?: ((error: unknown) => unknown) | undefined;
   /** Told of what went wrong while answering, other than that the client left. */
   readonly onFault: (error: unknown) => void;
+}
+
+/** What a call makes the server hold. */
+export interface Hold {
+  /** Holds so many bytes more. Throws what the call is refused with. */
+  grow(bytes: number): void;
+  /** Gives a part of them back. */
+  shrink(bytes: number): void;
+  /** Gives everything back: the call is over, and its answer taken or given up. */
+  release(): void;
 }
 
 /** What the interceptors would do, said without them. */
@@ -289,8 +318,16 @@ function serve(call: CallInProgress): void {
 
 function receive(call: CallInProgress): void {
   const { exchange, message, options, wire } = call;
-  if (message !== undefined) call.received(message, undefined);
-  else exchange.read(options.readMaxBytes + (wire.isEnveloped ? ENVELOPE_BYTES : 0));
+  if (options.hold !== undefined) {
+    if (exchange.isClosed) return;
+    try {
+      call.hold = options.hold(call.context);
+    } catch (error) {
+      return refuse(call, error);
+    }
+  }
+  if (message === undefined) exchange.read(options.readMaxBytes + (wire.isEnveloped ? ENVELOPE_BYTES : 0));
+  else if (call.arrives(message.length)) call.received(message, undefined);
 }
 
 /** A call from when it is admitted. One object for all that is known of it, since functions for each call take their time. */
@@ -309,6 +346,7 @@ class CallInProgress implements ExchangeListener {
   readonly message: Buffer | undefined;
   /** Whether the answer is on its way: what the implementation still does is nobody's concern. */
   isAnswered = false;
+  hold: Hold | undefined = undefined;
   #hasArrived = false;
   readonly #running: Set<CallContext>;
 
@@ -334,6 +372,17 @@ class CallInProgress implements ExchangeListener {
     running.add(this.context);
   }
 
+  arrives(bytes: number): boolean {
+    if (this.hold === undefined) return true;
+    try {
+      this.hold.grow(bytes);
+      return true;
+    } catch (error) {
+      refuse(this, error);
+      return false;
+    }
+  }
+
   received(body: Buffer, rest: AsyncIterable<Uint8Array> | undefined): void {
     if (this.exchange.isClosed) return;
     this.#hasArrived = true;
@@ -346,6 +395,7 @@ class CallInProgress implements ExchangeListener {
 
   closed(reason: ConnectError | undefined): void {
     const { context } = this;
+    this.hold?.release();
     this.#running.delete(context);
     // An error takes its time to make: only for a call that is not over yet.
     if (!context.isAborted) context.interrupt(reason ?? new ConnectError('This operation was aborted', Code.Canceled));
@@ -357,7 +407,11 @@ class CallInProgress implements ExchangeListener {
 function answer(call: CallInProgress, body: Buffer, rest: AsyncIterable<Uint8Array> | undefined): void {
   const bytes = rest === undefined ? unpack(call, body) : undefined;
   if (!(bytes instanceof Promise)) return answerTo(call, bytes, body, rest);
-  bytes.then((unpacked) => answerTo(call, unpacked, body, rest)).catch((error: unknown) => giveUp(call, error));
+  bytes
+    .then((unpacked) =>
+      unpacked === undefined || call.arrives(unpacked.length) ? answerTo(call, unpacked, body, rest) : undefined,
+    )
+    .catch((error: unknown) => giveUp(call, error));
 }
 
 /** `bytes` are those of the request message, where there is just one. */
@@ -436,6 +490,11 @@ async function answerUnary(call: CallInProgress, message: Message): Promise<void
     if (!call.isAnswered) failNow(call, isPassed ? bypass.toError(error) : error);
     return;
   }
+  try {
+    call.hold?.grow(Buffer.byteLength(body));
+  } catch (error) {
+    return refuse(call, error);
+  }
   call.isAnswered = true;
   try {
     if (context.isAborted && exchange.isClosed) return context.abort();
@@ -474,7 +533,7 @@ async function answerStream(call: CallInProgress, message: Message): Promise<voi
       const ready = frame instanceof Promise ? await frame : frame;
       if (exchange.isClosed) break;
       begin();
-      if (!exchange.write(ready)) await exchange.drained();
+      if (!exchange.write(ready)) await untilTaken(call, ready.length);
       if (exchange.isClosed) break;
     }
   } catch (thrown) {
@@ -484,6 +543,22 @@ async function answerStream(call: CallInProgress, message: Message): Promise<voi
   if (exchange.isClosed) return;
   begin();
   await end(call, error);
+}
+
+/** Waits until the client has taken a message, which is held for it until then. */
+async function untilTaken({ exchange, hold, options }: CallInProgress, bytes: number): Promise<void> {
+  try {
+    hold?.grow(bytes);
+  } catch (error) {
+    throw options.toError?.(error) ?? error;
+  }
+  await exchange.drained();
+  hold?.shrink(bytes);
+}
+
+/** Answers a call with why it may not hold any more. */
+function refuse(call: CallInProgress, error: unknown): void {
+  failNow(call, call.options.toError?.(error) ?? error);
 }
 
 /** Of a unary call that is interrupted while its implementation runs: what comes of that is not waited for. */
@@ -552,9 +627,12 @@ async function answerConnect(
   let body = message;
   let bytes = Buffer.byteLength(body);
   if (compression !== undefined && bytes >= options.compressMinBytes) {
-    body = await compression.compress(typeof body === 'string' ? Buffer.from(body) : body);
-    bytes = body.length;
-    headers['content-encoding'] = compression.name;
+    const smaller = await compressed(call, compression, typeof body === 'string' ? Buffer.from(body) : body);
+    if (smaller !== undefined) {
+      body = smaller;
+      bytes = body.length;
+      headers['content-encoding'] = compression.name;
+    }
   }
   headers['content-length'] = bytes;
   exchange.answer(status, headers, body);
@@ -568,13 +646,23 @@ function responseHeaders({ header, wire, compression, context }: CallInProgress)
 }
 
 /** Not a promise where there is nothing to wait for: a stream's messages would each take a turn of the loop. */
-function framed(
-  { compression, options }: CallInProgress,
-  flags: number,
-  message: Uint8Array,
-): Buffer | Promise<Buffer> {
+function framed(call: CallInProgress, flags: number, message: Uint8Array): Buffer | Promise<Buffer> {
+  const { compression, options } = call;
   if (compression === undefined || message.length < options.compressMinBytes) return envelope(flags, message);
-  return compression.compress(message).then((smaller) => compressedEnvelope(flags, smaller));
+  return compressed(call, compression, message).then((smaller) =>
+    smaller === undefined ? envelope(flags, message) : compressedEnvelope(flags, smaller),
+  );
+}
+
+function compressed(
+  { context, exchange, options }: CallInProgress,
+  compression: Compression,
+  bytes: Uint8Array,
+): Promise<Uint8Array | undefined> {
+  const { compressAnswer } = options;
+  return compressAnswer === undefined
+    ? compression.compress(bytes)
+    : compressAnswer(compression.name, bytes, context, () => !exchange.isClosed);
 }
 
 /** A message as the wire writes it; JSON is a text, which Node writes along with the headers. */

@@ -1,15 +1,10 @@
 import type { ContextKey, ContextValues } from '@connectrpc/connect';
-import { compressionBrotli, compressionGzip } from '@connectrpc/connect-node';
 import type { Admission, Lane } from '../lane/lane.ts';
 import type { Exchange } from '../lane/exchange.ts';
 import { ANSWER_HEADERS, requestIdOf } from './answers.ts';
 import { setRequestId } from './call.ts';
 import { readClient, setClient } from './client.ts';
 import { createOriginHeaders } from './cors.ts';
-
-/** As Connect's Fastify plugin offers them. */
-export const COMPRESSIONS = [compressionGzip, compressionBrotli];
-export const COMPRESS_MIN_BYTES = 1024;
 
 /** A lane that is there once the routes are, which is after the server that asks it. */
 export class LateLane implements Lane {

@@ -12,10 +12,19 @@ import {
   type Freshness,
 } from './access.ts';
 import { createCallWatch, setReceived, setRequestId } from './call.ts';
+import {
+  type CallBudgets,
+  createAnswerHoldInterceptor,
+  holdCall,
+  holdRequests,
+  limitCalls,
+  payerOfCall,
+} from './call-budgets.ts';
 import { createCallLog } from './call-log.ts';
 import { readClient, setClient } from './client.ts';
 import { toConnectError } from './errors.ts';
-import { COMPRESS_MIN_BYTES, COMPRESSIONS, createAdmission, type LateLane } from './fast-lane.ts';
+import { COMPRESS_MIN_BYTES, type Compressor } from './compressor.ts';
+import { createAdmission, type LateLane } from './fast-lane.ts';
 import { refuseAtEnd } from './early-answers.ts';
 import { explainRefusals } from './http-refusals.ts';
 import { createDeadlineInterceptor, createDrainInterceptor, createErrorInterceptor } from './interceptors.ts';
@@ -36,6 +45,9 @@ export interface RpcOptions {
   /** Whose pages may call, as `allowOrigins` was told. */
   readonly corsOrigins: readonly string[];
   readonly validator: Validator;
+  /** What calls are charged for what they make the server hold and do. */
+  readonly budgets: CallBudgets;
+  readonly compressor: Compressor;
   /** Of the calls that go well, one in so many has a line in the log. */
   readonly logOneIn: number;
   /** The largest request message that is read, bytes, unpacked. */
@@ -60,6 +72,7 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
   };
   // Between them Connect needs one more; the lane itself does not wait for who is late.
   const outer = createErrorInterceptor();
+  const { budgets, compressor } = options;
   const checkAccess = createAccessCheck(options.rules, options.freshness);
   const isSurelyValid = createQuickCheck(options.validator);
   const normalize = createNormalize();
@@ -71,9 +84,9 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
   ];
   await fastify.register(fastifyConnectPlugin, {
     routes(router: ConnectRouter) {
-      const services = recordServices(router, options.routes);
+      const services = recordServices(router, options.routes, budgets);
       router.handlers.forEach((handler, i) => {
-        router.handlers[i] = explainRefusals(refuseAtEnd(handler, options.readMaxBytes));
+        router.handlers[i] = holdRequests(explainRefusals(refuseAtEnd(handler, options.readMaxBytes)), budgets);
       });
       options.lane?.open(
         createLane(services, router.handlers, {
@@ -96,7 +109,11 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
           requestGate,
           readMaxBytes: options.readMaxBytes,
           compressMinBytes: COMPRESS_MIN_BYTES,
-          compressions: COMPRESSIONS,
+          compressions: compressor.compressions,
+          compressAnswer: (name, bytes, context, isWanted) =>
+            compressor.compress(name, bytes, payerOfCall(context), isWanted),
+          hold: (context) => holdCall(budgets, context),
+          toError: toConnectError,
           jsonOptions: STRICT_JSON,
           shutdownSignal: options.halting,
           onFault: (error) => fastify.log.error({ err: error }, 'an answer could not be written'),
@@ -111,7 +128,9 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
       return values;
     },
     requestGate,
-    interceptors: [outer, createDeadlineInterceptor(), ...inner],
+    interceptors: [outer, createDeadlineInterceptor(), ...inner, createAnswerHoldInterceptor(budgets)],
+    acceptCompression: [...compressor.compressions],
+    compressMinBytes: COMPRESS_MIN_BYTES,
     readMaxBytes: options.readMaxBytes,
     shutdownSignal: options.halting,
     jsonOptions: STRICT_JSON,
@@ -122,14 +141,19 @@ function throwConverted(error: unknown): never {
   throw toConnectError(error);
 }
 
-/** Registers the routes, and notes which services they are of. */
-function recordServices(router: ConnectRouter, register: (router: ConnectRouter) => void): LaneService[] {
+/** Registers the routes, within the limits on calls, and notes which services they are of. */
+function recordServices(
+  router: ConnectRouter,
+  register: (router: ConnectRouter) => void,
+  budgets: CallBudgets,
+): LaneService[] {
   const services: LaneService[] = [];
   const recording: ConnectRouter = {
     handlers: router.handlers,
     service(service, implementation, serviceOptions) {
-      services.push({ service, implementation });
-      router.service(service, implementation, serviceOptions);
+      const limited = limitCalls(service, implementation, budgets);
+      services.push({ service, implementation: limited });
+      router.service(service, limited, serviceOptions);
       return recording;
     },
     rpc(method, implementation, methodOptions) {

@@ -1,0 +1,166 @@
+import { type DescMethod, type DescService, type Message, toBinary } from '@bufbuild/protobuf';
+import { MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
+import { createContextKey, type HandlerContext, type Interceptor } from '@connectrpc/connect';
+import type { UniversalHandler, UniversalServerRequest, UniversalServerResponse } from '@connectrpc/connect/protocol';
+import { Budget, type Charge } from '../budget/budget.ts';
+import { FairLimiter } from '../budget/fair-limiter.ts';
+import { callerPayer, type Payer, payerOf } from '../budget/payer.ts';
+import { Failure } from '../failure.ts';
+import { findCaller } from './caller.ts';
+import { clientOf } from './client.ts';
+import { toConnectError } from './errors.ts';
+
+const MIB = 1024 * 1024;
+
+/** What a call takes besides the bytes of its messages: its stream, headers and context. */
+const CALL_BYTES = 4096;
+
+/**
+ * What the calls that are under way make the server hold: CALL_BYTES for each, the bytes of its request, packed and
+ * unpacked, and those of its answer until the client has taken them. A caller may hold four answers of the largest
+ * kind or some 4,000 small calls; strangers have a third of the whole.
+ */
+const CALL_BYTES_LIMITS = { name: 'call_bytes', perCaller: 16 * MIB, total: 96 * MIB, strangers: 32 * MIB };
+
+/**
+ * How many calls of each kind run at once. Lists take the most memory and time; writes wait for the one writer, or for
+ * connections to the database, where a caller must not stand in front of all others. The rest waits in a queue for each
+ * caller, which costs CALL_BYTES a call.
+ */
+const LISTS = { name: 'lists', running: 8, runningPerCaller: 2, waiting: 2048, waitingPerCaller: 128, taskMs: 5 };
+const WRITES = { name: 'writes', running: 64, runningPerCaller: 8, waiting: 8192, waitingPerCaller: 1024, taskMs: 2 };
+const READS = { name: 'reads', running: 512, runningPerCaller: 32, waiting: 16_384, waitingPerCaller: 2048, taskMs: 1 };
+
+/** How long a call may expect to wait in a queue, milliseconds. */
+const WAIT_MAX_MS = 10_000;
+
+/** The budgets that calls are charged to. */
+export interface CallBudgets {
+  readonly bytes: Budget;
+  readonly lists: FairLimiter;
+  readonly writes: FairLimiter;
+  readonly reads: FairLimiter;
+}
+
+export function createCallBudgets(): CallBudgets {
+  return {
+    bytes: new Budget(CALL_BYTES_LIMITS),
+    lists: new FairLimiter({ ...LISTS, waitMaxMs: WAIT_MAX_MS }),
+    writes: new FairLimiter({ ...WRITES, waitMaxMs: WAIT_MAX_MS }),
+    reads: new FairLimiter({ ...READS, waitMaxMs: WAIT_MAX_MS }),
+  };
+}
+
+/** Whom a call is charged to. */
+export function payerOfCall(context: Pick<HandlerContext, 'values'>): Payer {
+  const caller = findCaller(context.values);
+  return caller === undefined ? payerOf(undefined, clientOf(context).address) : callerPayer(caller);
+}
+
+/** Charges a call for what it makes the server hold. Throws budget_exceeded, server_busy. */
+export function holdCall({ bytes }: CallBudgets, context: Pick<HandlerContext, 'values'>): Charge {
+  return bytes.charge(payerOfCall(context), CALL_BYTES);
+}
+
+/** Implementations of methods, by their names. */
+type Implementation = Readonly<Record<string, unknown>>;
+type Unary = (request: unknown, context: HandlerContext) => unknown;
+
+/** The unary methods of an implementation, each within the limit of its kind. Streams stay as they are. */
+export function limitCalls<T extends object>(service: DescService, implementation: T, budgets: CallBudgets): T {
+  const limited: Record<string, unknown> = { ...(implementation as Implementation) };
+  for (const method of service.methods) {
+    const implemented = (implementation as Implementation)[method.localName];
+    if (method.methodKind !== 'unary' || typeof implemented !== 'function') continue;
+    limited[method.localName] = within(budgets[kindOf(method)], implemented.bind(implementation) as Unary);
+  }
+  return limited as unknown as T;
+}
+
+function kindOf(method: DescMethod): 'lists' | 'writes' | 'reads' {
+  if (method.input.fields.some(({ name }) => name === 'page_size')) return 'lists';
+  return method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS ? 'reads' : 'writes';
+}
+
+/** Not an async function: for a call that may run at once, each turn of the queue costs. */
+function within(limiter: FairLimiter, implemented: Unary): Unary {
+  return (request, context) => {
+    const payer = payerOfCall(context);
+    if (!limiter.enter(payer)) return limiter.run(payer, () => implemented(request, context), context.signal);
+    let answer: unknown;
+    try {
+      answer = implemented(request, context);
+    } catch (error) {
+      limiter.leave(payer);
+      throw error;
+    }
+    if (!(answer instanceof Promise)) {
+      limiter.leave(payer);
+      return answer;
+    }
+    return answer.then(
+      (value: unknown) => {
+        limiter.leave(payer);
+        return value;
+      },
+      (error: unknown) => {
+        limiter.leave(payer);
+        throw error;
+      },
+    );
+  };
+}
+
+/** What a call that Connect serves holds, or why it may not. */
+const heldKey = createContextKey<Charge | Failure | undefined>(undefined, { description: 'what the call holds' });
+
+/**
+ * Charges the calls of one of Connect's handlers for their requests, to the address they come from: who calls is
+ * not known before the handler has let the call in. What is refused is thrown where the request is read, or else by
+ * the interceptor below.
+ */
+export function holdRequests(handler: UniversalHandler, { bytes }: CallBudgets): UniversalHandler {
+  const holding = (request: UniversalServerRequest): Promise<UniversalServerResponse> => {
+    const { contextValues: values, signal, body } = request;
+    if (values === undefined || values.get(heldKey) !== undefined) return handler(request);
+    let held: Charge | Failure;
+    try {
+      held = bytes.charge(payerOf(undefined, clientOf({ values }).address), CALL_BYTES);
+      signal.addEventListener('abort', held.release.bind(held), { once: true }); // as any request is when it is over
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      held = error;
+    }
+    values.set(heldKey, held);
+    if (typeof body !== 'object' || body === null || !(Symbol.asyncIterator in body)) return handler(request);
+    return handler({ ...request, body: counted(body, held) });
+  };
+  return Object.assign(holding, handler);
+}
+
+async function* counted(chunks: AsyncIterable<Uint8Array>, held: Charge | Failure): AsyncIterable<Uint8Array> {
+  try {
+    for await (const chunk of chunks) {
+      if (held instanceof Failure) throw held;
+      held.grow(chunk.length);
+      yield chunk;
+    }
+  } catch (error) {
+    throw error instanceof Failure ? toConnectError(error) : error;
+  }
+}
+
+/** Charges the calls that Connect serves for their answers, until the client has taken them or has left. */
+export function createAnswerHoldInterceptor({ bytes }: CallBudgets): Interceptor {
+  return (next) => async (request) => {
+    const { contextValues: values, method } = request;
+    const held = values.get(heldKey);
+    if (held instanceof Failure) throw held;
+    const response = await next(request);
+    if (response.stream) return response;
+    const answered = bytes.charge(payerOfCall({ values }), toBinary(method.output, response.message as Message).length);
+    // Of a request that the fast path has handed over, the answer is small: it is refused.
+    request.signal.addEventListener('abort', () => answered.release(), { once: true });
+    return response;
+  };
+}
