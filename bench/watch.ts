@@ -23,6 +23,8 @@ const ENV = {
   KITH_ADMIN_PASSWORD: PASSWORD,
   KITH_SECRET_KEY: Buffer.alloc(32, 'bench').toString('base64'),
   KITH_LOG_LEVEL: 'error',
+  KITH_WATCHES_PER_CALLER: '20000',
+  KITH_WATCHES: '20000',
 };
 
 const CHANGES = 200;

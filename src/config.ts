@@ -47,6 +47,9 @@ export interface Config {
   readonly messageBytesMax: number;
   readonly connectionsMax: number;
   readonly connectionsPerAddressMax: number;
+  /** Streams of one user or API key, and of all of them, in each process. */
+  readonly watchesPerCallerMax: number;
+  readonly watchesMax: number;
   readonly requestTimeoutMs: number;
   readonly shutdownDelayMs: number;
   readonly shutdownTimeoutMs: number;
@@ -199,6 +202,13 @@ export const SETTINGS = {
     1,
     1_000_000,
   ),
+  KITH_WATCHES_PER_CALLER: wholeNumber(
+    'How many watches a user or an API key may have open in each process.',
+    '100',
+    1,
+    100_000,
+  ),
+  KITH_WATCHES: wholeNumber('How many watches of users and API keys are open in each process.', '10000', 1, 1_000_000),
   KITH_REQUEST_SECONDS: wholeNumber('How long a request may take to arrive.', '60', 1, 3600),
   KITH_SHUTDOWN_DELAY_SECONDS: wholeNumber(
     'How long to go on serving after SIGTERM, not ready, for load balancers to notice.',
@@ -314,6 +324,8 @@ export function parseConfig(env: Env): Config {
     messageBytesMax: read('KITH_MESSAGE_BYTES') ?? 0,
     connectionsMax: read('KITH_CONNECTIONS') ?? 0,
     connectionsPerAddressMax: read('KITH_CONNECTIONS_PER_ADDRESS') ?? 0,
+    watchesPerCallerMax: read('KITH_WATCHES_PER_CALLER') ?? 0,
+    watchesMax: read('KITH_WATCHES') ?? 0,
     requestTimeoutMs: (read('KITH_REQUEST_SECONDS') ?? 0) * 1000,
     shutdownDelayMs: (read('KITH_SHUTDOWN_DELAY_SECONDS') ?? 0) * 1000,
     shutdownTimeoutMs: (read('KITH_SHUTDOWN_SECONDS') ?? 0) * 1000,

@@ -52,6 +52,7 @@ import { LateLane } from './rpc/fast-lane.ts';
 import { health } from './rpc/health.ts';
 import { reflection } from './rpc/reflection.ts';
 import { serveRpcs } from './rpc/serve.ts';
+import { createStreamBudgets } from './rpc/stream-budget.ts';
 import { createRequestValidator } from './rpc/validate.ts';
 import { secondFactorService } from './second-factor/service.ts';
 import type { SecondFactorApp } from './second-factor/second-factor.ts';
@@ -261,6 +262,7 @@ export async function startServer(config: Config, adminPassword: string, options
     compressor,
     logOneIn: config.logOneIn,
     readMaxBytes: config.messageBytesMax,
+    streamBudgets: createStreamBudgets({ perCaller: config.watchesPerCallerMax, total: config.watchesMax }),
     draining: draining.signal,
     halting: halting.signal,
   });

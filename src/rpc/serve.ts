@@ -30,6 +30,7 @@ import { explainRefusals } from './http-refusals.ts';
 import { createDeadlineInterceptor, createDrainInterceptor, createErrorInterceptor } from './interceptors.ts';
 import { createNormalize, createNormalizeInterceptor } from './normalize.ts';
 import { createQuickCheck } from './quick-check.ts';
+import { type StreamBudgets, withStreamBudget } from './stream-budget.ts';
 import { createValidationInterceptor } from './validate.ts';
 
 export interface RpcOptions {
@@ -52,6 +53,8 @@ export interface RpcOptions {
   readonly logOneIn: number;
   /** The largest request message that is read, bytes, unpacked. */
   readonly readMaxBytes: number;
+  /** What open streams are charged to. */
+  readonly streamBudgets: StreamBudgets;
   /** Aborted when the server starts to stop: streams end. */
   readonly draining: AbortSignal;
   /** Aborted when the server has no time left: unary calls end as well. */
@@ -84,7 +87,7 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
   ];
   await fastify.register(fastifyConnectPlugin, {
     routes(router: ConnectRouter) {
-      const services = recordServices(router, options.routes, budgets);
+      const services = recordServices(router, options.routes, budgets, options.streamBudgets);
       router.handlers.forEach((handler, i) => {
         router.handlers[i] = holdRequests(explainRefusals(refuseAtEnd(handler, options.readMaxBytes)), budgets);
       });
@@ -141,24 +144,24 @@ function throwConverted(error: unknown): never {
   throw toConnectError(error);
 }
 
-/** Registers the routes, within the limits on calls, and notes which services they are of. */
+/** Registers the routes, within the limits on calls and streams, and notes which services they are of. */
 function recordServices(
   router: ConnectRouter,
   register: (router: ConnectRouter) => void,
   budgets: CallBudgets,
+  streamBudgets: StreamBudgets,
 ): LaneService[] {
   const services: LaneService[] = [];
   const recording: ConnectRouter = {
     handlers: router.handlers,
     service(service, implementation, serviceOptions) {
-      const limited = limitCalls(service, implementation, budgets);
+      const limited = withStreamBudget(service, limitCalls(service, implementation, budgets), streamBudgets);
       services.push({ service, implementation: limited });
       router.service(service, limited, serviceOptions);
       return recording;
     },
-    rpc(method, implementation, methodOptions) {
-      router.rpc(method, implementation, methodOptions);
-      return recording;
+    rpc() {
+      throw new Error('register whole services: their streams have a budget');
     },
   };
   register(recording);

@@ -1,0 +1,57 @@
+import type { DescService } from '@bufbuild/protobuf';
+import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
+import { Budget, type BudgetLimits } from '../budget/budget.ts';
+import { isStranger, payerOf } from '../budget/payer.ts';
+import { findCaller } from './caller.ts';
+import { clientOf } from './client.ts';
+
+/** What open streams are charged to. */
+export interface StreamBudgets {
+  /** Streams of users and API keys. */
+  readonly watches: Budget;
+  /** Streams that take no sign-in: health checks and reflection. */
+  readonly publicStreams: Budget;
+}
+
+/** Streams that take no sign-in: one address stands for everybody behind one proxy or on one machine. */
+const PUBLIC_STREAMS = { perCaller: 100, total: 1000 };
+
+/** `perCaller` and `total` are of the streams of users and API keys in this process. */
+export function createStreamBudgets({ perCaller, total }: Pick<BudgetLimits, 'perCaller' | 'total'>): StreamBudgets {
+  return {
+    watches: new Budget({ name: 'watches', perCaller, total }),
+    publicStreams: new Budget({ name: 'public_streams', ...PUBLIC_STREAMS, strangers: PUBLIC_STREAMS.total }),
+  };
+}
+
+type StreamMethod = (request: unknown, context: HandlerContext) => unknown;
+
+/**
+ * The implementation of a service, whose streams are charged to their callers as long as they
+ * are open. One too many throws budget_exceeded or server_busy before anything is read for it.
+ */
+export function withStreamBudget<S extends DescService>(
+  service: S,
+  implementation: Partial<ServiceImpl<S>>,
+  budgets: StreamBudgets,
+): Partial<ServiceImpl<S>> {
+  const limited: Record<string, unknown> = { ...implementation };
+  for (const { localName, methodKind } of service.methods) {
+    const open = limited[localName];
+    if (methodKind === 'unary' || typeof open !== 'function') continue;
+    limited[localName] = limitStreams(open.bind(implementation) as StreamMethod, budgets);
+  }
+  return limited as Partial<ServiceImpl<S>>;
+}
+
+function limitStreams(open: StreamMethod, { watches, publicStreams }: StreamBudgets): StreamMethod {
+  return (request, context) => {
+    const { signal, values } = context;
+    signal.throwIfAborted(); // it tells of its end once
+    const payer = payerOf(findCaller(values), clientOf(context).address);
+    const charge = (isStranger(payer) ? publicStreams : watches).charge(payer, 1);
+    // Not at the end of a generator: with a reader that leaves while standing still, it is never resumed.
+    signal.addEventListener('abort', () => charge.release(), { once: true });
+    return open(request, context);
+  };
+}
