@@ -1,65 +1,147 @@
 import { createRegistry, type DescFile, type DescMessage, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
-import { Code, type ConnectRouter } from '@connectrpc/connect';
+import { Code, type ConnectRouter, type HandlerContext } from '@connectrpc/connect';
 import { type ServerReflectionRequest, ServerReflection as V1 } from '../../gen/grpc/reflection/v1/reflection_pb.ts';
 import { ServerReflection as V1Alpha } from '../../gen/grpc/reflection/v1alpha/reflection_pb.ts';
+import { overBudget } from '../budget/budget.ts';
+import { FairLimiter } from '../budget/fair-limiter.ts';
+import { addressPayer, type Payer } from '../budget/payer.ts';
 import { Failure } from '../failure.ts';
+import { clientOf } from './client.ts';
 import { withImports } from './files.ts';
 
-/** How long a stream may stay silent, milliseconds: anyone can open one. */
+/** How long a stream may stay silent, and how long it may go on, milliseconds: anyone can open one. */
 const IDLE_MAX_MS = 30_000;
+const STREAM_MAX_MS = 300_000;
+
+/** How many questions a stream may ask: some for each file and symbol of the contract. Tools open another stream after that. */
+const QUESTIONS_MAX = 200;
+
+/** What the answers on one stream may take together, bytes: several times the whole contract. */
+const ANSWERED_MAX_BYTES = 1_000_000;
+
+/** How much of a question is sent back with its answer, characters: longer than any name in the contract. */
+const ECHOED_MAX = 512;
+
+/**
+ * Answers that are being written: each is at most the whole contract, some 100 kB, until its reader
+ * has taken it. One that has to wait longer is refused, and asked again.
+ */
+const ANSWERS = {
+  name: 'reflection_answers',
+  running: 32,
+  runningPerCaller: 4,
+  waiting: 1000,
+  waitingPerCaller: 100,
+  waitMaxMs: 60_000,
+  taskMs: 5,
+};
 
 type Question = ServerReflectionRequest['messageRequest'];
 
 /**
  * gRPC server reflection over `roots` and all they import, in version v1 and in
- * v1alpha, which older tools ask for; the two have the same messages.
+ * v1alpha, which older tools ask for; the two have the same messages. What a file
+ * imports is sent once on a stream, as the protocol allows.
  * https://github.com/grpc/grpc/blob/master/doc/server-reflection.md
  */
 export function reflection(router: ConnectRouter, roots: readonly DescFile[]): void {
   const answer = createAnswers(roots);
-  async function* converse(requests: AsyncIterable<ServerReflectionRequest>) {
-    for await (const originalRequest of untilIdle(requests, IDLE_MAX_MS)) {
-      const messageResponse = answer(originalRequest.messageRequest);
+  const answers = new FairLimiter(ANSWERS);
+  async function* converse(requests: AsyncIterable<ServerReflectionRequest>, context: HandlerContext) {
+    const { signal } = context;
+    const payer = addressPayer(clientOf(context).address);
+    const sent = new Set<DescFile>();
+    let questions = 0;
+    let answeredBytes = 0;
+    let endTurn = (): void => {};
+    signal.addEventListener('abort', () => endTurn(), { once: true });
+    for await (const originalRequest of untilIdle(requests, IDLE_MAX_MS, STREAM_MAX_MS)) {
+      if (++questions > QUESTIONS_MAX) throw tooMuch('reflection_questions', QUESTIONS_MAX);
+      requireShort(originalRequest);
+      const messageResponse = answer(originalRequest.messageRequest, sent);
+      answeredBytes += bytesOf(messageResponse);
+      if (answeredBytes > ANSWERED_MAX_BYTES) throw tooMuch('reflection_bytes', ANSWERED_MAX_BYTES);
+      endTurn = await takeTurn(answers, payer, signal);
+      if (signal.aborted) return endTurn();
       yield { validHost: originalRequest.host, originalRequest, messageResponse };
+      endTurn();
     }
   }
   router.service(V1, { serverReflectionInfo: converse });
   router.service(V1Alpha, { serverReflectionInfo: converse as never }); // the same messages in another package
 }
 
+/** Waits for a turn, which lasts until what is returned is called. */
+function takeTurn(limiter: FairLimiter, payer: Payer, signal: AbortSignal): Promise<() => void> {
+  const started = Promise.withResolvers<() => void>();
+  const ended = Promise.withResolvers<void>();
+  const task = (): Promise<void> => {
+    started.resolve(ended.resolve);
+    return ended.promise;
+  };
+  limiter.run(payer, task, signal).catch(started.reject);
+  return started.promise;
+}
+
+function tooMuch(budget: string, limit: number): Failure {
+  return overBudget('budget_exceeded', budget, limit, 'this stream has asked for more: open another one', 1);
+}
+
+/** The question is part of the answer. Throws malformed_request for one that is longer than any name. */
+function requireShort({ host, messageRequest: { value } }: ServerReflectionRequest): void {
+  const name = typeof value === 'object' ? value.containingType : (value ?? '');
+  if (host.length + name.length > ECHOED_MAX) {
+    throw new Failure('malformed_request', `host and name take at most ${ECHOED_MAX} characters together`);
+  }
+}
+
+function bytesOf({ case: kind, value }: Answer): number {
+  if (kind !== 'fileDescriptorResponse') return 0;
+  return value.fileDescriptorProto.reduce((sum, { length }) => sum + length, 0);
+}
+
+type Answer = ReturnType<ReturnType<typeof createAnswers>>;
+
 function createAnswers(roots: readonly DescFile[]) {
   const files = withImports(roots);
   const symbols = symbolsOf(files.values());
   const registry = createRegistry(...files.values());
+  const imports = new Map<DescFile, readonly DescFile[]>();
+  const encoded = new Map<DescFile, Uint8Array>();
+  for (const file of files.values()) {
+    imports.set(
+      file,
+      [...withImports([file]).values()].filter((other) => other !== file),
+    );
+    encoded.set(file, toBinary(FileDescriptorProtoSchema, file.proto));
+  }
+  const services = roots.flatMap((root) => root.services.map(({ typeName }) => ({ name: typeName })));
 
-  const fileAnswer = (file: DescFile | undefined, what: string) =>
-    file === undefined
-      ? missing(what)
-      : {
-          case: 'fileDescriptorResponse' as const,
-          value: {
-            fileDescriptorProto: [...withImports([file]).values()].map(({ proto }) =>
-              toBinary(FileDescriptorProtoSchema, proto),
-            ),
-          },
-        };
+  /** The file and those of its imports that were not sent yet. The file itself always: tools look for what they asked for in the answer. */
+  const fileAnswer = (file: DescFile | undefined, what: string, sent: Set<DescFile>) => {
+    if (file === undefined) return missing(what);
+    const news = [file, ...imports.get(file)!.filter((other) => !sent.has(other))];
+    for (const each of news) sent.add(each);
+    return {
+      case: 'fileDescriptorResponse' as const,
+      value: { fileDescriptorProto: news.map((each) => encoded.get(each)!) },
+    };
+  };
 
-  return (question: Question) => {
+  return (question: Question, sent: Set<DescFile>) => {
     switch (question.case) {
-      case 'listServices': {
-        const service = roots.flatMap(({ services }) => services.map(({ typeName }) => ({ name: typeName })));
-        return { case: 'listServicesResponse' as const, value: { service } };
-      }
+      case 'listServices':
+        return { case: 'listServicesResponse' as const, value: { service: services } };
       case 'fileByFilename':
-        return fileAnswer(files.get(question.value), question.value);
+        return fileAnswer(files.get(question.value), question.value, sent);
       case 'fileContainingSymbol':
-        return fileAnswer(symbols.get(question.value), question.value);
+        return fileAnswer(symbols.get(question.value), question.value, sent);
       case 'fileContainingExtension': {
         const { containingType, extensionNumber } = question.value;
         const extendee = registry.getMessage(containingType);
         const extension = extendee && registry.getExtensionFor(extendee, extensionNumber);
-        return fileAnswer(extension?.file, `extension ${extensionNumber} of ${containingType}`);
+        return fileAnswer(extension?.file, `extension ${extensionNumber} of ${containingType}`, sent);
       }
       case 'allExtensionNumbersOfType': {
         if (registry.getMessage(question.value) === undefined) return missing(question.value);
@@ -104,14 +186,15 @@ function symbolsOf(files: Iterable<DescFile>): Map<string, DescFile> {
   return symbols;
 }
 
-/** Throws deadline_exceeded when the next message does not come within `idleMs`. */
-async function* untilIdle<T>(messages: AsyncIterable<T>, idleMs: number): AsyncIterable<T> {
+/** Throws deadline_exceeded when the next message does not come within `idleMs`, or the last within `allMs`. */
+async function* untilIdle<T>(messages: AsyncIterable<T>, idleMs: number, allMs: number): AsyncIterable<T> {
   const iterator = messages[Symbol.asyncIterator]();
+  const endMs = performance.now() + allMs;
   for (;;) {
     const { promise: idle, reject } = Promise.withResolvers<never>();
     const timer = setTimeout(
       () => reject(new Failure('deadline_exceeded', 'no request came for a while: open the stream again')),
-      idleMs,
+      Math.max(Math.min(idleMs, endMs - performance.now()), 0),
     );
     const { done, value } = await Promise.race([iterator.next(), idle]).finally(() => clearTimeout(timer));
     if (done) return;
