@@ -189,7 +189,7 @@ function tableOf(database: string, sizes: readonly number[], costs: readonly Cos
         `| ${size.toLocaleString('en')} | ${costs[row]!.map(({ micros, cpuMicros }) => `${Math.round(micros)}, ${Math.round(cpuMicros)}`).join(' | ')} |`,
     ),
     '',
-    'The owner of the contacts that a query looks for has as many as there are, but 25,000 at the most. A resumed watch reads up to 500 activities before it sends the first.',
+    'The owner of the contacts that a query looks for has as many as there are, but 25,000 at the most. A resumed watch reads up to 100 activities before it sends the first.',
     '',
   ];
 }

@@ -1,12 +1,20 @@
-/** Wakes one waiting task, also when it rings before the task waits. */
-export class Alarm {
+import type { Payer } from './budget/payer.ts';
+import type { Sleeper, WakeQueue } from './wake-queue.ts';
+
+/** Wakes one waiting task when its turn comes, also when it rings before the task waits. */
+export class Alarm implements Sleeper {
+  readonly payer: Payer;
   readonly #signal: AbortSignal;
+  readonly #queue: WakeQueue;
   #ringing = false;
   #resolve: (() => void) | undefined;
 
-  constructor(signal: AbortSignal) {
+  /** `payer` is whom the task works for. */
+  constructor(signal: AbortSignal, queue: WakeQueue, payer: Payer) {
+    this.payer = payer;
     this.#signal = signal;
-    signal.addEventListener('abort', () => this.ring(), { once: true });
+    this.#queue = queue;
+    signal.addEventListener('abort', () => this.#end(), { once: true });
   }
 
   /** Runs `end` when the signal is aborted. */
@@ -21,17 +29,35 @@ export class Alarm {
 
   ring(): void {
     this.#ringing = true;
-    this.#resolve?.();
+    if (this.#resolve !== undefined) this.#queue.add(this);
   }
 
-  /** Resolves when the alarm rings or has rung since it was set, at the latest after `ms`. */
-  async rung(ms: number): Promise<void> {
+  /** Resolves when the alarm rings or has rung since it was set, at the latest after `ms`, if that is given. */
+  async rung(ms?: number): Promise<void> {
     if (this.#ringing) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#resolve = resolve;
-    const timer = setTimeout(resolve, ms);
+    const timer = ms === undefined ? undefined : setTimeout(expire, ms, this.#queue, this);
     await promise;
     clearTimeout(timer);
-    this.#resolve = undefined;
   }
+
+  /** Of the queue. */
+  wake(): void {
+    const resolve = this.#resolve;
+    this.#resolve = undefined;
+    resolve?.();
+  }
+
+  /** The task ends: it waits for no turn. */
+  #end(): void {
+    this.#ringing = true;
+    this.#queue.remove(this);
+    this.wake();
+  }
+}
+
+/** Many alarms may be due at the same time: they take turns too. */
+function expire(queue: WakeQueue, alarm: Alarm): void {
+  queue.add(alarm);
 }

@@ -84,6 +84,7 @@ const STEP_ROWS_MAX = 250;
 export async function readBounded<Row extends object>(
   size: number,
   read: (after: Row | undefined, limit: number) => Promise<readonly Row[]>,
+  textMax = PAGE_TEXT_MAX,
 ): Promise<{ rows: readonly Row[]; last: Row | undefined }> {
   const rows: Row[] = [];
   let text = 0;
@@ -92,7 +93,7 @@ export async function readBounded<Row extends object>(
     const asked = Math.min(size + 1 - rows.length, step);
     const next = await read(rows.at(-1), asked);
     for (const row of next) {
-      if (text > PAGE_TEXT_MAX) return { rows, last: rows.at(-1) };
+      if (text > textMax) return { rows, last: rows.at(-1) };
       rows.push(row);
       text += textOf(row);
     }

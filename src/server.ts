@@ -15,7 +15,7 @@ import { SigningKeyService } from '../gen/kith/auth/v1/signing_key_service_pb.ts
 import { ServerReflection } from '../gen/grpc/reflection/v1/reflection_pb.ts';
 import { ServerReflection as ServerReflectionAlpha } from '../gen/grpc/reflection/v1alpha/reflection_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
-import type { ActivityApp } from './activity/activity.ts';
+import { type ActivityApp, createWatchLimits } from './activity/activity.ts';
 import { activityService } from './activity/service.ts';
 import { Tail } from './activity/tail.ts';
 import { isApiKey } from './api-keys/api-key.ts';
@@ -198,6 +198,7 @@ export async function startServer(config: Config, adminPassword: string, options
     accessTokenTtlMs: config.accessTokenTtlMs,
     activityRetentionMs: config.activityRetentionMs,
     tail,
+    ...createWatchLimits(config.watchesMax),
     progressMs: options.progressMs ?? PROGRESS_MS,
     stallMs: options.stallMs ?? STALL_MS,
     monotonic,
@@ -244,6 +245,7 @@ export async function startServer(config: Config, adminPassword: string, options
         router,
         served.map(({ typeName }) => typeName),
         { isReady },
+        app.wakes,
       );
       if (config.reflection)
         reflection(

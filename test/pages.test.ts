@@ -350,7 +350,8 @@ describe.each(databases)('$name', ({ name, create }) => {
         await using opened = await openDatabase(database.planningUrl);
         const { dialect } = opened;
         const plans = await plansOf(opened, async (db) => {
-          await readLog({ db, dialect }, filter, { writer: 0, seq: 5 }, { writer: 0, seq: 5000 }, 50);
+          const limits = { rowsMax: 50, textMax: 65_536 };
+          await readLog({ db, dialect }, filter, { writer: 0, seq: 5 }, { writer: 0, seq: 5000 }, limits);
           const list = { ...filter, startMs: undefined, endMs: undefined };
           await selectActivityPage({ db, dialect }, list, { writer: 0, seq: 5000 }, 50);
         });

@@ -1,4 +1,4 @@
-import type { ActivityApp } from '../../src/activity/activity.ts';
+import { type ActivityApp, createWatchLimits } from '../../src/activity/activity.ts';
 import { Tail } from '../../src/activity/tail.ts';
 import { Background } from '../../src/background.ts';
 import { parseConfig } from '../../src/config.ts';
@@ -47,6 +47,7 @@ export async function openApp(): Promise<SessionsApp & ActivityApp> {
     },
     revocations: await startRevocations(database, { now: Date.now, onError }),
     tail: new Tail(database, onError),
+    ...createWatchLimits(config.watchesMax),
     progressMs: 15_000,
     stallMs: 30_000,
     monotonic: () => performance.now(),

@@ -1,20 +1,30 @@
 import { type Caller, permissionMissing } from '../access.ts';
 import { Alarm } from '../alarm.ts';
 import type { App } from '../app.ts';
+import { Budget, type Charge } from '../budget/budget.ts';
+import { FairLimiter } from '../budget/fair-limiter.ts';
+import { payerOf } from '../budget/payer.ts';
 import { answerOnce } from '../db/once.ts';
 import type { LogPosition } from '../db/dialect.ts';
 import { Failure } from '../failure.ts';
 import { type Page, type PageRequest, pageSizeOf, pageTokens } from '../pages.ts';
 import type { Revocations } from '../sessions/revocations.ts';
 import { getAccount } from '../users/accounts.ts';
+import { WakeQueue } from '../wake-queue.ts';
 import { readCursor, writeCursor, writeProgressCursor } from './cursor.ts';
 import { appendActivities, type NewActivity, OWN_PREFIX } from './log.ts';
 import { type ActivityFilter, type ActivityRow, comparePositions, positionOf, selectActivityPage } from './store.ts';
-import type { Tail } from './tail.ts';
+import { BATCH_ROWS, BATCH_TEXT_MAX, type Tail } from './tail.ts';
 
 export interface ActivityApp extends App {
   readonly tail: Tail;
   readonly revocations: Revocations;
+  /** Wakes watches a few at a time. */
+  readonly wakes: WakeQueue;
+  /** The reads that watches make of the database, a few at a time. */
+  readonly watchReads: FairLimiter;
+  /** Bytes of rows that were read for watches and are not sent yet. */
+  readonly watchBytes: Budget;
   /** How long a watch says nothing before it says that, milliseconds. */
   readonly progressMs: number;
   /** How long a watcher may stand still, milliseconds. */
@@ -127,6 +137,9 @@ export interface WatchMessage {
   readonly cursor: string;
 }
 
+/** What a batch of rows takes at the most, but for its last row, bytes: two for each UTF-16 code unit. */
+const BATCH_BYTES = 2 * BATCH_TEXT_MAX;
+
 /**
  * Sends a first message at once, then every activity after the cursor in the
  * order of the log, exactly once. Ends when `signal` is aborted.
@@ -134,6 +147,9 @@ export interface WatchMessage {
  * Subscribes before it reads, so that what is recorded in between wakes it. It
  * cleans up on `signal`: with a reader that leaves while standing still, a
  * generator is never resumed.
+ *
+ * While a reader stands still, the watch holds one message for it and, when it has fallen
+ * behind, a batch of rows where there is budget for one.
  *
  * Throws cursor_invalid, cursor_expired, consumer_too_slow, session_ended,
  * permission_missing.
@@ -144,8 +160,9 @@ export async function* watchActivities(
   request: ActivityWatchRequest,
   signal: AbortSignal,
 ): AsyncGenerator<WatchMessage> {
+  const payer = payerOf(caller, '');
   const filter = filterFor(caller, request);
-  const alarm = new Alarm(signal);
+  const alarm = new Alarm(signal, app.wakes, payer);
   alarm.until(app.tail.subscribe(request.userId, () => alarm.ring()));
   let isCallerStale = false;
   alarm.until(
@@ -156,7 +173,10 @@ export async function* watchActivities(
   );
   // What ended between the gate and here woke nobody.
   if (app.revocations.hasEnded(caller.sessionId)) isCallerStale = true;
-  let position = await startOf(app, request.afterCursor);
+  const query = <T>(read: () => Promise<T>): Promise<T> => app.watchReads.run(payer, read, signal);
+  let batch: Charge | undefined;
+  alarm.until(() => batch?.release());
+  let position = await query(() => startOf(app, request.afterCursor));
   yield* unhurried(app, { activity: undefined, cursor: writeProgressCursor(app.keyring, position) });
   let sentMs = performance.now();
   let checkedMs = sentMs;
@@ -167,16 +187,23 @@ export async function* watchActivities(
     if (isCallerStale || performance.now() - checkedMs >= app.progressMs) {
       isCallerStale = false;
       checkedMs = performance.now();
-      await checkStillAllowed(app, caller, request.userId);
+      await query(() => checkStillAllowed(app, caller, request.userId));
+      if (signal.aborted) return;
     }
-    const { rows, position: reached } = await app.tail.read(filter, position);
-    for (const row of rows) {
+    let part = app.tail.readRecent(filter, position);
+    if (part === undefined) {
+      batch = app.watchBytes.tryCharge(payer, BATCH_BYTES);
+      const rowsMax = batch === undefined ? 1 : BATCH_ROWS;
+      part = await query(() => app.tail.read(filter, position, rowsMax));
+    }
+    for (const row of part.rows) {
       const activity = toActivity(app, row);
       yield* unhurried(app, { activity, cursor: activity.cursor });
       sentMs = performance.now();
     }
-    const isBehind = rows.length > 0 || comparePositions(position, reached) < 0;
-    position = reached;
+    batch?.release();
+    const isBehind = part.rows.length > 0 || comparePositions(position, part.position) < 0;
+    position = part.position;
     const silentMs = performance.now() - sentMs;
     // Also while there is more to read, which others may have done: when word comes tells nothing of them.
     if (silentMs >= app.progressMs) {
@@ -197,6 +224,22 @@ async function* unhurried({ stallMs, monotonic }: ActivityApp, message: WatchMes
       cursor: message.cursor,
     });
   }
+}
+
+/** Few at once: each may hold the rows of a batch, and calls that read need the database as well. */
+const READS = { running: 4, runningPerCaller: 2 };
+
+/** Bytes of rows that were read for watches and wait for their readers. Beyond it, watches that lag read one row at a time. */
+const HELD_BYTES = { perCaller: 16 * BATCH_BYTES, total: 256 * BATCH_BYTES };
+
+/** The limits that watches of one process share. Each watch waits for one read at the most, so `watchesMax` bounds those that wait. */
+export function createWatchLimits(watchesMax: number): Pick<ActivityApp, 'wakes' | 'watchReads' | 'watchBytes'> {
+  const waiting = { waiting: watchesMax, waitingPerCaller: watchesMax, waitMaxMs: Number.POSITIVE_INFINITY };
+  return {
+    wakes: new WakeQueue(),
+    watchReads: new FairLimiter({ name: 'watch_reads', ...READS, ...waiting, taskMs: 2 }),
+    watchBytes: new Budget({ name: 'watch_bytes', ...HELD_BYTES }),
+  };
 }
 
 async function startOf({ database, keyring }: ActivityApp, afterCursor: string): Promise<LogPosition> {

@@ -1,13 +1,15 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import { type UserActivity, UserActivitySchema } from '../../gen/kith/activity/v1/activity_pb.ts';
-import type {
-  ListUserActivityRequest,
-  ListUserActivityResponseSchema,
-  RecordUserActivityRequest,
-  WatchUserActivityRequest,
+import {
+  type ListUserActivityRequest,
+  type ListUserActivityResponseSchema,
+  type RecordUserActivityRequest,
+  type WatchUserActivityRequest,
+  type WatchUserActivityResponse,
   WatchUserActivityResponseSchema,
 } from '../../gen/kith/activity/v1/activity_service_pb.ts';
+import { shareMessage } from '../lane/shared-message.ts';
 import type { Page } from '../pages.ts';
 import type { Activity, ActivityListRequest, ActivityWatchRequest, WatchMessage } from './activity.ts';
 import type { NewActivity } from './log.ts';
@@ -39,11 +41,17 @@ export function toActivityPage(
   return { activities: page.items.map(toActivityMessage), nextPageToken: page.nextPageToken };
 }
 
-export function toWatchMessage({
-  activity,
-  cursor,
-}: WatchMessage): MessageInitShape<typeof WatchUserActivityResponseSchema> {
-  return activity === undefined ? { cursor } : { activity: toActivityMessage(activity), cursor };
+/** Likewise the message of a watch, whose bytes are the same for all. */
+const watchMessages = new WeakMap<Activity, WatchUserActivityResponse>();
+
+export function toWatchMessage({ activity, cursor }: WatchMessage): WatchUserActivityResponse {
+  if (activity === undefined) return create(WatchUserActivityResponseSchema, { cursor });
+  let message = watchMessages.get(activity);
+  if (message === undefined) {
+    message = shareMessage(create(WatchUserActivityResponseSchema, { activity: toActivityMessage(activity), cursor }));
+    watchMessages.set(activity, message);
+  }
+  return message;
 }
 
 export function fromRecord(request: RecordUserActivityRequest): Omit<NewActivity, 'actorId'>[] {

@@ -2,7 +2,7 @@ import type { ExpressionBuilder, Insertable, Selectable, SelectQueryBuilder } fr
 import type { Database, Db } from '../db/database.ts';
 import type { LogPosition } from '../db/dialect.ts';
 import type { ActivityTable, Schema } from '../db/schema.ts';
-import { readBounded } from '../pages.ts';
+import { PAGE_TEXT_MAX, readBounded } from '../pages.ts';
 
 export type ActivityRow = Selectable<ActivityTable>;
 
@@ -34,11 +34,13 @@ export async function insertActivities(db: Db, rows: readonly Insertable<Activit
  * that is all.
  */
 export async function selectAfter(db: Db, after: LogPosition, upTo: LogPosition, limit: number): Promise<LogPart> {
-  return readPart(limit, upTo, after, (from) => range(db.selectFrom('activity').selectAll(), from, upTo));
+  return readPart({ rowsMax: limit, textMax: PAGE_TEXT_MAX }, upTo, after, (from) =>
+    range(db.selectFrom('activity').selectAll(), from, upTo),
+  );
 }
 
 /** Rows of the log, and the position up to which that is all. */
-interface LogPart {
+export interface LogPart {
   readonly rows: readonly ActivityRow[];
   readonly position: LogPosition;
 }
@@ -49,8 +51,7 @@ const EXAMINED_MAX = 1001;
 /**
  * The rows that a filter lets through after one position and up to another, in
  * the order of the log, and the position up to which that holds: before `upTo`
- * when there are more of them than `limit`, when they are large, or when there
- * are many others.
+ * when there are more of them than `limits` say, or when there are many others.
  *
  * How far it looks is settled first, as a position: were it counted in each
  * statement anew, rows that are purged in between would let others slip by.
@@ -60,26 +61,35 @@ export async function readLog(
   filter: ActivityFilter,
   after: LogPosition,
   upTo: LogPosition,
-  limit: number,
+  limits: PartLimits,
 ): Promise<LogPart> {
   const all = rowsOf({ db, dialect }, filter.userId);
   const candidates = (from: LogPosition, end: LogPosition) => range(all, from, end);
   const lookedAt = (await nthPosition(candidates(after, upTo), EXAMINED_MAX)) ?? upTo;
-  return readPart(limit, lookedAt, after, (from) =>
+  return readPart(limits, lookedAt, after, (from) =>
     accepted(db, candidates(from, lookedAt), filter).orderBy('writer').orderBy('seq'),
   );
 }
 
+/** How many rows are read, and what they may take, in UTF-16 code units, but for the last. */
+interface PartLimits {
+  readonly rowsMax: number;
+  readonly textMax: number;
+}
+
 async function readPart(
-  limit: number,
+  { rowsMax, textMax }: PartLimits,
   upTo: LogPosition,
   after: LogPosition,
   rowsAfter: (from: LogPosition) => Rows,
 ): Promise<LogPart> {
-  const { rows, last } = await readBounded<ActivityRow>(limit, (row, count) =>
-    rowsAfter(row ? positionOf(row) : after)
-      .limit(count)
-      .execute(),
+  const { rows, last } = await readBounded<ActivityRow>(
+    rowsMax,
+    (row, count) =>
+      rowsAfter(row ? positionOf(row) : after)
+        .limit(count)
+        .execute(),
+    textMax,
   );
   return { rows, position: last ? positionOf(last) : upTo };
 }

@@ -6,7 +6,7 @@ import { type Db, openDatabase } from '../db/database.ts';
 import type { LogPosition } from '../db/dialect.ts';
 import { appendActivities, type NewActivity } from './log.ts';
 import { type ActivityFilter, type ActivityRow, deleteOldest, positionOf } from './store.ts';
-import { Tail } from './tail.ts';
+import { BATCH_ROWS, BATCH_TEXT_MAX, Tail } from './tail.ts';
 
 const START: LogPosition = { writer: 0, seq: 0 };
 
@@ -227,15 +227,24 @@ describe.each(databases)('on $name', (kind) => {
       expect(await tail.read(everybody(), last)).toMatchObject({ rows: [] });
     });
 
-    test('never gives more than 500 at once', async () => {
+    test('gives one row at a time from memory, and no more than a batch from the database', async () => {
       await using following = await startFollowing().then(disposable);
+      await using fresh = openTail(); // remembers nothing
       const start = await endOfLog();
-      const rows = await append(...Array.from({ length: 501 }, () => ({})));
-      for (const tail of [following.tail, openTail()]) {
+      const rows = await append(...Array.from({ length: BATCH_ROWS + 1 }, () => ({})));
+      for (const [tail, count] of [
+        [following.tail, 1],
+        [fresh, BATCH_ROWS],
+      ] as const) {
         await expect
           .poll(() => tail.read(everybody(), start))
-          .toEqual({ rows: rows.slice(0, 500), position: positionOf(rows[499]!) });
+          .toEqual({ rows: rows.slice(0, count), position: positionOf(rows[count - 1]!) });
       }
+      expect(await fresh.read(everybody(), start, 1)).toEqual({
+        rows: rows.slice(0, 1),
+        position: positionOf(rows[0]!),
+      });
+      expect(fresh.readRecent(everybody(), start)).toBeUndefined();
     });
   });
 
@@ -246,7 +255,7 @@ describe.each(databases)('on $name', (kind) => {
     };
     const appendLarge = (count: number) => append(...Array.from({ length: count }, () => large));
 
-    test('gives no more at once than a page may hold, and nothing is left out', async () => {
+    test('gives no more at once than a batch may hold, and nothing is left out', async () => {
       await using following = await startFollowing().then(disposable);
       const start = await endOfLog();
       const rows = [...(await appendLarge(150)), ...(await appendLarge(150))];
@@ -254,7 +263,7 @@ describe.each(databases)('on $name', (kind) => {
         await expect.poll(async () => (await readAll(tail, everybody(), start)).length).toBe(rows.length);
         expect(await readAll(tail, everybody(), start)).toEqual(rows);
         const first = await tail.read(everybody(), start);
-        expect(JSON.stringify(first.rows).length).toBeLessThan(1_500_000);
+        expect(JSON.stringify(first.rows).length).toBeLessThan(2 * BATCH_TEXT_MAX);
       }
     });
 

@@ -1,11 +1,12 @@
 import type { Database } from '../db/database.ts';
 import type { LogPosition } from '../db/dialect.ts';
 import { Failure } from '../failure.ts';
-import { PAGE_TEXT_MAX, textOf } from '../pages.ts';
+import { textOf } from '../pages.ts';
 import {
   type ActivityFilter,
   type ActivityRow,
   comparePositions,
+  type LogPart,
   positionOf,
   readLog,
   selectAfter,
@@ -19,9 +20,12 @@ const POLL_MS = 500;
 const RECENT_MAX = 2000;
 const RECENT_TEXT_MAX = 8_000_000;
 
-/** How many rows are read at once, and what they may take: a reader that stands still holds that many. */
-const BATCH_ROWS = 500;
-const BATCH_TEXT_MAX = PAGE_TEXT_MAX;
+/** How many rows the log is followed by at once. */
+const FOLLOW_ROWS = 500;
+
+/** How many rows are read from the database at once for a watcher that lags, and what they may take, in UTF-16 code units, but for the last. */
+export const BATCH_ROWS = 100;
+export const BATCH_TEXT_MAX = 65_536;
 
 /**
  * The end of the log, followed once for all watchers of this process: an idle
@@ -73,38 +77,35 @@ export class Tail implements AsyncDisposable {
   }
 
   /**
-   * What a filter lets through after a position, and the position up to which that
-   * is all. At most 500 rows, fewer when they are large. Throws cursor_expired when
-   * some may have been purged.
+   * The next row that a filter lets through after a position, from memory, and the position
+   * up to which that is all. Undefined where the database must be asked. One row at a time:
+   * a reader that stands still holds no others.
    */
-  async read(
-    filter: ActivityFilter,
-    after: LogPosition,
-  ): Promise<{ rows: readonly ActivityRow[]; position: LogPosition }> {
-    const known = this.#end;
-    const end = known ?? (await this.#database.dialect.endOfLog(this.#database.db));
+  readRecent(filter: ActivityFilter, after: LogPosition): LogPart | undefined {
+    const end = this.#end;
+    if (end === undefined) return undefined;
     if (comparePositions(after, end) >= 0) return { rows: [], position: after };
-    // What is remembered need not reach up to an end that was asked for here.
-    if (known === undefined || this.#recentFrom === undefined || comparePositions(after, this.#recentFrom) < 0) {
-      return this.#readDatabase(filter, after, end);
-    }
-    const rows: ActivityRow[] = [];
-    let text = 0;
+    if (this.#recentFrom === undefined || comparePositions(after, this.#recentFrom) < 0) return undefined;
     for (let i = firstAfter(this.#recent, after); i < this.#recent.length; i++) {
       const row = this.#recent[i]!;
-      if (!matches(filter, row)) continue;
-      if (rows.length === BATCH_ROWS || text > BATCH_TEXT_MAX) return { rows, position: positionOf(rows.at(-1)!) };
-      rows.push(row);
-      text += textOf(row);
+      if (matches(filter, row)) return { rows: [row], position: positionOf(row) };
     }
-    return { rows, position: end };
+    return { rows: [], position: end };
   }
 
-  async #readDatabase(filter: ActivityFilter, after: LogPosition, end: LogPosition) {
-    const { db } = this.#database;
-    const found = await readLog(this.#database, filter, after, end, BATCH_ROWS);
+  /**
+   * What a filter lets through after a position, from memory or from the database, and the
+   * position up to which that is all. At most `rowsMax` rows, fewer when they are large.
+   * Throws cursor_expired when some may have been purged.
+   */
+  async read(filter: ActivityFilter, after: LogPosition, rowsMax = BATCH_ROWS): Promise<LogPart> {
+    const recent = this.readRecent(filter, after);
+    if (recent !== undefined) return recent;
+    const end = this.#end ?? (await this.#database.dialect.endOfLog(this.#database.db));
+    if (comparePositions(after, end) >= 0) return { rows: [], position: after };
+    const found = await readLog(this.#database, filter, after, end, { rowsMax, textMax: BATCH_TEXT_MAX });
     // Looked at after reading: rows that were purged in between may be missing from what was read.
-    if (comparePositions(after, await selectPurged(db)) < 0) {
+    if (comparePositions(after, await selectPurged(this.#database.db)) < 0) {
       throw new Failure(
         'cursor_expired',
         'what follows the cursor is not kept any more: watch from now, and list once that has begun',
@@ -169,7 +170,7 @@ export class Tail implements AsyncDisposable {
       return;
     }
     while (this.#end !== undefined && comparePositions(this.#end, end) < 0) {
-      const { rows, position } = await selectAfter(db, this.#end, end, BATCH_ROWS);
+      const { rows, position } = await selectAfter(db, this.#end, end, FOLLOW_ROWS);
       if (this.#end === undefined) return; // forgotten meanwhile
       this.#remember(rows);
       this.#end = position;

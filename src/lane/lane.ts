@@ -31,6 +31,7 @@ import type { Compression, UniversalHandler } from '@connectrpc/connect/protocol
 import { codeToHttpStatus, errorToJsonBytes } from '@connectrpc/connect/protocol-connect';
 import { CallContext } from './context.ts';
 import { type Exchange, type ExchangeListener, Http1Exchange, Http2Exchange } from './exchange.ts';
+import { frameOf } from './shared-message.ts';
 import { TIMER_MAX_MS } from './timeouts.ts';
 import { serveUniversal } from './universal.ts';
 import {
@@ -519,7 +520,8 @@ async function answerUnary(call: CallInProgress, message: Message): Promise<void
 }
 
 async function answerStream(call: CallInProgress, message: Message): Promise<void> {
-  const { exchange, context } = call;
+  const { exchange, context, wire, compression } = call;
+  const wireKey = `${wire.isBinary ? 'proto' : 'json'} ${compression?.name ?? ''}`;
   let hasBegun = false;
   const begin = (): void => {
     if (hasBegun) return;
@@ -529,7 +531,7 @@ async function answerStream(call: CallInProgress, message: Message): Promise<voi
   let error: unknown;
   try {
     for await (const output of await invokeStream(call, message)) {
-      const frame = framed(call, 0, serialize(call, output));
+      const frame = frameOf(output, wireKey, () => framed(call, 0, serialize(call, output)));
       const ready = frame instanceof Promise ? await frame : frame;
       if (exchange.isClosed) break;
       begin();

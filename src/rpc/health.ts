@@ -1,9 +1,13 @@
 import type { ConnectRouter } from '@connectrpc/connect';
 import { Health, HealthCheckResponse_ServingStatus as Status } from '../../gen/health/v1/health_pb.ts';
+import { Alarm } from '../alarm.ts';
+import { addressPayer } from '../budget/payer.ts';
 import { Failure } from '../failure.ts';
+import type { WakeQueue } from '../wake-queue.ts';
+import { clientOf } from './client.ts';
 
 export interface Readiness {
-  /** Whether the database answers and the server is not stopping. */
+  /** Whether the database answers and the server is not stopping. Does not reject. */
   isReady(): Promise<boolean>;
 }
 
@@ -14,39 +18,79 @@ const WATCH_INTERVAL_MS = 1000;
  * The gRPC health checking protocol, for the server ('') and each of `services`.
  * https://github.com/grpc/grpc/blob/master/doc/health-checking.md
  */
-export function health(router: ConnectRouter, services: readonly string[], readiness: Readiness): void {
+export function health(
+  router: ConnectRouter,
+  services: readonly string[],
+  readiness: Readiness,
+  wakes: WakeQueue,
+): void {
   const known = new Set(['', ...services]);
-  const status = async () => ((await readiness.isReady()) ? Status.SERVING : Status.NOT_SERVING);
+  const watched = new WatchedStatus(readiness);
   router.service(Health, {
     async check({ service }) {
       if (!known.has(service)) throw new Failure('service_unknown', 'no service of this name is served here');
-      return { status: await status() };
+      return { status: await watched.look() };
     },
     async list() {
-      const now = await status();
+      const now = await watched.look();
       return { statuses: Object.fromEntries([...known].map((service) => [service, { status: now }])) };
     },
-    async *watch({ service }, { signal }) {
-      // An unknown service may be known one day: the protocol keeps the stream open.
+    async *watch({ service }, context) {
+      const alarm = new Alarm(context.signal, wakes, addressPayer(clientOf(context).address));
+      if (!known.has(service)) {
+        // It may be known one day: the protocol keeps the stream open.
+        yield { status: Status.SERVICE_UNKNOWN };
+        return await alarm.rung();
+      }
+      alarm.until(watched.subscribe(() => alarm.ring()));
       let sent: Status | undefined;
-      while (!signal.aborted) {
-        const now = known.has(service) ? await status() : Status.SERVICE_UNKNOWN;
+      await watched.look();
+      while (!context.signal.aborted) {
+        alarm.set();
+        const now = watched.last;
         if (now !== sent) yield { status: now };
         sent = now;
-        await pause(WATCH_INTERVAL_MS, signal);
+        await alarm.rung();
       }
     },
   });
 }
 
-/** Resolves after `ms`, or as soon as `signal` is aborted. */
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const onAbort = () => resolve();
-  const timer = setTimeout(resolve, ms);
-  signal.addEventListener('abort', onAbort);
-  return promise.finally(() => {
-    clearTimeout(timer);
-    signal.removeEventListener('abort', onAbort);
-  });
+/** The status of the server, looked at once for all who watch it, and only while somebody does. */
+class WatchedStatus {
+  readonly #readiness: Readiness;
+  readonly #watchers = new Set<() => void>();
+  #timer: NodeJS.Timeout | undefined;
+  #last: Status = Status.UNKNOWN;
+
+  constructor(readiness: Readiness) {
+    this.#readiness = readiness;
+  }
+
+  /** What was seen last. */
+  get last(): Status {
+    return this.#last;
+  }
+
+  /** Looks now, and wakes those who watch when it has changed. */
+  async look(): Promise<Status> {
+    const now = (await this.#readiness.isReady()) ? Status.SERVING : Status.NOT_SERVING;
+    if (now !== this.#last) {
+      this.#last = now;
+      for (const wake of this.#watchers) wake();
+    }
+    return now;
+  }
+
+  /** Calls `wake` after each change. Returns how to end that. */
+  subscribe(wake: () => void): () => void {
+    this.#watchers.add(wake);
+    this.#timer ??= setInterval(() => void this.look(), WATCH_INTERVAL_MS);
+    return () => {
+      this.#watchers.delete(wake);
+      if (this.#watchers.size > 0) return;
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+    };
+  }
 }

@@ -1,6 +1,8 @@
 import { type Caller, permissionMissing } from '../access.ts';
 import { Alarm } from '../alarm.ts';
 import type { App } from '../app.ts';
+import { payerOf } from '../budget/payer.ts';
+import type { WakeQueue } from '../wake-queue.ts';
 import type { Revocation, Revocations } from './revocations.ts';
 
 /** How long a watch says nothing before it says that, and how old what it says may be, milliseconds. */
@@ -14,6 +16,8 @@ const MESSAGE_MAX = 10_000;
 
 export interface RevocationWatchApp extends App {
   readonly revocations: Revocations;
+  /** Wakes watches a few at a time. */
+  readonly wakes: WakeQueue;
   /** How often the caller is asked after when nothing tells of a change, milliseconds. */
   readonly progressMs: number;
   /** The caller as they are now. Throws session_ended, api_key_invalid. */
@@ -41,7 +45,7 @@ export async function* watchRevocations(
   signal: AbortSignal,
 ): AsyncGenerator<RevocationNews> {
   const { revocations } = app;
-  const alarm = new Alarm(signal);
+  const alarm = new Alarm(signal, app.wakes, payerOf(caller, ''));
   alarm.until(revocations.subscribe(undefined, () => alarm.ring()));
   let position = 0;
   let sentMs: number | undefined;
