@@ -14,7 +14,7 @@ import { WakeQueue } from '../wake-queue.ts';
 import { readCursor, writeCursor, writeProgressCursor } from './cursor.ts';
 import { appendActivities, type NewActivity, OWN_PREFIX } from './log.ts';
 import { type ActivityFilter, type ActivityRow, comparePositions, positionOf, selectActivityPage } from './store.ts';
-import { BATCH_ROWS, BATCH_TEXT_MAX, type Tail } from './tail.ts';
+import { BATCH, SMALL_BATCH, type Tail } from './tail.ts';
 
 export interface ActivityApp extends App {
   readonly tail: Tail;
@@ -137,8 +137,11 @@ export interface WatchMessage {
   readonly cursor: string;
 }
 
+/** What a watch needs. */
+export type WatchApp = Omit<ActivityApp, Exclude<keyof App, 'database' | 'keyring'>>;
+
 /** What a batch of rows takes at the most, but for its last row, bytes: two for each UTF-16 code unit. */
-const BATCH_BYTES = 2 * BATCH_TEXT_MAX;
+const BATCH_BYTES = 2 * BATCH.textMax;
 
 /**
  * Sends a first message at once, then every activity after the cursor in the
@@ -155,7 +158,7 @@ const BATCH_BYTES = 2 * BATCH_TEXT_MAX;
  * permission_missing.
  */
 export async function* watchActivities(
-  app: ActivityApp,
+  app: WatchApp,
   caller: Caller,
   request: ActivityWatchRequest,
   signal: AbortSignal,
@@ -193,8 +196,8 @@ export async function* watchActivities(
     let part = app.tail.readRecent(filter, position);
     if (part === undefined) {
       batch = app.watchBytes.tryCharge(payer, BATCH_BYTES);
-      const rowsMax = batch === undefined ? 1 : BATCH_ROWS;
-      part = await query(() => app.tail.read(filter, position, rowsMax));
+      const limits = batch === undefined ? SMALL_BATCH : BATCH;
+      part = await query(() => app.tail.read(filter, position, limits));
     }
     for (const row of part.rows) {
       const activity = toActivity(app, row);
@@ -216,7 +219,7 @@ export async function* watchActivities(
 }
 
 /** Yields a message, and throws consumer_too_slow when it was taken too late: what is sent meanwhile is not kept for the reader. */
-async function* unhurried({ stallMs, monotonic }: ActivityApp, message: WatchMessage): AsyncGenerator<WatchMessage> {
+async function* unhurried({ stallMs, monotonic }: WatchApp, message: WatchMessage): AsyncGenerator<WatchMessage> {
   const startMs = monotonic();
   yield message;
   if (monotonic() - startMs > stallMs) {
@@ -229,7 +232,7 @@ async function* unhurried({ stallMs, monotonic }: ActivityApp, message: WatchMes
 /** Few at once: each may hold the rows of a batch, and calls that read need the database as well. */
 const READS = { running: 4, runningPerCaller: 2 };
 
-/** Bytes of rows that were read for watches and wait for their readers. Beyond it, watches that lag read one row at a time. */
+/** Bytes of rows that were read for watches and wait for their readers. Beyond it, watches that lag read a few at a time. */
 const HELD_BYTES = { perCaller: 16 * BATCH_BYTES, total: 256 * BATCH_BYTES };
 
 /** The limits that watches of one process share. Each watch waits for one read at the most, so `watchesMax` bounds those that wait. */
@@ -242,7 +245,7 @@ export function createWatchLimits(watchesMax: number): Pick<ActivityApp, 'wakes'
   };
 }
 
-async function startOf({ database, keyring }: ActivityApp, afterCursor: string): Promise<LogPosition> {
+async function startOf({ database, keyring }: WatchApp, afterCursor: string): Promise<LogPosition> {
   const { db, dialect } = database;
   if (afterCursor === '') return dialect.endOfLog(db);
   const position = readCursor(keyring, afterCursor);
@@ -253,7 +256,7 @@ async function startOf({ database, keyring }: ActivityApp, afterCursor: string):
   );
 }
 
-async function checkStillAllowed(app: ActivityApp, caller: Caller, userId: string | undefined): Promise<void> {
+async function checkStillAllowed(app: WatchApp, caller: Caller, userId: string | undefined): Promise<void> {
   const { permissions } = await app.renew(caller);
   if (!isOneself(caller, userId) && !permissions.has('activity.read')) {
     throw permissionMissing('activity.read');
@@ -272,7 +275,7 @@ function isOneself(caller: Caller, userId: string | undefined): boolean {
 /** Rows at the end of the log are shared by all watchers, and so is what they are shown as. */
 const shown = new WeakMap<ActivityRow, Activity>();
 
-function toActivity({ keyring }: App, row: ActivityRow): Activity {
+function toActivity({ keyring }: Pick<App, 'keyring'>, row: ActivityRow): Activity {
   const known = shown.get(row);
   if (known !== undefined) return known;
   const activity: Activity = {

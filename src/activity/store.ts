@@ -72,7 +72,7 @@ export async function readLog(
 }
 
 /** How many rows are read, and what they may take, in UTF-16 code units, but for the last. */
-interface PartLimits {
+export interface PartLimits {
   readonly rowsMax: number;
   readonly textMax: number;
 }

@@ -6,7 +6,7 @@ import { type Db, openDatabase } from '../db/database.ts';
 import type { LogPosition } from '../db/dialect.ts';
 import { appendActivities, type NewActivity } from './log.ts';
 import { type ActivityFilter, type ActivityRow, deleteOldest, positionOf } from './store.ts';
-import { BATCH_ROWS, BATCH_TEXT_MAX, Tail } from './tail.ts';
+import { BATCH, SMALL_BATCH, Tail } from './tail.ts';
 
 const START: LogPosition = { writer: 0, seq: 0 };
 
@@ -231,19 +231,17 @@ describe.each(databases)('on $name', (kind) => {
       await using following = await startFollowing().then(disposable);
       await using fresh = openTail(); // remembers nothing
       const start = await endOfLog();
-      const rows = await append(...Array.from({ length: BATCH_ROWS + 1 }, () => ({})));
+      const rows = await append(...Array.from({ length: BATCH.rowsMax + 1 }, () => ({})));
       for (const [tail, count] of [
         [following.tail, 1],
-        [fresh, BATCH_ROWS],
+        [fresh, BATCH.rowsMax],
       ] as const) {
         await expect
           .poll(() => tail.read(everybody(), start))
           .toEqual({ rows: rows.slice(0, count), position: positionOf(rows[count - 1]!) });
       }
-      expect(await fresh.read(everybody(), start, 1)).toEqual({
-        rows: rows.slice(0, 1),
-        position: positionOf(rows[0]!),
-      });
+      const few = await fresh.read(everybody(), start, SMALL_BATCH);
+      expect(few.rows).toEqual(rows.slice(0, SMALL_BATCH.rowsMax));
       expect(fresh.readRecent(everybody(), start)).toBeUndefined();
     });
   });
@@ -263,7 +261,7 @@ describe.each(databases)('on $name', (kind) => {
         await expect.poll(async () => (await readAll(tail, everybody(), start)).length).toBe(rows.length);
         expect(await readAll(tail, everybody(), start)).toEqual(rows);
         const first = await tail.read(everybody(), start);
-        expect(JSON.stringify(first.rows).length).toBeLessThan(2 * BATCH_TEXT_MAX);
+        expect(JSON.stringify(first.rows).length).toBeLessThan(2 * BATCH.textMax);
       }
     });
 

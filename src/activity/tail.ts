@@ -7,6 +7,7 @@ import {
   type ActivityRow,
   comparePositions,
   type LogPart,
+  type PartLimits,
   positionOf,
   readLog,
   selectAfter,
@@ -23,9 +24,9 @@ const RECENT_TEXT_MAX = 8_000_000;
 /** How many rows the log is followed by at once. */
 const FOLLOW_ROWS = 500;
 
-/** How many rows are read from the database at once for a watcher that lags, and what they may take, in UTF-16 code units, but for the last. */
-export const BATCH_ROWS = 100;
-export const BATCH_TEXT_MAX = 65_536;
+/** What is read from the database at once for a watcher that lags: where there is room for it, and where there is not. */
+export const BATCH: PartLimits = { rowsMax: 100, textMax: 65_536 };
+export const SMALL_BATCH: PartLimits = { rowsMax: 8, textMax: 4096 };
 
 /**
  * The end of the log, followed once for all watchers of this process: an idle
@@ -95,15 +96,14 @@ export class Tail implements AsyncDisposable {
 
   /**
    * What a filter lets through after a position, from memory or from the database, and the
-   * position up to which that is all. At most `rowsMax` rows, fewer when they are large.
-   * Throws cursor_expired when some may have been purged.
+   * position up to which that is all. Throws cursor_expired when some may have been purged.
    */
-  async read(filter: ActivityFilter, after: LogPosition, rowsMax = BATCH_ROWS): Promise<LogPart> {
+  async read(filter: ActivityFilter, after: LogPosition, limits = BATCH): Promise<LogPart> {
     const recent = this.readRecent(filter, after);
     if (recent !== undefined) return recent;
     const end = this.#end ?? (await this.#database.dialect.endOfLog(this.#database.db));
     if (comparePositions(after, end) >= 0) return { rows: [], position: after };
-    const found = await readLog(this.#database, filter, after, end, { rowsMax, textMax: BATCH_TEXT_MAX });
+    const found = await readLog(this.#database, filter, after, end, limits);
     // Looked at after reading: rows that were purged in between may be missing from what was read.
     if (comparePositions(after, await selectPurged(this.#database.db)) < 0) {
       throw new Failure(

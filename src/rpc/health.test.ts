@@ -20,15 +20,15 @@ test('all who watch share one look a second, hear of a change, and nobody looks 
   );
   const client = createClient(Health, transport);
   const leaving = new AbortController();
-  const watches = Array.from({ length: WATCHERS }, (_, i) =>
-    client
-      .watch({ service: i % 2 === 0 ? '' : 'kith.some.v1.Service' }, { signal: leaving.signal })
-      [Symbol.asyncIterator](),
-  );
-  const unknown = client.watch({ service: 'kith.none' }, { signal: leaving.signal })[Symbol.asyncIterator]();
+  const watch = (service: string) => {
+    const messages = client.watch({ service }, { signal: leaving.signal });
+    return messages[Symbol.asyncIterator]();
+  };
+  const watches = Array.from({ length: WATCHERS }, (_, i) => watch(i % 2 === 0 ? '' : 'kith.some.v1.Service'));
+  const unknown = watch('kith.none');
   expect((await unknown.next()).value).toMatchObject({ status: Status.SERVICE_UNKNOWN });
   const next = async () => {
-    const messages = await Promise.all(watches.map((watch) => watch.next()));
+    const messages = await Promise.all(watches.map((one) => one.next()));
     return new Set(messages.map(({ value }) => (value as { status: Status }).status));
   };
   expect(await next()).toEqual(new Set([Status.SERVING]));
@@ -41,7 +41,7 @@ test('all who watch share one look a second, hear of a change, and nobody looks 
     expect(looks - before).toBeLessThanOrEqual(Math.ceil(seconds) + 1);
   }
   leaving.abort();
-  await Promise.allSettled([unknown, ...watches].map((watch) => watch.next()));
+  await Promise.allSettled([unknown, ...watches].map((one) => one.next()));
   const before = looks;
   await new Promise((resolve) => setTimeout(resolve, 1200));
   expect(looks).toBe(before);

@@ -37,17 +37,16 @@ export function health(
     },
     async *watch({ service }, context) {
       const alarm = new Alarm(context.signal, wakes, addressPayer(clientOf(context).address));
-      if (!known.has(service)) {
-        // It may be known one day: the protocol keeps the stream open.
-        yield { status: Status.SERVICE_UNKNOWN };
-        return await alarm.rung();
+      // An unknown service may be known one day: the protocol keeps the stream open.
+      const isKnown = known.has(service);
+      if (isKnown) {
+        alarm.until(watched.subscribe(() => alarm.ring()));
+        await watched.look();
       }
-      alarm.until(watched.subscribe(() => alarm.ring()));
       let sent: Status | undefined;
-      await watched.look();
       while (!context.signal.aborted) {
         alarm.set();
-        const now = watched.last;
+        const now = isKnown ? watched.last : Status.SERVICE_UNKNOWN;
         if (now !== sent) yield { status: now };
         sent = now;
         await alarm.rung();

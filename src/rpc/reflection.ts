@@ -63,7 +63,7 @@ export function reflection(router: ConnectRouter, roots: readonly DescFile[]): v
       answeredBytes += bytesOf(messageResponse);
       if (answeredBytes > ANSWERED_MAX_BYTES) throw tooMuch('reflection_bytes', ANSWERED_MAX_BYTES);
       endTurn = await takeTurn(answers, payer, signal);
-      if (signal.aborted) return endTurn();
+      if (signal.aborted) endTurn(); // between the two; what is yielded goes nowhere
       yield { validHost: originalRequest.host, originalRequest, messageResponse };
       endTurn();
     }

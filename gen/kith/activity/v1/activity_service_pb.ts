@@ -323,7 +323,9 @@ export const ActivityService: GenService<{
    * The stream ends with OUT_OF_RANGE when the cursor is older than what is kept
    * (ERROR_REASON_CURSOR_EXPIRED: watch from now, list once the first message is
    * there, and drop what comes twice by its id), RESOURCE_EXHAUSTED
-   * when the reader stands still (ERROR_REASON_CONSUMER_TOO_SLOW), UNAVAILABLE
+   * when the reader stands still (ERROR_REASON_CONSUMER_TOO_SLOW) or too many
+   * watches are open, the caller's own (ERROR_REASON_BUDGET_EXCEEDED) or all
+   * together (ERROR_REASON_SERVER_BUSY), UNAVAILABLE
    * when the server stops or cannot reach its database
    * (ERROR_REASON_SERVER_UNAVAILABLE), UNAUTHENTICATED when the caller's session
    * ends (ERROR_REASON_SESSION_ENDED), and PERMISSION_DENIED when the caller's

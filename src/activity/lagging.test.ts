@@ -1,0 +1,111 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { createOpened, databases, type OpenedDatabase } from '../../test/support/databases.ts';
+import { userRow } from '../../test/support/rows.ts';
+import type { Caller } from '../access.ts';
+import type { Db } from '../db/database.ts';
+import { createKeyring } from '../keyring.ts';
+import { startRevocations } from '../sessions/revocations.ts';
+import { createWatchLimits, type WatchApp, type WatchMessage, watchActivities } from './activity.ts';
+import { writeCursor } from './cursor.ts';
+import { appendActivities } from './log.ts';
+import { Tail } from './tail.ts';
+
+const WATCHES = 24;
+const ACTIVITIES = 120;
+const NEVER_MS = 60 * 60_000;
+
+describe.each(databases)('on $name', (kind) => {
+  let database: OpenedDatabase;
+  let userId: string;
+  /** How many reads are under way, and were at the most. */
+  let reads = 0;
+  let readsMost = 0;
+  let errors: unknown[] = [];
+
+  beforeAll(async () => {
+    database = await createOpened(kind);
+  });
+  afterAll(() => database[Symbol.asyncDispose]());
+  beforeEach(async () => {
+    const user = userRow();
+    userId = user.id;
+    await database.db.insertInto('users').values(user).execute();
+    readsMost = 0;
+    errors = [];
+  });
+
+  /** What watches share, over a database that counts how many of them look for the end of the log at a time. */
+  async function openWatchApp(): Promise<WatchApp & AsyncDisposable> {
+    const onError = (error: unknown) => errors.push(error);
+    const dialect = {
+      ...database.dialect,
+      async endOfLog(db: Db) {
+        readsMost = Math.max(readsMost, ++reads);
+        try {
+          return await database.dialect.endOfLog(db);
+        } finally {
+          reads--;
+        }
+      },
+    };
+    const counted = { ...database, dialect };
+    const revocations = await startRevocations(database, { now: Date.now, onError });
+    // Nothing is known of the end of the log: each watch asks the database, as after a restart.
+    const tail = new Tail(counted, onError);
+    tail.readRecent = () => undefined;
+    return {
+      database: counted,
+      keyring: createKeyring(Buffer.alloc(32, 'kith')),
+      tail,
+      revocations,
+      ...createWatchLimits(WATCHES),
+      progressMs: NEVER_MS,
+      stallMs: NEVER_MS,
+      monotonic: () => 0,
+      renew: async (caller) => caller,
+      async [Symbol.asyncDispose]() {
+        await tail[Symbol.asyncDispose]();
+        await revocations[Symbol.asyncDispose]();
+      },
+    };
+  }
+
+  const callerOf = (sessionId: string): Caller => ({
+    userId,
+    sessionId,
+    kind: 'session',
+    permissions: new Set(),
+    signInMs: 0,
+  });
+
+  test('watches that lag share few reads and a bounded number of bytes, and each gets everything in order', async () => {
+    const start = await database.dialect.endOfLog(database.db);
+    const activities = Array.from({ length: ACTIVITIES }, (_, i) => ({ userId, actorId: null, action: `n${i}` }));
+    const rows = await database.transaction((tx) => appendActivities(tx, { database, now: Date.now }, activities));
+    await expect.poll(() => database.dialect.endOfLog(database.db)).not.toEqual(start);
+    await using app = await openWatchApp();
+    const leaving = new AbortController();
+    const request = { userId, action: '', afterCursor: writeCursor(app.keyring, start) };
+    const watches = Array.from({ length: WATCHES }, () =>
+      watchActivities(app, callerOf('session'), request, leaving.signal),
+    );
+    const nextOfAll = async (): Promise<(WatchMessage | undefined)[]> => {
+      const messages = await Promise.all(watches.map((watch) => watch.next()));
+      return messages.map(({ value }) => value as WatchMessage | undefined);
+    };
+    await nextOfAll(); // the first message of each, which has no activity
+    const { perCaller } = app.watchBytes.limits;
+    for (const row of rows) {
+      for (const message of await nextOfAll()) expect(message?.activity?.id).toBe(row.id);
+      expect(app.watchBytes.used).toBeLessThanOrEqual(perCaller);
+    }
+    expect(app.watchBytes.usedBy(`user:${userId}`)).toBeGreaterThan(0);
+    expect(readsMost).toBeLessThanOrEqual(app.watchReads.limits.runningPerCaller);
+    // Whoever leaves while a batch waits gives its share back.
+    leaving.abort();
+    expect(app.watchBytes.used).toBe(0);
+    await Promise.allSettled(watches.map((watch) => watch.return(undefined)));
+    expect(errors).toEqual([]);
+    await expect.poll(() => app.watchReads.running + app.watchReads.waiting).toBe(0);
+  });
+});
