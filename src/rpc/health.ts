@@ -1,10 +1,9 @@
 import type { ConnectRouter } from '@connectrpc/connect';
 import { Health, HealthCheckResponse_ServingStatus as Status } from '../../gen/health/v1/health_pb.ts';
 import { Alarm } from '../alarm.ts';
-import { addressPayer } from '../budget/payer.ts';
 import { Failure } from '../failure.ts';
 import type { WakeQueue } from '../wake-queue.ts';
-import { clientOf } from './client.ts';
+import { payerOfCall } from './call-budgets.ts';
 
 export interface Readiness {
   /** Whether the database answers and the server is not stopping. Does not reject. */
@@ -36,7 +35,7 @@ export function health(
       return { statuses: Object.fromEntries([...known].map((service) => [service, { status: now }])) };
     },
     async *watch({ service }, context) {
-      const alarm = new Alarm(context.signal, wakes, addressPayer(clientOf(context).address));
+      const alarm = new Alarm(context.signal, wakes, payerOfCall(context));
       // An unknown service may be known one day: the protocol keeps the stream open.
       const isKnown = known.has(service);
       if (isKnown) {

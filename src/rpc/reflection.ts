@@ -5,9 +5,9 @@ import { type ServerReflectionRequest, ServerReflection as V1 } from '../../gen/
 import { ServerReflection as V1Alpha } from '../../gen/grpc/reflection/v1alpha/reflection_pb.ts';
 import { overBudget } from '../budget/budget.ts';
 import { FairLimiter } from '../budget/fair-limiter.ts';
-import { addressPayer, type Payer } from '../budget/payer.ts';
+import type { Payer } from '../budget/payer.ts';
 import { Failure } from '../failure.ts';
-import { clientOf } from './client.ts';
+import { payerOfCall } from './call-budgets.ts';
 import { withImports } from './files.ts';
 
 /** How long a stream may stay silent, and how long it may go on, milliseconds: anyone can open one. */
@@ -50,7 +50,7 @@ export function reflection(router: ConnectRouter, roots: readonly DescFile[]): v
   const answers = new FairLimiter(ANSWERS);
   async function* converse(requests: AsyncIterable<ServerReflectionRequest>, context: HandlerContext) {
     const { signal } = context;
-    const payer = addressPayer(clientOf(context).address);
+    const payer = payerOfCall(context);
     const sent = new Set<DescFile>();
     let questions = 0;
     let answeredBytes = 0;

@@ -1,9 +1,8 @@
 import type { DescService } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import { Budget, type BudgetLimits } from '../budget/budget.ts';
-import { isStranger, payerOf } from '../budget/payer.ts';
-import { findCaller } from './caller.ts';
-import { clientOf } from './client.ts';
+import { isStranger } from '../budget/payer.ts';
+import { payerOfCall } from './call-budgets.ts';
 
 /** What open streams are charged to. */
 export interface StreamBudgets {
@@ -46,9 +45,9 @@ export function withStreamBudget<S extends DescService>(
 
 function limitStreams(open: StreamMethod, { watches, publicStreams }: StreamBudgets): StreamMethod {
   return (request, context) => {
-    const { signal, values } = context;
+    const { signal } = context;
     signal.throwIfAborted(); // it tells of its end once
-    const payer = payerOf(findCaller(values), clientOf(context).address);
+    const payer = payerOfCall(context);
     const charge = (isStranger(payer) ? publicStreams : watches).charge(payer, 1);
     // Not at the end of a generator: with a reader that leaves while standing still, it is never resumed.
     signal.addEventListener('abort', () => charge.release(), { once: true });
