@@ -3,7 +3,7 @@
  * (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables),
  * and Docker for each container that is linked
  * (https://docs.docker.com/engine/network/links/#environment-variables). A Service called
- * kith, or kith-postgres, makes names that begin with KITH_ and one, KITH_PORT, that is a
+ * kith, or kith-cache, makes names that begin with KITH_ and one, KITH_PORT, that is a
  * setting's. Each form goes by the end of the name and by the value, so that a misspelt
  * setting is not taken for one.
  */
