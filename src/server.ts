@@ -87,6 +87,8 @@ export interface ServerOptions {
   readonly now?: () => number;
   /** A clock that only goes forward, milliseconds: how long readers stand still. */
   readonly monotonic?: () => number;
+  /** A clock that only goes forward, milliseconds: shows when `now` was set, rather than time went by. */
+  readonly passed?: () => number;
   /** The number of this process among those that share the port, for the log. Tests do not set it. */
   readonly worker?: number | undefined;
   /** How long a watch of activity says nothing before it says that, milliseconds. */
@@ -143,6 +145,7 @@ export async function startServer(config: Config, adminPassword: string, options
   await using opened = new AsyncDisposableStack();
   const now = options.now ?? Date.now;
   const monotonic = options.monotonic ?? (() => performance.now());
+  const clocks = { now, monotonic: options.passed ?? (() => performance.now()) };
 
   const publicServices = [Health, ...(config.reflection ? REFLECTION_SERVICES : [])];
   const rules = readAccessRules(SERVICES, publicServices);
@@ -170,7 +173,7 @@ export async function startServer(config: Config, adminPassword: string, options
   const tail = opened.use(new Tail(database, logFault('the log of activity could not be read')));
   const revocations = opened.use(
     await startRevocations(database, {
-      now,
+      ...clocks,
       onError: logFault('revocations could not be read'),
       staleMs: options.revocationStaleMs,
     }),
@@ -179,7 +182,7 @@ export async function startServer(config: Config, adminPassword: string, options
     await SigningKeys.open({
       database,
       keyring,
-      now,
+      ...clocks,
       periodMs: config.signingKeyMs,
       onRotated: (kid, activateMs) =>
         fastify.log.info({ kid, activateTime: new Date(activateMs) }, 'made the next signing key'),
@@ -219,6 +222,7 @@ export async function startServer(config: Config, adminPassword: string, options
     throttle: createThrottle(config.signInFailuresPerAddress),
     totpIssuer: new URL(config.issuer).hostname,
     knownApiKeys: createKnownApiKeys(),
+    clocks,
   };
   const draining = new AbortController();
   const halting = new AbortController();
@@ -276,7 +280,7 @@ export async function startServer(config: Config, adminPassword: string, options
     name: 'Administrator',
     password: adminPassword,
   });
-  opened.use(startPurging(app, PURGE_INTERVAL_MS, logFault('could not remove what is past its time')));
+  opened.use(startPurging(app, clocks, PURGE_INTERVAL_MS, logFault('could not remove what is past its time')));
 
   const running = opened.move();
   return {

@@ -4,7 +4,7 @@ import { Client as PgClient } from 'pg';
 import { expect, test } from 'vitest';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { SigningKeyService } from '../gen/kith/auth/v1/signing_key_service_pb.ts';
-import { CLOCKS_DIFFER_MS } from '../src/tokens/access-token.ts';
+import { CLOCKS_DIFFER_MS } from '../src/clock.ts';
 import { KEEP_MS, LEAD_MS } from '../src/tokens/key-schedule.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
 import { generator } from './support/generator.ts';

@@ -556,6 +556,7 @@ describe.each(databases)('on $name', (kind) => {
       const app = await openApp(kith);
       const clock = { ms: Date.now() };
       const now = () => clock.ms;
+      const clocks = { now, monotonic: now };
       let queries = 0;
       const counter: KyselyPlugin = {
         transformQuery({ node }) {
@@ -565,8 +566,9 @@ describe.each(databases)('on $name', (kind) => {
         transformResult: async ({ result }) => result,
       };
       const database = { ...app.database, db: app.database.db.withPlugin(counter) };
-      const revocations = await startRevocations(app.database, { now, onError: () => {} });
-      const counting: ApiKeyCallersApp = { ...app, now, database, revocations, knownApiKeys: createKnownApiKeys() };
+      const revocations = await startRevocations(app.database, { ...clocks, onError: () => {} });
+      const knownApiKeys = createKnownApiKeys();
+      const counting: ApiKeyCallersApp = { ...app, now, clocks, database, revocations, knownApiKeys };
       return {
         app: counting,
         clock,
@@ -643,7 +645,7 @@ describe.each(databases)('on $name', (kind) => {
       await using counting = await openCounting();
       const { app, queriesOf } = counting;
       expect(await queriesOf(() => authenticateApiKey(app, secret))).toBe(2);
-      await using revocations = await startRevocations(app.database, { now: app.now, onError: () => {}, staleMs: 0 });
+      await using revocations = await startRevocations(app.database, { ...app.clocks, onError: () => {}, staleMs: 0 });
       await authenticateApiKey(app, secret);
       await app.database.db.destroy();
       await expect(authenticateApiKey({ ...app, revocations }, secret)).rejects.toMatchObject({

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { type Caller, type Permission, PERMISSIONS_OF_ROLE, type Role } from '../access.ts';
 import type { App } from '../app.ts';
+import { ageOf, type Clocks, type Moment, momentOf, sinceMs } from '../clock.ts';
 import { equalBytes } from '../keyring.ts';
 import type { Revocations } from '../sessions/revocations.ts';
 import { apiKeyInvalid, readApiKey } from './api-key.ts';
@@ -16,6 +17,7 @@ const LAST_USED_MS = 60_000;
 export interface ApiKeyCallersApp extends App {
   readonly revocations: Revocations;
   readonly knownApiKeys: KnownApiKeys;
+  readonly clocks: Clocks;
 }
 
 /** What the database said about secrets lately, by their digests. */
@@ -24,8 +26,8 @@ export type KnownApiKeys = LRUCache<string, KnownApiKey>;
 interface KnownApiKey {
   /** Undefined for a key that was revoked, or removed with its owner. */
   readonly state: KeyState | undefined;
-  /** When to ask again, milliseconds since 1970. */
-  readonly forgetMs: number;
+  /** When the database was asked. */
+  readonly asked: Moment;
   /** When a use was last noted, milliseconds since 1970. */
   notedMs: number;
 }
@@ -89,14 +91,15 @@ async function callerOf(app: ApiKeyCallersApp, key: KeyState): Promise<Caller> {
 
 async function lookUp(app: ApiKeyCallersApp, secret: string): Promise<KnownApiKey> {
   const digest = digestOf(secret);
-  const now = app.now();
+  const asked = momentOf(app.clocks);
   const known = app.knownApiKeys.get(digest);
-  if (known !== undefined && known.forgetMs > now) return known;
+  // By the clock that says more: revocations are not kept for as long as a clock may have been set back.
+  if (known !== undefined && sinceMs(known.asked, app.clocks) < app.accessTokenTtlMs) return known;
   const found = await selectApiKey(app.database.db, readApiKey(app.keyring, secret));
   const isIt = found !== undefined && equalBytes(Buffer.from(found.key.secret_hash), Buffer.from(digest));
   const fresh = {
     state: isIt ? toKeyState(found) : undefined,
-    forgetMs: now + app.accessTokenTtlMs,
+    asked,
     notedMs: found?.key.last_used_ms ?? 0,
   };
   app.knownApiKeys.set(digest, fresh);
@@ -116,7 +119,7 @@ function toKeyState({ key, ownerState, ownerRole }: ApiKeyState): KeyState {
 /** Leaves the time of the use to the background: no call waits for it, or fails by it. */
 function noteUse(app: ApiKeyCallersApp, id: string, known: KnownApiKey): void {
   const now = app.now();
-  if (now - known.notedMs < LAST_USED_MS) return;
+  if (ageOf(known.notedMs, now) < LAST_USED_MS) return;
   known.notedMs = now;
   app.background.run(() => updateLastUsed(app.database.db, id, now, now - LAST_USED_MS));
 }

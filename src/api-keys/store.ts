@@ -1,4 +1,5 @@
 import type { Permission, Role } from '../access.ts';
+import { latestBelievable } from '../clock.ts';
 import type { Db } from '../db/database.ts';
 import type { ApiKeyTable, UserTable } from '../db/schema.ts';
 
@@ -57,12 +58,18 @@ export async function deleteApiKey(db: Db, userId: string, id: string): Promise<
   return numDeletedRows === 1n;
 }
 
-/** Notes a use, unless one is noted that was after `unlessAfterMs`. */
+/** Notes a use, unless one is noted that was after `unlessAfterMs`, and not at a time that is still to come. */
 export async function updateLastUsed(db: Db, id: string, nowMs: number, unlessAfterMs: number): Promise<void> {
   await db
     .updateTable('api_keys')
     .set({ last_used_ms: nowMs })
     .where('id', '=', id)
-    .where(({ eb, or }) => or([eb('last_used_ms', 'is', null), eb('last_used_ms', '<=', unlessAfterMs)]))
+    .where(({ eb, or }) =>
+      or([
+        eb('last_used_ms', 'is', null),
+        eb('last_used_ms', '<=', unlessAfterMs),
+        eb('last_used_ms', '>', latestBelievable(0, nowMs)),
+      ]),
+    )
     .execute();
 }

@@ -1,4 +1,5 @@
 import type { SignInMethod } from '../access.ts';
+import { latestBelievable } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import { equalBytes, type Keyring } from '../keyring.ts';
 
@@ -41,7 +42,7 @@ export function writeChallenge(keyring: Keyring, { userId, sessionEpoch, methods
   return PREFIX + Buffer.concat([bytes, keyring.mac('login-challenge', bytes)]).toString('base64url');
 }
 
-/** Throws challenge_invalid for anything that writeChallenge did not write, and for what has expired. */
+/** Throws challenge_invalid for anything that writeChallenge did not write, and for what has expired, or was given before the clock was set back. */
 export function readChallenge(keyring: Keyring, token: string, nowMs: number): Challenge {
   const all = Buffer.from(token.slice(PREFIX.length), 'base64url');
   const bytes = all.subarray(0, BYTES);
@@ -54,7 +55,7 @@ export function readChallenge(keyring: Keyring, token: string, nowMs: number): C
     throw challengeInvalid();
   }
   const expireMs = Number(bytes.readBigUInt64BE(ID_BYTES + NUMBER_BYTES));
-  if (expireMs <= nowMs) throw challengeInvalid();
+  if (expireMs <= nowMs || expireMs > latestBelievable(CHALLENGE_MS, nowMs)) throw challengeInvalid();
   const proved = bytes.readUInt8(BYTES - PROVED_BYTES);
   return {
     userId: bytes.toString('hex', 0, ID_BYTES).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5'),

@@ -25,6 +25,7 @@ export class CallContext implements HandlerContext {
   /** What serves the call. */
   owner: unknown = undefined;
   readonly #exchange: Exchange;
+  /** As `startMs`: a clock that is set moves no deadline. */
   readonly #deadlineMs: number | undefined;
   readonly #timer: NodeJS.Timeout | undefined;
   #values: ContextValues | undefined;
@@ -49,7 +50,7 @@ export class CallContext implements HandlerContext {
     this.#exchange = exchange;
     this.#values = values;
     if (timeoutMs !== undefined) {
-      this.#deadlineMs = Date.now() + timeoutMs;
+      this.#deadlineMs = performance.now() + timeoutMs;
       const expire = (): void => this.interrupt(new ConnectError('the operation timed out', Code.DeadlineExceeded));
       if (timeoutMs > 0) this.#timer = setTimeout(expire, timeoutMs);
       else expire();
@@ -94,7 +95,7 @@ export class CallContext implements HandlerContext {
 
   /** Works without its context, as Connect's does: implementations take contexts apart. */
   get timeoutMs(): () => number | undefined {
-    return () => (this.#deadlineMs === undefined ? undefined : this.#deadlineMs - Date.now());
+    return () => (this.#deadlineMs === undefined ? undefined : this.#deadlineMs - performance.now());
   }
 
   get signal(): AbortSignal {

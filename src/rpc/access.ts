@@ -13,6 +13,7 @@ import { FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt';
 import type { ContextValues, HandlerContext, Interceptor } from '@connectrpc/connect';
 import { access as accessOption, requires as requiresOption } from '../../gen/kith/access/v1/access_pb.ts';
 import { type Caller, type Permission, permissionMissing, permissionName } from '../access.ts';
+import { ageOf } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import { CallContext } from '../lane/context.ts';
 import { findCaller, setCaller } from './caller.ts';
@@ -264,7 +265,7 @@ function admit(access: Access, caller: Caller, isSelf: boolean, { maxAgeMs, now 
     throw new Failure('session_required', 'an API key cannot make this call: sign in');
   }
   if (!access.takesFreshSignIn) return;
-  if (caller.kind !== 'session' || caller.signInMs === undefined || now() - caller.signInMs > maxAgeMs) {
+  if (caller.kind !== 'session' || caller.signInMs === undefined || ageOf(caller.signInMs, now()) > maxAgeMs) {
     const maxAgeSeconds = String(Math.floor(maxAgeMs / 1000));
     throw new Failure('fresh_sign_in_required', `the call takes a sign-in within ${maxAgeSeconds} s: sign in again`, {
       max_age_seconds: maxAgeSeconds,

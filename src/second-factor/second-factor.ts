@@ -1,6 +1,7 @@
 import type { Caller, Client } from '../access.ts';
 import { tell } from '../activity/log.ts';
 import type { App } from '../app.ts';
+import { ageOf } from '../clock.ts';
 import type { Db } from '../db/database.ts';
 import { Failure } from '../failure.ts';
 import { endSessionsOf, requireSession, type SessionsApp, sessionEnded } from '../sessions/sessions.ts';
@@ -19,7 +20,7 @@ import {
   selectSecondFactor,
   useStep,
 } from './store.ts';
-import { base32, createTotpSecret, matchingStep, otpauthUri } from './totp.ts';
+import { base32, createTotpSecret, latestStepAt, matchingStep, otpauthUri } from './totp.ts';
 
 /** How long an enrolment waits for its first code, milliseconds. */
 const ENROLMENT_MS = 10 * 60 * 1000;
@@ -167,8 +168,9 @@ export async function hasSecondFactor(db: Db, userId: string): Promise<boolean> 
 export async function acceptTotp(tx: Db, app: App, userId: string, code: string): Promise<boolean> {
   const row = await selectSecondFactor(tx, userId);
   if (row === undefined || row.confirm_ms === null) return false;
-  const step = matchingStep(openSecret(app, row), code, app.now());
-  return step !== undefined && (await useStep(tx, userId, step));
+  const now = app.now();
+  const step = matchingStep(openSecret(app, row), code, now);
+  return step !== undefined && (await useStep(tx, userId, step, latestStepAt(now)));
 }
 
 /** Accepts one of the user's recovery codes, however it is spelled; whether it is one. Each is accepted once. Count the attempt before. */
@@ -193,7 +195,7 @@ async function giveRecoveryCodes(tx: Db, app: App, userId: string): Promise<stri
 
 function requireEnrolment(row: SecondFactorRow | undefined, nowMs: number): SecondFactorRow {
   if (row !== undefined && row.confirm_ms !== null) throw secondFactorEnabled();
-  if (row === undefined || row.create_ms + ENROLMENT_MS <= nowMs) {
+  if (row === undefined || ageOf(row.create_ms, nowMs) >= ENROLMENT_MS) {
     throw new Failure('totp_not_enrolled', 'there is no enrolment to confirm, or it has expired: call EnrollTotp');
   }
   return row;

@@ -34,14 +34,17 @@ export async function confirmEnrolment(db: Db, userId: string, step: number, now
   return numUpdatedRows === 1n;
 }
 
-/** Uses up a step and all before it, unless it is used up; whether it did. */
-export async function useStep(db: Db, userId: string, step: number): Promise<boolean> {
+/**
+ * Uses up a step and all before it, unless it is used up; whether it did. One later
+ * than `latestStep` was used up before the clock was set back, and counts no more.
+ */
+export async function useStep(db: Db, userId: string, step: number, latestStep: number): Promise<boolean> {
   const { numUpdatedRows } = await db
     .updateTable('second_factors')
     .set({ last_step: step })
     .where('user_id', '=', userId)
     .where('confirm_ms', 'is not', null)
-    .where('last_step', '<', step)
+    .where(({ eb, or }) => or([eb('last_step', '<', step), eb('last_step', '>', latestStep)]))
     .executeTakeFirst();
   return numUpdatedRows === 1n;
 }

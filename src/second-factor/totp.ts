@@ -1,4 +1,5 @@
 import { createHmac, randomBytes } from 'node:crypto';
+import { CLOCKS_DIFFER_MS } from '../clock.ts';
 import { equalBytes } from '../keyring.ts';
 
 /** What authenticator apps take for granted: most of them read no other values from a URI. */
@@ -19,6 +20,11 @@ export function createTotpSecret(): Buffer {
 /** The time step of a moment in milliseconds since 1970 (RFC 6238, 4.2). */
 export function stepAt(ms: number): number {
   return Math.floor(ms / STEP_MS);
+}
+
+/** The latest step of which a code can have been accepted until a moment, milliseconds since 1970, on any instance. */
+export function latestStepAt(ms: number): number {
+  return stepAt(ms + CLOCKS_DIFFER_MS) + WINDOW_STEPS;
 }
 
 /** The code of a counter (RFC 4226, 5.3: HMAC-SHA-1, dynamic truncation). With a time step it is the TOTP. */

@@ -5,7 +5,14 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { databases, type TestDatabase } from '../../test/support/databases.ts';
 import type { Role } from '../access.ts';
 import { type Database, type Db, openDatabase } from '../db/database.ts';
-import { reviseUser, revokeSession, revokeSessions, type Revocations, startRevocations } from './revocations.ts';
+import {
+  IN_FORCE_MS,
+  reviseUser,
+  revokeSession,
+  revokeSessions,
+  type Revocations,
+  startRevocations,
+} from './revocations.ts';
 import { deleteExpiredRevocations, selectRevocations } from './store.ts';
 
 const HOUR_MS = 60 * 60 * 1000;
@@ -44,7 +51,12 @@ describe.each(databases)('on $name', (kind) => {
 
   const now = () => nowMs;
   async function start(database = here, options: { staleMs?: number } = {}): Promise<Revocations> {
-    const revocations = await startRevocations(database, { now, onError: (error) => errors.push(error), ...options });
+    const revocations = await startRevocations(database, {
+      now,
+      monotonic: now,
+      onError: (error) => errors.push(error),
+      ...options,
+    });
     opened.add(revocations);
     return revocations;
   }
@@ -157,10 +169,10 @@ describe.each(databases)('on $name', (kind) => {
       const tokens = [tokenOf(), tokenOf()];
       await revoke(tokens[0]!);
       await revise(tokens[1]!.userId, null, 2);
-      nowMs += HOUR_MS + 59_000;
+      nowMs += IN_FORCE_MS - 1;
       for (const token of tokens) await expect(revocations.currentRole(token)).rejects.toEqual(SESSION_ENDED);
       for (const token of tokens) await expect((await start()).currentRole(token)).rejects.toEqual(SESSION_ENDED);
-      nowMs += 1001;
+      nowMs += 1;
       await soon(() => expect(revocations.after(0, 10).revocations).toEqual([]));
       for (const token of tokens) expect(await revocations.currentRole(token)).toBe('editor');
       expect((await start()).after(0, 10).revocations).toEqual([]);
@@ -169,13 +181,13 @@ describe.each(databases)('on $name', (kind) => {
     test('those that are in force no more are purged, and no others', async () => {
       const [old, recent] = [tokenOf(), tokenOf()];
       await revoke(old);
-      nowMs += HOUR_MS / 2;
+      nowMs += IN_FORCE_MS / 2;
       await revoke(recent);
-      nowMs += HOUR_MS / 2 + 60_000;
+      nowMs += IN_FORCE_MS / 2;
       expect(await deleteExpiredRevocations(here.db, nowMs, 100)).toBe(1);
       expect(await deleteExpiredRevocations(here.db, nowMs, 100)).toBe(0);
       await expect((await start()).currentRole(recent)).rejects.toEqual(SESSION_ENDED);
-      nowMs += HOUR_MS;
+      nowMs += IN_FORCE_MS;
       expect(await deleteExpiredRevocations(here.db, nowMs, 100)).toBe(1);
     });
   });
@@ -264,7 +276,7 @@ describe.each(databases)('on $name', (kind) => {
       expect(seen.toSorted()).toEqual(tokens.map(({ sessionId }) => sessionId).toSorted());
       expect(revocations.after(position, 3)).toEqual({ revocations: [], position, isAll: true });
       // What was forgotten meanwhile is skipped.
-      nowMs += HOUR_MS + 60_000;
+      nowMs += IN_FORCE_MS;
       const late = tokenOf();
       await revoke(late);
       await soon(() => expect(revocations.after(0, 100).revocations).toHaveLength(1));
@@ -281,7 +293,7 @@ describe('where transactions run side by side', () => {
     await using here = await openDatabase(file.url);
     await using there = await openDatabase(file.url);
     const now = Date.now;
-    await using revocations = await startRevocations(here, { now, onError: () => {} });
+    await using revocations = await startRevocations(here, { now, monotonic: now, onError: () => {} });
     const [late, early] = [tokenOf(), tokenOf()];
     const [written, mayCommit] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     const slow = there.db.transaction().execute(async (tx) => {
@@ -305,7 +317,7 @@ describe('where transactions run side by side', () => {
     await using here = await openDatabase(file.url);
     await using there = await openDatabase(file.url);
     const now = Date.now;
-    await using revocations = await startRevocations(here, { now, onError: () => {} });
+    await using revocations = await startRevocations(here, { now, monotonic: now, onError: () => {} });
     const tokens = Array.from({ length: 200 }, () => tokenOf());
     await Promise.all(
       tokens.map((token, i) =>
@@ -350,7 +362,11 @@ describe('where transactions run side by side', () => {
         },
       },
     };
-    await using revocations = await startRevocations(lagging, { now: Date.now, onError: () => {} });
+    await using revocations = await startRevocations(lagging, {
+      now: Date.now,
+      monotonic: Date.now,
+      onError: () => {},
+    });
     const token = tokenOf();
     // Below all that was read: a standby takes over that had not got so far.
     await sql`insert into revocations (seq, writer, session_id, user_id, revision, expire_ms)

@@ -4,7 +4,8 @@ import { apiKeyInvalid } from '../api-keys/api-key.ts';
 import type { App } from '../app.ts';
 import type { Database, Db, NewRevocation } from '../db/database.ts';
 import { Failure } from '../failure.ts';
-import { ACCESS_TOKEN_TTL_MAX_MS, CLOCKS_DIFFER_MS } from '../tokens/access-token.ts';
+import { CLOCKS_DIFFER_MS, type Clocks } from '../clock.ts';
+import { KEEP_MS, LEAD_MS } from '../tokens/key-schedule.ts';
 import { insertRevocations, type ReadPosition, selectRevocations } from './store.ts';
 
 /** How often the table is read when nobody says that there is something new, milliseconds. */
@@ -19,9 +20,14 @@ const READ_WAIT_MS = 2000;
 /**
  * How long a revocation is in force, milliseconds: as long as any access token that
  * was signed before may be good. Not by the setting, which an instance may have
- * been started with another value of, and by then also for clocks that differ.
+ * been started with another value of, and by then also for clocks that differ. And
+ * until the keys from before a clock was set back are gone: what they signed under
+ * the other time would be good again later.
  */
-const IN_FORCE_MS = ACCESS_TOKEN_TTL_MAX_MS + CLOCKS_DIFFER_MS;
+export const IN_FORCE_MS = LEAD_MS + KEEP_MS + CLOCKS_DIFFER_MS;
+
+/** By how much the clock is set back when all that is in force is read again, milliseconds. Tokens go by seconds. */
+const SET_BACK_MS = 1000;
 
 /** What ended or changed while access tokens that say otherwise may be good. */
 export type Revocation = NewRevocation;
@@ -75,8 +81,7 @@ interface RevocableToken {
   readonly role: Role | null;
 }
 
-export interface RevocationsOptions {
-  readonly now: () => number;
+export interface RevocationsOptions extends Clocks {
   /** Told of the first of several reads that fail. */
   readonly onError: (error: unknown) => void;
   /** How long what was read last is relied on, milliseconds. Tests set it. */
@@ -95,11 +100,20 @@ export async function startRevocations(database: Database, options: RevocationsO
   }
 }
 
+/** A revocation in memory, and until when it is held in any case, by the clock that only goes forward. */
+interface Held {
+  readonly row: Revocation;
+  readonly untilMs: number;
+}
+
 /**
  * The revocations in force, in memory, so that a call costs no query: what this
  * process commits is known before it is answered, what others commit is read
  * within a poll. Reading one twice does no harm, so nothing waits for
  * transactions that are still open elsewhere, as the log has to.
+ *
+ * Each is held for as long as it is in force by both clocks: when the wall clock is
+ * set forward and back, nothing comes back that was revoked.
  */
 export class Revocations implements AsyncDisposable {
   readonly #database: Database;
@@ -110,12 +124,14 @@ export class Revocations implements AsyncDisposable {
   /** What became of users, by their ids. */
   readonly #users = new Map<string, Revocation>();
   /** All that is in force in the order it was learned, once for all watchers. */
-  readonly #learned: Revocation[] = [];
+  readonly #learned: Held[] = [];
   /** How many were learned before those. */
   #forgotten = 0;
   readonly #watchers = new Map<string | undefined, Set<() => void>>();
   /** Up to where the table has been read; undefined to read all of it. */
   #position: ReadPosition | undefined;
+  /** The latest time at which it was read. */
+  #latestMs = 0;
   /** When the last read that succeeded began, by the clock that never jumps. */
   #readMs = Number.NEGATIVE_INFINITY;
   #reading: Promise<void> | undefined;
@@ -208,7 +224,7 @@ export class Revocations implements AsyncDisposable {
   /** At most `limit` of those in force that were learned after a position, 0 for all, and the position they reach. */
   after(position: number, limit: number): { revocations: readonly Revocation[]; position: number; isAll: boolean } {
     const start = Math.max(position - this.#forgotten, 0);
-    const revocations = this.#learned.slice(start, start + limit);
+    const revocations = this.#learned.slice(start, start + limit).map(({ row }) => row);
     const end = start + revocations.length;
     return { revocations, position: this.#forgotten + end, isAll: end === this.#learned.length };
   }
@@ -243,10 +259,14 @@ export class Revocations implements AsyncDisposable {
   }
 
   async #read(): Promise<void> {
+    const nowMs = this.#options.now();
+    // What was over before the clock was set back may be in force again, and perhaps was never read.
+    if (nowMs < this.#latestMs - SET_BACK_MS) this.#position = undefined;
+    this.#latestMs = this.#position === undefined ? nowMs : Math.max(this.#latestMs, nowMs);
     this.#forget();
     const { db, dialect } = this.#database;
     const startMs = performance.now();
-    const found = await selectRevocations(db, dialect, this.#position, this.#options.now());
+    const found = await selectRevocations(db, dialect, this.#position, nowMs);
     if (this.#position !== undefined && found.position.horizon < this.#position.horizon) {
       this.#position = undefined; // not the server that was read last: read all of it
       this.#again = true;
@@ -266,7 +286,8 @@ export class Revocations implements AsyncDisposable {
       news.push(row);
     }
     if (news.length === 0) return;
-    for (const row of news) this.#learned.push(row);
+    const untilMs = this.#options.monotonic() + IN_FORCE_MS;
+    for (const row of news) this.#learned.push({ row, untilMs });
     for (const userId of new Set([undefined, ...news.map((row) => row.user_id)])) {
       for (const wake of this.#watchers.get(userId) ?? []) wake();
     }
@@ -278,19 +299,35 @@ export class Revocations implements AsyncDisposable {
     return revision > (this.#users.get(user_id)?.revision ?? -1);
   }
 
-  /** Removes the oldest that no access token is left to refuse by. */
+  /**
+   * Removes the oldest that no access token is left to refuse by. One that lies in the
+   * future is from before the clock was set back: it goes to the end, and keeps none
+   * of those behind it.
+   */
   #forget(): void {
-    const now = this.#options.now();
+    const [now, monotonicMs] = [this.#options.now(), this.#options.monotonic()];
+    const kept: Held[] = [];
     let count = 0;
-    for (const row of this.#learned) {
-      if (row.expire_ms > now) break;
+    for (const { row, untilMs } of this.#learned) {
+      if (untilMs > monotonicMs) break;
       count++;
-      if (row.session_id === null) {
-        if (this.#users.get(row.user_id) === row) this.#users.delete(row.user_id);
-      } else if (this.#ended.get(row.session_id) === row.expire_ms) this.#ended.delete(row.session_id);
+      if (row.expire_ms > now && this.#holds(row)) {
+        kept.push({ row, untilMs: monotonicMs + IN_FORCE_MS });
+      } else if (this.#holds(row)) {
+        if (row.session_id === null) this.#users.delete(row.user_id);
+        else this.#ended.delete(row.session_id);
+      }
     }
     if (count === 0) return;
     this.#learned.splice(0, count);
+    for (const held of kept) this.#learned.push(held);
     this.#forgotten += count;
+  }
+
+  /** Whether a row is what is known of its session or user: a later one may have come. */
+  #holds(row: Revocation): boolean {
+    return row.session_id === null
+      ? this.#users.get(row.user_id) === row
+      : this.#ended.get(row.session_id) === row.expire_ms;
   }
 }

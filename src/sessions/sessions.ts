@@ -2,6 +2,7 @@ import { randomUUIDv7 } from 'node:crypto';
 import { type Caller, type Client, PERMISSIONS_OF_ROLE, type Role, type SignInMethod } from '../access.ts';
 import { appendActivities } from '../activity/log.ts';
 import type { App } from '../app.ts';
+import { ageOf } from '../clock.ts';
 import type { Db } from '../db/database.ts';
 import { Failure } from '../failure.ts';
 import type { AccessToken, AccessTokenClaims, AccessTokens } from '../tokens/access-token.ts';
@@ -75,7 +76,11 @@ export async function startSession(
     end_by_ms: now + app.sessions.maxMs,
     end_ms: null,
   };
-  const present = await selectLiveSessions(tx, user.id, now);
+  // A session begun before the clock was set back looks newer than it is.
+  const isOfFuture = ({ create_ms: createMs }: SessionRow) => ageOf(createMs, now) === Number.POSITIVE_INFINITY;
+  const present = (await selectLiveSessions(tx, user.id, now)).toSorted(
+    (a, b) => Number(isOfFuture(a)) - Number(isOfFuture(b)),
+  );
   const surplus = present.slice(app.sessions.perUserMax - 1).map(({ id }) => id);
   if (surplus.length > 0) {
     await endSessionRowsById(tx, surplus, now);
@@ -100,11 +105,13 @@ export async function refresh(app: SessionsApp, refreshToken: string): Promise<T
     const state = await selectSession(tx, sessionId);
     if (!isAlive(state, now)) return 'ended';
     const { session } = state;
-    const expireMs = Math.min(now + app.sessions.idleMs, session.end_by_ms);
-    if (await stepSession(tx, sessionId, counter, { refresh_ms: now, expire_ms: expireMs })) {
-      return { ...state, session: { ...session, refresh_counter: counter + 1, expire_ms: expireMs } };
+    // No session has longer to go than one that begins now, unless it began before the clock was set back.
+    const endByMs = Math.min(session.end_by_ms, now + app.sessions.maxMs);
+    const stepped = { refresh_ms: now, expire_ms: Math.min(now + app.sessions.idleMs, endByMs), end_by_ms: endByMs };
+    if (await stepSession(tx, sessionId, counter, stepped)) {
+      return { ...state, session: { ...session, ...stepped, refresh_counter: counter + 1 } };
     }
-    if (session.refresh_counter === counter + 1 && now - session.refresh_ms <= REPLAY_WINDOW_MS) return state;
+    if (session.refresh_counter === counter + 1 && ageOf(session.refresh_ms, now) <= REPLAY_WINDOW_MS) return state;
     if (session.refresh_counter <= counter) return 'unknown'; // the database was restored to before this step
     await endSessionRow(tx, session.user_id, sessionId, now);
     await revokeSession(tx, app, { userId: session.user_id, sessionId });

@@ -40,7 +40,7 @@ export async function stepSession(
   db: Db,
   id: string,
   counter: number,
-  refreshed: Pick<SessionRow, 'refresh_ms' | 'expire_ms'>,
+  refreshed: Pick<SessionRow, 'refresh_ms' | 'expire_ms' | 'end_by_ms'>,
 ): Promise<boolean> {
   const { numUpdatedRows } = await db
     .updateTable('sessions')

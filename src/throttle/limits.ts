@@ -29,7 +29,7 @@ export const CODES: readonly Waits[] = [...doubling(4), { failures: 100, waitMs:
 /** How often an address may fail once more, when it has failed as often as it may at once. */
 export const ADDRESS_INTERVAL_MS = 10 * SECOND_MS;
 
-/** How long after the last failure the failures before count no more. */
+/** How long after the last failure the failures before count no more, of an account or an address. */
 export const FORGET_MS = DAY_MS;
 
 /** How long after a sign-in the address is one that the account signs in from. */

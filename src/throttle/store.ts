@@ -1,10 +1,17 @@
 import { sql } from 'kysely';
+import { CLOCKS_DIFFER_MS } from '../clock.ts';
 import type { Db } from '../db/database.ts';
 import type { Waits } from './limits.ts';
 
 // Each of these is one statement that commits by itself, on one row: whoever comes at the same time waits
 // for the row and sees it as it is then, so that no increment is lost, on any isolation level that is not
 // asked for, and none waits for two rows in turn.
+
+// A row that is to be forgotten later than one that is written now was written before the clock was set
+// back. How long ago that was nobody knows: what was counted still counts, and nobody waits for its times.
+
+/** Whether the row that is there was written before the clock was set back. */
+const isOfFuture = sql<boolean>`(throttles.forget_ms - excluded.forget_ms > ${sql.lit(CLOCKS_DIFFER_MS)})`;
 
 /**
  * Counts an attempt, unless the one before asks to wait longer; until when the next
@@ -35,7 +42,7 @@ export async function countAttempt(
           until_ms: sql`case ${sql.join(cases, sql` `)} else 0 end`,
           forget_ms: sql`excluded.forget_ms`,
         })
-        .where('throttles.until_ms', '<=', now),
+        .where(({ eb, or }) => or([eb('throttles.until_ms', '<=', now), isOfFuture])),
     )
     .returning('until_ms')
     .executeTakeFirst();
@@ -67,23 +74,37 @@ export interface Bucket {
 }
 
 /**
- * Takes a token out of a bucket; whether there was one.
+ * Takes a token out of a bucket; whether there was one. `forgetMs` after the last
+ * one the bucket is full, at the latest.
  *
  * The generic cell rate algorithm (ITU-T I.371): the row holds when the bucket will
- * be full again.
+ * be full again. After the clock was set back, the bucket is as full as it was, and
+ * has at least the one token that is asked for.
  */
-export async function takeToken(db: Db, key: string, { size, intervalMs }: Bucket, nowMs: number): Promise<boolean> {
+export async function takeToken(
+  db: Db,
+  key: string,
+  { size, intervalMs }: Bucket,
+  nowMs: number,
+  forgetMs: number,
+): Promise<boolean> {
   const interval = sql.lit(intervalMs);
-  const fullMs = sql<number>`(case when throttles.until_ms + ${interval} > excluded.until_ms
-    then throttles.until_ms + ${interval} else excluded.until_ms end)`;
+  const allButOne = sql.lit((size - 1) * intervalMs);
+  // How long the bucket took to be full again when the row was written, and how long it takes from now on.
+  const missing = sql<number>`(throttles.until_ms - (throttles.forget_ms - ${sql.lit(forgetMs)}))`;
+  const missingBefore = sql<number>`(case when ${missing} < 0 then 0 when ${missing} > ${allButOne} then ${allButOne} else ${missing} end)`;
+  const left = sql<number>`(throttles.until_ms - excluded.until_ms)`;
+  const isUnbelievable = sql<boolean>`(${isOfFuture} or ${left} > ${sql.lit((size - 1) * intervalMs + CLOCKS_DIFFER_MS)})`;
+  const fullMs = sql<number>`(case when ${isUnbelievable} then excluded.until_ms + ${missingBefore}
+    when ${left} + ${interval} > 0 then throttles.until_ms + ${interval} else excluded.until_ms end)`;
   const row = await db
     .insertInto('throttles')
-    .values({ key, failures: 0, until_ms: nowMs + intervalMs, forget_ms: nowMs + intervalMs })
+    .values({ key, failures: 0, until_ms: nowMs + intervalMs, forget_ms: nowMs + forgetMs })
     .onConflict((conflict) =>
       conflict
         .column('key')
-        .doUpdateSet({ until_ms: fullMs, forget_ms: fullMs })
-        .where(sql`throttles.until_ms - excluded.until_ms`, '<=', (size - 2) * intervalMs),
+        .doUpdateSet({ until_ms: fullMs, forget_ms: sql`excluded.forget_ms` })
+        .where(({ eb, or }) => or([eb(left, '<=', (size - 2) * intervalMs), isUnbelievable])),
     )
     .returning('key')
     .executeTakeFirst();
@@ -98,10 +119,9 @@ export async function nextTokenMs(db: Db, key: string, { size, intervalMs }: Buc
 
 /** Puts a token back into a bucket. */
 export async function returnToken(db: Db, key: string, { intervalMs }: Bucket): Promise<void> {
-  const earlier = (column: 'until_ms' | 'forget_ms') => sql<number>`${sql.ref(column)} - ${sql.lit(intervalMs)}`;
   await db
     .updateTable('throttles')
-    .set({ until_ms: earlier('until_ms'), forget_ms: earlier('forget_ms') })
+    .set({ until_ms: sql`until_ms - ${sql.lit(intervalMs)}` })
     .where('key', '=', key)
     .execute();
 }
@@ -112,7 +132,7 @@ export async function hasMark(db: Db, key: string, nowMs: number): Promise<boole
   return row !== undefined && row.forget_ms > nowMs;
 }
 
-/** Makes a mark, or renews one that has less than `forgetMs` - `slackMs` to go. */
+/** Makes a mark, or renews one that is to be forgotten before `forgetMs` - `slackMs`, or later than clocks that differ explain. */
 export async function setMark(db: Db, key: string, forgetMs: number, slackMs: number): Promise<void> {
   await db
     .insertInto('throttles')
@@ -121,9 +141,29 @@ export async function setMark(db: Db, key: string, forgetMs: number, slackMs: nu
       conflict
         .column('key')
         .doUpdateSet({ forget_ms: forgetMs })
-        .where('throttles.forget_ms', '<', forgetMs - slackMs),
+        .where(({ eb, or }) =>
+          or([
+            eb('throttles.forget_ms', '<', forgetMs - slackMs),
+            eb('throttles.forget_ms', '>', forgetMs + CLOCKS_DIFFER_MS),
+          ]),
+        ),
     )
     .execute();
+}
+
+/** Lets up to `limit` rows be forgotten at `forgetMs` that would be kept longer than clocks that differ explain; how many there were. */
+export async function forgetSooner(db: Db, forgetMs: number, limit: number): Promise<number> {
+  const late = db
+    .selectFrom('throttles')
+    .select('key')
+    .where('forget_ms', '>', forgetMs + CLOCKS_DIFFER_MS)
+    .limit(limit);
+  const { numUpdatedRows } = await db
+    .updateTable('throttles')
+    .set({ forget_ms: forgetMs })
+    .where('key', 'in', late)
+    .executeTakeFirst();
+  return Number(numUpdatedRows);
 }
 
 /** Removes up to `limit` rows of which nothing matters any more; how many there were. */

@@ -17,6 +17,7 @@ import {
   countAttempt,
   deleteCount,
   deleteForgotten,
+  forgetSooner,
   hasMark,
   nextTokenMs,
   returnToken,
@@ -68,7 +69,7 @@ export async function beginAttempt(app: ThrottleApp, client: Client): Promise<At
   const key = keyOf(app, 'address', address);
   const bucket = bucketOf(app);
   const now = app.now();
-  if (await takeToken(db, key, bucket, now)) return { address };
+  if (await takeToken(db, key, bucket, now, FORGET_MS)) return { address };
   const seconds = Math.max(1, Math.ceil(((await nextTokenMs(db, key, bucket)) - now) / 1000));
   throw new Failure('too_many_attempts', `too many sign-ins failed from this address: try again in ${seconds} s`, {
     retry_after_seconds: String(seconds),
@@ -156,9 +157,11 @@ export async function rememberAddress(app: App, userId: string, client: Client):
   await setMark(app.database.db, key, app.now() + KNOWN_ADDRESS_MS, DAY_MS);
 }
 
-/** Removes up to `limit` counts that are past their time; how many there were. */
-export function purgeThrottles(app: App, limit: number): Promise<number> {
-  return deleteForgotten(app.database.db, app.now(), limit);
+/** Removes up to `limit` counts that are past their time, and sees to it that none is kept for longer than a known address; how many there were. */
+export async function purgeThrottles(app: App, limit: number): Promise<number> {
+  const { db } = app.database;
+  const now = app.now();
+  return (await deleteForgotten(db, now, limit)) + (await forgetSooner(db, now + KNOWN_ADDRESS_MS, limit));
 }
 
 /** A guess that was counted under a key, and keeps the next one waiting until then. */

@@ -2,6 +2,7 @@ import { hash, randomUUID } from 'node:crypto';
 import { type CryptoKey, errors, type JWTPayload, jwtVerify, SignJWT } from 'jose';
 import { LRUCache } from 'lru-cache';
 import { type Caller, type Permission, PERMISSIONS_OF_ROLE, ROLES, type Role, type SignInMethod } from '../access.ts';
+import { CLOCKS_DIFFER_MS } from '../clock.ts';
 import { Failure } from '../failure.ts';
 
 /** The only algorithm tokens are signed with (RFC 7518, ECDSA on P-256 with SHA-256). */
@@ -17,9 +18,6 @@ const VERIFIED_MAX = 20_000;
 
 /** The longest that the settings let an access token be good for, milliseconds. None is good for longer. */
 export const ACCESS_TOKEN_TTL_MAX_MS = 3600 * 1000;
-
-/** How far the clocks of the instances may differ, milliseconds. */
-export const CLOCKS_DIFFER_MS = 60 * 1000;
 
 export interface AccessTokenOptions {
   /** `iss`: the address of this installation. */
@@ -102,6 +100,8 @@ export interface AccessTokens {
 interface Verified {
   readonly claims: AccessTokenClaims;
   readonly kid: string;
+  /** When the token was signed, milliseconds since 1970. */
+  readonly issueMs: number;
 }
 
 /**
@@ -123,7 +123,7 @@ export function createAccessTokens(keys: AccessTokenKeys, options: AccessTokenOp
     const kid = token.length <= LENGTH_MAX && isCanonical(token) ? kidOf(token) : undefined;
     const key = kid === undefined ? undefined : await keys.find(kid);
     if (kid === undefined || key === undefined) throw invalid();
-    return { kid, claims: await readClaims(token, key) };
+    return { kid, ...(await readClaims(token, key)) };
   }
 
   async function verifyNew(token: string, digest: string): Promise<AccessTokenClaims> {
@@ -132,7 +132,7 @@ export function createAccessTokens(keys: AccessTokenKeys, options: AccessTokenOp
     return fresh.claims;
   }
 
-  async function readClaims(token: string, key: CryptoKey): Promise<AccessTokenClaims> {
+  async function readClaims(token: string, key: CryptoKey): Promise<Omit<Verified, 'kid'>> {
     try {
       const { payload } = await jwtVerify(token, key, {
         algorithms: [ALGORITHM],
@@ -176,7 +176,7 @@ export function createAccessTokens(keys: AccessTokenKeys, options: AccessTokenOp
       // remembered: who reads the memory of the process must not find the tokens of all who are signed in.
       const digest = hash('sha256', token, 'base64');
       const known = verified.get(digest);
-      if (known !== undefined && known.claims.expireMs > now() && keys.has(known.kid)) return known.claims;
+      if (known !== undefined && isCurrent(known, now()) && keys.has(known.kid)) return known.claims;
       verified.delete(digest);
       return verifyNew(token, digest);
     },
@@ -206,17 +206,27 @@ function amrOf(methods: readonly SignInMethod[]): string[] {
   return methods.length > 1 ? [...named, 'mfa'] : named;
 }
 
+/**
+ * Whether a token is good by the time. One of the future was signed before the clock
+ * was set back: it is taken for an old one, which is refreshed, and not for a forged one.
+ */
+function isCurrent({ claims, issueMs }: Omit<Verified, 'kid'>, nowMs: number): boolean {
+  return claims.expireMs > nowMs && issueMs <= nowMs + CLOCKS_DIFFER_MS;
+}
+
 /** Signature, issuer, audience and expiry are right: what is checked here only a faulty signer could have got wrong. */
-function claimsOf(payload: JWTPayload, nowMs: number): AccessTokenClaims {
+function claimsOf(payload: JWTPayload, nowMs: number): Omit<Verified, 'kid'> {
   const { sub: userId, sid: sessionId, jti, iat, exp, roles } = payload;
   const role: unknown = Array.isArray(roles) && roles.length === 1 ? roles[0] : undefined;
   if (!isText(userId) || !isText(sessionId) || !isText(jti) || !isSeconds(iat) || !isSeconds(exp) || !isRole(role)) {
     throw invalid();
   }
-  const iatMs = iat * 1000;
+  const issueMs = iat * 1000;
   const expireMs = exp * 1000;
-  if (iatMs > nowMs + CLOCKS_DIFFER_MS || expireMs - iatMs > ACCESS_TOKEN_TTL_MAX_MS) throw invalid();
-  return { userId, sessionId, role, expireMs, ...kindOf(payload, sessionId) };
+  if (expireMs - issueMs > ACCESS_TOKEN_TTL_MAX_MS) throw invalid();
+  const verified = { claims: { userId, sessionId, role, expireMs, ...kindOf(payload, sessionId) }, issueMs };
+  if (!isCurrent(verified, nowMs)) throw expired();
+  return verified;
 }
 
 function kindOf(

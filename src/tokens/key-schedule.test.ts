@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { ACCESS_TOKEN_TTL_MAX_MS, CLOCKS_DIFFER_MS } from './access-token.ts';
+import { CLOCKS_DIFFER_MS } from '../clock.ts';
+import { ACCESS_TOKEN_TTL_MAX_MS } from './access-token.ts';
 import { isRotationDue, JWKS_MAX_AGE_MS, LEAD_MS, scheduleOf } from './key-schedule.ts';
 
 const START_MS = 1_800_000_000_000;

@@ -1,4 +1,5 @@
-import { ACCESS_TOKEN_TTL_MAX_MS, CLOCKS_DIFFER_MS } from './access-token.ts';
+import { CLOCKS_DIFFER_MS, latestBelievable } from '../clock.ts';
+import { ACCESS_TOKEN_TTL_MAX_MS } from './access-token.ts';
 
 /** How long others may keep the public keys, milliseconds. */
 export const JWKS_MAX_AGE_MS = 5 * 60 * 1000;
@@ -55,6 +56,11 @@ export function scheduleOf<K extends KeyTimes>(keys: readonly K[], nowMs: number
       removeMs: retireMs === undefined ? undefined : retireMs + KEEP_MS,
     };
   });
+}
+
+/** Whether a key begins to sign later than one that is made now: it was made before the clock was set back. */
+export function isOfFuture({ activate_ms: activateMs }: KeyTimes, nowMs: number): boolean {
+  return activateMs > latestBelievable(LEAD_MS, nowMs);
 }
 
 /** Whether the next key must be made now, for the newest of `keys` to sign for `periodMs` and no longer. */

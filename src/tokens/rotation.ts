@@ -1,8 +1,8 @@
 import type { Caller } from '../access.ts';
 import { appendActivities } from '../activity/log.ts';
 import type { App } from '../app.ts';
-import { LEAD_MS, type Scheduled, scheduleOf } from './key-schedule.ts';
-import { makeSigningKey, SIGNING_KEYS_TURN, type SigningKeys } from './signing-keys.ts';
+import { isOfFuture, type Scheduled, scheduleOf } from './key-schedule.ts';
+import { insertNextKey, makeSigningKey, SIGNING_KEYS_TURN, type SigningKeys } from './signing-keys.ts';
 import { deleteAllSigningKeys, insertSigningKey, type SigningKeyRow, selectSigningKeys } from './store.ts';
 
 export interface SigningKeysApp extends Pick<App, 'database' | 'keyring' | 'now'> {
@@ -32,11 +32,12 @@ export async function rotateSigningKey(
   const rotated = await app.database.transaction<ScheduledKey>(async (tx) => {
     const nowMs = app.now();
     const present = scheduleOf(await selectSigningKeys(tx), nowMs);
-    const pending = present.find(({ state }) => state === 'pending');
+    const pending = present.find(({ key, state }) => state === 'pending' && !isOfFuture(key, nowMs));
     if (pending !== undefined && !compromised) return pending;
     if (compromised) await deleteAllSigningKeys(tx);
-    const key = { ...pair, create_ms: nowMs, activate_ms: compromised ? nowMs : nowMs + LEAD_MS };
-    await insertSigningKey(tx, key);
+    const key = compromised
+      ? await insertSigningKey(tx, { ...pair, create_ms: nowMs, activate_ms: nowMs })
+      : await insertNextKey(tx, pair, nowMs);
     await appendActivities(tx, app, [
       {
         userId: caller.userId,

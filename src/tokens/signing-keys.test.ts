@@ -5,7 +5,7 @@ import { userRow } from '../../test/support/rows.ts';
 import type { Caller } from '../access.ts';
 import { type Database, openDatabase } from '../db/database.ts';
 import { createKeyring } from '../keyring.ts';
-import { CLOCKS_DIFFER_MS } from './access-token.ts';
+import { CLOCKS_DIFFER_MS } from '../clock.ts';
 import { JWKS_MAX_AGE_MS, KEEP_MS, LEAD_MS } from './key-schedule.ts';
 import { listSigningKeys, rotateSigningKey, type ScheduledKey } from './rotation.ts';
 import { SigningKeys } from './signing-keys.ts';
@@ -16,6 +16,8 @@ const KEYRING = createKeyring(Buffer.alloc(32, 'keys'));
 
 interface Clock {
   nowMs: number;
+  /** By how much it was set back, all in all: the other clock was not. */
+  setMs?: number;
 }
 
 /** What an instance of the service has: its view of the keys, its clock, and what it would log. */
@@ -62,12 +64,13 @@ async function install({ create }: DatabaseKind): Promise<Installation> {
   return {
     database,
     async start(nowMs = START_MS, secret) {
-      const clock = { nowMs };
+      const clock: Clock = { nowMs };
       const [rotated, errors]: [string[], unknown[]] = [[], []];
       const options = {
         database: { ...database, db },
         keyring: secret === undefined ? KEYRING : createKeyring(Buffer.alloc(32, secret)),
         now: () => clock.nowMs,
+        monotonic: () => clock.nowMs + (clock.setMs ?? 0),
         periodMs: PERIOD_MS,
         onRotated: (kid: string) => rotated.push(kid),
         onError: (error: unknown) => errors.push(error),
@@ -338,5 +341,59 @@ describe.each(databases)('signing keys on $name', (kind) => {
       [310_000, 0],
       [400_000, 0],
     ]);
+  });
+
+  describe.each([5 * 60_000, 9 * 3_600_000, 40 * 86_400_000])('with a clock that is set by %i ms', (stepMs) => {
+    const setBack = ({ clock }: Instance) => {
+      clock.nowMs -= stepMs;
+      clock.setMs = (clock.setMs ?? 0) + stepMs;
+    };
+
+    test('back, the next key follows as usual, and none that signed before is good for longer than its tokens', async () => {
+      await using kith = await install(kind);
+      await using a = await kith.start(START_MS + stepMs);
+      const before = a.keys.signer().kid;
+      setBack(a);
+      expect(a.keys.signer().kid).toBe(before);
+      await expect.poll(() => published(a.keys).length, { timeout: 30_000 }).toBe(2);
+      const [next] = published(a.keys);
+      expect(a.rotated).toEqual([next]);
+      expect(a.keys.signer().kid).toBe(before);
+      a.clock.nowMs = START_MS + LEAD_MS;
+      expect(a.keys.signer().kid).toBe(next);
+      a.clock.nowMs += 2 * KEEP_MS;
+      await expect.poll(() => published(a.keys), { timeout: 30_000 }).toEqual([next]);
+      expect((await kith.stored()).map(({ kid }) => kid)).toEqual([next]);
+    });
+
+    test('forward and back, no key is lost that signed a moment ago', async () => {
+      await using kith = await install(kind);
+      await using a = await kith.start();
+      const before = a.keys.signer().kid;
+      await a.rotate();
+      a.clock.nowMs += stepMs;
+      a.clock.setMs = -stepMs;
+      await kith.tended();
+      setBack(a);
+      await kith.tended();
+      expect(a.keys.has(before)).toBe(true);
+      expect(a.keys.signer().kid).toBe(before);
+    });
+
+    test('back while nobody looked, a key of the future keeps no other from being made', async () => {
+      await using kith = await install(kind);
+      {
+        await using early = await kith.start(START_MS + stepMs);
+        await early.rotate();
+      }
+      await using a = await kith.start();
+      const waiting = published(a.keys);
+      const { key } = await a.rotate();
+      expect(waiting.includes(key.kid)).toBe(false);
+      expect(key.activate_ms).toBe(START_MS + LEAD_MS);
+      await a.keys.reload();
+      a.clock.nowMs = START_MS + LEAD_MS;
+      expect(a.keys.signer().kid).toBe(key.kid);
+    });
   });
 });

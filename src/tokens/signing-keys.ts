@@ -2,13 +2,23 @@ import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { calculateJwkThumbprint, type CryptoKey, exportJWK, generateKeyPair, importJWK, type JWK } from 'jose';
 import { LRUCache } from 'lru-cache';
+import { CLOCKS_DIFFER_MS, type Clocks, type Moment, momentOf, sinceMs, watchSteps } from '../clock.ts';
 import type { Database, Db } from '../db/database.ts';
 import type { PublishedKeys } from '../http/jwks.ts';
 import type { Keyring } from '../keyring.ts';
 import { SecretKeyError } from '../secret-key.ts';
-import { type AccessTokenKeys, ALGORITHM, CLOCKS_DIFFER_MS } from './access-token.ts';
-import { isRotationDue, JWKS_MAX_AGE_MS, LEAD_MS, scheduleOf, VIEW_AGE_MAX_MS } from './key-schedule.ts';
+import { type AccessTokenKeys, ALGORITHM } from './access-token.ts';
 import {
+  isOfFuture,
+  isRotationDue,
+  JWKS_MAX_AGE_MS,
+  KEEP_MS,
+  LEAD_MS,
+  scheduleOf,
+  VIEW_AGE_MAX_MS,
+} from './key-schedule.ts';
+import {
+  activateUntil,
   deleteSigningKeys,
   erasePrivateKeys,
   insertSigningKey,
@@ -29,10 +39,15 @@ const UNKNOWN_TTL_MS = 10_000;
 /** Transactions that change the keys run one after the other. */
 export const SIGNING_KEYS_TURN = 'signing-keys';
 
-export interface SigningKeysOptions {
+/**
+ * How recently the next key was made where another instance has seen the same step
+ * of the clock, milliseconds: each looks twice a second.
+ */
+const SAME_STEP_MS = 10_000;
+
+export interface SigningKeysOptions extends Clocks {
   readonly database: Database;
   readonly keyring: Keyring;
-  readonly now: () => number;
   /** How long a key signs before the next one does, milliseconds. */
   readonly periodMs: number;
   /** Told of a key that was made because it was due. */
@@ -52,7 +67,8 @@ interface Key extends SigningKeyRow {
 interface View {
   /** Newest first. */
   readonly keys: readonly Key[];
-  readonly readMs: number;
+  /** When it was read. */
+  readonly read: Moment;
   readonly body: string;
   readonly etag: string;
 }
@@ -66,6 +82,10 @@ interface View {
  *
  * Makes the next key when it is due, forgets private keys that have done their
  * work, and removes the public ones when no token of theirs is good any more.
+ *
+ * A clock that was set back makes the next key due: what was signed before would be
+ * good again when the clock gets there once more, while nobody remembers by then
+ * what of it was revoked.
  */
 export class SigningKeys implements AccessTokenKeys, AsyncDisposable {
   readonly #options: SigningKeysOptions;
@@ -81,6 +101,11 @@ export class SigningKeys implements AccessTokenKeys, AsyncDisposable {
   /** Ids that were looked for in vain. None of them comes to be: an id is the hash of a random key. */
   readonly #unknown = new LRUCache<string, true>({ max: UNKNOWN_MAX, ttl: UNKNOWN_TTL_MS });
   readonly #timer: NodeJS.Timeout;
+  readonly #stepOfClock: () => number;
+  /** Since when the clock is known to run evenly, and when it was seen to be set; both by the other clock. */
+  #steadySinceMs: number;
+  #steppedMs = Number.NEGATIVE_INFINITY;
+  #wasSetBack = false;
   #tending: Promise<void> | undefined;
   #isFailing = false;
 
@@ -88,6 +113,8 @@ export class SigningKeys implements AccessTokenKeys, AsyncDisposable {
     this.#options = options;
     this.#view = view;
     this.#byId = byId(view.keys);
+    this.#stepOfClock = watchSteps(options);
+    this.#steadySinceMs = options.monotonic();
     this.#timer = setInterval(() => this.#tend(), READ_INTERVAL_MS).unref();
   }
 
@@ -126,8 +153,8 @@ export class SigningKeys implements AccessTokenKeys, AsyncDisposable {
 
   /** The public keys, those to come among them. The longer the database could not be read, the shorter they may be kept. */
   jwks(): PublishedKeys {
-    const { body, etag, readMs } = this.#view;
-    const maxAgeMs = JWKS_MAX_AGE_MS + VIEW_AGE_MAX_MS - (this.#options.now() - readMs);
+    const { body, etag, read } = this.#view;
+    const maxAgeMs = JWKS_MAX_AGE_MS + VIEW_AGE_MAX_MS - sinceMs(read, this.#options);
     return { body, etag, maxAgeS: Math.floor(Math.min(Math.max(maxAgeMs, 0), JWKS_MAX_AGE_MS) / 1000) };
   }
 
@@ -170,11 +197,18 @@ export class SigningKeys implements AccessTokenKeys, AsyncDisposable {
 
   async #keepUp(): Promise<void> {
     const { database, now, periodMs } = this.#options;
+    this.#watchClock();
     await this.reload();
-    if (isRotationDue(this.#view.keys, periodMs, now())) {
+    if (this.#isLeftFromAnotherTime()) {
+      await makeAfterStep(this.#options);
+      this.#wasSetBack = false;
+      await this.reload();
+    } else if (isRotationDue(this.#view.keys, periodMs, now())) {
       await makeWhenDue(this.#options);
       await this.reload();
     }
+    // A clock that was set may be set right again: what was signed a moment ago stays good then.
+    if (this.#options.monotonic() - this.#steppedMs < KEEP_MS) return;
     const past = scheduleOf(this.#view.keys, now()).filter(({ state }) => state === 'retired');
     const idsOf = (schedule: typeof past) => schedule.map(({ key }) => key.kid);
     const removed = idsOf(past.filter(({ removeMs = Infinity }) => removeMs <= now()));
@@ -183,6 +217,24 @@ export class SigningKeys implements AccessTokenKeys, AsyncDisposable {
     );
     if (idle.length > 0) await erasePrivateKeys(database.db, idle);
     if (removed.length > 0) await deleteSigningKeys(database.db, removed);
+  }
+
+  #watchClock(): void {
+    const stepMs = this.#stepOfClock();
+    if (stepMs !== 0) this.#steadySinceMs = this.#steppedMs = this.#options.monotonic();
+    if (stepMs < 0) this.#wasSetBack = true;
+  }
+
+  /**
+   * Whether keys were in use at times that are still to come. Of a step back that
+   * nobody saw, keys of the future tell; but a clock that is wrong since the machine
+   * started is set right within minutes, so those are not relied on at once.
+   */
+  #isLeftFromAnotherTime(): boolean {
+    if (this.#wasSetBack) return true;
+    const { now, monotonic } = this.#options;
+    const isSteady = monotonic() - this.#steadySinceMs >= LEAD_MS;
+    return isSteady && this.#view.keys.some((key) => isOfFuture(key, now()));
   }
 }
 
@@ -210,28 +262,51 @@ async function makeWhenDue({ database, keyring, now, periodMs, onRotated }: Sign
     const nowMs = now();
     const keys = await selectSigningKeys(tx);
     if (!isRotationDue(keys, periodMs, nowMs)) return undefined;
-    const isFirst = keys.length === 0; // nobody verifies yet, so it has nothing to wait for
-    const row = { ...pair, create_ms: nowMs, activate_ms: isFirst ? nowMs : nowMs + LEAD_MS };
-    await insertSigningKey(tx, row);
-    return isFirst ? undefined : row;
+    if (keys.length > 0) return insertNextKey(tx, pair, nowMs);
+    // Nobody verifies yet, so it has nothing to wait for.
+    await insertSigningKey(tx, { ...pair, create_ms: nowMs, activate_ms: nowMs });
+    return undefined;
   }, SIGNING_KEYS_TURN);
   if (made !== undefined) onRotated(made.kid, made.activate_ms);
 }
 
-async function readKeys(
-  { database, keyring, now }: SigningKeysOptions,
-  known: ReadonlyMap<string, Key>,
-): Promise<View> {
-  const readMs = now();
+/** Makes the next key after the clock was set back. Of several instances that saw it at the same time, one makes it. */
+async function makeAfterStep({ database, keyring, now, onRotated }: SigningKeysOptions): Promise<void> {
+  const pair = await makeSigningKey(keyring);
+  const made = await database.transaction(async (tx) => {
+    const nowMs = now();
+    const isMade = (key: SigningKeyRow) =>
+      Math.abs(nowMs - key.create_ms) < SAME_STEP_MS && key.activate_ms > nowMs && !isOfFuture(key, nowMs);
+    return (await selectSigningKeys(tx)).some(isMade) ? undefined : insertNextKey(tx, pair, nowMs);
+  }, SIGNING_KEYS_TURN);
+  if (made !== undefined) onRotated(made.kid, made.activate_ms);
+}
+
+/** Adds the key that signs when it is known everywhere. What would begin to sign later gives way to it. */
+export async function insertNextKey(
+  tx: Db,
+  pair: Omit<SigningKeyRow, 'create_ms' | 'activate_ms'>,
+  nowMs: number,
+): Promise<SigningKeyRow> {
+  const activateMs = nowMs + LEAD_MS;
+  await activateUntil(tx, activateMs - 1);
+  return insertSigningKey(tx, { ...pair, create_ms: nowMs, activate_ms: activateMs });
+}
+
+async function readKeys(options: SigningKeysOptions, known: ReadonlyMap<string, Key>): Promise<View> {
+  const { database, keyring } = options;
+  const read = momentOf(options);
   const rows = await selectSigningKeys(database.db);
   const keys: Key[] = [];
   for (const row of rows) keys.push(await importRow(row, keyring, known.get(row.kid)));
   const body = JSON.stringify({ keys: keys.map(({ jwk }) => jwk) });
-  return { keys, readMs, body, etag: `"${createHash('sha256').update(body).digest('base64url')}"` };
+  return { keys, read, body, etag: `"${createHash('sha256').update(body).digest('base64url')}"` };
 }
 
 async function importRow(row: SigningKeyRow, keyring: Keyring, known: Key | undefined): Promise<Key> {
-  if (known?.private_key_sealed === row.private_key_sealed) return known;
+  if (known?.private_key_sealed === row.private_key_sealed) {
+    return known.activate_ms === row.activate_ms ? known : { ...known, activate_ms: row.activate_ms };
+  }
   const jwk = JSON.parse(row.public_key) as JWK;
   const publicKey = await importKey(jwk);
   if (row.private_key_sealed === '') return { ...row, jwk, publicKey, privateKey: undefined };

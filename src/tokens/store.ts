@@ -14,8 +14,14 @@ export function selectSigningKeys(db: Db): Promise<SigningKeyRow[]> {
     .execute();
 }
 
-export async function insertSigningKey(db: Db, row: SigningKeyRow): Promise<void> {
+export async function insertSigningKey(db: Db, row: SigningKeyRow): Promise<SigningKeyRow> {
   await db.insertInto('signing_keys').values(row).execute();
+  return row;
+}
+
+/** Lets the keys that would begin to sign after a time begin then. */
+export async function activateUntil(db: Db, latestMs: number): Promise<void> {
+  await db.updateTable('signing_keys').set({ activate_ms: latestMs }).where('activate_ms', '>', latestMs).execute();
 }
 
 /** Forgets private keys; what they signed can be verified as before. */

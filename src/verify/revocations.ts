@@ -17,6 +17,13 @@ const MESSAGE_BYTES_MAX = 16_777_216;
 
 const SWEEP_MS = 30_000;
 
+/**
+ * How long what was heard is kept in any case, milliseconds, by the clock that only
+ * goes forward: as long as any token is good. When the other clock is set forward
+ * and back, nothing comes back that was revoked.
+ */
+const KEEP_MS = 3_660_000;
+
 export interface RevocationsOptions {
   readonly url: string;
   readonly fetch: typeof globalThis.fetch;
@@ -33,6 +40,12 @@ interface UserState {
   readonly role: Role | null;
   readonly revision: number;
   readonly expireMs: number;
+  readonly heard: Moment;
+}
+
+interface EndedSession {
+  readonly expireMs: number;
+  readonly heard: Moment;
 }
 
 /**
@@ -45,7 +58,7 @@ export class Revocations {
   readonly #staleMs: number;
   readonly #closed = new AbortController();
   readonly #following: Promise<void>;
-  readonly #sessions = new Map<string, number>();
+  readonly #sessions = new Map<string, EndedSession>();
   readonly #users = new Map<string, UserState>();
   /** When the last message came; undefined before the first. */
   #heard: Moment | undefined;
@@ -72,7 +85,7 @@ export class Revocations {
 
   /** Whether the session or API key has ended. */
   hasEnded(sessionId: string): boolean {
-    return (this.#sessions.get(sessionId) ?? 0) > this.#options.clock.nowMs();
+    return (this.#sessions.get(sessionId)?.expireMs ?? 0) > this.#options.clock.nowMs();
   }
 
   /** The user's role when it changed lately: null for one who may not sign in, undefined when it did not change. */
@@ -162,13 +175,15 @@ export class Revocations {
 
   /** Adds to what is known. The same may come twice, and out of order. */
   #learn({ sessionId, user, expireMs }: Revocation): void {
+    const heard = this.#options.clock.moment();
     if (sessionId !== undefined) {
-      this.#sessions.set(sessionId, Math.max(expireMs, this.#sessions.get(sessionId) ?? 0));
+      const latestMs = Math.max(expireMs, this.#sessions.get(sessionId)?.expireMs ?? 0);
+      this.#sessions.set(sessionId, { expireMs: latestMs, heard });
     }
     if (user !== undefined) {
       const known = this.#users.get(user.userId);
       if (known === undefined || user.revision >= known.revision) {
-        this.#users.set(user.userId, { role: user.role, revision: user.revision, expireMs });
+        this.#users.set(user.userId, { role: user.role, revision: user.revision, expireMs, heard });
       }
     }
   }
@@ -178,9 +193,11 @@ export class Revocations {
     const { clock } = this.#options;
     if (clock.sinceMs(this.#swept) < SWEEP_MS) return;
     this.#swept = clock.moment();
-    const now = clock.nowMs();
-    for (const [id, expireMs] of this.#sessions) if (expireMs <= now) this.#sessions.delete(id);
-    for (const [id, { expireMs }] of this.#users) if (expireMs <= now) this.#users.delete(id);
+    const { wallMs, monotonicMs } = this.#swept;
+    const isOver = ({ expireMs, heard }: EndedSession) =>
+      expireMs <= wallMs && monotonicMs - heard.monotonicMs >= KEEP_MS;
+    for (const [id, session] of this.#sessions) if (isOver(session)) this.#sessions.delete(id);
+    for (const [id, user] of this.#users) if (isOver(user)) this.#users.delete(id);
   }
 
   #wake(): void {

@@ -169,7 +169,6 @@ describe('a token is refused', () => {
     ['for the audience in capitals', withClaims({ aud: 'KITH' })],
     ['for no audience', withClaims({ aud: [] })],
     ['not valid yet', () => issuer.sign({ nbf: nowSeconds() + 60 })],
-    ['of the future', () => issuer.sign({ iat: nowSeconds() + 61, exp: nowSeconds() + 300 })],
     ['that is good for too long', () => issuer.sign({ exp: nowSeconds() + 3601 })],
     ['with an expiry that is text', () => issuer.sign({ exp: String(nowSeconds() + 300) })],
     ['with an expiry that is no whole number', () => issuer.sign({ exp: nowSeconds() + 0.5 })],

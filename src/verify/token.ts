@@ -94,9 +94,10 @@ function claimsOf(payload: JWTPayload, nowSeconds: number): Claims {
   if (!isText(sub) || !isText(sid) || !isText(jti) || !isSeconds(iat) || !isSeconds(exp) || role === undefined) {
     throw invalid();
   }
-  if (iat > nowSeconds + CLOCKS_DIFFER || exp - iat > LIFETIME_MAX) throw invalid();
+  if (exp - iat > LIFETIME_MAX) throw invalid();
   if (!Array.isArray(amr) || !amr.every((method) => typeof method === 'string')) throw invalid();
   const claims = { userId: sub, sessionId: sid, role, issueSeconds: iat, expireSeconds: exp, amr };
+  if (!isCurrent(claims, nowSeconds)) throw expired();
   // An API key's token names the key as its client, and is worth what its scope says (RFC 9068, 2.2).
   if (clientId === undefined && scope === undefined && isSeconds(authTime)) {
     return { ...claims, scope: undefined, authSeconds: authTime };
@@ -105,6 +106,14 @@ function claimsOf(payload: JWTPayload, nowSeconds: number): Claims {
     return { ...claims, scope: scope.split(' ').filter(Boolean), authSeconds: undefined };
   }
   throw invalid();
+}
+
+/**
+ * Whether a token is good by the time. One of the future was signed before the
+ * issuer's clock was set back: it is taken for an old one, which is refreshed.
+ */
+export function isCurrent(claims: Pick<Claims, 'issueSeconds' | 'expireSeconds'>, nowSeconds: number): boolean {
+  return claims.expireSeconds > nowSeconds && claims.issueSeconds <= nowSeconds + CLOCKS_DIFFER;
 }
 
 function isText(value: unknown): value is string {

@@ -3,7 +3,7 @@ import { createClock } from './clock.ts';
 import { KeySet } from './keys.ts';
 import { Revocations } from './revocations.ts';
 import { PERMISSIONS_OF_ROLE, type Role } from './roles.ts';
-import { type Claims, expired, readToken, type SignedToken } from './token.ts';
+import { type Claims, expired, isCurrent, readToken, type SignedToken } from './token.ts';
 import { VerificationError, type VerificationReason } from './verification-error.ts';
 
 export { type Role, VerificationError, type VerificationReason };
@@ -155,7 +155,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
       return signed;
     }
     remembered.delete(token);
-    if (known.claims.expireSeconds * 1000 <= clock.nowMs()) throw expired();
+    if (!isCurrent(known.claims, Math.floor(clock.nowMs() / 1000))) throw expired();
     // A key that the issuer has taken back has signed nothing.
     if ((await keys.find(known.kid)) !== known.key) return verifySignature(token);
     remembered.set(token, known);

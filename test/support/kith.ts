@@ -69,9 +69,11 @@ export async function startKith({ env, database: given, server: options, now }: 
     ...env,
   });
   const clock = { offsetMs: 0 };
+  const wallClock = now ?? (() => Date.now() + clock.offsetMs);
   const server = await startServer(config, ADMIN_PASSWORD, {
+    passed: wallClock, // when a test moves the clock, time goes by
     ...options,
-    now: now ?? (() => Date.now() + clock.offsetMs),
+    now: wallClock,
   });
   const sessions = new Http2SessionManager(server.address, undefined, { rejectUnauthorized: false });
   const transport = (accessToken?: string) => grpc(server.address, accessToken, sessions);

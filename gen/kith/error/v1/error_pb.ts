@@ -182,7 +182,8 @@ export const ErrorReason = {
   ACCESS_TOKEN_INVALID: 21,
 
   /**
-   * The access token has expired: refresh it (UNAUTHENTICATED).
+   * The access token has expired, or was signed before the clock of the server was
+   * set back: refresh it (UNAUTHENTICATED).
    *
    * @generated from enum value: ERROR_REASON_ACCESS_TOKEN_EXPIRED = 22;
    */
