@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import {
   chmod,
   chown,
@@ -189,6 +189,36 @@ describe('backup', () => {
     const args = await prepare();
     const before = await contentsOf(directory);
     expect(await refused('backup', ...args)).toMatch(message);
+    expect(await contentsOf(directory)).toEqual(before);
+  });
+
+  test('fails when the disk spoils the copy, and leaves nothing behind', async () => {
+    await makeDatabase();
+    const before = await contentsOf(directory);
+    const { prepare } = DatabaseSync.prototype;
+    let spoilt = 0;
+    const spoiling = vi.spyOn(DatabaseSync.prototype, 'prepare').mockImplementation(function (
+      this: DatabaseSync,
+      text,
+    ) {
+      const statement = prepare.call(this, text);
+      if (text !== 'vacuum into ?') return statement;
+      const { run } = statement;
+      statement.run = (copy) => {
+        const result = Reflect.apply(run, statement, [copy]) as ReturnType<typeof run>;
+        const bytes = readFileSync(copy as string);
+        writeFileSync(copy as string, bytes.fill(0xff, 4096 * 2, 4096 * 6));
+        spoilt++;
+        return result;
+      };
+      return statement;
+    });
+    try {
+      expect(await refused('backup', target)).toMatch(/copy\.db: .*damaged/);
+    } finally {
+      spoiling.mockRestore();
+    }
+    expect(spoilt).toBe(1);
     expect(await contentsOf(directory)).toEqual(before);
   });
 });

@@ -35,12 +35,17 @@ import {
 } from '../../test/support/kith.ts';
 import { openApp, startOn } from '../../test/support/stored.ts';
 import { startWatch } from '../../test/support/watch.ts';
+import { type Caller, PERMISSIONS_OF_ROLE } from '../access.ts';
 import { purge } from '../purge.ts';
 import { createKeyring } from '../keyring.ts';
+import { startRevocations } from '../sessions/revocations.ts';
+import { renew } from '../sessions/sessions.ts';
+import { type ActivityApp, createWatchLimits, watchActivities } from './activity.ts';
 import { readCursor } from './cursor.ts';
 import { appendActivities } from './log.ts';
 import { purgeActivities, purgeActivitiesOf } from './purge.ts';
 import { comparePositions } from './store.ts';
+import { Tail } from './tail.ts';
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 24 * 60 * MINUTE_MS;
@@ -765,6 +770,50 @@ describe.each(databases)('on $name', (kind) => {
         metadata: { field: '15' },
       });
     });
+
+    test.each<[string, (who: SignedIn) => Promise<unknown>, string]>([
+      ['session ended', (who) => auth(who).logout({}), 'session_ended'],
+      [
+        'user was suspended',
+        (who) => users().updateUser({ id: who.user.id, state: UserState.SUSPENDED }),
+        'session_ended',
+      ],
+      ['role changed', (who) => users().updateUser({ id: who.user.id, role: Role.VIEWER }), 'permission_missing'],
+    ])(
+      'ends right after its first message when its %s between the gate and the subscription',
+      async (_, change, reason) => {
+        const who = await kith.user(Role.EDITOR);
+        const { sub: userId, sid } = decodeJwt(who.accessToken);
+        await using stored = await openApp(kith);
+        await using tail = new Tail(stored.database, () => {});
+        await change(who);
+        const clocks = { now: stored.now, monotonic: () => performance.now() };
+        await using revocations = await startRevocations(stored.database, { ...clocks, onError() {} });
+        const app: ActivityApp = {
+          ...stored,
+          ...createWatchLimits(10),
+          tail,
+          revocations,
+          progressMs: NEVER_MS,
+          stallMs: NEVER_MS,
+          monotonic: clocks.monotonic,
+          renew: (caller) => renew(stored, caller),
+        };
+        const passed: Caller = {
+          userId: userId!,
+          sessionId: String(sid),
+          kind: 'session',
+          permissions: PERMISSIONS_OF_ROLE.editor,
+          signInMs: stored.now(),
+        };
+        const leaving = new AbortController();
+        const request = { userId: undefined, afterCursor: '', action: '' };
+        const messages = watchActivities(app, passed, request, leaving.signal);
+        expect((await messages.next()).value).toMatchObject({ activity: undefined });
+        await expect(messages.next()).rejects.toMatchObject({ reason });
+        leaving.abort();
+      },
+    );
 
     const wiresOfStreams = wires.filter(({ name }) => !name.includes('GET'));
     test.each(wiresOfStreams)('works over $name, errors and leaving included', async ({ transport }) => {

@@ -174,8 +174,8 @@ export async function* watchActivities(
       alarm.ring();
     }),
   );
-  // What ended between the gate and here woke nobody.
-  if (app.revocations.hasEnded(caller.sessionId)) isCallerStale = true;
+  // What ended or changed between the gate and here woke nobody.
+  if (app.revocations.hasEnded(caller.sessionId) || app.revocations.hasChanged(caller.userId)) isCallerStale = true;
   const query = <T>(read: () => Promise<T>): Promise<T> => app.watchReads.run(payer, read, signal);
   let batch: Charge | undefined;
   alarm.until(() => batch?.release());

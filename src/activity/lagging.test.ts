@@ -49,7 +49,11 @@ describe.each(databases)('on $name', (kind) => {
       },
     };
     const counted = { ...database, dialect };
-    const revocations = await startRevocations(database, { now: Date.now, onError });
+    const revocations = await startRevocations(database, {
+      now: Date.now,
+      monotonic: () => performance.now(),
+      onError,
+    });
     // Nothing is known of the end of the log: each watch asks the database, as after a restart.
     const tail = new Tail(counted, onError);
     tail.readRecent = () => undefined;

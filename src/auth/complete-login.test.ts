@@ -52,6 +52,29 @@ describe.each(databases)('on $name', (kind) => {
     return app;
   }
 
+  test.each<[string, (id: string) => Promise<unknown>]>([
+    [
+      'suspended and reinstated',
+      async (id) => {
+        await (await users()).updateUser({ id, state: UserState.SUSPENDED });
+        await (await users()).updateUser({ id, state: UserState.ACTIVE });
+      },
+    ],
+    [
+      'deleted and undeleted',
+      async (id) => {
+        await (await users()).deleteUser({ id });
+        await (await users()).undeleteUser({ id });
+      },
+    ],
+  ])('a sign-in on its way is over when its user was %s meanwhile', async (_, change) => {
+    const who = await reset(await kith.user());
+    const token = await challenge(who);
+    await change(who.user.id);
+    expect(await refusalOf(choose(token))).toMatchObject(CHALLENGE_INVALID);
+    expect((await choose(await challenge(who))).accessToken).not.toBe('');
+  });
+
   test('a new password signs in, and takes the place of the one that had to be changed', async () => {
     const who = await reset(await kith.user());
     const asked = await login(who);

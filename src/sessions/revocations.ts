@@ -211,6 +211,11 @@ export class Revocations implements AsyncDisposable {
     return this.#ended.has(sessionId);
   }
 
+  /** Whether the user is known to have been changed while access tokens that say otherwise may be good. */
+  hasChanged(userId: string): boolean {
+    return this.#users.has(userId);
+  }
+
   /** Calls `wake` after each revocation of the user, or of anybody without an id. Returns how to end that. */
   subscribe(userId: string | undefined, wake: () => void): () => void {
     const wakes = this.#watchers.get(userId) ?? new Set();

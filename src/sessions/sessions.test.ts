@@ -63,6 +63,21 @@ describe.each(databases)('on $name', (kind) => {
     await refresh(session.refreshToken, on);
   }
 
+  test('a session that may stand idle longer than it may live ends when it may live no longer', async () => {
+    const env = { KITH_SESSION_IDLE_DAYS: '30', KITH_SESSION_MAX_DAYS: '7' };
+    await using short = await startOn(kind, { env });
+    const beforeMs = Date.now();
+    const user = await short.user();
+    const signIn = await auth(undefined, short).login({ identifier: user.user.username, password: user.password });
+    const endMs = timestampMs(signIn.refreshTokenExpireTime!);
+    expect(endMs).toBeGreaterThanOrEqual(beforeMs + 7 * DAY_MS);
+    expect(endMs).toBeLessThanOrEqual(Date.now() + 7 * DAY_MS);
+    const { sessions: listed } = await sessions(signIn, short).listSessions({ userId: user.user.id });
+    expect(listed.map(({ expireTime }) => timestampMs(expireTime!))).toContain(endMs);
+    short.clock.offsetMs = 8 * DAY_MS;
+    expect(await refusalOf(refresh(signIn.refreshToken, short))).toMatchObject(SESSION_ENDED);
+  });
+
   describe('ListSessions', () => {
     test('shows where each sign-in came from, how and when, newest first', async () => {
       const first = await kith.user();

@@ -352,6 +352,19 @@ describe.each(databases)('on $name', (kind) => {
       await expect(attempt(address)).rejects.toEqual(refusal(10));
     });
 
+    test('is not charged for guesses that could not be compared, neither passwords nor codes', async () => {
+      const address = newAddress();
+      const failing: Compare = async () => {
+        throw new Error('the queue is full');
+      };
+      for (let i = 0; i < 20; i++) {
+        const one = i % 2 === 0 ? guessPassword : guessCode;
+        await expect(one(few, await attempt(address), randomUUIDv7(), failing)).rejects.toThrow('the queue is full');
+        await few.background[Symbol.asyncDispose](); // what is given back is given back behind the answer
+      }
+      await attempt(address);
+    });
+
     test('is charged for guesses at any account, compared or not', async () => {
       const address = newAddress();
       const subject = randomUUIDv7();
