@@ -5,6 +5,7 @@ import {
   fastify as createFastify,
   type FastifyInstance,
   type FastifyReply,
+  type FastifyRequest,
   LogController,
 } from 'fastify';
 import type { Config } from '../config.ts';
@@ -12,6 +13,7 @@ import { Failure } from '../failure.ts';
 import { ANSWER_HEADERS, requestIdOf } from '../rpc/answers.ts';
 import { httpRefusal, unknownMethod, wrongContentType } from '../rpc/http-refusals.ts';
 import { createOnePortServer, type Shortcut } from './one-port.ts';
+import { type HeadRefusal, normalizeHttp1Head, normalizeHttp2Head } from './request-head.ts';
 
 export interface HttpOptions
   extends Pick<Config, 'tls' | 'connectionsMax' | 'connectionsPerAddressMax' | 'requestTimeoutMs' | 'logLevel'> {
@@ -31,11 +33,12 @@ export interface HttpOptions
 
 /** Fastify behind the one port, with request ids and refusals that every protocol understands. */
 export function createHttpServer(options: HttpOptions): FastifyInstance {
+  const heads = checkHeads(options.shortcut);
   const fastify = createFastify<Server>({
     serverFactory: (handler) =>
       createOnePortServer(handler, {
         tls: options.tls,
-        shortcut: options.shortcut,
+        shortcut: heads.shortcut,
         maxConnections: options.connectionsMax,
         maxConnectionsPerAddress: options.connectionsPerAddressMax,
         isProxy: options.isProxy,
@@ -80,13 +83,15 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
 
   fastify.addHook('onRequest', async (request, reply) => {
     introduce(reply);
-    // Connect makes a URL of it, and would leave a request without an answer when that fails.
-    const authority = request.headers[':authority'] ?? request.headers.host;
-    if (!authority || !URL.canParse(`http://${String(authority)}`)) {
-      await refuse(reply, 400, new Failure('malformed_request', 'the request has no host, or none that is one'));
+    const refusal = heads.refusalOf(request.raw);
+    if (refusal !== undefined) {
+      if (refusal.closes === true) reply.header('connection', 'close');
+      await refuse(reply, refusal.status, refusal.failure);
+    } else if (!isSpelledAsItsRoute(request)) {
+      await refuse(reply, 404, unknownMethod(pathOf(request.url)));
     }
   });
-  fastify.setNotFoundHandler((request, reply) => refuse(reply, 404, unknownMethod(request.url.split('?')[0] ?? '')));
+  fastify.setNotFoundHandler((request, reply) => refuse(reply, 404, unknownMethod(pathOf(request.url))));
   fastify.setErrorHandler((error: { statusCode?: number }, request, reply) => {
     const status = error.statusCode ?? 500;
     if (status < 500) return refuse(introduce(reply), status, httpFailure(status, request.url));
@@ -109,6 +114,39 @@ function atMostEvery<T>(ms: number, call: (of: T) => void): (of: T) => void {
   };
 }
 
+type RawRequest = FastifyRequest['raw'];
+
+/** Puts the head of each request into the form that is served before anything looks at it, and remembers what is refused. */
+function checkHeads(shortcut: Shortcut | undefined): {
+  readonly shortcut: Shortcut;
+  readonly refusalOf: (request: RawRequest) => HeadRefusal | undefined;
+} {
+  const refusals = new WeakMap<object, HeadRefusal>();
+  const passes = (owner: object, refusal: HeadRefusal | undefined): boolean => {
+    if (refusal !== undefined) refusals.set(owner, refusal);
+    return refusal === undefined;
+  };
+  return {
+    shortcut: {
+      takeHttp1: (request, response) =>
+        passes(request, normalizeHttp1Head(request)) && shortcut?.takeHttp1(request, response) === true,
+      takeHttp2: (stream, headers) =>
+        passes(stream, normalizeHttp2Head(headers)) && shortcut?.takeHttp2(stream, headers) === true,
+    },
+    refusalOf: (request) => refusals.get('stream' in request ? (request.stream as object) : request),
+  };
+}
+
+/** The router decodes paths. A proxy in front compares them as they are written, so that only one spelling may be served. */
+function isSpelledAsItsRoute({ url, routeOptions }: FastifyRequest): boolean {
+  return routeOptions.url === undefined || routeOptions.url.endsWith('*') || pathOf(url) === routeOptions.url;
+}
+
+/** A request target without its query. */
+function pathOf(target: string): string {
+  return target.split('?', 1)[0] ?? '';
+}
+
 /** The member `time` of lines in the log, written once for all of a millisecond. */
 function createTimestamp(): () => string {
   let writtenMs = -1;
@@ -126,7 +164,7 @@ function createTimestamp(): () => string {
 function httpFailure(status: number, url: string): Failure {
   switch (status) {
     case 404: // an HTTP method that Fastify does not know
-      return unknownMethod(url.split('?')[0] ?? '');
+      return unknownMethod(pathOf(url));
     case 415: // a content type that is none
       return wrongContentType();
     default:

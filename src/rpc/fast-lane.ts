@@ -18,22 +18,9 @@ export class LateLane implements Lane {
   takeHttp2: Lane['takeHttp2'] = (stream, headers) => this.#lane?.takeHttp2(stream, headers) ?? false;
 }
 
-const PLAIN_HOST = /^[\w.-]+(?::\d{1,5})?$|^\[[\da-f:.]+\](?::\d{1,5})?$/i;
-/** Hosts that were found to be plain: as many as a service is known by. */
-const plainHosts = new Set<string>();
-const PLAIN_HOSTS_MAX = 100;
-
-/** Whether a URL can be made of a host, and nothing but the host is in it. Any other is left to Fastify, which looks closer. */
-function isPlainHost(host: string): boolean {
-  if (plainHosts.has(host)) return true;
-  if (!PLAIN_HOST.test(host) || !URL.canParse(`http://${host}`)) return false;
-  if (plainHosts.size < PLAIN_HOSTS_MAX) plainHosts.add(host);
-  return true;
-}
-
 /**
- * Does for a request of the fast lane what Fastify's hooks do for others. One whose
- * host or origin is unusual is left to them.
+ * Does for a request of the fast lane what Fastify's hooks do for others, but for what
+ * both have done before. A request of a page that may not call is left to them.
  */
 export function createAdmission(
   isProxy: (address: string | undefined) => boolean,
@@ -42,9 +29,8 @@ export function createAdmission(
   const originHeadersOf = createOriginHeaders(corsOrigins);
   return (exchange) => {
     const { headers } = exchange;
-    const host = headers[':authority'] ?? headers.host;
     const originHeaders = originHeadersOf(headers.origin);
-    if (originHeaders === undefined || typeof host !== 'string' || !isPlainHost(host)) return undefined;
+    if (originHeaders === undefined) return undefined;
     const requestId = requestIdOf(headers);
     const values = new Values();
     setRequestId(values, requestId);

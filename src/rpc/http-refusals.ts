@@ -69,6 +69,14 @@ export function wrongContentType(): Failure {
   );
 }
 
+/** `charset` is in lower case. */
+export function unsupportedCharset(charset: string): Failure {
+  return new Failure(
+    'encoding_unsupported',
+    `the charset of the content-type must be utf-8, and not ${charset.slice(0, 50)}`,
+  );
+}
+
 function wrongEncoding(): Failure {
   return new Failure('encoding_unsupported', 'the query parameter encoding must be json or proto');
 }
