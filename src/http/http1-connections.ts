@@ -52,6 +52,8 @@ interface Http1Connection {
   open: Set<ServerResponse>;
   idleSince: number;
   retiredAt: number | undefined;
+  /** Whether one of the open answers says that the connection closes behind it. */
+  closes: boolean;
 }
 
 /**
@@ -70,6 +72,8 @@ export function createHttp1Connections(handler: RequestListener, limits: Http1Li
     const connection = connections.get(socket);
     // The parser emits every request of a chunk, also after the socket was destroyed halfway.
     if (connection === undefined || socket.destroyed) return;
+    // Its answer would never be sent (RFC 9112, 9.6).
+    if (connection.closes) return;
     // Node bounds the bytes of pipelined answers but not the number of requests that run at once.
     if (connection.open.size >= limits.maxPipelinedRequests) {
       socket.destroy();
@@ -82,14 +86,14 @@ export function createHttp1Connections(handler: RequestListener, limits: Http1Li
       connection.idleSince = limits.monotonic();
       if (connection.retiredAt !== undefined && connection.open.size === 0) socket.destroySoon();
     });
-    if (connection.retiredAt !== undefined) res.setHeader('connection', 'close');
+    if (connection.retiredAt !== undefined) announceClose(connection, res);
     res.on('finish', () => takeRest(req, socket, limits.restTimeoutMs));
     if (!limits.shortcut.takeHttp1(req, res)) handler(req, res);
   };
 
   const start = (socket: Socket): ConnectionStage => {
     const startedAt = limits.monotonic();
-    const connection: Http1Connection = { open: new Set(), idleSince: startedAt, retiredAt: undefined };
+    const connection: Http1Connection = { open: new Set(), idleSince: startedAt, retiredAt: undefined, closes: false };
     connections.set(socket, connection);
     const watch = watchWrites(startedAt);
 
@@ -115,12 +119,18 @@ export function createHttp1Connections(handler: RequestListener, limits: Http1Li
         connection.retiredAt = limits.monotonic();
         const last = [...connection.open].at(-1);
         if (last === undefined) socket.destroy();
-        else if (!last.headersSent) last.setHeader('connection', 'close');
+        else if (!last.headersSent) announceClose(connection, last);
       },
     };
   };
 
   return { listener, start };
+}
+
+/** Ends a connection behind this answer, of which the headers are not sent yet. */
+function announceClose(connection: Http1Connection, res: ServerResponse): void {
+  connection.closes = true;
+  res.setHeader('connection', 'close');
 }
 
 function ignoreError(): void {}

@@ -4,6 +4,7 @@ import type { Http2Stream, ServerHttp2Session, ServerHttp2Stream } from 'node:ht
 import type { Socket } from 'node:net';
 
 import type { ConnectionStage } from './connection-stage.ts';
+import { sendShutdownNotice } from './shutdown-notice.ts';
 import { hasStalled, watchWrites } from './stalled-write.ts';
 import type { WriteWatch } from './stalled-write.ts';
 
@@ -33,9 +34,7 @@ const {
   NGHTTP2_STREAM_STATE_OPEN,
 } = http2.constants;
 
-const STREAM_ID_MAX = 2 ** 31 - 1;
-
-/** How long a client may take to answer the notice of the end. */
+/** How long a client may take to answer the ping behind the notice. */
 const NOTICE_MS_MAX = 1_000;
 
 /** What is still taken of a request that was answered before it ended; then RST_STREAM (NO_ERROR). */
@@ -101,6 +100,10 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
   };
 
   server.on('stream', (stream: ServerHttp2Stream, headers, flags, rawHeaders: string[]) => {
+    if (headerListSize(rawHeaders) > limits.maxHeaderBytes) {
+      stream.on('error', ignoreError).close(NGHTTP2_ENHANCE_YOUR_CALM);
+      return;
+    }
     const connection = stream.session && connections.get(stream.session as ServerHttp2Session);
     // The session has ended: nothing comes of it, errors are heard.
     if (connection === undefined) return makeRequest(stream, headers, flags, rawHeaders);
@@ -174,15 +177,25 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
       retire() {
         if (session.closed || session.destroyed) return;
         retiredAt = limits.monotonic();
-        // First a notice, and a round trip later the GOAWAY that counts: a request that was on its way is served, and
-        // not refused (RFC 9113, section 6.8).
-        session.goaway(NGHTTP2_NO_ERROR, STREAM_ID_MAX);
-        session.ping(() => session.close());
+        // First a notice, and a round trip later the GOAWAY that counts: a request that was on its way is served. Where
+        // the notice cannot be sent, the GOAWAY says which streams were processed, and clients send the others again.
+        if (prefaceComplete && sendShutdownNotice(socket)) session.ping(() => session.close());
+        else session.close();
       },
     };
   };
 
   return { start };
+}
+
+/**
+ * The size of a header list as SETTINGS_MAX_HEADER_LIST_SIZE counts it, bytes (RFC 9113, 6.5.2). Node enforces the
+ * setting only once the client has acknowledged it, which a client need not do; until then nghttp2 takes 64 KiB.
+ */
+function headerListSize(rawHeaders: readonly string[]): number {
+  let bytes = rawHeaders.length * 16; // 32 for each name and value
+  for (const text of rawHeaders) bytes += text.length;
+  return bytes;
 }
 
 /**
@@ -241,6 +254,8 @@ function isRequestOpen(stream: Http2Stream): boolean {
   const { state } = stream.state;
   return state === NGHTTP2_STREAM_STATE_OPEN || state === NGHTTP2_STREAM_STATE_HALF_CLOSED_LOCAL;
 }
+
+function ignoreError(): void {}
 
 /** A function to call for each frame; it calls `exceeded` when a second holds more than the limit of them. */
 function frameBudget(limits: Http2Limits, exceeded: () => void): () => void {

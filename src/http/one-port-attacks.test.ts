@@ -294,20 +294,33 @@ describe.each(transports)('over %s', (transport) => {
       session.destroy();
     });
 
-    test('with headers above 16 KiB is reset with ENHANCE_YOUR_CALM', async () => {
-      await using port = await startPort(transport);
-      await expectHarmless(port, async () => {
-        const client = await connectRawHttp2(port);
-        // RFC 7541: a literal field "a" with a value of 8,000 bytes, its length as 127 + 65 + 61 * 128.
-        const field = Buffer.concat([Buffer.from([0, 1, 97, 0x7f, 0x80 | 65, 61]), Buffer.alloc(8000, 97)]);
-        client.send(frame(frameType.headers, 0, 1, Buffer.concat([headerBlock('/held'), field])));
-        client.send(frame(frameType.continuation, 0, 1, field));
-        client.send(frame(frameType.continuation, flag.endHeaders, 1, field));
-        const reset = await client.frame(isReset(1));
-        expect(reset.payload.readUInt32BE()).toBe(errorCode.enhanceYourCalm);
+    describe.each([
+      ['that has acknowledged SETTINGS', connectRawHttp2],
+      ['that never acknowledges SETTINGS', connectRawUnacknowledged],
+    ])('%s', (_, connect) => {
+      test('with headers above 16 KiB is reset with ENHANCE_YOUR_CALM', async () => {
+        await using port = await startPort(transport);
+        await expectHarmless(port, async () => {
+          const client = await connect(port);
+          client.send(openWithFields(1, '/held', 3));
+          const reset = await client.frame(isReset(1));
+          expect(reset.payload.readUInt32BE()).toBe(errorCode.enhanceYourCalm);
+          client.send(openWithFields(3, '/', 1));
+          await client.frame(({ type, stream }) => type === frameType.data && stream === 3);
+          client.socket.destroy();
+        });
+        expect(port.requests.get('/held')).toBeUndefined();
+      });
+
+      test('has at most 100 streams', async () => {
+        await using port = await startPort(transport);
+        const client = await connect(port);
+        client.send(Buffer.concat(Array.from({ length: 101 }, (__, index) => open(2 * index + 1, '/held'))));
+        // Refused while the limit is on its way, an error of the connection when it is known.
+        await Promise.race([client.frame(isReset(201)).catch(() => {}), client.ended]);
+        expect(port.running.most).toBeLessThanOrEqual(100);
         client.socket.destroy();
       });
-      expect(port.requests.get('/held')).toBeUndefined();
     });
 
     interface Flood {
@@ -487,6 +500,27 @@ describe.each(transports)('over %s', (transport) => {
     });
   });
 });
+
+/** As `connectRawHttp2`, of a client that leaves the server's SETTINGS without an acknowledgement. */
+async function connectRawUnacknowledged(port: Port): Promise<RawClient> {
+  const client = await connectRaw(port, 'h2');
+  client.send(Buffer.concat([preface, settings()]));
+  await client.frame(({ type, flags }) => type === frameType.settings && flags === flag.ack);
+  return client;
+}
+
+/** Opens a stream with so many headers of 8,000 bytes. */
+function openWithFields(stream: number, path: string, fields: number): Buffer {
+  // RFC 7541: a literal field "a" with a value of 8,000 bytes, its length as 127 + 65 + 61 * 128.
+  const field = Buffer.concat([Buffer.from([0, 1, 97, 0x7f, 0x80 | 65, 61]), Buffer.alloc(8000, 97)]);
+  const blocks = [headerBlock(path), ...Array.from({ length: fields }, () => field)];
+  return Buffer.concat(
+    blocks.map((block, index) => {
+      const flags = index === blocks.length - 1 ? flag.endHeaders : 0;
+      return frame(index === 0 ? frameType.headers : frameType.continuation, flags, stream, block);
+    }),
+  );
+}
 
 /** Sends for as long as the connection takes it. Returns how many bytes were handed over. */
 /** Waits three times as long as a session may be idle. */

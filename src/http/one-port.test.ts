@@ -6,10 +6,12 @@ import { describe, expect, test } from 'vitest';
 import {
   connectHttp2,
   connectRaw,
+  connectRawHttp2,
   connectTcp,
   errorCode,
   expectConnections,
   flag,
+  frame,
   frameType,
   get,
   keepAliveAgent,
@@ -18,6 +20,7 @@ import {
   readStream,
   request,
   settings,
+  settingsInitialWindowSize,
   startPort,
   transports,
 } from './one-port.testkit.ts';
@@ -167,6 +170,71 @@ describe.each(transports)('over %s', (transport) => {
     await closed;
   });
 
+  test('close serves an HTTP/2 request that was on its way, or says that it was not processed', async () => {
+    await using port = await startPort(transport);
+    const client = await connectRawHttp2(port);
+    client.send(open(1, '/held', flag.endHeaders | flag.endStream));
+    await expect.poll(() => port.requests.get('/held')).toBe(1);
+    port.server.close();
+    const first = await client.frame(({ type }) => type === frameType.goaway);
+    client.send(open(3, '/', flag.endHeaders | flag.endStream));
+    // Node cannot send the notice over TLS.
+    const isNoticed = transport === 'plain text';
+    expect(first.payload.readUInt32BE(0)).toBe(isNoticed ? 2 ** 31 - 1 : 1);
+    if (isNoticed) {
+      const data = await client.frame(({ type, stream }) => type === frameType.data && stream === 3);
+      expect(data.payload.toString()).toBe('served');
+      const ping = await client.frame(({ type, flags }) => type === frameType.ping && flags === 0);
+      client.send(frame(frameType.ping, flag.ack, 0, ping.payload));
+    }
+    const last = await client.frame(
+      ({ type, payload }) => type === frameType.goaway && payload.readUInt32BE(0) < 2 ** 31 - 1,
+    );
+    expect([last.payload.readUInt32BE(0), last.payload.readUInt32BE(4)]).toEqual([isNoticed ? 3 : 1, errorCode.none]);
+    port.release();
+    await client.frame(({ type, stream }) => type === frameType.data && stream === 1);
+    await client.ended;
+  });
+
+  test('close leaves the frames of an answer whole that is being written to a slow reader', async () => {
+    await using port = await startPort(transport);
+    const client = await connectRawHttp2(port, [settingsInitialWindowSize, 2 ** 31 - 1]);
+    client.send(frame(frameType.windowUpdate, 0, 0, Buffer.from([0x7f, 0, 0, 0])));
+    client.socket.pause();
+    client.send(open(1, '/endless', flag.endHeaders | flag.endStream));
+    client.send(open(3, '/held', flag.endHeaders | flag.endStream));
+    await expect.poll(() => port.requests.get('/held')).toBe(1);
+    port.server.close();
+    client.socket.resume();
+    await client.frame(({ type }) => type === frameType.goaway);
+    port.release();
+    await client.frame(({ type, stream }) => type === frameType.data && stream === 3);
+    const types = new Set(
+      client.frames.map(({ type, stream }) => `${type} of ${stream % 2 === 0 ? 'the connection' : 'a stream'}`),
+    );
+    expect([...types].filter((type) => !KNOWN_FRAMES.has(type))).toEqual([]);
+    client.socket.destroy();
+  });
+
+  test('close lets the last of several pipelined answers say so, and runs no request behind it', async () => {
+    await using port = await startPort(transport);
+    const client = await connectRaw(port, 'http/1.1');
+    client.send('GET /held HTTP/1.1\r\nhost: a\r\n\r\n'.repeat(2));
+    await expect.poll(() => port.requests.get('/held')).toBe(2);
+    port.server.close();
+    client.send('GET / HTTP/1.1\r\nhost: a\r\n\r\n');
+    await get(port, '/').catch(() => {}); // a refused connection: what was sent before it has arrived
+    port.release();
+    expect(await client.ended).toMatchObject({ reset: false });
+    expect(client.text().match(/HTTP\/1\.1 200 OK|connection: [\w-]+/gi)).toEqual([
+      'HTTP/1.1 200 OK',
+      'Connection: keep-alive',
+      'HTTP/1.1 200 OK',
+      'connection: close',
+    ]);
+    expect(port.requests.get('/')).toBeUndefined();
+  });
+
   test('close ends a kept-alive connection after the response it had begun', async () => {
     await using port = await startPort(transport);
     const client = await connectRaw(port, 'http/1.1');
@@ -231,6 +299,16 @@ describe.each(transports)('over %s', (transport) => {
     await expect.poll(() => port.running.now).toBe(0);
   });
 });
+
+/** What an HTTP/2 server may have sent here: anything else is a frame that was cut. */
+const KNOWN_FRAMES = new Set([
+  `${frameType.data} of a stream`,
+  `${frameType.headers} of a stream`,
+  `${frameType.settings} of the connection`,
+  `${frameType.ping} of the connection`,
+  `${frameType.goaway} of the connection`,
+  `${frameType.windowUpdate} of the connection`,
+]);
 
 /** A body of so many bytes in chunks of up to 10,000. */
 function chunked(bytes: number): string {
