@@ -15,6 +15,7 @@ import {
   type MessageInitShape,
   type MessageShape,
   toBinary,
+  toJson,
   toJsonString,
 } from '@bufbuild/protobuf';
 import { BinaryReader } from '@bufbuild/protobuf/wire';
@@ -42,6 +43,7 @@ import { Role } from '../gen/kith/access/v1/access_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { ErrorDetailSchema, ErrorReason } from '../gen/kith/error/v1/error_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
+import { ERROR_DETAILS } from '../src/rpc/errors.ts';
 import { withImports } from '../src/rpc/files.ts';
 import { needCommand, run } from './support/commands.ts';
 import { exampledMethods, expectAnswer, services } from './support/examples.ts';
@@ -266,6 +268,12 @@ describe.each([
     'kith.user.v1.UserState',
     'kith.access.v1.access',
     'grpc.health.v1.HealthCheckResponse.ServingStatus',
+    // What the details of a refusal hold, and what their fields are of.
+    ...ERROR_DETAILS.map(({ typeName }) => typeName),
+    'kith.error.v1.ErrorReason',
+    'buf.validate.FieldPath',
+    'google.protobuf.FieldDescriptorProto.Type',
+    'google.protobuf.Timestamp',
   ])('gives the file that declares %s, with all it imports', async (symbol) => {
     const file = await filesFor({ case: 'fileContainingSymbol', value: symbol });
     const registry = createFileRegistry(create(FileDescriptorSetSchema, { file: importsFirst(file) }));
@@ -273,9 +281,13 @@ describe.each([
     expect(registry.get(symbol) ?? service ?? method?.methods.find(({ name }) => symbol.endsWith(name))).toBeDefined();
   });
 
-  test('gives a file by its name', async () => {
-    const files = await filesFor({ case: 'fileByFilename', value: 'kith/user/v1/user.proto' });
-    expect(files.map(({ name }) => name)).toContain('kith/user/v1/user.proto');
+  test.each([
+    'kith/user/v1/user.proto',
+    ...ERROR_DETAILS.map(({ file }) => file.proto.name),
+    'google/protobuf/descriptor.proto',
+  ])('gives a file by its name: %s', async (value) => {
+    const files = await filesFor({ case: 'fileByFilename', value });
+    expect(files.map(({ name }) => name)).toContain(value);
   });
 
   test('gives the file of an extension and the numbers of all extensions', async () => {
@@ -288,6 +300,22 @@ describe.each([
     );
     expect(ofMethods?.value).toMatchObject({ extensionNumber: [50700] });
     expect(ofFields?.value).toMatchObject({ extensionNumber: expect.arrayContaining([50700, 1159]) });
+  });
+
+  test('tells how to read every detail of a refusal', async () => {
+    const { accessToken } = await plain.admin();
+    const error = await refusalOf(unary(client, UserService.method.createUser, { username: '-' }, accessToken));
+    const shown: Record<string, unknown> = {};
+    for (const { typeUrl, value } of statusOf(error).details) {
+      const symbol = typeUrl.slice(typeUrl.lastIndexOf('/') + 1);
+      const file = await filesFor({ case: 'fileContainingSymbol', value: symbol });
+      const registry = createFileRegistry(create(FileDescriptorSetSchema, { file: importsFirst(file) }));
+      const desc = registry.getMessage(symbol)!;
+      shown[symbol] = toJson(desc, fromBinary(desc, value));
+    }
+    expect(Object.keys(shown)).toEqual(ERROR_DETAILS.map(({ typeName }) => typeName));
+    expect(shown[ErrorDetailSchema.typeName]).toEqual({ reason: 'ERROR_REASON_FIELDS_INVALID' });
+    expect(JSON.stringify(shown[ViolationsSchema.typeName])).toContain('"fieldName":"username"');
   });
 
   test('answers what it does not know with an error, and goes on', async () => {
@@ -363,6 +391,20 @@ describe.each(bufWires)('buf curl: $protocol over $over', ({ protocol, over, fla
     expect(refusal.details[0]?.type).toBe(ErrorDetailSchema.typeName);
     const detail = fromBinary(ErrorDetailSchema, Buffer.from(refusal.details[0]!.value, 'base64'));
     expect(detail.reason).toBe(ErrorReason.ACCESS_TOKEN_MISSING);
+  });
+
+  // Over gRPC and gRPC-Web, buf shows in words what it has compiled in, and does not ask for the rest.
+  test.runIf(protocol === 'connect')('shows every detail of a refusal in words', async (context) => {
+    const buf = needCommand(context, 'buf');
+    const { accessToken } = await kithOf().admin();
+    const signed = ['-H', `authorization: Bearer ${accessToken}`, '-d', '{"username":"-"}'];
+    const url = `${kithOf().address}/${nameOf(UserService.method.createUser)}`;
+    const { stderr } = await run(buf, [...args, ...signed, url]);
+    const { details } = JSON.parse(stderr) as { details: { type: string; debug?: unknown }[] };
+    const known: string[] = ERROR_DETAILS.map(({ typeName }) => typeName);
+    expect(details.map(({ type }) => type)).toEqual(known);
+    expect(details[0]?.debug).toEqual({ reason: 'ERROR_REASON_FIELDS_INVALID' });
+    expect(JSON.stringify(details[1]?.debug)).toContain('"fieldName":"username"');
   });
 });
 

@@ -1,4 +1,4 @@
-import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { DescMessage, MessageInitShape } from '@bufbuild/protobuf';
 import { ViolationsSchema } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { ErrorDetailSchema, ErrorReason } from '../../gen/kith/error/v1/error_pb.ts';
@@ -61,6 +61,9 @@ const REFUSALS = {
   user_not_found: [Code.NotFound, ErrorReason.USER_NOT_FOUND],
   username_taken: [Code.AlreadyExists, ErrorReason.USERNAME_TAKEN],
 } satisfies Record<FailureReason, readonly [Code, ErrorReason]>;
+
+/** The messages that the details of an error can hold. */
+export const ERROR_DETAILS: readonly DescMessage[] = [ErrorDetailSchema, ViolationsSchema];
 
 /** The reasons of errors that Connect itself makes, by their code. */
 const REASON_OF_CODE: Partial<Record<Code, ErrorReason>> = {

@@ -8,6 +8,7 @@ import { FairLimiter } from '../budget/fair-limiter.ts';
 import type { Payer } from '../budget/payer.ts';
 import { Failure } from '../failure.ts';
 import { payerOfCall } from './call-budgets.ts';
+import { ERROR_DETAILS } from './errors.ts';
 import { withImports } from './files.ts';
 
 /** How long a stream may stay silent, and how long it may go on, milliseconds: anyone can open one. */
@@ -40,9 +41,9 @@ const ANSWERS = {
 type Question = ServerReflectionRequest['messageRequest'];
 
 /**
- * gRPC server reflection over `roots` and all they import, in version v1 and in
- * v1alpha, which older tools ask for; the two have the same messages. What a file
- * imports is sent once on a stream, as the protocol allows.
+ * gRPC server reflection over `roots`, the details of errors and all that these import,
+ * in version v1 and in v1alpha, which older tools ask for; the two have the same messages.
+ * What a file imports is sent once on a stream, as the protocol allows.
  * https://github.com/grpc/grpc/blob/master/doc/server-reflection.md
  */
 export function reflection(router: ConnectRouter, roots: readonly DescFile[]): void {
@@ -104,7 +105,7 @@ function bytesOf({ case: kind, value }: Answer): number {
 type Answer = ReturnType<ReturnType<typeof createAnswers>>;
 
 function createAnswers(roots: readonly DescFile[]) {
-  const files = withImports(roots);
+  const files = withImports([...roots, ...ERROR_DETAILS.map(({ file }) => file)]);
   const symbols = symbolsOf(files.values());
   const registry = createRegistry(...files.values());
   const imports = new Map<DescFile, readonly DescFile[]>();
