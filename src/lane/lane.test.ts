@@ -122,6 +122,34 @@ describe.each(servers)('a call that %s serves', (by) => {
       }
     });
 
+    test('is refused with the headers and trailers that were set before', async () => {
+      const bytes = Uint8Array.of(0, 254);
+      const refuse = ({ responseHeader, responseTrailer }: HandlerContext) => {
+        responseHeader.set('x-header', 'set');
+        responseTrailer.append('x-trailer', 'one');
+        responseTrailer.append('x-trailer', 'two');
+        responseTrailer.set('x-trailer-bin', encodeBinaryHeader(bytes));
+        throw new ConnectError('refused', Code.Aborted, { 'x-why': 'because' });
+      };
+      await using served = await serve({
+        read: (_note, context) => refuse(context),
+        async *stream({ text }, context) {
+          if (text === 'late') yield { text };
+          refuse(context);
+        },
+      });
+      const client = wire.client(served);
+      const calls = [client.read({}), textsOf(client.stream({})), textsOf(client.stream({ text: 'late' }))];
+      for (const { code, metadata } of await errorsOf(calls)) {
+        expect(code).toBe(Code.Aborted);
+        expect(metadata.get('x-why')).toBe('because');
+        // Connect sends the trailers of a unary call with a prefix, and its client leaves it there when the call fails.
+        const name = metadata.has('trailer-x-trailer') ? 'trailer-x-trailer' : 'x-trailer';
+        expect(metadata.get(name)).toBe('one, two');
+        expect(decodeBinaryHeader(metadata.get(`${name}-bin`) ?? '')).toEqual(bytes);
+      }
+    });
+
     test('hides an error that is no ConnectError', async () => {
       const fail = () => {
         throw new Error('the password is 1234');

@@ -1,13 +1,28 @@
 import {
   create,
+  createFileRegistry,
+  createRegistry,
   type DescField,
   type DescMessage,
   fromBinary,
+  fromJson,
   getOption,
   type Message,
   ScalarType,
+  setExtension,
 } from '@bufbuild/protobuf';
-import { field as fieldOption, type FieldRules } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
+import {
+  FieldDescriptorProto_Label,
+  FieldDescriptorProto_Type,
+  FieldOptionsSchema,
+  FileDescriptorProtoSchema,
+} from '@bufbuild/protobuf/wkt';
+import { createValidator } from '@bufbuild/protovalidate';
+import {
+  field as fieldOption,
+  type FieldRules,
+  FieldRulesSchema,
+} from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
 import { describe, expect, test } from 'vitest';
 import { ActivityService, ListUserActivityRequestSchema } from '../../gen/kith/activity/v1/activity_service_pb.ts';
 import { ApiKeyService } from '../../gen/kith/auth/v1/api_key_service_pb.ts';
@@ -101,6 +116,62 @@ describe('is not certain of', () => {
     expect(isSurelyValid(CreateContactRequestSchema, request)).toBe(false);
   });
 });
+
+describe.each([
+  ['int32', FieldDescriptorProto_Type.INT32],
+  ['uint32', FieldDescriptorProto_Type.UINT32],
+  ['sint32', FieldDescriptorProto_Type.SINT32],
+] as const)('the bounds of %s', (kind, type) => {
+  const exact: readonly (readonly [rules: string, values: readonly number[]])[] = [
+    ['lt', [8, 9, 10, 11]],
+    ['lte', [8, 9, 10, 11]],
+    ['gt', [9, 10, 11, 12]],
+    ['gte', [9, 10, 11, 12]],
+  ];
+  const pairs = (['lt', 'lte'] as const).flatMap((less) =>
+    (['gt', 'gte'] as const).map((greater) => ({ less, greater })),
+  );
+
+  test.each(exact)('%s 10 are kept as the validator keeps them', (rule, values) => {
+    expectAlike(messageOf(kind, type, { [rule]: 10 }), values);
+  });
+
+  test.each(pairs)('$greater 5 and $less 10 are kept as the validator keeps them', ({ less, greater }) => {
+    expectAlike(messageOf(kind, type, { [greater]: 5, [less]: 10 }), [4, 5, 6, 9, 10, 11]);
+  });
+
+  /** Of plain bounds the quick check is certain wherever the validator finds nothing. */
+  function expectAlike(desc: DescMessage, values: readonly number[]): void {
+    const plain = createValidator({ registry: createRegistry(desc.file) });
+    const quick = createQuickCheck(plain);
+    const judged = values.map((value) => {
+      const message = create(desc, { number: value });
+      return { value, quick: quick(desc, message), valid: plain.validate(desc, message).kind === 'valid' };
+    });
+    expect(judged).toEqual(judged.map(({ value, valid }) => ({ value, quick: valid, valid })));
+    expect(new Set(judged.map(({ valid }) => valid))).toEqual(new Set([true, false]));
+  }
+});
+
+/** A message with one field, `number`, under these rules. */
+function messageOf(
+  kind: 'int32' | 'uint32' | 'sint32',
+  type: FieldDescriptorProto_Type,
+  bounds: Readonly<Record<string, number>>,
+): DescMessage {
+  const options = create(FieldOptionsSchema);
+  setExtension(options, fieldOption, fromJson(FieldRulesSchema, { [kind]: bounds }));
+  const label = FieldDescriptorProto_Label.OPTIONAL;
+  const file = create(FileDescriptorProtoSchema, {
+    name: 'bounds_test.proto',
+    package: 'bounds.test',
+    syntax: 'proto3',
+    messageType: [
+      { name: 'Bounded', field: [{ name: 'number', jsonName: 'number', number: 1, type, label, options }] },
+    ],
+  });
+  return createFileRegistry(file, () => undefined).getMessage('bounds.test.Bounded')!;
+}
 
 type Picker = <T>(from: readonly T[]) => T;
 
