@@ -51,6 +51,7 @@ import { Compressor } from './rpc/compressor.ts';
 import { LateLane } from './rpc/fast-lane.ts';
 import { health } from './rpc/health.ts';
 import { reflection } from './rpc/reflection.ts';
+import { createRefusedOriginLog } from './rpc/refused-origins.ts';
 import { serveRpcs } from './rpc/serve.ts';
 import { createStreamBudgets } from './rpc/stream-budget.ts';
 import { createRequestValidator } from './rpc/validate.ts';
@@ -230,7 +231,8 @@ export async function startServer(config: Config, adminPassword: string, options
   const isUp = sharedFor(PING_MS, () => ping(database.db));
   const isReady = async () => !stopping && (await isUp());
 
-  await allowOrigins(fastify, config.corsOrigins);
+  const logRefusedOrigin = createRefusedOriginLog(fastify.log, monotonic);
+  await allowOrigins(fastify, config.corsOrigins, logRefusedOrigin);
   serveProbes(fastify, isReady);
   serveJwks(fastify, () => signingKeys.jwks());
   await serveRpcs(fastify, {
@@ -261,6 +263,7 @@ export async function startServer(config: Config, adminPassword: string, options
     rules,
     isProxy,
     corsOrigins: config.corsOrigins,
+    logRefusedOrigin,
     authenticate: (bearer) => (isApiKey(bearer) ? authenticateApiKey(app, bearer) : authenticate(app, bearer)),
     freshness: { maxAgeMs: config.freshSignInMs, now },
     validator: createRequestValidator(SERVICES),

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Kith, startKith } from './support/kith.ts';
+import { type ServingProcess, startProcess } from './support/process.ts';
 
 const ORIGIN = 'https://app.example.org';
 const DEV_ORIGIN = 'http://localhost:5173';
@@ -163,8 +164,45 @@ describe('what a page can send without a preflight', () => {
   });
 });
 
+describe.each([
+  { configured: 'two origins', env: { KITH_CORS_ORIGINS: `${ORIGIN},${DEV_ORIGIN}` } },
+  { configured: 'no origins', env: {} },
+])('a page that may not call, with $configured,', ({ env }) => {
+  const GET = '/grpc.health.v1.Health/List?encoding=json&message=%7B%7D';
+
+  test('leaves one line in the log that names its origin and the setting', async () => {
+    await using kith = await startProcess({ env });
+    const refused = ['https://evil.example', 'http://localhost:3000', 'null'];
+    for (const origin of [...refused, ...refused]) {
+      await preflight(kith, origin);
+      await post(kith, RPC, { origin, 'content-type': 'application/json' });
+      await fetch(kith.address + GET, { headers: { origin } });
+    }
+    // The server's own pages, origins that are none, and what any page may read.
+    for (const origin of [kith.address, 'not an origin', `https://${'a'.repeat(300)}.example`]) {
+      await post(kith, RPC, { origin, 'content-type': 'application/json' });
+    }
+    await fetch(kith.address + JWKS, { headers: { origin: 'https://keys.example' } });
+    if ('KITH_CORS_ORIGINS' in env) await preflight(kith, ORIGIN);
+    expect(await refusedOrigins(kith)).toEqual(refused);
+  });
+
+  test('fills the log with no more than 100 lines', async () => {
+    await using kith = await startProcess({ env });
+    for (let i = 0; i < 130; i++) await fetch(kith.address + GET, { headers: { origin: `https://o${i}.example` } });
+    expect(await refusedOrigins(kith)).toHaveLength(100);
+  });
+
+  async function refusedOrigins(kith: ServingProcess): Promise<string[]> {
+    kith.kill('SIGTERM');
+    const { stdout } = await kith.exited;
+    const lines = stdout.split('\n').filter((line) => line.includes('KITH_CORS_ORIGINS'));
+    return lines.map((line) => (JSON.parse(line) as { origin: string }).origin);
+  }
+});
+
 /** The headers of the answer to what a browser asks before a call. */
-async function preflight(kith: Kith, origin: string): Promise<Headers> {
+async function preflight(kith: Pick<Kith, 'address'>, origin: string): Promise<Headers> {
   const { headers } = await fetch(kith.address + RPC, {
     method: 'OPTIONS',
     headers: {
@@ -176,7 +214,12 @@ async function preflight(kith: Kith, origin: string): Promise<Headers> {
   return headers;
 }
 
-function post(kith: Kith, path: string, headers: Record<string, string>, body = '{}'): Promise<Response> {
+function post(
+  kith: Pick<Kith, 'address'>,
+  path: string,
+  headers: Record<string, string>,
+  body = '{}',
+): Promise<Response> {
   return fetch(kith.address + path, { method: 'POST', headers, body });
 }
 

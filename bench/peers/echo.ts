@@ -81,7 +81,13 @@ export async function echoWithConnect(withLane: boolean, withLog: boolean): Prom
       for (const { service, implementation } of services) router.service(service, implementation);
       if (!withLane) return;
       lane = createLane(services, router.handlers, {
-        admit: withLog ? createAdmission(() => false, []) : () => ({ values: createContextValues() }),
+        admit: withLog
+          ? createAdmission(
+              () => false,
+              [],
+              () => {},
+            )
+          : () => ({ values: createContextValues() }),
         requestGate: withLog ? createCallWatch(createCallLog(fastify.log, 1)) : undefined,
         interceptors: [],
         readMaxBytes: 2 ** 20,

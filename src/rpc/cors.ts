@@ -1,6 +1,14 @@
 import cors from '@fastify/cors';
 import { cors as connectCors } from '@connectrpc/connect';
 import type { FastifyInstance } from 'fastify';
+import type { RefusedOriginLog } from './refused-origins.ts';
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Whether a page of any origin may read the route. */
+    readonly anyOrigin?: boolean;
+  }
+}
 
 /** How long a browser may remember a preflight, seconds: the longest that Chromium does. */
 const PREFLIGHT_MAX_AGE_S = 7200;
@@ -12,9 +20,20 @@ const EXPOSED_HEADERS = [...connectCors.exposedHeaders, 'retry-after', 'x-reques
  * Lets pages of exactly these origins call from a browser, over gRPC-Web and
  * Connect, and lets them read what those protocols, `retry-after` and
  * `x-request-id` tell.
- * Credentials travel in `authorization`, so cookies are not asked for.
+ * Credentials travel in `authorization`, so cookies are not asked for. `logRefused` is
+ * told of the requests of other pages, but for routes that any page may read.
  */
-export async function allowOrigins(fastify: FastifyInstance, origins: readonly string[]): Promise<void> {
+export async function allowOrigins(
+  fastify: FastifyInstance,
+  origins: readonly string[],
+  logRefused: RefusedOriginLog,
+): Promise<void> {
+  const allowed = new Set(origins);
+  // Before the plugin's own hook, which answers preflights.
+  fastify.addHook('onRequest', async ({ headers, routeOptions }) => {
+    const { origin } = headers;
+    if (origin !== undefined && !allowed.has(origin) && routeOptions.config.anyOrigin !== true) logRefused(headers);
+  });
   if (origins.length === 0) return;
   await fastify.register(cors, {
     origin: [...origins],

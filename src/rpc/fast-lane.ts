@@ -5,6 +5,7 @@ import { ANSWER_HEADERS, requestIdOf } from './answers.ts';
 import { setRequestId } from './call.ts';
 import { readClient, setClient } from './client.ts';
 import { createOriginHeaders } from './cors.ts';
+import type { RefusedOriginLog } from './refused-origins.ts';
 
 /** A lane that is there once the routes are, which is after the server that asks it. */
 export class LateLane implements Lane {
@@ -25,12 +26,14 @@ export class LateLane implements Lane {
 export function createAdmission(
   isProxy: (address: string | undefined) => boolean,
   corsOrigins: readonly string[],
+  logRefusedOrigin: RefusedOriginLog,
 ): (exchange: Exchange) => Admission | undefined {
   const originHeadersOf = createOriginHeaders(corsOrigins);
   return (exchange) => {
     const { headers } = exchange;
     const originHeaders = originHeadersOf(headers.origin);
     if (originHeaders === undefined) return undefined;
+    if (headers.origin !== undefined && corsOrigins.length === 0) logRefusedOrigin(headers);
     const requestId = requestIdOf(headers);
     const values = new Values();
     setRequestId(values, requestId);

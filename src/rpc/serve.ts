@@ -31,6 +31,7 @@ import { createDeadlineInterceptor, createDrainInterceptor, createErrorIntercept
 import { createNormalize, createNormalizeInterceptor } from './normalize.ts';
 import { createQuickCheck } from './quick-check.ts';
 import { type StreamBudgets, withStreamBudget } from './stream-budget.ts';
+import type { RefusedOriginLog } from './refused-origins.ts';
 import { createValidationInterceptor } from './validate.ts';
 
 export interface RpcOptions {
@@ -45,6 +46,8 @@ export interface RpcOptions {
   readonly isProxy: (address: string | undefined) => boolean;
   /** Whose pages may call, as `allowOrigins` was told. */
   readonly corsOrigins: readonly string[];
+  /** Told of calls by pages of other origins. */
+  readonly logRefusedOrigin: RefusedOriginLog;
   readonly validator: Validator;
   /** What calls are charged for what they make the server hold and do. */
   readonly budgets: CallBudgets;
@@ -93,7 +96,7 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
       });
       options.lane?.open(
         createLane(services, router.handlers, {
-          admit: createAdmission(options.isProxy, options.corsOrigins),
+          admit: createAdmission(options.isProxy, options.corsOrigins, options.logRefusedOrigin),
           interceptors: [outer, ...inner],
           bypass: {
             isPassed(message, { method, values }) {
