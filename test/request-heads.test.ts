@@ -62,7 +62,7 @@ describe.each([
       ];
       for (const answer of answers) {
         expect(answer.status).toBe(expected === MALFORMED ? 400 : 404);
-        if (isRpc) expect(await verdict(answer)).toBe(expected);
+        expect(isRpc ? await verdict(answer) : expected).toBe(expected);
       }
     });
 
@@ -127,7 +127,8 @@ describe.each([
         const expected = host === 'a,b' ? 'ok' : MALFORMED;
         expect(await verdict(http1(CHECK, { ...JSON_TYPE, host }))).toBe(expected);
         const overHttp2 = await http2({ ':authority': host });
-        if (overHttp2.status !== 0) expect(await verdict(overHttp2)).toBe(expected);
+        // nghttp2 itself resets the stream for most of them.
+        expect(overHttp2.status === 0 ? expected : await verdict(overHttp2)).toBe(expected);
       },
     );
 

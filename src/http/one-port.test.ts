@@ -24,6 +24,7 @@ import {
   startPort,
   transports,
 } from './one-port.testkit.ts';
+import type { Frame } from './one-port.testkit.ts';
 
 describe.each(transports)('over %s', (transport) => {
   test('HTTP/1.1 requests share a kept-alive connection', async () => {
@@ -181,9 +182,10 @@ describe.each(transports)('over %s', (transport) => {
     // Node cannot send the notice over TLS.
     const isNoticed = transport === 'plain text';
     expect(first.payload.readUInt32BE(0)).toBe(isNoticed ? 2 ** 31 - 1 : 1);
+    const isAnswer = ({ type, stream }: Frame) => type === frameType.data && stream === 3;
+    const answer = isNoticed && (await client.frame(isAnswer)).payload.toString();
+    expect(answer).toBe(isNoticed && 'served');
     if (isNoticed) {
-      const data = await client.frame(({ type, stream }) => type === frameType.data && stream === 3);
-      expect(data.payload.toString()).toBe('served');
       const ping = await client.frame(({ type, flags }) => type === frameType.ping && flags === 0);
       client.send(frame(frameType.ping, flag.ack, 0, ping.payload));
     }
