@@ -62,7 +62,7 @@ await fastify.register(fastifyConnectPlugin, {
       createLane([{ service, implementation }], router.handlers, {
         admit: () => ({ values: createContextValues() }),
         interceptors: [],
-        readMaxBytes,
+        readMaxBytes: () => readMaxBytes,
         compressMinBytes: COMPRESS_MIN_BYTES,
         compressions: compressor.compressions,
         compressAnswer: (name, bytes, _context, isWanted) => compressor.compress(name, bytes, 'anybody', isWanted),

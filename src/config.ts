@@ -194,7 +194,12 @@ export const SETTINGS = {
     allowed: 'true or false',
     parse: parseFlag,
   },
-  KITH_MESSAGE_BYTES: wholeNumber('The largest request message, unpacked.', '1048576', 65_536, 67_108_864),
+  KITH_MESSAGE_BYTES: wholeNumber(
+    'The largest request message, unpacked. Methods that need less read less: those that anybody may call 64 kB, questions of reflection 4 kB.',
+    '1048576',
+    65_536,
+    67_108_864,
+  ),
   KITH_CONNECTIONS: wholeNumber('How many connections are open at the most.', '10000', 10, 1_000_000),
   KITH_CONNECTIONS_PER_ADDRESS: wholeNumber(
     'How many connections are open from one address (IPv6: /64) at the most, unless it is a trusted proxy.',

@@ -90,7 +90,7 @@ export async function echoWithConnect(withLane: boolean, withLog: boolean): Prom
           : () => ({ values: createContextValues() }),
         requestGate: withLog ? createCallWatch(createCallLog(fastify.log, 1)) : undefined,
         interceptors: [],
-        readMaxBytes: 2 ** 20,
+        readMaxBytes: () => 2 ** 20,
         compressMinBytes: COMPRESS_MIN_BYTES,
         compressions: compressor.compressions,
         compressAnswer: (name, bytes, _context, isWanted) => compressor.compress(name, bytes, 'anybody', isWanted),

@@ -102,14 +102,13 @@ type ServeOptions = Partial<
     LaneOptions,
     | 'interceptors'
     | 'requestGate'
-    | 'readMaxBytes'
     | 'shutdownSignal'
     | 'compressions'
     // Of the lane alone:
     | 'bypass'
     | 'abandonsInterrupted'
   >
->;
+> & { readonly readMaxBytes?: number };
 
 /** Serves an implementation on a free port. What the lane leaves to others fails the test that sent it. */
 export async function serve(by: ServedBy, echo: Partial<Echo>, options: ServeOptions = {}): Promise<Served> {
@@ -129,6 +128,7 @@ export async function serve(by: ServedBy, echo: Partial<Echo>, options: ServeOpt
     routes(router);
     return createLane([{ service: EchoService, implementation: { ...echo } }], router.handlers, {
       ...shared,
+      readMaxBytes: () => readMaxBytes,
       interceptors,
       compressions,
       ...(bypass && { bypass }),

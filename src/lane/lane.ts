@@ -71,8 +71,13 @@ export interface LaneOptions {
   readonly bypass?: Bypass;
   /** As Connect's: runs after the headers and before the body. */
   readonly requestGate?: ((context: HandlerContext) => void | Promise<void>) | undefined;
-  /** The largest message that is read, bytes. */
-  readonly readMaxBytes: number;
+  /** The largest message of a method that is read, bytes unpacked. Asked once for each. */
+  readonly readMaxBytes: (method: DescMethod) => number;
+  /**
+   * Looks at the bytes of a request message before a message is made of them, and says why they are refused,
+   * if they are.
+   */
+  readonly check?: (method: DescMethod, bytes: Uint8Array, isBinary: boolean) => ConnectError | undefined;
   /** Answers of at least so many bytes are compressed for clients that accept it. */
   readonly compressMinBytes: number;
   /** In the order of preference where the client has none. */
@@ -146,6 +151,7 @@ interface Route {
   readonly method: DescMethod;
   readonly isUnary: boolean;
   readonly allowsGet: boolean;
+  readonly readMaxBytes: number;
   readonly implementation: Implementation;
   /** Serves what is not well formed, of which the body was read already. */
   readonly handler: UniversalHandler;
@@ -178,7 +184,7 @@ export function createLane(
   handlers: readonly UniversalHandler[],
   options: LaneOptions,
 ): Lane {
-  const routes = routesOf(services, handlers);
+  const routes = routesOf(services, handlers, options);
   const running = new Set<CallContext>();
   const { shutdownSignal } = options;
   // One listener for all calls: adding one for each takes longer than serving it.
@@ -210,7 +216,11 @@ export function createLane(
   };
 }
 
-function routesOf(services: readonly LaneService[], handlers: readonly UniversalHandler[]): Map<string, Route> {
+function routesOf(
+  services: readonly LaneService[],
+  handlers: readonly UniversalHandler[],
+  options: LaneOptions,
+): Map<string, Route> {
   const routes = new Map<string, Route>();
   for (const { service, implementation } of services) {
     for (const method of service.methods) {
@@ -223,6 +233,7 @@ function routesOf(services: readonly LaneService[], handlers: readonly Universal
         method,
         isUnary,
         allowsGet: isUnary && method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS,
+        readMaxBytes: options.readMaxBytes(method),
         implementation: implemented.bind(implementation) as Implementation,
         handler,
       });
@@ -318,7 +329,7 @@ function serve(call: CallInProgress): void {
 }
 
 function receive(call: CallInProgress): void {
-  const { exchange, message, options, wire } = call;
+  const { exchange, message, options, route, wire } = call;
   if (options.hold !== undefined) {
     if (exchange.isClosed) return;
     try {
@@ -327,7 +338,7 @@ function receive(call: CallInProgress): void {
       return refuse(call, error);
     }
   }
-  if (message === undefined) exchange.read(options.readMaxBytes + (wire.isEnveloped ? ENVELOPE_BYTES : 0));
+  if (message === undefined) exchange.read(route.readMaxBytes + (wire.isEnveloped ? ENVELOPE_BYTES : 0));
   else if (call.arrives(message.length)) call.received(message, undefined);
 }
 
@@ -409,8 +420,11 @@ function answer(call: CallInProgress, body: Buffer, rest: AsyncIterable<Uint8Arr
   const bytes = rest === undefined ? unpack(call, body) : undefined;
   if (!(bytes instanceof Promise)) return answerTo(call, bytes, body, rest);
   bytes
-    .then((unpacked) =>
-      unpacked === undefined || call.arrives(unpacked.length) ? answerTo(call, unpacked, body, rest) : undefined,
+    .then(
+      (unpacked) => {
+        if (call.arrives(unpacked.length)) answerTo(call, unpacked, body, rest);
+      },
+      (reason: unknown) => failNow(call, reason),
     )
     .catch((error: unknown) => giveUp(call, error));
 }
@@ -422,22 +436,25 @@ function answerTo(
   body: Buffer,
   rest: AsyncIterable<Uint8Array> | undefined,
 ): void {
+  const { route, wire, options } = call;
+  const refusal = bytes && options.check?.(route.method, bytes, wire.isBinary);
+  if (refusal !== undefined) return failNow(call, refusal);
   const message = bytes === undefined ? undefined : parse(call, bytes);
-  if (message !== undefined && call.route.isUnary) return void answerUnary(call, message);
+  if (message !== undefined && route.isUnary) return void answerUnary(call, message);
   const answered = message === undefined ? handOver(call, body, rest) : answerStream(call, message);
   answered.catch((error: unknown) => giveUp(call, error));
 }
 
-/** The bytes of the request message, or undefined for a body that does not hold just one. */
+/** The bytes of the request message, or undefined for a body that does not hold just one. Rejects for what does not unpack. */
 function unpack(
-  { wire, requestCompression, options }: CallInProgress,
+  { route, wire, requestCompression }: CallInProgress,
   body: Buffer,
-): Uint8Array | undefined | Promise<Uint8Array | undefined> {
+): Uint8Array | undefined | Promise<Uint8Array> {
   const opened = wire.isEnveloped
     ? openEnvelope(body)
     : { isCompressed: requestCompression !== undefined, message: body };
   if (opened?.isCompressed !== true) return opened?.message;
-  return requestCompression?.decompress(opened.message, options.readMaxBytes).catch(() => undefined);
+  return requestCompression?.decompress(opened.message, route.readMaxBytes);
 }
 
 /** The request message, or undefined for bytes that are not one. */

@@ -23,13 +23,16 @@ import {
 import { createCallLog } from './call-log.ts';
 import { readClient, setClient } from './client.ts';
 import { toConnectError } from './errors.ts';
+import { checkQuery, checkRequests } from './checked-requests.ts';
 import { COMPRESS_MIN_BYTES, type Compressor } from './compressor.ts';
 import { createAdmission, type LateLane } from './fast-lane.ts';
 import { refuseAtEnd } from './early-answers.ts';
 import { explainRefusals } from './http-refusals.ts';
 import { createDeadlineInterceptor, createDrainInterceptor, createErrorInterceptor } from './interceptors.ts';
+import { createMessageLimits } from './message-limits.ts';
 import { createNormalize, createNormalizeInterceptor } from './normalize.ts';
 import { createQuickCheck } from './quick-check.ts';
+import { createRequestCheck } from './request-check.ts';
 import { type StreamBudgets, withStreamBudget } from './stream-budget.ts';
 import type { RefusedOriginLog } from './refused-origins.ts';
 import { createValidationInterceptor } from './validate.ts';
@@ -54,7 +57,7 @@ export interface RpcOptions {
   readonly compressor: Compressor;
   /** Of the calls that go well, one in so many has a line in the log. */
   readonly logOneIn: number;
-  /** The largest request message that is read, bytes, unpacked. */
+  /** The largest request message that is read of any method, bytes, unpacked. */
   readonly readMaxBytes: number;
   /** What open streams are charged to. */
   readonly streamBudgets: StreamBudgets;
@@ -68,6 +71,7 @@ export interface RpcOptions {
 export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): Promise<void> {
   const gate = createAccessGate(options.rules, options.authenticate, options.freshness);
   const watchCall = createCallWatch(createCallLog(fastify.log, options.logOneIn));
+  const limitOf = createMessageLimits(options.rules, options.readMaxBytes);
   const requestGate = (context: HandlerContext): void | Promise<void> => {
     watchCall(context);
     try {
@@ -91,8 +95,14 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
   await fastify.register(fastifyConnectPlugin, {
     routes(router: ConnectRouter) {
       const services = recordServices(router, options.routes, budgets, options.streamBudgets);
+      const check = createRequestCheck(
+        services.flatMap(({ service }) => service.methods),
+        options.validator,
+      );
       router.handlers.forEach((handler, i) => {
-        router.handlers[i] = holdRequests(explainRefusals(refuseAtEnd(handler, options.readMaxBytes)), budgets);
+        const readMaxBytes = limitOf(handler.method);
+        const checked = checkRequests(handler, { readMaxBytes, compressions: compressor.compressions, check });
+        router.handlers[i] = holdRequests(explainRefusals(refuseAtEnd(checked, readMaxBytes)), budgets);
       });
       options.lane?.open(
         createLane(services, router.handlers, {
@@ -113,7 +123,8 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
           },
           abandonsInterrupted: true,
           requestGate,
-          readMaxBytes: options.readMaxBytes,
+          readMaxBytes: limitOf,
+          check,
           compressMinBytes: COMPRESS_MIN_BYTES,
           compressions: compressor.compressions,
           compressAnswer: (name, bytes, context, isWanted) =>
@@ -133,7 +144,10 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
       setClient(values, () => client);
       return values;
     },
-    requestGate,
+    async requestGate(context) {
+      await requestGate(context);
+      await checkQuery(context);
+    },
     interceptors: [outer, createDeadlineInterceptor(), ...inner, createAnswerHoldInterceptor(budgets)],
     acceptCompression: [...compressor.compressions],
     compressMinBytes: COMPRESS_MIN_BYTES,

@@ -1,0 +1,145 @@
+import type { DescMethod } from '@bufbuild/protobuf';
+import { base64Decode } from '@bufbuild/protobuf/wire';
+import {
+  Code,
+  ConnectError,
+  type ContextValues,
+  createContextKey,
+  createContextValues,
+  type HandlerContext,
+} from '@connectrpc/connect';
+import {
+  type Compression,
+  pipe,
+  readAllBytes,
+  transformDecompressEnvelope,
+  transformJoinEnvelopes,
+  transformSplitEnvelope,
+  type UniversalHandler,
+  type UniversalServerRequest,
+  type UniversalServerResponse,
+} from '@connectrpc/connect/protocol';
+
+export interface CheckOptions {
+  /** The largest message, bytes unpacked. */
+  readonly readMaxBytes: number;
+  /** Those that the handler takes. */
+  readonly compressions: readonly Compression[];
+  /** Why the bytes of a message are refused, if they are. */
+  readonly check: (method: DescMethod, bytes: Uint8Array, isBinary: boolean) => ConnectError | undefined;
+}
+
+/**
+ * Has a handler of Connect's look at the bytes of each message before it makes a message of them, and refuse
+ * those that are too large or that `check` refuses. It is given them unpacked, and after its request gate: of a
+ * GET only when that calls `checkQuery`.
+ */
+export function checkRequests(handler: UniversalHandler, options: CheckOptions): UniversalHandler {
+  const checking = (request: UniversalServerRequest): Promise<UniversalServerResponse> =>
+    handler(
+      request.method === 'GET' ? withQueryCheck(handler, request, options) : withCheckedBody(handler, request, options),
+    );
+  return Object.assign(checking, handler);
+}
+
+const queryCheckKey = createContextKey<(() => Promise<void>) | undefined>(undefined, {
+  description: 'checks the message in a query',
+});
+
+/** Checks the message of a call that has it in its query. Throws why it is refused. */
+export function checkQuery({ values }: HandlerContext): Promise<void> | undefined {
+  return values.get(queryCheckKey)?.();
+}
+
+function withQueryCheck(
+  { method }: UniversalHandler,
+  request: UniversalServerRequest,
+  { readMaxBytes, compressions, check }: CheckOptions,
+): UniversalServerRequest {
+  const contextValues: ContextValues = request.contextValues ?? createContextValues();
+  contextValues.set(queryCheckKey, async () => {
+    const query = new URL(request.url).searchParams;
+    const encoding = query.get('encoding');
+    const written = query.get('message') ?? '';
+    const sent = query.get('base64') === '1' ? base64Decode(written) : Buffer.from(written);
+    const name = query.get('compression') ?? 'identity';
+    const compression = compressions.find((candidate) => candidate.name === name);
+    if (compression === undefined && name !== 'identity') return; // the handler refuses it
+    const bytes = compression === undefined ? sent : await compression.decompress(sent, readMaxBytes);
+    throwIf(tooLarge(bytes, readMaxBytes) ?? check(method, bytes, encoding === 'proto'));
+  });
+  return { ...request, contextValues };
+}
+
+function withCheckedBody(
+  handler: UniversalHandler,
+  request: UniversalServerRequest,
+  options: CheckOptions,
+): UniversalServerRequest {
+  const { header, body } = request;
+  const [mediaType = ''] = (header.get('content-type') ?? '').toLowerCase().split(';', 1);
+  if (typeof body !== 'object' || body === null || !(Symbol.asyncIterator in body))
+    throw new Error('the body of a request is not a stream of bytes');
+  const isEnveloped = /^application\/(?:grpc|connect\+)/.test(mediaType);
+  const isBinary = !mediaType.endsWith('json');
+  if (isEnveloped) return { ...request, body: envelopes(handler, request, body, isBinary, options) };
+  const encoding = header.get('content-encoding');
+  const compression = options.compressions.find(({ name }) => name === encoding);
+  const checked = wholeBody(handler, request, body, isBinary, compression, options);
+  if (compression === undefined) return { ...request, body: checked };
+  // The handler is given the message unpacked, and answers as if it were not.
+  const unpacked = new Headers(header);
+  unpacked.delete('content-encoding');
+  unpacked.delete('content-length');
+  if (!unpacked.get('accept-encoding')) unpacked.set('accept-encoding', compression.name);
+  return { ...request, header: unpacked, body: checked };
+}
+
+/** The body of a unary call of Connect's protocol. */
+async function* wholeBody(
+  { method }: UniversalHandler,
+  { header }: UniversalServerRequest,
+  body: AsyncIterable<Uint8Array>,
+  isBinary: boolean,
+  compression: Compression | undefined,
+  { readMaxBytes, check }: CheckOptions,
+): AsyncGenerator<Uint8Array> {
+  const sent = await readAllBytes(body, readMaxBytes, header.get('content-length'));
+  const bytes = compression === undefined ? sent : await compression.decompress(sent, readMaxBytes);
+  throwIf(check(method, bytes, isBinary));
+  yield bytes;
+}
+
+/** The messages of any other call, each behind its flags and length. */
+function envelopes(
+  { method }: UniversalHandler,
+  { header }: UniversalServerRequest,
+  body: AsyncIterable<Uint8Array>,
+  isBinary: boolean,
+  { readMaxBytes, compressions, check }: CheckOptions,
+): AsyncIterable<Uint8Array> {
+  const encoding = header.get('grpc-encoding') ?? header.get('connect-content-encoding');
+  const compression = compressions.find(({ name }) => name === encoding) ?? null;
+  return pipe(
+    body,
+    transformSplitEnvelope(readMaxBytes),
+    transformDecompressEnvelope(compression, readMaxBytes),
+    async function* (messages) {
+      for await (const message of messages) {
+        throwIf(check(method, message.data, isBinary));
+        yield message;
+      }
+    },
+    transformJoinEnvelopes(),
+  );
+}
+
+function throwIf(error: ConnectError | undefined): void {
+  if (error !== undefined) throw error;
+}
+
+function tooLarge({ length }: Uint8Array, readMaxBytes: number): ConnectError | undefined {
+  if (length <= readMaxBytes) return undefined;
+  const message = `message size ${length} is larger than configured readMaxBytes ${readMaxBytes}`;
+  return new ConnectError(message, Code.ResourceExhausted);
+}
