@@ -265,7 +265,8 @@ function messageFor({ input, methodKind }: DescMethod, userId: string, { pick, c
   const fields: Record<string, unknown> = {};
   for (const field of input.fields) {
     if (field.name === 'id' || field.name === 'user_id') fields[field.localName] = chance(0.8) ? userId : 'x';
-    if (field.name === 'page_size') fields[field.localName] = pick([0, 1, 5, 1000, -1]);
+    // Not so small that there is another page: no page token is given twice.
+    if (field.name === 'page_size') fields[field.localName] = pick([0, 1000, -1]);
   }
   // A watch would last: a cursor that is none ends it at once.
   if (methodKind === 'server_streaming') fields['afterCursor'] = 'no cursor';

@@ -421,9 +421,7 @@ function answer(call: CallInProgress, body: Buffer, rest: AsyncIterable<Uint8Arr
   if (!(bytes instanceof Promise)) return answerTo(call, bytes, body, rest);
   bytes
     .then(
-      (unpacked) => {
-        if (call.arrives(unpacked.length)) answerTo(call, unpacked, body, rest);
-      },
+      (unpacked) => (call.arrives(unpacked.length) ? answerTo(call, unpacked, body, rest) : undefined),
       (reason: unknown) => failNow(call, reason),
     )
     .catch((error: unknown) => giveUp(call, error));
