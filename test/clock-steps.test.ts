@@ -16,6 +16,7 @@ import { Authenticator } from './support/authenticator.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
 import { ADMIN_PASSWORD, type Kith, refusalOf, type SignedIn, startKith } from './support/kith.ts';
 import { openApp } from './support/stored.ts';
+import { startWatch } from './support/watch.ts';
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -250,25 +251,19 @@ describe.each(databases)('on $name', (kind) => {
       const created = await contacts(editor).createContact(request);
       const gone = await contacts(editor).createContact({ givenName: 'Bob' });
       await contacts(editor).deleteContact({ id: gone.contact!.id });
-      const watch = async (as: { accessToken: string }, afterCursor: string) => {
-        const leaving = new AbortController();
-        const messages = kith
-          .client(ActivityService, as.accessToken)
-          .watchUserActivity({ userId: editor.user.id, afterCursor }, { signal: leaving.signal });
-        for await (const { cursor } of messages) {
-          leaving.abort();
-          return cursor;
-        }
-        throw new Error('the watch ended');
-      };
-      const cursor = await watch(editor, '');
+      const watch = (as: { accessToken: string }, afterCursor = '') =>
+        startWatch(kith.client(ActivityService, as.accessToken), { userId: editor.user.id, afterCursor });
+      const before = await watch(editor);
+      const { cursor } = before;
+      before.leave();
       setRight();
       const present = await signIn(editor);
       expect((await contacts(present).createContact(request)).contact!.id).toBe(created.contact!.id);
       await using app = await openApp(kith);
       await purge(app);
       await contacts(present).undeleteContact({ id: gone.contact!.id });
-      expect(await watch(present, cursor)).toBe(cursor);
+      await using after = await watch(present, cursor);
+      expect((await after.activity()).action).toBe('kith.session.started');
     });
   });
 
