@@ -111,8 +111,14 @@ function within(limiter: FairLimiter, implemented: Unary): Unary {
   };
 }
 
-/** What a call that Connect serves holds, or why it may not. */
-const heldKey = createContextKey<Charge | Failure | undefined>(undefined, { description: 'what the call holds' });
+/** What a call that Connect serves holds for its request, or why it may not. */
+interface Held {
+  readonly request: Charge | Failure;
+  /** Aborted when the exchange is over: the signal of the call is, as soon as there is an answer. */
+  readonly closed: AbortSignal;
+}
+
+const heldKey = createContextKey<Held | undefined>(undefined, { description: 'what the call holds' });
 
 /**
  * Charges the calls of one of Connect's handlers for their requests, to the address they come from: who calls is
@@ -123,19 +129,25 @@ export function holdRequests(handler: UniversalHandler, { bytes }: CallBudgets):
   const holding = (request: UniversalServerRequest): Promise<UniversalServerResponse> => {
     const { contextValues: values, signal, body } = request;
     if (values === undefined || values.get(heldKey) !== undefined) return handler(request);
-    let held: Charge | Failure;
-    try {
-      held = bytes.charge(payerOf(undefined, clientOf({ values }).address), CALL_BYTES);
-      signal.addEventListener('abort', held.release.bind(held), { once: true }); // as any request is when it is over
-    } catch (error) {
-      if (!(error instanceof Failure)) throw error;
-      held = error;
-    }
-    values.set(heldKey, held);
+    const held = chargeUntil(signal, () => bytes.charge(payerOf(undefined, clientOf({ values }).address), CALL_BYTES));
+    values.set(heldKey, { request: held, closed: signal });
     if (typeof body !== 'object' || body === null || !(Symbol.asyncIterator in body)) return handler(request);
     return handler({ ...request, body: counted(body, held) });
   };
   return Object.assign(holding, handler);
+}
+
+/** Charges until a signal is aborted, as that of any exchange is when it is over. A refusal is given back. */
+function chargeUntil(signal: AbortSignal, charge: () => Charge): Charge | Failure {
+  try {
+    const held = charge();
+    if (signal.aborted) held.release();
+    else signal.addEventListener('abort', () => held.release(), { once: true });
+    return held;
+  } catch (error) {
+    if (error instanceof Failure) return error;
+    throw error;
+  }
 }
 
 async function* counted(chunks: AsyncIterable<Uint8Array>, held: Charge | Failure): AsyncIterable<Uint8Array> {
@@ -155,12 +167,12 @@ export function createAnswerHoldInterceptor({ bytes }: CallBudgets): Interceptor
   return (next) => async (request) => {
     const { contextValues: values, method } = request;
     const held = values.get(heldKey);
-    if (held instanceof Failure) throw held;
+    if (held?.request instanceof Failure) throw held.request;
     const response = await next(request);
-    if (response.stream) return response;
-    const answered = bytes.charge(payerOfCall({ values }), toBinary(method.output, response.message as Message).length);
-    // Of a request that the fast path has handed over, the answer is small: it is refused.
-    request.signal.addEventListener('abort', () => answered.release(), { once: true });
+    if (response.stream || held === undefined) return response;
+    const { length } = toBinary(method.output, response.message as Message);
+    const answered = chargeUntil(held.closed, () => bytes.charge(payerOfCall({ values }), length));
+    if (answered instanceof Failure) throw answered;
     return response;
   };
 }

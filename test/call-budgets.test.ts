@@ -1,0 +1,105 @@
+import { once } from 'node:events';
+import http2 from 'node:http2';
+import net from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Role } from '../gen/kith/access/v1/access_pb.ts';
+import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
+import { type Kith, type SignedIn, startKith } from './support/kith.ts';
+
+const LIST = '/kith.contact.v1.ContactService/ListContacts';
+const NOTES = '漢'.repeat(10_000);
+const BODY = '{"page_size":1000}';
+const ASKED = 50;
+
+describe.each([
+  ['with the fast path', 'true'],
+  ["by Connect's own way", 'false'],
+])('answers that nobody reads, %s', (_, fast) => {
+  let kith: Kith;
+  let greedy: SignedIn;
+  let other: SignedIn;
+  beforeAll(async () => {
+    kith = await startKith({ env: { KITH_FAST_LANE: fast } });
+    [greedy, other] = await Promise.all([kith.user(Role.VIEWER), kith.user(Role.VIEWER)]);
+    const contacts = kith.client(ContactService, greedy.accessToken);
+    for (let i = 0; i < 60; i++) await contacts.createContact({ givenName: `Contact ${i}`, notes: NOTES });
+  });
+  afterAll(() => kith[Symbol.asyncDispose]());
+
+  test.each([
+    ['over HTTP/2, with a window of 0', askOverHttp2],
+    ['over HTTP/1.1, pipelined', askOverHttp1],
+  ])('are bounded for each caller, and given up with their connection: %s', async (_name, ask) => {
+    const contacts = kith.client(ContactService, greedy.accessToken);
+    const unread = await ask(kith, greedy.accessToken, async () => {
+      await contacts.listContacts({ pageSize: 1 }).catch(() => {});
+    });
+    // An answer takes 1.8 MB, a caller has 16 MiB, and the operating system takes some MB for itself.
+    const statuses = await unread.statuses();
+    expect(new Set(statuses)).toEqual(new Set([200, 429]));
+    expect(statuses.filter((status) => status === 429).length).toBeGreaterThan(ASKED / 2);
+    // Nobody else has less for it.
+    await kith.client(ContactService, other.accessToken).listContacts({});
+    unread.destroy();
+    await eventually(() => contacts.listContacts({ pageSize: 1000 }).catch(() => undefined));
+  });
+});
+
+interface Unread {
+  /** Of all answers. */
+  statuses(): Promise<number[]>;
+  destroy(): void;
+}
+
+/** Asks for as many lists, and reads the headers of the answers alone. */
+async function askOverHttp2({ address }: Kith, accessToken: string): Promise<Unread> {
+  const session = http2.connect(address, { settings: { initialWindowSize: 0 } });
+  session.on('error', () => {});
+  const statuses = Array.from({ length: ASKED }, async () => {
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': LIST,
+      'content-type': 'application/json',
+      authorization: `Bearer ${accessToken}`,
+    });
+    stream.on('error', () => {});
+    stream.end(BODY);
+    const [headers] = (await once(stream, 'response')) as [http2.IncomingHttpHeaders];
+    return Number(headers[':status']);
+  });
+  return { statuses: () => Promise.all(statuses), destroy: () => session.destroy() };
+}
+
+/** Asks for as many lists and reads nothing before `allAnswered`. */
+async function askOverHttp1({ port }: Kith, accessToken: string, allAnswered: () => Promise<void>): Promise<Unread> {
+  const socket = net.connect(port, '127.0.0.1').pause();
+  socket.on('error', () => {});
+  const head = `POST ${LIST} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nauthorization: Bearer ${accessToken}\r\ncontent-length: ${BODY.length}\r\n\r\n`;
+  await once(socket, 'connect');
+  socket.write((head + BODY).repeat(ASKED));
+  return {
+    async statuses() {
+      await allAnswered(); // the lists of a caller run in the order they came
+      const statuses: number[] = [];
+      let rest = '';
+      for await (const chunk of socket) {
+        rest += (chunk as Buffer).toString('latin1');
+        for (const [, status] of rest.matchAll(/HTTP\/1\.1 (\d{3}) /g)) statuses.push(Number(status));
+        rest = /H[TP/1. 0-9]{0,12}$/.exec(rest)?.[0] ?? '';
+        if (statuses.length === ASKED) break;
+      }
+      return statuses;
+    },
+    destroy: () => socket.destroy(),
+  };
+}
+
+/** What `look` finds, once it finds something. */
+async function eventually<T>(look: () => Promise<T | undefined>): Promise<T> {
+  for (;;) {
+    const found = await look();
+    if (found !== undefined) return found;
+    await sleep(20);
+  }
+}
