@@ -8,10 +8,11 @@ import {
   type DescMethodUnary,
   getOption,
   hasOption,
+  type Message,
   type MessageInitShape,
   type MessageShape,
 } from '@bufbuild/protobuf';
-import { reflect } from '@bufbuild/protobuf/reflect';
+import { isReflectList, reflect, type ReflectMessage } from '@bufbuild/protobuf/reflect';
 import { MethodOptions_IdempotencyLevel, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { ConnectError, type Transport } from '@connectrpc/connect';
 import { calculateJwkThumbprint, decodeJwt, exportJWK, generateKeyPair, SignJWT } from 'jose';
@@ -219,6 +220,34 @@ function requestOf({ parent, localName }: Method): RequestMaker<DescMessage> {
   return REQUESTS[parent.typeName]![localName]!;
 }
 
+/** What it takes to read each message, and what of it everybody is answered, written down a second time. */
+const READERS: Readonly<Record<string, readonly [permission: Permission, always: readonly string[]]>> = {
+  'kith.user.v1.User': [Permission.USERS_READ, ['id', 'etag']],
+  'kith.user.v1.GetUserDetailsResponse': [Permission.USERS_READ, ['id']],
+  'kith.auth.v1.Session': [Permission.USERS_READ, ['id']],
+  'kith.auth.v1.ApiKey': [Permission.USERS_READ, ['id']],
+  'kith.contact.v1.Contact': [Permission.CONTACTS_READ, ['id', 'etag']],
+  'kith.activity.v1.UserActivity': [Permission.ACTIVITY_READ, ['id']],
+};
+
+/** What an answer holds that a key with these permissions may not read, and what it lacks that the key may. */
+function misread(desc: DescMessage, message: Message, permissions: readonly Permission[]): string[] {
+  const reflected = reflect(desc, message);
+  const present = desc.fields.filter((field) => reflected.isSet(field));
+  const reader: readonly [Permission | undefined, readonly string[]] = READERS[desc.typeName] ?? [undefined, []];
+  const [permission, always] = reader;
+  const more = present.filter(({ name }) => !always.includes(name)).map(({ name }) => `${desc.typeName}.${name}`);
+  if (permission !== undefined && !permissions.includes(permission)) return more;
+  if (permission !== undefined && more.length === 0) return [`nothing of ${desc.typeName} but ${always.join()}`];
+  if (permission === undefined && present.some(({ name }) => name === 'id')) return [`${desc.typeName} is in no table`];
+  return present.flatMap((field) => {
+    if (field.message === undefined) return [];
+    const value = reflected.get(field);
+    const inner = isReflectList(value) ? [...value] : [value];
+    return inner.flatMap((item) => misread(field.message, (item as ReflectMessage).message, permissions));
+  });
+}
+
 /** Waits for the first message of a stream, and leaves. */
 async function firstMessage<I extends DescMessage>(
   transport: Transport,
@@ -410,11 +439,12 @@ describe.each(databases)('on $name', ({ create: createDatabase }) => {
       method: Method<I>,
       authorization: string | undefined,
       request: MessageInitShape<I>,
+      onAnswer: (answer: Message) => void = () => {},
     ): Promise<string> {
       const headers = authorization === undefined ? {} : { authorization };
       return outcome(
         method.methodKind === 'unary'
-          ? transport.unary(method, undefined, undefined, headers, request)
+          ? transport.unary(method, undefined, undefined, headers, request).then(({ message }) => onAnswer(message))
           : // A connection of its own: clients reset streams that are refused, and a hundred resets look like an attack.
             firstMessage(wire.transport(kith.address), method, headers, request),
       );
@@ -462,20 +492,27 @@ describe.each(databases)('on $name', ({ create: createDatabase }) => {
       expect(actual).toEqual(expected);
     });
 
-    test.each(METHODS)('$name answers API keys by their permissions alone', async ({ method }) => {
-      const [actual, expected]: Record<string, string>[] = [{}, {}];
-      const answer = async (key: KeyCaller, request: MessageInitShape<DescMessage>) => {
-        actual![key.name] = await answerTo(method, `Bearer ${key.bearer}`, request);
-        expected![key.name] = declaredForKey(method, key);
-      };
-      const isLetIn = (key: KeyCaller) => !/PERMISSION|REQUIRED/.test(declaredForKey(method, key));
-      const request = await requestOf(method).make(admin);
-      const before = await dump();
-      for (const key of keys.filter((one) => !isLetIn(one))) await answer(key, request);
-      expect(await dump()).toBe(before);
-      for (const key of keys.filter(isLetIn)) await answer(key, await requestOf(method).make(key.owner));
-      expect(actual).toEqual(expected);
-    });
+    test.each(METHODS)(
+      '$name answers API keys by their permissions alone, and what they may read',
+      async ({ method }) => {
+        const [actual, expected]: Record<string, string>[] = [{}, {}];
+        const told: string[] = [];
+        const answer = async (key: KeyCaller, request: MessageInitShape<DescMessage>) => {
+          actual![key.name] = await answerTo(method, `Bearer ${key.bearer}`, request, (message) => {
+            told.push(...misread(method.output, message, key.permissions).map((what) => `${key.name}: ${what}`));
+          });
+          expected![key.name] = declaredForKey(method, key);
+        };
+        const isLetIn = (key: KeyCaller) => !/PERMISSION|REQUIRED/.test(declaredForKey(method, key));
+        const request = await requestOf(method).make(admin);
+        const before = await dump();
+        for (const key of keys.filter((one) => !isLetIn(one))) await answer(key, request);
+        expect(await dump()).toBe(before);
+        for (const key of keys.filter(isLetIn)) await answer(key, await requestOf(method).make(key.owner));
+        expect(actual).toEqual(expected);
+        expect(told).toEqual([]);
+      },
+    );
 
     test.each(METHODS.filter(({ method }) => getOption(method, access).freshSignIn))(
       '$name takes a fresh sign-in, which refreshing is not',

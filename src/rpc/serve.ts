@@ -31,6 +31,7 @@ import { explainRefusals } from './http-refusals.ts';
 import { createDeadlineInterceptor, createDrainInterceptor, createErrorInterceptor } from './interceptors.ts';
 import { createMessageLimits } from './message-limits.ts';
 import { createNormalize, createNormalizeInterceptor } from './normalize.ts';
+import { answerWhatMayBeRead } from './read-access.ts';
 import { createQuickCheck } from './quick-check.ts';
 import { createRequestCheck } from './request-check.ts';
 import { type StreamBudgets, withStreamBudget } from './stream-budget.ts';
@@ -94,7 +95,7 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
   ];
   await fastify.register(fastifyConnectPlugin, {
     routes(router: ConnectRouter) {
-      const services = recordServices(router, options.routes, budgets, options.streamBudgets);
+      const services = recordServices(router, options.routes, budgets, options.streamBudgets, options.rules);
       const check = createRequestCheck(
         services.flatMap(({ service }) => service.methods),
         options.validator,
@@ -161,18 +162,23 @@ function throwConverted(error: unknown): never {
   throw toConnectError(error);
 }
 
-/** Registers the routes, within the limits on calls and streams, and notes which services they are of. */
+/**
+ * Registers the routes, within the limits on calls and streams, as they may be answered, and notes which
+ * services they are of.
+ */
 function recordServices(
   router: ConnectRouter,
   register: (router: ConnectRouter) => void,
   budgets: CallBudgets,
   streamBudgets: StreamBudgets,
+  rules: AccessRules,
 ): LaneService[] {
   const services: LaneService[] = [];
   const recording: ConnectRouter = {
     handlers: router.handlers,
     service(service, implementation, serviceOptions) {
-      const limited = withStreamBudget(service, limitCalls(service, implementation, budgets), streamBudgets);
+      const kept = answerWhatMayBeRead(service.methods, implementation, rules) as typeof implementation;
+      const limited = withStreamBudget(service, limitCalls(service, kept, budgets), streamBudgets);
       services.push({ service, implementation: limited });
       router.service(service, limited, serviceOptions);
       return recording;

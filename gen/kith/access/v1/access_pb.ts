@@ -11,7 +11,7 @@
 
 import type { GenEnum, GenExtension, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, extDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { FieldOptions, MethodOptions } from "@bufbuild/protobuf/wkt";
+import type { FieldOptions, MessageOptions, MethodOptions } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
@@ -19,7 +19,37 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file kith/access/v1/access.proto.
  */
 export const file_kith_access_v1_access: GenFile = /*@__PURE__*/
-  fileDesc("ChtraXRoL2FjY2Vzcy92MS9hY2Nlc3MucHJvdG8SDmtpdGguYWNjZXNzLnYxIqYBCgZBY2Nlc3MSEAoGcHVibGljGAEgASgISAASEwoJc2lnbmVkX2luGAIgASgISAASMAoKcGVybWlzc2lvbhgDIAEoDjIaLmtpdGguYWNjZXNzLnYxLlBlcm1pc3Npb25IABISCgpzZWxmX2ZpZWxkGAQgASgJEhUKDWZyZXNoX3NpZ25faW4YBSABKAgSEAoIYXBpX2tleXMYBiABKAhCBgoEcnVsZSqeAgoKUGVybWlzc2lvbhIaChZQRVJNSVNTSU9OX1VOU1BFQ0lGSUVEEAASGQoVUEVSTUlTU0lPTl9VU0VSU19SRUFEEAESGgoWUEVSTUlTU0lPTl9VU0VSU19XUklURRACEhwKGFBFUk1JU1NJT05fQ09OVEFDVFNfUkVBRBADEh0KGVBFUk1JU1NJT05fQ09OVEFDVFNfV1JJVEUQBBIcChhQRVJNSVNTSU9OX0FDVElWSVRZX1JFQUQQBRIeChpQRVJNSVNTSU9OX0FDVElWSVRZX1JFQ09SRBAGEh8KG1BFUk1JU1NJT05fUkVWT0NBVElPTlNfUkVBRBAHEiEKHVBFUk1JU1NJT05fU0lHTklOR19LRVlTX1dSSVRFEAgqTgoEUm9sZRIUChBST0xFX1VOU1BFQ0lGSUVEEAASDwoLUk9MRV9WSUVXRVIQARIPCgtST0xFX0VESVRPUhACEg4KClJPTEVfQURNSU4QAzpQCgZhY2Nlc3MSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxiMjAMgASgLMhYua2l0aC5hY2Nlc3MudjEuQWNjZXNzUgZhY2Nlc3M6VwoIcmVxdWlyZXMSHS5nb29nbGUucHJvdG9idWYuRmllbGRPcHRpb25zGIyMAyABKA4yGi5raXRoLmFjY2Vzcy52MS5QZXJtaXNzaW9uUghyZXF1aXJlc2IGcHJvdG8z", [file_google_protobuf_descriptor]);
+  fileDesc("ChtraXRoL2FjY2Vzcy92MS9hY2Nlc3MucHJvdG8SDmtpdGguYWNjZXNzLnYxIlEKClJlYWRBY2Nlc3MSLgoKcGVybWlzc2lvbhgBIAEoDjIaLmtpdGguYWNjZXNzLnYxLlBlcm1pc3Npb24SEwoLb3duZXJfZmllbGQYAiABKAkipgEKBkFjY2VzcxIQCgZwdWJsaWMYASABKAhIABITCglzaWduZWRfaW4YAiABKAhIABIwCgpwZXJtaXNzaW9uGAMgASgOMhoua2l0aC5hY2Nlc3MudjEuUGVybWlzc2lvbkgAEhIKCnNlbGZfZmllbGQYBCABKAkSFQoNZnJlc2hfc2lnbl9pbhgFIAEoCBIQCghhcGlfa2V5cxgGIAEoCEIGCgRydWxlKp4CCgpQZXJtaXNzaW9uEhoKFlBFUk1JU1NJT05fVU5TUEVDSUZJRUQQABIZChVQRVJNSVNTSU9OX1VTRVJTX1JFQUQQARIaChZQRVJNSVNTSU9OX1VTRVJTX1dSSVRFEAISHAoYUEVSTUlTU0lPTl9DT05UQUNUU19SRUFEEAMSHQoZUEVSTUlTU0lPTl9DT05UQUNUU19XUklURRAEEhwKGFBFUk1JU1NJT05fQUNUSVZJVFlfUkVBRBAFEh4KGlBFUk1JU1NJT05fQUNUSVZJVFlfUkVDT1JEEAYSHwobUEVSTUlTU0lPTl9SRVZPQ0FUSU9OU19SRUFEEAcSIQodUEVSTUlTU0lPTl9TSUdOSU5HX0tFWVNfV1JJVEUQCCpOCgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIPCgtST0xFX1ZJRVdFUhABEg8KC1JPTEVfRURJVE9SEAISDgoKUk9MRV9BRE1JThADOlAKBmFjY2VzcxIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGIyMAyABKAsyFi5raXRoLmFjY2Vzcy52MS5BY2Nlc3NSBmFjY2VzczpXCghyZXF1aXJlcxIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYjIwDIAEoDjIaLmtpdGguYWNjZXNzLnYxLlBlcm1pc3Npb25SCHJlcXVpcmVzOkgKD2Fsd2F5c19hbnN3ZXJlZBIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYjYwDIAEoCFIOYWx3YXlzQW5zd2VyZWQ6XgoLcmVhZF9hY2Nlc3MSHy5nb29nbGUucHJvdG9idWYuTWVzc2FnZU9wdGlvbnMYjIwDIAEoCzIaLmtpdGguYWNjZXNzLnYxLlJlYWRBY2Nlc3NSCnJlYWRBY2Nlc3NiBnByb3RvMw", [file_google_protobuf_descriptor]);
+
+/**
+ * Who may read a message, beside those who are let in by exactly this permission
+ * or for making a call about themselves (`self_field`, `signed_in`).
+ *
+ * @generated from message kith.access.v1.ReadAccess
+ */
+export type ReadAccess = Message<"kith.access.v1.ReadAccess"> & {
+  /**
+   * Callers with this permission.
+   *
+   * @generated from field: kith.access.v1.Permission permission = 1;
+   */
+  permission: Permission;
+
+  /**
+   * A field of the message, a string: the user whose id it holds, signed in with a
+   * session. An API key is not the user.
+   *
+   * @generated from field: string owner_field = 2;
+   */
+  ownerField: string;
+};
+
+/**
+ * Describes the message kith.access.v1.ReadAccess.
+ * Use `create(ReadAccessSchema)` to create a new message.
+ */
+export const ReadAccessSchema: GenMessage<ReadAccess> = /*@__PURE__*/
+  messageDesc(file_kith_access_v1_access, 0);
 
 /**
  * Who may call a method.
@@ -90,7 +120,7 @@ export type Access = Message<"kith.access.v1.Access"> & {
  * Use `create(AccessSchema)` to create a new message.
  */
 export const AccessSchema: GenMessage<Access> = /*@__PURE__*/
-  messageDesc(file_kith_access_v1_access, 0);
+  messageDesc(file_kith_access_v1_access, 1);
 
 /**
  * What a role allows. Callers hold the permissions of their role as it is now,
@@ -246,4 +276,23 @@ export const access: GenExtension<MethodOptions, Access> = /*@__PURE__*/
  */
 export const requires: GenExtension<FieldOptions, Permission> = /*@__PURE__*/
   extDesc(file_kith_access_v1_access, 1);
+
+/**
+ * In a message with `read_access`: answered also to callers who may not read the rest.
+ *
+ * @generated from extension: bool always_answered = 50701;
+ */
+export const always_answered: GenExtension<FieldOptions, boolean> = /*@__PURE__*/
+  extDesc(file_kith_access_v1_access, 2);
+
+/**
+ * Who may read the message wherever an answer holds it. Everybody else who is let
+ * in, such as an API key that may write and not read, is answered its
+ * `always_answered` fields and no others. Required on every message of an answer
+ * that has a field `id`.
+ *
+ * @generated from extension: kith.access.v1.ReadAccess read_access = 50700;
+ */
+export const read_access: GenExtension<MessageOptions, ReadAccess> = /*@__PURE__*/
+  extDesc(file_kith_access_v1_access, 3);
 

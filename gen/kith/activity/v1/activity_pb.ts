@@ -8,13 +8,14 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import { file_kith_access_v1_access } from "../../access/v1/access_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file kith/activity/v1/activity.proto.
  */
 export const file_kith_activity_v1_activity: GenFile = /*@__PURE__*/
-  fileDesc("Ch9raXRoL2FjdGl2aXR5L3YxL2FjdGl2aXR5LnByb3RvEhBraXRoLmFjdGl2aXR5LnYxIsYCCgxVc2VyQWN0aXZpdHkSCgoCaWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCRIQCghhY3Rvcl9pZBgDIAEoCRIOCgZhY3Rpb24YBCABKAkSDwoHZGV0YWlscxgFIAEoCRJCCgphdHRyaWJ1dGVzGAYgAygLMi4ua2l0aC5hY3Rpdml0eS52MS5Vc2VyQWN0aXZpdHkuQXR0cmlidXRlc0VudHJ5Ei4KCmV2ZW50X3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3JlY29yZF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZjdXJzb3IYCSABKAkaMQoPQXR0cmlidXRlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFiBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("Ch9raXRoL2FjdGl2aXR5L3YxL2FjdGl2aXR5LnByb3RvEhBraXRoLmFjdGl2aXR5LnYxIt0CCgxVc2VyQWN0aXZpdHkSEAoCaWQYASABKAlCBOjgGAESDwoHdXNlcl9pZBgCIAEoCRIQCghhY3Rvcl9pZBgDIAEoCRIOCgZhY3Rpb24YBCABKAkSDwoHZGV0YWlscxgFIAEoCRJCCgphdHRyaWJ1dGVzGAYgAygLMi4ua2l0aC5hY3Rpdml0eS52MS5Vc2VyQWN0aXZpdHkuQXR0cmlidXRlc0VudHJ5Ei4KCmV2ZW50X3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3JlY29yZF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZjdXJzb3IYCSABKAkaMQoPQXR0cmlidXRlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAE6D+LgGAsIBRIHdXNlcl9pZGIGcHJvdG8z", [file_google_protobuf_timestamp, file_kith_access_v1_access]);
 
 /**
  * Something a user did, or that happened to a user. Never changes.

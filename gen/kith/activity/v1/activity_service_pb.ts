@@ -289,7 +289,8 @@ export const ActivityService: GenService<{
    *
    * Fails with NOT_FOUND for a user who does not exist or is deleted
    * (ERROR_REASON_USER_NOT_FOUND), and with INVALID_ARGUMENT for an action that
-   * begins with `kith.` (ERROR_REASON_ACTION_RESERVED).
+   * begins with `kith.` (ERROR_REASON_ACTION_RESERVED). To an API key that may not
+   * read activity, the activities in the answer have `id` only.
    *
    * @generated from rpc kith.activity.v1.ActivityService.RecordUserActivity
    */

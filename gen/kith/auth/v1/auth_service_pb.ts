@@ -273,7 +273,7 @@ export const UserMeRequestSchema: GenMessage<UserMeRequest> = /*@__PURE__*/
  */
 export type UserMeResponse = Message<"kith.auth.v1.UserMeResponse"> & {
   /**
-   * The caller.
+   * The caller, or the owner of the API key.
    *
    * @generated from field: kith.user.v1.User user = 1;
    */
@@ -527,7 +527,9 @@ export const AuthService: GenService<{
     output: typeof CompleteLoginResponseSchema;
   },
   /**
-   * Get the caller, as they are now, with what they are allowed.
+   * Get the caller, as they are now, with what they are allowed. To an API key
+   * without PERMISSION_USERS_READ, the user has `id` and `etag` only: those of its
+   * owner.
    *
    * @generated from rpc kith.auth.v1.AuthService.UserMe
    */

@@ -610,7 +610,8 @@ export const UndeleteContactResponseSchema: GenMessage<UndeleteContactResponse> 
 /**
  * Keep an address book. Every method works on the caller's own contacts and on
  * no others: somebody else's contact looks like a missing one, to admins too.
- * Every refusal carries a `kith.error.v1.ErrorDetail`.
+ * Every refusal carries a `kith.error.v1.ErrorDetail`. To an API key that may write
+ * contacts and not read them, the contacts in answers have `id` and `etag` only.
  *
  * @generated from service kith.contact.v1.ContactService
  */

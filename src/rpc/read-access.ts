@@ -1,0 +1,155 @@
+import {
+  create,
+  type DescField,
+  type DescMessage,
+  type DescMethod,
+  getOption,
+  hasOption,
+  type Message,
+} from '@bufbuild/protobuf';
+import type { HandlerContext } from '@connectrpc/connect';
+import {
+  always_answered as alwaysAnsweredOption,
+  read_access as readAccessOption,
+} from '../../gen/kith/access/v1/access_pb.ts';
+import type { Caller, Permission } from '../access.ts';
+import { type Access, AccessDeclarationError, type AccessRules } from './access.ts';
+import { callerOf } from './caller.ts';
+import { fromPermission } from './enums.ts';
+
+/** What implements a service, as ConnectRouter.service takes it. */
+type Implementation = Readonly<Record<string, unknown>>;
+type Implemented = (request: Fields, context: HandlerContext) => unknown;
+type Fields = Readonly<Record<string, unknown>>;
+
+/**
+ * Has a service answer what each caller may read (kith.access.v1.read_access), whatever
+ * its implementation answers: a caller who may write, and not read, gets the fields that
+ * everybody is answered. Only methods of which that can be true are wrapped.
+ *
+ * Throws AccessDeclarationError for a method whose answers cannot be kept to it, and for
+ * a message with a field `id` in an answer that does not declare who may read it.
+ */
+export function answerWhatMayBeRead(
+  methods: readonly DescMethod[],
+  implementation: Implementation,
+  rules: AccessRules,
+): Implementation {
+  const wrapped: Record<string, unknown> = { ...implementation };
+  for (const method of methods) {
+    const { access } = rules.of(method);
+    const implemented = implementation[method.localName];
+    // What a public method answers, its caller has proved to be theirs.
+    if (access.kind === 'public' || typeof implemented !== 'function') continue;
+    requireReadAccess(method.output);
+    const held: readonly Permission[] = access.kind === 'permission' ? [access.permission] : [];
+    const needed = permissionsIn(method.output).filter((permission) => !held.includes(permission));
+    if (needed.length === 0 || (access.kind === 'signed_in' && !access.withApiKeys)) continue;
+    if (method.methodKind !== 'unary') {
+      const name = `${method.parent.typeName}/${method.name}`;
+      throw new AccessDeclarationError(`${name}: read_access is kept in the answers of unary methods only`);
+    }
+    const keep = keeperOf(method.output);
+    const call = (implemented as Implemented).bind(implementation);
+    wrapped[method.localName] = (request: Fields, context: HandlerContext) => {
+      const caller = callerOf(context);
+      const answer = call(request, context);
+      if (isSelf(access, caller, request) || needed.every((permission) => caller.permissions.has(permission))) {
+        return answer;
+      }
+      return Promise.resolve(answer).then((given) => keep(given as Fields, caller));
+    };
+  }
+  return wrapped;
+}
+
+/** Whether a user asks about themselves. An API key is not the user. */
+function isSelf(access: Access, caller: Caller, request: Fields): boolean {
+  if (caller.kind !== 'session') return false;
+  if (access.kind === 'signed_in') return true;
+  const field = access.kind === 'permission' ? access.selfField : undefined;
+  return field !== undefined && request[field.localName] === caller.userId;
+}
+
+/** A copy of a message, or of what one is made of, without what the caller may not read. */
+type Keep = (message: Fields, caller: Caller) => Message;
+
+function keeperOf(desc: DescMessage): Keep {
+  const own = readAccessOf(desc);
+  const inner = desc.fields.flatMap((field) => {
+    const { message } = field;
+    if (message === undefined || permissionsIn(message).length === 0) return [];
+    if (field.oneof !== undefined || field.fieldKind === 'map' || messagesIn(message).includes(desc)) {
+      const name = `${desc.typeName}.${field.name}`;
+      throw new AccessDeclarationError(
+        `${name}: read_access is not kept in oneofs, maps and messages that hold themselves`,
+      );
+    }
+    return [{ name: field.localName, keep: keeperOf(message), isList: field.fieldKind === 'list' }];
+  });
+  return (message, caller) => {
+    if (own !== undefined && !mayRead(own, message, caller)) return create(desc, pick(message, own.always));
+    const copy = pick(
+      message,
+      desc.members.map(({ localName }) => localName),
+    );
+    for (const { name, keep, isList } of inner) {
+      const value = copy[name];
+      if (value === undefined) continue;
+      copy[name] = isList ? (value as Fields[]).map((item) => keep(item, caller)) : keep(value as Fields, caller);
+    }
+    return create(desc, copy);
+  };
+}
+
+/** What a message declares about who may read it. */
+interface ReadAccess {
+  readonly permission: Permission;
+  readonly ownerField: DescField | undefined;
+  /** The local names of the fields that everybody is answered. */
+  readonly always: readonly string[];
+}
+
+function mayRead({ permission, ownerField }: ReadAccess, message: Fields, caller: Caller): boolean {
+  if (caller.permissions.has(permission)) return true;
+  return ownerField !== undefined && caller.kind === 'session' && message[ownerField.localName] === caller.userId;
+}
+
+function pick(message: Fields, names: readonly string[]): Record<string, unknown> {
+  return Object.fromEntries(names.map((name) => [name, message[name]]));
+}
+
+/** All permissions that it takes to read a message with whatever it can hold. */
+function permissionsIn(desc: DescMessage): Permission[] {
+  const declared = messagesIn(desc).map((message) => readAccessOf(message)?.permission);
+  return [...new Set(declared.filter((permission) => permission !== undefined))];
+}
+
+function requireReadAccess(desc: DescMessage): void {
+  for (const message of messagesIn(desc)) {
+    if (readAccessOf(message) !== undefined || message.fields.every(({ name }) => name !== 'id')) continue;
+    throw new AccessDeclarationError(
+      `${message.typeName} does not declare who may read it: add (kith.access.v1.read_access)`,
+    );
+  }
+}
+
+/** A message type, and all those that it can hold. */
+function messagesIn(desc: DescMessage, found = new Set<DescMessage>()): DescMessage[] {
+  found.add(desc);
+  for (const { message } of desc.fields) if (message !== undefined && !found.has(message)) messagesIn(message, found);
+  return [...found];
+}
+
+function readAccessOf(desc: DescMessage): ReadAccess | undefined {
+  if (!hasOption(desc, readAccessOption)) return undefined;
+  const option = getOption(desc, readAccessOption);
+  const permission = fromPermission(option.permission);
+  if (permission === undefined) throw new AccessDeclarationError(`${desc.typeName}: its read_access says nobody may`);
+  const ownerField = desc.fields.find(({ name }) => name === option.ownerField);
+  if (option.ownerField !== '' && ownerField === undefined) {
+    throw new AccessDeclarationError(`${desc.typeName}: owner_field ${option.ownerField} is not a field of it`);
+  }
+  const always = desc.fields.filter((field) => getOption(field, alwaysAnsweredOption));
+  return { permission, ownerField, always: always.map(({ localName }) => localName) };
+}
