@@ -1,7 +1,7 @@
 /**
- * Build what is published to npm as `kith`: the entry `kith/verify` for other
- * services, and nothing of the server (docs/decisions/published-package.md).
- * Writes a folder to `npm publish`, dist/ or the one that is named.
+ * Build what other services install: the entry `kith/verify`, and nothing of the
+ * server (docs/decisions/published-package.md). Writes a folder to `npm pack`, dist/
+ * or the one that is named. It cannot be published: the name is somebody else's there.
  */
 import { execFile } from 'node:child_process';
 import { copyFile, readFile, rm, writeFile } from 'node:fs/promises';
@@ -25,6 +25,7 @@ const { name, version, license, type, dependencies }: Manifest = JSON.parse(
 const manifest = {
   name,
   version,
+  private: true,
   description: 'Verify the access tokens of Kith in other services, offline, and learn of revoked ones within seconds.',
   license,
   type,

@@ -1,10 +1,17 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { describe, expect, test } from 'vitest';
+import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startRelay } from '../check/relay.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { needCommand, run } from './support/commands.ts';
-import { startKith } from './support/kith.ts';
+import { ADMIN_PASSWORD, startKith } from './support/kith.ts';
 import { startProcess } from './support/process.ts';
 import { patternOf, runSteps, sectionOf, stepsOf } from './support/tour.ts';
 
@@ -39,6 +46,62 @@ describe('README.md', () => {
     const script = code!.replaceAll('http://localhost:8080', kith.address);
     const outcome = await run(process.execPath, ['--input-type=module-typescript', '--eval', script]);
     expect(outcome).toEqual({ code: 0, stdout: 'Grace Hopper\n', stderr: '' });
+  });
+});
+
+describe('the examples of a client in README.md, one after the other', () => {
+  const [first = '', second = ''] = [...sectionOf(README, '## Clients').matchAll(/^```ts\n(.*?)^```$/gms)].map(
+    ([, code]) => code!,
+  );
+  let directory: string;
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'kith-readme-'));
+    for (const name of ['gen', 'node_modules']) await symlink(resolve(name), join(directory, name));
+    await writeFile(join(directory, 'package.json'), '{"type":"module"}');
+  });
+  afterAll(() => rm(directory, { recursive: true, force: true }));
+
+  test('have no error of types', async () => {
+    const file = join(directory, 'types.ts');
+    await writeFile(file, first + second);
+    const options = ['--ignoreConfig', '--noEmit', '--strict', '--skipLibCheck', '--target', 'es2024'];
+    const more = ['--module', 'nodenext', '--allowImportingTsExtensions', '--types', 'node', '--lib', 'esnext,dom'];
+    const args = [resolve('node_modules/typescript/bin/tsc'), ...options, ...more, file];
+    expect(await run(process.execPath, args)).toEqual({ code: 0, stdout: '', stderr: '' });
+  });
+
+  test('watch on after a cursor that is not taken, an interruption and the end of the access token', async () => {
+    await using relay = await startRelay();
+    await using kith = await startKith();
+    relay.upstream = kith.address;
+    const { accessToken: admin } = await kith.admin();
+    const [, username, password] = /identifier: '([^']+)', password: '([^']+)'/.exec(first)!;
+    const users = kith.client(UserService, admin);
+    const account = { username: username!, email: `${username}@example.org`, name: 'X', password: password! };
+    const { user } = await users.createUser(account);
+    const file = join(directory, 'watch.ts');
+    const code = (first + second).replaceAll('http://localhost:8080', relay.address);
+    await writeFile(file, code.replace("cursor = '';", "cursor = 'of another log';"));
+    await using stack = new AsyncDisposableStack();
+    const child = spawn(process.execPath, [file], { cwd: directory, stdio: ['ignore', 'pipe', 'inherit'] });
+    stack.defer(async () => {
+      child.kill('SIGKILL');
+      await once(child, 'close');
+    });
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    const expectTold = async (action: string) => expect((await lines.next()).value).toBe(action);
+    // Two subscriptions for each watch.
+    await expect.poll(() => kith.subscriptions(), { timeout: 60_000 }).toBe(2);
+    await users.updateUser({ id: user!.id, name: 'Ada' });
+    await expectTold('kith.user.updated');
+
+    kith.clock.offsetMs += kith.config.accessTokenTtlMs + 1000;
+    const { accessToken: later } = await kith
+      .client(AuthService)
+      .login({ identifier: 'admin', password: ADMIN_PASSWORD });
+    relay.cut(() => true);
+    await kith.client(UserService, later).updateUser({ id: user!.id, name: 'Ada Lovelace' });
+    await expectTold('kith.user.updated');
   });
 });
 

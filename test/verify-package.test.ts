@@ -52,8 +52,15 @@ function needPackage(context: TestContext): void {
 describe('the package', () => {
   test('holds the entry and nothing of the server', (context) => {
     needPackage(context);
-    const { name, exports, dependencies, ...rest } = JSON.parse(consumer.manifest) as Record<string, unknown>;
+    const {
+      name,
+      private: isPrivate,
+      exports,
+      dependencies,
+      ...rest
+    } = JSON.parse(consumer.manifest) as Record<string, unknown>;
     expect({ name, dependencies }).toEqual({ name: 'kith', dependencies: { jose: expect.stringMatching(/^\^\d/) } });
+    expect(isPrivate).toBe(true); // the name is somebody else's in the registry
     expect(Object.keys(exports as object)).toEqual(['./verify', './package.json']);
     for (const field of ['scripts', 'bin', 'optionalDependencies', 'peerDependencies', 'bundleDependencies']) {
       expect(rest).not.toHaveProperty(field);
