@@ -83,7 +83,9 @@ test.each<[DescMessage, Record<string, unknown>]>([
   [ListUsersRequestSchema, {}],
   [ListUsersRequestSchema, { pageSize: 20, pageToken: 'x'.repeat(2048), role: 1, state: 2 }],
   [GetContactRequestSchema, { id: ID }],
-  [ListContactsRequestSchema, { pageSize: 20 }],
+  [ListContactsRequestSchema, { pageSize: 20, query: 'Ada' }],
+  [UpdateUserRequestSchema, { id: ID, name: 'Ada' }],
+  [CreateContactRequestSchema, { givenName: 'Ada', notes: 'one\ntwo' }],
   [ListUserActivityRequestSchema, { pageSize: 20 }],
 ])('is certain without the validator: %s', (input, fields) => {
   expect(isSurelyValid(input, create(input, fields))).toBe(true);
@@ -96,7 +98,8 @@ describe('is not certain of', () => {
     ['a number below its bound', ListUsersRequestSchema, { pageSize: -1 }],
     ['a text beyond its bound', ListUsersRequestSchema, { pageToken: 'x'.repeat(2049) }],
     ['an enum value that is not defined', ListUsersRequestSchema, { role: 99 }],
-    ['a rule in CEL', UpdateUserRequestSchema, { id: ID, name: 'Ada' }],
+    ['a rule in CEL', CreateContactRequestSchema, { emails: [{ address: 'ada@example.org' }] }],
+    ['a text that a pattern refuses', UpdateUserRequestSchema, { id: ID, name: 'A\u202e' }],
     ['a field that must be there', GetUserRequestSchema, {}],
   ])('%s', (_, input, fields) => {
     expect(isSurelyValid(input, create(input, fields))).toBe(false);

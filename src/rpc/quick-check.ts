@@ -3,6 +3,7 @@ import {
   type DescEnum,
   type DescField,
   type DescMessage,
+  getExtension,
   getOption,
   hasOption,
   isFieldSet,
@@ -20,12 +21,15 @@ import {
   MapRulesSchema,
   message as messageOption,
   oneof as oneofOption,
+  predefined,
   RepeatedRulesSchema,
   SInt32RulesSchema,
   type StringRules,
   StringRulesSchema,
   UInt32RulesSchema,
 } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
+import { file_kith_text_v1_text } from '../../gen/kith/text/v1/text_pb.ts';
+import { matchPattern } from './patterns.ts';
 
 /** Whether a message is certainly valid. False says nothing. */
 export type QuickCheck = (desc: DescMessage, message: Message) => boolean;
@@ -42,7 +46,7 @@ const cannotTell: Test = () => false;
  * field. It never says so of a message that the validator refuses. False says
  * nothing: ask the validator, so that what is wrong stays its word.
  *
- * Understood are the plain rules of texts, 32-bit numbers, enums, lists and maps. A
+ * Understood are the plain rules of texts, their patterns and the rules of kith.text.v1, those of 32-bit numbers, enums, lists and maps. A
  * field with any other, CEL in particular, has to be absent, and the validator was
  * asked once whether it may be; so no rule of an absent field may look at the clock.
  */
@@ -119,7 +123,6 @@ export function createQuickCheck(validator: Validator): QuickCheck {
 
   const mapTest = (field: DescField & { fieldKind: 'map' }, { type }: FieldRules): Test => {
     const rules = type.case === 'map' ? type.value : undefined;
-    // The unknown fields of messages in maps are nobody's business: see prepareMessage.
     if (rules === undefined || field.mapKey !== ScalarType.STRING || field.mapKind === 'message') return cannotTell;
     if (!hasOnly(rules, MapRulesSchema, ['min_pairs', 'max_pairs', 'keys', 'values'])) return cannotTell;
     const key = elementTest('scalar', field.mapKey, undefined, undefined, rules.keys);
@@ -164,7 +167,11 @@ const UUID = /^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a
 
 /** Bounds count code points, of which a text has at most as many as code units, and at least half as many. */
 function textTest(rules: StringRules): Test {
-  if (!hasOnly(rules, StringRulesSchema, ['min_len', 'max_len', 'in', 'uuid'])) return cannotTell;
+  const patterns = patternsOf(rules);
+  const { $unknown: _, ...known } = rules; // the rules of kith.text.v1, which are among the patterns
+  if (patterns === undefined || !hasOnly(known, StringRulesSchema, ['min_len', 'max_len', 'in', 'uuid', 'pattern'])) {
+    return cannotTell;
+  }
   const { wellKnown } = rules;
   const isUuid = wellKnown.case === 'uuid' && wellKnown.value;
   if (wellKnown.case !== undefined && !isUuid) return cannotTell;
@@ -173,8 +180,29 @@ function textTest(rules: StringRules): Test {
   return (value) => {
     const text = value as string;
     if (text.length > max || (text.length < 2 * min && Array.from(text).length < min)) return false;
-    return (!isUuid || UUID.test(text)) && (among === undefined || among.has(text));
+    if ((isUuid && !UUID.test(text)) || (among !== undefined && !among.has(text))) return false;
+    return patterns.every((pattern) => matchPattern(pattern, text));
   };
+}
+
+/** A predefined rule that asks for nothing but a pattern. */
+const MATCHES = /^!rule \|\| this\.matches\('((?:[^'\\]|\\\\)*)'\)$/;
+
+/** The patterns that texts must match by these rules; undefined where they ask for something else. */
+function patternsOf(rules: StringRules): string[] | undefined {
+  const patterns = rules.pattern === '' ? [] : [rules.pattern];
+  for (const { no } of rules.$unknown ?? []) {
+    const rule = file_kith_text_v1_text.extensions.find(
+      ({ number, extendee }) => number === no && extendee.typeName === rules.$typeName,
+    );
+    if (rule === undefined || getExtension(rules, rule) !== true) return undefined;
+    for (const { expression } of getOption(rule, predefined).cel) {
+      const [, pattern] = MATCHES.exec(expression) ?? [];
+      if (pattern === undefined) return undefined;
+      patterns.push(pattern.replaceAll('\\\\', '\\'));
+    }
+  }
+  return patterns;
 }
 
 interface NumberRules extends Message {
