@@ -203,6 +203,7 @@ function statementsFor(
     create_ms: String(now),
     update_ms: String(now),
     revision: '1',
+    bytes: '2000',
   };
   const contactTerms = [`'person ' || ${family}`, family, `${family} || ' person'`, `'person'`];
 
@@ -227,6 +228,8 @@ function statementsFor(
     ...contactTerms.flatMap((term) =>
       insert('contact_terms', { owner_id: owner, term, contact_id: id('contacts') }, contacts),
     ),
+    `insert into user_usage (user_id, contacts, live_contacts, contact_bytes)
+      select owner_id, count(*), count(*), sum(bytes) from contacts group by owner_id`,
     ...insert('activity', activityColumns, activities),
   ];
 }

@@ -136,7 +136,7 @@ function samples(): Sample[] {
     {
       name: 'ListUsers, 20',
       schema: ListUsersResponseSchema,
-      message: create(ListUsersResponseSchema, toUserPage({ items: users, nextPageToken, totalSize: undefined })),
+      message: create(ListUsersResponseSchema, toUserPage({ items: users, nextPageToken, total: undefined })),
       plain: { users: users.map(shown), nextPageToken },
     },
     {

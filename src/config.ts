@@ -40,6 +40,8 @@ export interface Config {
   readonly trustedProxies: readonly string[];
   readonly purgeAfterMs: number;
   readonly activityRetentionMs: number;
+  /** What a user's contacts may be, in number and in bytes. */
+  readonly contacts: { readonly perUserMax: number; readonly bytesPerUserMax: number };
   readonly corsOrigins: readonly string[];
   readonly reflection: boolean;
   /** Whether calls are served by the fast lane where it can. */
@@ -176,6 +178,18 @@ export const SETTINGS = {
   },
   KITH_PURGE_AFTER_DAYS: wholeNumber('How long a deletion can be taken back.', '30', 1, 3650),
   KITH_ACTIVITY_DAYS: wholeNumber('How long activity is kept.', '90', 1, 3650),
+  KITH_CONTACTS_PER_USER: wholeNumber(
+    'How many contacts a user may have, deleted ones included.',
+    '25000',
+    1,
+    1_000_000,
+  ),
+  KITH_CONTACT_BYTES_PER_USER: wholeNumber(
+    "What a user's contacts may take in the database together, search terms included.",
+    '134217728',
+    1_048_576,
+    1_099_511_627_776,
+  ),
   KITH_CORS_ORIGINS: {
     help: 'Pages of these origins may call from a browser; nobody else may.',
     fallback: '',
@@ -323,6 +337,10 @@ export function parseConfig(env: Env): Config {
     trustedProxies: read('KITH_TRUSTED_PROXIES') ?? [],
     purgeAfterMs: (read('KITH_PURGE_AFTER_DAYS') ?? 0) * DAY_MS,
     activityRetentionMs: (read('KITH_ACTIVITY_DAYS') ?? 0) * DAY_MS,
+    contacts: {
+      perUserMax: read('KITH_CONTACTS_PER_USER') ?? 0,
+      bytesPerUserMax: read('KITH_CONTACT_BYTES_PER_USER') ?? 0,
+    },
     corsOrigins: read('KITH_CORS_ORIGINS') ?? [],
     reflection: read('KITH_REFLECTION') ?? false,
     fastLane: read('KITH_FAST_LANE') ?? true,

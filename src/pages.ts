@@ -18,8 +18,23 @@ export interface Page<T> {
   readonly items: T[];
   /** Empty on the last page, and only there. */
   readonly nextPageToken: string;
-  readonly totalSize: number | undefined;
+  /** How many items are on all pages, if that was asked for. */
+  readonly total: Count | undefined;
 }
+
+/** How many there are, or how many there are at least. */
+export interface Count {
+  readonly count: number;
+  readonly isAtLeast: boolean;
+}
+
+/** The fields of the contract that tell of a total. */
+export function totalOf({ total }: Pick<Page<unknown>, 'total'>): { totalSize?: number; totalSizeAtLeast?: boolean } {
+  return total === undefined ? {} : { totalSize: total.count, totalSizeAtLeast: total.isAtLeast };
+}
+
+/** How many rows are looked at to count them. */
+export const COUNTED_MAX = 10_000;
 
 /** How many items to read for a page. */
 export function pageSizeOf(request: PageRequest): number {
@@ -99,6 +114,32 @@ export async function readBounded<Row extends object>(
     }
     if (next.length < asked || rows.length > size) return cutPage(rows, size);
   }
+}
+
+/**
+ * Reads the rows of up to `size` keys, and fewer when they are large. `read` gets some of the
+ * keys and gives a row, or undefined for one that has gone, for each. `last` is the
+ * last key so far when more follow.
+ */
+export async function readKeys<Key, Row extends object>(
+  size: number,
+  keys: readonly Key[],
+  read: (keys: readonly Key[]) => Promise<readonly (Row | undefined)[]>,
+): Promise<{ rows: readonly Row[]; last: Key | undefined }> {
+  const rows: Row[] = [];
+  const end = Math.min(size, keys.length);
+  let text = 0;
+  for (let next = 0; next < end; ) {
+    const step = Math.min(Math.max(2 * next, STEP_ROWS_MIN), STEP_ROWS_MAX, end - next);
+    for (const row of await read(keys.slice(next, next + step))) {
+      if (text > PAGE_TEXT_MAX) return { rows, last: keys[next - 1] };
+      next += 1;
+      if (row === undefined) continue;
+      rows.push(row);
+      text += textOf(row);
+    }
+  }
+  return { rows, last: keys.length > size ? keys[size - 1] : undefined };
 }
 
 /** What a row takes, in UTF-16 code units; a number or null counts as 8. */

@@ -3,7 +3,7 @@ import type { App } from './app.ts';
 import { type Clocks, watchSteps } from './clock.ts';
 import { IN_FORCE_MS } from './sessions/revocations.ts';
 import { purgeRevocations, purgeSessions } from './sessions/sessions.ts';
-import { purgeContacts } from './contacts/contacts.ts';
+import { countOlderContacts, purgeContacts } from './contacts/contacts.ts';
 import { purgeEnrolments } from './second-factor/second-factor.ts';
 import { purgeAnswers } from './db/once.ts';
 import { purgeThrottles } from './throttle/throttle.ts';
@@ -11,6 +11,9 @@ import { purgeUsers } from './users/users.ts';
 
 /** How many rows one step removes: others are served between two steps. */
 const STEP_ROWS = 100;
+
+/** How many contacts of an older version one step brings up to date: each may have 1,200 search terms. */
+const STEP_CONTACTS = 20;
 
 /** How much later than callers are refused things are removed, milliseconds: for undeletes under way, and clocks that differ. */
 const GRACE_MS = 60_000;
@@ -22,7 +25,10 @@ interface Purging {
   readonly signal?: AbortSignal;
 }
 
-/** Removes all that is past its time, or what it gets to before `signal` is aborted. */
+/**
+ * Removes all that is past its time and brings up to date what an older version wrote, or what it gets to before
+ * `signal` is aborted.
+ */
 export async function purge(present: App, { keepsRevocations, signal }: Purging = {}): Promise<void> {
   const app: App = { ...present, now: () => present.now() - GRACE_MS };
   const steps = [
@@ -34,6 +40,7 @@ export async function purge(present: App, { keepsRevocations, signal }: Purging 
     () => purgeEnrolments(app, STEP_ROWS),
     () => purgeActivities(app, STEP_ROWS),
     () => purgeAnswers(app.database.db, app.now(), STEP_ROWS),
+    () => countOlderContacts(app, STEP_CONTACTS),
   ];
   for (const step of steps) {
     while (signal?.aborted !== true && (await step()) > 0) await new Promise(setImmediate);

@@ -35,6 +35,7 @@ import { hasSigningKeys, SigningKeys } from './tokens/signing-keys.ts';
 import { createBlockCheck } from './address.ts';
 import { Background } from './background.ts';
 import { addressOf, type Config, type Reloadable } from './config.ts';
+import type { ContactsApp } from './contacts/contacts.ts';
 import { contactService } from './contacts/service.ts';
 import { openDatabase, ping } from './db/database.ts';
 import { allowOrigins } from './rpc/cors.ts';
@@ -192,7 +193,7 @@ export async function startServer(config: Config, adminPassword: string, options
   );
   opened.defer(() => fastify.close());
 
-  const app: AuthApp & SecondFactorApp & ActivityApp & SigningKeysApp & ApiKeyCallersApp = {
+  const app: AuthApp & SecondFactorApp & ActivityApp & SigningKeysApp & ApiKeyCallersApp & ContactsApp = {
     database,
     keyring,
     passwords: await createPasswords({ workers: config.workers }),
@@ -201,6 +202,7 @@ export async function startServer(config: Config, adminPassword: string, options
     purgeAfterMs: config.purgeAfterMs,
     accessTokenTtlMs: config.accessTokenTtlMs,
     activityRetentionMs: config.activityRetentionMs,
+    contacts: config.contacts,
     tail,
     ...createWatchLimits(config.watchesMax),
     progressMs: options.progressMs ?? PROGRESS_MS,

@@ -2,7 +2,7 @@
 const TERM_LENGTH = 100;
 
 /** How many later words of a name can be searched for. */
-const WORDS_MAX = 8;
+export const WORDS_MAX = 8;
 
 /**
  * Text as it is searched and sorted: without case, accents, compatibility forms

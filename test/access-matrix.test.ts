@@ -172,6 +172,7 @@ const REQUESTS: Readonly<Record<string, Readonly<Record<string, RequestMaker<Des
     },
     getUser: { make: () => ({ id: target.id }) },
     getUserDetails: { make: () => ({ id: target.id }) },
+    getUsage: { make: () => ({ id: target.id }) },
     listUsers: { make: () => ({}) },
     updateUser: { make: () => ({ id: target.id, name: `Renamed ${randomUUID()}` }) },
     deleteUser: { make: async () => ({ id: (await newUser()).id }) },

@@ -2,6 +2,7 @@ import { type ActivityApp, createWatchLimits } from '../../src/activity/activity
 import { Tail } from '../../src/activity/tail.ts';
 import { Background } from '../../src/background.ts';
 import { parseConfig } from '../../src/config.ts';
+import type { ContactsApp } from '../../src/contacts/contacts.ts';
 import { openDatabase } from '../../src/db/database.ts';
 import { createKeyring } from '../../src/keyring.ts';
 import { createPasswords } from '../../src/passwords/passwords.ts';
@@ -11,7 +12,7 @@ import { createAccessTokens } from '../../src/tokens/access-token.ts';
 import { SigningKeys } from '../../src/tokens/signing-keys.ts';
 
 /** Kith's own store, rules and token check, without its way of serving. Settings are those of Kith. */
-export async function openApp(): Promise<SessionsApp & ActivityApp> {
+export async function openApp(): Promise<SessionsApp & ActivityApp & ContactsApp> {
   const config = parseConfig(process.env);
   if (config.secretKey === undefined) throw new Error('KITH_SECRET_KEY is missing');
   const database = await openDatabase(config.databaseUrl, config.databaseLimits);
@@ -26,7 +27,7 @@ export async function openApp(): Promise<SessionsApp & ActivityApp> {
     onRotated: () => {},
     onError,
   });
-  const app: SessionsApp & ActivityApp = {
+  const app: SessionsApp & ActivityApp & ContactsApp = {
     database,
     keyring,
     passwords: await createPasswords(),
@@ -35,6 +36,7 @@ export async function openApp(): Promise<SessionsApp & ActivityApp> {
     purgeAfterMs: config.purgeAfterMs,
     accessTokenTtlMs: config.accessTokenTtlMs,
     activityRetentionMs: config.activityRetentionMs,
+    contacts: config.contacts,
     accessTokens: createAccessTokens(signingKeys, {
       issuer: config.issuer,
       audience: config.audience,

@@ -110,7 +110,7 @@ export async function listActivities(
   app: ActivityApp,
   caller: Caller,
   request: ActivityListRequest,
-): Promise<Omit<Page<Activity>, 'totalSize'>> {
+): Promise<Omit<Page<Activity>, 'total'>> {
   const { startMs, endMs } = request;
   const filter = { ...filterFor(caller, request), startMs, endMs };
   const tokens = pageTokens<[writer: string, seq: string]>(app.keyring, 'activity', caller.userId, filter);

@@ -36,7 +36,7 @@ export function toActivityMessage(activity: Activity): UserActivity {
 }
 
 export function toActivityPage(
-  page: Omit<Page<Activity>, 'totalSize'>,
+  page: Omit<Page<Activity>, 'total'>,
 ): MessageInitShape<typeof ListUserActivityResponseSchema> {
   return { activities: page.items.map(toActivityMessage), nextPageToken: page.nextPageToken };
 }

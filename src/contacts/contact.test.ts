@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { type Generator, generator } from '../../test/support/generator.ts';
-import { type ContactFields, contactQueries, contactTerms, isEmpty, toColumns, toFields } from './contact.ts';
+import { type ContactFields, isEmpty, toColumns, toFields } from './contact.ts';
+import { contactQueries, contactTerms, isInRange } from './terms.ts';
 
 const NOBODY: ContactFields = {
   givenName: '',
@@ -18,11 +19,11 @@ const NOBODY: ContactFields = {
 const email = (address: string) => ({ address, label: '', primary: false });
 const phone = (number: string) => ({ number, label: '', primary: false });
 
-/** Whether a query finds a contact: a term begins with one of the beginnings it asks for. */
+/** Whether a query finds a contact: a term is of one of the ranges it asks for. */
 function finds(query: string, contact: Partial<ContactFields>): boolean {
   const queries = contactQueries(query);
   const terms = contactTerms({ ...NOBODY, ...contact });
-  return queries.length === 0 || queries.some((beginning) => terms.some((term) => term.startsWith(beginning)));
+  return queries.length === 0 || queries.some((range) => terms.some((term) => isInRange(term, range)));
 }
 
 describe('toColumns and toFields', () => {

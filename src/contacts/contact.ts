@@ -1,5 +1,5 @@
 import { etagOf } from '../etag.ts';
-import { cut, fold, isVisible, searchTerm, wordTerms } from '../text.ts';
+import { cut, fold, isVisible } from '../text.ts';
 import type { ContactRow } from './store.ts';
 
 /** What a user writes down about a contact. */
@@ -148,46 +148,17 @@ export function isEmpty(fields: ContactFields): boolean {
   return !isVisible(givenName + familyName + company) && emails.length === 0 && phones.length === 0;
 }
 
-/** The shortest run of digits inside a phone number that finds it. */
-const PHONE_DIGITS_MIN = 4;
+/** What a contact takes beside its texts, and each of its search terms beside its own, in a database's pages, bytes. */
+const BYTES_PER_CONTACT = 700;
+const BYTES_PER_TERM = 230;
 
-/** Marks what is inside a phone number, as opposed to its beginning. No text of the contract holds it. */
-const INSIDE = '\u0001';
-
-/** The terms that find a contact by a beginning: see ListContactsRequest.query. */
-export function contactTerms({ givenName, familyName, company, emails, phones }: ContactFields): string[] {
-  const terms = [
-    ...wordTerms(`${givenName} ${familyName}`),
-    ...wordTerms(`${familyName} ${givenName}`),
-    ...wordTerms(company),
-    ...emails.flatMap(({ address }) => [searchTerm(address), searchTerm(address.slice(address.lastIndexOf('@') + 1))]),
-    ...phones.flatMap(({ number }) => digitTerms(number)),
-  ];
-  return [...new Set(terms)].filter((term) => term !== '');
-}
-
-/**
- * The beginnings of terms that a query asks for, any of which finds a contact;
- * none asks for all. What could be a phone number asks for its digits as well.
- */
-export function contactQueries(query: string): string[] {
-  const text = searchTerm(query);
-  if (text === '') return [];
-  const digits = /^[0-9 +./()*#,;x-]*$/.test(text) ? digitsOf(text) : '';
-  if (digits === '') return [text];
-  const numbers = digits.length < PHONE_DIGITS_MIN ? [digits] : [digits, INSIDE + digits];
-  return [...new Set([text, ...numbers])];
-}
-
-/** All digits, and every end of them that is not too short: the beginnings of these are the runs inside. */
-function digitTerms(number: string): string[] {
-  const digits = digitsOf(number);
-  const ends = Math.max(digits.length - PHONE_DIGITS_MIN, 0);
-  return [digits, ...Array.from({ length: ends }, (_, i) => INSIDE + digits.slice(i + 1))];
-}
-
-function digitsOf(text: string): string {
-  return text.replace(/\D/g, '');
+/** What a contact with its search terms takes in the database, about, bytes. Never 0. */
+export function bytesOf(columns: FieldColumns, terms: readonly string[]): number {
+  const texts = Object.values(columns).filter((value) => typeof value === 'string');
+  const textBytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), Buffer.byteLength(columns.sort_key) * 2);
+  // Each term stands in the table and in two indexes.
+  const termBytes = terms.reduce((sum, term) => sum + BYTES_PER_TERM + 3 * Buffer.byteLength(term), 0);
+  return BYTES_PER_CONTACT + textBytes + termBytes;
 }
 
 /** As long as a page token can carry. */

@@ -8,20 +8,20 @@ import { checkEtag } from '../etag.ts';
 import { Failure } from '../failure.ts';
 import { type Page, type PageRequest, pageSizeOf, pageTokens } from '../pages.ts';
 import {
+  bytesOf,
   type Contact,
   type ContactFields,
   completeContact,
-  contactQueries,
-  contactTerms,
   isEmpty,
   toColumns,
   toContact,
   toFields,
 } from './contact.ts';
 import {
+  addUsage,
   type ContactKey,
   type ContactRow,
-  countAllContactRows,
+  type ContactUsage,
   countContactRows,
   deleteOfOwner,
   deletePurgeable,
@@ -29,15 +29,27 @@ import {
   replaceTerms,
   selectContact,
   selectContactPage,
+  selectUncounted,
+  selectUsage,
   updateContactRow,
 } from './store.ts';
+import { contactQueries, contactTerms } from './terms.ts';
 
-/** How many contacts a user may have, deleted ones included: the bound on what a list or search of one owner costs. */
-const CONTACTS_MAX = 25_000;
+/** What a user's contacts may take. */
+export interface ContactLimits {
+  /** How many contacts a user may have, deleted ones included until they are purged. */
+  readonly perUserMax: number;
+  /** What they may take together, bytes: see bytesOf. */
+  readonly bytesPerUserMax: number;
+}
 
-/** Creates a contact of the caller's. Throws contact_empty, contact_limit_reached, request_id_reused. */
+export interface ContactsApp extends App {
+  readonly contacts: ContactLimits;
+}
+
+/** Creates a contact of the caller's. Throws contact_empty, contact_limit_reached, budget_exceeded, request_id_reused. */
 export async function createContact(
-  app: App,
+  app: ContactsApp,
   caller: Caller,
   fields: ContactFields,
   requestId: string,
@@ -50,11 +62,14 @@ export async function createContact(
         app,
         { callerId: caller.userId, requestId, method: 'CreateContact', input: fields },
         async () => {
-          await requireRoom(tx, caller);
           const at = atOneTime(app);
           const now = at.now();
+          const columns = toColumns(fields);
+          const terms = contactTerms(fields);
+          const bytes = bytesOf(columns, terms);
+          await requireRoom(tx, app, caller.userId, { contacts: 1, bytes });
           const row: ContactRow = {
-            ...toColumns(fields),
+            ...columns,
             id: randomUUIDv7(),
             owner_id: caller.userId,
             deleted: 0,
@@ -63,8 +78,10 @@ export async function createContact(
             delete_ms: null,
             purge_ms: null,
             revision: 1,
+            bytes,
           };
-          await insertContact(tx, row, contactTerms(fields));
+          await insertContact(tx, row, terms);
+          await addUsage(tx, caller.userId, { contacts: 1, liveContacts: 1, bytes });
           await tell(tx, at, row, 'created');
           return toContact(row);
         },
@@ -104,17 +121,17 @@ export async function listContacts(app: App, caller: Caller, request: ContactLis
   return {
     items: page.rows.map(toContact),
     nextPageToken: tokens.write(page.resumeAfter),
-    totalSize: request.includeTotalSize ? await countContactRows(db, caller.userId, filter) : undefined,
+    total: request.includeTotalSize ? await countContactRows(db, caller.userId, filter) : undefined,
   };
 }
 
 /**
  * Changes the fields that `change` has.
  *
- * Throws contact_not_found, contact_empty, resource_deleted, etag_mismatch.
+ * Throws contact_not_found, contact_empty, resource_deleted, etag_mismatch, budget_exceeded.
  */
 export async function updateContact(
-  app: App,
+  app: ContactsApp,
   caller: Caller,
   id: string,
   etag: string | undefined,
@@ -129,9 +146,14 @@ export async function updateContact(
     if ((Object.keys(columns) as (keyof typeof columns)[]).every((column) => columns[column] === row[column])) {
       return toContact(row);
     }
-    const next = revised(at, row, columns);
+    const terms = contactTerms(fields);
+    const bytes = bytesOf(columns, terms);
+    if (bytes > row.bytes) await requireRoom(tx, app, caller.userId, { contacts: 0, bytes: bytes - row.bytes });
+    const next = revised(at, row, { ...columns, bytes });
     await updateContactRow(tx, next);
-    await replaceTerms(tx, next, contactTerms(fields));
+    await replaceTerms(tx, next, terms);
+    const uncounted = row.bytes === 0 ? 1 : 0;
+    await addUsage(tx, row.owner_id, { contacts: uncounted, liveContacts: uncounted, bytes: bytes - row.bytes });
     await tell(tx, at, next, 'updated');
     return toContact(next);
   }, caller.userId);
@@ -145,6 +167,7 @@ export async function deleteContact(app: App, caller: Caller, id: string, etag: 
     const now = at.now();
     const next = revised(at, row, { deleted: 1, delete_ms: now, purge_ms: now + app.purgeAfterMs });
     await updateContactRow(tx, next);
+    if (row.bytes > 0) await addUsage(tx, row.owner_id, { contacts: 0, liveContacts: -1, bytes: 0 });
     await tell(tx, at, next, 'deleted');
     return toContact(next);
   }, caller.userId);
@@ -164,24 +187,44 @@ export async function undeleteContact(
     if (row.deleted === 0) throw new Failure('resource_not_deleted', 'the contact is not deleted');
     const next = revised(at, row, { deleted: 0, delete_ms: null, purge_ms: null });
     await updateContactRow(tx, next);
+    if (row.bytes > 0) await addUsage(tx, row.owner_id, { contacts: 0, liveContacts: 1, bytes: 0 });
     await tell(tx, at, next, 'undeleted');
     return toContact(next);
   }, caller.userId);
 }
 
-/** How many contacts a user has, without the deleted ones. */
-export function countContacts(app: App, ownerId: string): Promise<number> {
-  return countContactRows(app.database.db, ownerId, { deleted: false, starred: undefined, queries: [] });
+/** What a user's contacts take. */
+export function contactUsage(app: Pick<App, 'database'>, ownerId: string): Promise<ContactUsage> {
+  return selectUsage(app.database.db, ownerId);
 }
 
 /** Removes up to `limit` contacts whose time to be undeleted is over; how many there were. */
 export function purgeContacts(app: App, limit: number): Promise<number> {
-  return deletePurgeable(app.database.db, app.now(), limit);
+  return app.database.transaction((tx) => deletePurgeable(tx, app.now(), limit));
 }
 
 /** Removes up to `limit` contacts of a user who is about to be purged; how many there were. */
 export function purgeContactsOf(app: App, ownerId: string, limit: number): Promise<number> {
-  return deleteOfOwner(app.database.db, ownerId, limit);
+  return app.database.transaction((tx) => deleteOfOwner(tx, ownerId, limit));
+}
+
+/**
+ * Brings the search terms and the usage of up to `limit` contacts up to date that an older
+ * version of Kith wrote; how many there were. Each step is complete by itself.
+ */
+export function countOlderContacts(app: App, limit: number): Promise<number> {
+  return app.database.transaction(async (tx) => {
+    const rows = await selectUncounted(tx, limit);
+    for (const row of rows.toSorted((a, b) => (a.owner_id < b.owner_id ? -1 : 1))) {
+      const fields = toFields(row);
+      const terms = contactTerms(fields);
+      const bytes = bytesOf(toColumns(fields), terms);
+      await replaceTerms(tx, row, terms);
+      await updateContactRow(tx, { ...row, bytes });
+      await addUsage(tx, row.owner_id, { contacts: 1, liveContacts: 1 - row.deleted, bytes });
+    }
+    return rows.length;
+  });
 }
 
 /** Tells the owner, and nobody else, of a change. What the contact holds is not told. */
@@ -203,11 +246,25 @@ function requireSomething(fields: ContactFields): void {
   }
 }
 
-async function requireRoom(tx: Db, caller: Caller): Promise<void> {
-  if ((await countAllContactRows(tx, caller.userId)) < CONTACTS_MAX) return;
-  throw new Failure('contact_limit_reached', `a user has at most ${CONTACTS_MAX} contacts, deleted ones included`, {
-    limit: String(CONTACTS_MAX),
-  });
+async function requireRoom(
+  tx: Db,
+  { contacts: { perUserMax, bytesPerUserMax } }: ContactsApp,
+  ownerId: string,
+  more: Pick<ContactUsage, 'contacts' | 'bytes'>,
+): Promise<void> {
+  const usage = await selectUsage(tx, ownerId);
+  if (more.contacts > 0 && usage.contacts + more.contacts > perUserMax) {
+    throw new Failure('contact_limit_reached', `a user has at most ${perUserMax} contacts, deleted ones included`, {
+      limit: String(perUserMax),
+    });
+  }
+  if (usage.bytes + more.bytes > bytesPerUserMax) {
+    throw new Failure(
+      'budget_exceeded',
+      `a user's contacts take at most ${bytesPerUserMax} bytes, deleted ones included: see GetUsage`,
+      { budget: 'contact_bytes', limit: String(bytesPerUserMax) },
+    );
+  }
 }
 
 async function requireContact(app: App, db: Db, caller: Caller, id: string): Promise<ContactRow> {

@@ -15,7 +15,7 @@ import type {
   ListContactsResponseSchema,
   UpdateContactRequest,
 } from '../../gen/kith/contact/v1/contact_service_pb.ts';
-import type { Page } from '../pages.ts';
+import { type Page, totalOf } from '../pages.ts';
 import type { Address, Birthday, Contact, ContactFields, Email, Phone, Url } from './contact.ts';
 import type { ContactListRequest } from './contacts.ts';
 
@@ -46,7 +46,7 @@ export function toContactPage(page: Page<Contact>): MessageInitShape<typeof List
   return {
     contacts: page.items.map(toContactMessage),
     nextPageToken: page.nextPageToken,
-    ...(page.totalSize === undefined ? {} : { totalSize: page.totalSize }),
+    ...totalOf(page),
   };
 }
 

@@ -1,11 +1,18 @@
 import type { ServiceImpl } from '@connectrpc/connect';
 import type { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
-import type { App } from '../app.ts';
 import { callerOf } from '../rpc/caller.ts';
-import { createContact, deleteContact, getContact, listContacts, undeleteContact, updateContact } from './contacts.ts';
+import {
+  type ContactsApp,
+  createContact,
+  deleteContact,
+  getContact,
+  listContacts,
+  undeleteContact,
+  updateContact,
+} from './contacts.ts';
 import { fromCreate, fromList, fromUpdate, toContactMessage, toContactPage } from './messages.ts';
 
-export function contactService(app: App): ServiceImpl<typeof ContactService> {
+export function contactService(app: ContactsApp): ServiceImpl<typeof ContactService> {
   return {
     async createContact(request, context) {
       const contact = await createContact(app, callerOf(context), fromCreate(request), request.requestId);

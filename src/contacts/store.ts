@@ -1,9 +1,10 @@
-import type { DeleteQueryBuilder, DeleteResult, SelectQueryBuilder } from 'kysely';
+import { type ExpressionBuilder, type SelectQueryBuilder, sql } from 'kysely';
 import type { Db } from '../db/database.ts';
+import { isThere } from '../db/is-there.ts';
 import type { ContactTable, Schema } from '../db/schema.ts';
-import { readBounded } from '../pages.ts';
-import { matchesAreFew } from '../search.ts';
+import { COUNTED_MAX, type Count, readBounded, readKeys } from '../pages.ts';
 import { endOfPrefix } from '../text.ts';
+import { isInRange, type TermRange } from './terms.ts';
 
 export type ContactRow = ContactTable;
 
@@ -11,8 +12,8 @@ export type ContactRow = ContactTable;
 export interface ContactFilter {
   readonly deleted: boolean;
   readonly starred: boolean | undefined;
-  /** Beginnings of search terms, any of which finds a contact; none for every contact. */
-  readonly queries: readonly string[];
+  /** Search terms, any of which finds a contact; none for every contact. */
+  readonly queries: readonly TermRange[];
 }
 
 /** Where a page of contacts ends. */
@@ -42,106 +43,275 @@ async function insertTerms(db: Db, row: ContactRow, terms: readonly string[]): P
   await db.insertInto('contact_terms').values(rows).execute();
 }
 
-/**
- * How many matches of queries are looked up one by one and sorted. Where there are
- * more, a walk through the owner's contacts by name comes upon a page of them soon,
- * and takes far less time for each: 250 are looked up in the time that it takes to walk by 5,000.
- */
+/** How many terms of a query are read, and the contacts they find sorted, before the contacts are walked instead. */
 export const SORTED_MAX = 250;
 
+/** How many contacts one page of a walk looks at in search of those that match. */
+export const EXAMINED_MAX = 500;
+
 /** A page of an owner's contacts by name. `resumeAfter` is the key after which the next page begins. */
+export interface ContactPage {
+  readonly rows: readonly ContactRow[];
+  readonly resumeAfter: ContactKey | undefined;
+}
+
+/**
+ * What one page costs is bounded, whatever matches: for a query at most SORTED_MAX + 1
+ * terms are read, and then as many contacts looked up, or EXAMINED_MAX contacts looked at by
+ * name. A page may be short, even empty, before the end.
+ */
 export async function selectContactPage(
   db: Db,
   ownerId: string,
   filter: ContactFilter,
   after: ContactKey | undefined,
   size: number,
-): Promise<{ rows: readonly ContactRow[]; resumeAfter: ContactKey | undefined }> {
-  const contacts = await filtered(db, ownerId, filter);
-  const { rows, last } = await readBounded<ContactRow>(size, (row, limit) => {
-    const from = row === undefined ? after : keyOf(row);
-    let next = contacts.selectAll('contacts');
-    if (from !== undefined) {
-      next = next.where(({ eb, refTuple, tuple }) =>
-        eb(refTuple('contacts.sort_key', 'contacts.id'), '>', tuple(...from)),
-      );
-    }
-    return next.orderBy('contacts.sort_key').orderBy('contacts.id').limit(limit).execute();
+): Promise<ContactPage> {
+  if (filter.queries.length === 0) return pageByName(db, ownerId, filter, after, size);
+  const found = await findFew(db, ownerId, filter.queries);
+  const end = found === undefined ? await endOfWalk(db, ownerId, filter, after) : undefined;
+  const candidates = byName(filtered(db, ownerId, filter), after, size + 1);
+  let keys: ContactKey[] = [];
+  if (found === undefined) {
+    const walked = end === undefined ? candidates : candidates.where((eb) => isUpTo(eb, end));
+    keys = await keysOf(walked.where((eb) => isFound(eb, filter.queries)));
+  } else if (found.length > 0) {
+    keys = await keysOf(candidates.where('contacts.id', 'in', found));
+  }
+  const { rows, last } = await readKeys(size, keys, async (some) => {
+    const ids = some.map(([, id]) => id);
+    const read = await filtered(db, ownerId, filter).selectAll('contacts').where('contacts.id', 'in', ids).execute();
+    const byId = new Map(read.map((row) => [row.id, row]));
+    return ids.map((id) => byId.get(id));
   });
+  return { rows, resumeAfter: last ?? end };
+}
+
+async function pageByName(
+  db: Db,
+  ownerId: string,
+  filter: ContactFilter,
+  after: ContactKey | undefined,
+  size: number,
+): Promise<ContactPage> {
+  const { rows, last } = await readBounded<ContactRow>(size, (row, limit) =>
+    byName(filtered(db, ownerId, filter), row === undefined ? after : keyOf(row), limit)
+      .selectAll('contacts')
+      .execute(),
+  );
   return { rows, resumeAfter: last && keyOf(last) };
 }
 
-function keyOf({ sort_key, id }: ContactRow): ContactKey {
+function keyOf({ sort_key, id }: Pick<ContactRow, 'sort_key' | 'id'>): ContactKey {
   return [sort_key, id];
 }
 
-/** How many of an owner's contacts the filter lets through. */
-export async function countContactRows(db: Db, ownerId: string, filter: ContactFilter): Promise<number> {
-  const contacts = await filtered(db, ownerId, filter);
-  const { count } = await contacts.select(({ fn }) => fn.countAll<number>().as('count')).executeTakeFirstOrThrow();
-  return count;
+async function keysOf(contacts: Contacts): Promise<ContactKey[]> {
+  return (await contacts.select(['contacts.sort_key', 'contacts.id']).execute()).map(keyOf);
 }
 
-/** How many contacts an owner has, deleted ones included. */
-export async function countAllContactRows(db: Db, ownerId: string): Promise<number> {
-  const { count } = await db
-    .selectFrom('contacts')
-    .select(({ fn }) => fn.countAll<number>().as('count'))
-    .where('owner_id', '=', ownerId)
+/** How many of an owner's contacts the filter lets through; no more than COUNTED_MAX are looked at. */
+export async function countContactRows(db: Db, ownerId: string, filter: ContactFilter): Promise<Count> {
+  const { queries } = filter;
+  const found = queries.length === 0 ? undefined : await findFew(db, ownerId, queries);
+  if (found?.length === 0) return { count: 0, isAtLeast: false };
+  let contacts = filtered(db, ownerId, filter);
+  contacts =
+    found === undefined ? byName(contacts, undefined, COUNTED_MAX + 1) : contacts.where('contacts.id', 'in', found);
+  const isCounted = found === undefined && queries.length > 0;
+  const { looked, count } = await db
+    .selectFrom(contacts.select('contacts.id').as('contacts'))
+    .select((eb) => [
+      eb.fn.countAll<number>().as('looked'),
+      isCounted
+        ? eb.fn.count<number>(eb.case().when(isFound(eb, queries)).then(1).end()).as('count')
+        : eb.fn.countAll<number>().as('count'),
+    ])
     .executeTakeFirstOrThrow();
-  return count;
+  return { count: Math.min(count, COUNTED_MAX), isAtLeast: looked > COUNTED_MAX };
 }
 
 type Contacts = SelectQueryBuilder<Schema, 'contacts', object>;
 
-async function filtered(db: Db, ownerId: string, { deleted, starred, queries }: ContactFilter): Promise<Contacts> {
-  const found = await foundBy(db, ownerId, queries);
-  const contacts = found.where('contacts.owner_id', '=', ownerId).where('contacts.deleted', '=', deleted ? 1 : 0);
+function filtered(db: Db, ownerId: string, { deleted, starred }: ContactFilter): Contacts {
+  const contacts = db
+    .selectFrom('contacts')
+    .where('contacts.owner_id', '=', ownerId)
+    .where('contacts.deleted', '=', deleted ? 1 : 0);
   return starred === undefined ? contacts : contacts.where('contacts.starred', '=', starred ? 1 : 0);
 }
 
-/**
- * The contacts that an owner's terms find, for a caller who asks for the owner's alone;
- * every contact without a query. Where the order of a cross join is kept, it has the
- * database begin with the matches: it would walk through the owner's contacts for few
- * of them too.
- */
-async function foundBy(db: Db, ownerId: string, queries: readonly string[]): Promise<Contacts> {
-  const contacts = db.selectFrom('contacts');
-  const matches = matching(db, ownerId, queries);
-  if (matches === undefined) return contacts;
-  if (!(await matchesAreFew(db, matches, SORTED_MAX))) return contacts.where('contacts.id', 'in', matches);
-  const found = db.selectFrom(matches.as('matches')).select('contact_id').distinct();
-  return db.selectFrom(found.as('found')).crossJoin('contacts').whereRef('contacts.id', '=', 'found.contact_id');
+function byName(contacts: Contacts, after: ContactKey | undefined, limit: number): Contacts {
+  const following =
+    after === undefined
+      ? contacts
+      : contacts.where(({ eb, refTuple, tuple }) =>
+          eb(refTuple('contacts.sort_key', 'contacts.id'), '>', tuple(...after)),
+        );
+  return following.orderBy('contacts.sort_key').orderBy('contacts.id').limit(limit);
 }
 
-/** The contacts of an owner that the queries match, one for each term that does; undefined without a query. */
-function matching(db: Db, ownerId: string, queries: readonly string[]) {
-  const [first, ...others] = queries.map((query) =>
+/**
+ * Where a walk from `after` on ends for now; undefined at the end of the list. It is settled
+ * first, as a key: were it counted in each statement anew, a contact that leaves in
+ * between would let another slip by unseen.
+ */
+async function endOfWalk(
+  db: Db,
+  ownerId: string,
+  filter: ContactFilter,
+  after: ContactKey | undefined,
+): Promise<ContactKey | undefined> {
+  const [last] = await keysOf(byName(filtered(db, ownerId, filter), after, 1).offset(EXAMINED_MAX - 1));
+  return last;
+}
+
+type Expressions = ExpressionBuilder<Schema, 'contacts'>;
+
+function isUpTo({ eb, refTuple, tuple }: Expressions, key: ContactKey) {
+  return eb(refTuple('contacts.sort_key', 'contacts.id'), '<=', tuple(...key));
+}
+
+/** Whether a contact has a term of one of the ranges: without its owner, whose terms would all be looked at. */
+function isFound(eb: Expressions, ranges: readonly TermRange[]) {
+  return eb.or(
+    ranges.map((range) =>
+      isThere(
+        eb
+          .selectFrom('contact_terms')
+          .whereRef('contact_id', '=', 'contacts.id')
+          .where((terms) => isOfRange(terms, range))
+          .select('contact_id')
+          .limit(1),
+      ),
+    ),
+  );
+}
+
+function isOfRange(eb: ExpressionBuilder<Schema, 'contact_terms'>, { begin, like }: TermRange) {
+  const isInside = [eb('term', '>=', begin), eb('term', '<', endOfPrefix(begin))];
+  return eb.and(like === undefined ? isInside : [...isInside, eb('term', 'like', like)]);
+}
+
+/** The contacts of an owner that the queries find; undefined when there are more than SORTED_MAX terms to look at. */
+async function findFew(db: Db, ownerId: string, ranges: readonly TermRange[]): Promise<string[] | undefined> {
+  const [first, ...others] = ranges.map(({ begin }) =>
     db
       .selectFrom('contact_terms')
-      .select('contact_id')
+      .select(['contact_id', 'term'])
       .where('owner_id', '=', ownerId)
-      .where('term', '>=', query)
-      .where('term', '<', endOfPrefix(query)),
+      .where((eb) => isOfRange(eb, { begin })),
   );
-  return first && others.reduce((all, next) => all.unionAll(next), first);
+  if (first === undefined) return undefined;
+  const matches = others.reduce((all, next) => all.unionAll(next), first);
+  const terms = await db
+    .selectFrom(matches.as('terms'))
+    .selectAll()
+    .limit(SORTED_MAX + 1)
+    .execute();
+  if (terms.length > SORTED_MAX) return undefined;
+  const found = terms.filter(({ term }) => ranges.some((range) => isInRange(term, range)));
+  return [...new Set(found.map(({ contact_id }) => contact_id))];
+}
+
+/** What a user's contacts take. */
+export interface ContactUsage {
+  /** All of them, and those that are not deleted. */
+  readonly contacts: number;
+  readonly liveContacts: number;
+  readonly bytes: number;
+}
+
+/**
+ * What a user's contacts take. Those that an older version wrote, and nobody has counted
+ * since, count as contacts and not as bytes.
+ */
+export async function selectUsage(db: Db, ownerId: string): Promise<ContactUsage> {
+  const counted = db.selectFrom('user_usage').where('user_id', '=', ownerId);
+  const others = uncounted(db)
+    .where('owner_id', '=', ownerId)
+    .select(({ fn }) => fn.countAll<number>().as('count'));
+  const usage = await db
+    .selectNoFrom([
+      counted.select('contacts').as('contacts'),
+      counted.select('live_contacts').as('live'),
+      counted.select('contact_bytes').as('bytes'),
+      others.as('others'),
+      others.where('deleted', '=', 0).as('liveOthers'),
+    ])
+    .executeTakeFirstOrThrow();
+  return {
+    contacts: (usage.contacts ?? 0) + (usage.others ?? 0),
+    liveContacts: (usage.live ?? 0) + (usage.liveOthers ?? 0),
+    bytes: usage.bytes ?? 0,
+  };
+}
+
+/** Adds to what a user's contacts take, in the transaction of the change. */
+export async function addUsage(
+  tx: Db,
+  ownerId: string,
+  { contacts, liveContacts, bytes }: ContactUsage,
+): Promise<void> {
+  if (contacts === 0 && liveContacts === 0 && bytes === 0) return;
+  await tx
+    .insertInto('user_usage')
+    .values({ user_id: ownerId, contacts, live_contacts: liveContacts, contact_bytes: bytes })
+    .onConflict((conflict) =>
+      conflict.column('user_id').doUpdateSet((eb) => ({
+        contacts: eb('user_usage.contacts', '+', contacts),
+        live_contacts: eb('user_usage.live_contacts', '+', liveContacts),
+        contact_bytes: eb('user_usage.contact_bytes', '+', bytes),
+      })),
+    )
+    .execute();
+}
+
+/** Contacts that an older version wrote: their terms and usage are not up to date. */
+function uncounted(db: Db) {
+  // A literal: only then do the databases know that the index of these holds all of them.
+  return db.selectFrom('contacts').where('bytes', '=', sql.lit(0));
+}
+
+/** Up to `limit` contacts that an older version wrote. */
+export function selectUncounted(db: Db, limit: number): Promise<ContactRow[]> {
+  return uncounted(db).selectAll().limit(limit).execute();
 }
 
 /** Removes up to `limit` contacts whose time to be purged has come; how many there were. */
-export function deletePurgeable(db: Db, nowMs: number, limit: number): Promise<number> {
-  const due = db.selectFrom('contacts').select('id').where('purge_ms', '<=', nowMs).orderBy('purge_ms').limit(limit);
+export async function deletePurgeable(tx: Db, nowMs: number, limit: number): Promise<number> {
+  const due = tx.selectFrom('contacts').select('id').where('purge_ms', '<=', nowMs).orderBy('purge_ms').limit(limit);
   // Asked again of the row itself: it may be undeleted between being found and being removed.
-  return countDeleted(db.deleteFrom('contacts').where('id', 'in', due).where('purge_ms', '<=', nowMs));
+  const deleted = await tx
+    .deleteFrom('contacts')
+    .where('id', 'in', due)
+    .where('purge_ms', '<=', nowMs)
+    .returning(['owner_id', 'deleted', 'bytes'])
+    .execute();
+  return forget(tx, deleted);
 }
 
 /** Removes up to `limit` contacts of an owner; how many there were. */
-export function deleteOfOwner(db: Db, ownerId: string, limit: number): Promise<number> {
-  const some = db.selectFrom('contacts').select('id').where('owner_id', '=', ownerId).limit(limit);
-  return countDeleted(db.deleteFrom('contacts').where('id', 'in', some));
+export async function deleteOfOwner(tx: Db, ownerId: string, limit: number): Promise<number> {
+  const some = tx.selectFrom('contacts').select('id').where('owner_id', '=', ownerId).limit(limit);
+  const deleted = await tx
+    .deleteFrom('contacts')
+    .where('id', 'in', some)
+    .returning(['owner_id', 'deleted', 'bytes'])
+    .execute();
+  return forget(tx, deleted);
 }
 
-async function countDeleted(rows: DeleteQueryBuilder<Schema, 'contacts', DeleteResult>): Promise<number> {
-  const { numDeletedRows } = await rows.executeTakeFirst();
-  return Number(numDeletedRows);
+async function forget(tx: Db, deleted: readonly Pick<ContactRow, 'owner_id' | 'deleted' | 'bytes'>[]): Promise<number> {
+  const byOwner = Map.groupBy(deleted, ({ owner_id }) => owner_id);
+  // In one order everywhere: transactions that wait for each other's rows in a circle would be rolled back.
+  for (const ownerId of [...byOwner.keys()].toSorted()) {
+    const counted = byOwner.get(ownerId)!.filter(({ bytes }) => bytes > 0);
+    await addUsage(tx, ownerId, {
+      contacts: -counted.length,
+      liveContacts: -counted.filter((row) => row.deleted === 0).length,
+      bytes: -counted.reduce((sum, { bytes }) => sum + bytes, 0),
+    });
+  }
+  return deleted.length;
 }

@@ -4,6 +4,7 @@ import { DatabaseError, type Dialect } from './dialect.ts';
 import { initial } from './migrations/0001-initial.ts';
 import { activity } from './migrations/0002-activity.ts';
 import { signIn } from './migrations/0003-sign-in.ts';
+import { usage } from './migrations/0004-usage.ts';
 
 /** Every migration, in order. What has been released is never changed, only followed. */
 function migrations(dialect: Dialect): Record<string, Migration> {
@@ -11,6 +12,7 @@ function migrations(dialect: Dialect): Record<string, Migration> {
     '0001-initial': initial(dialect),
     '0002-activity': activity(dialect),
     '0003-sign-in': signIn(dialect),
+    '0004-usage': usage(dialect),
   };
 }
 

@@ -17,6 +17,7 @@ export interface Schema {
   signing_keys: SigningKeyTable;
   contacts: ContactTable;
   contact_terms: ContactTermTable;
+  user_usage: UserUsageTable;
   requests: RequestTable;
   activity: ActivityTable;
   activity_purged: ActivityPurgedTable;
@@ -35,6 +36,7 @@ export const TABLES = Object.keys({
   signing_keys: true,
   contacts: true,
   contact_terms: true,
+  user_usage: true,
   requests: true,
   activity: true,
   activity_purged: true,
@@ -188,6 +190,16 @@ export interface ContactTable {
   delete_ms: number | null;
   purge_ms: number | null;
   revision: number;
+  /** What it takes with its search terms: see bytesOf. 0 while an older version's: terms and usage are not up to date. */
+  bytes: number;
+}
+
+/** What a user's contacts take together: those whose `bytes` are not 0. */
+export interface UserUsageTable {
+  user_id: string;
+  contacts: number;
+  live_contacts: number;
+  contact_bytes: number;
 }
 
 /** What finds a contact of an owner: see contactTerms. */

@@ -3,6 +3,7 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { type User as UserMessage, UserSchema, UserState as State } from '../../gen/kith/user/v1/user_pb.ts';
 import type {
   CreateUserRequest,
+  GetUsageResponseSchema,
   GetUserDetailsResponseSchema,
   ListUsersRequest,
   ListUsersResponseSchema,
@@ -10,10 +11,10 @@ import type {
   UpdateUserRequest,
 } from '../../gen/kith/user/v1/user_service_pb.ts';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import type { Page } from '../pages.ts';
+import { type Page, totalOf } from '../pages.ts';
 import { fromRole, toRole } from '../rpc/enums.ts';
 import type { User, UserState } from './user.ts';
-import type { NewUser, PasswordSetting, UserChange, UserDetails, UserListRequest } from './users.ts';
+import type { NewUser, PasswordSetting, Quota, Usage, UserChange, UserDetails, UserListRequest } from './users.ts';
 
 const STATES = {
   active: State.ACTIVE,
@@ -51,11 +52,19 @@ export function toDetails(details: UserDetails): MessageInitShape<typeof GetUser
   };
 }
 
+export function toUsage({ contacts, contactBytes }: Usage): MessageInitShape<typeof GetUsageResponseSchema> {
+  return { contacts: toQuota(contacts), contactBytes: toQuota(contactBytes) };
+}
+
+function toQuota({ used, limit }: Quota) {
+  return { used: BigInt(used), limit: BigInt(limit) };
+}
+
 export function toUserPage(page: Page<User>): MessageInitShape<typeof ListUsersResponseSchema> {
   return {
     users: page.items.map(toUserMessage),
     nextPageToken: page.nextPageToken,
-    ...(page.totalSize === undefined ? {} : { totalSize: page.totalSize }),
+    ...totalOf(page),
   };
 }
 

@@ -1,6 +1,6 @@
 import type { ServiceImpl } from '@connectrpc/connect';
 import type { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
-import type { App } from '../app.ts';
+import type { ContactsApp } from '../contacts/contacts.ts';
 import { callerOf } from '../rpc/caller.ts';
 import {
   fromCreate,
@@ -8,12 +8,14 @@ import {
   fromPasswordSetting,
   fromUpdate,
   toDetails,
+  toUsage,
   toUserMessage,
   toUserPage,
 } from './messages.ts';
 import {
   createUser,
   deleteUser,
+  getUsage,
   getUser,
   getUserDetails,
   listUsers,
@@ -22,7 +24,7 @@ import {
   updateUser,
 } from './users.ts';
 
-export function userService(app: App): ServiceImpl<typeof UserService> {
+export function userService(app: ContactsApp): ServiceImpl<typeof UserService> {
   return {
     async createUser(request, context) {
       const { signal } = context;
@@ -33,6 +35,9 @@ export function userService(app: App): ServiceImpl<typeof UserService> {
     },
     async getUserDetails({ id }) {
       return toDetails(await getUserDetails(app, id));
+    },
+    async getUsage({ id }) {
+      return toUsage(await getUsage(app, id));
     },
     async listUsers(request, context) {
       return toUserPage(await listUsers(app, callerOf(context), fromList(request)));

@@ -1,9 +1,10 @@
 import type { SelectQueryBuilder } from 'kysely';
 import type { Role } from '../access.ts';
 import type { Db } from '../db/database.ts';
+import { isThere } from '../db/is-there.ts';
 import { prepared } from '../db/prepared.ts';
 import type { Schema, UserTable } from '../db/schema.ts';
-import { cutPage } from '../pages.ts';
+import { COUNTED_MAX, type Count, cutPage } from '../pages.ts';
 import { matchesAreFew } from '../search.ts';
 import { endOfPrefix } from '../text.ts';
 
@@ -121,13 +122,16 @@ async function searchPage(db: Db, filter: UserFilter, after: string | undefined,
   const matches = await newest(db, filter, after, size + 1, (users) =>
     users
       .where('id', '>=', oldest)
-      .where('id', 'in', (eb) =>
-        eb
-          .selectFrom('user_terms')
-          .select('user_id')
-          .whereRef('user_terms.user_id', '=', 'users.id')
-          .where('term', '>=', filter.query)
-          .where('term', '<', endOfPrefix(filter.query)),
+      .where((eb) =>
+        isThere(
+          eb
+            .selectFrom('user_terms')
+            .whereRef('user_terms.user_id', '=', 'users.id')
+            .where('term', '>=', filter.query)
+            .where('term', '<', endOfPrefix(filter.query))
+            .select('user_id')
+            .limit(1),
+        ),
       ),
   ).execute();
   if (matches.length > size) return pageOf(matches, size);
@@ -139,15 +143,38 @@ function pageOf(rows: readonly ShownUserRow[], size: number): UserPage {
   return { rows: page.rows, resumeAfter: page.last?.id };
 }
 
-/** How many users the filter lets through. */
-export async function countUsers(db: Db, filter: UserFilter): Promise<number> {
-  let users = db
-    .selectFrom('users')
+/**
+ * How many users the filter lets through. No more than COUNTED_MAX users are looked at, or
+ * users of as many terms that the query matches.
+ */
+export async function countUsers(db: Db, filter: UserFilter): Promise<Count> {
+  if (filter.query === '') {
+    const { count } = await db
+      .selectFrom(newestIds(db, filter, undefined, COUNTED_MAX + 1).as('users'))
+      .select(({ fn }) => fn.countAll<number>().as('count'))
+      .executeTakeFirstOrThrow();
+    return { count: Math.min(count, COUNTED_MAX), isAtLeast: count > COUNTED_MAX };
+  }
+  const terms = matching(db, filter.query)
+    .select('user_id')
+    .limit(COUNTED_MAX + 1);
+  const { looked } = await db
+    .selectFrom(terms.as('terms'))
+    .select(({ fn }) => fn.countAll<number>().as('looked'))
+    .executeTakeFirstOrThrow();
+  const { count } = await db
+    .selectFrom(db.selectFrom(terms.as('terms')).select('user_id').distinct().as('matches'))
     .select(({ fn }) => fn.countAll<number>().as('count'))
-    .where('state', 'in', filter.states);
-  if (filter.role !== undefined) users = users.where('role', '=', filter.role);
-  if (filter.query !== '') users = users.where('id', 'in', matching(db, filter.query).select('user_id'));
-  return (await users.executeTakeFirstOrThrow()).count;
+    .where((eb) => {
+      let user = eb
+        .selectFrom('users')
+        .whereRef('users.id', '=', 'matches.user_id')
+        .where('state', 'in', filter.states);
+      if (filter.role !== undefined) user = user.where('role', '=', filter.role);
+      return isThere(user.select('users.id').limit(1));
+    })
+    .executeTakeFirstOrThrow();
+  return { count: Math.min(count, COUNTED_MAX), isAtLeast: looked > COUNTED_MAX };
 }
 
 type Ids = SelectQueryBuilder<Schema, 'users', { id: string }>;

@@ -4,7 +4,7 @@ import { purgeActivitiesOf } from '../activity/purge.ts';
 import { tell } from '../activity/log.ts';
 import { type App, atOneTime } from '../app.ts';
 import { payerOf } from '../budget/payer.ts';
-import { countContacts, purgeContactsOf } from '../contacts/contacts.ts';
+import { type ContactsApp, contactUsage, purgeContactsOf } from '../contacts/contacts.ts';
 import type { Db } from '../db/database.ts';
 import { UniqueViolation } from '../db/dialect.ts';
 import { answerOnce } from '../db/once.ts';
@@ -113,7 +113,29 @@ export interface UserDetails {
 /** Throws user_not_found. */
 export async function getUserDetails(app: App, id: string): Promise<UserDetails> {
   const row = await requireUser(app, app.database.db, id);
-  return { user: toUser(row), lastSignInMs: row.last_sign_in_ms, contactCount: await countContacts(app, row.id) };
+  const { liveContacts } = await contactUsage(app, row.id);
+  return { user: toUser(row), lastSignInMs: row.last_sign_in_ms, contactCount: liveContacts };
+}
+
+/** How much of something is used, and how much may be. */
+export interface Quota {
+  readonly used: number;
+  readonly limit: number;
+}
+
+export interface Usage {
+  readonly contacts: Quota;
+  readonly contactBytes: Quota;
+}
+
+/** How much a user has stored. Throws user_not_found. */
+export async function getUsage(app: ContactsApp, id: string): Promise<Usage> {
+  const row = await requireUser(app, app.database.db, id);
+  const { contacts, bytes } = await contactUsage(app, row.id);
+  return {
+    contacts: { used: contacts, limit: app.contacts.perUserMax },
+    contactBytes: { used: bytes, limit: app.contacts.bytesPerUserMax },
+  };
 }
 
 export interface UserListRequest extends PageRequest {
@@ -138,7 +160,7 @@ export async function listUsers(app: App, caller: Caller, request: UserListReque
   return {
     items: page.rows.map(toUser),
     nextPageToken: tokens.write(page.resumeAfter === undefined ? undefined : [page.resumeAfter]),
-    totalSize: request.includeTotalSize ? await countUsers(db, filter) : undefined,
+    total: request.includeTotalSize ? await countUsers(db, filter) : undefined,
   };
 }
 

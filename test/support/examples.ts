@@ -250,13 +250,20 @@ const users: ExamplesOf<typeof UserService> = {
     const answer = { id, username, name, email, state, role, lastSignInTime: TIME, contactCount: 1 };
     return { accessToken, request: { id }, answer };
   },
+  async getUsage(kith) {
+    const { user, accessToken } = await kith.user();
+    await newContact(kith, accessToken);
+    const bytes = expect.any(BigInt);
+    const answer = { contacts: { used: 1n, limit: 25_000n }, contactBytes: { used: bytes, limit: 134_217_728n } };
+    return { accessToken, request: { id: user.id }, answer };
+  },
   async listUsers(kith) {
     const { user } = await kith.user();
     const { accessToken } = await kith.user(Role.EDITOR);
     return {
       accessToken,
       request: { query: user.email, role: Role.VIEWER, state: UserState.ACTIVE, includeTotalSize: true },
-      answer: { users: [user], nextPageToken: '', totalSize: 1 },
+      answer: { users: [user], nextPageToken: '', totalSize: 1, totalSizeAtLeast: false },
     };
   },
   async updateUser(kith) {
@@ -338,7 +345,7 @@ const contacts: ExamplesOf<typeof ContactService> = {
     return {
       accessToken,
       request: { query: 'lovel', starred: true, pageSize: 10, includeTotalSize: true },
-      answer: { contacts: [contact], nextPageToken: '', totalSize: 1 },
+      answer: { contacts: [contact], nextPageToken: '', totalSize: 1, totalSizeAtLeast: false },
     };
   },
   async updateContact(kith) {

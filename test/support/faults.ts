@@ -1,5 +1,6 @@
 import type { ContactRow } from '../../src/contacts/store.ts';
-import { contactTerms, toFields } from '../../src/contacts/contact.ts';
+import { bytesOf, toColumns, toFields } from '../../src/contacts/contact.ts';
+import { contactTerms } from '../../src/contacts/terms.ts';
 import { searchTerm, wordTerms } from '../../src/text.ts';
 import type { UserRow } from '../../src/users/store.ts';
 
@@ -7,6 +8,12 @@ type Select = (sql: string) => Promise<readonly Record<string, unknown>[]>;
 
 /** Rows that must not exist, in SQL of every database. */
 const NEVER: Record<string, string> = {
+  'a user whose contacts are counted wrongly': `select u.id from users u
+    left join user_usage s on s.user_id = u.id
+    where coalesce(s.contacts, 0) <> (select count(*) from contacts c where c.owner_id = u.id and c.bytes > 0)
+    or coalesce(s.live_contacts, 0) <>
+      (select count(*) from contacts c where c.owner_id = u.id and c.bytes > 0 and c.deleted = 0)
+    or coalesce(s.contact_bytes, 0) <> (select coalesce(sum(c.bytes), 0) from contacts c where c.owner_id = u.id)`,
   'a session without its user': 'select s.id from sessions s left join users u on u.id = s.user_id where u.id is null',
   'a contact without its owner':
     'select c.id from contacts c left join users u on u.id = c.owner_id where u.id is null',
@@ -48,8 +55,13 @@ export async function findFaults(select: Select): Promise<string[]> {
   const terms = await termsBy(select, "select owner_id || '/' || contact_id as id, term from contact_terms");
   for (const row of contacts) {
     const key = `${row.owner_id}/${row.id}`;
-    if (!isSame(contactTerms(toFields(row)), terms.get(key))) {
+    const fields = toFields(row);
+    const expected = contactTerms(fields);
+    if (!isSame(expected, terms.get(key))) {
       faults.push(`the search terms of contact ${row.id} are not those of its fields`);
+    }
+    if (String(row.bytes) !== String(bytesOf(toColumns(fields), expected))) {
+      faults.push(`contact ${row.id} is counted with bytes that it does not take`);
     }
     terms.delete(key);
   }

@@ -1,5 +1,5 @@
-import type { App } from '../../src/app.ts';
 import { Background } from '../../src/background.ts';
+import type { ContactsApp } from '../../src/contacts/contacts.ts';
 import { openDatabase } from '../../src/db/database.ts';
 import { createKeyring } from '../../src/keyring.ts';
 import { createPasswords } from '../../src/passwords/passwords.ts';
@@ -27,7 +27,7 @@ export async function startOn(
  * What the slices share, on the database and the clock of a server that runs:
  * for what no RPC does, such as purging and writing rows in bulk.
  */
-export async function openApp({ config, database, clock }: Kith): Promise<App & AsyncDisposable> {
+export async function openApp({ config, database, clock }: Kith): Promise<ContactsApp & AsyncDisposable> {
   const opened = await openDatabase(database.url);
   return {
     database: opened,
@@ -40,6 +40,7 @@ export async function openApp({ config, database, clock }: Kith): Promise<App & 
     purgeAfterMs: config.purgeAfterMs,
     accessTokenTtlMs: config.accessTokenTtlMs,
     activityRetentionMs: config.activityRetentionMs,
+    contacts: config.contacts,
     [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
   };
 }

@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kith/user/v1/user_service.proto.
  */
 export const file_kith_user_v1_user_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9raXRoL3VzZXIvdjEvdXNlcl9zZXJ2aWNlLnByb3RvEgxraXRoLnVzZXIudjEi4AMKEUNyZWF0ZVVzZXJSZXF1ZXN0EkkKCHVzZXJuYW1lGAEgASgJQje6SDByLjIsXltBLVphLXowLTldW0EtWmEtejAtOS5fLV17MSw2Mn1bQS1aYS16MC05XSTw4BgBEh0KBWVtYWlsGAIgASgJQg66SAdyBRj+AWAB8OAYARIgCgRuYW1lGAMgASgJQhK6SA9yDeDgGAHw4BgBEAEYyAESLAoEcm9sZRgEIAEoDjIULmtpdGguYWNjZXNzLnYxLlJvbGVCCLpIBYIBAhABEiYKCHBhc3N3b3JkGAUgASgJQhSAAQG6SA7YAQFyCeDgGAEQCBiAARIfCgpyZXF1ZXN0X2lkGAYgASgJQgu6SAjYAQFyA7ABARIiCg1wYXNzd29yZF9oYXNoGAcgASgJQguAAQG6SAVyAxiABBIcChRtdXN0X2NoYW5nZV9wYXNzd29yZBgIIAEoCDqFAbpIgQEafwocY3JlYXRlX3VzZXIucGFzc3dvcmRfb3JfaGFzaBIqbXVzdCBoYXZlIGVpdGhlciBwYXNzd29yZCBvciBwYXNzd29yZF9oYXNoGjModGhpcy5wYXNzd29yZCA9PSAnJykgIT0gKHRoaXMucGFzc3dvcmRfaGFzaCA9PSAnJykiNgoSQ3JlYXRlVXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciImCg5HZXRVc2VyUmVxdWVzdBIUCgJpZBgBIAEoCUIIukgFcgOwAQEiMwoPR2V0VXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciItChVHZXRVc2VyRGV0YWlsc1JlcXVlc3QSFAoCaWQYASABKAlCCLpIBXIDsAEBIv8BChZHZXRVc2VyRGV0YWlsc1Jlc3BvbnNlEhAKAmlkGAEgASgJQgTo4BgBEhAKCHVzZXJuYW1lGAIgASgJEgwKBG5hbWUYAyABKAkSDQoFZW1haWwYBCABKAkSJgoFc3RhdGUYBSABKA4yFy5raXRoLnVzZXIudjEuVXNlclN0YXRlEiIKBHJvbGUYBiABKA4yFC5raXRoLmFjY2Vzcy52MS5Sb2xlEjUKEWxhc3Rfc2lnbl9pbl90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1jb250YWN0X2NvdW50GAggASgFOgri4BgGCAESAmlkIuQBChBMaXN0VXNlcnNSZXF1ZXN0EhoKCXBhZ2Vfc2l6ZRgBIAEoBUIHukgEGgIoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiAEBIsCgRyb2xlGAMgASgOMhQua2l0aC5hY2Nlc3MudjEuUm9sZUIIukgFggECEAESMAoFc3RhdGUYBCABKA4yFy5raXRoLnVzZXIudjEuVXNlclN0YXRlQgi6SAWCAQIQARIaCgVxdWVyeRgFIAEoCUILukgIcgbg4BgBGGQSGgoSaW5jbHVkZV90b3RhbF9zaXplGAYgASgIIncKEUxpc3RVc2Vyc1Jlc3BvbnNlEiEKBXVzZXJzGAEgAygLMhIua2l0aC51c2VyLnYxLlVzZXISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhcKCnRvdGFsX3NpemUYAyABKAVIAIgBAUINCgtfdG90YWxfc2l6ZSKcAwoRVXBkYXRlVXNlclJlcXVlc3QSFAoCaWQYASABKAlCCLpIBXIDsAEBEhwKBGV0YWcYAiABKAlCCbpIBnIEEAEYQEgAiAEBEiUKBG5hbWUYAyABKAlCErpID3IN4OAYAfDgGAEQARjIAUgBiAEBElIKCHVzZXJuYW1lGAQgASgJQju6SDByLjIsXltBLVphLXowLTldW0EtWmEtejAtOS5fLV17MSw2Mn1bQS1aYS16MC05XSTg4BgC8OAYAUgCiAEBEiYKBWVtYWlsGAUgASgJQhK6SAdyBRj+AWAB4OAYAvDgGAFIA4gBARI3CgRyb2xlGAYgASgOMhQua2l0aC5hY2Nlc3MudjEuUm9sZUIOukgHggEEEAEgAODgGAJIBIgBARI7CgVzdGF0ZRgHIAEoDjIXLmtpdGgudXNlci52MS5Vc2VyU3RhdGVCDrpIB4IBBBgBGALg4BgCSAWIAQFCBwoFX2V0YWdCBwoFX25hbWVCCwoJX3VzZXJuYW1lQggKBl9lbWFpbEIHCgVfcm9sZUIICgZfc3RhdGUiNgoSVXBkYXRlVXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciJQChFEZWxldGVVc2VyUmVxdWVzdBIUCgJpZBgBIAEoCUIIukgFcgOwAQESHAoEZXRhZxgCIAEoCUIJukgGcgQQARhASACIAQFCBwoFX2V0YWciNgoSRGVsZXRlVXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciJSChNVbmRlbGV0ZVVzZXJSZXF1ZXN0EhQKAmlkGAEgASgJQgi6SAVyA7ABARIcCgRldGFnGAIgASgJQgm6SAZyBBABGEBIAIgBAUIHCgVfZXRhZyI4ChRVbmRlbGV0ZVVzZXJSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXIimAEKFlNldFVzZXJQYXNzd29yZFJlcXVlc3QSFAoCaWQYASABKAlCCLpIBXIDsAEBEiMKCHBhc3N3b3JkGAIgASgJQhGAAQG6SAtyCeDgGAEQCBiAARIcChRtdXN0X2NoYW5nZV9wYXNzd29yZBgDIAEoCBIcCgRldGFnGAQgASgJQgm6SAZyBBABGEBIAIgBAUIHCgVfZXRhZyI7ChdTZXRVc2VyUGFzc3dvcmRSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXIygQYKC1VzZXJTZXJ2aWNlElcKCkNyZWF0ZVVzZXISHy5raXRoLnVzZXIudjEuQ3JlYXRlVXNlclJlcXVlc3QaIC5raXRoLnVzZXIudjEuQ3JlYXRlVXNlclJlc3BvbnNlIgbi4BgCGAISVQoHR2V0VXNlchIcLmtpdGgudXNlci52MS5HZXRVc2VyUmVxdWVzdBodLmtpdGgudXNlci52MS5HZXRVc2VyUmVzcG9uc2UiDZACAeLgGAYiAmlkGAESagoOR2V0VXNlckRldGFpbHMSIy5raXRoLnVzZXIudjEuR2V0VXNlckRldGFpbHNSZXF1ZXN0GiQua2l0aC51c2VyLnYxLkdldFVzZXJEZXRhaWxzUmVzcG9uc2UiDZACAeLgGAYiAmlkGAESVwoJTGlzdFVzZXJzEh4ua2l0aC51c2VyLnYxLkxpc3RVc2Vyc1JlcXVlc3QaHy5raXRoLnVzZXIudjEuTGlzdFVzZXJzUmVzcG9uc2UiCZACAeLgGAIYARJbCgpVcGRhdGVVc2VyEh8ua2l0aC51c2VyLnYxLlVwZGF0ZVVzZXJSZXF1ZXN0GiAua2l0aC51c2VyLnYxLlVwZGF0ZVVzZXJSZXNwb25zZSIK4uAYBiICaWQYAhJXCgpEZWxldGVVc2VyEh8ua2l0aC51c2VyLnYxLkRlbGV0ZVVzZXJSZXF1ZXN0GiAua2l0aC51c2VyLnYxLkRlbGV0ZVVzZXJSZXNwb25zZSIG4uAYAhgCEmgKD1NldFVzZXJQYXNzd29yZBIkLmtpdGgudXNlci52MS5TZXRVc2VyUGFzc3dvcmRSZXF1ZXN0GiUua2l0aC51c2VyLnYxLlNldFVzZXJQYXNzd29yZFJlc3BvbnNlIgji4BgEKAEYAhJdCgxVbmRlbGV0ZVVzZXISIS5raXRoLnVzZXIudjEuVW5kZWxldGVVc2VyUmVxdWVzdBoiLmtpdGgudXNlci52MS5VbmRlbGV0ZVVzZXJSZXNwb25zZSIG4uAYAhgCYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_text_v1_text, file_kith_user_v1_user]);
+  fileDesc("Ch9raXRoL3VzZXIvdjEvdXNlcl9zZXJ2aWNlLnByb3RvEgxraXRoLnVzZXIudjEi4AMKEUNyZWF0ZVVzZXJSZXF1ZXN0EkkKCHVzZXJuYW1lGAEgASgJQje6SDByLjIsXltBLVphLXowLTldW0EtWmEtejAtOS5fLV17MSw2Mn1bQS1aYS16MC05XSTw4BgBEh0KBWVtYWlsGAIgASgJQg66SAdyBRj+AWAB8OAYARIgCgRuYW1lGAMgASgJQhK6SA9yDeDgGAHw4BgBEAEYyAESLAoEcm9sZRgEIAEoDjIULmtpdGguYWNjZXNzLnYxLlJvbGVCCLpIBYIBAhABEiYKCHBhc3N3b3JkGAUgASgJQhSAAQG6SA7YAQFyCeDgGAEQCBiAARIfCgpyZXF1ZXN0X2lkGAYgASgJQgu6SAjYAQFyA7ABARIiCg1wYXNzd29yZF9oYXNoGAcgASgJQguAAQG6SAVyAxiABBIcChRtdXN0X2NoYW5nZV9wYXNzd29yZBgIIAEoCDqFAbpIgQEafwocY3JlYXRlX3VzZXIucGFzc3dvcmRfb3JfaGFzaBIqbXVzdCBoYXZlIGVpdGhlciBwYXNzd29yZCBvciBwYXNzd29yZF9oYXNoGjModGhpcy5wYXNzd29yZCA9PSAnJykgIT0gKHRoaXMucGFzc3dvcmRfaGFzaCA9PSAnJykiNgoSQ3JlYXRlVXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciImCg5HZXRVc2VyUmVxdWVzdBIUCgJpZBgBIAEoCUIIukgFcgOwAQEiMwoPR2V0VXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciItChVHZXRVc2VyRGV0YWlsc1JlcXVlc3QSFAoCaWQYASABKAlCCLpIBXIDsAEBIv8BChZHZXRVc2VyRGV0YWlsc1Jlc3BvbnNlEhAKAmlkGAEgASgJQgTo4BgBEhAKCHVzZXJuYW1lGAIgASgJEgwKBG5hbWUYAyABKAkSDQoFZW1haWwYBCABKAkSJgoFc3RhdGUYBSABKA4yFy5raXRoLnVzZXIudjEuVXNlclN0YXRlEiIKBHJvbGUYBiABKA4yFC5raXRoLmFjY2Vzcy52MS5Sb2xlEjUKEWxhc3Rfc2lnbl9pbl90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1jb250YWN0X2NvdW50GAggASgFOgri4BgGCAESAmlkIicKD0dldFVzYWdlUmVxdWVzdBIUCgJpZBgBIAEoCUIIukgFcgOwAQEiZQoQR2V0VXNhZ2VSZXNwb25zZRIlCghjb250YWN0cxgBIAEoCzITLmtpdGgudXNlci52MS5RdW90YRIqCg1jb250YWN0X2J5dGVzGAIgASgLMhMua2l0aC51c2VyLnYxLlF1b3RhIiQKBVF1b3RhEgwKBHVzZWQYASABKAMSDQoFbGltaXQYAiABKAMi5AEKEExpc3RVc2Vyc1JlcXVlc3QSGgoJcGFnZV9zaXplGAEgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAQEiwKBHJvbGUYAyABKA4yFC5raXRoLmFjY2Vzcy52MS5Sb2xlQgi6SAWCAQIQARIwCgVzdGF0ZRgEIAEoDjIXLmtpdGgudXNlci52MS5Vc2VyU3RhdGVCCLpIBYIBAhABEhoKBXF1ZXJ5GAUgASgJQgu6SAhyBuDgGAEYZBIaChJpbmNsdWRlX3RvdGFsX3NpemUYBiABKAgilAEKEUxpc3RVc2Vyc1Jlc3BvbnNlEiEKBXVzZXJzGAEgAygLMhIua2l0aC51c2VyLnYxLlVzZXISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhcKCnRvdGFsX3NpemUYAyABKAVIAIgBARIbChN0b3RhbF9zaXplX2F0X2xlYXN0GAQgASgIQg0KC190b3RhbF9zaXplIpwDChFVcGRhdGVVc2VyUmVxdWVzdBIUCgJpZBgBIAEoCUIIukgFcgOwAQESHAoEZXRhZxgCIAEoCUIJukgGcgQQARhASACIAQESJQoEbmFtZRgDIAEoCUISukgPcg3g4BgB8OAYARABGMgBSAGIAQESUgoIdXNlcm5hbWUYBCABKAlCO7pIMHIuMixeW0EtWmEtejAtOV1bQS1aYS16MC05Ll8tXXsxLDYyfVtBLVphLXowLTldJODgGALw4BgBSAKIAQESJgoFZW1haWwYBSABKAlCErpIB3IFGP4BYAHg4BgC8OAYAUgDiAEBEjcKBHJvbGUYBiABKA4yFC5raXRoLmFjY2Vzcy52MS5Sb2xlQg66SAeCAQQQASAA4OAYAkgEiAEBEjsKBXN0YXRlGAcgASgOMhcua2l0aC51c2VyLnYxLlVzZXJTdGF0ZUIOukgHggEEGAEYAuDgGAJIBYgBAUIHCgVfZXRhZ0IHCgVfbmFtZUILCglfdXNlcm5hbWVCCAoGX2VtYWlsQgcKBV9yb2xlQggKBl9zdGF0ZSI2ChJVcGRhdGVVc2VyUmVzcG9uc2USIAoEdXNlchgBIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIlAKEURlbGV0ZVVzZXJSZXF1ZXN0EhQKAmlkGAEgASgJQgi6SAVyA7ABARIcCgRldGFnGAIgASgJQgm6SAZyBBABGEBIAIgBAUIHCgVfZXRhZyI2ChJEZWxldGVVc2VyUmVzcG9uc2USIAoEdXNlchgBIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIlIKE1VuZGVsZXRlVXNlclJlcXVlc3QSFAoCaWQYASABKAlCCLpIBXIDsAEBEhwKBGV0YWcYAiABKAlCCbpIBnIEEAEYQEgAiAEBQgcKBV9ldGFnIjgKFFVuZGVsZXRlVXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciKYAQoWU2V0VXNlclBhc3N3b3JkUmVxdWVzdBIUCgJpZBgBIAEoCUIIukgFcgOwAQESIwoIcGFzc3dvcmQYAiABKAlCEYABAbpIC3IJ4OAYARAIGIABEhwKFG11c3RfY2hhbmdlX3Bhc3N3b3JkGAMgASgIEhwKBGV0YWcYBCABKAlCCbpIBnIEEAEYQEgAiAEBQgcKBV9ldGFnIjsKF1NldFVzZXJQYXNzd29yZFJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlcjLbBgoLVXNlclNlcnZpY2USVwoKQ3JlYXRlVXNlchIfLmtpdGgudXNlci52MS5DcmVhdGVVc2VyUmVxdWVzdBogLmtpdGgudXNlci52MS5DcmVhdGVVc2VyUmVzcG9uc2UiBuLgGAIYAhJVCgdHZXRVc2VyEhwua2l0aC51c2VyLnYxLkdldFVzZXJSZXF1ZXN0Gh0ua2l0aC51c2VyLnYxLkdldFVzZXJSZXNwb25zZSINkAIB4uAYBiICaWQYARJqCg5HZXRVc2VyRGV0YWlscxIjLmtpdGgudXNlci52MS5HZXRVc2VyRGV0YWlsc1JlcXVlc3QaJC5raXRoLnVzZXIudjEuR2V0VXNlckRldGFpbHNSZXNwb25zZSINkAIB4uAYBiICaWQYARJYCghHZXRVc2FnZRIdLmtpdGgudXNlci52MS5HZXRVc2FnZVJlcXVlc3QaHi5raXRoLnVzZXIudjEuR2V0VXNhZ2VSZXNwb25zZSINkAIB4uAYBiICaWQYARJXCglMaXN0VXNlcnMSHi5raXRoLnVzZXIudjEuTGlzdFVzZXJzUmVxdWVzdBofLmtpdGgudXNlci52MS5MaXN0VXNlcnNSZXNwb25zZSIJkAIB4uAYAhgBElsKClVwZGF0ZVVzZXISHy5raXRoLnVzZXIudjEuVXBkYXRlVXNlclJlcXVlc3QaIC5raXRoLnVzZXIudjEuVXBkYXRlVXNlclJlc3BvbnNlIgri4BgGIgJpZBgCElcKCkRlbGV0ZVVzZXISHy5raXRoLnVzZXIudjEuRGVsZXRlVXNlclJlcXVlc3QaIC5raXRoLnVzZXIudjEuRGVsZXRlVXNlclJlc3BvbnNlIgbi4BgCGAISaAoPU2V0VXNlclBhc3N3b3JkEiQua2l0aC51c2VyLnYxLlNldFVzZXJQYXNzd29yZFJlcXVlc3QaJS5raXRoLnVzZXIudjEuU2V0VXNlclBhc3N3b3JkUmVzcG9uc2UiCOLgGAQoARgCEl0KDFVuZGVsZXRlVXNlchIhLmtpdGgudXNlci52MS5VbmRlbGV0ZVVzZXJSZXF1ZXN0GiIua2l0aC51c2VyLnYxLlVuZGVsZXRlVXNlclJlc3BvbnNlIgbi4BgCGAJiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_text_v1_text, file_kith_user_v1_user]);
 
 /**
  * The user to create.
@@ -265,6 +265,88 @@ export const GetUserDetailsResponseSchema: GenMessage<GetUserDetailsResponse> = 
   messageDesc(file_kith_user_v1_user_service, 5);
 
 /**
+ * Whose usage to get.
+ *
+ * @generated from message kith.user.v1.GetUsageRequest
+ */
+export type GetUsageRequest = Message<"kith.user.v1.GetUsageRequest"> & {
+  /**
+   * The user's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message kith.user.v1.GetUsageRequest.
+ * Use `create(GetUsageRequestSchema)` to create a new message.
+ */
+export const GetUsageRequestSchema: GenMessage<GetUsageRequest> = /*@__PURE__*/
+  messageDesc(file_kith_user_v1_user_service, 6);
+
+/**
+ * How much a user has stored, and may store.
+ *
+ * @generated from message kith.user.v1.GetUsageResponse
+ */
+export type GetUsageResponse = Message<"kith.user.v1.GetUsageResponse"> & {
+  /**
+   * Contacts, deleted ones included until they are purged. At most
+   * KITH_CONTACTS_PER_USER (25,000).
+   *
+   * @generated from field: kith.user.v1.Quota contacts = 1;
+   */
+  contacts?: Quota | undefined;
+
+  /**
+   * Bytes that those contacts take in the database with what finds them in a search,
+   * about. At most KITH_CONTACT_BYTES_PER_USER (134,217,728). A contact takes the
+   * UTF-8 of its fields, 700 bytes, and some 270 for each of its search terms: one of
+   * two names, an email address and a phone number some 3,500, and none more than 310,000.
+   *
+   * @generated from field: kith.user.v1.Quota contact_bytes = 2;
+   */
+  contactBytes?: Quota | undefined;
+};
+
+/**
+ * Describes the message kith.user.v1.GetUsageResponse.
+ * Use `create(GetUsageResponseSchema)` to create a new message.
+ */
+export const GetUsageResponseSchema: GenMessage<GetUsageResponse> = /*@__PURE__*/
+  messageDesc(file_kith_user_v1_user_service, 7);
+
+/**
+ * How much of something is used, and how much may be.
+ *
+ * @generated from message kith.user.v1.Quota
+ */
+export type Quota = Message<"kith.user.v1.Quota"> & {
+  /**
+   * How much is used.
+   *
+   * @generated from field: int64 used = 1;
+   */
+  used: bigint;
+
+  /**
+   * How much may be used. Less than `used` where the setting was lowered: what is
+   * there stays.
+   *
+   * @generated from field: int64 limit = 2;
+   */
+  limit: bigint;
+};
+
+/**
+ * Describes the message kith.user.v1.Quota.
+ * Use `create(QuotaSchema)` to create a new message.
+ */
+export const QuotaSchema: GenMessage<Quota> = /*@__PURE__*/
+  messageDesc(file_kith_user_v1_user_service, 8);
+
+/**
  * Which users to list.
  *
  * @generated from message kith.user.v1.ListUsersRequest
@@ -310,8 +392,7 @@ export type ListUsersRequest = Message<"kith.user.v1.ListUsersRequest"> & {
   query: string;
 
   /**
-   * Count the users on all pages as well, which takes time in proportion to
-   * their number.
+   * Count the users on all pages as well, up to 10,000.
    *
    * @generated from field: bool include_total_size = 6;
    */
@@ -323,7 +404,7 @@ export type ListUsersRequest = Message<"kith.user.v1.ListUsersRequest"> & {
  * Use `create(ListUsersRequestSchema)` to create a new message.
  */
 export const ListUsersRequestSchema: GenMessage<ListUsersRequest> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 6);
+  messageDesc(file_kith_user_v1_user_service, 9);
 
 /**
  * One page of users.
@@ -346,11 +427,19 @@ export type ListUsersResponse = Message<"kith.user.v1.ListUsersResponse"> & {
   nextPageToken: string;
 
   /**
-   * How many users there are on all pages, when it was asked for.
+   * How many users there are on all pages, when it was asked for. Counting ends after
+   * 10,000 users, or 10,000 search terms that begin with `query`.
    *
    * @generated from field: optional int32 total_size = 3;
    */
   totalSize?: number | undefined;
+
+  /**
+   * Counting ended early: there are at least `total_size` on all pages.
+   *
+   * @generated from field: bool total_size_at_least = 4;
+   */
+  totalSizeAtLeast: boolean;
 };
 
 /**
@@ -358,7 +447,7 @@ export type ListUsersResponse = Message<"kith.user.v1.ListUsersResponse"> & {
  * Use `create(ListUsersResponseSchema)` to create a new message.
  */
 export const ListUsersResponseSchema: GenMessage<ListUsersResponse> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 7);
+  messageDesc(file_kith_user_v1_user_service, 10);
 
 /**
  * What to change in a user.
@@ -422,7 +511,7 @@ export type UpdateUserRequest = Message<"kith.user.v1.UpdateUserRequest"> & {
  * Use `create(UpdateUserRequestSchema)` to create a new message.
  */
 export const UpdateUserRequestSchema: GenMessage<UpdateUserRequest> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 8);
+  messageDesc(file_kith_user_v1_user_service, 11);
 
 /**
  * The user as changed.
@@ -443,7 +532,7 @@ export type UpdateUserResponse = Message<"kith.user.v1.UpdateUserResponse"> & {
  * Use `create(UpdateUserResponseSchema)` to create a new message.
  */
 export const UpdateUserResponseSchema: GenMessage<UpdateUserResponse> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 9);
+  messageDesc(file_kith_user_v1_user_service, 12);
 
 /**
  * Which user to delete.
@@ -471,7 +560,7 @@ export type DeleteUserRequest = Message<"kith.user.v1.DeleteUserRequest"> & {
  * Use `create(DeleteUserRequestSchema)` to create a new message.
  */
 export const DeleteUserRequestSchema: GenMessage<DeleteUserRequest> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 10);
+  messageDesc(file_kith_user_v1_user_service, 13);
 
 /**
  * The user as deleted.
@@ -492,7 +581,7 @@ export type DeleteUserResponse = Message<"kith.user.v1.DeleteUserResponse"> & {
  * Use `create(DeleteUserResponseSchema)` to create a new message.
  */
 export const DeleteUserResponseSchema: GenMessage<DeleteUserResponse> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 11);
+  messageDesc(file_kith_user_v1_user_service, 14);
 
 /**
  * Which user to undelete.
@@ -520,7 +609,7 @@ export type UndeleteUserRequest = Message<"kith.user.v1.UndeleteUserRequest"> & 
  * Use `create(UndeleteUserRequestSchema)` to create a new message.
  */
 export const UndeleteUserRequestSchema: GenMessage<UndeleteUserRequest> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 12);
+  messageDesc(file_kith_user_v1_user_service, 15);
 
 /**
  * The user as undeleted.
@@ -541,7 +630,7 @@ export type UndeleteUserResponse = Message<"kith.user.v1.UndeleteUserResponse"> 
  * Use `create(UndeleteUserResponseSchema)` to create a new message.
  */
 export const UndeleteUserResponseSchema: GenMessage<UndeleteUserResponse> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 13);
+  messageDesc(file_kith_user_v1_user_service, 16);
 
 /**
  * Whose password to set.
@@ -584,7 +673,7 @@ export type SetUserPasswordRequest = Message<"kith.user.v1.SetUserPasswordReques
  * Use `create(SetUserPasswordRequestSchema)` to create a new message.
  */
 export const SetUserPasswordRequestSchema: GenMessage<SetUserPasswordRequest> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 14);
+  messageDesc(file_kith_user_v1_user_service, 17);
 
 /**
  * The user whose password was set.
@@ -605,7 +694,7 @@ export type SetUserPasswordResponse = Message<"kith.user.v1.SetUserPasswordRespo
  * Use `create(SetUserPasswordResponseSchema)` to create a new message.
  */
 export const SetUserPasswordResponseSchema: GenMessage<SetUserPasswordResponse> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 15);
+  messageDesc(file_kith_user_v1_user_service, 18);
 
 /**
  * Manage users. Every refusal carries a `kith.error.v1.ErrorDetail`. To callers who
@@ -658,6 +747,20 @@ export const UserService: GenService<{
     methodKind: "unary";
     input: typeof GetUserDetailsRequestSchema;
     output: typeof GetUserDetailsResponseSchema;
+  },
+  /**
+   * Get how much a user has stored, and how much a user may store.
+   *
+   * What would go over a limit is refused with RESOURCE_EXHAUSTED
+   * (ERROR_REASON_CONTACT_LIMIT_REACHED, ERROR_REASON_BUDGET_EXCEEDED), and nothing of
+   * it is stored. Fails with NOT_FOUND (ERROR_REASON_USER_NOT_FOUND).
+   *
+   * @generated from rpc kith.user.v1.UserService.GetUsage
+   */
+  getUsage: {
+    methodKind: "unary";
+    input: typeof GetUsageRequestSchema;
+    output: typeof GetUsageResponseSchema;
   },
   /**
    * List users, newest first.

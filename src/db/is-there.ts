@@ -1,0 +1,10 @@
+import { type Expression, type SqlBool, sql } from 'kysely';
+
+/**
+ * Whether a subquery that refers to the row outside finds anything: give it one column that is
+ * never null, and a limit of 1. It is run for each row by itself, where `exists` and
+ * `in` may be turned into a join, which reads all that matches at once.
+ */
+export function isThere(subquery: Expression<unknown>): Expression<SqlBool> {
+  return sql<SqlBool>`${subquery} is not null`;
+}
