@@ -32,7 +32,7 @@ function passwordsOf(processes: readonly { kith: KithProcess }[]): string[] {
   );
 }
 
-const MIGRATIONS = ['0001-initial', '0002-activity', '0003-sign-in'];
+const MIGRATIONS = ['0001-initial', '0002-activity', '0003-sign-in', '0004-usage'];
 
 test('six that start at once on one empty database all serve, and do once what is done once', async () => {
   await using database = await databases[1]!.create();

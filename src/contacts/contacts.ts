@@ -212,7 +212,7 @@ export function purgeContactsOf(app: App, ownerId: string, limit: number): Promi
  * Brings the search terms and the usage of up to `limit` contacts up to date that an older
  * version of Kith wrote; how many there were. Each step is complete by itself.
  */
-export function countOlderContacts(app: App, limit: number): Promise<number> {
+export function countOlderContacts(app: Pick<App, 'database'>, limit: number): Promise<number> {
   return app.database.transaction(async (tx) => {
     const rows = await selectUncounted(tx, limit);
     for (const row of rows.toSorted((a, b) => (a.owner_id < b.owner_id ? -1 : 1))) {

@@ -1,6 +1,6 @@
 import { type ExpressionBuilder, type SelectQueryBuilder, sql } from 'kysely';
 import type { Db } from '../db/database.ts';
-import { isThere } from '../db/is-there.ts';
+import { isThere, lookedAt } from '../db/planning.ts';
 import type { ContactTable, Schema } from '../db/schema.ts';
 import { COUNTED_MAX, type Count, readBounded, readKeys } from '../pages.ts';
 import { endOfPrefix } from '../text.ts';
@@ -70,17 +70,17 @@ export async function selectContactPage(
   if (filter.queries.length === 0) return pageByName(db, ownerId, filter, after, size);
   const found = await findFew(db, ownerId, filter.queries);
   const end = found === undefined ? await endOfWalk(db, ownerId, filter, after) : undefined;
-  const candidates = byName(filtered(db, ownerId, filter), after, size + 1);
   let keys: ContactKey[] = [];
   if (found === undefined) {
+    const candidates = byName(filtered(db, ownerId, filter), after, size + 1);
     const walked = end === undefined ? candidates : candidates.where((eb) => isUpTo(eb, end));
     keys = await keysOf(walked.where((eb) => isFound(eb, filter.queries)));
   } else if (found.length > 0) {
-    keys = await keysOf(candidates.where('contacts.id', 'in', found));
+    keys = await keysOf(byName(among(db, ownerId, filter, found), after, size + 1));
   }
   const { rows, last } = await readKeys(size, keys, async (some) => {
     const ids = some.map(([, id]) => id);
-    const read = await filtered(db, ownerId, filter).selectAll('contacts').where('contacts.id', 'in', ids).execute();
+    const read = await among(db, ownerId, filter, ids).selectAll('contacts').execute();
     const byId = new Map(read.map((row) => [row.id, row]));
     return ids.map((id) => byId.get(id));
   });
@@ -115,9 +115,10 @@ export async function countContactRows(db: Db, ownerId: string, filter: ContactF
   const { queries } = filter;
   const found = queries.length === 0 ? undefined : await findFew(db, ownerId, queries);
   if (found?.length === 0) return { count: 0, isAtLeast: false };
-  let contacts = filtered(db, ownerId, filter);
-  contacts =
-    found === undefined ? byName(contacts, undefined, COUNTED_MAX + 1) : contacts.where('contacts.id', 'in', found);
+  const contacts =
+    found === undefined
+      ? byName(filtered(db, ownerId, filter), undefined, COUNTED_MAX + 1)
+      : among(db, ownerId, filter, found);
   const isCounted = found === undefined && queries.length > 0;
   const { looked, count } = await db
     .selectFrom(contacts.select('contacts.id').as('contacts'))
@@ -139,6 +140,16 @@ function filtered(db: Db, ownerId: string, { deleted, starred }: ContactFilter):
     .where('contacts.owner_id', '=', ownerId)
     .where('contacts.deleted', '=', deleted ? 1 : 0);
   return starred === undefined ? contacts : contacts.where('contacts.starred', '=', starred ? 1 : 0);
+}
+
+/** Those of a few contacts that the filter lets through, whatever its queries. */
+function among(db: Db, ownerId: string, { deleted, starred }: ContactFilter, ids: readonly string[]): Contacts {
+  const contacts = db
+    .selectFrom('contacts')
+    .where('contacts.id', 'in', ids)
+    .where(lookedAt<string>('contacts.owner_id'), '=', ownerId)
+    .where(lookedAt<number>('contacts.deleted'), '=', deleted ? 1 : 0);
+  return starred === undefined ? contacts : contacts.where(lookedAt<number>('contacts.starred'), '=', starred ? 1 : 0);
 }
 
 function byName(contacts: Contacts, after: ContactKey | undefined, limit: number): Contacts {
@@ -195,13 +206,16 @@ function isOfRange(eb: ExpressionBuilder<Schema, 'contact_terms'>, { begin, like
 
 /** The contacts of an owner that the queries find; undefined when there are more than SORTED_MAX terms to look at. */
 async function findFew(db: Db, ownerId: string, ranges: readonly TermRange[]): Promise<string[] | undefined> {
-  const [first, ...others] = ranges.map(({ begin }) =>
-    db
+  const [first, ...others] = ranges.map(({ begin }) => {
+    const range = db
       .selectFrom('contact_terms')
       .select(['contact_id', 'term'])
       .where('owner_id', '=', ownerId)
-      .where((eb) => isOfRange(eb, { begin })),
-  );
+      .where((eb) => isOfRange(eb, { begin }))
+      .orderBy('term')
+      .limit(SORTED_MAX + 1);
+    return db.selectFrom(range.as('terms')).selectAll();
+  });
   if (first === undefined) return undefined;
   const matches = others.reduce((all, next) => all.unionAll(next), first);
   const terms = await db

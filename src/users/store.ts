@@ -1,7 +1,7 @@
 import type { SelectQueryBuilder } from 'kysely';
 import type { Role } from '../access.ts';
 import type { Db } from '../db/database.ts';
-import { isThere } from '../db/is-there.ts';
+import { isThere } from '../db/planning.ts';
 import { prepared } from '../db/prepared.ts';
 import type { Schema, UserTable } from '../db/schema.ts';
 import { COUNTED_MAX, type Count, cutPage } from '../pages.ts';
@@ -215,7 +215,7 @@ function newestIds(
 }
 
 function matching(db: Db, query: string) {
-  return db.selectFrom('user_terms').where('term', '>=', query).where('term', '<', endOfPrefix(query));
+  return db.selectFrom('user_terms').where('term', '>=', query).where('term', '<', endOfPrefix(query)).orderBy('term');
 }
 
 /** Up to `limit` users whose time to be purged has come. */

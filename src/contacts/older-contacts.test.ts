@@ -1,0 +1,141 @@
+import { randomUUIDv7 } from 'node:crypto';
+import { Kysely } from 'kysely';
+import { Migrator } from 'kysely/migration';
+import { describe, expect, test } from 'vitest';
+import { databases, type TestDatabase } from '../../test/support/databases.ts';
+import { userRow } from '../../test/support/rows.ts';
+import { type Database, openDatabase } from '../db/database.ts';
+import type { Dialect } from '../db/dialect.ts';
+import { initial } from '../db/migrations/0001-initial.ts';
+import { activity } from '../db/migrations/0002-activity.ts';
+import { signIn } from '../db/migrations/0003-sign-in.ts';
+import { openPostgres } from '../db/postgres.ts';
+import type { Schema } from '../db/schema.ts';
+import { openSqlite } from '../db/sqlite.ts';
+import { type ContactFields, toColumns } from './contact.ts';
+import { countOlderContacts } from './contacts.ts';
+import { selectContactPage, selectUsage } from './store.ts';
+import { contactQueries, TERMS_MAX } from './terms.ts';
+
+/** What 20 numbers of 64 digits took: a term for each place in them. */
+const DIGITS = Array.from({ length: 20 }, (_, n) => String(n + 10).repeat(32));
+const CONTACTS = 45;
+const STEP = 20;
+
+describe.each(databases)('contacts of an older version, on $name', ({ create }) => {
+  test('are found at once, and brought up to date in steps that can be interrupted', async () => {
+    await using files = await create();
+    const owner = userRow();
+    await using old = await openOld(files);
+    await old.db.insertInto('users').values(owner).execute();
+    const ids: string[] = [];
+    for (let n = 0; n < CONTACTS; n++) ids.push(await insertOld(old.db, owner.id, n));
+
+    await using first = await openDatabase(files.url);
+    const usage = { contacts: CONTACTS, liveContacts: CONTACTS - 1 };
+    expect(await selectUsage(first.db, owner.id)).toEqual({ ...usage, bytes: 0 });
+    await expectFound(first, owner.id, ids);
+    expect(await countOlderContacts({ database: first }, STEP)).toBe(STEP);
+    const half = await selectUsage(first.db, owner.id);
+    expect(half).toEqual({ ...usage, bytes: expect.any(Number) });
+    expect(half.bytes).toBeGreaterThan(0);
+    await expectFound(first, owner.id, ids);
+
+    // An instance of the older version goes on writing.
+    ids.push(await insertOld(old.db, owner.id, CONTACTS));
+    await using second = await openDatabase(files.url);
+    const steps: number[] = [];
+    do steps.push(await countOlderContacts({ database: second }, STEP));
+    while (steps.at(-1) !== 0);
+    expect(steps).toEqual([STEP, CONTACTS + 1 - 2 * STEP, 0]);
+    expect(await selectUsage(second.db, owner.id)).toMatchObject({
+      contacts: CONTACTS + 1,
+      liveContacts: CONTACTS,
+    });
+    await expectFound(second, owner.id, ids);
+    const terms = await second.db
+      .selectFrom('contact_terms')
+      .select(({ fn }) => fn.countAll<number>().as('count'))
+      .groupBy('contact_id')
+      .execute();
+    expect(Math.max(...terms.map(({ count }) => count))).toBeLessThanOrEqual(TERMS_MAX);
+    // The user was stored without the terms of the name.
+    expect((await files.faults()).filter((fault) => !fault.startsWith('the search terms of user'))).toEqual([]);
+  }, 60_000);
+});
+
+interface OldDatabase extends AsyncDisposable {
+  readonly db: Kysely<Schema>;
+}
+
+/** A database as the version before made it. */
+async function openOld({ url }: TestDatabase): Promise<OldDatabase> {
+  const dialect: Dialect = url.startsWith('sqlite:')
+    ? openSqlite(url.slice('sqlite:'.length))
+    : openPostgres(url, {
+        connectionsMax: 2,
+        connectTimeoutMs: 2000,
+        statementTimeoutMs: 10_000,
+        idleTransactionTimeoutMs: 10_000,
+      });
+  const db = new Kysely<Schema>({ dialect: dialect.queries });
+  const migrations = {
+    '0001-initial': initial(dialect),
+    '0002-activity': activity(dialect),
+    '0003-sign-in': signIn(dialect),
+  };
+  const { error } = await new Migrator({
+    db,
+    provider: { getMigrations: async () => migrations },
+  }).migrateToLatest();
+  if (error !== undefined) throw error;
+  return { db, [Symbol.asyncDispose]: () => db.destroy() };
+}
+
+/** The first is deleted. Every other one has numbers that are as long as can be. */
+async function insertOld(db: Kysely<Schema>, ownerId: string, n: number): Promise<string> {
+  const id = randomUUIDv7();
+  const numbers = n % 2 === 0 ? DIGITS : [`49301234${1000 + n}`];
+  const fields: ContactFields = {
+    givenName: 'Ada',
+    familyName: `n${n}`,
+    company: '',
+    title: '',
+    emails: [],
+    phones: numbers.map((number) => ({ number, label: '', primary: false })),
+    addresses: [],
+    urls: [],
+    birthday: undefined,
+    notes: '',
+    starred: false,
+  };
+  const deletion = n === 0 ? ({ deleted: 1, delete_ms: 1, purge_ms: 8e12 } as const) : { deleted: 0 as const };
+  const row = { ...toColumns(fields), id, owner_id: ownerId, create_ms: 0, update_ms: 0, revision: 1, ...deletion };
+  await db
+    .insertInto('contacts')
+    .values(row as typeof row & { bytes: number; delete_ms: null; purge_ms: null })
+    .execute();
+  const inside = numbers.flatMap((digits) =>
+    Array.from({ length: digits.length - 4 }, (_, i) => `\u0001${digits.slice(i + 1)}`),
+  );
+  const terms = [`ada n${n}`, `n${n}`, `n${n} ada`, 'ada', ...numbers, ...inside];
+  const rows = [...new Set(terms)].map((term) => ({ owner_id: ownerId, term, contact_id: id }));
+  await db.insertInto('contact_terms').values(rows).execute();
+  return id;
+}
+
+async function expectFound({ db }: Pick<Database, 'db'>, ownerId: string, ids: readonly string[]): Promise<void> {
+  const live = ids.filter((_, n) => n > 0);
+  const search = async (query: string) => {
+    const filter = { deleted: false, starred: undefined, queries: contactQueries(query) };
+    return new Set((await selectContactPage(db, ownerId, filter, undefined, 1000)).rows.map(({ id }) => id));
+  };
+  expect(await search('ada')).toEqual(new Set(live));
+  for (const query of ['1010', '0101', '9292929', '29292']) {
+    expect(await search(query)).toEqual(new Set(live.filter((id) => ids.indexOf(id) % 2 === 0)));
+  }
+  for (const query of ['4930', '0123', '3012', '341']) {
+    const isInside = query.length >= 4;
+    expect(await search(query)).toEqual(new Set(isInside ? live.filter((id) => ids.indexOf(id) % 2 === 1) : []));
+  }
+}

@@ -1,0 +1,163 @@
+import { randomUUIDv7 } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { bytesOf, type ContactFields, toColumns } from '../src/contacts/contact.ts';
+import {
+  type ContactFilter,
+  type ContactKey,
+  type ContactRow,
+  countContactRows,
+  EXAMINED_MAX,
+  selectContactPage,
+  selectUsage,
+  SORTED_MAX,
+} from '../src/contacts/store.ts';
+import { contactQueries, contactTerms } from '../src/contacts/terms.ts';
+import { openDatabase } from '../src/db/database.ts';
+import { COUNTED_MAX } from '../src/pages.ts';
+import { countUsers, selectUserPage, type UserFilter } from '../src/users/store.ts';
+import { databases, type TestDatabase } from './support/databases.ts';
+import { insertManyUsers } from './support/many-users.ts';
+import { rowsRead } from './support/rows-read.ts';
+
+/** More than are ever counted. */
+const MANY = COUNTED_MAX + 2000;
+const PAGE = 50;
+
+describe.each(databases)('on $name', ({ create }) => {
+  let database: TestDatabase;
+  let ownerId: string;
+  let keys: ContactKey[];
+
+  beforeAll(async () => {
+    database = await create();
+    const users = await insertManyUsers(database.url, MANY, (n) => ({ state: n % 3 === 0 ? 'suspended' : 'active' }));
+    ownerId = users[0]!;
+    const rows = Array.from({ length: MANY }, (_, n) => contactRow(ownerId, n));
+    keys = rows.map(({ row }): ContactKey => [row.sort_key, row.id]).toSorted((a, b) => (a[0] < b[0] ? -1 : 1));
+    await using opened = await openDatabase(database.url);
+    await opened.transaction(async (tx) => {
+      for (let start = 0; start < MANY; start += 500) {
+        const some = rows.slice(start, start + 500);
+        await tx
+          .insertInto('contacts')
+          .values(some.map(({ row }) => row))
+          .execute();
+        const terms = some.flatMap(({ row, terms }) =>
+          terms.map((term) => ({ owner_id: ownerId, term, contact_id: row.id })),
+        );
+        await tx.insertInto('contact_terms').values(terms).execute();
+      }
+    });
+    await database.analyze();
+  }, 120_000);
+  afterAll(() => database[Symbol.asyncDispose]());
+
+  describe('what a page of contacts reads does not depend on how many there are', () => {
+    test.each<{ name: string; query: string; starred?: boolean; deleted?: boolean }>([
+      { name: 'all', query: '' },
+      { name: 'the starred ones, of which there are none', query: '', starred: true },
+      { name: 'the deleted ones, of which there are none', query: '', deleted: true },
+      { name: 'a letter that every contact matches', query: 'n' },
+      { name: 'a letter that every contact matches, of starred ones', query: 'n', starred: true },
+      { name: 'a word that the last contacts alone match', query: 'late' },
+      { name: 'a digit that every number begins with', query: '9' },
+      { name: 'digits inside every number', query: '3333' },
+      { name: 'digits inside no number', query: '123456' },
+      { name: 'digits inside few numbers', query: '7654321' },
+      { name: 'nobody', query: 'nobody' },
+    ])('$name', async ({ query, starred, deleted = false }) => {
+      const filter: ContactFilter = { deleted, starred, queries: contactQueries(query) };
+      for (const after of [undefined, keys[MANY >> 1], keys[MANY - PAGE]]) {
+        const read = await rowsRead(database, (db) => selectContactPage(db, ownerId, filter, after, PAGE));
+        const looked = SORTED_MAX + 1 + EXAMINED_MAX * (1 + filter.queries.length + 1);
+        expect(read).toBeLessThanOrEqual((filter.queries.length === 0 ? 0 : looked) + EXAMINED_MAX + 2 * (PAGE + 1));
+      }
+    });
+
+    test('and shows each contact that matches once', async () => {
+      await using opened = await openDatabase(database.url);
+      for (const [query, count] of [
+        ['late', 300],
+        ['7654321', 3],
+        ['3333', MANY],
+      ] as const) {
+        const filter: ContactFilter = { deleted: false, starred: undefined, queries: contactQueries(query) };
+        const found: string[] = [];
+        for (let after: ContactKey | undefined, isEnd = false; !isEnd; isEnd = after === undefined) {
+          const page = await selectContactPage(opened.db, ownerId, filter, after, 1000);
+          found.push(...page.rows.map(({ id }) => id));
+          after = page.resumeAfter;
+        }
+        expect([found.length, new Set(found).size]).toEqual([count, count]);
+      }
+    });
+  });
+
+  test.each(['', 'n', 'late', '3333', '123456'])('no more than 10,000 contacts are counted: "%s"', async (query) => {
+    const filter: ContactFilter = { deleted: false, starred: undefined, queries: contactQueries(query) };
+    await using opened = await openDatabase(database.url);
+    const total = await countContactRows(opened.db, ownerId, filter);
+    expect(total.isAtLeast).toBe(true);
+    expect(total.count).toBeLessThanOrEqual(COUNTED_MAX);
+    const read = await rowsRead(database, (db) => countContactRows(db, ownerId, filter));
+    expect(read).toBeLessThanOrEqual(SORTED_MAX + (COUNTED_MAX + 1) * (2 + filter.queries.length));
+  });
+
+  test("a user's usage is one row", async () => {
+    expect(await rowsRead(database, (db) => selectUsage(db, ownerId))).toBeLessThanOrEqual(1);
+  });
+
+  describe('what a page or a count of users reads does not depend on how many there are', () => {
+    test.each<UserFilter>([
+      { states: ['active', 'suspended'], role: undefined, query: '' },
+      { states: ['deleted'], role: undefined, query: '' },
+      { states: ['active'], role: 'admin', query: '' },
+      { states: ['active', 'suspended'], role: undefined, query: 'u' },
+      { states: ['suspended'], role: 'viewer', query: 'm' },
+      { states: ['deleted'], role: 'viewer', query: 'user' },
+      { states: ['active', 'suspended'], role: undefined, query: 'nobody' },
+    ])('$states, $role, "$query"', async (filter) => {
+      const read = await rowsRead(database, (db) => selectUserPage(db, filter, undefined, PAGE));
+      // 1,000 are looked at, of each state, and looked up among the terms and the users.
+      expect(read).toBeLessThanOrEqual(filter.query === '' ? 4 * (PAGE + 1) : 8 * 1000);
+      const counted = await rowsRead(database, (db) => countUsers(db, filter));
+      expect(counted).toBeLessThanOrEqual(4 * (COUNTED_MAX + 1));
+    });
+  });
+});
+
+/** The last 300 by name are late ones as well; each has a number of 40 digits, three one of 7 that is found alone. */
+function contactRow(ownerId: string, n: number): { row: ContactRow; terms: string[] } {
+  const number = n < 3 ? '0017654321' : `9${'3'.repeat(39)}`;
+  const fields: ContactFields = {
+    givenName: `n${String(n).padStart(6, '0')}`,
+    familyName: n >= MANY - 300 ? 'late' : '',
+    company: '',
+    title: '',
+    emails: [],
+    phones: [
+      { number: `9${'3'.repeat(39)}`, label: '', primary: true },
+      { number, label: '', primary: false },
+    ],
+    addresses: [],
+    urls: [],
+    birthday: undefined,
+    notes: '',
+    starred: false,
+  };
+  const columns = toColumns(fields);
+  const terms = contactTerms(fields);
+  const row: ContactRow = {
+    ...columns,
+    id: randomUUIDv7(),
+    owner_id: ownerId,
+    deleted: 0,
+    create_ms: 0,
+    update_ms: 0,
+    delete_ms: null,
+    purge_ms: null,
+    revision: 1,
+    bytes: bytesOf(columns, terms),
+  };
+  return { row, terms };
+}
