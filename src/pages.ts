@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { Failure } from './failure.ts';
 import type { Keyring } from './keyring.ts';
 
@@ -85,7 +86,7 @@ export function cutPage<Row>(rows: readonly Row[], size: number): { rows: readon
 }
 
 /** What the rows of a page may take together, in UTF-16 code units: well below what gRPC clients receive at the most. */
-export const PAGE_TEXT_MAX = 1_000_000;
+export const PAGE_TEXT_MAX = 400_000;
 
 /** How many rows are read first, which is enough for a usual page, and at the most at once: large ones take memory. */
 const STEP_ROWS_MIN = PAGE_SIZE_DEFAULT + 1;
@@ -113,6 +114,7 @@ export async function readBounded<Row extends object>(
       text += textOf(row);
     }
     if (next.length < asked || rows.length > size) return cutPage(rows, size);
+    await setImmediate();
   }
 }
 
@@ -138,8 +140,22 @@ export async function readKeys<Key, Row extends object>(
       rows.push(row);
       text += textOf(row);
     }
+    if (next < end) await setImmediate();
   }
   return { rows, last: keys.length > size ? keys[size - 1] : undefined };
+}
+
+/** How many rows are turned into messages before others are served. */
+const SLICE_ROWS = 50;
+
+/** As `items.map(convert)`, with the event loop left after each slice: a page keeps nobody waiting. */
+export async function mapInSlices<T, U>(items: readonly T[], convert: (item: T) => U): Promise<U[]> {
+  const converted: U[] = [];
+  for (const item of items) {
+    if (converted.length > 0 && converted.length % SLICE_ROWS === 0) await setImmediate();
+    converted.push(convert(item));
+  }
+  return converted;
 }
 
 /** What a row takes, in UTF-16 code units; a number or null counts as 8. */

@@ -7,7 +7,7 @@ import { payerOf } from '../budget/payer.ts';
 import { answerOnce } from '../db/once.ts';
 import type { LogPosition } from '../db/dialect.ts';
 import { Failure } from '../failure.ts';
-import { type Page, type PageRequest, pageSizeOf, pageTokens } from '../pages.ts';
+import { mapInSlices, type Page, type PageRequest, pageSizeOf, pageTokens } from '../pages.ts';
 import type { Revocations } from '../sessions/revocations.ts';
 import { getAccount } from '../users/accounts.ts';
 import { WakeQueue } from '../wake-queue.ts';
@@ -118,7 +118,7 @@ export async function listActivities(
   const before = key && { writer: Number(key[0]), seq: Number(key[1]) };
   const page = await selectActivityPage(app.database, filter, before, pageSizeOf(request));
   return {
-    items: page.rows.map((row) => toActivity(app, row)),
+    items: await mapInSlices(page.rows, (row) => toActivity(app, row)),
     nextPageToken: tokens.write(page.resumeBefore && [String(page.resumeBefore.writer), String(page.resumeBefore.seq)]),
   };
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { type Generator, generator } from '../../test/support/generator.ts';
 import { type ContactFields, isEmpty, toColumns, toFields } from './contact.ts';
-import { contactQueries, contactTerms, isInRange } from './terms.ts';
+import { contactQueries, contactTerms, isInRange, TERMS_MAX } from './terms.ts';
 
 const NOBODY: ContactFields = {
   givenName: '',
@@ -153,6 +153,24 @@ describe('a query', () => {
       const characters = Array.from(random.pick(texts));
       const query = characters.slice(0, random.below(characters.length + 1)).join('');
       expect({ texts, query, found: finds(query, contact) }).toEqual({ texts, query, found: true });
+    }
+  });
+
+  test.each([1, 4, 12, 15, 20, 21, 64])('has a bounded number of terms to find numbers of %d digits', (length) => {
+    const random = generator(length);
+    const words = Array.from({ length: 100 }, (_, n) => `w${n}`).join(' ');
+    const phones = Array.from({ length: 20 }, () =>
+      phone(Array.from({ length }, () => String(random.below(10))).join('')),
+    );
+    const emails = Array.from({ length: 20 }, (_, n) => email(`a${n}@b${n}.example`));
+    const contact = { ...NOBODY, givenName: words, familyName: `${words} x`, company: `${words} y`, emails, phones };
+    const terms = contactTerms(contact);
+    expect(terms.length).toBeLessThanOrEqual(TERMS_MAX);
+    expect(terms.length - contactTerms({ ...contact, phones: [] }).length).toBeLessThanOrEqual(20 * 9);
+    for (const { number } of phones) {
+      for (let start = 0; start + 4 <= length; start++) expect(finds(number.slice(start), contact)).toBe(true);
+      for (let start = 0; start + 4 <= length; start++)
+        expect(finds(number.slice(start, start + 4), contact)).toBe(true);
     }
   });
 

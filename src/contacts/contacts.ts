@@ -6,7 +6,7 @@ import type { Db } from '../db/database.ts';
 import { answerOnce } from '../db/once.ts';
 import { checkEtag } from '../etag.ts';
 import { Failure } from '../failure.ts';
-import { type Page, type PageRequest, pageSizeOf, pageTokens } from '../pages.ts';
+import { mapInSlices, type Page, type PageRequest, pageSizeOf, pageTokens } from '../pages.ts';
 import {
   bytesOf,
   type Contact,
@@ -119,7 +119,7 @@ export async function listContacts(app: App, caller: Caller, request: ContactLis
   const after = tokens.read(request.pageToken);
   const page = await selectContactPage(db, caller.userId, filter, after, pageSizeOf(request));
   return {
-    items: page.rows.map(toContact),
+    items: await mapInSlices(page.rows, toContact),
     nextPageToken: tokens.write(page.resumeAfter),
     total: request.includeTotalSize ? await countContactRows(db, caller.userId, filter) : undefined,
   };

@@ -15,7 +15,7 @@ import type {
   ListContactsResponseSchema,
   UpdateContactRequest,
 } from '../../gen/kith/contact/v1/contact_service_pb.ts';
-import { type Page, totalOf } from '../pages.ts';
+import { mapInSlices, type Page, totalOf } from '../pages.ts';
 import type { Address, Birthday, Contact, ContactFields, Email, Phone, Url } from './contact.ts';
 import type { ContactListRequest } from './contacts.ts';
 
@@ -42,9 +42,9 @@ export function toContactMessage(contact: Contact): ContactMessage {
   });
 }
 
-export function toContactPage(page: Page<Contact>): MessageInitShape<typeof ListContactsResponseSchema> {
+export async function toContactPage(page: Page<Contact>): Promise<MessageInitShape<typeof ListContactsResponseSchema>> {
   return {
-    contacts: page.items.map(toContactMessage),
+    contacts: await mapInSlices(page.items, toContactMessage),
     nextPageToken: page.nextPageToken,
     ...totalOf(page),
   };
