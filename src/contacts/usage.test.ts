@@ -81,7 +81,7 @@ describe.each(databases)('what a user stores, on $name', (kind) => {
     let refusal: Awaited<ReturnType<typeof refusalOf>> | undefined;
     for (let n = 0; n < CONTACTS_MAX && refusal === undefined; n++) {
       await client.createContact({ ...large, requestId: randomUUID() }).catch(async (error: unknown) => {
-        refusal = await refusalOf(Promise.reject(error as Error));
+        refusal = await refusalOf(Promise.reject(error));
       });
       if ((await usageOf(user))[1] > BYTES_MAX - 100_000) break;
     }
