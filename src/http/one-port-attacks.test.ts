@@ -3,31 +3,34 @@ import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
 
 import {
+  errorCode,
+  flag,
+  frame,
+  frameType,
+  headerBlock,
+  open,
+  preface,
+  resetStream,
+  settings,
+  settingsInitialWindowSize,
+} from '../../test/support/http2-frames.ts';
+import type { Frame } from '../../test/support/http2-frames.ts';
+import {
   connectHttp2,
   connectRaw,
   connectRawHttp2,
   connectTcp,
-  errorCode,
   expectConnections,
   expectHarmless,
-  flag,
   flood,
-  frame,
-  frameType,
   get,
-  headerBlock,
-  open,
-  preface,
   readStream,
   request,
-  resetStream,
-  settings,
-  settingsInitialWindowSize,
   startPort,
   transports,
   trickle,
 } from './one-port.testkit.ts';
-import type { Frame, Port, RawClient } from './one-port.testkit.ts';
+import type { Port, RawClient } from './one-port.testkit.ts';
 
 const fast = { interval: 1 };
 

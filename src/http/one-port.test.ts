@@ -4,27 +4,29 @@ import { setImmediate } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 
 import {
+  errorCode,
+  flag,
+  frame,
+  frameType,
+  open,
+  preface,
+  settings,
+  settingsInitialWindowSize,
+} from '../../test/support/http2-frames.ts';
+import type { Frame } from '../../test/support/http2-frames.ts';
+import {
   connectHttp2,
   connectRaw,
   connectRawHttp2,
   connectTcp,
-  errorCode,
   expectConnections,
-  flag,
-  frame,
-  frameType,
   get,
   keepAliveAgent,
-  open,
-  preface,
   readStream,
   request,
-  settings,
-  settingsInitialWindowSize,
   startPort,
   transports,
 } from './one-port.testkit.ts';
-import type { Frame } from './one-port.testkit.ts';
 
 describe.each(transports)('over %s', (transport) => {
   test('HTTP/1.1 requests share a kept-alive connection', async () => {

@@ -47,6 +47,12 @@ export interface ProcessOptions {
   readonly directory?: string;
   /** Numeric user to run as, for what the superuser may do and others may not. */
   readonly uid?: number;
+  /** The file to run. Default: that of this repository. */
+  readonly main?: string;
+  /** A command that runs the process in its place, such as `taskset -c 0`. Default: none. */
+  readonly command?: readonly string[];
+  /** Where standard output goes, a file that is open; `stdout` stays empty then. */
+  readonly output?: number;
 }
 
 const running = new Set<ChildProcess>();
@@ -58,13 +64,15 @@ process.once('exit', () => {
 });
 
 /** Starts the process, on any free port unless KITH_PORT says otherwise, and does not wait. */
-export async function spawnKith({ env, args = [], directory, uid }: ProcessOptions = {}): Promise<KithProcess> {
+export async function spawnKith(options: ProcessOptions = {}): Promise<KithProcess> {
+  const { env, args = [], directory, uid, main = MAIN, command = [], output: stdout } = options;
   const cwd = directory ?? (await mkdtemp(join(tmpdir(), 'kith-process-')));
-  const child = spawn(process.execPath, [MAIN, ...args], {
+  const [file, ...rest] = [...command, process.execPath, main, ...args];
+  const child = spawn(file!, rest, {
     cwd,
     // Of the environment the tests run in, nothing else gets through.
     env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: compileCache, KITH_PORT: '0', ...laneOfTests, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', stdout ?? 'pipe', 'pipe'],
     ...(uid === undefined ? {} : { uid, gid: uid }),
   });
   running.add(child);
@@ -72,7 +80,7 @@ export async function spawnKith({ env, args = [], directory, uid }: ProcessOptio
   const { promise: exited, resolve, reject } = Promise.withResolvers<Exit>();
   exited.catch(() => {}); // not everybody waits for it
   for (const name of ['stdout', 'stderr'] as const) {
-    child[name].setEncoding('utf8').on('data', (text: string) => {
+    child[name]?.setEncoding('utf8').on('data', (text: string) => {
       output[name] += text;
       child.emit('output');
     });
