@@ -1,0 +1,299 @@
+import { create, toBinary } from '@bufbuild/protobuf';
+import { ServerReflectionRequestSchema } from '../../../gen/grpc/reflection/v1/reflection_pb.ts';
+import { WatchUserActivityRequestSchema } from '../../../gen/kith/activity/v1/activity_service_pb.ts';
+import { type Attack, type Call, envelope } from '../attack.ts';
+import type { Shape } from '../shape.ts';
+import { recordActivities } from './fill.ts';
+import { floodReflection } from './messages.ts';
+
+function question(symbol: string): Buffer {
+  const messageRequest = { case: 'fileContainingSymbol' as const, value: symbol };
+  return envelope(toBinary(ServerReflectionRequestSchema, create(ServerReflectionRequestSchema, { messageRequest })));
+}
+
+function watch(
+  attack: Attack,
+  request: { userId?: string; afterCursor?: string; action?: string },
+  token?: string,
+): Call {
+  return {
+    method: methodOf(attack, 'WatchUserActivity'),
+    wire: 'grpc',
+    body: toBinary(WatchUserActivityRequestSchema, create(WatchUserActivityRequestSchema, request)),
+    token: token ?? attack.viewer.accessToken,
+  };
+}
+
+function methodOf(attack: Attack, name: string, service?: string) {
+  const found = attack.methods.find(
+    (method) => method.name === name && (service ?? method.parent.typeName) === method.parent.typeName,
+  );
+  if (found === undefined) throw new Error(`there is no method ${name}`);
+  return found;
+}
+
+/** Opens streams, a hundred on a connection, and keeps them to the end. */
+async function holdStreams(
+  attack: Attack,
+  count: number,
+  call: (i: number) => Call,
+  during?: () => Promise<void>,
+  settings = {},
+): Promise<void> {
+  const sessions = [];
+  let open = 0;
+  for (let i = 0; i < count && !attack.isOver; ) {
+    const session = attack.session(0, settings);
+    sessions.push(session);
+    for (const end = i + 100; i < end && i < count; i++) {
+      open += 1;
+      void attack
+        .callHttp2(session, call(i), 3_600_000)
+        .catch(() => attack.count('no stream to be had'))
+        .finally(() => (open -= 1));
+    }
+    await attack.wait(10);
+  }
+  while (!attack.isOver) {
+    await during?.();
+    await attack.wait(20);
+  }
+  attack.count('held', open);
+  for (const session of sessions) session.destroy();
+}
+
+const HELD_OR_REFUSED = /held|RESOURCE_EXHAUSTED/;
+
+/** A change of the viewer's own, which their watches are told of. */
+function change(attack: Attack): () => Promise<void> {
+  const agent = attack.agent();
+  return async () => {
+    const body = JSON.stringify({ givenName: 'Change' });
+    await attack.callHttp1(agent, {
+      method: methodOf(attack, 'CreateContact'),
+      wire: 'connect-json',
+      body,
+      token: attack.viewer.accessToken,
+    });
+  };
+}
+
+export const streamShapes: readonly Shape[] = [
+  {
+    name: 'watches of one user',
+    kind: 'streams',
+    who: 'viewer',
+    sends: '6,000 watches of the own user, and changes',
+    expects: [HELD_OR_REFUSED, /OK/],
+    isShort: true,
+    run: (attack) => holdStreams(attack, 6000, () => watch(attack, { userId: attack.viewer.id }), change(attack)),
+  },
+  {
+    name: 'watches of everybody',
+    kind: 'streams',
+    who: 'editor',
+    sends: '3,000 watches of all users, each with a filter of its own',
+    expects: [HELD_OR_REFUSED],
+    run: (attack) => holdStreams(attack, 3000, (i) => watch(attack, { action: `a${i}` }, attack.editor.accessToken)),
+  },
+  {
+    name: 'watches unread',
+    kind: 'streams',
+    who: 'editor',
+    sends: '500 watches of everybody that are not read, and large activities',
+    expects: [HELD_OR_REFUSED],
+    run: (attack) =>
+      holdStreams(
+        attack,
+        500,
+        () => watch(attack, {}, attack.editor.accessToken),
+        () => recordActivities(attack, 1),
+        { initialWindowSize: 100 },
+      ),
+  },
+  {
+    name: 'watches that come and go',
+    kind: 'streams',
+    who: 'viewer',
+    sends: 'watches of the own user, left after some milliseconds, as fast as can be',
+    isFlood: true,
+    expects: [/left/],
+    isShort: true,
+    run: (attack) =>
+      attack.pump({ connections: 4, inFlight: 20 }, (n) => ({
+        ...watch(attack, { userId: attack.viewer.id }),
+        leaveAfterMs: n % 10,
+      })),
+  },
+  {
+    name: 'watches that lag behind',
+    kind: 'streams',
+    who: 'editor',
+    sends: '300 watches from an early cursor, with megabytes to read, not read',
+    expects: [HELD_OR_REFUSED],
+    prepare: (attack) => recordActivities(attack, 20),
+    async run(attack) {
+      const cursor = await earlyCursor(attack);
+      await holdStreams(
+        attack,
+        300,
+        () => watch(attack, { afterCursor: cursor }, attack.editor.accessToken),
+        undefined,
+        { initialWindowSize: 1000 },
+      );
+    },
+  },
+  {
+    name: 'wrong cursors',
+    kind: 'streams',
+    who: 'viewer',
+    sends: 'watches from cursors that nobody gave out, each another one',
+    isFlood: true,
+    expects: [/CURSOR_INVALID/],
+    run: (attack) =>
+      attack.pump({ connections: 4, inFlight: 20 }, (n) =>
+        watch(attack, {
+          userId: attack.viewer.id,
+          afterCursor: Buffer.from(`cursor ${n} of nobody at all`).toString('base64url'),
+        }),
+      ),
+  },
+  {
+    name: 'Health/Watch',
+    kind: 'streams',
+    who: 'anybody',
+    sends: '8,000 watches of the health of the server',
+    expects: [HELD_OR_REFUSED],
+    isShort: true,
+    run: (attack) =>
+      holdStreams(attack, 8000, () => ({
+        method: methodOf(attack, 'Watch', 'grpc.health.v1.Health'),
+        wire: 'grpc',
+        body: '',
+      })),
+  },
+  {
+    name: 'Health/Watch of what there is not',
+    kind: 'streams',
+    who: 'anybody',
+    sends: '3,000 watches of the health of services that nobody knows',
+    expects: [HELD_OR_REFUSED],
+    run: (attack) =>
+      holdStreams(attack, 3000, (i) => {
+        const name = Buffer.from(`service ${i} ${'n'.repeat(100)}`);
+        return {
+          method: methodOf(attack, 'Watch', 'grpc.health.v1.Health'),
+          wire: 'grpc',
+          body: Buffer.concat([Buffer.from([10, name.length]), name]),
+        };
+      }),
+  },
+  {
+    name: 'watches of revocations',
+    kind: 'streams',
+    who: 'editor',
+    sends: '3,000 watches of what is revoked',
+    expects: [HELD_OR_REFUSED],
+    run: (attack) =>
+      holdStreams(attack, 3000, () => ({
+        method: methodOf(attack, 'WatchRevocations'),
+        wire: 'grpc',
+        body: '',
+        token: attack.editor.accessToken,
+      })),
+  },
+  {
+    name: 'reflection with brotli',
+    kind: 'streams',
+    who: 'anybody',
+    sends: 'questions for the largest file, with grpc-accept-encoding: br',
+    expects: [/OK|RESOURCE_EXHAUSTED/],
+    isShort: true,
+    run: (attack) =>
+      floodReflection(attack, question('kith.contact.v1.ContactService'), { 'grpc-accept-encoding': 'br' }, 4, 300),
+  },
+  {
+    name: 'reflection without compression',
+    kind: 'streams',
+    who: 'anybody',
+    sends: 'questions for the largest file, as fast as can be',
+    expects: [/OK|RESOURCE_EXHAUSTED/],
+    isFlood: true,
+    run: (attack) => floodReflection(attack, question('kith.contact.v1.ContactService'), {}),
+  },
+  {
+    name: 'reflection streams that stay silent',
+    kind: 'streams',
+    who: 'anybody',
+    sends: '3,000 reflection streams without a question',
+    expects: [/held|RESOURCE_EXHAUSTED|DEADLINE/],
+    async run(attack) {
+      const sessions = [];
+      let streams = 0;
+      for (; streams < 3000 && !attack.isOver; ) {
+        const session = attack.session();
+        sessions.push(session);
+        for (let i = 0; i < 100; i++, streams++) {
+          attack.sent();
+          const stream = session.request({
+            ':method': 'POST',
+            ':path': '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo',
+            'content-type': 'application/grpc+proto',
+            te: 'trailers',
+          });
+          stream.on('error', () => {});
+          stream.on('response', (answer) => {
+            if (answer['grpc-status'] !== undefined)
+              attack.count(
+                answer['grpc-status'] === '8' ? 'RESOURCE_EXHAUSTED' : `grpc-status ${String(answer['grpc-status'])}`,
+              );
+          });
+          stream.resume();
+        }
+        await attack.wait(10);
+      }
+      await attack.untilOver();
+      attack.count('held', sessions.filter(({ destroyed }) => !destroyed).length);
+      for (const session of sessions) session.destroy();
+    },
+  },
+  {
+    name: 'reflection unread',
+    kind: 'streams',
+    who: 'anybody',
+    sends: 'questions for the largest file on 100 streams, no window opened',
+    expects: [/held|RESOURCE_EXHAUSTED/],
+    async run(attack) {
+      const session = attack.session(0, { initialWindowSize: 0 });
+      const ask = Buffer.concat(Array.from({ length: 200 }, () => question('kith.user.v1.UserService')));
+      for (let i = 0; i < 100; i++) {
+        attack.sent();
+        const stream = session.request({
+          ':method': 'POST',
+          ':path': '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo',
+          'content-type': 'application/grpc+proto',
+          te: 'trailers',
+        });
+        stream.on('error', () => {});
+        stream.write(ask);
+      }
+      await attack.untilOver();
+      attack.count('held', session.destroyed ? 0 : 1);
+      session.destroy();
+    },
+  },
+];
+
+/** The cursor of a watch that begins now has the activities of `prepare` behind it: so the oldest of a page is taken. */
+async function earlyCursor(attack: Attack): Promise<string> {
+  const response = await fetch(
+    `http://127.0.0.1:${attack.options.port}/kith.activity.v1.ActivityService/ListUserActivity`,
+    {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${attack.editor.accessToken}` },
+      body: JSON.stringify({ userId: attack.viewer.id, pageSize: 1000 }),
+    },
+  );
+  const { activities = [] } = (await response.json()) as { activities?: { cursor: string }[] };
+  return activities.at(-1)?.cursor ?? '';
+}
