@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { DescMethod } from '@bufbuild/protobuf';
 import { Random } from '../random.ts';
 import { outcomeOf } from './answers.ts';
-import { isPublic, pathOf } from './contract.ts';
+import { isPublic, pathOf, takesEditor } from './contract.ts';
 
 /** Whom an attacker may be. */
 export interface Account {
@@ -76,7 +76,7 @@ const CALL_MS = 8000;
 const GRACE_MS = 1500;
 
 /** The same where a number of calls has to be made. */
-const LATE_MS = 12_000;
+const LATE_MS = 6000;
 
 export class Attack {
   readonly options: AttackOptions;
@@ -194,9 +194,10 @@ export class Attack {
     return session;
   }
 
-  /** The token that a call of a method takes: none of a public one's. */
+  /** The token that a call of a method takes: the viewer's where they may call it, else the editor's. */
   tokenFor(method: DescMethod): string | undefined {
-    return isPublic(method) ? undefined : this.viewer.accessToken;
+    if (isPublic(method)) return undefined;
+    return (takesEditor(method) ? this.editor : this.viewer).accessToken;
   }
 
   /** One call on an HTTP/2 connection; how it ended, which is counted too. */

@@ -1,7 +1,7 @@
 import { glob } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type DescMethod, type DescService, getOption } from '@bufbuild/protobuf';
-import { access } from '../../gen/kith/access/v1/access_pb.ts';
+import { access, Permission } from '../../gen/kith/access/v1/access_pb.ts';
 
 const GENERATED = join(import.meta.dirname, '../../gen');
 
@@ -25,6 +25,13 @@ function isService(value: unknown): value is DescService {
 export function isPublic(method: DescMethod): boolean {
   const { rule } = getOption(method, access);
   return rule.case === 'public' || rule.case === undefined;
+}
+
+/** Whether a viewer would be refused before anything of their message is read. */
+export function takesEditor(method: DescMethod): boolean {
+  const { rule, selfField } = getOption(method, access);
+  if (rule.case !== 'permission' || selfField !== '') return false;
+  return rule.value !== Permission.CONTACTS_READ && rule.value !== Permission.CONTACTS_WRITE;
 }
 
 export function pathOf(method: DescMethod): string {

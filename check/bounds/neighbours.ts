@@ -44,8 +44,8 @@ export interface Experience {
 }
 
 const PER_SECOND = 20;
-const CALL_MAX_MS = 15_000;
-const WATCH_MAX_MS = 8000;
+const CALL_MAX_MS = 10_000;
+const WATCH_MAX_MS = 6000;
 
 interface Lines {
   grpc(token?: string): Transport;
