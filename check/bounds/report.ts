@@ -10,7 +10,7 @@ export function describeResult(result: Result): string {
   const parts = [
     `${(tally?.requests ?? 0).toLocaleString('en')} requests`,
     describeOutcomes(tally?.outcomes ?? {}),
-    `p99 ${p99.toFixed(0)} ms (x${(p99 / idleP99Ms).toFixed(1)})`,
+    `p99 ${p99.toFixed(0)} ms${idleP99Ms > 0 ? ` (x${(p99 / idleP99Ms).toFixed(1)})` : ''}`,
     `sign-in ${Math.max(0, ...(experience?.signInsMs ?? [])).toFixed(0)} ms`,
     `RSS ${mb(result.peakRssBytes)}`,
     `live ${signed(result.liveAfterBytes - result.liveBeforeBytes)}`,

@@ -23,7 +23,7 @@ function pinning(): { server: readonly string[]; neighbours: readonly string[]; 
     return { server: [], neighbours: [], attacker: [] };
   }
   const core = (number: number) => ['taskset', '-c', String(number)];
-  return { server: core(0), neighbours: core(1), attacker: [...core(cores - 1), 'nice', '-n', '19'] };
+  return { server: core(0), neighbours: core(1), attacker: [...core(cores - 1), 'nice', '-n', '5'] };
 }
 
 function hasTool(name: string): boolean {

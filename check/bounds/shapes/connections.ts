@@ -149,7 +149,7 @@ export const connectionShapes: readonly Shape[] = [
   http2Flood('streams that the server is made to reset', 'HEADERS and a WINDOW_UPDATE of nothing', (n) =>
     Buffer.concat([open(streamOf(n), LOGIN), frame(frameType.windowUpdate, 0, streamOf(n), Buffer.alloc(4))]),
   ),
-  http2Flood('PING flood', 'PING', () => frame(frameType.ping, 0, 0, Buffer.alloc(8)), { isShort: true }),
+  http2Flood('PING flood', 'PING', () => frame(frameType.ping, 0, 0, Buffer.alloc(8))),
   http2Flood('SETTINGS flood', 'SETTINGS', () => settings([3, 100])),
   http2Flood(
     'CONTINUATION flood',
@@ -201,7 +201,6 @@ export const connectionShapes: readonly Shape[] = [
       ]);
       return frame(frameType.headers, flag.endHeaders | flag.endStream, streamOf(n), block);
     },
-    { isShort: true },
   ),
   {
     name: 'uploads that do not end, HTTP/2',
@@ -233,7 +232,6 @@ export const connectionShapes: readonly Shape[] = [
     who: 'anybody',
     sends: '1,000 bodies of 900 kB, all but their last byte',
     expects: [ENDED_OR_HELD],
-    isShort: true,
     async run(attack) {
       const head = http1Request('POST', LOGIN, { 'content-type': 'application/proto', 'content-length': '900000' });
       const part = Buffer.alloc(100_000);
@@ -396,6 +394,7 @@ export const connectionShapes: readonly Shape[] = [
   },
   {
     name: 'pipelined requests',
+    isShort: true,
     kind: 'HTTP/1.1',
     who: 'anybody',
     sends: 'requests to the health of the process, 90 at a time, answers read',
@@ -430,6 +429,7 @@ export const connectionShapes: readonly Shape[] = [
   },
   {
     name: 'request ids and agents of their own',
+    isShort: true,
     kind: 'logs',
     who: 'anybody',
     sends: 'refused calls whose x-request-id and user-agent are kilobytes of what has to be escaped',

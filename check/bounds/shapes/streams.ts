@@ -118,7 +118,6 @@ export const streamShapes: readonly Shape[] = [
     sends: 'watches of the own user, left after some milliseconds, as fast as can be',
     isFlood: true,
     expects: [/left/],
-    isShort: true,
     run: (attack) =>
       attack.pump({ connections: 4, inFlight: 20 }, (n) => ({
         ...watch(attack, { userId: attack.viewer.id }),
