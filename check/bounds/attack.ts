@@ -75,8 +75,8 @@ const CALL_MS = 8000;
 /** Longer than any call of an attack goes on after its time. */
 const GRACE_MS = 1500;
 
-/** The same where a number of calls has to be made. */
-const LATE_MS = 6000;
+/** The same where a number of calls has to be made, or none was answered yet: a machine may have much else to do. */
+const LATE_MS = 20_000;
 
 export class Attack {
   readonly options: AttackOptions;
@@ -348,7 +348,9 @@ export class Attack {
       session.destroy();
     };
     const lanes = Promise.all(Array.from({ length: connections }, (_, i) => lane(i)));
-    await Promise.race([lanes, this.untilOver().then(() => sleep(atLeast > 0 ? LATE_MS : GRACE_MS))]);
+    await Promise.race([lanes, this.untilOver().then(() => sleep(GRACE_MS))]);
+    const isEnough = () => n >= atLeast && this.#outcomes.size > 0;
+    await Promise.race([lanes, isEnough() ? undefined : sleep(LATE_MS)]);
   }
 
   #note({ method }: Call): void {

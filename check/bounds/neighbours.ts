@@ -16,6 +16,7 @@ import { ErrorDetailSchema, ErrorReasonSchema } from '../../gen/kith/error/v1/er
 import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
 import type { Account } from './attack.ts';
 import { answerWith } from './peer.ts';
+import { LATE } from './verdict.ts';
 
 export type NeighbourQuestion =
   | { readonly ask: 'meet'; readonly port: number; readonly signer: Account; readonly hasAddresses: boolean }
@@ -45,7 +46,10 @@ export interface Experience {
 
 const PER_SECOND = 20;
 const CALL_MAX_MS = 10_000;
-const WATCH_MAX_MS = 6000;
+const WATCH_MAX_MS = 20_000;
+
+/** Calls of a kind that are under way at the most: whoever waits for so many does not call again. */
+const UNDER_WAY_MAX = 20;
 
 interface Lines {
   grpc(token?: string): Transport;
@@ -209,14 +213,14 @@ class Round {
 
   /** Calls when it is due, whatever became of the calls before: a server that stands still is not spared the next. */
   async #repeat(name: string, call: (i: number) => Promise<unknown>, everyMs: number, taken: number[]): Promise<void> {
-    const under: Promise<void>[] = [];
+    const under = new Set<Promise<void>>();
     const beganMs = performance.now() + everyMs * Math.random();
     for (let i = 0; !this.#isOver; i++) {
       const dueMs = beganMs + i * everyMs;
       await sleep(Math.max(dueMs - performance.now(), 0));
       const sentMs = performance.now();
       const { promise: late, reject } = Promise.withResolvers<never>();
-      const timer = setTimeout(() => reject(new ConnectError('no answer in time', Code.DeadlineExceeded)), CALL_MAX_MS);
+      const timer = setTimeout(() => reject(new ConnectError(LATE, Code.DeadlineExceeded)), CALL_MAX_MS);
       const one = async (): Promise<void> => {
         try {
           await Promise.race([call(i), late]);
@@ -227,7 +231,9 @@ class Round {
         clearTimeout(timer);
         taken.push(performance.now() - sentMs);
       };
-      under.push(one());
+      const running: Promise<void> = one().finally(() => under.delete(running));
+      under.add(running);
+      if (under.size >= UNDER_WAY_MAX) await Promise.race(under);
     }
     await Promise.all(under);
   }

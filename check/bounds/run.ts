@@ -38,8 +38,8 @@ const hasAddresses = process.platform === 'linux';
 const SETTLE_MAX_MS = 8000;
 
 /** An attacker that takes longer than its time and this has hung, milliseconds. */
-const ATTACK_GRACE_MS = 20_000;
-const PREPARE_MAX_MS = 60_000;
+const ATTACK_GRACE_MS = 60_000;
+const PREPARE_MAX_MS = 120_000;
 
 /** What stands around the attacks: a server, and those who use it as it is meant. */
 class Scene implements AsyncDisposable {

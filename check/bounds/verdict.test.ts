@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { judge, LIMITS, type Observation, percentile } from './verdict.ts';
+import { judge, LATE, LIMITS, type Observation, percentile } from './verdict.ts';
 
 const MB = 2 ** 20;
 
@@ -56,6 +56,7 @@ describe('what is judged', () => {
       experience({ refused: { 'GetUser: Unavailable': 1 } }),
       /well-behaved, 1 times: GetUser/,
     ],
+    ['a well-behaved call unanswered', experience({ refused: { [`Login: ${LATE}`]: 1 } }), /no answer in time/],
     ['an event missed', experience({ watch: { missing: 1, repeated: 0, ended: undefined } }), /missed 1 of 20 events/],
     ['an event repeated', experience({ watch: { missing: 0, repeated: 1, ended: undefined } }), /1 events twice/],
     ['a watch that ended', experience({ watch: { missing: 0, repeated: 0, ended: 'Unavailable' } }), /the watch ended/],

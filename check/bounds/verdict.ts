@@ -19,6 +19,9 @@ export interface Limits {
   readonly judgesTime: boolean;
 }
 
+/** What is said of a well-behaved call that was not answered in time. */
+export const LATE = 'no answer in time';
+
 export const LIMITS: Limits = {
   rssMax: 400 * 2 ** 20,
   marginBytes: 32 * 2 ** 20,
@@ -69,7 +72,7 @@ export function judge(seen: Observation, limits: Limits): string[] {
   }
   if (experience !== undefined && ended === undefined) {
     for (const [what, times] of Object.entries(experience.refused))
-      broken.push(`well-behaved, ${times} times: ${what}`);
+      if (limits.judgesTime || !what.endsWith(LATE)) broken.push(`well-behaved, ${times} times: ${what}`);
     const { missing, repeated, ended: watchEnded } = experience.watch;
     if (watchEnded !== undefined) broken.push(`the watch ended: ${watchEnded}`);
     if (missing > 0) broken.push(`the watch missed ${missing} of ${experience.written} events`);

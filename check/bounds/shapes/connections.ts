@@ -37,7 +37,7 @@ function http2Flood(
     who: 'anybody',
     sends: `${sends}, as fast as can be, over four connections`,
     isFlood: true,
-    expects: [/GOAWAY|connection|RST_STREAM|HEADERS/],
+    expects: [/GOAWAY|RST_STREAM|SETTINGS/],
     run: (attack) =>
       eachConnection(attack, 4, async (socket) => {
         await readFrames(attack, socket);
@@ -121,6 +121,7 @@ async function readFrames(attack: Attack, socket: net.Socket): Promise<void> {
       if (type === frameType.goaway && end - at >= 17) attack.count(`GOAWAY ${unread.readUInt32BE(at + 13)}`);
       else if (type === frameType.rstStream) attack.count(`RST_STREAM ${unread.readUInt32BE(at + 9)}`);
       else if (type === frameType.headers) attack.count('HEADERS');
+      else if (type === frameType.settings && unread[at + 4] === 0) attack.count('SETTINGS');
       at = end;
     }
     unread = unread.subarray(at);
@@ -332,7 +333,7 @@ export const connectionShapes: readonly Shape[] = [
         (socket, second) => {
           if (second > 0) return;
           readStatus(attack, socket);
-          socket.write(http1Request('GET', '/livez', {}));
+          socket.write(http1Request('GET', '/readyz', {}));
         },
         20,
       ),
@@ -384,7 +385,7 @@ export const connectionShapes: readonly Shape[] = [
             upgrade: 'h2c',
             'http2-settings': 'AAMAAABkAAQAAP__',
           };
-          socket.write(http1Request('GET', '/livez', upgrade));
+          socket.write(http1Request('GET', '/readyz', upgrade));
         } else {
           void readFrames(attack, socket);
           socket.write(Buffer.concat([preface, randomBytes(2000)]));
