@@ -117,7 +117,7 @@ export class Target implements AsyncDisposable {
   async settle(): Promise<Memory | undefined> {
     const file = join(this.#directory, 'memory.json');
     rmSync(file, { force: true });
-    this.process.kill('SIGUSR2');
+    writeFileSync(join(this.#directory, 'settle'), '');
     for (const endMs = performance.now() + 10_000; performance.now() < endMs; await sleep(10)) {
       if (statSync(file, { throwIfNoEntry: false }) === undefined) {
         if ((await this.ending()) !== undefined) return undefined;

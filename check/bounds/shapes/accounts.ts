@@ -55,7 +55,6 @@ const signInShapes: readonly Shape[] = [
     who: 'anybody',
     sends: 'Login with wrong passwords of many users, from 200 addresses',
     expects: [/CREDENTIALS_INVALID|SERVER_BUSY|BUDGET_EXCEEDED/],
-    isShort: true,
     pump: { connections: 200, inFlight: 2, addresses: 200 },
     call: (attack, n) => call(attack, 'Login', { identifier: `user${n}`, password: `wrong ${n}` }),
   }),
@@ -185,7 +184,6 @@ const searchShapes: readonly Shape[] = [
     who: 'viewer',
     sends: 'ListContacts of a digit that all match, among contacts with 20 phones of 64 digits, 5 a second',
     expects: [/OK/],
-    isShort: true,
     prepare: phones,
     pump: { inFlight: 10, perSecond: 5 },
     call: (attack, n) => call(attack, 'ListContacts', { query: String(n % 10), pageSize: 50 }, byViewer(attack)),
@@ -253,6 +251,7 @@ const searchShapes: readonly Shape[] = [
   }),
   flood({
     name: 'page tokens that nobody gave out',
+    isShort: true,
     kind: 'searches',
     who: 'viewer',
     sends: 'ListContacts with random tokens of 2 kB',
@@ -295,7 +294,6 @@ const storageShapes: readonly Shape[] = [
     who: 'viewer',
     sends: 'CreateContact with the most digits, as fast as can be',
     expects: [/OK/],
-    isShort: true,
     pump: { connections: 2, inFlight: 10 },
     call: (attack, n) => creates(attack, phonesContact(n)),
   }),
@@ -314,7 +312,6 @@ const storageShapes: readonly Shape[] = [
     who: 'viewer',
     sends: 'CreateContact with every list full and the last entry wrong, 20 a second',
     expects: [/FIELDS_INVALID/],
-    isShort: true,
     pump: { inFlight: 10, perSecond: 20 },
     call: (attack, n) => creates(attack, { ...fullContact(n), notes: '\u0000' }),
   }),
@@ -402,7 +399,6 @@ const storageShapes: readonly Shape[] = [
     who: 'editor',
     sends: 'RecordUserActivity of 100 activities of 10 kB',
     expects: [/OK|RESOURCE_EXHAUSTED/],
-    isShort: true,
     pump: { connections: 2, inFlight: 10 },
     call: (attack) =>
       binary(

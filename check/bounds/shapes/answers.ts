@@ -90,7 +90,6 @@ export const answerShapes: readonly Shape[] = [
     name: 'pages unread, HTTP/1.1',
     sends: 'ListContacts 90 times on each of 5 connections, nothing read',
     expects: [HELD_OR_REFUSED],
-    isShort: true,
     run: (attack) => pipelineUnread(attack, 5, 90, pageOverHttp1(attack)),
   },
   {
@@ -125,7 +124,6 @@ export const answerShapes: readonly Shape[] = [
     name: 'pages with brotli, read',
     sends: 'ListContacts with grpc-accept-encoding: br, 2 a second',
     expects: [/OK/],
-    isShort: true,
     run: (attack) => attack.pump({ inFlight: 4, perSecond: 2 }, () => page(attack, { 'grpc-accept-encoding': 'br' })),
   },
   {
@@ -172,7 +170,6 @@ export const answerShapes: readonly Shape[] = [
     sends: 'ListUserActivity of everything, pages of 1,000, on 20 streams',
     expects: [/OK/],
     isFlood: true,
-    isShort: true,
     prepare: (attack) => recordActivities(attack, 20),
     run: (attack) =>
       attack.pump({ connections: 2, inFlight: 10 }, () => ({

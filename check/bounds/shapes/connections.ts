@@ -209,7 +209,6 @@ export const connectionShapes: readonly Shape[] = [
     who: 'anybody',
     sends: 'bodies of 900 kB on 100 streams of 20 connections, all but their last byte',
     expects: [/RST_STREAM|HEADERS|held|GOAWAY/],
-    isShort: true,
     async run(attack) {
       const part = Buffer.concat([Buffer.from([0, 0, 0x0f, 0x00, 0x00]), Buffer.alloc(60_000)]);
       await park(attack, 20, 100, LOGIN, GRPC, part);

@@ -30,12 +30,13 @@ export function phonesContact(i: number): NewContact {
   return { givenName: `P${i}`, phones: Array.from({ length: 20 }, (_, n) => ({ number: digits(64, i * 20 + n + 1) })) };
 }
 
-/** Notes and texts of some 25 kB. */
+/** Notes and addresses of some 25 kB, which do not compress to nothing. */
 export function largeContact(i: number): NewContact {
+  const text = (length: number, seed: number) => Number(digits(15, seed)).toString(36).concat(digits(length, seed));
   return {
     givenName: `Large ${i}`,
-    notes: `${i} ${'Lorem ipsum dolor sit amet. '.repeat(350)}`.slice(0, 10_000),
-    urls: Array.from({ length: 8 }, (_, n) => ({ url: `https://example.org/${n}/${'path/'.repeat(380)}` })),
+    notes: text(9900, i + 1),
+    urls: Array.from({ length: 8 }, (_, n) => ({ url: `https://example.org/${text(1900, i * 8 + n + 1)}` })),
   };
 }
 

@@ -105,7 +105,6 @@ export const messageShapes: readonly Shape[] = [
     encoding: 'gzip',
     expects: [UNKNOWN_FIELD],
     pump: BURST,
-    isShort: true,
   }),
   overMethods({
     name: 'gzip of unknown fields, Connect',
@@ -231,7 +230,6 @@ export const messageShapes: readonly Shape[] = [
     wire: 'grpc',
     expects: [/FIELDS_INVALID|REQUEST_TOO_LARGE/],
     pump: { connections: 4, inFlight: 10, perSecond: 20 },
-    isShort: true,
   }),
   overMethods({
     name: 'gzip of long lists, Connect',
@@ -337,7 +335,6 @@ export const messageShapes: readonly Shape[] = [
     wire: 'connect-json',
     expects: [MALFORMED],
     pump: { connections: 4, perSecond: 20 },
-    isShort: true,
   }),
   overMethods({
     name: 'JSON objects in objects, gRPC',

@@ -85,7 +85,6 @@ export const streamShapes: readonly Shape[] = [
     who: 'viewer',
     sends: '6,000 watches of the own user, and changes',
     expects: [HELD_OR_REFUSED, /OK/],
-    isShort: true,
     run: (attack) => holdStreams(attack, 6000, () => watch(attack, { userId: attack.viewer.id }), change(attack)),
   },
   {
@@ -207,7 +206,6 @@ export const streamShapes: readonly Shape[] = [
     who: 'anybody',
     sends: 'questions for the largest file, with grpc-accept-encoding: br',
     expects: [/OK|RESOURCE_EXHAUSTED/],
-    isShort: true,
     run: (attack) =>
       floodReflection(attack, question('kith.contact.v1.ContactService'), { 'grpc-accept-encoding': 'br' }, 4, 300),
   },
