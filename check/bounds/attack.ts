@@ -72,6 +72,9 @@ export interface Pump {
 const BODY_KEPT = 65_536;
 const CALL_MS = 8000;
 
+/** How long after the end of an answer its stream is closed, milliseconds: trailers come first. */
+const LINGER_MS = 100;
+
 /** Longer than any call of an attack goes on after its time. */
 const GRACE_MS = 1500;
 
@@ -229,12 +232,17 @@ export class Attack {
     };
     const timer = setTimeout(() => leave('no answer in time'), callMs);
     const leaving = call.leaveAfterMs === undefined ? undefined : setTimeout(() => leave('left'), call.leaveAfterMs);
+    // An answer may come while the request is still on its way: the stream is not closed then.
+    stream.on('end', () => setTimeout(() => stream.close(http2.constants.NGHTTP2_CANCEL), LINGER_MS));
     stream.on('close', () => {
       clearTimeout(timer);
       clearTimeout(leaving);
       if (left !== '') resolve(left);
       else if (status === 0) resolve(stream.rstCode ? `RST_STREAM ${stream.rstCode}` : 'no answer');
-      else resolve(outcomeOf({ status, headers: responseHeaders, trailers, body: Buffer.concat(chunks) }));
+      else {
+        const outcome = outcomeOf({ status, headers: responseHeaders, trailers, body: Buffer.concat(chunks) });
+        resolve(outcome === 'no grpc-status' && session.destroyed ? 'answer cut off' : outcome);
+      }
     });
     stream.end(bytes);
     const outcome = await promise;
