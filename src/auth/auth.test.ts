@@ -267,18 +267,24 @@ describe.each(databases)('on $name', (kind) => {
         ),
       );
       for (const { sessions } of callers) sessions.abort();
-      const busy = outcomes.filter(({ reason }) => reason === 'SERVER_BUSY');
+      // All come from one address: its queue is full, or on a slow machine the wait too long.
+      const reasons: (string | undefined)[] = ['BUDGET_EXCEEDED', 'SERVER_BUSY'];
+      const busy = outcomes.filter(({ reason }) => reasons.includes(reason));
       expect(busy.length).toBeGreaterThan(0);
-      expect(busy.length).toBeLessThan(outcomes.length - 128);
+      expect(busy.length).toBeLessThan(outcomes.length);
       for (const { code, metadata } of busy) {
         expect({ code, metadata }).toEqual({
           code: 'ResourceExhausted',
-          metadata: { retry_after_seconds: expect.stringMatching(/^[1-9]\d*$/) },
+          metadata: {
+            budget: 'password_hashes',
+            limit: expect.stringMatching(/^\d+$/),
+            retry_after_seconds: expect.stringMatching(/^[1-9]\d*$/),
+          },
         });
       }
       // Those that got to hash may yet find no connection to the database free.
       const others = new Set(outcomes.map(({ reason }) => reason));
-      for (const reason of ['SERVER_BUSY', 'SERVER_UNAVAILABLE']) others.delete(reason);
+      for (const reason of [...reasons, 'SERVER_UNAVAILABLE']) others.delete(reason);
       expect([...others]).toEqual(['CREDENTIALS_INVALID']);
       await again(session);
     });

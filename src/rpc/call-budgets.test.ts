@@ -3,6 +3,7 @@ import { createContextValues } from '@connectrpc/connect';
 import { expect, test } from 'vitest';
 import { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import type { Caller } from '../access.ts';
+import { readAccessRules } from './access.ts';
 import { createCallBudgets, limitCalls } from './call-budgets.ts';
 import { setCaller } from './caller.ts';
 
@@ -24,6 +25,7 @@ function start() {
     ContactService,
     { createContact: work('create'), listContacts: work('list'), getContact: work('get') },
     budgets,
+    readAccessRules([ContactService], []),
   );
   const call = (method: keyof typeof service, userId: string): Promise<unknown> => {
     const values = createContextValues().set(OWNER, userId);

@@ -6,6 +6,7 @@ import { Budget, type Charge } from '../budget/budget.ts';
 import { FairLimiter } from '../budget/fair-limiter.ts';
 import { callerPayer, type Payer, payerOf } from '../budget/payer.ts';
 import { Failure } from '../failure.ts';
+import type { AccessRules } from './access.ts';
 import { findCaller } from './caller.ts';
 import { clientOf } from './client.ts';
 import { toConnectError } from './errors.ts';
@@ -28,7 +29,7 @@ const CALL_BYTES_LIMITS = { name: 'call_bytes', perCaller: 16 * MIB, total: 96 *
  * caller, which costs CALL_BYTES a call.
  */
 const LISTS = { name: 'lists', running: 8, runningPerCaller: 2, waiting: 2048, waitingPerCaller: 128, taskMs: 5 };
-const WRITES = { name: 'writes', running: 64, runningPerCaller: 8, waiting: 8192, waitingPerCaller: 1024, taskMs: 2 };
+const WRITES = { name: 'writes', running: 64, runningPerCaller: 8, waiting: 4096, waitingPerCaller: 256, taskMs: 2 };
 const READS = { name: 'reads', running: 512, runningPerCaller: 32, waiting: 16_384, waitingPerCaller: 2048, taskMs: 1 };
 
 /** How long a call may expect to wait in a queue, milliseconds. */
@@ -66,12 +67,21 @@ export function holdCall({ bytes }: CallBudgets, context: Pick<HandlerContext, '
 type Implementation = Readonly<Record<string, unknown>>;
 type Unary = (request: unknown, context: HandlerContext) => unknown;
 
-/** The unary methods of an implementation, each within the limit of its kind. Streams stay as they are. */
-export function limitCalls<T extends object>(service: DescService, implementation: T, budgets: CallBudgets): T {
+/**
+ * The unary methods of an implementation, each within the limit of its kind. Streams stay as they are, and so do the
+ * methods that anybody may call: signing in waits in the queue for hashes alone, which is shorter.
+ */
+export function limitCalls<T extends object>(
+  service: DescService,
+  implementation: T,
+  budgets: CallBudgets,
+  rules: AccessRules,
+): T {
   const limited: Record<string, unknown> = { ...(implementation as Implementation) };
   for (const method of service.methods) {
     const implemented = (implementation as Implementation)[method.localName];
     if (method.methodKind !== 'unary' || typeof implemented !== 'function') continue;
+    if (rules.of(method).access.kind === 'public') continue;
     limited[method.localName] = within(budgets[kindOf(method)], implemented.bind(implementation) as Unary);
   }
   return limited as unknown as T;

@@ -178,7 +178,7 @@ function recordServices(
     handlers: router.handlers,
     service(service, implementation, serviceOptions) {
       const kept = answerWhatMayBeRead(service.methods, implementation, rules) as typeof implementation;
-      const limited = withStreamBudget(service, limitCalls(service, kept, budgets), streamBudgets);
+      const limited = withStreamBudget(service, limitCalls(service, kept, budgets, rules), streamBudgets);
       services.push({ service, implementation: limited });
       router.service(service, limited, serviceOptions);
       return recording;

@@ -341,7 +341,7 @@ test.each([
     (baseUrl: string, token: string) =>
       createConnectTransport({ baseUrl, httpVersion: '2', interceptors: bearer(token) }),
   ],
-])('over %s, calls are refused with a hint when to come back while too many passwords wait', async (_, transport) => {
+])('over %s, calls are refused with a hint when to come back while too many calls wait', async (_, transport) => {
   await using kith = await startKith();
   const { accessToken } = await kith.admin();
   // Several connections: one carries a hundred calls at once.
@@ -358,8 +358,8 @@ test.each([
     expect(metadata.get('retry-after')).toMatch(/^[1-9]\d*$/);
     expect(await refusalOf(Promise.reject(reason as Error))).toMatchObject({
       code: 'ResourceExhausted',
-      reason: 'SERVER_BUSY',
-      metadata: { retry_after_seconds: metadata.get('retry-after') },
+      reason: 'BUDGET_EXCEEDED',
+      metadata: { retry_after_seconds: metadata.get('retry-after'), budget: 'writes', limit: '256' },
     });
   }
   await kith.client(UserService, accessToken).createUser(somebody({ password: 'a good password' }));
