@@ -210,7 +210,6 @@ export const messageShapes: readonly Shape[] = [
     size: 500_000,
     wire: 'grpc',
     expects: [/MALFORMED_REQUEST|FIELD_UNKNOWN|REQUEST_TOO_LARGE/],
-    isShort: true,
   }),
   overMethods({
     name: 'groups in groups, Connect gzip',
