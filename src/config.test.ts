@@ -58,6 +58,8 @@ test('without any setting everything has its default', () => {
     watchesPerCallerMax: 100,
     watchesMax: 10_000,
     requestTimeoutMs: 60_000,
+    metricsHost: '127.0.0.1',
+    metricsPort: undefined,
     shutdownDelayMs: 0,
     shutdownTimeoutMs: 10_000,
     logLevel: 'info',
@@ -87,6 +89,8 @@ test('what is set is taken', () => {
     KITH_SHUTDOWN_SECONDS: '0',
     KITH_LOG_LEVEL: 'silent',
     KITH_LOG_ONE_IN: '100',
+    KITH_METRICS_HOST: '[::1]',
+    KITH_METRICS_PORT: '9464',
   });
   expect(config).toMatchObject({
     host: '::',
@@ -101,9 +105,20 @@ test('what is set is taken', () => {
     shutdownTimeoutMs: 0,
     logLevel: 'silent',
     logOneIn: 100,
+    metricsHost: '::1',
+    metricsPort: 9464,
   });
   expect(config.secretKey).toEqual(Buffer.alloc(32, 'secret'));
   expect(config.tls?.cert.toString()).toContain('BEGIN CERTIFICATE');
+});
+
+test('metrics are off without a port, and each worker has one', () => {
+  expect(parseConfig({ KITH_METRICS_PORT: '0' }).metricsPort).toBeUndefined();
+  const env = { KITH_DATABASE_URL: 'postgres://h/d', KITH_SECRET_KEY: SECRET, KITH_WORKERS: '3' };
+  expect(parseConfig({ ...env, KITH_METRICS_PORT: '65533' }).metricsPort).toBe(65_533);
+  expect(problemsOf({ ...env, KITH_METRICS_PORT: '65534' })).toEqual([
+    'KITH_METRICS_PORT: is too high for as many workers as KITH_WORKERS says, which take one port each',
+  ]);
 });
 
 test('blanks and line breaks around a value do not count, as they come along with mounted secrets', () => {
@@ -168,6 +183,7 @@ describe('variables that orchestrators make', () => {
     ['a Service kith', ofKubernetes('KITH')],
     ['a Service kith-postgres', ofKubernetes('KITH_POSTGRES')],
     ['a Service kith-port', ofKubernetes('KITH_PORT')],
+    ['a Service kith-metrics', ofKubernetes('KITH_METRICS')],
     ['Services kith and kith-2', { ...ofKubernetes('KITH'), ...ofKubernetes('KITH_2') }],
     ['a link to a container kith', ofDocker('KITH')],
     ['a link to a container kith-db', ofDocker('KITH_DB')],

@@ -53,6 +53,9 @@ export interface Config {
   readonly watchesPerCallerMax: number;
   readonly watchesMax: number;
   readonly requestTimeoutMs: number;
+  readonly metricsHost: string;
+  /** Of the first process, or the only one; undefined for no metrics. */
+  readonly metricsPort: number | undefined;
   readonly shutdownDelayMs: number;
   readonly shutdownTimeoutMs: number;
   readonly logLevel: LogLevel;
@@ -236,6 +239,18 @@ export const SETTINGS = {
     300,
   ),
   KITH_SHUTDOWN_SECONDS: wholeNumber('How long running calls may take after that.', '10', 0, 300),
+  KITH_METRICS_HOST: {
+    help: 'The address to serve metrics on, to whoever can connect.',
+    fallback: '127.0.0.1',
+    allowed: 'an IP address or host name, without scheme and port',
+    parse: parseHost,
+  },
+  KITH_METRICS_PORT: wholeNumber(
+    'The port to serve metrics for Prometheus on, at /metrics; 0 for none. With several workers, each takes the next one.',
+    '0',
+    0,
+    65_535,
+  ),
   KITH_LOG_LEVEL: {
     help: 'The least level that is logged.',
     fallback: 'info',
@@ -350,6 +365,8 @@ export function parseConfig(env: Env): Config {
     watchesPerCallerMax: read('KITH_WATCHES_PER_CALLER') ?? 0,
     watchesMax: read('KITH_WATCHES') ?? 0,
     requestTimeoutMs: (read('KITH_REQUEST_SECONDS') ?? 0) * 1000,
+    metricsHost: read('KITH_METRICS_HOST') ?? '',
+    metricsPort: read('KITH_METRICS_PORT') || undefined,
     shutdownDelayMs: (read('KITH_SHUTDOWN_DELAY_SECONDS') ?? 0) * 1000,
     shutdownTimeoutMs: (read('KITH_SHUTDOWN_SECONDS') ?? 0) * 1000,
     logLevel: read('KITH_LOG_LEVEL') ?? 'info',
@@ -359,6 +376,9 @@ export function parseConfig(env: Env): Config {
     problems.push(
       'KITH_WORKERS: one process serves a SQLite file; set it to 1, or KITH_DATABASE_URL to postgres://...',
     );
+  }
+  if (config.metricsPort !== undefined && config.metricsPort + config.workers - 1 > 65_535) {
+    problems.push('KITH_METRICS_PORT: is too high for as many workers as KITH_WORKERS says, which take one port each');
   }
   if (problems.length > 0) throw new ConfigError(problems.join('\n'));
   return config;

@@ -8,6 +8,7 @@ import { DatabaseError, DatabaseUnavailable } from './db/dialect.ts';
 import { EnvFileError, readEnvFile } from './env-file.ts';
 import { withEnvFile } from './environment.ts';
 import { Failure } from './failure.ts';
+import { MetricsListenError } from './http/metrics-server.ts';
 import { Reloads } from './reload.ts';
 import { AccessDeclarationError } from './rpc/access.ts';
 import { SecretKeyError } from './secret-key.ts';
@@ -152,6 +153,10 @@ function explain(error: unknown): [message: string, code: number] {
     return [error.message, EXIT.CONFIG];
   }
   if (error instanceof Failure) return [`${error.message}: ${causeOf(error)}`, EXIT.UNAVAILABLE];
+  if (error instanceof MetricsListenError) {
+    const [message, code] = explain(error.cause);
+    return [message.replace('KITH_HOST and KITH_PORT', 'KITH_METRICS_HOST and KITH_METRICS_PORT'), code];
+  }
   if (
     error instanceof Error &&
     'syscall' in error &&

@@ -41,13 +41,17 @@ import { openDatabase, ping } from './db/database.ts';
 import { allowOrigins } from './rpc/cors.ts';
 import { createHttpServer } from './http/fastify.ts';
 import { serveJwks } from './http/jwks.ts';
+import { serveMetrics } from './http/metrics-server.ts';
 import { replaceCertificate } from './http/one-port.ts';
 import { serveProbes } from './http/probes.ts';
+import { addProcessMetrics } from './metrics/process-metrics.ts';
+import { Registry } from './metrics/registry.ts';
 import { createKeyring } from './keyring.ts';
 import { createPasswords } from './passwords/passwords.ts';
 import { startPurging } from './purge.ts';
 import { readAccessRules } from './rpc/access.ts';
 import { createCallBudgets } from './rpc/call-budgets.ts';
+import { CallMetrics } from './rpc/call-metrics.ts';
 import { Compressor } from './rpc/compressor.ts';
 import { LateLane } from './rpc/fast-lane.ts';
 import { health } from './rpc/health.ts';
@@ -65,6 +69,7 @@ import { authenticate, renew } from './sessions/sessions.ts';
 import { createThrottle } from './throttle/throttle.ts';
 import { userService } from './users/service.ts';
 import { createFirstAdmin } from './users/users.ts';
+import { addServerMetrics } from './server-metrics.ts';
 import { loadSecretKey } from './secret-key.ts';
 
 /** A server that listens. */
@@ -233,6 +238,29 @@ export async function startServer(config: Config, adminPassword: string, options
   const isUp = sharedFor(PING_MS, () => ping(database.db));
   const isReady = async () => !stopping && (await isUp());
 
+  const streamBudgets = createStreamBudgets({ perCaller: config.watchesPerCallerMax, total: config.watchesMax });
+  const metrics = config.metricsPort === undefined ? undefined : new Registry();
+  const callMetrics = metrics && new CallMetrics(metrics);
+  if (metrics !== undefined) {
+    addServerMetrics(metrics, {
+      dialect: database.dialect,
+      listener: fastify.server,
+      budgets: [budgets.bytes, app.watchBytes, streamBudgets.watches, streamBudgets.publicStreams],
+      limiters: [
+        budgets.reads,
+        budgets.lists,
+        budgets.writes,
+        app.watchReads,
+        app.passwords.limiter,
+        ...compressor.limiters,
+      ],
+      wakes: app.wakes,
+      throttled: app.throttle.throttled,
+    });
+    opened.use(addProcessMetrics(metrics));
+    opened.use(await serveMetrics(config.metricsHost, config.metricsPort ?? 0, () => metrics.text()));
+  }
+
   const logRefusedOrigin = createRefusedOriginLog(fastify.log, monotonic);
   await allowOrigins(fastify, config.corsOrigins, logRefusedOrigin);
   serveProbes(fastify, isReady);
@@ -271,9 +299,10 @@ export async function startServer(config: Config, adminPassword: string, options
     validator: createRequestValidator(SERVICES),
     budgets,
     compressor,
+    metrics: callMetrics,
     logOneIn: config.logOneIn,
     readMaxBytes: config.messageBytesMax,
-    streamBudgets: createStreamBudgets({ perCaller: config.watchesPerCallerMax, total: config.watchesMax }),
+    streamBudgets,
     draining: draining.signal,
     halting: halting.signal,
   });

@@ -17,6 +17,11 @@ export class Lock {
     return this.#isTaken;
   }
 
+  /** How many wait for it. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
   /** Waits until nobody else has it. Throws server_unavailable when that takes longer than `waitMaxMs`, if that is given. */
   async take(waitMaxMs?: number): Promise<void> {
     if (!this.#isTaken) {

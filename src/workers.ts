@@ -53,6 +53,8 @@ export function runWorkers(config: Config, reloads: Reloads, onServing: (serving
   const { promise: ended, resolve: end } = Promise.withResolvers<number>();
   const workers = new Set<Worker>();
   const serving = new Set<Worker>();
+  /** Which of the `config.workers` each one is, from 0. The one in place of another has its number. */
+  const places = new Map<Worker, number>();
   const restarts = new Set<NodeJS.Timeout>();
   let hasServed = false;
   let stopping = false;
@@ -63,8 +65,10 @@ export function runWorkers(config: Config, reloads: Reloads, onServing: (serving
   let lastEndMs = -Infinity;
 
   const start = (): void => {
-    const worker = cluster.fork(reloads.env);
+    const place = freePlace();
+    const worker = cluster.fork({ ...reloads.env, ...metricsPortOf(config, place) });
     workers.add(worker);
+    places.set(worker, place);
     worker.once('message', (message: Serving) => {
       serving.add(worker);
       if (reload !== undefined) send(worker, reload); // which may have come while it started
@@ -75,6 +79,7 @@ export function runWorkers(config: Config, reloads: Reloads, onServing: (serving
     });
     worker.once('exit', (code: number | null, signal: string | null) => {
       workers.delete(worker);
+      places.delete(worker);
       const served = serving.delete(worker);
       if (stopping) {
         // A worker that does not serve yet has nothing to finish, and ends by the signal.
@@ -97,6 +102,13 @@ export function runWorkers(config: Config, reloads: Reloads, onServing: (serving
       }
       replace(`worker ${worker.id} (process ${worker.process.pid}) ${how}`);
     });
+  };
+
+  const freePlace = (): number => {
+    const taken = new Set(places.values());
+    let place = 0;
+    while (taken.has(place)) place++;
+    return place;
   };
 
   const replace = (what: string): void => {
@@ -142,6 +154,11 @@ export function runWorkers(config: Config, reloads: Reloads, onServing: (serving
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stop);
   start();
   return ended;
+}
+
+/** Each process has metrics of its own, and a port for them. */
+function metricsPortOf({ metricsPort }: Config, place: number): { KITH_METRICS_PORT?: string } {
+  return metricsPort === undefined ? {} : { KITH_METRICS_PORT: String(metricsPort + place) };
 }
 
 /** A worker that ends at this moment does not hear it, and the one in its place is started with it. */

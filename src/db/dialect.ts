@@ -60,12 +60,22 @@ export interface Dialect {
   notify(topic: Topic): void;
   /** The path of a file that lies beside the database, or undefined for a database that is no file. */
   fileBeside(suffix: string): string | undefined;
+  /** For metrics. */
+  connections(): ConnectionCounts;
   /** The plan of a statement, as the database prints it. */
   explain(sql: string, parameters: readonly unknown[]): Promise<string[]>;
 }
 
 /** What processes wait for: the log, and what ends or changes while access tokens say otherwise. */
 export type Topic = 'log' | 'revocations';
+
+/** Connections to a server; of a file, the one that writes. */
+export interface ConnectionCounts {
+  readonly used: number;
+  readonly idle: number;
+  /** Tasks that wait for one. */
+  readonly waiting: number;
+}
 
 /** What a database on a server may take. Not for a file. */
 export interface DatabaseLimits {

@@ -95,6 +95,10 @@ export function openPostgres(url: string, limits: DatabaseLimits): Dialect {
     listen: (topic, wake) => listenForSignals(url, topic, wake),
     notify: createNotifier(boundedPool),
     fileBeside: () => undefined,
+    connections() {
+      const { totalCount, idleCount, waitingCount } = pool;
+      return { used: totalCount - idleCount, idle: idleCount, waiting: waitingCount };
+    },
     async explain(statement, parameters) {
       const { rows } = await pool.query<Record<'QUERY PLAN', string>>(`explain ${statement}`, [...parameters]);
       return rows.map((row) => row['QUERY PLAN']);

@@ -52,6 +52,11 @@ export class SqliteWriter {
     return this.#isTransaction;
   }
 
+  /** How many write, which is one at the most, and how many wait for that. */
+  get tasks(): { readonly running: number; readonly waiting: number } {
+    return { running: this.#lock.isTaken ? 1 : 0, waiting: this.#lock.waiting };
+  }
+
   /** Waits until nobody else writes. Throws server_unavailable when that takes too long. */
   take(): Promise<void> {
     return this.#lock.take(this.#turnMaxMs);

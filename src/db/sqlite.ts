@@ -64,6 +64,10 @@ export function openSqlite(path: string): Dialect {
     listen: () => ({ async [Symbol.asyncDispose]() {} }), // one process serves a file
     notify() {},
     fileBeside: (suffix) => path + suffix,
+    connections() {
+      const { running, waiting } = writer.tasks;
+      return { used: running, idle: 1 - running, waiting };
+    },
     explain: async (query, parameters) =>
       file
         .prepare(`explain query plan ${query}`)

@@ -52,6 +52,8 @@ export interface Passwords {
   verify(phc: string | undefined, password: string, by: HashRequest): Promise<boolean>;
   /** Whether the hash was made with another function or other parameters than a new one would be. */
   isOutdated(phc: string): boolean;
+  /** What waits for a core, for metrics. */
+  readonly limiter: FairLimiter;
 }
 
 /**
@@ -88,6 +90,7 @@ export async function createPasswords({ workers = 1 } = {}): Promise<Passwords> 
       return right && phc !== undefined;
     },
     isOutdated: (phc) => !isOwn(phc),
+    limiter,
   };
 }
 

@@ -5,6 +5,7 @@ import { ErrorReason, ErrorReasonSchema } from '../../gen/kith/error/v1/error_pb
 import { Failure } from '../failure.ts';
 import { CallContext } from '../lane/context.ts';
 import type { CallLog } from './call-log.ts';
+import type { CallMetrics } from './call-metrics.ts';
 import { findCaller } from './caller.ts';
 import { explained, reasonOf, setMessage, withReason } from './errors.ts';
 
@@ -29,9 +30,9 @@ export function setReceived(values: ContextValues): void {
  * error if there is one, just before it writes the status; so that is where the
  * error gets its reason and the call its line in the log.
  */
-export function createCallWatch(log: CallLog): (context: HandlerContext) => void {
+export function createCallWatch(log: CallLog, metrics?: CallMetrics): (context: HandlerContext) => void {
   const endOnLane = (context: CallContext, reason: unknown): void => {
-    logCall(log, context, finalError(context, reason), context.startMs);
+    endCall(log, metrics, context, finalError(context, reason), context.startMs);
   };
   return (context) => {
     if (context instanceof CallContext) {
@@ -46,7 +47,7 @@ export function createCallWatch(log: CallLog): (context: HandlerContext) => void
       if (!ended) {
         ended = true;
         const error = finalError(context, reason);
-        logCall(log, context, error, startMs);
+        endCall(log, metrics, context, error, startMs);
       }
       abort.call(controller, reason);
     };
@@ -110,6 +111,21 @@ function isDisconnect(error: unknown): boolean {
 export function blameRequest(error: ConnectError): ConnectError {
   (error as { code: Code }).code = Code.InvalidArgument;
   return withReason(error, ErrorReason.MALFORMED_REQUEST);
+}
+
+function endCall(
+  log: CallLog,
+  metrics: CallMetrics | undefined,
+  context: HandlerContext,
+  error: ConnectError | undefined,
+  startMs: number,
+): void {
+  if (metrics !== undefined) {
+    const isFast = context instanceof CallContext;
+    const durationMs = performance.now() - startMs;
+    metrics.record(context.method, context.protocolName, isFast, durationMs, error?.code, error && reasonOf(error));
+  }
+  logCall(log, context, error, startMs);
 }
 
 /** One line a call. Messages stay out of it: they may quote what was sent, a password perhaps. */

@@ -57,6 +57,8 @@ export class Compressor implements Disposable {
     waitMaxMs: WAIT_MAX_MS,
     taskMs: TASK_MS,
   });
+  /** What waits for the thread, for metrics. */
+  readonly limiters: readonly FairLimiter[] = [this.#limiter, this.#requests];
   #worker: Worker | undefined;
   /** Of what was handed to the thread, in its order. */
   readonly #answering: PromiseWithResolvers<JobOutcome>[] = [];

@@ -21,6 +21,7 @@ import {
   payerOfCall,
 } from './call-budgets.ts';
 import { createCallLog } from './call-log.ts';
+import type { CallMetrics } from './call-metrics.ts';
 import { readClient, setClient } from './client.ts';
 import { toConnectError } from './errors.ts';
 import { checkQuery, checkRequests } from './checked-requests.ts';
@@ -58,6 +59,8 @@ export interface RpcOptions {
   readonly compressor: Compressor;
   /** Of the calls that go well, one in so many has a line in the log. */
   readonly logOneIn: number;
+  /** Counts calls; undefined when nobody asks for metrics. */
+  readonly metrics: CallMetrics | undefined;
   /** The largest request message that is read of any method, bytes, unpacked. */
   readonly readMaxBytes: number;
   /** What open streams are charged to. */
@@ -71,7 +74,7 @@ export interface RpcOptions {
 /** Serves RPCs over gRPC, gRPC-Web and Connect on a Fastify instance. */
 export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): Promise<void> {
   const gate = createAccessGate(options.rules, options.authenticate, options.freshness);
-  const watchCall = createCallWatch(createCallLog(fastify.log, options.logOneIn));
+  const watchCall = createCallWatch(createCallLog(fastify.log, options.logOneIn), options.metrics);
   const limitOf = createMessageLimits(options.rules, options.readMaxBytes);
   const requestGate = (context: HandlerContext): void | Promise<void> => {
     watchCall(context);

@@ -40,10 +40,12 @@ export interface Throttle {
    * counted at once, many right ones would look like many wrong ones.
    */
   readonly inTurn: InTurn;
+  /** How many attempts and guesses had to wait so far: for too many failures from an address, or at an account. */
+  readonly throttled: { address: number; account: number };
 }
 
 export function createThrottle(failuresPerAddress: number): Throttle {
-  return { failuresPerAddress, inTurn: createTurns() };
+  return { failuresPerAddress, inTurn: createTurns(), throttled: { address: 0, account: 0 } };
 }
 
 /** An attempt to sign in that its address has been charged for. */
@@ -70,6 +72,7 @@ export async function beginAttempt(app: ThrottleApp, client: Client): Promise<At
   const bucket = bucketOf(app);
   const now = app.now();
   if (await takeToken(db, key, bucket, now, FORGET_MS)) return { address };
+  app.throttle.throttled.address += 1;
   const seconds = Math.max(1, Math.ceil(((await nextTokenMs(db, key, bucket)) - now) / 1000));
   throw new Failure('too_many_attempts', `too many sign-ins failed from this address: try again in ${seconds} s`, {
     retry_after_seconds: String(seconds),
@@ -205,6 +208,7 @@ function compared(
 ): Promise<Guess> {
   return app.throttle.inTurn(name, async () => {
     const { granted, takeBack, forgive } = await countGuess();
+    if (!granted) app.throttle.throttled.account += 1;
     let right: boolean;
     try {
       right = (await compare(granted)) && granted;
