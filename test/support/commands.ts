@@ -10,9 +10,10 @@ export interface Outcome {
   readonly stderr: string;
 }
 
-/** The path of a command in node_modules or PATH, or undefined when this machine has none. */
+/** The path of a command in node_modules, PATH or /usr/sbin, or undefined when this machine has none. */
 export function findCommand(...names: readonly string[]): string | undefined {
-  const dirs = [resolve('node_modules/.bin'), ...(process.env['PATH'] ?? '').split(delimiter)];
+  // Debian has nginx in /usr/sbin, which the PATH of users does not name.
+  const dirs = [resolve('node_modules/.bin'), ...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin'];
   return names.flatMap((name) => dirs.map((dir) => join(dir, name))).find(isExecutable);
 }
 
