@@ -87,9 +87,8 @@ describe.each(proxyKinds)('behind $command, with $file,', (kind) => {
     test('a watch brings each activity while it stays open, and ends on Kith when it is left', async (context) => {
       needProxy(context);
       const { accessToken, user } = await kith.user(Role.EDITOR);
-      const before = kith.subscriptions();
       const watch = await startWatch(connect(proxy.address, accessToken), { userId: user.id });
-      expect(kith.subscriptions()).toBeGreaterThan(before);
+      expect(kith.subscriptions()).toBeGreaterThan(0);
       const contacts = kith.client(ContactService, accessToken);
       for (const givenName of ['Ada', 'Grace', 'Mary']) {
         const { contact } = await contacts.createContact({ givenName });
@@ -97,7 +96,7 @@ describe.each(proxyKinds)('behind $command, with $file,', (kind) => {
         expect(Object.values(attributes)).toContain(contact?.id);
       }
       await watch[Symbol.asyncDispose]();
-      await expect.poll(kith.subscriptions).toBe(before);
+      await expect.poll(kith.subscriptions).toBe(0);
     });
 
     test('Kith learns of deadlines, and ends calls at them', async (context) => {
