@@ -122,7 +122,7 @@ describe.each(proxyKinds)('behind $command, with $file,', (kind) => {
 
 describe('the files of deploy/', () => {
   test('are YAML where they say so', async () => {
-    const paths = await Array.fromAsync(glob('deploy/**/*.yaml'));
+    const paths = await Array.fromAsync(glob('deploy/**/*.{yaml,yml}'));
     expect(paths.length).toBeGreaterThan(0);
     for (const path of paths) expect(await documentsOf(path)).not.toEqual([]);
   });
