@@ -37,6 +37,16 @@ export function totalOf({ total }: Pick<Page<unknown>, 'total'>): { totalSize?: 
 /** How many rows are looked at to count them. */
 export const COUNTED_MAX = 10_000;
 
+/** A page of more items may take long to read. */
+const LONG_PAGE_MIN = 100;
+
+/** Whether the page may take long to read, as searches, counts and large pages may: see Database.longReads. */
+export function mayTakeLong(
+  request: PageRequest & { readonly query?: string; readonly includeTotalSize?: boolean },
+): boolean {
+  return pageSizeOf(request) > LONG_PAGE_MIN || Boolean(request.query) || request.includeTotalSize === true;
+}
+
 /** How many items to read for a page. */
 export function pageSizeOf(request: PageRequest): number {
   return Math.min(request.pageSize || PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX);

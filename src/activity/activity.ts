@@ -7,7 +7,7 @@ import { payerOf } from '../budget/payer.ts';
 import { answerOnce } from '../db/once.ts';
 import type { LogPosition } from '../db/dialect.ts';
 import { Failure } from '../failure.ts';
-import { mapInSlices, type Page, type PageRequest, pageSizeOf, pageTokens } from '../pages.ts';
+import { mapInSlices, mayTakeLong, type Page, type PageRequest, pageSizeOf, pageTokens } from '../pages.ts';
 import type { Revocations } from '../sessions/revocations.ts';
 import { getAccount } from '../users/accounts.ts';
 import { WakeQueue } from '../wake-queue.ts';
@@ -116,7 +116,9 @@ export async function listActivities(
   const tokens = pageTokens<[writer: string, seq: string]>(app.keyring, 'activity', caller.userId, filter);
   const key = tokens.read(request.pageToken);
   const before = key && { writer: Number(key[0]), seq: Number(key[1]) };
-  const page = await selectActivityPage(app.database, filter, before, pageSizeOf(request));
+  const { db, longReads, dialect } = app.database;
+  const isLong = mayTakeLong({ ...request, query: request.action });
+  const page = await selectActivityPage({ db: isLong ? longReads : db, dialect }, filter, before, pageSizeOf(request));
   return {
     items: await mapInSlices(page.rows, (row) => toActivity(app, row)),
     nextPageToken: tokens.write(page.resumeBefore && [String(page.resumeBefore.writer), String(page.resumeBefore.seq)]),

@@ -6,7 +6,7 @@ import type { Db } from '../db/database.ts';
 import { answerOnce } from '../db/once.ts';
 import { checkEtag } from '../etag.ts';
 import { Failure } from '../failure.ts';
-import { mapInSlices, type Page, type PageRequest, pageSizeOf, pageTokens } from '../pages.ts';
+import { mapInSlices, type Page, type PageRequest, mayTakeLong, pageSizeOf, pageTokens } from '../pages.ts';
 import {
   bytesOf,
   type Contact,
@@ -106,7 +106,7 @@ export interface ContactListRequest extends PageRequest {
 
 /** A page of the caller's contacts, by name. Throws page_token_invalid. */
 export async function listContacts(app: App, caller: Caller, request: ContactListRequest): Promise<Page<Contact>> {
-  const { db } = app.database;
+  const db = mayTakeLong(request) ? app.database.longReads : app.database.db;
   const filter = { deleted: request.deleted, starred: request.starred, queries: contactQueries(request.query) };
   const tokens = pageTokens<ContactKey>(
     app.keyring,

@@ -24,6 +24,8 @@ export type NewRevocation = Readonly<Omit<RevocationTable, 'seq' | 'writer'>>;
 
 export interface Database extends AsyncDisposable {
   readonly db: Db;
+  /** For reads that may take long, such as searches, counts and large pages: see Dialect.longReads. */
+  readonly longReads: Db;
   readonly dialect: Dialect;
   /**
    * Runs `work` in a transaction that sees and leaves the data as if it ran
@@ -77,6 +79,12 @@ export async function openDatabase(url: string, limits: DatabaseLimits = LIMITS)
     const db = new Kysely<Schema>({ dialect: dialect.queries });
     await using opening = new AsyncDisposableStack();
     opening.defer(() => db.destroy());
+    const longReads = dialect.longReads === undefined ? db : new Kysely<Schema>({ dialect: dialect.longReads });
+    // The connection that closes last writes the log back into the file.
+    const close = async (): Promise<void> => {
+      if (longReads !== db) await longReads.destroy();
+      await db.destroy();
+    };
     const schema = await dialect.prepare(db);
     await migrate(db, dialect, schema);
     await dialect.resumeLog(db);
@@ -88,6 +96,7 @@ export async function openDatabase(url: string, limits: DatabaseLimits = LIMITS)
     const learners = new Set<(revocations: readonly NewRevocation[]) => void>();
     return {
       db,
+      longReads,
       dialect,
       async transaction(work, turn) {
         let used: Db | undefined;
@@ -122,7 +131,7 @@ export async function openDatabase(url: string, limits: DatabaseLimits = LIMITS)
           dialect.listen('revocations', () => learn([])),
         );
       },
-      [Symbol.asyncDispose]: () => db.destroy(),
+      [Symbol.asyncDispose]: close,
     };
   } catch (error) {
     throw openingError(url, error);

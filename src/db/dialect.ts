@@ -11,6 +11,11 @@ export interface Dialect {
   readonly name: string;
   readonly queries: QueryDialect;
   /**
+   * For reads that may take long, where `queries` would run them in everybody's way: in a
+   * thread of their own, with a deadline. Each query sees all that was committed before it.
+   */
+  readonly longReads?: QueryDialect;
+  /**
    * Connects for the first time, and resolves to the schema that the tables are in, where
    * there are schemas. Throws DatabaseError when the database is none that can be served,
    * or cannot be reached: DatabaseUnavailable when that may pass by itself.

@@ -11,6 +11,19 @@ interface Prepared {
   readonly givesRows: boolean;
 }
 
+/** What a query is ended with that takes too long. */
+export const TOO_LONG = 'the query takes too long';
+
+function within<Row>(ms: number, rows: Iterable<Row>): Row[] {
+  const endMs = performance.now() + ms;
+  const read: Row[] = [];
+  for (const row of rows) {
+    read.push(row);
+    if (performance.now() > endMs) throw new Error(TOO_LONG); // leaves the loop, which resets the statement
+  }
+  return read;
+}
+
 /** Runs statements on one connection, and keeps those that were used last prepared. */
 export class Statements {
   readonly #database: DatabaseSync;
@@ -20,10 +33,14 @@ export class Statements {
     this.#database = database;
   }
 
-  run(sql: string, parameters: readonly unknown[]): Outcome {
+  /** Throws TOO_LONG for a query that goes on giving rows for longer than `rowsMaxMs`. */
+  run(sql: string, parameters: readonly unknown[], rowsMaxMs?: number): Outcome {
     const { statement, givesRows } = this.#prepare(sql);
     const values = parameters as SQLInputValue[];
-    if (givesRows) return { rows: statement.all(...values) };
+    if (givesRows)
+      return {
+        rows: rowsMaxMs === undefined ? statement.all(...values) : within(rowsMaxMs, statement.iterate(...values)),
+      };
     const { changes, lastInsertRowid } = statement.run(...values);
     return { rows: [], numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid) };
   }

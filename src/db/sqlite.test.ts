@@ -232,3 +232,41 @@ test('rows are not streamed, which would keep everybody else waiting', async () 
   await expect(stream[Symbol.asyncIterator]().next()).rejects.toThrow('read pages instead');
   expect(await ping(database.db)).toBe(true);
 });
+
+describe('reads that may take long', () => {
+  const countTo = (n: number) =>
+    sql<{
+      n: number;
+    }>`with recursive c(x) as (select 1 union all select x + 1 from c where x < ${sql.lit(n)}) select count(*) as n from c`;
+
+  test('leave the event loop to others', async () => {
+    await using database = await openDatabase(url);
+    let isDone = false;
+    const counted = countTo(1_000_000)
+      .execute(database.longReads)
+      .finally(() => (isDone = true));
+    let turns = 0;
+    while (!isDone) {
+      await nextTurn();
+      turns++;
+    }
+    expect((await counted).rows).toEqual([{ n: 1_000_000 }]);
+    expect(turns).toBeGreaterThan(100);
+  });
+
+  test('see what was committed before, and take their turns', async () => {
+    await using database = await openDatabase(url);
+    for (let i = 1; i <= 20; i++) {
+      await insert(database.db);
+      const reads = [1, 2, 3].map(() => count(database.longReads));
+      expect(await Promise.all(reads)).toEqual([i, i, i]);
+    }
+  });
+
+  test('write nothing', async () => {
+    await using database = await openDatabase(url);
+    await expect(insert(database.longReads)).rejects.toThrow(SERVER_UNAVAILABLE);
+    await expect(database.longReads.transaction().execute(async (tx) => insert(tx))).rejects.toThrow('by themselves');
+    expect(await count(database.db)).toBe(0);
+  });
+});

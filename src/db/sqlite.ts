@@ -15,14 +15,17 @@ import { Failure } from '../failure.ts';
 import { DatabaseError, type Dialect, UniqueViolation } from './dialect.ts';
 import type { ReadingAdapter } from './prepared.ts';
 import { Reader } from './sqlite-reader.ts';
-import type { Outcome } from './sqlite-statements.ts';
-import { SqliteWriter } from './sqlite-writer.ts';
+import { type Outcome, TOO_LONG } from './sqlite-statements.ts';
+import { SqliteThread } from './sqlite-thread.ts';
 
 /** Marks the file as Kith's ("KITH"), https://sqlite.org/pragma.html#pragma_application_id. */
 const APPLICATION_ID = 0x4b495448;
 
 /** How long a statement waits for another process that holds the file, such as a backup. */
 const BUSY_TIMEOUT_MS = 2000;
+
+/** How long a read that may take long goes on giving rows, milliseconds. */
+const LONG_READ_MAX_MS = 2000;
 
 /** Of each connection. The log's mode is the file's. */
 const PRAGMAS = 'pragma journal_mode = wal; pragma synchronous = full; pragma trusted_schema = off;';
@@ -37,12 +40,24 @@ const PRAGMAS = 'pragma journal_mode = wal; pragma synchronous = full; pragma tr
 export function openSqlite(path: string): Dialect {
   const file = openFile(path);
   const reader = new Reader(file);
-  const writer = new SqliteWriter({ path: plain(path), timeoutMs: BUSY_TIMEOUT_MS, pragmas: PRAGMAS });
+  const writer = new SqliteThread({ path: plain(path), timeoutMs: BUSY_TIMEOUT_MS, pragmas: PRAGMAS });
+  const longReader = new SqliteThread({
+    path: plain(path),
+    timeoutMs: BUSY_TIMEOUT_MS,
+    pragmas: `${PRAGMAS} pragma query_only = on;`,
+    rowsMaxMs: LONG_READ_MAX_MS,
+  });
   return {
     name: 'SQLite',
     queries: {
       createAdapter: () => new Adapter(reader),
       createDriver: () => new SqliteDriver(reader, writer),
+      createIntrospector: (db) => new SqliteIntrospector(db),
+      createQueryCompiler: () => new SqliteQueryCompiler(),
+    },
+    longReads: {
+      createAdapter: () => new SqliteAdapter(),
+      createDriver: () => new LongReadDriver(longReader),
       createIntrospector: (db) => new SqliteIntrospector(db),
       createQueryCompiler: () => new SqliteQueryCompiler(),
     },
@@ -174,11 +189,11 @@ class Adapter extends SqliteAdapter implements ReadingAdapter {
  */
 class SqliteDriver implements Driver {
   readonly #reader: Reader;
-  readonly #writer: SqliteWriter;
+  readonly #writer: SqliteThread;
   /** Used again, since Kysely keeps a weak record of each, which takes longer than to look for a row. */
   readonly #unused: SqliteConnection[] = [];
 
-  constructor(reader: Reader, writer: SqliteWriter) {
+  constructor(reader: Reader, writer: SqliteThread) {
     this.#reader = reader;
     this.#writer = writer;
   }
@@ -215,10 +230,10 @@ class SqliteDriver implements Driver {
 /** What one task, such as a transaction, sees of the database. */
 class SqliteConnection implements DatabaseConnection {
   readonly #reader: Reader;
-  readonly #writer: SqliteWriter;
+  readonly #writer: SqliteThread;
   #inTransaction = false;
 
-  constructor(reader: Reader, writer: SqliteWriter) {
+  constructor(reader: Reader, writer: SqliteThread) {
     this.#reader = reader;
     this.#writer = writer;
   }
@@ -287,6 +302,51 @@ class SqliteConnection implements DatabaseConnection {
   }
 }
 
+/** Reads one after the other in a thread of their own, where they are in nobody's way. */
+class LongReadDriver implements Driver {
+  readonly #thread: SqliteThread;
+
+  constructor(thread: SqliteThread) {
+    this.#thread = thread;
+  }
+
+  async init(): Promise<void> {}
+
+  async acquireConnection(): Promise<DatabaseConnection> {
+    const thread = this.#thread;
+    return {
+      async executeQuery<R>({ sql: query, parameters }: CompiledQuery): Promise<QueryResult<R>> {
+        await thread.take();
+        try {
+          return (await thread.run(query, parameters, false)) as QueryResult<R>;
+        } catch (error) {
+          throw toKnown(error);
+        } finally {
+          thread.release();
+        }
+      },
+      // oxlint-disable-next-line require-yield -- the interface asks for a generator
+      async *streamQuery<R>(): AsyncIterableIterator<QueryResult<R>> {
+        throw new Error('read pages instead');
+      },
+    };
+  }
+
+  async releaseConnection(): Promise<void> {}
+
+  beginTransaction = onlyQueries;
+  commitTransaction = onlyQueries;
+  rollbackTransaction = onlyQueries;
+
+  destroy(): Promise<void> {
+    return this.#thread.close();
+  }
+}
+
+async function onlyQueries(): Promise<never> {
+  throw new Error('long reads are queries by themselves');
+}
+
 function onlyReads({ query, sql }: CompiledQuery): boolean {
   return query.kind === 'SelectQueryNode' || (query.kind === 'RawNode' && /^\s*select\b/i.test(sql));
 }
@@ -335,6 +395,9 @@ function translated<T>(run: () => T): T {
 
 /** What the rest of the code knows of errors in place of SQLite's. */
 function toKnown(error: unknown): unknown {
+  if (error instanceof Error && error.message === TOO_LONG) {
+    return new Failure('server_busy', 'the query takes too long: ask for less', {}, { cause: error });
+  }
   const code = resultCode(error);
   if (code === SQLITE.CONSTRAINT_PRIMARYKEY || code === SQLITE.CONSTRAINT_UNIQUE) {
     // "UNIQUE constraint failed: users.email_key"

@@ -10,7 +10,7 @@ import { UniqueViolation } from '../db/dialect.ts';
 import { answerOnce } from '../db/once.ts';
 import { checkEtag } from '../etag.ts';
 import { Failure } from '../failure.ts';
-import { type Page, type PageRequest, pageSizeOf, pageTokens } from '../pages.ts';
+import { type Page, type PageRequest, mayTakeLong, pageSizeOf, pageTokens } from '../pages.ts';
 import { importHash } from '../passwords/hash-formats.ts';
 import type { HashRequest } from '../passwords/passwords.ts';
 import { checkNewPassword } from '../passwords/rules.ts';
@@ -148,7 +148,7 @@ export interface UserListRequest extends PageRequest {
 
 /** A page of users, newest first. Throws page_token_invalid. */
 export async function listUsers(app: App, caller: Caller, request: UserListRequest): Promise<Page<User>> {
-  const { db } = app.database;
+  const db = mayTakeLong(request) ? app.database.longReads : app.database.db;
   const filter = {
     role: request.role,
     states: request.state === undefined ? (['active', 'suspended'] as const) : [request.state],

@@ -1,10 +1,10 @@
-/** The thread that writes: see sqlite-writer.ts. */
+/** The thread of a connection: see sqlite-thread.ts. */
 import { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
 import { Statements } from './sqlite-statements.ts';
-import type { Reply, Request, WriterOptions } from './sqlite-writer.ts';
+import type { Reply, Request, ThreadOptions } from './sqlite-thread.ts';
 
-const { path, timeoutMs, pragmas }: WriterOptions = workerData;
+const { path, timeoutMs, pragmas, rowsMaxMs }: ThreadOptions = workerData;
 
 let opened: { readonly database: DatabaseSync; readonly statements: Statements } | undefined;
 
@@ -35,7 +35,7 @@ function answer({ sql, parameters, inTransaction }: Exclude<Request, string>): R
     const { database, statements } = (opened ??= open());
     // By itself it would be a transaction of its own, of which the one that was lost knows nothing.
     if (inTransaction && !database.isTransaction) throw new Error('the transaction was rolled back');
-    return { outcome: statements.run(sql, parameters), isTransaction: database.isTransaction };
+    return { outcome: statements.run(sql, parameters, rowsMaxMs), isTransaction: database.isTransaction };
   } catch (error) {
     return { error: described(error), isTransaction: opened?.database.isTransaction === true };
   }

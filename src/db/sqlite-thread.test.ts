@@ -3,18 +3,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { SqliteWriter } from './sqlite-writer.ts';
+import { SqliteThread } from './sqlite-thread.ts';
 
 const BUSY = 5;
 const PRIMARY_KEY = 1555;
 
 let directory: string;
 let path: string;
-let writer: SqliteWriter;
+let writer: SqliteThread;
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'kith-test-'));
   path = join(directory, 'kith.db');
-  writer = new SqliteWriter({ path, timeoutMs: 0, pragmas: 'pragma journal_mode = wal' }, 50);
+  writer = new SqliteThread({ path, timeoutMs: 0, pragmas: 'pragma journal_mode = wal' }, 50);
   await run('create table things (id integer primary key, bytes blob)');
 });
 afterEach(async () => {
@@ -72,7 +72,7 @@ test('a transaction that SQLite rolled back by itself does not go on as single s
 
 test('a file that cannot be opened at the moment is opened by a later statement', async () => {
   await writer.close();
-  writer = new SqliteWriter({ path, timeoutMs: 0, pragmas: '' });
+  writer = new SqliteThread({ path, timeoutMs: 0, pragmas: '' });
   {
     using other = new DatabaseSync(path);
     other.exec('pragma locking_mode = exclusive; begin exclusive');
@@ -118,4 +118,12 @@ test('closing waits for who has it, and leaves no log behind', async () => {
   await closed;
   expect(stored()).toEqual([1]);
   await writer.close();
+});
+
+test('a query that goes on giving rows for too long is ended, and the next one runs', async () => {
+  const reader = new SqliteThread({ path, timeoutMs: 0, pragmas: 'pragma query_only = on', rowsMaxMs: 20 });
+  const endless = 'with recursive c(x) as (select 1 union all select x + 1 from c) select x from c';
+  await expect(reader.run(endless, [], false)).rejects.toThrow('takes too long');
+  expect((await reader.run('select 1 as n', [], false)).rows).toEqual([{ n: 1 }]);
+  await reader.close();
 });

@@ -4,11 +4,13 @@ import { Lock, TURN_MAX_MS } from '../turns.ts';
 import type { Outcome } from './sqlite-statements.ts';
 
 /** What the thread opens, and how. */
-export interface WriterOptions {
+export interface ThreadOptions {
   readonly path: string;
   /** How long a statement waits for another process that holds the file, milliseconds. */
   readonly timeoutMs: number;
   readonly pragmas: string;
+  /** How long a query may go on giving rows, milliseconds. Default: as long as it takes. */
+  readonly rowsMaxMs?: number;
 }
 
 export type Request =
@@ -28,13 +30,13 @@ export interface Reply {
 }
 
 /**
- * The one connection that writes, in a thread of its own: a commit waits for the
- * disk, and with it would everybody whom this thread serves.
+ * One connection in a thread of its own: one that writes, since a commit waits for the disk, and one for reads that
+ * may take long. Meanwhile this thread serves everybody else.
  *
  * It is used by one task at a time: take it, run statements, release it.
  */
-export class SqliteWriter {
-  readonly #options: WriterOptions;
+export class SqliteThread {
+  readonly #options: ThreadOptions;
   readonly #turnMaxMs: number;
   readonly #lock = new Lock();
   #worker: Worker | undefined;
@@ -42,7 +44,7 @@ export class SqliteWriter {
   #isTransaction = false;
   #closing: Promise<void> | undefined;
 
-  constructor(options: WriterOptions, turnMaxMs = TURN_MAX_MS) {
+  constructor(options: ThreadOptions, turnMaxMs = TURN_MAX_MS) {
     this.#options = options;
     this.#turnMaxMs = turnMaxMs;
   }
@@ -52,12 +54,12 @@ export class SqliteWriter {
     return this.#isTransaction;
   }
 
-  /** How many write, which is one at the most, and how many wait for that. */
+  /** How many use it, which is one at the most, and how many wait for that. */
   get tasks(): { readonly running: number; readonly waiting: number } {
     return { running: this.#lock.isTaken ? 1 : 0, waiting: this.#lock.waiting };
   }
 
-  /** Waits until nobody else writes. Throws server_unavailable when that takes too long. */
+  /** Waits until nobody else uses it. Throws server_unavailable when that takes too long. */
   take(): Promise<void> {
     return this.#lock.take(this.#turnMaxMs);
   }
@@ -94,7 +96,7 @@ export class SqliteWriter {
   }
 
   #start(): Worker {
-    const worker = new Worker(new URL('sqlite-writer-thread.ts', import.meta.url), { workerData: this.#options });
+    const worker = new Worker(new URL('sqlite-thread-entry.ts', import.meta.url), { workerData: this.#options });
     let cause: unknown;
     worker.on('message', ({ outcome, error, isTransaction }: Reply) => {
       this.#isTransaction = isTransaction;
@@ -106,7 +108,7 @@ export class SqliteWriter {
     worker.once('exit', () => {
       this.#worker = undefined;
       this.#isTransaction = false;
-      this.#answering?.reject(cause ?? new Error('the thread that writes to the database ended'));
+      this.#answering?.reject(cause ?? new Error('the thread that uses the database ended'));
     });
     return worker;
   }
