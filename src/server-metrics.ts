@@ -84,7 +84,7 @@ export function addServerMetrics(registry: Registry, measured: Measured): void {
   registry.counter('kith_sign_ins_throttled_total', 'Guesses at passwords and codes that had to wait.', () =>
     Object.entries(throttled).map(([by, count]) => [{ by }, count]),
   );
-  registry.gauge('kith_database_connections', 'Connections to PostgreSQL, or the writer of SQLite.', () => {
+  registry.gauge('kith_database_connections', 'Connections to the database; of a file, the one that writes.', () => {
     const { used, idle } = dialect.connections();
     return [
       [{ state: 'used' }, used],
