@@ -230,7 +230,7 @@ export const SETTINGS = {
     1,
     100_000,
   ),
-  KITH_WATCHES: wholeNumber('How many watches of users and API keys are open in each process.', '10000', 1, 1_000_000),
+  KITH_WATCHES: wholeNumber('How many watches of users and API keys are open in each process.', '2000', 1, 1_000_000),
   KITH_REQUEST_SECONDS: wholeNumber('How long a request may take to arrive.', '60', 1, 3600),
   KITH_SHUTDOWN_DELAY_SECONDS: wholeNumber(
     'How long to go on serving after SIGTERM, not ready, for load balancers to notice.',

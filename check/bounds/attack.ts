@@ -4,7 +4,7 @@ import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DescMethod } from '@bufbuild/protobuf';
 import { Random } from '../random.ts';
-import { outcomeOf } from './answers.ts';
+import { isFault, outcomeOf } from './answers.ts';
 import { isPublic, pathOf, takesEditor } from './contract.ts';
 
 /** Whom an attacker may be. */
@@ -241,7 +241,8 @@ export class Attack {
       else if (status === 0) resolve(stream.rstCode ? `RST_STREAM ${stream.rstCode}` : 'no answer');
       else {
         const outcome = outcomeOf({ status, headers: responseHeaders, trailers, body: Buffer.concat(chunks) });
-        resolve(outcome === 'no grpc-status' && session.destroyed ? 'answer cut off' : outcome);
+        // What the attack itself cuts off at its end is no answer of the server's.
+        resolve((session.destroyed || this.isOver) && isFault(outcome) ? 'answer cut off' : outcome);
       }
     });
     stream.end(bytes);
