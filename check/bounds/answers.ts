@@ -1,3 +1,4 @@
+import { gunzipSync } from 'node:zlib';
 import type { IncomingHttpHeaders } from 'node:http';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { errorFromJsonBytes } from '@connectrpc/connect/protocol-connect';
@@ -41,7 +42,9 @@ export function outcomeOf({ status, headers, trailers, body }: Answer): string {
   }
   if (status === 200 || status === 204) return 'OK';
   if (!type.startsWith('application/json')) return `HTTP ${status}`;
-  return remember(body.toString(), () => nameOf(connectError(body, status)));
+  // Where a client accepts nothing by name, it is answered in the coding of its request.
+  const json = headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body;
+  return remember(json.toString(), () => nameOf(connectError(json, status)));
 }
 
 /** The error in the last envelope of a stream, as far as it is at hand. */

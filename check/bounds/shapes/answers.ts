@@ -88,6 +88,7 @@ export const answerShapes: readonly Shape[] = [
   {
     ...LARGE,
     name: 'pages unread, HTTP/1.1',
+    isShort: true,
     sends: 'ListContacts 90 times on each of 5 connections, nothing read',
     expects: [HELD_OR_REFUSED],
     run: (attack) => pipelineUnread(attack, 5, 90, pageOverHttp1(attack)),
@@ -122,6 +123,7 @@ export const answerShapes: readonly Shape[] = [
   {
     ...LARGE,
     name: 'pages with brotli, read',
+    isShort: true,
     sends: 'ListContacts with grpc-accept-encoding: br, 2 a second',
     expects: [/OK/],
     run: (attack) => attack.pump({ inFlight: 4, perSecond: 2 }, () => page(attack, { 'grpc-accept-encoding': 'br' })),

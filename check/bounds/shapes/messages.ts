@@ -98,6 +98,7 @@ const BURST: Pump = { connections: 10, inFlight: 10, perSecond: 100 };
 export const messageShapes: readonly Shape[] = [
   overMethods({
     name: 'gzip of unknown fields, gRPC',
+    isShort: true,
     sends: '1 MB of two-byte unknown fields in a kilobyte',
     make: hostile.unknownFields,
     size: MB,
@@ -223,6 +224,7 @@ export const messageShapes: readonly Shape[] = [
   }),
   overMethods({
     name: 'long lists, gRPC',
+    isShort: true,
     sends: '500,000 empty items in the longest list of the message',
     make: hostile.longList,
     size: MB,

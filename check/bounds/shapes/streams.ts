@@ -81,6 +81,7 @@ function change(attack: Attack): () => Promise<void> {
 export const streamShapes: readonly Shape[] = [
   {
     name: 'watches of one user',
+    isShort: true,
     kind: 'streams',
     who: 'viewer',
     sends: '6,000 watches of the own user, and changes',
@@ -202,6 +203,7 @@ export const streamShapes: readonly Shape[] = [
   },
   {
     name: 'reflection with brotli',
+    isShort: true,
     kind: 'streams',
     who: 'anybody',
     sends: 'questions for the largest file, with grpc-accept-encoding: br',
