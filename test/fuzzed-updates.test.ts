@@ -68,7 +68,7 @@ const METHODS: readonly { method: DescMethodUnary; weight: number; effect: Effec
     weight: 30,
     effect: {
       table: 'contacts',
-      always: ['update_ms', 'revision', 'sort_key'],
+      always: ['update_ms', 'revision', 'sort_key', 'bytes'],
       fields: Object.fromEntries([...CONTACT_FIELDS, 'birthday', 'notes', 'starred'].map((name) => [name, [name]])),
     },
   },

