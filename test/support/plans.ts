@@ -60,6 +60,7 @@ function seeks(line: string): string[] {
 function unbounded(sql: string, lines: readonly string[]): string[] {
   const subqueries = lines.filter((line) => line.startsWith('CO-ROUTINE ')).map((line) => line.split(' ')[1]);
   return lines.filter((line, i) => {
+    if (line === 'SCAN CONSTANT ROW') return false; // of a statement that selects from no table
     const [verb, name] = line.split(' ');
     if (verb === 'SCAN') {
       const subquery = subqueries.indexOf(name);
