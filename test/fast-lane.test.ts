@@ -317,8 +317,12 @@ async function sendHttp1(address: string, { method, target, headers, body }: Req
   const outcome = await Promise.race([
     once(request, 'response').then(([response]) => response as http.IncomingMessage),
     once(request, 'close').then(() => undefined),
-  ]);
-  if (outcome === undefined) return comparable(0, {}, Buffer.alloc(0), {});
+  ]).catch(() => undefined);
+  if (outcome === undefined) {
+    // The connection may have been closed behind the answer before (https://nodejs.org/api/http.html#requestreusedsocket).
+    if (request.reusedSocket) return sendHttp1(address, { httpVersion: 1, method, target, headers, body });
+    return comparable(0, {}, Buffer.alloc(0), {});
+  }
   const chunks: Buffer[] = [];
   try {
     for await (const chunk of outcome) chunks.push(chunk as Buffer);

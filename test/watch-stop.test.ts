@@ -37,6 +37,8 @@ test(
     const env = {
       KITH_DATABASE_URL: database.url,
       KITH_DATABASE_CONNECTIONS: '30',
+      KITH_WATCHES_PER_CALLER: '100000',
+      KITH_WATCHES: '100000',
       KITH_ADMIN_PASSWORD: ADMIN_PASSWORD,
       KITH_SECRET_KEY: Buffer.alloc(32, 'kith').toString('base64'),
       KITH_ACCESS_TOKEN_SECONDS: '3600',

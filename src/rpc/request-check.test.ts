@@ -1,4 +1,4 @@
-import { create, type DescMethod, type Message, toBinary, toJsonString } from '@bufbuild/protobuf';
+import { create, type DescMethod, type Message, ScalarType, toBinary, toJsonString } from '@bufbuild/protobuf';
 import { type Violation, violationsToProto } from '@bufbuild/protovalidate';
 import { ViolationsSchema } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
 import { ConnectError } from '@connectrpc/connect';
@@ -8,10 +8,23 @@ import { ActivityService } from '../../gen/kith/activity/v1/activity_service_pb.
 import { ApiKeyService } from '../../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
+import { SecondFactorService } from '../../gen/kith/auth/v1/second_factor_service_pb.ts';
+import { SessionService } from '../../gen/kith/auth/v1/session_service_pb.ts';
+import { SigningKeyService } from '../../gen/kith/auth/v1/signing_key_service_pb.ts';
+import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
 import { createRequestCheck } from './request-check.ts';
 import { createRequestValidator } from './validate.ts';
 
-const services = [ContactService, ActivityService, ApiKeyService, AuthService];
+const services = [
+  ContactService,
+  ActivityService,
+  ApiKeyService,
+  AuthService,
+  SecondFactorService,
+  SessionService,
+  SigningKeyService,
+  UserService,
+];
 const validator = createRequestValidator(services);
 const check = createRequestCheck(
   services.flatMap(({ methods }) => methods),
@@ -77,3 +90,30 @@ function shown(violation: Violation): string | undefined {
 function withBigInts(_: string, value: unknown): unknown {
   return typeof value === 'bigint' ? String(value) : value;
 }
+
+describe('a text that is far too long is refused as one field of the request, never as a fault', () => {
+  const texts = services.flatMap(({ methods }) =>
+    methods.flatMap((method) =>
+      method.input.fields
+        .filter(({ fieldKind, scalar }) => fieldKind === 'scalar' && scalar === ScalarType.STRING)
+        .map((field) => ({ name: `${method.name}.${field.name}`, method, field })),
+    ),
+  );
+  test.each(texts)('$name', ({ method, field }) => {
+    const text = 'a'.repeat(200_000);
+    const { oneof, localName } = field;
+    const message = create(
+      method.input,
+      oneof === undefined ? { [localName]: text } : { [oneof.localName]: { case: localName, value: text } },
+    );
+    const bytes = [toBinary(method.input, message), Buffer.from(toJsonString(method.input, message))] as const;
+    // A text without a length of its own is left to the validator, as one of the size of a message.
+    const { violations = [] } = validator.validate(method.input, message);
+    const later = violationsToProto(violations.filter(({ field: path }) => path[0] === field).slice(0, 1))[0];
+    for (const error of [check(method, bytes[0], true), check(method, bytes[1], false)]) {
+      const [found = later] = error?.findDetails(ViolationsSchema) ?? [];
+      const fields = found?.violations?.map(({ field: path }) => path?.elements?.map(({ fieldName }) => fieldName));
+      expect(fields).toEqual([[field.name]]);
+    }
+  });
+});

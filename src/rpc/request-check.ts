@@ -65,7 +65,9 @@ function createViolations(
     let violation = known[of].get(field);
     if (violation === undefined && plan !== undefined) {
       const { violations } = validator.validate(field.parent, beyondBound(plan, of));
-      violation = violations?.find(({ ruleId, field: path }) => BOUNDS.has(ruleId) && path[0] === field);
+      const own = violations?.filter(({ field: path }) => path[0] === field) ?? [];
+      // A form has a length too, such as that of a UUID: its rule is broken instead.
+      violation = own.find(({ ruleId }) => BOUNDS.has(ruleId)) ?? own[0];
       if (violation !== undefined) known[of].set(field, violation);
     }
     if (violation === undefined) throw new Error(`${field.toString()} has no bound`);
@@ -78,7 +80,12 @@ const BOUNDS = new Set(['repeated.max_items', 'map.max_pairs', 'string.max_len']
 /** A message that has more of something in one field than the contract allows, and nothing else. */
 function beyondBound(plan: FieldPlan, of: TooMany): Message {
   const { field } = plan;
-  return create(field.parent, { [field.localName]: excess(plan, of) });
+  const value = excess(plan, of);
+  const { oneof } = field;
+  return create(
+    field.parent,
+    oneof === undefined ? { [field.localName]: value } : { [oneof.localName]: { case: field.localName, value } },
+  );
 }
 
 function excess(
