@@ -19,7 +19,7 @@ const WATCHES_PER_CONNECTION = 100;
 const UNAVAILABLE = { code: 'Unavailable', reason: 'SERVER_UNAVAILABLE' };
 
 /** Calls that are surely under way when the signal comes. */
-const HELD_CALLS = 20;
+const HELD_CALLS = 6;
 
 /** What each of the writers waits between two calls. */
 const PAUSE_MS = 50;
