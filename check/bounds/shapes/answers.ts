@@ -88,7 +88,6 @@ export const answerShapes: readonly Shape[] = [
   {
     ...LARGE,
     name: 'pages unread, HTTP/1.1',
-    isShort: true,
     sends: 'ListContacts 90 times on each of 5 connections, nothing read',
     expects: [HELD_OR_REFUSED],
     run: (attack) => pipelineUnread(attack, 5, 90, pageOverHttp1(attack)),
