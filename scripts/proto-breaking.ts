@@ -1,5 +1,9 @@
 /**
- * Check the contract in proto/ for breaking changes: `proto-breaking.ts [ref]`.
+ * Check the contract in proto/ for changes that break clients of the newest
+ * release: `proto-breaking.ts [ref]`, `ref` being another commit to compare with.
+ *
+ * A release is a tag `v1.2.3`. Until there is one, the contract promises nothing
+ * and nothing is compared. CI has to fetch tags: a clone without them says so.
  *
  * `buf breaking --against .git#...` alone fails, since a git tree holds neither
  * node_modules nor .proto-deps: the ref's protos are laid beside ours and built
@@ -10,9 +14,9 @@ import { cpSync, mkdtempDisposableSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
-const ref = process.argv[2] ?? baseline();
+const ref = process.argv[2] ?? newestRelease();
 if (ref === undefined) {
-  console.log('nothing to compare with: no earlier commit is at hand');
+  console.log('NOT COMPARED: no release yet, this clone has no tag v* before HEAD, so any change is allowed');
 } else if (commit(ref) === undefined) {
   console.error(`${ref} is not a commit`);
   process.exitCode = 1;
@@ -23,20 +27,13 @@ if (ref === undefined) {
 }
 
 /**
- * The commit whose contract this tree must keep: on a branch, where it left
- * main; on main with uncommitted protos, HEAD. On main as it stands, which is
- * what CI checks, the release before HEAD, or while there is none its parent.
- * Undefined when the history holds no such commit, as in a shallow clone.
+ * The newest release that HEAD descends from, so that a branch of an older
+ * release is not compared with a later one. A pre-release counts, and is older
+ * than its release. Undefined when there is none.
  */
-function baseline(): string | undefined {
-  const head = commit('HEAD');
-  const main = commit('origin/main') ?? commit('main');
-  if (head === undefined || main === undefined) return undefined;
-  const base = git('merge-base', head, main);
-  if (base !== head) return base;
-  if (git('status', '--porcelain', '--', 'proto') !== '') return head;
-  const parent = commit('HEAD^');
-  return parent && (git('describe', '--tags', '--abbrev=0', '--match', 'v[0-9]*', parent) ?? parent);
+function newestRelease(): string | undefined {
+  const order = ['-c', 'versionsort.suffix=-', 'tag', '--sort=-version:refname'];
+  return git(...order, '--list', 'v[0-9]*', '--merged', 'HEAD')?.split('\n')[0] || undefined;
 }
 
 /** The exit code for the contract of `ref`. */

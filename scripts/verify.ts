@@ -36,6 +36,8 @@ for (const [name, command] of STEPS) {
   if (!ok) failures += 1;
   console.log(`${ok ? 'ok  ' : 'FAIL'} ${name}, ${seconds(stepStartedAt)}`);
   if (!ok) console.log(`$ ${command}\n${output.trimEnd()}\n`);
+  // What a check left out is told, also when the rest of it is well.
+  else for (const line of output.match(/^(?:NOT COMPARED|SKIPPED).*/gm) ?? []) console.log(`     ${line}`);
 }
 console.log(`${failures === 0 ? 'verified' : `${failures} of ${STEPS.length} checks failed`}, ${seconds(startedAt)}`);
 process.exitCode = failures === 0 ? 0 : 1;
