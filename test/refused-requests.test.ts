@@ -1,12 +1,13 @@
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { create, type DescMethodUnary, toBinary, toJsonString } from '@bufbuild/protobuf';
 import type { ClientHttp2Session } from 'node:http2';
+import { createClient } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Role } from '../gen/kith/access/v1/access_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
-import { type Kith, type SignedIn, startKith } from './support/kith.ts';
+import { type Kith, type Refusal, refusalOf, type SignedIn, startKith, wires } from './support/kith.ts';
 import { envelope } from './support/lanes.ts';
 import { connectHttp2, http1Request, outcomeOf, type RawAnswer, sendHttp1, sendHttp2 } from './support/raw.ts';
 
@@ -187,6 +188,38 @@ interface Server {
   readonly session: ClientHttp2Session;
 }
 
+type CallTooLarge = (server: Server, caller: SignedIn, length: number) => Promise<Refusal>;
+
+/** Ways to send a message that may be answered before its end, and goes on. */
+const TOO_LARGE_WAYS: readonly (readonly [name: string, call: CallTooLarge])[] = [
+  ...(['gRPC over HTTP/2', 'Connect over HTTP/2'] as const).flatMap((wire) =>
+    [true, false].map((saysLength): [string, CallTooLarge] => [
+      `${wire} ${saysLength ? 'with' : 'without'} its length`,
+      async (server, { accessToken }, length) => {
+        const message = Buffer.alloc(length, bytes(0x0a, 0));
+        const contentLength = wire === 'gRPC over HTTP/2' ? length + 5 : length;
+        const headers = {
+          authorization: `Bearer ${accessToken}`,
+          ...(saysLength && { 'content-length': String(contentLength) }),
+        };
+        const path = `/${createContact.parent.typeName}/${createContact.name}`;
+        return outcomeOf(await WIRES[wire]!(server, { path, format: 'proto', encoding: 'identity', message, headers }));
+      },
+    ]),
+  ),
+  ...wires
+    .filter(({ name }) => !name.includes('GET'))
+    .map(({ name, transport }): [string, CallTooLarge] => [
+      `${name} by a client of Connect-ES`,
+      ({ kith }, { accessToken }, length) =>
+        refusalOf(
+          createClient(ContactService, transport(kith.address, accessToken)).createContact({
+            givenName: 'x'.repeat(length),
+          }),
+        ),
+    ]),
+];
+
 describe('what is refused by its bytes', () => {
   let database: TestDatabase;
   let fast: Server;
@@ -236,4 +269,19 @@ describe('what is refused by its bytes', () => {
       expect(answers[0]).toEqual(answers[1]);
     },
   );
+
+  /** 16 of the largest messages would take all that one caller may hold. */
+  const CALLS = 20;
+  test.each(
+    TOO_LARGE_WAYS.flatMap(([way, call]) =>
+      ['true', 'false'].map((lane): [string, string, typeof call] => [way, lane, call]),
+    ),
+  )('is not held once it is answered, of whatever size: %s, fast lane %s', async (_, lane, call) => {
+    const server = lane === 'true' ? fast : slow;
+    const reasons = new Set<string | undefined>();
+    for (let i = 0; i < CALLS; i++) {
+      reasons.add((await call(server, editor, fast.kith.config.messageBytesMax + 100)).reason);
+    }
+    expect(reasons).toEqual(new Set(TOO_LARGE));
+  });
 });

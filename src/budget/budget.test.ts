@@ -46,6 +46,16 @@ describe('a budget', () => {
     budget.charge('address:192.0.2.1', 10);
   });
 
+  test('is charged nothing by what comes after the release, and given nothing back twice', () => {
+    const budget = budgetOf();
+    const [grown, shrunk] = [budget.charge('user:a', 3), budget.charge('user:a', 3)];
+    for (const charge of [grown, shrunk]) charge.release();
+    grown.grow(5);
+    shrunk.shrink(3);
+    for (const charge of [grown, shrunk]) charge.release();
+    expect([budget.used, budget.usedBy('user:a'), grown.amount, shrunk.amount]).toEqual([0, 0, 0, 0]);
+  });
+
   test('counts on for a caller that was forgotten meanwhile, and remembers no more callers than hold something', () => {
     const budget = budgetOf({ perCaller: 10, total: 1e9, strangers: 1e9 });
     const early = budget.charge('user:a', 5);

@@ -151,14 +151,20 @@ export class Charge {
     return this.#amount;
   }
 
-  /** Holds `amount` more, until the charge is released. Throws what Budget.charge throws, and then holds what it did before. */
+  /**
+   * Holds `amount` more, until the charge is released. Throws what Budget.charge throws, and then holds what it did before.
+   * Does nothing once the charge is released: what comes later, such as the rest of a body that is read past, would never
+   * be given back.
+   */
   grow(amount: number): void {
+    if (this.#isReleased) return;
     this.#take(this.#account, amount);
     this.#amount += amount;
   }
 
-  /** Gives a part back. */
+  /** Gives a part back. Does nothing once the charge is released, which gave it back already. */
   shrink(amount: number): void {
+    if (this.#isReleased) return;
     this.#giveBack(this.#account, amount);
     this.#amount -= amount;
   }

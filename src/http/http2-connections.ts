@@ -205,12 +205,14 @@ function headerListSize(rawHeaders: readonly string[]): number {
 function takeRest(stream: Http2Stream, open: OpenStream, now: number): void {
   if (stream.readableEnded) return;
   open.answeredAt = now;
-  if (stream.readableFlowing !== null) return; // a stream whose handler reads along: time alone ends it
+  // A stream whose handler reads along: time alone ends it.
+  if (stream.readableFlowing === true || stream.listenerCount('readable') > 0) return;
   let bytes = 0;
   stream.on('data', (chunk: Buffer) => {
     bytes += chunk.length;
     if (bytes > REST_BYTES_MAX) stream.close(NGHTTP2_NO_ERROR);
   });
+  stream.resume(); // a handler may have paused it and left it so
 }
 
 /** A stream that is closed without an error stays until what came has been read, by a handler that has left it perhaps. */
