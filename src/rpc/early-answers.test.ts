@@ -11,7 +11,11 @@ const [connect] = createConnectRouter({ readMaxBytes: READ_MAX_BYTES }).service(
 const handler = refuseAtEnd(connect!, READ_MAX_BYTES);
 
 /** A request of so many chunks, and how many of them were read. */
-function request(contentType: string, chunks: number): { request: UniversalServerRequest; read: () => number } {
+function request(
+  contentType: string,
+  saysLength: boolean,
+  chunks: number,
+): { request: UniversalServerRequest; read: () => number } {
   let read = 0;
   const bytes = chunks * CHUNK_BYTES;
   async function* body() {
@@ -26,7 +30,7 @@ function request(contentType: string, chunks: number): { request: UniversalServe
       httpVersion: '2.0',
       method: 'POST',
       url: `http://localhost/${EchoService.typeName}/Echo`,
-      header: new Headers({ 'content-type': contentType, 'content-length': String(bytes) }),
+      header: new Headers({ 'content-type': contentType, ...(saysLength && { 'content-length': String(bytes) }) }),
       body: body(),
       signal: new AbortController().signal,
     },
@@ -34,16 +38,20 @@ function request(contentType: string, chunks: number): { request: UniversalServe
   };
 }
 
-describe.each(['application/grpc', 'application/grpc-web', 'application/proto'])('a message of %s', (contentType) => {
+describe.each(
+  ['application/grpc', 'application/grpc-web', 'application/proto'].flatMap((contentType) =>
+    [true, false].map((saysLength) => ({ contentType, saysLength })),
+  ),
+)('a message of $contentType that says its length: $saysLength,', ({ contentType, saysLength }) => {
   test('that is too large is read to its end before the first byte of the refusal', async () => {
-    const { request: sent, read } = request(contentType, 100);
+    const { request: sent, read } = request(contentType, saysLength, 100);
     const { body } = await handler(sent);
     for await (const _ of body ?? []) expect(read()).toBe(100);
     expect(read()).toBe(100);
   });
 
   test('that is far too large is not read to its end', async () => {
-    const { request: sent, read } = request(contentType, 100_000);
+    const { request: sent, read } = request(contentType, saysLength, 100_000);
     const { body } = await handler(sent);
     await Array.fromAsync(body ?? []);
     expect(read()).toBeLessThan(10_000);

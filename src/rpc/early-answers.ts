@@ -8,12 +8,15 @@ const REST_BYTES_MAX = 8 * 1024 * 1024;
  * there, unless it is far too large. An answer may come earlier (RFC 9113, section
  * 8.1), but clients of connect-go end the request then, short of the length they
  * gave, and HTTP/2 resets such a request as malformed before they have read why it
- * was refused.
+ * was refused. And nginx, when it is answered before the end of a request, closes the
+ * connection of a client that speaks HTTP/1.1 without a `connection: close`: the next
+ * call on it is lost.
  * https://github.com/connectrpc/connect-go, duplex_http_call.go: payloadCloser
+ * https://github.com/nginx/nginx, ngx_http_request.c: ngx_http_finalize_connection
  */
 export function refuseAtEnd(handler: UniversalHandler, readMaxBytes: number): UniversalHandler {
   const refusing = (request: UniversalServerRequest): Promise<UniversalServerResponse> =>
-    isTooLarge(handler, request, readMaxBytes) ? answerAtEnd(handler, request) : handler(request);
+    mayBeTooLarge(handler, request, readMaxBytes) ? answerAtEnd(handler, request) : handler(request);
   return Object.assign(refusing, handler);
 }
 
@@ -56,9 +59,10 @@ async function answerAtEnd(
   return { ...response, body: afterRequest(body) };
 }
 
-/** Whether a request says that it is too large, though not so large that the rest of it is not worth reading. */
-function isTooLarge({ method }: UniversalHandler, { header }: UniversalServerRequest, readMaxBytes: number) {
-  const length = Number(header.get('content-length') ?? 0);
+/** Whether a request says that it is too large, though not so large that the rest of it is not worth reading, or does not say how large it is. */
+function mayBeTooLarge({ method }: UniversalHandler, { header, body }: UniversalServerRequest, readMaxBytes: number) {
   const hasOneMessage = method.methodKind === 'unary' || method.methodKind === 'server_streaming';
-  return hasOneMessage && length > readMaxBytes && length <= REST_BYTES_MAX;
+  if (!hasOneMessage || typeof body !== 'object' || body === null || !(Symbol.asyncIterator in body)) return false;
+  const length = header.get('content-length');
+  return length === null || (Number(length) > readMaxBytes && Number(length) <= REST_BYTES_MAX);
 }
