@@ -168,11 +168,11 @@ describe.each(databases)('on $name', (kind) => {
     const { accessToken } = await kith.user(role);
     const keys = kith.client(SigningKeyService, accessToken);
     for (const call of [
-      keys.listSigningKeys({}),
-      keys.rotateSigningKey({}),
-      keys.rotateSigningKey({ compromised: true }),
+      () => keys.listSigningKeys({}),
+      () => keys.rotateSigningKey({}),
+      () => keys.rotateSigningKey({ compromised: true }),
     ]) {
-      expect(await refusalOf(call)).toMatchObject({
+      expect(await refusalOf(call())).toMatchObject({
         code: 'PermissionDenied',
         reason: 'PERMISSION_MISSING',
         metadata: { permission: 'PERMISSION_SIGNING_KEYS_WRITE' },
