@@ -18,7 +18,8 @@ import { ConnectError, type Transport } from '@connectrpc/connect';
 import { calculateJwkThumbprint, decodeJwt, exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Health } from '../gen/health/v1/health_pb.ts';
-import { access, Permission, requires, Role } from '../gen/kith/access/v1/access_pb.ts';
+import { access, required_permission } from '../gen/kith/access/v1/access_pb.ts';
+import { Permission, Role } from '../gen/kith/access/v1/role_pb.ts';
 import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
 import { ApiKeyService } from '../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
@@ -585,7 +586,7 @@ describe.each(databases)('on $name', ({ create: createDatabase }) => {
         expect(await dump()).toBe(before);
       });
 
-      const guarded = method.input.fields.filter((candidate) => hasOption(candidate, requires));
+      const guarded = method.input.fields.filter((candidate) => hasOption(candidate, required_permission));
       const open = method.input.fields.filter((candidate) => candidate !== field && !guarded.includes(candidate));
 
       test.each(guarded)('does not let callers set their own $name', async (guardedField) => {
@@ -601,7 +602,7 @@ describe.each(databases)('on $name', ({ create: createDatabase }) => {
           }
         }
         expect([...answers]).toEqual([
-          `PermissionDenied FIELD_NEEDS_PERMISSION ${PERMISSION_NAMES[getOption(guardedField, requires)]}`,
+          `PermissionDenied FIELD_NEEDS_PERMISSION ${PERMISSION_NAMES[getOption(guardedField, required_permission)]}`,
         ]);
         expect(await dump()).toBe(before);
       });
@@ -615,7 +616,7 @@ describe.each(databases)('on $name', ({ create: createDatabase }) => {
         );
         expect(metadata).toEqual({
           field: guardedField.name,
-          permission: PERMISSION_NAMES[getOption(guardedField, requires)],
+          permission: PERMISSION_NAMES[getOption(guardedField, required_permission)],
         });
       });
     });

@@ -3,7 +3,7 @@ import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { create, type DescMethodUnary, toBinary, toJsonString } from '@bufbuild/protobuf';
 import { createClient } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Role } from '../gen/kith/access/v1/access_pb.ts';
+import { Role } from '../gen/kith/access/v1/role_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
@@ -140,7 +140,7 @@ const JSON_TEXTS: readonly MessageCase[] = [
     contact({ givenNam: 'B' }),
     contact({ emails: [{ address: 'a@b.com', x: 1 }] }),
     contact({ $typeName: 'x' }),
-    contact({ '[kith.access.v1.requires]': 1 }),
+    contact({ '[kith.access.v1.required_permission]': 1 }),
     '{"givenName":"A","__proto__":{"starred":true}}',
     '{"givenName":"A","constructor":{"prototype":{"starred":true}}}',
     '{"givenName":"A","toString":"B"}',

@@ -3,7 +3,7 @@ import http2 from 'node:http2';
 import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Role } from '../gen/kith/access/v1/access_pb.ts';
+import { Role } from '../gen/kith/access/v1/role_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { type Kith, type SignedIn, startKith } from './support/kith.ts';
 

@@ -9,7 +9,7 @@ import { create, type DescMethod, type DescService, toBinary, toJsonString } fro
 import { MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
 import { trailerFlag, trailerParse } from '@connectrpc/connect/protocol-grpc-web';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Role } from '../gen/kith/access/v1/access_pb.ts';
+import { Role } from '../gen/kith/access/v1/role_pb.ts';
 import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';

@@ -39,7 +39,7 @@ import {
 } from '../gen/grpc/reflection/v1/reflection_pb.ts';
 import { ServerReflection as ServerReflectionAlpha } from '../gen/grpc/reflection/v1alpha/reflection_pb.ts';
 import { Health, HealthCheckResponse_ServingStatus as Status } from '../gen/health/v1/health_pb.ts';
-import { Role } from '../gen/kith/access/v1/access_pb.ts';
+import { Role } from '../gen/kith/access/v1/role_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { ErrorDetailSchema, ErrorReason } from '../gen/kith/error/v1/error_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
@@ -291,14 +291,14 @@ describe.each([
   });
 
   test('gives the file of an extension and the numbers of all extensions', async () => {
-    const extension = { containingType: 'google.protobuf.MethodOptions', extensionNumber: 50700 };
+    const extension = { containingType: 'google.protobuf.MethodOptions', extensionNumber: 249440100 };
     const files = await filesFor({ case: 'fileContainingExtension', value: create(EXTENSION, extension) });
     expect(files.map(({ name }) => name)).toContain('kith/access/v1/access.proto');
     const [ofMethods, ofFields] = await ask(
       { case: 'allExtensionNumbersOfType', value: 'google.protobuf.MethodOptions' },
       { case: 'allExtensionNumbersOfType', value: 'google.protobuf.FieldOptions' },
     );
-    expect(ofMethods?.value).toMatchObject({ extensionNumber: [50700] });
+    expect(ofMethods?.value).toMatchObject({ extensionNumber: [249440100] });
     expect(ofFields?.value).toMatchObject({ extensionNumber: expect.arrayContaining([50700, 1159]) });
   });
 

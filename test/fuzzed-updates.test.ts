@@ -15,7 +15,7 @@ import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { DatabaseSync } from 'node:sqlite';
 import { Client as PgClient } from 'pg';
 import { describe, expect, test } from 'vitest';
-import { Role } from '../gen/kith/access/v1/access_pb.ts';
+import { Role } from '../gen/kith/access/v1/role_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';

@@ -1,6 +1,6 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Permission } from '../gen/kith/access/v1/access_pb.ts';
+import { Permission } from '../gen/kith/access/v1/role_pb.ts';
 import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
 import { ApiKeyService } from '../gen/kith/auth/v1/api_key_service_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';

@@ -34,7 +34,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ServerReflection } from '../gen/grpc/reflection/v1/reflection_pb.ts';
 import { Health } from '../gen/health/v1/health_pb.ts';
 import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
-import { Role } from '../gen/kith/access/v1/access_pb.ts';
+import { Role } from '../gen/kith/access/v1/role_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService, ListContactsResponseSchema } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';

@@ -3,7 +3,7 @@ import { create, type DescMethodUnary, toBinary, toJsonString } from '@bufbuild/
 import type { ClientHttp2Session } from 'node:http2';
 import { createClient } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Role } from '../gen/kith/access/v1/access_pb.ts';
+import { Role } from '../gen/kith/access/v1/role_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { databases, type TestDatabase } from './support/databases.ts';

@@ -4,7 +4,7 @@ import http2 from 'node:http2';
 import { createClient } from '@connectrpc/connect';
 import { decodeJwt } from 'jose';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { Role } from '../gen/kith/access/v1/access_pb.ts';
+import { Role } from '../gen/kith/access/v1/role_pb.ts';
 import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { RevocationService, type WatchRevocationsResponse } from '../gen/kith/auth/v1/revocation_service_pb.ts';

@@ -1,7 +1,7 @@
 import { decodeJwt } from 'jose';
 import { readFileSync } from 'node:fs';
 import { afterEach, describe, expect, test } from 'vitest';
-import { Permission, Role } from '../gen/kith/access/v1/access_pb.ts';
+import { Permission, Role } from '../gen/kith/access/v1/role_pb.ts';
 import { ApiKeyService } from '../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService, LoginStep } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { SecondFactorService } from '../gen/kith/auth/v1/second_factor_service_pb.ts';

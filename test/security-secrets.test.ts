@@ -5,7 +5,7 @@ import { MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
 import { createClient, type Interceptor, type Transport } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Role } from '../gen/kith/access/v1/access_pb.ts';
+import { Role } from '../gen/kith/access/v1/role_pb.ts';
 import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { RevocationService } from '../gen/kith/auth/v1/revocation_service_pb.ts';

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ServerReflection } from '../gen/grpc/reflection/v1/reflection_pb.ts';
 import { ServerReflection as ServerReflectionAlpha } from '../gen/grpc/reflection/v1alpha/reflection_pb.ts';
 import { Health } from '../gen/health/v1/health_pb.ts';
-import { Permission, Role } from '../gen/kith/access/v1/access_pb.ts';
+import { Permission, Role } from '../gen/kith/access/v1/role_pb.ts';
 import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
 import { ApiKeyService } from '../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';

@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { decodeJwt, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startRelay } from '../check/relay.ts';
-import { Permission, Role } from '../gen/kith/access/v1/access_pb.ts';
+import { Permission, Role } from '../gen/kith/access/v1/role_pb.ts';
 import { ApiKeyService } from '../gen/kith/auth/v1/api_key_service_pb.ts';
 import { needCommand, run, skipLoudly } from './support/commands.ts';
 import { type Kith, type SignedIn, startKith } from './support/kith.ts';

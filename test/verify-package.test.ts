@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { createClient } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, test, type TestContext } from 'vitest';
 import { startRelay } from '../check/relay.ts';
-import { Permission, Role } from '../gen/kith/access/v1/access_pb.ts';
+import { Permission, Role } from '../gen/kith/access/v1/role_pb.ts';
 import { ApiKeyService } from '../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { SigningKeyService } from '../gen/kith/auth/v1/signing_key_service_pb.ts';

@@ -1,7 +1,8 @@
 import { glob } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type DescMethod, type DescService, getOption } from '@bufbuild/protobuf';
-import { access, Permission } from '../../gen/kith/access/v1/access_pb.ts';
+import { access } from '../../gen/kith/access/v1/access_pb.ts';
+import { Permission } from '../../gen/kith/access/v1/role_pb.ts';
 
 const GENERATED = join(import.meta.dirname, '../../gen');
 

@@ -2,7 +2,7 @@ import { createClient, type Interceptor } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Permission, Role } from '../../gen/kith/access/v1/access_pb.ts';
+import { Permission, Role } from '../../gen/kith/access/v1/role_pb.ts';
 import { ApiKeyService } from '../../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
 import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';

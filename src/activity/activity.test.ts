@@ -8,7 +8,7 @@ import { type Client, createClient } from '@connectrpc/connect';
 import { decodeJwt } from 'jose';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Role } from '../../gen/kith/access/v1/access_pb.ts';
+import { Role } from '../../gen/kith/access/v1/role_pb.ts';
 import type { UserActivity } from '../../gen/kith/activity/v1/activity_pb.ts';
 import {
   ActivityService,

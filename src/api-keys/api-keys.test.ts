@@ -4,7 +4,7 @@ import { timestampDate, timestampFromMs, timestampMs } from '@bufbuild/protobuf/
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import type { KyselyPlugin } from 'kysely';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { Permission, Role } from '../../gen/kith/access/v1/access_pb.ts';
+import { Permission, Role } from '../../gen/kith/access/v1/role_pb.ts';
 import { ActivityService } from '../../gen/kith/activity/v1/activity_service_pb.ts';
 import {
   type ApiKey,

@@ -4,7 +4,7 @@ import { Http2SessionManager } from '@connectrpc/connect-node';
 import { hash } from '@node-rs/argon2';
 import { createRemoteJWKSet, decodeJwt, jwtVerify } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Permission, Role } from '../../gen/kith/access/v1/access_pb.ts';
+import { Permission, Role } from '../../gen/kith/access/v1/role_pb.ts';
 import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
 import { UserState } from '../../gen/kith/user/v1/user_pb.ts';
 import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';

@@ -10,7 +10,7 @@ import {
 } from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import { create as message, type MessageInitShape } from '@bufbuild/protobuf';
 import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
-import { Role } from '../../gen/kith/access/v1/access_pb.ts';
+import { Role } from '../../gen/kith/access/v1/role_pb.ts';
 import { databases } from '../../test/support/databases.ts';
 import { type Kith, refusalOf, type SignedIn } from '../../test/support/kith.ts';
 import { openApp, startOn } from '../../test/support/stored.ts';

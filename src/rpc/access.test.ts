@@ -18,7 +18,8 @@ import {
 } from '@bufbuild/protobuf/wkt';
 import { createContextValues, type HandlerContext, type UnaryRequest, type UnaryResponse } from '@connectrpc/connect';
 import { describe, expect, test } from 'vitest';
-import { access, AccessSchema, Permission, requires } from '../../gen/kith/access/v1/access_pb.ts';
+import { access, AccessSchema, required_permission } from '../../gen/kith/access/v1/access_pb.ts';
+import { Permission } from '../../gen/kith/access/v1/role_pb.ts';
 import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
@@ -432,7 +433,7 @@ function messageOf(name: string, fields: readonly FieldDeclaration[]) {
     oneofDecl: inOneof.map((field) => ({ name: field.optional ? `_${field.name}` : 'choice' })),
     field: fields.map((field, i): MessageInitShape<typeof FieldDescriptorProtoSchema> => {
       const options = create(FieldOptionsSchema);
-      if (field.requires !== undefined) setExtension(options, requires, field.requires);
+      if (field.requires !== undefined) setExtension(options, required_permission, field.requires);
       return {
         name: field.name,
         jsonName: field.name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase()),

@@ -11,7 +11,10 @@ import {
 import { reflect } from '@bufbuild/protobuf/reflect';
 import { FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt';
 import type { ContextValues, HandlerContext, Interceptor } from '@connectrpc/connect';
-import { access as accessOption, requires as requiresOption } from '../../gen/kith/access/v1/access_pb.ts';
+import {
+  access as accessOption,
+  required_permission as requiredPermissionOption,
+} from '../../gen/kith/access/v1/access_pb.ts';
 import { type Caller, type Permission, permissionMissing, permissionName } from '../access.ts';
 import { ageOf } from '../clock.ts';
 import { Failure } from '../failure.ts';
@@ -83,7 +86,9 @@ export function readAccessRules(services: readonly DescService[], publicServices
 
 function readRule(method: DescMethod): Rule {
   const access = readAccess(method);
-  const guarded = method.input.fields.filter((field) => hasOption(field, requiresOption)).map((field) => guard(field));
+  const guarded = method.input.fields
+    .filter((field) => hasOption(field, requiredPermissionOption))
+    .map((field) => guard(field));
   if (access.kind === 'public' && guarded.length > 0) {
     throw new AccessDeclarationError(`${nameOf(method)} is public, so no field of it can require a permission`);
   }
@@ -102,7 +107,9 @@ function refuseGuardedInside(input: DescMessage): void {
     }
   };
   addMessagesOf(input);
-  const guarded = [...messages].flatMap(({ fields }) => fields).find((field) => hasOption(field, requiresOption));
+  const guarded = [...messages]
+    .flatMap(({ fields }) => fields)
+    .find((field) => hasOption(field, requiredPermissionOption));
   if (guarded === undefined) return;
   throw new AccessDeclarationError(
     `${guarded.parent.typeName}.${guarded.name} requires a permission, which only fields of the request itself can`,
@@ -152,7 +159,7 @@ function isClientStream({ methodKind }: DescMethod): boolean {
 }
 
 function guard(field: DescField): GuardedField {
-  const permission = fromPermission(getOption(field, requiresOption));
+  const permission = fromPermission(getOption(field, requiredPermissionOption));
   if (permission === undefined) {
     throw new AccessDeclarationError(`${field.parent.typeName}.${field.name} requires an unknown permission`);
   }

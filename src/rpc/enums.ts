@@ -1,5 +1,5 @@
 import { type Role as DomainRole, type Permission as DomainPermission, ROLES } from '../access.ts';
-import { Permission, Role } from '../../gen/kith/access/v1/access_pb.ts';
+import { Permission, Role } from '../../gen/kith/access/v1/role_pb.ts';
 
 const ROLE_MESSAGES = {
   viewer: Role.VIEWER,

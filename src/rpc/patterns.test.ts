@@ -1,8 +1,14 @@
-import { createRegistry, getOption, type Message, create } from '@bufbuild/protobuf';
+import { create, createRegistry, getOption, type Message, toJsonString } from '@bufbuild/protobuf';
 import { createValidator } from '@bufbuild/protovalidate';
-import { field as fieldRules } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
+import {
+  field as fieldRules,
+  FieldRulesSchema,
+  message as messageRules,
+  predefined,
+} from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
 import { expect, test } from 'vitest';
 import { CreateContactRequestSchema, ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
+import { file_kith_text_v1_text } from '../../gen/kith/text/v1/text_pb.ts';
 import { generator } from '../../test/support/generator.ts';
 import { requestTypes } from '../../test/support/request-types.ts';
 import { withImports } from './files.ts';
@@ -11,6 +17,17 @@ import { createRequestValidator } from './validate.ts';
 
 const ours = createRequestValidator([ContactService]);
 const re2 = createValidator({ registry: createRegistry(...withImports([ContactService.file]).values()) });
+
+/** The messages of requests, and those that they hold. */
+const types = new Set(requestTypes());
+for (const { fields } of types) for (const { message } of fields) if (message !== undefined) types.add(message);
+const fields = [...types].flatMap((type) => type.fields);
+const ownRules = () => [
+  ...fields.flatMap((field) => getOption(field, fieldRules).cel),
+  ...[...types].flatMap((type) => getOption(type, messageRules).cel),
+];
+const predefinedRules = () => file_kith_text_v1_text.extensions.flatMap((rule) => getOption(rule, predefined).cel);
+const expressions = () => [...ownRules(), ...predefinedRules()].map(({ expression }) => expression);
 
 const verdicts = (message: Message) =>
   [ours, re2].map((validator) => {
@@ -38,14 +55,22 @@ test('the patterns of texts match what RE2 matches, character by character', () 
 });
 
 test('every pattern in the contract is one that both read alike', () => {
-  const patterns = requestTypes().flatMap(({ fields }) =>
-    fields.flatMap((field) => {
-      const { type } = getOption(field, fieldRules);
-      return type.case === 'string' && type.value.pattern !== '' ? [type.value.pattern] : [];
-    }),
+  const patterns = expressions().flatMap((expression) =>
+    [...expression.matchAll(/\.matches\('((?:[^'\\]|\\.)*)'\)/g)].map(([, pattern]) =>
+      pattern!.replaceAll('\\\\', '\\'),
+    ),
   );
-  expect(patterns.length).toBeGreaterThan(3);
+  expect(patterns.length).toBeGreaterThan(6);
   for (const pattern of patterns) expect(() => matchPattern(pattern, 'a')).not.toThrow();
+});
+
+/** The rule `pattern` has no message but the pattern itself: a form is a rule of kith.text.v1, or CEL with a message. */
+test('no text is refused with a pattern in place of words', () => {
+  expect(
+    fields.filter((field) => toJsonString(FieldRulesSchema, getOption(field, fieldRules)).includes('"pattern"')),
+  ).toEqual([]);
+  const bare = [...ownRules(), ...predefinedRules()].filter(({ message }) => !/^[a-z].*\w/.test(message));
+  expect(bare).toEqual([]);
 });
 
 test.each(['\\bx', '[[:alpha:]]', '(?i)x', '\\Sx', '\\z', '(?P<n>x)'])(

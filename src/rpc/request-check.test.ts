@@ -3,7 +3,7 @@ import { type Violation, violationsToProto } from '@bufbuild/protovalidate';
 import { ViolationsSchema } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
 import { ConnectError } from '@connectrpc/connect';
 import { describe, expect, test } from 'vitest';
-import { Permission } from '../../gen/kith/access/v1/access_pb.ts';
+import { Permission } from '../../gen/kith/access/v1/role_pb.ts';
 import { ActivityService } from '../../gen/kith/activity/v1/activity_service_pb.ts';
 import { ApiKeyService } from '../../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';

@@ -1,6 +1,6 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { Role } from '../../gen/kith/access/v1/access_pb.ts';
+import { Role } from '../../gen/kith/access/v1/role_pb.ts';
 import {
   type Revocation as RevocationMessage,
   RevocationSchema,

@@ -1,7 +1,7 @@
 import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import { decodeProtectedHeader } from 'jose';
 import { describe, expect, test } from 'vitest';
-import { Role } from '../../gen/kith/access/v1/access_pb.ts';
+import { Role } from '../../gen/kith/access/v1/role_pb.ts';
 import { ActivityService } from '../../gen/kith/activity/v1/activity_service_pb.ts';
 import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
 import { type SigningKey, SigningKeyService, SigningKeyState } from '../../gen/kith/auth/v1/signing_key_service_pb.ts';

@@ -2,7 +2,7 @@ import { randomUUID, randomUUIDv7 } from 'node:crypto';
 import { ConnectError, createClient } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-node';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Role } from '../../gen/kith/access/v1/access_pb.ts';
+import { Role } from '../../gen/kith/access/v1/role_pb.ts';
 import { ActivityService } from '../../gen/kith/activity/v1/activity_service_pb.ts';
 import { AuthService, LoginStep } from '../../gen/kith/auth/v1/auth_service_pb.ts';
 import { type User, UserState } from '../../gen/kith/user/v1/user_pb.ts';

@@ -2,7 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { ConnectError } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
-import type { Role } from '../../gen/kith/access/v1/access_pb.ts';
+import type { Role } from '../../gen/kith/access/v1/role_pb.ts';
 import {
   type Revocation,
   RevocationSchema,

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { DescMessage, DescMethod, DescMethodUnary, MessageInitShape } from '@bufbuild/protobuf';
 import { decodeJwt } from 'jose';
 import { expect } from 'vitest';
-import { Permission, Role } from '../../gen/kith/access/v1/access_pb.ts';
+import { Permission, Role } from '../../gen/kith/access/v1/role_pb.ts';
 import { ActivityService } from '../../gen/kith/activity/v1/activity_service_pb.ts';
 import { ApiKeyService } from '../../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';

@@ -7,7 +7,7 @@ import {
   createGrpcWebTransport,
   Http2SessionManager,
 } from '@connectrpc/connect-node';
-import { Role } from '../../gen/kith/access/v1/access_pb.ts';
+import { Role } from '../../gen/kith/access/v1/role_pb.ts';
 import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
 import { ErrorDetailSchema, type ErrorReason, ErrorReasonSchema } from '../../gen/kith/error/v1/error_pb.ts';
 import type { User } from '../../gen/kith/user/v1/user_pb.ts';

@@ -6,15 +6,16 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Role } from "../../access/v1/access_pb.ts";
 import { file_kith_access_v1_access } from "../../access/v1/access_pb.ts";
+import type { Role } from "../../access/v1/role_pb.ts";
+import { file_kith_access_v1_role } from "../../access/v1/role_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file kith/auth/v1/revocation_service.proto.
  */
 export const file_kith_auth_v1_revocation_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVraXRoL2F1dGgvdjEvcmV2b2NhdGlvbl9zZXJ2aWNlLnByb3RvEgxraXRoLmF1dGgudjEiGQoXV2F0Y2hSZXZvY2F0aW9uc1JlcXVlc3QiXQoYV2F0Y2hSZXZvY2F0aW9uc1Jlc3BvbnNlEi0KC3Jldm9jYXRpb25zGAEgAygLMhgua2l0aC5hdXRoLnYxLlJldm9jYXRpb24SEgoKaW5jb21wbGV0ZRgCIAEoCCKIAQoKUmV2b2NhdGlvbhIUCgpzZXNzaW9uX2lkGAEgASgJSAASKAoEdXNlchgCIAEoCzIYLmtpdGguYXV0aC52MS5Vc2VyQ2hhbmdlSAASLwoLZXhwaXJlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgkKB3N1YmplY3QiUwoKVXNlckNoYW5nZRIPCgd1c2VyX2lkGAEgASgJEiIKBHJvbGUYAiABKA4yFC5raXRoLmFjY2Vzcy52MS5Sb2xlEhAKCHJldmlzaW9uGAMgASgDMoABChFSZXZvY2F0aW9uU2VydmljZRJrChBXYXRjaFJldm9jYXRpb25zEiUua2l0aC5hdXRoLnYxLldhdGNoUmV2b2NhdGlvbnNSZXF1ZXN0GiYua2l0aC5hdXRoLnYxLldhdGNoUmV2b2NhdGlvbnNSZXNwb25zZSIG4uAYAhgHMAFiBnByb3RvMw", [file_google_protobuf_timestamp, file_kith_access_v1_access]);
+  fileDesc("CiVraXRoL2F1dGgvdjEvcmV2b2NhdGlvbl9zZXJ2aWNlLnByb3RvEgxraXRoLmF1dGgudjEiGQoXV2F0Y2hSZXZvY2F0aW9uc1JlcXVlc3QiXQoYV2F0Y2hSZXZvY2F0aW9uc1Jlc3BvbnNlEi0KC3Jldm9jYXRpb25zGAEgAygLMhgua2l0aC5hdXRoLnYxLlJldm9jYXRpb24SEgoKaW5jb21wbGV0ZRgCIAEoCCKIAQoKUmV2b2NhdGlvbhIUCgpzZXNzaW9uX2lkGAEgASgJSAASKAoEdXNlchgCIAEoCzIYLmtpdGguYXV0aC52MS5Vc2VyQ2hhbmdlSAASLwoLZXhwaXJlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgkKB3N1YmplY3QiUwoKVXNlckNoYW5nZRIPCgd1c2VyX2lkGAEgASgJEiIKBHJvbGUYAiABKA4yFC5raXRoLmFjY2Vzcy52MS5Sb2xlEhAKCHJldmlzaW9uGAMgASgDMoIBChFSZXZvY2F0aW9uU2VydmljZRJtChBXYXRjaFJldm9jYXRpb25zEiUua2l0aC5hdXRoLnYxLldhdGNoUmV2b2NhdGlvbnNSZXF1ZXN0GiYua2l0aC5hdXRoLnYxLldhdGNoUmV2b2NhdGlvbnNSZXNwb25zZSIIovbEtwcCGAcwAUI9CgxraXRoLmF1dGgudjFCFlJldm9jYXRpb25TZXJ2aWNlUHJvdG9QAVoTa2l0aC9hdXRoL3YxO2F1dGh2MWIGcHJvdG8z", [file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_access_v1_role]);
 
 /**
  * Nothing: everything is told.

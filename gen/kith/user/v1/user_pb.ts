@@ -8,15 +8,16 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Role } from "../../access/v1/access_pb.ts";
 import { file_kith_access_v1_access } from "../../access/v1/access_pb.ts";
+import type { Role } from "../../access/v1/role_pb.ts";
+import { file_kith_access_v1_role } from "../../access/v1/role_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file kith/user/v1/user.proto.
  */
 export const file_kith_user_v1_user: GenFile = /*@__PURE__*/
-  fileDesc("ChdraXRoL3VzZXIvdjEvdXNlci5wcm90bxIMa2l0aC51c2VyLnYxIvYCCgRVc2VyEhAKAmlkGAEgASgJQgTo4BgBEhAKCHVzZXJuYW1lGAIgASgJEg0KBWVtYWlsGAMgASgJEgwKBG5hbWUYBCABKAkSIgoEcm9sZRgFIAEoDjIULmtpdGguYWNjZXNzLnYxLlJvbGUSJgoFc3RhdGUYBiABKA4yFy5raXRoLnVzZXIudjEuVXNlclN0YXRlEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZGVsZXRlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnB1cmdlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKBGV0YWcYCyABKAlCBOjgGAE6CuLgGAYIARICaWQqcAoJVXNlclN0YXRlEhoKFlVTRVJfU1RBVEVfVU5TUEVDSUZJRUQQABIVChFVU0VSX1NUQVRFX0FDVElWRRABEhgKFFVTRVJfU1RBVEVfU1VTUEVOREVEEAISFgoSVVNFUl9TVEFURV9ERUxFVEVEEANiBnByb3RvMw", [file_google_protobuf_timestamp, file_kith_access_v1_access]);
+  fileDesc("ChdraXRoL3VzZXIvdjEvdXNlci5wcm90bxIMa2l0aC51c2VyLnYxIvwCCgRVc2VyEhIKAmlkGAEgASgJQgaw9sS3BwESEAoIdXNlcm5hbWUYAiABKAkSDQoFZW1haWwYAyABKAkSDAoEbmFtZRgEIAEoCRIiCgRyb2xlGAUgASgOMhQua2l0aC5hY2Nlc3MudjEuUm9sZRImCgVzdGF0ZRgGIAEoDjIXLmtpdGgudXNlci52MS5Vc2VyU3RhdGUSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtkZWxldGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKcHVyZ2VfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoEZXRhZxgLIAEoCUIGsPbEtwcBOgy69sS3BwYIARICaWQqcAoJVXNlclN0YXRlEhoKFlVTRVJfU1RBVEVfVU5TUEVDSUZJRUQQABIVChFVU0VSX1NUQVRFX0FDVElWRRABEhgKFFVTRVJfU1RBVEVfU1VTUEVOREVEEAISFgoSVVNFUl9TVEFURV9ERUxFVEVEEANCMAoMa2l0aC51c2VyLnYxQglVc2VyUHJvdG9QAVoTa2l0aC91c2VyL3YxO3VzZXJ2MWIGcHJvdG8z", [file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_access_v1_role]);
 
 /**
  * A person who can sign in.
