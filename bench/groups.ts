@@ -42,7 +42,7 @@ export interface Target {
 /** The transport alone. */
 export function echoGroups(): Group[] {
   const method = UserService.method.getUser;
-  const fields = { id: randomUUIDv7() };
+  const fields = { userId: randomUUIDv7() };
   const json = jsonCall(method, fields);
   const plain = jsonCall(method, fields, {}, '/users/get');
   return [
@@ -129,7 +129,7 @@ export function streamGroups(quick: boolean): Group[] {
 /** Calls as they are in use: token, rules of the contract, a database. */
 export function realGroups(seed: Seed, replay: Replay, quick: boolean): Group[] {
   const signed = signedBy(seed);
-  const get = { id: seed.idOf(500) };
+  const get = { userId: seed.idOf(500) };
   const list = { pageSize: 20 };
   const contact = {
     givenName: 'Ada',
@@ -182,7 +182,7 @@ export function realGroups(seed: Seed, replay: Replay, quick: boolean): Group[] 
 
 /** GetUser over gRPC, of one of the users. */
 export function getUserCall(seed: Seed): Request {
-  return grpcCall(UserService.method.getUser, { id: seed.idOf(500) }, signedBy(seed));
+  return grpcCall(UserService.method.getUser, { userId: seed.idOf(500) }, signedBy(seed));
 }
 
 /** A log to be read again, from a cursor after which so many activities come. */
@@ -210,7 +210,7 @@ function watchGroup(signed: Signed, { afterCursor, messages: activities }: Repla
 
 /** The same with PostgreSQL. */
 export function postgresGroups(seed: Seed): Group[] {
-  const request = grpcCall(UserService.method.getUser, { id: seed.idOf(500) }, signedBy(seed));
+  const request = grpcCall(UserService.method.getUser, { userId: seed.idOf(500) }, signedBy(seed));
   return [
     {
       title: 'GetUser on PostgreSQL over gRPC',

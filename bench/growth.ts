@@ -136,7 +136,7 @@ async function callsOf(seed: Seed, size: number, server: ServingProcess, directo
   // Many: the database has a row at hand that was asked for just before.
   const ids = Array.from({ length: IDS }, () => seed.idOf(Math.floor(Math.random() * size)));
   const unary: Request[] = [
-    { ...getUser, bodies: ids.map((id) => Buffer.from(JSON.stringify({ id }))) },
+    { ...getUser, bodies: ids.map((userId) => Buffer.from(JSON.stringify({ userId }))) },
     listUsers({}),
     listUsers({ pageToken: tokenOfLastPage(seed) }),
     jsonCall(ContactService.method.listContacts, { query: QUERY_OF_TEN }, signed),

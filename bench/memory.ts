@@ -77,7 +77,7 @@ async function memoryOf(name: string, count: number, watchesOfConnection: number
 }
 
 async function callOnce(session: ClientHttp2Session): Promise<void> {
-  const { path, headers, bodies } = grpcCall(UserService.method.getUser, { id: 'somebody' });
+  const { path, headers, bodies } = grpcCall(UserService.method.getUser, { userId: 'somebody' });
   const stream = session.request({ ...headers, ':method': 'POST', ':path': path });
   stream.end(bodies[0]);
   stream.resume();

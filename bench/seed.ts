@@ -192,7 +192,7 @@ function statementsFor(
     given_name: `'Person'`,
     family_name: `'F' || substr(${family}, 2)`,
     company: `''`,
-    title: `''`,
+    job_title: `''`,
     emails: `'[]'`,
     phones: `'[]'`,
     addresses: `'[]'`,

@@ -85,7 +85,7 @@ async function createUsers(address: string, auth: Client<typeof AuthService>): P
         password: `${PASSWORD} ${username}`,
       };
       const { user } = await users.createUser(profile);
-      if (state === UserState.SUSPENDED) await users.updateUser({ id: user!.id, state });
+      if (state === UserState.SUSPENDED) await users.updateUser({ userId: user!.id, state });
       const session = signsIn ? await auth.login({ identifier: username, password: profile.password }) : undefined;
       created.push({ username, accessToken: session?.accessToken ?? '' });
     }

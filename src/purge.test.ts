@@ -15,9 +15,9 @@ test.each(databases)('what is past its time is kept for a minute more, on $name'
   const owner = await kith.user();
   const contacts = kith.client(ContactService, owner.accessToken);
   const contactId = (await contacts.createContact({ givenName: 'Ada' })).contact!.id;
-  await contacts.deleteContact({ id: contactId });
+  await contacts.deleteContact({ contactId: contactId });
   const userId = (await kith.user()).user.id;
-  await kith.client(UserService, (await kith.admin()).accessToken).deleteUser({ id: userId });
+  await kith.client(UserService, (await kith.admin()).accessToken).deleteUser({ userId: userId });
 
   const dueMs = Date.now() + 365 * 24 * 3_600_000; // after all that the calls above have left
   const enrolled = userRow();

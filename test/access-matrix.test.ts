@@ -171,32 +171,34 @@ const REQUESTS: Readonly<Record<string, Readonly<Record<string, RequestMaker<Des
         return { username, email: `${username}@example.org`, name: 'Somebody', password: 'a new password' };
       },
     },
-    getUser: { make: () => ({ id: target.id }) },
-    getUserDetails: { make: () => ({ id: target.id }) },
-    getUsage: { make: () => ({ id: target.id }) },
+    getUser: { make: () => ({ userId: target.id }) },
+    getUserDetails: { make: () => ({ userId: target.id }) },
+    getUsage: { make: () => ({ userId: target.id }) },
     listUsers: { make: () => ({}) },
-    updateUser: { make: () => ({ id: target.id, name: `Renamed ${randomUUID()}` }) },
-    deleteUser: { make: async () => ({ id: (await newUser()).id }) },
-    setUserPassword: { make: async () => ({ id: (await newUser()).id, password: 'the next password' }) },
+    updateUser: { make: () => ({ userId: target.id, name: `Renamed ${randomUUID()}` }) },
+    deleteUser: { make: async () => ({ userId: (await newUser()).id }) },
+    setUserPassword: { make: async () => ({ userId: (await newUser()).id, password: 'the next password' }) },
     undeleteUser: {
       async make() {
         const { id } = await newUser();
-        await users().deleteUser({ id });
-        return { id };
+        await users().deleteUser({ userId: id });
+        return { userId: id };
       },
     },
   } satisfies RequestMakers<typeof UserService>,
   [ContactService.typeName]: {
     createContact: { make: () => ({ givenName: 'Ada' }) },
-    getContact: { make: async ({ accessToken }) => ({ id: await newContact(accessToken) }) },
+    getContact: { make: async ({ accessToken }) => ({ contactId: await newContact(accessToken) }) },
     listContacts: { make: () => ({}) },
-    updateContact: { make: async ({ accessToken }) => ({ id: await newContact(accessToken), givenName: 'Grace' }) },
-    deleteContact: { make: async ({ accessToken }) => ({ id: await newContact(accessToken) }) },
+    updateContact: {
+      make: async ({ accessToken }) => ({ contactId: await newContact(accessToken), givenName: 'Grace' }),
+    },
+    deleteContact: { make: async ({ accessToken }) => ({ contactId: await newContact(accessToken) }) },
     undeleteContact: {
       async make({ accessToken }) {
-        const id = await newContact(accessToken);
-        await kith.client(ContactService, accessToken || admin.accessToken).deleteContact({ id });
-        return { id };
+        const contactId = await newContact(accessToken);
+        await kith.client(ContactService, accessToken || admin.accessToken).deleteContact({ contactId });
+        return { contactId };
       },
     },
   } satisfies RequestMakers<typeof ContactService>,
@@ -225,7 +227,6 @@ function requestOf({ parent, localName }: Method): RequestMaker<DescMessage> {
 /** What it takes to read each message, and what of it everybody is answered, written down a second time. */
 const READERS: Readonly<Record<string, readonly [permission: Permission, always: readonly string[]]>> = {
   'kith.user.v1.User': [Permission.USERS_READ, ['id', 'etag']],
-  'kith.user.v1.GetUserDetailsResponse': [Permission.USERS_READ, ['id']],
   'kith.auth.v1.Session': [Permission.USERS_READ, ['id']],
   'kith.auth.v1.ApiKey': [Permission.USERS_READ, ['id']],
   'kith.contact.v1.Contact': [Permission.CONTACTS_READ, ['id', 'etag']],
@@ -360,7 +361,7 @@ async function makeKeys(): Promise<KeyCaller[]> {
   }
   add('all permissions', owner, await newKey(owner, [...ALLOWED['admin']!]), ALLOWED['admin']!);
   add('no permission', fallen, await newKey(fallen, [Permission.USERS_READ, Permission.ACTIVITY_READ]), []);
-  await users().updateUser({ id: fallen.user.id, role: Role.VIEWER });
+  await users().updateUser({ userId: fallen.user.id, role: Role.VIEWER });
   return callers;
 }
 
@@ -629,9 +630,9 @@ describe.each(databases)('on $name', ({ create: createDatabase }) => {
     test('a role that was taken away is gone with the next call of the same token', async () => {
       const fallen = await kith.user(Role.ADMIN);
       const authorization = `Bearer ${fallen.accessToken}`;
-      const remove = { id: (await newUser()).id };
+      const remove = { userId: (await newUser()).id };
       expect(await answerTo(UserService.method.listUsers, authorization, {})).toBe('ok');
-      await users().updateUser({ id: fallen.user.id, role: Role.VIEWER });
+      await users().updateUser({ userId: fallen.user.id, role: Role.VIEWER });
       const before = await dump();
       expect(await answerTo(UserService.method.listUsers, authorization, {})).toBe(
         'PermissionDenied PERMISSION_MISSING PERMISSION_USERS_READ',
@@ -640,31 +641,31 @@ describe.each(databases)('on $name', ({ create: createDatabase }) => {
         'PermissionDenied PERMISSION_MISSING PERMISSION_USERS_WRITE',
       );
       expect(await dump()).toBe(before);
-      await users().updateUser({ id: fallen.user.id, role: Role.EDITOR });
+      await users().updateUser({ userId: fallen.user.id, role: Role.EDITOR });
       expect(await answerTo(UserService.method.listUsers, authorization, {})).toBe('ok');
     });
 
-    const BY_ID = ContactService.methods.filter(({ input }) => input.fields.some(({ name }) => name === 'id'));
+    const BY_ID = ContactService.methods.filter(({ input }) => input.fields.some(({ name }) => name === 'contact_id'));
 
     test.each(BY_ID)('$name tells nobody, admins included, that somebody else has a contact', async (method) => {
       const live = await newContact(editor.accessToken);
       const deleted = await newContact(editor.accessToken);
       const mine = kith.client(ContactService, editor.accessToken);
-      await mine.deleteContact({ id: deleted });
-      const { etag } = (await mine.getContact({ id: live })).contact!;
+      await mine.deleteContact({ contactId: deleted });
+      const { etag } = (await mine.getContact({ contactId: live })).contact!;
       const before = await dump();
       for (const { accessToken } of [viewer, admin]) {
         const headers = { authorization: `Bearer ${accessToken}` };
         const ask = (request: Record<string, unknown>) =>
           fullRefusal(transport.unary(method as DescMethodUnary, undefined, undefined, headers, request));
-        const missing = await ask({ id: live.replace(/.{12}$/, '0123456789ab') });
+        const missing = await ask({ contactId: live.replace(/.{12}$/, '0123456789ab') });
         expect(missing).toMatchObject({ code: 'NotFound', reason: 'CONTACT_NOT_FOUND' });
         for (const request of [
-          { id: live },
-          { id: live.toUpperCase() },
-          { id: live, etag },
-          { id: live, etag: 'x' },
-          { id: deleted },
+          { contactId: live },
+          { contactId: live.toUpperCase() },
+          { contactId: live, etag },
+          { contactId: live, etag: 'x' },
+          { contactId: deleted },
         ]) {
           expect(await ask(request)).toEqual(missing);
         }
@@ -694,7 +695,7 @@ describe.each(databases)('on $name', ({ create: createDatabase }) => {
       const { id } = await newUser();
       const before = await dump();
       await using session = await connectHttp2(kith.address);
-      const body = JSON.stringify(method === deleteUser ? { id } : {});
+      const body = JSON.stringify(method === deleteUser ? { userId: id } : {});
       const wrong: string[] = [];
       for (const path of spellings(method, kith.port)) {
         for (const [authorization, refusal] of [
@@ -849,8 +850,8 @@ async function makeStrangers(): Promise<Stranger[]> {
     suspended: await kith.user(Role.ADMIN),
   };
   await kith.client(AuthService, fallen.ended.accessToken).logout({});
-  await users().deleteUser({ id: fallen.deleted.user.id });
-  await users().updateUser({ id: fallen.suspended.user.id, state: UserState.SUSPENDED });
+  await users().deleteUser({ userId: fallen.deleted.user.id });
+  await users().updateUser({ userId: fallen.suspended.user.id, state: UserState.SUSPENDED });
   const renewed = await kith.user(Role.ADMIN);
   await signInAndChangePassword(renewed);
 
@@ -859,8 +860,8 @@ async function makeStrangers(): Promise<Stranger[]> {
   const keyOfDeleted = await newKey(outcasts.deleted, [Permission.USERS_WRITE]);
   const keyOfSuspended = await newKey(outcasts.suspended, [Permission.USERS_WRITE]);
   await kith.client(ApiKeyService, admin.accessToken).revokeApiKey({ userId: admin.user.id, apiKeyId: gone.id });
-  await users().deleteUser({ id: outcasts.deleted.user.id });
-  await users().updateUser({ id: outcasts.suspended.user.id, state: UserState.SUSPENDED });
+  await users().deleteUser({ userId: outcasts.deleted.user.id });
+  await users().updateUser({ userId: outcasts.suspended.user.id, state: UserState.SUSPENDED });
 
   const HEADER = { alg: 'ES256', typ: 'at+jwt', kid };
   /** Signed with the server's own key. */

@@ -75,8 +75,8 @@ describe.each(databases)('on $name', (kind) => {
         user: key.owner.user,
         permissions: [Permission.USERS_READ, Permission.ACTIVITY_READ],
       });
-      expect((await users.getUser({ id: key.owner.user.id })).user).toEqual(key.owner.user);
-      expect(await refusalOf(users.deleteUser({ id: key.owner.user.id }))).toMatchObject(PERMISSION_MISSING);
+      expect((await users.getUser({ userId: key.owner.user.id })).user).toEqual(key.owner.user);
+      expect(await refusalOf(users.deleteUser({ userId: key.owner.user.id }))).toMatchObject(PERMISSION_MISSING);
     }
     await revoke(kith, key);
     for (const bearer of [key.secret, key.accessToken]) {
@@ -114,18 +114,18 @@ describe.each(databases)('on $name', (kind) => {
     [
       'the owner is suspended',
       ({ owner }, { accessToken }) =>
-        kith.client(UserService, accessToken).updateUser({ id: owner.user.id, state: UserState.SUSPENDED }),
+        kith.client(UserService, accessToken).updateUser({ userId: owner.user.id, state: UserState.SUSPENDED }),
       API_KEY_INVALID,
     ],
     [
       'the owner is deleted',
-      ({ owner }, { accessToken }) => kith.client(UserService, accessToken).deleteUser({ id: owner.user.id }),
+      ({ owner }, { accessToken }) => kith.client(UserService, accessToken).deleteUser({ userId: owner.user.id }),
       API_KEY_INVALID,
     ],
     [
       'the owner loses the role',
       ({ owner }, { accessToken }) =>
-        kith.client(UserService, accessToken).updateUser({ id: owner.user.id, role: Role.VIEWER }),
+        kith.client(UserService, accessToken).updateUser({ userId: owner.user.id, role: Role.VIEWER }),
       PERMISSION_MISSING,
     ],
   ])('the watches of a key end when %s', async (_, end, refusal) => {
@@ -215,7 +215,7 @@ describe('on three instances', () => {
       [UserState.SUSPENDED, 'API_KEY_INVALID'],
       [UserState.ACTIVE, undefined],
     ] as const) {
-      await instances[2]!.client(UserService, accessToken).updateUser({ id: key.owner.user.id, state });
+      await instances[2]!.client(UserService, accessToken).updateUser({ userId: key.owner.user.id, state });
       for (const kith of instances) {
         await expect.poll(() => refusedOn(kith, key.secret), { interval: 20, timeout: 20_000 }).toBe(refusal);
       }

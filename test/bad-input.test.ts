@@ -211,8 +211,13 @@ const JSON_TEXTS: readonly MessageCase[] = [
   ['a role as a text of a number', MALFORMED, createUser, user({ role: '3' })],
   ['a role that is a fraction', MALFORMED, createUser, user({ role: 1.5 })],
   ['a role by a number that is none', INVALID, createUser, user({ role: 99 })],
-  ['no role in an update', INVALID, updateUser, ({ id }) => JSON.stringify({ id, role: 0 })],
-  ['deleting by an update', INVALID, updateUser, ({ id }) => JSON.stringify({ id, state: 'USER_STATE_DELETED' })],
+  ['no role in an update', INVALID, updateUser, ({ id: userId }) => JSON.stringify({ userId, role: 0 })],
+  [
+    'deleting by an update',
+    INVALID,
+    updateUser,
+    ({ id: userId }) => JSON.stringify({ userId, state: 'USER_STATE_DELETED' }),
+  ],
   ...['', ' ', '   \u00a0\u3000'].map(
     (name): MessageCase => [`a user with the name ${JSON.stringify(name)}`, INVALID, createUser, user({ name })],
   ),
@@ -273,6 +278,8 @@ const JSON_TEXTS: readonly MessageCase[] = [
     { month: 1, day: -1 },
     { year: 0, month: 1, day: 1 },
     { year: 10_000, month: 1, day: 1 },
+    { day: 1 },
+    { year: 1815, day: 1 },
     {},
   ].map(
     (birthday): MessageCase => [
@@ -291,8 +298,8 @@ const JSON_TEXTS: readonly MessageCase[] = [
   ['two primary phones', INVALID, createContact, contact({ phones: primaries({ number: '1' }, { number: '2' }) })],
   ['two primary URLs', INVALID, createContact, contact({ urls: primaries({ url: 'http://a' }, { url: 'http://b' }) })],
   ['two primary addresses', INVALID, createContact, contact({ addresses: primaries({ city: 'A' }, { city: 'B' }) })],
-  ['a phone number of letters', INVALID, createContact, contact({ phones: [{ number: 'call me' }] })],
-  ['an address of nothing', INVALID, createContact, contact({ addresses: [{ label: 'home' }] })],
+  ['a phone number of nothing', INVALID, createContact, contact({ phones: [{ number: ' ' }] })],
+  ['an address of nothing', INVALID, createContact, contact({ addresses: [{ type: 'home' }] })],
   ['21 phones', INVALID, createContact, contact({ phones: copies(21, { number: '1' }) })],
   ['10,000 emails that are none', INVALID, createContact, contact({ emails: copies(10_000, { address: 'x' }) })],
   ['a name of 201 letters', INVALID, createContact, contact({ givenName: 'x'.repeat(201) })],
@@ -307,12 +314,17 @@ const JSON_TEXTS: readonly MessageCase[] = [
   ],
   ['a contact of blanks', EMPTY, createContact, contact({ givenName: ' ', company: '\u00a0\u3000' })],
   ['a contact of notes alone', EMPTY, createContact, contact({ givenName: '', notes: 'x' })],
-  ['an update that leaves nothing', EMPTY, updateContact, (w) => JSON.stringify({ id: w.contact.id, givenName: '' })],
+  [
+    'an update that leaves nothing',
+    EMPTY,
+    updateContact,
+    (w) => JSON.stringify({ contactId: w.contact.id, givenName: '' }),
+  ],
   ['a request id that is none', INVALID, createContact, contact({ requestId: '1' })],
   ...['', 'x', '1', '{}', '../../x', "' or 1=1 --", '%', '00000000-0000-0000-0000-00000000000g'].flatMap(
     (id): MessageCase[] => [
-      [`a contact with the id ${JSON.stringify(id)}`, INVALID, getContact, JSON.stringify({ id })],
-      [`a user with the id ${JSON.stringify(id)}`, INVALID, getUser, JSON.stringify({ id })],
+      [`a contact with the id ${JSON.stringify(id)}`, INVALID, getContact, JSON.stringify({ contactId: id })],
+      [`a user with the id ${JSON.stringify(id)}`, INVALID, getUser, JSON.stringify({ userId: id })],
     ],
   ),
   ['an empty etag', INVALID, updateContact, (w) => JSON.stringify({ ...w.contact, etag: '', notes: 'x' })],
@@ -939,7 +951,7 @@ function mutated(): Mutated[] {
   const fields = {
     givenName: 'Ada',
     familyName: 'Lovelace',
-    emails: [{ address: 'ada@example.org', label: 'work', primary: true }],
+    emails: [{ address: 'ada@example.org', type: 'work', primary: true }],
     phones: [{ number: '+49 30 123456' }],
     urls: [{ url: 'https://example.org/a?b=c' }],
     birthday: { year: 1815, month: 12, day: 10 },
@@ -951,7 +963,7 @@ function mutated(): Mutated[] {
     [
       updateContact,
       (w) => ({
-        id: w.contact.id,
+        contactId: w.contact.id,
         etag: w.contact.etag,
         givenName: 'A',
         emails: { values: fields.emails },
@@ -961,7 +973,7 @@ function mutated(): Mutated[] {
     [
       updateUser,
       (w) => ({
-        id: w.viewer.id,
+        userId: w.viewer.id,
         name: 'Zoë',
         email: 'zoe@example.org',
         username: 'zoe-1',

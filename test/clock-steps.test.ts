@@ -223,7 +223,7 @@ describe.each(databases)('on $name', (kind) => {
     test('an API key that was used before is refused once it is revoked, and the time of its use goes on', async () => {
       const user = await userAhead(Role.EDITOR);
       const { apiKey, secret } = await keysOf(user).createApiKey({ name: 'x', permissions: [Permission.USERS_READ] });
-      const use = () => kith.client(UserService, secret).getUser({ id: user.user.id });
+      const use = () => kith.client(UserService, secret).getUser({ userId: user.user.id });
       await use();
       setRight();
       const present = await signIn(user);
@@ -250,7 +250,7 @@ describe.each(databases)('on $name', (kind) => {
       const request = { givenName: 'Ada', requestId: randomUUID() };
       const created = await contacts(editor).createContact(request);
       const gone = await contacts(editor).createContact({ givenName: 'Bob' });
-      await contacts(editor).deleteContact({ id: gone.contact!.id });
+      await contacts(editor).deleteContact({ contactId: gone.contact!.id });
       const watch = (as: { accessToken: string }, afterCursor = '') =>
         startWatch(kith.client(ActivityService, as.accessToken), { userId: editor.user.id, afterCursor });
       const before = await watch(editor);
@@ -261,7 +261,7 @@ describe.each(databases)('on $name', (kind) => {
       expect((await contacts(present).createContact(request)).contact!.id).toBe(created.contact!.id);
       await using app = await openApp(kith);
       await purge(app);
-      await contacts(present).undeleteContact({ id: gone.contact!.id });
+      await contacts(present).undeleteContact({ contactId: gone.contact!.id });
       await using after = await watch(present, cursor);
       expect((await after.activity()).action).toBe('kith.session.started');
     });

@@ -455,7 +455,7 @@ describe('copy-to', () => {
     const request = { ...newUser('ada'), requestId: randomUUID() };
     const ada = (await createClient(UserService, wire).createUser(request)).user!;
     const gone = (await createClient(UserService, wire).createUser(newUser('gone'))).user!;
-    await createClient(UserService, wire).deleteUser({ id: gone.id });
+    await createClient(UserService, wire).deleteUser({ userId: gone.id });
     for (const givenName of ['Ünïcode 🌍', 'it\'s "quoted" \\ back', 'Z', 'a', 'É']) {
       await createClient(ContactService, wire).createContact({ givenName, notes: 'two\nlines' });
     }

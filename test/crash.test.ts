@@ -61,23 +61,23 @@ class Api implements Disposable {
 
   async get(kind: Kind, id: string): Promise<State> {
     if (kind === 'contact') {
-      const { givenName, deleteTime, etag } = (await this.#contacts.getContact({ id })).contact!;
+      const { givenName, deleteTime, etag } = (await this.#contacts.getContact({ contactId: id })).contact!;
       return { mark: givenName, deleted: deleteTime !== undefined, etag };
     }
-    const { name, state, etag } = (await this.#users.getUser({ id })).user!;
+    const { name, state, etag } = (await this.#users.getUser({ userId: id })).user!;
     return { mark: name, deleted: state === UserState.DELETED, etag };
   }
 
   async change(kind: Kind, id: string, etag: string, { mark, deleted }: State): Promise<string> {
     if (kind === 'contact') {
       const { contact } = deleted
-        ? await this.#contacts.deleteContact({ id, etag })
-        : await this.#contacts.updateContact({ id, etag, givenName: mark });
+        ? await this.#contacts.deleteContact({ contactId: id, etag })
+        : await this.#contacts.updateContact({ contactId: id, etag, givenName: mark });
       return contact!.etag;
     }
     const { user } = deleted
-      ? await this.#users.deleteUser({ id, etag })
-      : await this.#users.updateUser({ id, etag, name: mark });
+      ? await this.#users.deleteUser({ userId: id, etag })
+      : await this.#users.updateUser({ userId: id, etag, name: mark });
     return user!.etag;
   }
 

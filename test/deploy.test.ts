@@ -77,7 +77,7 @@ describe.each(proxyKinds)('behind $command, with $file,', (kind) => {
       const strange = createClient(UserService, connect(proxy.address));
       const refused = { code: 'Unauthenticated', reason: 'ACCESS_TOKEN_MISSING' };
       const headers = { 'x-filler': 'x'.repeat(7_000), 'x-more': 'x'.repeat(7_000) };
-      expect(await refusalOf(strange.getUser({ id: crypto.randomUUID() }, { headers }))).toMatchObject(refused);
+      expect(await refusalOf(strange.getUser({ userId: crypto.randomUUID() }, { headers }))).toMatchObject(refused);
       const contacts = createClient(ContactService, connect(proxy.address, accessToken));
       const large = { givenName: 'x'.repeat(kith.config.messageBytesMax + 1) };
       expect(await refusalOf(contacts.createContact(large))).toMatchObject({ reason: 'REQUEST_TOO_LARGE' });

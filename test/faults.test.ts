@@ -153,7 +153,7 @@ describe('SQLite', () => {
         expect(await refusalOf(service.auth.login({ identifier: 'admin', password: ADMIN_PASSWORD }))).toMatchObject(
           UNAVAILABLE,
         );
-        expect((await service.users.getUser({ id: service.userId })).user).toMatchObject({ id: service.userId });
+        expect((await service.users.getUser({ userId: service.userId })).user).toMatchObject({ id: service.userId });
         expect((await service.activity.listUserActivity({ action: 'fault' })).activities.length).toBeGreaterThan(0);
         await expect.poll(() => service.readiness()).toBe(200); // it reads
         await rm(join(dir, 'filler'));
@@ -184,7 +184,7 @@ describe('SQLite', () => {
     other.exec('begin immediate');
     const writes = [service.record(), service.record(), service.record()].map((call) => refusalOf(call));
     const reads = Array.from({ length: 5 }, () =>
-      service.users.getUser({ id: service.userId }, { timeoutMs: ANSWERED_MS }),
+      service.users.getUser({ userId: service.userId }, { timeoutMs: ANSWERED_MS }),
     );
     expect((await Promise.all(reads)).map(({ user }) => user!.id)).toEqual(Array(5).fill(service.userId));
     expect(await Promise.all(writes)).toEqual(writes.map(() => expect.objectContaining(UNAVAILABLE)));
@@ -269,9 +269,9 @@ describe('PostgreSQL', () => {
       await expect.poll(() => acknowledged.length).toBeGreaterThan(20);
       await postgres.stop(mode);
       await expect.poll(() => service.readiness()).toBe(503);
-      expect(await refusalOf(service.users.getUser({ id: service.userId }, { timeoutMs: ANSWERED_MS }))).toMatchObject(
-        UNAVAILABLE,
-      );
+      expect(
+        await refusalOf(service.users.getUser({ userId: service.userId }, { timeoutMs: ANSWERED_MS })),
+      ).toMatchObject(UNAVAILABLE);
       expect(
         await refusalOf(
           service.auth.login({ identifier: 'admin', password: ADMIN_PASSWORD }, { timeoutMs: ANSWERED_MS }),
@@ -308,7 +308,7 @@ describe('PostgreSQL', () => {
     const before = await service.record();
     await slowDown(600);
     const writes = [service.record(), service.record()].map((call) => refusalOf(call));
-    const reads = Array.from({ length: 5 }, () => service.users.getUser({ id: service.userId }));
+    const reads = Array.from({ length: 5 }, () => service.users.getUser({ userId: service.userId }));
     expect((await Promise.all(reads)).map(({ user }) => user!.id)).toEqual(Array(5).fill(service.userId));
     await expect.poll(() => service.readiness()).toBe(200);
     expect(await Promise.all(writes)).toEqual(writes.map(() => expect.objectContaining(UNAVAILABLE)));
@@ -343,7 +343,7 @@ describe('PostgreSQL', () => {
     const waiting = "select 1 from pg_locks where relation = 'activity'::regclass and not granted";
     await expect.poll(async () => (await sql.query(waiting)).rowCount).toBe(2);
     const refused = [
-      service.users.getUser({ id: service.userId }),
+      service.users.getUser({ userId: service.userId }),
       service.record(),
       service.auth.login({ identifier: 'admin', password: ADMIN_PASSWORD }),
     ].map((call) => refusalOf(call));
@@ -377,7 +377,7 @@ describe('PostgreSQL', () => {
       try {
         const refused = [
           service.record(),
-          service.users.getUser({ id: service.userId }, { timeoutMs: ANSWERED_MS }),
+          service.users.getUser({ userId: service.userId }, { timeoutMs: ANSWERED_MS }),
           service.record(),
           service.auth.login({ identifier: 'admin', password: ADMIN_PASSWORD }, { timeoutMs: ANSWERED_MS }),
         ].map((call) => refusalOf(call));

@@ -146,8 +146,8 @@ describe('grpc-js', () => {
     const { accessToken } = await plain.admin();
     const name = 'long name '.repeat(19).trim();
     const { accessToken: viewer, user } = await plain.user();
-    await unary(packing, UserService.method.updateUser, { id: user.id, name }, viewer);
-    const { message } = await unary(packing, UserService.method.getUser, { id: user.id }, accessToken);
+    await unary(packing, UserService.method.updateUser, { userId: user.id, name }, viewer);
+    const { message } = await unary(packing, UserService.method.getUser, { userId: user.id }, accessToken);
     expect(message.user?.name).toBe(name);
     packing.close();
   });
@@ -462,7 +462,7 @@ describe.each([
 
   test('a read is a plain GET', async (context) => {
     const { user, accessToken } = await kithOf().user(Role.EDITOR);
-    const query = ['--get', '--data-urlencode', 'encoding=json', '--data-urlencode', `message={"id":"${user.id}"}`];
+    const query = ['--get', '--data-urlencode', 'encoding=json', '--data-urlencode', `message={"userId":"${user.id}"}`];
     const path = `/${nameOf(UserService.method.getUser)}`;
     const { status, body } = await curl(context, path, ...authorization({ accessToken }), ...query);
     expect(status).toBe(200);

@@ -5,13 +5,16 @@ import { decodeJwt } from 'jose';
 import { expect, test } from 'vitest';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { SessionService, SignInMethod } from '../gen/kith/auth/v1/session_service_pb.ts';
+import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
+import { bytesOf, toColumns, toFields } from '../src/contacts/contact.ts';
+import { contactTerms } from '../src/contacts/terms.ts';
 import type { Dialect } from '../src/db/dialect.ts';
-import { activity } from '../src/db/migrations/0002-activity.ts';
-import { initial } from '../src/db/migrations/0001-initial.ts';
+import { migrations } from '../src/db/migrate.ts';
 import { openPostgres } from '../src/db/postgres.ts';
 import type { Schema } from '../src/db/schema.ts';
 import { openSqlite } from '../src/db/sqlite.ts';
 import { createKeyring } from '../src/keyring.ts';
+import { createPasswords } from '../src/passwords/passwords.ts';
 import { writeRefreshToken } from '../src/sessions/refresh-token.ts';
 import { databases } from './support/databases.ts';
 import { startKith } from './support/kith.ts';
@@ -25,14 +28,19 @@ const LIMITS = {
 };
 
 /** Makes the tables of the first migrations alone, as a version from before the others did. */
-async function migrateToSecond(url: string, fill: (db: Kysely<Schema>) => Promise<void>): Promise<void> {
+async function migrateFirst(
+  url: string,
+  names: readonly string[],
+  fill: (db: Kysely<Schema>) => Promise<void>,
+): Promise<void> {
   const dialect: Dialect = url.startsWith('sqlite:')
     ? openSqlite(url.slice('sqlite:'.length))
     : openPostgres(url, LIMITS);
   const db = new Kysely<Schema>({ dialect: dialect.queries });
   try {
-    const migrations = { '0001-initial': initial(dialect), '0002-activity': activity(dialect) };
-    const { error } = await new Migrator({ db, provider: { getMigrations: async () => migrations } }).migrateToLatest();
+    const known = migrations(dialect);
+    const some = Object.fromEntries(names.map((name) => [name, known[name]!]));
+    const { error } = await new Migrator({ db, provider: { getMigrations: async () => some } }).migrateToLatest();
     if (error !== undefined) throw error;
     await fill(db);
   } finally {
@@ -57,7 +65,7 @@ test.each(databases)(
       end_by_ms: now + 3_600_000,
       end_ms: null,
     };
-    await migrateToSecond(database.url, async (db) => {
+    await migrateFirst(database.url, ['0001-initial', '0002-activity'], async (db) => {
       await db
         .insertInto('users')
         .values(user as ReturnType<typeof userRow>)
@@ -75,5 +83,81 @@ test.each(databases)(
     expect(decodeJwt(accessToken)['amr']).toEqual(['pwd']);
     const { sessions } = await kith.client(SessionService, accessToken).listSessions({ userId: user.id });
     expect(sessions).toMatchObject([{ id: session.id, methods: [SignInMethod.PASSWORD], userAgent: '', address: '' }]);
+  },
+);
+
+test.each(databases)(
+  'contacts from before their fields had the names of the contract keep what they hold, on $name',
+  async (kind) => {
+    await using database = await kind.create();
+    const password = 'a good password';
+    const user = userRow({ password_hash: await (await createPasswords()).hash(password, { payer: 'server' }) });
+    // What looks like a key of the JSON is text.
+    const trap = '"label":"title":\\"label":';
+    const entry = { label: trap, primary: true };
+    const contact = {
+      id: randomUUIDv7(),
+      owner_id: user.id,
+      sort_key: 'ada',
+      given_name: 'Ada',
+      family_name: '',
+      company: '',
+      title: 'Countess',
+      emails: JSON.stringify([{ address: 'ada@example.org', ...entry }]),
+      phones: JSON.stringify([{ number: '123', ...entry }]),
+      addresses: JSON.stringify([{ street: trap, city: '', region: '', postalCode: '', country: '', ...entry }]),
+      urls: JSON.stringify([{ url: 'https://example.org', ...entry }]),
+      birthday: '--12-10',
+      notes: trap,
+      starred: 0 as const,
+      deleted: 0 as const,
+      create_ms: 0,
+      update_ms: 0,
+      revision: 1,
+    };
+    const uncounted = { ...contact, id: randomUUIDv7(), bytes: 0 };
+    const fields = toFields({ ...contact, job_title: contact.title });
+    const terms = contactTerms(fields);
+    const { emails, phones, addresses, urls } = contact;
+    const bytes = bytesOf({ ...toColumns(fields), emails, phones, addresses, urls }, terms);
+    await migrateFirst(database.url, ['0001-initial', '0002-activity', '0003-sign-in', '0004-usage'], async (db) => {
+      await db.insertInto('users').values(user).execute();
+      const rows = [{ ...contact, bytes }, uncounted];
+      await db
+        .insertInto('contacts')
+        .values(rows as unknown as Schema['contacts'][])
+        .execute();
+      await db
+        .insertInto('contact_terms')
+        .values(rows.flatMap(({ id }) => terms.map((term) => ({ owner_id: user.id, contact_id: id, term }))))
+        .execute();
+      await db
+        .insertInto('user_terms')
+        .values([user.username, user.email].map((term) => ({ term, user_id: user.id })))
+        .execute();
+      await db
+        .insertInto('user_usage')
+        .values({ user_id: user.id, contacts: 1, live_contacts: 1, contact_bytes: bytes })
+        .execute();
+    });
+
+    await using kith = await startKith({ database });
+    const { accessToken } = await kith.client(AuthService).login({ identifier: user.username, password });
+    const contacts = kith.client(ContactService, accessToken);
+    const { contact: read } = await contacts.getContact({ contactId: contact.id });
+    expect(read).toMatchObject({
+      jobTitle: 'Countess',
+      emails: [{ address: 'ada@example.org', type: trap, primary: true }],
+      phones: [{ number: '123', type: trap, primary: true }],
+      addresses: [{ street: trap, type: trap, primary: true }],
+      urls: [{ url: 'https://example.org', type: trap, primary: true }],
+      birthday: { month: 12, day: 10 },
+      notes: trap,
+    });
+    // What is stored is what would be stored: an update that says the same changes nothing.
+    const same = { contactId: contact.id, jobTitle: 'Countess', emails: { values: read!.emails } };
+    expect((await contacts.updateContact(same)).contact!.etag).toBe(read!.etag);
+    await kith.stop();
+    expect((await database.faults()).filter((fault) => !fault.includes(uncounted.id))).toEqual([]);
   },
 );

@@ -29,7 +29,7 @@ describe.each(databases)('contacts of an older version, on $name', ({ create }) 
     await using old = await openOld(files);
     await old.db.insertInto('users').values(owner).execute();
     const ids: string[] = [];
-    for (let n = 0; n < CONTACTS; n++) ids.push(await insertOld(old.db, owner.id, n));
+    for (let n = 0; n < CONTACTS; n++) ids.push(await insertOld(old.db, owner.id, n, 'title'));
 
     await using first = await openDatabase(files.url);
     const usage = { contacts: CONTACTS, liveContacts: CONTACTS - 1 };
@@ -41,8 +41,8 @@ describe.each(databases)('contacts of an older version, on $name', ({ create }) 
     expect(half.bytes).toBeGreaterThan(0);
     await expectFound(first, owner.id, ids);
 
-    // An instance of the older version goes on writing.
-    ids.push(await insertOld(old.db, owner.id, CONTACTS));
+    // Some are written without their usage while that goes on.
+    ids.push(await insertOld(first.db, owner.id, CONTACTS, 'job_title'));
     await using second = await openDatabase(files.url);
     const steps: number[] = [];
     do steps.push(await countOlderContacts({ database: second }, STEP));
@@ -93,16 +93,21 @@ async function openOld({ url }: TestDatabase): Promise<OldDatabase> {
 }
 
 /** The first is deleted. Every other one has numbers that are as long as can be. */
-async function insertOld(db: Kysely<Schema>, ownerId: string, n: number): Promise<string> {
+async function insertOld(
+  db: Kysely<Schema>,
+  ownerId: string,
+  n: number,
+  jobTitleColumn: 'title' | 'job_title',
+): Promise<string> {
   const id = randomUUIDv7();
   const numbers = n % 2 === 0 ? DIGITS : [`49301234${1000 + n}`];
   const fields: ContactFields = {
     givenName: 'Ada',
     familyName: `n${n}`,
     company: '',
-    title: '',
+    jobTitle: '',
     emails: [],
-    phones: numbers.map((number) => ({ number, label: '', primary: false })),
+    phones: numbers.map((number) => ({ number, type: '', primary: false })),
     addresses: [],
     urls: [],
     birthday: undefined,
@@ -110,10 +115,20 @@ async function insertOld(db: Kysely<Schema>, ownerId: string, n: number): Promis
     starred: false,
   };
   const deletion = n === 0 ? ({ deleted: 1, delete_ms: 1, purge_ms: 8e12 } as const) : { deleted: 0 as const };
-  const row = { ...toColumns(fields), id, owner_id: ownerId, create_ms: 0, update_ms: 0, revision: 1, ...deletion };
+  const { job_title, ...columns } = toColumns(fields);
+  const row = {
+    ...columns,
+    [jobTitleColumn]: job_title,
+    id,
+    owner_id: ownerId,
+    create_ms: 0,
+    update_ms: 0,
+    revision: 1,
+    ...deletion,
+  };
   await db
     .insertInto('contacts')
-    .values(row as typeof row & { bytes: number; delete_ms: null; purge_ms: null })
+    .values(row as unknown as Schema['contacts'])
     .execute();
   const inside = numbers.flatMap((digits) =>
     Array.from({ length: digits.length - 4 }, (_, i) => `\u0001${digits.slice(i + 1)}`),

@@ -34,15 +34,15 @@ test('a change has one time, wherever it is written: contacts', async () => {
   expect(timestampMs(created.createTime!)).toBe(timestampMs(created.updateTime!));
   expect(await timeOf(userId, 'kith.contact.created')).toBe(timestampMs(created.createTime!));
 
-  const updated = (await contacts.updateContact({ id: created.id, notes: 'x' })).contact!;
+  const updated = (await contacts.updateContact({ contactId: created.id, notes: 'x' })).contact!;
   expect(await timeOf(userId, 'kith.contact.updated')).toBe(timestampMs(updated.updateTime!));
 
-  const deleted = (await contacts.deleteContact({ id: created.id })).contact!;
+  const deleted = (await contacts.deleteContact({ contactId: created.id })).contact!;
   expect(timestampMs(deleted.updateTime!)).toBe(timestampMs(deleted.deleteTime!));
   expect(timestampMs(deleted.purgeTime!) - timestampMs(deleted.deleteTime!)).toBe(kith.config.purgeAfterMs);
   expect(await timeOf(userId, 'kith.contact.deleted')).toBe(timestampMs(deleted.deleteTime!));
 
-  const back = (await contacts.undeleteContact({ id: created.id })).contact!;
+  const back = (await contacts.undeleteContact({ contactId: created.id })).contact!;
   expect(await timeOf(userId, 'kith.contact.undeleted')).toBe(timestampMs(back.updateTime!));
 });
 
@@ -54,15 +54,15 @@ test('a change has one time, wherever it is written: users', async () => {
   expect(timestampMs(created.createTime!)).toBe(timestampMs(created.updateTime!));
   expect(await timeOf(id, 'kith.user.created')).toBe(timestampMs(created.createTime!));
 
-  const updated = (await users.updateUser({ id, state: UserState.SUSPENDED })).user!;
+  const updated = (await users.updateUser({ userId: id, state: UserState.SUSPENDED })).user!;
   expect(await timeOf(id, 'kith.user.updated')).toBe(timestampMs(updated.updateTime!));
 
-  const deleted = (await users.deleteUser({ id })).user!;
+  const deleted = (await users.deleteUser({ userId: id })).user!;
   expect(timestampMs(deleted.updateTime!)).toBe(timestampMs(deleted.deleteTime!));
   expect(timestampMs(deleted.purgeTime!) - timestampMs(deleted.deleteTime!)).toBe(kith.config.purgeAfterMs);
   expect(await timeOf(id, 'kith.user.deleted')).toBe(timestampMs(deleted.deleteTime!));
 
-  const back = (await users.undeleteUser({ id })).user!;
+  const back = (await users.undeleteUser({ userId: id })).user!;
   expect(await timeOf(id, 'kith.user.undeleted')).toBe(timestampMs(back.updateTime!));
 });
 

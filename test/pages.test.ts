@@ -150,9 +150,9 @@ describe.each(databases)('$name', ({ name, create }) => {
           return;
         }
         const id = restless[Math.min(position + (steps % 150), restless.length - 1)]!;
-        if (gone.delete(id)) return void (await users.undeleteUser({ id }).catch(() => {}));
+        if (gone.delete(id)) return void (await users.undeleteUser({ userId: id }).catch(() => {}));
         gone.add(id);
-        await users.deleteUser({ id }).catch(() => {});
+        await users.deleteUser({ userId: id }).catch(() => {});
       };
       await using _ = keepDoing(change);
       return walk(
@@ -276,7 +276,7 @@ describe.each(databases)('$name', ({ name, create }) => {
         transformQuery: ({ node }) => node,
         async transformResult({ result }) {
           while (after !== undefined && leaving.at(-1)! >= after) leaving.pop();
-          await users.deleteUser({ id: leaving.pop()! }).catch(() => {});
+          await users.deleteUser({ userId: leaving.pop()! }).catch(() => {});
           return result;
         },
       });
@@ -455,7 +455,10 @@ describe.each(databases)('$name', ({ name, create }) => {
           const i = steps++;
           const { id } = restless[i % restless.length]!;
           if (i % 5 === 0) await contacts.createContact({ givenName: names[i % names.length]! });
-          else await contacts.deleteContact({ id }).catch(() => contacts.undeleteContact({ id }).catch(() => {}));
+          else
+            await contacts
+              .deleteContact({ contactId: id })
+              .catch(() => contacts.undeleteContact({ contactId: id }).catch(() => {}));
         };
         for (const request of [{}, { starred: true }, { query: 'SAME' }]) {
           await using _ = keepDoing(change, 2);

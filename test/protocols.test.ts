@@ -83,7 +83,7 @@ const refusals: readonly {
     name: 'a missing contact',
     arrange: async (kith) => ({
       method: ContactService.method.getContact,
-      request: { id: randomUUID() },
+      request: { contactId: randomUUID() },
       accessToken: (await kith.user()).accessToken,
     }),
     code: 'NotFound',
@@ -94,7 +94,7 @@ const refusals: readonly {
     name: 'another etag',
     async arrange(kith) {
       const { user, accessToken } = await kith.user();
-      const request = { id: user.id, etag: 'another', name: 'Ω' };
+      const request = { userId: user.id, etag: 'another', name: 'Ω' };
       return { method: UserService.method.updateUser, request, accessToken };
     },
     code: 'Aborted',
@@ -228,11 +228,11 @@ describe('every wire', () => {
   });
 
   test.each(wires)('carries field violations: $name', async ({ transport }) => {
-    const refused = call(transport(kith.address), UserService.method.getUser, { id: 'x' }, editor.accessToken);
+    const refused = call(transport(kith.address), UserService.method.getUser, { userId: 'x' }, editor.accessToken);
     const error = ConnectError.from(await refused.catch((thrown: unknown) => thrown));
     const [violations] = error.findDetails(ViolationsSchema);
     expect(violations?.violations.map(({ field, ruleId }) => [field?.elements[0]?.fieldName, ruleId])).toEqual([
-      ['id', 'string.uuid'],
+      ['user_id', 'string.uuid'],
     ]);
   });
 

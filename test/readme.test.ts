@@ -92,7 +92,7 @@ describe('the examples of a client in README.md, one after the other', () => {
     const expectTold = async (action: string) => expect((await lines.next()).value).toBe(action);
     // Two subscriptions for each watch.
     await expect.poll(() => kith.subscriptions(), { timeout: 60_000 }).toBe(2);
-    await users.updateUser({ id: user!.id, name: 'Ada' });
+    await users.updateUser({ userId: user!.id, name: 'Ada' });
     await expectTold('kith.user.updated');
 
     kith.clock.offsetMs += kith.config.accessTokenTtlMs + 1000;
@@ -100,7 +100,7 @@ describe('the examples of a client in README.md, one after the other', () => {
       .client(AuthService)
       .login({ identifier: 'admin', password: ADMIN_PASSWORD });
     relay.cut(() => true);
-    await kith.client(UserService, later).updateUser({ id: user!.id, name: 'Ada Lovelace' });
+    await kith.client(UserService, later).updateUser({ userId: user!.id, name: 'Ada Lovelace' });
     await expectTold('kith.user.updated');
   });
 });

@@ -83,9 +83,9 @@ describe('three instances', () => {
     ],
     [
       'of a user who was suspended',
-      async ({ user: { id } }) => (await users()).updateUser({ id, state: UserState.SUSPENDED }),
+      async ({ user: { id } }) => (await users()).updateUser({ userId: id, state: UserState.SUSPENDED }),
     ],
-    ['of a user who was deleted', async ({ user: { id } }) => (await users()).deleteUser({ id })],
+    ['of a user who was deleted', async ({ user: { id } }) => (await users()).deleteUser({ userId: id })],
     [
       'whose refresh token came twice',
       async ({ refreshToken }) => {
@@ -120,11 +120,11 @@ describe('three instances', () => {
 
   test('let a user who came back sign in, and keep the sessions of before refused', async () => {
     const session = await here().user();
-    await (await users()).updateUser({ id: session.user.id, state: UserState.SUSPENDED });
+    await (await users()).updateUser({ userId: session.user.id, state: UserState.SUSPENDED });
     for (const instance of instances) {
       await soon(async () => expect(await refusalOf(me(instance, session))).toMatchObject(SESSION_ENDED));
     }
-    await (await users()).updateUser({ id: session.user.id, state: UserState.ACTIVE });
+    await (await users()).updateUser({ userId: session.user.id, state: UserState.ACTIVE });
     const fresh = await again(session);
     for (const instance of instances) {
       await soon(() => me(instance, fresh));
@@ -136,12 +136,12 @@ describe('three instances', () => {
     const session = await here().user(Role.ADMIN);
     const list = (on: Kith) => on.client(UserService, session.accessToken).listUsers({ pageSize: 1 });
     for (const instance of instances) await list(instance);
-    await (await users()).updateUser({ id: session.user.id, role: Role.VIEWER });
+    await (await users()).updateUser({ userId: session.user.id, role: Role.VIEWER });
     expect(await refusalOf(list(here()))).toMatchObject(PERMISSION_MISSING);
     for (const instance of instances) {
       await soon(async () => expect(await refusalOf(list(instance))).toMatchObject(PERMISSION_MISSING));
     }
-    await (await users(instances[1])).updateUser({ id: session.user.id, role: Role.EDITOR });
+    await (await users(instances[1])).updateUser({ userId: session.user.id, role: Role.EDITOR });
     for (const instance of instances) await soon(() => list(instance));
     expect(decodeJwt(session.accessToken)['roles']).toEqual(['admin']);
   });
@@ -179,8 +179,8 @@ describe.each(databases)('on $name', (kind) => {
     ];
     const users = before.client(UserService, (await before.admin()).accessToken);
     await before.client(AuthService, signedOut.accessToken).logout({});
-    await users.updateUser({ id: suspended.user.id, state: UserState.SUSPENDED });
-    await users.updateUser({ id: demoted.user.id, role: Role.VIEWER });
+    await users.updateUser({ userId: suspended.user.id, state: UserState.SUSPENDED });
+    await users.updateUser({ userId: demoted.user.id, role: Role.VIEWER });
     await before.stop();
 
     const after = await startKith({ database, env });
@@ -248,7 +248,7 @@ describe('under load', () => {
       const transport = grpc(instances[i % 3]!.address, accessToken);
       const activity = createClient(ActivityService, transport);
       while (going) {
-        await createClient(UserService, transport).getUser({ id: user!.id });
+        await createClient(UserService, transport).getUser({ userId: user!.id });
         if (i % 4 === 0) await activity.recordUserActivity({ activities: [{ userId: user!.id, action: 'busy' }] });
         calls++;
       }

@@ -250,8 +250,8 @@ describe.each(databases)('on $name', (kind) => {
     });
 
     test.each([
-      ['suspended', async (id: string) => (await users()).updateUser({ id, state: UserState.SUSPENDED })],
-      ['deleted', async (id: string) => (await users()).deleteUser({ id })],
+      ['suspended', async (id: string) => (await users()).updateUser({ userId: id, state: UserState.SUSPENDED })],
+      ['deleted', async (id: string) => (await users()).deleteUser({ userId: id })],
     ])('a right code of a user who was %s since the password', async (_, end) => {
       await start();
       const who = await protect(await kith.user());

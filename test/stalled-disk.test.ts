@@ -49,7 +49,7 @@ describe.skipIf(disk === undefined)('while the disk stands still', () => {
     const { user } = await auth.userMe({});
     const write = await startWriting();
     for (let i = 0; i < 20; i++) {
-      expect((await users.getUser({ id: user!.id })).user).toEqual(user);
+      expect((await users.getUser({ userId: user!.id })).user).toEqual(user);
       expect((await users.listUsers({})).users).toEqual([user]);
       expect((await contacts.listContacts({})).contacts).toEqual([]);
       expect((await activity.listUserActivity({ userId: user!.id })).activities.length).toBeGreaterThan(0);

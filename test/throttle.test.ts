@@ -206,7 +206,7 @@ describe.each(installations)('$instanceCount instances on $name', ({ create, ins
       const owner = await kith.user();
       const { accessToken } = await kith.admin();
       const password = 'set by the admin';
-      const set = { id: owner.user.id, password, mustChangePassword: true };
+      const set = { userId: owner.user.id, password, mustChangePassword: true };
       await kith.client(UserService, accessToken).setUserPassword(set);
       const { challenge } = await signIn(owner.user.username, password, '192.0.2.1');
       const changing = await kith.user();
@@ -311,7 +311,7 @@ describe.each(installations)('$instanceCount instances on $name', ({ create, ins
       for (let i = 0; i < 4; i++) await refusalOf(signIn(owner.user.username, 'guess', '192.0.2.1'));
       const password = 'set by the admin';
       const { accessToken } = await kith.admin();
-      await kith.client(UserService, accessToken).setUserPassword({ id: owner.user.id, password });
+      await kith.client(UserService, accessToken).setUserPassword({ userId: owner.user.id, password });
       expect(await refusalOf(signIn(owner.user.username, password, '192.0.2.1'))).toMatchObject(CREDENTIALS_INVALID);
       await signIn(owner.user.username, password, '198.51.100.7');
     });
@@ -450,8 +450,8 @@ describe.each(databases)('on $name the same work is done', (kind) => {
       await kith.user(),
       await kith.user(),
     ];
-    await (await users()).updateUser({ id: suspended.user.id, state: UserState.SUSPENDED });
-    await (await users()).deleteUser({ id: deleted.user.id });
+    await (await users()).updateUser({ userId: suspended.user.id, state: UserState.SUSPENDED });
+    await (await users()).deleteUser({ userId: deleted.user.id });
     for (let i = 0; i < 12; i++) await workOfLogin(throttled.user.username, 'guess');
     for (let i = 0; i < 12; i++) await workOfLogin('nobody at all', 'guess');
     for (let i = 0; i < 40; i++) await workOfLogin(besieged.user.username, 'guess', `198.51.100.${i}`);

@@ -32,7 +32,7 @@ const CREATES: readonly Create[] = [
       kith.client(ContactService, accessToken).createContact({
         givenName: 'Ada',
         familyName: 'Lovelace',
-        emails: [{ address: 'ada@example.org', label: 'home' }],
+        emails: [{ address: 'ada@example.org', type: 'home' }],
         phones: [{ number: '+44 20' }],
         addresses: [{ city: 'London' }],
         urls: [{ url: 'https://ada.example' }],

@@ -125,9 +125,9 @@ describe.each(databases)('on $name', ({ create }) => {
     [
       'is suspended',
       ({ user: { id } }, admin) =>
-        kith.client(UserService, admin.accessToken).updateUser({ id, state: UserState.SUSPENDED }),
+        kith.client(UserService, admin.accessToken).updateUser({ userId: id, state: UserState.SUSPENDED }),
     ],
-    ['is deleted', ({ user: { id } }, admin) => kith.client(UserService, admin.accessToken).deleteUser({ id })],
+    ['is deleted', ({ user: { id } }, admin) => kith.client(UserService, admin.accessToken).deleteUser({ userId: id })],
   ])('a user who %s has no good token any more', async (_, act) => {
     const user = await kith.user();
     const bystander = await kith.user();
@@ -153,11 +153,11 @@ describe.each(databases)('on $name', ({ create }) => {
     const key = await createKey(kith, [Permission.USERS_READ, Permission.CONTACTS_READ]);
     const users = kith.client(UserService, (await kith.admin()).accessToken);
     await expectOutcome(verifier, accessToken, 'editor');
-    await users.updateUser({ id: user.id, role: Role.VIEWER });
+    await users.updateUser({ userId: user.id, role: Role.VIEWER });
     await expectOutcome(verifier, accessToken, 'viewer');
-    await users.updateUser({ id: user.id, role: Role.ADMIN });
+    await users.updateUser({ userId: user.id, role: Role.ADMIN });
     await expectOutcome(verifier, accessToken, 'admin');
-    await users.updateUser({ id: key.owner.user.id, role: Role.VIEWER });
+    await users.updateUser({ userId: key.owner.user.id, role: Role.VIEWER });
     await expectOutcome(verifier, key.accessToken, 'viewer');
     expect((await expectGood(verifier, key.accessToken)).permissions).toEqual(new Set(['contacts.read']));
   });

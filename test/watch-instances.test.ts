@@ -113,9 +113,9 @@ test.each<[string, (user: SignedIn, admin: SignedIn) => Promise<unknown>]>([
   [
     'a suspension',
     ({ user }, admin) =>
-      there.client(UserService, admin.accessToken).updateUser({ id: user.id, state: UserState.SUSPENDED }),
+      there.client(UserService, admin.accessToken).updateUser({ userId: user.id, state: UserState.SUSPENDED }),
   ],
-  ['a deletion', ({ user }, admin) => there.client(UserService, admin.accessToken).deleteUser({ id: user.id })],
+  ['a deletion', ({ user }, admin) => there.client(UserService, admin.accessToken).deleteUser({ userId: user.id })],
 ])('%s on one instance ends watches on the other, and calls', async (_, end) => {
   const [user, admin] = [await here.user(Role.EDITOR), await here.admin()];
   const watches = [
@@ -130,7 +130,7 @@ test.each<[string, (user: SignedIn, admin: SignedIn) => Promise<unknown>]>([
 test('a role lost on one instance ends watches of everybody on the other', async () => {
   const [user, admin] = [await here.user(Role.EDITOR), await here.admin()];
   const watch = await startWatch(clientOn(here, user));
-  await there.client(UserService, admin.accessToken).updateUser({ id: user.user.id, role: Role.VIEWER });
+  await there.client(UserService, admin.accessToken).updateUser({ userId: user.user.id, role: Role.VIEWER });
   expect(await watch.end()).toMatchObject({ code: 'PermissionDenied', reason: 'PERMISSION_MISSING' });
 });
 

@@ -37,7 +37,7 @@ import { serveNiceGrpc } from './nice-grpc.ts';
 /** What GetUser answers with beside the id. */
 const NAME = 'Somebody of the benchmark';
 
-function echo({ id }: GetUserRequest): GetUserResponse {
+function echo({ userId: id }: GetUserRequest): GetUserResponse {
   return create(GetUserResponseSchema, { user: { id, name: NAME } });
 }
 
@@ -137,11 +137,11 @@ export async function echoWithFastify(withLog: boolean): Promise<string> {
     '/users/get',
     {
       schema: {
-        body: { type: 'object', required: ['id'], properties: { id: text } },
+        body: { type: 'object', required: ['userId'], properties: { userId: text } },
         response: { 200: { type: 'object', properties: { user } } },
       },
     },
-    async ({ body }) => ({ user: { id: (body as { id: string }).id, name: NAME } }),
+    async ({ body }) => ({ user: { id: (body as { userId: string }).userId, name: NAME } }),
   );
   return fastify.listen({ host: '127.0.0.1', port: 0 });
 }
@@ -168,7 +168,7 @@ export async function echoWithHttp2(): Promise<string> {
 export async function echoWithHttp1(): Promise<string> {
   const server = createHttp1Server((request, response) => {
     request.once('data', (body: Buffer) => {
-      const { id } = JSON.parse(body.toString()) as { id: string };
+      const { userId: id } = JSON.parse(body.toString()) as { userId: string };
       const answer = JSON.stringify({ user: { id, name: NAME } });
       response.writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(answer) });
       response.end(answer);

@@ -53,9 +53,9 @@ export async function usersWithGrpcJs(): Promise<string> {
   });
   const watch = ActivityService.method.watchUserActivity;
   return serveGrpcJs([
-    route(UserService.method.getUser, async ({ id }: GetUserRequest, caller) => {
+    route(UserService.method.getUser, async ({ userId }: GetUserRequest, caller) => {
       allow(caller, 'users.read');
-      return create(GetUserResponseSchema, { user: toUserMessage(await getUser(app, id)) });
+      return create(GetUserResponseSchema, { user: toUserMessage(await getUser(app, userId)) });
     }),
     route(UserService.method.listUsers, async (request: ListUsersRequest, caller) => {
       allow(caller, 'users.read');
@@ -108,15 +108,15 @@ export async function usersWithFastify(): Promise<string> {
         body: {
           type: 'object',
           additionalProperties: false,
-          required: ['id'],
-          properties: { id: { type: 'string', format: 'uuid' } },
+          required: ['userId'],
+          properties: { userId: { type: 'string', format: 'uuid' } },
         },
         response: { 200: { type: 'object', properties: { user: USER } } },
       },
     },
     async (request) => {
       allow(await callerOf(request), 'users.read');
-      return { user: shown(await getUser(app, (request.body as { id: string }).id)) };
+      return { user: shown(await getUser(app, (request.body as { userId: string }).userId)) };
     },
   );
   fastify.post(

@@ -149,7 +149,7 @@ class Round {
       this.#repeat(name, call, 1000 / perSecond, this.#callsMs);
     const signIn = createClient(AuthService, this.#lines.signing.grpc());
     this.#running = Promise.all([
-      each('GetUser', (i) => users[i % 2]!.getUser({ id })),
+      each('GetUser', (i) => users[i % 2]!.getUser({ userId: id })),
       each('UserMe', (i) => auth[i % 2]!.userMe({})),
       each('ListContacts', (i) => contacts[i % 2]!.listContacts({ pageSize: 10 })),
       each('CreateContact', (i) => this.#write(contacts[i % 2]!, i)),

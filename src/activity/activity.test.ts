@@ -224,7 +224,7 @@ describe.each(databases)('on $name', (kind) => {
 
     test('records none when one is of a user who does not exist or is deleted', async () => {
       const deleted = await kith.user();
-      await users().deleteUser({ id: deleted.user.id });
+      await users().deleteUser({ userId: deleted.user.id });
       const before = await kith.database.dump();
       const good = { userId: editor.user.id, action: 'page.viewed' };
       for (const userId of [randomUUIDv7(), randomUUID(), deleted.user.id]) {
@@ -238,9 +238,9 @@ describe.each(databases)('on $name', (kind) => {
 
     test('records of a user who is suspended, or was deleted and is back', async () => {
       const [suspended, back] = await Promise.all([kith.user(), kith.user()]);
-      await users().updateUser({ id: suspended.user.id, state: UserState.SUSPENDED });
-      await users().deleteUser({ id: back.user.id });
-      await users().undeleteUser({ id: back.user.id });
+      await users().updateUser({ userId: suspended.user.id, state: UserState.SUSPENDED });
+      await users().deleteUser({ userId: back.user.id });
+      await users().undeleteUser({ userId: back.user.id });
       expect(await recordOf(suspended, 'page.viewed')).toHaveLength(1);
       expect(await recordOf(back, 'page.viewed')).toHaveLength(1);
     });
@@ -310,9 +310,9 @@ describe.each(databases)('on $name', (kind) => {
       test('forgets a call that was refused', async () => {
         const { user } = await kith.user();
         const asked = request(user.id);
-        await users().deleteUser({ id: user.id });
+        await users().deleteUser({ userId: user.id });
         expect(await refusalOf(activity(editor).recordUserActivity(asked))).toMatchObject(USER_NOT_FOUND);
-        await users().undeleteUser({ id: user.id });
+        await users().undeleteUser({ userId: user.id });
         expect((await activity(editor).recordUserActivity(asked)).activities).toHaveLength(2);
       });
 
@@ -775,10 +775,10 @@ describe.each(databases)('on $name', (kind) => {
       ['session ended', (who) => auth(who).logout({}), 'session_ended'],
       [
         'user was suspended',
-        (who) => users().updateUser({ id: who.user.id, state: UserState.SUSPENDED }),
+        (who) => users().updateUser({ userId: who.user.id, state: UserState.SUSPENDED }),
         'session_ended',
       ],
-      ['role changed', (who) => users().updateUser({ id: who.user.id, role: Role.VIEWER }), 'permission_missing'],
+      ['role changed', (who) => users().updateUser({ userId: who.user.id, role: Role.VIEWER }), 'permission_missing'],
     ])(
       'ends right after its first message when its %s between the gate and the subscription',
       async (_, change, reason) => {
@@ -854,8 +854,8 @@ describe.each(databases)('on $name', (kind) => {
     describe('ends', () => {
       const endings: [string, (who: SignedIn) => Promise<unknown>][] = [
         ['signs out', (who) => auth(who).logout({})],
-        ['is suspended', ({ user }) => users().updateUser({ id: user.id, state: UserState.SUSPENDED })],
-        ['is deleted', ({ user }) => users().deleteUser({ id: user.id })],
+        ['is suspended', ({ user }) => users().updateUser({ userId: user.id, state: UserState.SUSPENDED })],
+        ['is deleted', ({ user }) => users().deleteUser({ userId: user.id })],
         [
           'changes the password elsewhere',
           async ({ user, password }) => {
@@ -917,7 +917,7 @@ describe.each(databases)('on $name', (kind) => {
         const [user, other] = await Promise.all([kith.user(Role.EDITOR), kith.user()]);
         const watches = [await startWatch(activity(user)), await startWatch(activity(user), { userId: other.user.id })];
         await using own = await startWatch(activity(user), { userId: user.user.id });
-        await users().updateUser({ id: user.user.id, role: Role.VIEWER });
+        await users().updateUser({ userId: user.user.id, role: Role.VIEWER });
         for (const watch of watches) expect(await watch.end()).toMatchObject(PERMISSION_MISSING);
         expect((await own.activity()).action).toBe('kith.user.updated');
         const [recorded] = await recordOf(user, 'page.viewed');
@@ -1148,9 +1148,14 @@ describe.each(databases)('on $name', (kind) => {
       await using watch = await startWatch(activity(admin), { userId: id });
       await refusalOf(auth().login({ identifier: username, password: 'wrong' }));
       expect((await watch.activity()).action).toBe('kith.sign_in.failed');
-      await users().updateUser({ id, name: 'Another Name', email: `new.${username}@example.org`, role: Role.EDITOR });
-      await users().updateUser({ id, username: `new${username}` });
-      await kith.client(UserService, editor.accessToken).getUser({ id });
+      await users().updateUser({
+        userId: id,
+        name: 'Another Name',
+        email: `new.${username}@example.org`,
+        role: Role.EDITOR,
+      });
+      await users().updateUser({ userId: id, username: `new${username}` });
+      await kith.client(UserService, editor.accessToken).getUser({ userId: id });
       const session = await auth().login({ identifier: `new${username}`, password });
       await kith.client(AuthService, session.accessToken).logout({});
       const stolen = await auth().login({ identifier: `new${username}`, password });
@@ -1159,10 +1164,10 @@ describe.each(databases)('on $name', (kind) => {
       await auth().refreshAccessToken({ refreshToken: next.refreshToken });
       await refusalOf(auth().refreshAccessToken({ refreshToken }));
       await auth(user).changePassword({ currentPassword: password, newPassword: 'another good password' });
-      await users().updateUser({ id, state: UserState.SUSPENDED });
-      await users().updateUser({ id, state: UserState.ACTIVE });
-      await users().deleteUser({ id });
-      await users().undeleteUser({ id });
+      await users().updateUser({ userId: id, state: UserState.SUSPENDED });
+      await users().updateUser({ userId: id, state: UserState.ACTIVE });
+      await users().deleteUser({ userId: id });
+      await users().undeleteUser({ userId: id });
       const byAdmin = (action: string, attributes: Record<string, string> = {}) => ({
         userId: id,
         actorId: admin.user.id,
@@ -1198,9 +1203,9 @@ describe.each(databases)('on $name', (kind) => {
       const owner = await kith.user();
       const book = contacts(owner);
       const { id } = (await book.createContact({ givenName: 'Ada', notes: 'a note' })).contact!;
-      await book.updateContact({ id, familyName: 'Lovelace' });
-      await book.deleteContact({ id });
-      await book.undeleteContact({ id });
+      await book.updateContact({ contactId: id, familyName: 'Lovelace' });
+      await book.deleteContact({ contactId: id });
+      await book.undeleteContact({ contactId: id });
       const expected = ['created', 'updated', 'deleted', 'undeleted'].map((what) => ({
         userId: owner.user.id,
         actorId: owner.user.id,
@@ -1233,26 +1238,26 @@ describe.each(databases)('on $name', (kind) => {
       const before = await count();
 
       const refused: Promise<unknown>[] = [
-        users().updateUser({ id, name: 'Other', etag: 'x' }),
-        users().updateUser({ id, username: other.user.username }),
-        users().updateUser({ id: admin.user.id, role: Role.VIEWER }), // the last admin
-        users().deleteUser({ id: admin.user.id }),
-        users().deleteUser({ id, etag: 'x' }),
-        users().undeleteUser({ id }),
+        users().updateUser({ userId: id, name: 'Other', etag: 'x' }),
+        users().updateUser({ userId: id, username: other.user.username }),
+        users().updateUser({ userId: admin.user.id, role: Role.VIEWER }), // the last admin
+        users().deleteUser({ userId: admin.user.id }),
+        users().deleteUser({ userId: id, etag: 'x' }),
+        users().undeleteUser({ userId: id }),
         users().createUser({ ...newcomer, requestId: '' }),
         auth().login({ identifier: `nobody${randomUUID()}`, password: 'wrong' }),
         auth().refreshAccessToken({ refreshToken: 'x' }),
         book.createContact({}),
-        book.updateContact({ id: contact.id, givenName: 'Other', etag: 'x' }),
-        book.updateContact({ id: contact.id, givenName: '' }),
-        book.deleteContact({ id: contact.id, etag: 'x' }),
-        book.undeleteContact({ id: contact.id }),
-        contacts(other).updateContact({ id: contact.id, givenName: 'Theirs' }),
+        book.updateContact({ contactId: contact.id, givenName: 'Other', etag: 'x' }),
+        book.updateContact({ contactId: contact.id, givenName: '' }),
+        book.deleteContact({ contactId: contact.id, etag: 'x' }),
+        book.undeleteContact({ contactId: contact.id }),
+        contacts(other).updateContact({ contactId: contact.id, givenName: 'Theirs' }),
       ];
       await Promise.all(refused.map((call) => refusalOf(call)));
       // Nothing changes by these.
-      await users().updateUser({ id, name: user.user.name, role: Role.VIEWER });
-      await book.updateContact({ id: contact.id, givenName: 'Ada' });
+      await users().updateUser({ userId: id, name: user.user.name, role: Role.VIEWER });
+      await book.updateContact({ contactId: contact.id, givenName: 'Ada' });
       expect((await book.createContact(created)).contact).toEqual(contact);
       expect((await users().createUser(newcomer)).user).toEqual(made);
       await auth().refreshAccessToken({ refreshToken: user.refreshToken });
@@ -1267,8 +1272,8 @@ describe.each(databases)('on $name', (kind) => {
 
     test('failed sign-ins of users who exist, whatever their state', async () => {
       const [suspended, deleted] = await Promise.all([kith.user(), kith.user()]);
-      await users().updateUser({ id: suspended.user.id, state: UserState.SUSPENDED });
-      await users().deleteUser({ id: deleted.user.id });
+      await users().updateUser({ userId: suspended.user.id, state: UserState.SUSPENDED });
+      await users().deleteUser({ userId: deleted.user.id });
       await using watch = await startWatch(activity(admin), { action: 'kith.sign_in.failed' });
       for (const { user, password } of [suspended, deleted]) {
         await refusalOf(auth().login({ identifier: `no${user.username}`, password }));
@@ -1289,7 +1294,7 @@ describe.each(databases)('on $name', (kind) => {
       const { id, username, email, name } = user.user;
       await fresh
         .client(UserService, root.accessToken)
-        .updateUser({ id, email: 'changed@example.net', name: 'Renamed Person' });
+        .updateUser({ userId: id, email: 'changed@example.net', name: 'Renamed Person' });
       const marks = ['Givenmark', 'Familymark', 'Companymark', 'notesmark', '+49301234567', 'mail@mark.example'];
       const book = fresh.client(ContactService, user.accessToken);
       const { contact } = await book.createContact({
@@ -1300,7 +1305,7 @@ describe.each(databases)('on $name', (kind) => {
         phones: [{ number: '+49301234567' }],
         emails: [{ address: 'mail@mark.example' }],
       });
-      await book.updateContact({ id: contact!.id, notes: 'notesmark again' });
+      await book.updateContact({ contactId: contact!.id, notes: 'notesmark again' });
       const next = await fresh.client(AuthService).refreshAccessToken({ refreshToken: user.refreshToken });
       const newPassword = 'another good password';
       await fresh.client(AuthService, next.accessToken).changePassword({ currentPassword: user.password, newPassword });
@@ -1346,10 +1351,10 @@ describe.each(databases)('on $name', (kind) => {
       const book = fresh.client(ContactService, user.accessToken);
       const contact = (await book.createContact({ givenName: 'Ada' })).contact!;
       const gone = (await book.createContact({ givenName: 'Gone' })).contact!;
-      await book.deleteContact({ id: gone.id });
+      await book.deleteContact({ contactId: gone.id });
       const lost = await fresh.user();
       const people = fresh.client(UserService, root.accessToken);
-      await people.deleteUser({ id: lost.user.id });
+      await people.deleteUser({ userId: lost.user.id });
       const first = await fresh.client(AuthService).login({ identifier: username, password: user.password });
       const second = await fresh.client(AuthService).refreshAccessToken({ refreshToken: first.refreshToken });
       await fresh.client(AuthService).refreshAccessToken({ refreshToken: second.refreshToken });
@@ -1366,13 +1371,13 @@ describe.each(databases)('on $name', (kind) => {
             name: 'New',
             password: 'a good password',
           }),
-        updateUser: () => people.updateUser({ id, name: 'Other' }),
-        deleteUser: () => people.deleteUser({ id }),
-        undeleteUser: () => people.undeleteUser({ id: lost.user.id }),
+        updateUser: () => people.updateUser({ userId: id, name: 'Other' }),
+        deleteUser: () => people.deleteUser({ userId: id }),
+        undeleteUser: () => people.undeleteUser({ userId: lost.user.id }),
         createContact: () => book.createContact({ givenName: 'Eve' }),
-        updateContact: () => book.updateContact({ id: contact.id, givenName: 'Eve' }),
-        deleteContact: () => book.deleteContact({ id: contact.id }),
-        undeleteContact: () => book.undeleteContact({ id: gone.id }),
+        updateContact: () => book.updateContact({ contactId: contact.id, givenName: 'Eve' }),
+        deleteContact: () => book.deleteContact({ contactId: contact.id }),
+        undeleteContact: () => book.undeleteContact({ contactId: gone.id }),
         login: () => fresh.client(AuthService).login({ identifier: username, password: user.password }),
         logout: () => fresh.client(AuthService, user.accessToken).logout({}),
         changePassword: () =>
@@ -1434,7 +1439,7 @@ describe.each(databases)('on $name', (kind) => {
           await recorder.recordUserActivity({ activities: repeated(100, { userId: user.id, action: 'x' }) });
         }
       }
-      await fresh.client(UserService, root.accessToken).deleteUser({ id: gone.user.id });
+      await fresh.client(UserService, root.accessToken).deleteUser({ userId: gone.user.id });
       const watch = await startWatch(fresh.client(ActivityService, root.accessToken));
       const { cursor } = watch;
       await watch[Symbol.asyncDispose]();

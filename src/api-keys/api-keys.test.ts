@@ -238,11 +238,11 @@ describe.each(databases)('on $name', (kind) => {
       const key = { name: 'late', permissions: new Set(['users.read'] as const), expireMs: null };
       await using app = await openApp(kith);
       const create = () => createApiKey(app as unknown as SessionsApp, caller, key);
-      await users().updateUser({ id: owner.user.id, role: Role.VIEWER });
+      await users().updateUser({ userId: owner.user.id, role: Role.VIEWER });
       await expect(create()).rejects.toMatchObject({ reason: 'permission_missing' });
       await kith.client(AuthService, owner.accessToken).logout({});
       await expect(create()).rejects.toMatchObject({ reason: 'session_ended' });
-      expect((await users().getUser({ id: owner.user.id })).user!.role).toBe(Role.VIEWER);
+      expect((await users().getUser({ userId: owner.user.id })).user!.role).toBe(Role.VIEWER);
       expect((await keysOf(admin).listApiKeys({ userId: owner.user.id })).apiKeys).toEqual([]);
     });
   });
@@ -264,7 +264,7 @@ describe.each(databases)('on $name', (kind) => {
       const owner = await kith.user();
       const { apiKey } = await createKey(owner);
       const userId = owner.user.id;
-      await users().deleteUser({ id: userId });
+      await users().deleteUser({ userId: userId });
       expect((await keysOf(admin).listApiKeys({ userId })).apiKeys).toEqual([apiKey]);
     });
 
@@ -418,7 +418,7 @@ describe.each(databases)('on $name', (kind) => {
       const { secret } = await createKey(owner, { permissions: EDITOR });
       const accessToken = await exchange(secret);
       for (const bearer of [secret, accessToken]) expect(await permissionsOf(bearer)).toEqual(EDITOR);
-      await users().updateUser({ id: owner.user.id, role: Role.VIEWER });
+      await users().updateUser({ userId: owner.user.id, role: Role.VIEWER });
       for (const bearer of [secret, accessToken, await exchange(secret)]) {
         expect(await permissionsOf(bearer)).toEqual(VIEWER);
         const list = kith.client(UserService, bearer).listUsers({});
@@ -428,7 +428,7 @@ describe.each(databases)('on $name', (kind) => {
         roles: ['viewer'],
         scope: 'contacts.read contacts.write',
       });
-      await users().updateUser({ id: owner.user.id, role: Role.EDITOR });
+      await users().updateUser({ userId: owner.user.id, role: Role.EDITOR });
       expect(await permissionsOf(secret)).toEqual(EDITOR);
     });
 
@@ -436,7 +436,7 @@ describe.each(databases)('on $name', (kind) => {
       const owner = await kith.user();
       const { secret } = await createKey(owner, { permissions: [Permission.CONTACTS_READ] });
       const accessToken = await exchange(secret);
-      await users().updateUser({ id: owner.user.id, role: Role.ADMIN });
+      await users().updateUser({ userId: owner.user.id, role: Role.ADMIN });
       for (const bearer of [secret, accessToken, await exchange(secret)]) {
         expect(await permissionsOf(bearer)).toEqual([Permission.CONTACTS_READ]);
       }
@@ -445,10 +445,10 @@ describe.each(databases)('on $name', (kind) => {
     test.each<[string, (id: string) => Promise<unknown>, (id: string) => Promise<unknown>]>([
       [
         'suspended',
-        (id) => users().updateUser({ id, state: UserState.SUSPENDED }),
-        (id) => users().updateUser({ id, state: UserState.ACTIVE }),
+        (id) => users().updateUser({ userId: id, state: UserState.SUSPENDED }),
+        (id) => users().updateUser({ userId: id, state: UserState.ACTIVE }),
       ],
-      ['deleted', (id) => users().deleteUser({ id }), (id) => users().undeleteUser({ id })],
+      ['deleted', (id) => users().deleteUser({ userId: id }), (id) => users().undeleteUser({ userId: id })],
     ])('does not work while its owner is %s, and works again after', async (_, end, undo) => {
       const owner = await kith.user();
       const [used, unused] = [await createKey(owner), await createKey(owner)];
@@ -464,7 +464,7 @@ describe.each(databases)('on $name', (kind) => {
     test('is gone with its owner', async () => {
       const owner = await kith.user();
       const { apiKey, secret } = await createKey(owner);
-      await users().deleteUser({ id: owner.user.id });
+      await users().deleteUser({ userId: owner.user.id });
       kith.clock.offsetMs = kith.config.purgeAfterMs + DAY_MS;
       await using app = await openApp(kith);
       await purge(app);
@@ -523,9 +523,9 @@ describe.each(databases)('on $name', (kind) => {
       for (const bearer of [key.secret, accessToken]) {
         const before = await kith.database.dump();
         for (const call of [
-          () => kith.client(UserService, bearer).getUser({ id }),
-          () => kith.client(UserService, bearer).getUserDetails({ id }),
-          () => kith.client(UserService, bearer).updateUser({ id, name: 'Renamed' }),
+          () => kith.client(UserService, bearer).getUser({ userId: id }),
+          () => kith.client(UserService, bearer).getUserDetails({ userId: id }),
+          () => kith.client(UserService, bearer).updateUser({ userId: id, name: 'Renamed' }),
           () => kith.client(ActivityService, bearer).listUserActivity({ userId: id }),
           () => kith.client(ApiKeyService, bearer).listApiKeys({ userId: id }),
           () => kith.client(ApiKeyService, bearer).revokeApiKey({ userId: id, apiKeyId: key.apiKey.id }),

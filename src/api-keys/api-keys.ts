@@ -19,6 +19,7 @@ const KEYS_MAX = 100;
 /** An API key without its secret; times in milliseconds since 1970. */
 export interface ApiKey extends NewApiKey {
   readonly id: string;
+  readonly userId: string;
   readonly secretHint: string;
   readonly createMs: number;
   readonly lastUsedMs: number | null;
@@ -134,6 +135,7 @@ async function tell(
 function toApiKey(row: ApiKeyRow): ApiKey {
   return {
     id: row.id,
+    userId: row.user_id,
     name: row.name,
     secretHint: row.secret_hint,
     permissions: permissionsOf(row),

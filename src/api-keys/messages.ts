@@ -7,6 +7,7 @@ import type { ApiKey, NewApiKey } from './api-keys.ts';
 export function toApiKeyMessage(key: ApiKey): MessageInitShape<typeof ApiKeySchema> {
   return {
     id: key.id,
+    userId: key.userId,
     name: key.name,
     secretHint: key.secretHint,
     permissions: toPermissions(key.permissions),

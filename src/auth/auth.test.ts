@@ -33,7 +33,7 @@ describe.each(databases)('on $name', (kind) => {
   const refresh = (refreshToken: string, on = kith) => auth(undefined, on).refreshAccessToken({ refreshToken });
   const again = ({ user, password }: SignedIn, on = kith) => login(user.username, password, on);
   const suspend = async ({ user }: SignedIn, on = kith) =>
-    (await users(on)).updateUser({ id: user.id, state: UserState.SUSPENDED });
+    (await users(on)).updateUser({ userId: user.id, state: UserState.SUSPENDED });
 
   /** Neither of the session's tokens works, and both say why. */
   async function expectEnded(session: { accessToken: string; refreshToken: string }, on = kith): Promise<void> {
@@ -120,7 +120,7 @@ describe.each(databases)('on $name', (kind) => {
     test('refuses an unknown user, a wrong password, and suspended and deleted users in the same words', async () => {
       const [known, suspended, deleted] = await Promise.all([kith.user(), kith.user(), kith.user()]);
       await suspend(suspended);
-      await (await users()).deleteUser({ id: deleted.user.id });
+      await (await users()).deleteUser({ userId: deleted.user.id });
       const refusals: Refusal[] = await Promise.all([
         refusalOf(login('nobody', known.password)),
         refusalOf(login('nobody@example.org', known.password)),
@@ -189,7 +189,7 @@ describe.each(databases)('on $name', (kind) => {
 
     test('leaves the etag, and the sign-in shows in the details', async () => {
       const session = await kith.user();
-      const details = async () => (await users()).getUserDetails({ id: session.user.id });
+      const details = async () => (await users()).getUserDetails({ userId: session.user.id });
       const before = timestampMs((await details()).lastSignInTime!);
       const { user } = await again(session);
       expect(user).toEqual(session.user);
@@ -311,7 +311,7 @@ describe.each(databases)('on $name', (kind) => {
 
     test('tells of a new role and a new name from the next call on', async () => {
       const { user, accessToken } = await kith.user();
-      const changed = await (await users()).updateUser({ id: user.id, role: Role.EDITOR, name: 'Promoted' });
+      const changed = await (await users()).updateUser({ userId: user.id, role: Role.EDITOR, name: 'Promoted' });
       const response = await auth(accessToken).userMe({});
       expect(response.user).toEqual(changed.user);
       expect(response.permissions).toContain(Permission.USERS_READ);
@@ -321,7 +321,7 @@ describe.each(databases)('on $name', (kind) => {
   describe('a user who may not sign in', () => {
     test.each([
       ['suspending', suspend],
-      ['deleting', async ({ user }: SignedIn) => (await users()).deleteUser({ id: user.id })],
+      ['deleting', async ({ user }: SignedIn) => (await users()).deleteUser({ userId: user.id })],
     ])('%s ends all sessions at once', async (_, end) => {
       const session = await kith.user();
       const other = await again(session);
@@ -335,12 +335,12 @@ describe.each(databases)('on $name', (kind) => {
       [
         'suspended',
         suspend,
-        async ({ user }: SignedIn) => (await users()).updateUser({ id: user.id, state: UserState.ACTIVE }),
+        async ({ user }: SignedIn) => (await users()).updateUser({ userId: user.id, state: UserState.ACTIVE }),
       ],
       [
         'deleted',
-        async ({ user }: SignedIn) => (await users()).deleteUser({ id: user.id }),
-        async ({ user }: SignedIn) => (await users()).undeleteUser({ id: user.id }),
+        async ({ user }: SignedIn) => (await users()).deleteUser({ userId: user.id }),
+        async ({ user }: SignedIn) => (await users()).undeleteUser({ userId: user.id }),
       ],
     ])('who was %s signs in again, and the sessions of before stay ended', async (_, away, back) => {
       const session = await kith.user();

@@ -42,7 +42,7 @@ describe.each(databases)('on $name', (kind) => {
   /** A user whose password an admin has set. */
   async function reset(who: SignedIn): Promise<SignedIn> {
     const password = `set for ${who.user.username}`;
-    await (await users()).setUserPassword({ id: who.user.id, password, mustChangePassword: true });
+    await (await users()).setUserPassword({ userId: who.user.id, password, mustChangePassword: true });
     return { ...who, password };
   }
   async function protect(who: SignedIn): Promise<Authenticator> {
@@ -56,15 +56,15 @@ describe.each(databases)('on $name', (kind) => {
     [
       'suspended and reinstated',
       async (id) => {
-        await (await users()).updateUser({ id, state: UserState.SUSPENDED });
-        await (await users()).updateUser({ id, state: UserState.ACTIVE });
+        await (await users()).updateUser({ userId: id, state: UserState.SUSPENDED });
+        await (await users()).updateUser({ userId: id, state: UserState.ACTIVE });
       },
     ],
     [
       'deleted and undeleted',
       async (id) => {
-        await (await users()).deleteUser({ id });
-        await (await users()).undeleteUser({ id });
+        await (await users()).deleteUser({ userId: id });
+        await (await users()).undeleteUser({ userId: id });
       },
     ],
   ])('a sign-in on its way is over when its user was %s meanwhile', async (_, change) => {
@@ -130,7 +130,7 @@ describe.each(databases)('on $name', (kind) => {
   test('a sign-in that ends with a challenge is none: no session, no last sign-in, no event of one', async () => {
     const who = await reset(await kith.user());
     const state = async () => {
-      const { lastSignInTime } = await (await users()).getUserDetails({ id: who.user.id });
+      const { lastSignInTime } = await (await users()).getUserDetails({ userId: who.user.id });
       const { accessToken } = await kith.admin();
       const { sessions } = await kith.client(SessionService, accessToken).listSessions({ userId: who.user.id });
       const { activities } = await kith.client(ActivityService, accessToken).listUserActivity({ userId: who.user.id });
@@ -190,20 +190,20 @@ describe.each(databases)('on $name', (kind) => {
     test.each([
       [
         'after the user was suspended',
-        async (id: string) => (await users()).updateUser({ id, state: UserState.SUSPENDED }),
+        async (id: string) => (await users()).updateUser({ userId: id, state: UserState.SUSPENDED }),
       ],
-      ['after the user was deleted', async (id: string) => (await users()).deleteUser({ id })],
+      ['after the user was deleted', async (id: string) => (await users()).deleteUser({ userId: id })],
       [
         'after the user was suspended and came back',
         async (id: string) => {
-          await (await users()).updateUser({ id, state: UserState.SUSPENDED });
-          await (await users()).updateUser({ id, state: UserState.ACTIVE });
+          await (await users()).updateUser({ userId: id, state: UserState.SUSPENDED });
+          await (await users()).updateUser({ userId: id, state: UserState.ACTIVE });
         },
       ],
       [
         'after another password was set',
         async (id: string) =>
-          (await users()).setUserPassword({ id, password: 'yet another password', mustChangePassword: true }),
+          (await users()).setUserPassword({ userId: id, password: 'yet another password', mustChangePassword: true }),
       ],
     ])('%s', async (_, change) => {
       const who = await reset(await kith.user());

@@ -7,7 +7,7 @@ const NOBODY: ContactFields = {
   givenName: '',
   familyName: '',
   company: '',
-  title: '',
+  jobTitle: '',
   emails: [],
   phones: [],
   addresses: [],
@@ -16,8 +16,8 @@ const NOBODY: ContactFields = {
   notes: '',
   starred: false,
 };
-const email = (address: string) => ({ address, label: '', primary: false });
-const phone = (number: string) => ({ number, label: '', primary: false });
+const email = (address: string) => ({ address, type: '', primary: false });
+const phone = (number: string) => ({ number, type: '', primary: false });
 
 /** Whether a query finds a contact: a term is of one of the ranges it asks for. */
 function finds(query: string, contact: Partial<ContactFields>): boolean {
@@ -45,6 +45,9 @@ describe('toColumns and toFields', () => {
     [{ year: 1815, month: 12, day: 10 }, '1815-12-10'],
     [{ year: 7, month: 1, day: 2 }, '0007-01-02'],
     [{ year: undefined, month: 2, day: 29 }, '--02-29'],
+    [{ year: 1815, month: undefined, day: undefined }, '1815'],
+    [{ year: 1815, month: 12, day: undefined }, '1815-12'],
+    [{ year: undefined, month: 12, day: undefined }, '--12'],
     [undefined, null],
   ])('store the birthday %j as %s', (birthday, stored) => {
     const columns = toColumns({ ...NOBODY, birthday });
@@ -81,7 +84,7 @@ describe('isEmpty', () => {
     ['blanks', { givenName: ' ', familyName: '\u3000', company: '\t' }, true],
     [
       'what does not identify',
-      { title: 'Dr', notes: 'n', starred: true, urls: [{ url: 'http://a', label: '', primary: true }] },
+      { jobTitle: 'Dr', notes: 'n', starred: true, urls: [{ url: 'http://a', type: '', primary: true }] },
       true,
     ],
     ['a given name', { givenName: 'A' }, false],
@@ -186,29 +189,29 @@ describe('a query', () => {
 
 function someContact(random: Generator): ContactFields {
   const several = <T>(entry: () => T): T[] => Array.from({ length: random.below(4) }, entry);
-  const label = () => random.text(5);
+  const type = () => random.text(5);
   return {
     givenName: random.text(20),
     familyName: random.text(20),
     company: random.text(30),
-    title: random.text(5),
-    emails: several(() => ({ address: `${random.text(8)}@${random.text(8)}`, label: label(), primary: false })),
-    phones: several(() => ({ number: `+${random.below(1e9)} ${random.below(1e6)}`, label: label(), primary: false })),
+    jobTitle: random.text(5),
+    emails: several(() => ({ address: `${random.text(8)}@${random.text(8)}`, type: type(), primary: false })),
+    phones: several(() => ({ number: `+${random.below(1e9)} ${random.below(1e6)}`, type: type(), primary: false })),
     addresses: several(() => ({
       street: random.text(20),
       city: random.text(9),
       region: '',
       postalCode: '',
       country: random.text(2),
-      label: label(),
+      type: type(),
       primary: false,
     })),
-    urls: several(() => ({ url: `https://example.org/${random.text(9)}`, label: label(), primary: false })),
+    urls: several(() => ({ url: `https://example.org/${random.text(9)}`, type: type(), primary: false })),
     birthday: random.below(2)
       ? {
           year: random.below(2) ? 1 + random.below(9999) : undefined,
           month: 1 + random.below(12),
-          day: 1 + random.below(28),
+          day: random.below(2) ? 1 + random.below(28) : undefined,
         }
       : undefined,
     notes: random.text(50),

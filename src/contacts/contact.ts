@@ -7,19 +7,20 @@ export interface ContactFields {
   readonly givenName: string;
   readonly familyName: string;
   readonly company: string;
-  readonly title: string;
+  readonly jobTitle: string;
   readonly emails: readonly Email[];
   readonly phones: readonly Phone[];
   readonly addresses: readonly Address[];
   readonly urls: readonly Url[];
-  readonly birthday: Birthday | undefined;
+  readonly birthday: PartialDate | undefined;
   readonly notes: string;
   readonly starred: boolean;
 }
 
 /** One of several; exactly one of a list that is not empty is primary. */
 interface Entry {
-  readonly label: string;
+  /** What kind it is, in words. */
+  readonly type: string;
   readonly primary: boolean;
 }
 export interface Email extends Entry {
@@ -38,11 +39,11 @@ export interface Address extends Entry {
 export interface Url extends Entry {
   readonly url: string;
 }
-/** A day of the Gregorian calendar, of an unknown year perhaps. */
-export interface Birthday {
+/** A date of the Gregorian calendar, as far as it is known: with a year, a month or both; with a day only where there is a month. */
+export interface PartialDate {
   readonly year: number | undefined;
-  readonly month: number;
-  readonly day: number;
+  readonly month: number | undefined;
+  readonly day: number | undefined;
 }
 
 /** A contact as the contract shows it; times in milliseconds since 1970. */
@@ -62,7 +63,7 @@ export type FieldColumns = Pick<
   | 'given_name'
   | 'family_name'
   | 'company'
-  | 'title'
+  | 'job_title'
   | 'emails'
   | 'phones'
   | 'addresses'
@@ -78,12 +79,12 @@ export function toColumns(fields: ContactFields): FieldColumns {
     given_name: fields.givenName,
     family_name: fields.familyName,
     company: fields.company,
-    title: fields.title,
+    job_title: fields.jobTitle,
     emails: JSON.stringify(onePrimary(fields.emails)),
     phones: JSON.stringify(onePrimary(fields.phones)),
     addresses: JSON.stringify(onePrimary(fields.addresses)),
     urls: JSON.stringify(onePrimary(fields.urls)),
-    birthday: fields.birthday === undefined ? null : formatBirthday(fields.birthday),
+    birthday: fields.birthday === undefined ? null : formatDate(fields.birthday),
     notes: fields.notes,
     starred: fields.starred ? 1 : 0,
   };
@@ -94,12 +95,12 @@ export function toFields(row: FieldColumns): ContactFields {
     givenName: row.given_name,
     familyName: row.family_name,
     company: row.company,
-    title: row.title,
+    jobTitle: row.job_title,
     emails: JSON.parse(row.emails) as Email[],
     phones: JSON.parse(row.phones) as Phone[],
     addresses: JSON.parse(row.addresses) as Address[],
     urls: JSON.parse(row.urls) as Url[],
-    birthday: row.birthday === null ? undefined : parseBirthday(row.birthday),
+    birthday: row.birthday === null ? undefined : parseDate(row.birthday),
     notes: row.notes,
     starred: row.starred === 1,
   };
@@ -122,7 +123,7 @@ const NO_CONTACT: Contact = {
   givenName: '',
   familyName: '',
   company: '',
-  title: '',
+  jobTitle: '',
   emails: [],
   phones: [],
   addresses: [],
@@ -177,12 +178,18 @@ function onePrimary<T extends Entry>(entries: readonly T[]): T[] {
   return entries.map((entry, i) => ({ ...entry, primary: i === primary }));
 }
 
-function formatBirthday({ year, month, day }: Birthday): string {
+function formatDate({ year, month, day }: PartialDate): string {
   const digits = (n: number, length: number) => String(n).padStart(length, '0');
-  return `${year === undefined ? '-' : digits(year, 4)}-${digits(month, 2)}-${digits(day, 2)}`;
+  return [
+    year === undefined ? '-' : digits(year, 4),
+    ...[month, day].filter((part) => part !== undefined).map((part) => digits(part, 2)),
+  ].join('-');
 }
 
-function parseBirthday(text: string): Birthday {
-  const [day, month, year] = text.split('-').toReversed();
-  return { year: year ? Number(year) : undefined, month: Number(month), day: Number(day) };
+const DATE = /^(?<year>\d{4}|-)(?:-(?<month>\d\d)(?:-(?<day>\d\d))?)?$/;
+
+function parseDate(text: string): PartialDate {
+  const { year, month, day } = DATE.exec(text)?.groups ?? {};
+  const numberOf = (part: string | undefined) => (part === undefined || part === '-' ? undefined : Number(part));
+  return { year: numberOf(year), month: numberOf(month), day: numberOf(day) };
 }

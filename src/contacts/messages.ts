@@ -1,10 +1,11 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import {
-  type Birthday as BirthdayMessage,
   type Contact as ContactMessage,
   ContactSchema,
   type EmailAddress,
+  type PartialDate as PartialDateMessage,
+  type PartialDateSchema,
   type PhoneNumber,
   type PostalAddress,
   type WebAddress,
@@ -16,22 +17,22 @@ import type {
   UpdateContactRequest,
 } from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import { mapInSlices, type Page, totalOf } from '../pages.ts';
-import type { Address, Birthday, Contact, ContactFields, Email, Phone, Url } from './contact.ts';
+import type { Address, Contact, ContactFields, Email, PartialDate, Phone, Url } from './contact.ts';
 import type { ContactListRequest } from './contacts.ts';
 
 export function toContactMessage(contact: Contact): ContactMessage {
-  const { id, givenName, familyName, company, title, notes, starred, etag, birthday } = contact;
+  const { id, givenName, familyName, company, jobTitle, notes, starred, etag, birthday } = contact;
   return create(ContactSchema, {
     id,
     givenName,
     familyName,
     company,
-    title,
+    jobTitle,
     emails: [...contact.emails],
     phones: [...contact.phones],
     addresses: [...contact.addresses],
     urls: [...contact.urls],
-    ...(birthday === undefined ? {} : { birthday: toBirthday(birthday) }),
+    ...(birthday === undefined ? {} : { birthday: toPartialDate(birthday) }),
     notes,
     starred,
     createTime: timestampFromMs(contact.createMs),
@@ -51,17 +52,17 @@ export async function toContactPage(page: Page<Contact>): Promise<MessageInitSha
 }
 
 export function fromCreate(request: CreateContactRequest): ContactFields {
-  const { givenName, familyName, company, title, notes, starred } = request;
+  const { givenName, familyName, company, jobTitle, notes, starred } = request;
   return {
     givenName,
     familyName,
     company,
-    title,
+    jobTitle,
     emails: request.emails.map(fromEmail),
     phones: request.phones.map(fromPhone),
     addresses: request.addresses.map(fromAddress),
     urls: request.urls.map(fromUrl),
-    birthday: fromBirthday(request.birthday),
+    birthday: fromPartialDate(request.birthday),
     notes,
     starred,
   };
@@ -74,12 +75,12 @@ export function fromList(request: ListContactsRequest): ContactListRequest {
 
 /** The fields that are present. */
 export function fromUpdate(request: UpdateContactRequest): Partial<ContactFields> {
-  const { givenName, familyName, company, title, notes, starred, birthday } = request;
+  const { givenName, familyName, company, jobTitle, notes, starred, birthday } = request;
   const change = {
     givenName,
     familyName,
     company,
-    title,
+    jobTitle,
     emails: request.emails?.values.map(fromEmail),
     phones: request.phones?.values.map(fromPhone),
     addresses: request.addresses?.values.map(fromAddress),
@@ -88,30 +89,34 @@ export function fromUpdate(request: UpdateContactRequest): Partial<ContactFields
     starred,
   };
   const present = Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined));
-  return birthday === undefined ? present : { ...present, birthday: fromBirthday(birthday.value) };
+  return birthday === undefined ? present : { ...present, birthday: fromPartialDate(birthday.value) };
 }
 
 /** Entries as plain data, without what protobuf adds to its messages. */
-function fromEmail({ address, label, primary }: EmailAddress): Email {
-  return { address, label, primary };
+function fromEmail({ address, type, primary }: EmailAddress): Email {
+  return { address, type, primary };
 }
 
-function fromPhone({ number, label, primary }: PhoneNumber): Phone {
-  return { number, label, primary };
+function fromPhone({ number, type, primary }: PhoneNumber): Phone {
+  return { number, type, primary };
 }
 
-function fromAddress({ street, city, region, postalCode, country, label, primary }: PostalAddress): Address {
-  return { street, city, region, postalCode, country, label, primary };
+function fromAddress({ street, city, region, postalCode, country, type, primary }: PostalAddress): Address {
+  return { street, city, region, postalCode, country, type, primary };
 }
 
-function fromUrl({ url, label, primary }: WebAddress): Url {
-  return { url, label, primary };
+function fromUrl({ url, type, primary }: WebAddress): Url {
+  return { url, type, primary };
 }
 
-function toBirthday({ year, month, day }: Birthday) {
-  return year === undefined ? { month, day } : { year, month, day };
+function toPartialDate({ year, month, day }: PartialDate): MessageInitShape<typeof PartialDateSchema> {
+  return {
+    ...(year !== undefined && { year }),
+    ...(month !== undefined && { month }),
+    ...(day !== undefined && { day }),
+  };
 }
 
-function fromBirthday(birthday: BirthdayMessage | undefined): Birthday | undefined {
-  return birthday && { year: birthday.year, month: birthday.month, day: birthday.day };
+function fromPartialDate(date: PartialDateMessage | undefined): PartialDate | undefined {
+  return date && { year: date.year, month: date.month, day: date.day };
 }

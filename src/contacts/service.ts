@@ -18,21 +18,21 @@ export function contactService(app: ContactsApp): ServiceImpl<typeof ContactServ
       const contact = await createContact(app, callerOf(context), fromCreate(request), request.requestId);
       return { contact: toContactMessage(contact) };
     },
-    async getContact({ id }, context) {
-      return { contact: toContactMessage(await getContact(app, callerOf(context), id)) };
+    async getContact({ contactId }, context) {
+      return { contact: toContactMessage(await getContact(app, callerOf(context), contactId)) };
     },
     async listContacts(request, context) {
       return toContactPage(await listContacts(app, callerOf(context), fromList(request)));
     },
     async updateContact(request, context) {
-      const contact = await updateContact(app, callerOf(context), request.id, request.etag, fromUpdate(request));
+      const contact = await updateContact(app, callerOf(context), request.contactId, request.etag, fromUpdate(request));
       return { contact: toContactMessage(contact) };
     },
-    async deleteContact({ id, etag }, context) {
-      return { contact: toContactMessage(await deleteContact(app, callerOf(context), id, etag)) };
+    async deleteContact({ contactId, etag }, context) {
+      return { contact: toContactMessage(await deleteContact(app, callerOf(context), contactId, etag)) };
     },
-    async undeleteContact({ id, etag }, context) {
-      return { contact: toContactMessage(await undeleteContact(app, callerOf(context), id, etag)) };
+    async undeleteContact({ contactId, etag }, context) {
+      return { contact: toContactMessage(await undeleteContact(app, callerOf(context), contactId, etag)) };
     },
   };
 }

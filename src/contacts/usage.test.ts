@@ -24,7 +24,7 @@ describe.each(databases)('what a user stores, on $name', (kind) => {
 
   const contactsOf = ({ accessToken }: SignedIn) => kith.client(ContactService, accessToken);
   const usageOf = async ({ user, accessToken }: SignedIn): Promise<[contacts: number, bytes: number]> => {
-    const usage = await kith.client(UserService, accessToken).getUsage({ id: user.id });
+    const usage = await kith.client(UserService, accessToken).getUsage({ userId: user.id });
     expect([usage.contacts!.limit, usage.contactBytes!.limit]).toEqual([BigInt(CONTACTS_MAX), BigInt(BYTES_MAX)]);
     return [Number(usage.contacts!.used), Number(usage.contactBytes!.used)];
   };
@@ -39,20 +39,20 @@ describe.each(databases)('what a user stores, on $name', (kind) => {
     const [contacts, small] = await usageOf(user);
     expect([contacts, small > 0]).toEqual([1, true]);
     const { id } = contact!;
-    await client.updateContact({ id, notes: NOTES });
+    await client.updateContact({ contactId: id, notes: NOTES });
     const [, large] = await usageOf(user);
     expect(large - small).toBe(Buffer.byteLength(NOTES));
-    await client.updateContact({ id, notes: '' });
+    await client.updateContact({ contactId: id, notes: '' });
     expect(await usageOf(user)).toEqual([1, small]);
-    await client.deleteContact({ id });
+    await client.deleteContact({ contactId: id });
     expect(await usageOf(user)).toEqual([1, small]);
-    await client.undeleteContact({ id });
+    await client.undeleteContact({ contactId: id });
     await client.createContact({ givenName: 'Bob' });
-    await client.deleteContact({ id });
+    await client.deleteContact({ contactId: id });
     await using app = await openApp(kith);
     await purge({ ...app, now: () => Date.now() + 31 * DAY_MS });
     expect(await usageOf(user)).toEqual([1, small]);
-    const details = await kith.client(UserService, user.accessToken).getUserDetails({ id: user.user.id });
+    const details = await kith.client(UserService, user.accessToken).getUserDetails({ userId: user.user.id });
     expect(details.contactCount).toBe(1);
     expect(await kith.database.faults()).toEqual([]);
   });
@@ -87,7 +87,7 @@ describe.each(databases)('what a user stores, on $name', (kind) => {
     }
     const before = await kith.database.dump();
     const urls = Array.from({ length: 20 }, () => ({ url: `https://example.org/${'x'.repeat(2000)}` }));
-    const update = { id: contact!.id, notes: NOTES, addresses: { values: addresses }, urls: { values: urls } };
+    const update = { contactId: contact!.id, notes: NOTES, addresses: { values: addresses }, urls: { values: urls } };
     const exceeded = {
       code: 'ResourceExhausted',
       reason: 'BUDGET_EXCEEDED',
@@ -98,17 +98,17 @@ describe.each(databases)('what a user stores, on $name', (kind) => {
     expect(await kith.database.dump()).toBe(before);
     const [, bytes] = await usageOf(user);
     expect(bytes).toBeLessThanOrEqual(BYTES_MAX);
-    await client.updateContact({ id: contact!.id, givenName: 'S' });
+    await client.updateContact({ contactId: contact!.id, givenName: 'S' });
   });
 
   test('is told to oneself and to who may read users', async () => {
     const user = await kith.user();
     const other = await kith.user();
-    const ask = ({ accessToken }: SignedIn) => kith.client(UserService, accessToken).getUsage({ id: user.user.id });
+    const ask = ({ accessToken }: SignedIn) => kith.client(UserService, accessToken).getUsage({ userId: user.user.id });
     expect(await refusalOf(ask(other))).toMatchObject({ code: 'PermissionDenied' });
     expect((await ask(await kith.admin())).contacts!.used).toBe(0n);
     expect(
-      await refusalOf(kith.client(UserService, (await kith.admin()).accessToken).getUsage({ id: randomUUID() })),
+      await refusalOf(kith.client(UserService, (await kith.admin()).accessToken).getUsage({ userId: randomUUID() })),
     ).toMatchObject({ reason: 'USER_NOT_FOUND' });
   });
 });

@@ -5,14 +5,16 @@ import { initial } from './migrations/0001-initial.ts';
 import { activity } from './migrations/0002-activity.ts';
 import { signIn } from './migrations/0003-sign-in.ts';
 import { usage } from './migrations/0004-usage.ts';
+import { contactFields } from './migrations/0005-contact-fields.ts';
 
 /** Every migration, in order. What has been released is never changed, only followed. */
-function migrations(dialect: Dialect): Record<string, Migration> {
+export function migrations(dialect: Dialect): Record<string, Migration> {
   return {
     '0001-initial': initial(dialect),
     '0002-activity': activity(dialect),
     '0003-sign-in': signIn(dialect),
     '0004-usage': usage(dialect),
+    '0005-contact-fields': contactFields(),
   };
 }
 

@@ -175,12 +175,12 @@ export interface ContactTable {
   given_name: string;
   family_name: string;
   company: string;
-  title: string;
+  job_title: string;
   emails: string;
   phones: string;
   addresses: string;
   urls: string;
-  /** ISO 8601: YYYY-MM-DD, or --MM-DD without a year. */
+  /** Of YYYY-MM-DD what is known, with - for a year that is not: YYYY, YYYY-MM, --MM or --MM-DD as well. */
   birthday: string | null;
   notes: string;
   starred: 0 | 1;

@@ -92,7 +92,7 @@ describe('what people type or copy loses what is around it', () => {
   });
 
   test('and what is absent stays absent', () => {
-    const message = normalized(UpdateUserRequestSchema, { id: ID });
+    const message = normalized(UpdateUserRequestSchema, { userId: ID });
     expect([message.username, message.email]).toEqual([undefined, undefined]);
   });
 });

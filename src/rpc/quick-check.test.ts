@@ -78,13 +78,13 @@ test.each(INPUTS.map((input) => [input.typeName, input] as const))(
 
 /** The requests that are sent most, as they mostly are. */
 test.each<[DescMessage, Record<string, unknown>]>([
-  [GetUserRequestSchema, { id: ID }],
-  [GetUserDetailsRequestSchema, { id: ID.toUpperCase() }],
+  [GetUserRequestSchema, { userId: ID }],
+  [GetUserDetailsRequestSchema, { userId: ID.toUpperCase() }],
   [ListUsersRequestSchema, {}],
   [ListUsersRequestSchema, { pageSize: 20, pageToken: 'x'.repeat(2048), role: 1, state: 2 }],
-  [GetContactRequestSchema, { id: ID }],
+  [GetContactRequestSchema, { contactId: ID }],
   [ListContactsRequestSchema, { pageSize: 20, query: 'Ada' }],
-  [UpdateUserRequestSchema, { id: ID, name: 'Ada' }],
+  [UpdateUserRequestSchema, { userId: ID, name: 'Ada' }],
   [CreateContactRequestSchema, { givenName: 'Ada', notes: 'one\ntwo' }],
   [ListUserActivityRequestSchema, { pageSize: 20 }],
 ])('is certain without the validator: %s', (input, fields) => {
@@ -93,13 +93,13 @@ test.each<[DescMessage, Record<string, unknown>]>([
 
 describe('is not certain of', () => {
   test.each<[string, DescMessage, Record<string, unknown>]>([
-    ['a text that is no UUID', GetUserRequestSchema, { id: `${ID}0` }],
-    ['a UUID and a line feed', GetUserRequestSchema, { id: `${ID}\n` }],
+    ['a text that is no UUID', GetUserRequestSchema, { userId: `${ID}0` }],
+    ['a UUID and a line feed', GetUserRequestSchema, { userId: `${ID}\n` }],
     ['a number below its bound', ListUsersRequestSchema, { pageSize: -1 }],
     ['a text beyond its bound', ListUsersRequestSchema, { pageToken: 'x'.repeat(2049) }],
     ['an enum value that is not defined', ListUsersRequestSchema, { role: 99 }],
     ['a rule in CEL', CreateContactRequestSchema, { emails: [{ address: 'ada@example.org' }] }],
-    ['a text that a pattern refuses', UpdateUserRequestSchema, { id: ID, name: 'A\u202e' }],
+    ['a text that a pattern refuses', UpdateUserRequestSchema, { userId: ID, name: 'A\u202e' }],
     ['a field that must be there', GetUserRequestSchema, {}],
   ])('%s', (_, input, fields) => {
     expect(isSurelyValid(input, create(input, fields))).toBe(false);
@@ -107,7 +107,7 @@ describe('is not certain of', () => {
 
   test('a field that the contract does not have', () => {
     const request = fromBinary(GetUserRequestSchema, UNKNOWN_FIELD);
-    request.id = ID;
+    request.userId = ID;
     expect(isSurelyValid(GetUserRequestSchema, request)).toBe(false);
   });
 

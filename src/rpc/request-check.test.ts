@@ -60,7 +60,7 @@ describe('what a request has too much of is refused in the words of the validato
     ['a key', recordUserActivity, record({ ['k'.repeat(1000)]: 'v' })],
     ['a value', recordUserActivity, record({ k: 'v'.repeat(10_000) })],
     ['a text', createContact, create(createContact.input, { givenName: 'a'.repeat(5000) })],
-    ['a text further down', createContact, create(createContact.input, { emails: [{}, { label: 'a'.repeat(5000) }] })],
+    ['a text further down', createContact, create(createContact.input, { emails: [{}, { type: 'a'.repeat(5000) }] })],
     ['a secret', login, create(login.input, { password: 'a'.repeat(20_000) })],
   ])('%s', (_, method, message) => {
     const { violations = [] } = validator.validate(method.input, message);

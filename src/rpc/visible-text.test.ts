@@ -20,14 +20,14 @@ const isSurelyValid = createQuickCheck(validator);
 /** Every text of the contract that must not be empty and that people write as they like. */
 const TEXTS: readonly [string, (text: string) => [DescMessage, Message]][] = [
   ['the name of a new user', (name) => of(CreateUserRequestSchema, { ...NEW_USER, name })],
-  ['a new name of a user', (name) => of(UpdateUserRequestSchema, { id: ID, name })],
+  ['a new name of a user', (name) => of(UpdateUserRequestSchema, { userId: ID, name })],
   ['the name of an API key', (name) => of(CreateApiKeyRequestSchema, { name, permissions: [1] })],
   ['the identifier at sign-in', (identifier) => of(LoginRequestSchema, { identifier, password: 'x' })],
   ['the key of an attribute', (key) => of(NewActivitySchema, { userId: ID, action: 'a', attributes: { [key]: '' } })],
   ...(['street', 'city', 'region', 'postalCode', 'country'] as const).map(
     (line): [string, (text: string) => [DescMessage, Message]] => [
       `a postal address of a ${line} alone`,
-      (text) => of(PostalAddressSchema, { [line]: text, label: 'home' }),
+      (text) => of(PostalAddressSchema, { [line]: text, type: 'home' }),
     ],
   ),
 ];
@@ -67,7 +67,7 @@ test('the contract and the server agree on what can be seen, and so do both expr
     // `line` refuses some of them for other reasons; what this version of Unicode does not know, the other may.
     if (/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Cn}\u202A-\u202E\u2066-\u2069\uFFFD]/u.test(text)) continue;
     const kinds = new Set([
-      validator.validate(UpdateUserRequestSchema, create(UpdateUserRequestSchema, { id: ID, name: text })).kind,
+      validator.validate(UpdateUserRequestSchema, create(UpdateUserRequestSchema, { userId: ID, name: text })).kind,
       validator.validate(PostalAddressSchema, create(PostalAddressSchema, { city: text })).kind,
     ]);
     if (!kinds.has(isVisible(text) ? 'valid' : 'invalid') || kinds.size > 1) differing.push(point.toString(16));

@@ -317,8 +317,8 @@ describe.each(databases)('on $name', (kind) => {
     });
 
     test.each([
-      ['suspended', async (id: string) => (await users()).updateUser({ id, state: UserState.SUSPENDED })],
-      ['deleted', async (id: string) => (await users()).deleteUser({ id })],
+      ['suspended', async (id: string) => (await users()).updateUser({ userId: id, state: UserState.SUSPENDED })],
+      ['deleted', async (id: string) => (await users()).deleteUser({ userId: id })],
     ])('is not there for a user who was %s meanwhile', async (_, end) => {
       const who = await kith.user();
       const app = await enrol(who);
@@ -413,7 +413,7 @@ describe.each(databases)('on $name', (kind) => {
 
     test('removes the admin’s own as well, with the session that asked', async () => {
       const { user, password } = await kith.user();
-      await (await users()).updateUser({ id: user.id, role: (await kith.admin()).user.role });
+      await (await users()).updateUser({ userId: user.id, role: (await kith.admin()).user.role });
       const first = await auth().login({ identifier: user.username, password });
       const app = new Authenticator((await factor(first).enrollTotp({})).uri, kith.clock);
       await factor(first).confirmTotp({ code: app.next() });
@@ -424,8 +424,8 @@ describe.each(databases)('on $name', (kind) => {
 
     test('works for a user who is suspended or deleted, before coming back', async () => {
       const [suspended, deleted] = [await protectedUser(), await protectedUser()];
-      await (await users()).updateUser({ id: suspended.user.id, state: UserState.SUSPENDED });
-      await (await users()).deleteUser({ id: deleted.user.id });
+      await (await users()).updateUser({ userId: suspended.user.id, state: UserState.SUSPENDED });
+      await (await users()).deleteUser({ userId: deleted.user.id });
       const by = await kith.admin();
       for (const { user } of [suspended, deleted]) await factor(by).resetSecondFactor({ userId: user.id });
       await using app = await openApp(kith);
@@ -594,7 +594,7 @@ describe.each(databases)('on $name', (kind) => {
 
   test('a user who is purged leaves nothing of a second factor behind', async () => {
     const user = await protectedUser();
-    await (await users()).deleteUser({ id: user.user.id });
+    await (await users()).deleteUser({ userId: user.user.id });
     await using app = await openApp(kith);
     await purgeUsers({ ...app, now: () => app.now() + kith.config.purgeAfterMs }, 100);
     const { db } = app.database;
@@ -605,8 +605,8 @@ describe.each(databases)('on $name', (kind) => {
 
   test('a user who was deleted and undeleted has the second factor of before', async () => {
     const user = await protectedUser();
-    await (await users()).deleteUser({ id: user.user.id });
-    await (await users()).undeleteUser({ id: user.user.id });
+    await (await users()).deleteUser({ userId: user.user.id });
+    await (await users()).undeleteUser({ userId: user.user.id });
     await using app = await openApp(kith);
     expect(await hasSecondFactor(app.database.db, user.user.id)).toBe(true);
     expect(await totp(app, user, user.app.next())).toBe(true);

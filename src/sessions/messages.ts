@@ -22,6 +22,7 @@ const METHOD_MESSAGES = {
 export function toSessionMessage(session: SessionInfo): MessageInitShape<typeof SessionSchema> {
   return {
     id: session.id,
+    userId: session.userId,
     userAgent: session.userAgent,
     address: session.address,
     methods: session.methods.map((method) => METHOD_MESSAGES[method]),

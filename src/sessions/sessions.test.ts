@@ -139,9 +139,9 @@ describe.each(databases)('on $name', (kind) => {
       const admin = await kith.admin();
       const seen = async () => (await sessions(admin).listSessions({ userId: user.user.id })).sessions;
       expect(await seen()).toMatchObject([{ id: sessionIdOf(user), current: false }]);
-      await (await users()).updateUser({ id: user.user.id, state: UserState.SUSPENDED });
+      await (await users()).updateUser({ userId: user.user.id, state: UserState.SUSPENDED });
       expect(await seen()).toEqual([]);
-      await (await users()).deleteUser({ id: user.user.id });
+      await (await users()).deleteUser({ userId: user.user.id });
       expect(await seen()).toEqual([]);
     });
 
@@ -189,7 +189,7 @@ describe.each(databases)('on $name', (kind) => {
       const [user, other, gone] = [await kith.user(), await kith.user(), await kith.user()];
       const signedOut = await again(user);
       await auth(signedOut.accessToken).logout({});
-      await (await users()).deleteUser({ id: gone.user.id });
+      await (await users()).deleteUser({ userId: gone.user.id });
       const admin = await kith.admin();
       const before = await kith.database.dump();
       for (const [as, userId, sessionId] of [
@@ -312,7 +312,7 @@ describe.each(databases)('on $name', (kind) => {
     await using later = await startOn(kind);
     const old = await later.user();
     const { username, email } = old.user;
-    await (await users(later)).deleteUser({ id: old.user.id });
+    await (await users(later)).deleteUser({ userId: old.user.id });
     later.clock.offsetMs += 31 * DAY_MS;
     await using app = await openApp(later);
     await purge(app);
@@ -418,7 +418,7 @@ describe.each(databases)('on $name', (kind) => {
 
     test('carries the role as it is now', async () => {
       const session = await kith.user();
-      await (await users()).updateUser({ id: session.user.id, role: Role.EDITOR });
+      await (await users()).updateUser({ userId: session.user.id, role: Role.EDITOR });
       expect(decodeJwt((await refresh(session.refreshToken)).accessToken)['roles']).toEqual(['editor']);
     });
 

@@ -177,6 +177,7 @@ export async function renew(app: App, { userId, sessionId }: Pick<Caller, 'userI
 /** A session as it is shown; times in milliseconds since 1970. */
 export interface SessionInfo {
   readonly id: string;
+  readonly userId: string;
   readonly userAgent: string;
   readonly address: string;
   readonly methods: readonly SignInMethod[];
@@ -194,6 +195,7 @@ export async function listSessions(app: App, caller: Caller, userId: string): Pr
   if (sessions.length === 0) await requireUser(app, db, userId);
   return sessions.map((session) => ({
     id: session.id,
+    userId: session.user_id,
     userAgent: session.user_agent,
     address: session.address,
     methods: methodsOf(session),

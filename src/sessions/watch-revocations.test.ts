@@ -84,8 +84,11 @@ describe.each(databases)('WatchRevocations on $name', (kind) => {
     const [signedOut, suspended, promoted] = [await own.user(), await own.user(), await own.user()];
     const startMs = Date.now();
     await logout(signedOut, own);
-    const { user: gone } = await (await users(own)).updateUser({ id: suspended.user.id, state: UserState.SUSPENDED });
-    await (await users(own)).updateUser({ id: promoted.user.id, role: Role.EDITOR });
+    const { user: gone } = await (await users(own)).updateUser({
+      userId: suspended.user.id,
+      state: UserState.SUSPENDED,
+    });
+    await (await users(own)).updateUser({ userId: promoted.user.id, role: Role.EDITOR });
     for (let connection = 0; connection < 2; connection++) {
       await using watch = new Watch(own, admin);
       const { revocations, incomplete } = await watch.next();
@@ -133,9 +136,13 @@ describe.each(databases)('WatchRevocations on $name', (kind) => {
   });
 
   test.each<[string, (id: string) => Promise<unknown>, Role]>([
-    ['a deletion', async (id) => (await users()).deleteUser({ id }), Role.UNSPECIFIED],
-    ['a suspension', async (id) => (await users()).updateUser({ id, state: UserState.SUSPENDED }), Role.UNSPECIFIED],
-    ['another role', async (id) => (await users()).updateUser({ id, role: Role.ADMIN }), Role.ADMIN],
+    ['a deletion', async (id) => (await users()).deleteUser({ userId: id }), Role.UNSPECIFIED],
+    [
+      'a suspension',
+      async (id) => (await users()).updateUser({ userId: id, state: UserState.SUSPENDED }),
+      Role.UNSPECIFIED,
+    ],
+    ['another role', async (id) => (await users()).updateUser({ userId: id, role: Role.ADMIN }), Role.ADMIN],
   ])('tells of %s as it happens', async (_, change, role) => {
     const { user } = await kith.user();
     await using watch = new Watch(kith, service);
@@ -150,8 +157,8 @@ describe.each(databases)('WatchRevocations on $name', (kind) => {
     const { id } = user;
     await using watch = new Watch(kith, service);
     await watch.next();
-    await (await users()).deleteUser({ id });
-    await (await users()).undeleteUser({ id });
+    await (await users()).deleteUser({ userId: id });
+    await (await users()).undeleteUser({ userId: id });
     const revisions = subjects(await watch.revocations(3)).flatMap((subject) =>
       subject.case === 'user' ? [subject.value] : [],
     );
@@ -166,7 +173,7 @@ describe.each(databases)('WatchRevocations on $name', (kind) => {
     const last = await kith.user();
     await using watch = new Watch(kith, service);
     await watch.next();
-    await (await users()).updateUser({ id: user.id, name: 'Another Name' });
+    await (await users()).updateUser({ userId: user.id, name: 'Another Name' });
     await kith.client(AuthService).refreshAccessToken({ refreshToken });
     await logout(last);
     expect(subjects(await watch.revocations(1))).toEqual([{ case: 'sessionId', value: sessionIdOf(last) }]);
@@ -236,7 +243,7 @@ describe.each(databases)('WatchRevocations on $name', (kind) => {
       const caller = await kith.user(Role.EDITOR);
       const watch = new Watch(kith, caller);
       await watch.next();
-      await (await users()).updateUser({ id: caller.user.id, role: Role.VIEWER });
+      await (await users()).updateUser({ userId: caller.user.id, role: Role.VIEWER });
       expect(await watch.end()).toMatchObject(PERMISSION_MISSING);
     });
 
@@ -248,7 +255,7 @@ describe.each(databases)('WatchRevocations on $name', (kind) => {
       await using watch = new Watch(kith, caller);
       await watch.next();
       await logout(other);
-      await (await users()).updateUser({ id: caller.user.id, role: Role.ADMIN });
+      await (await users()).updateUser({ userId: caller.user.id, role: Role.ADMIN });
       expect(subjects(await watch.revocations(2))).toMatchObject([{ case: 'sessionId' }, { case: 'user' }]);
       expect(await watch.next()).toMatchObject({ revocations: [] });
     });

@@ -41,12 +41,7 @@ export function toUserMessage(user: User): UserMessage {
 export function toDetails(details: UserDetails): MessageInitShape<typeof GetUserDetailsResponseSchema> {
   const { user, lastSignInMs, contactCount } = details;
   return {
-    id: user.id,
-    username: user.username,
-    name: user.name,
-    email: user.email,
-    state: STATES[user.state],
-    role: toRole(user.role),
+    user: toUserMessage(user),
     ...(lastSignInMs === null ? {} : { lastSignInTime: timestampFromMs(lastSignInMs) }),
     contactCount,
   };
@@ -87,10 +82,10 @@ export function fromList(request: ListUsersRequest): UserListRequest {
 }
 
 export function fromUpdate(request: UpdateUserRequest): UserChange {
-  const { id, etag, name, username, email } = request;
+  const { userId, etag, name, username, email } = request;
   const state = fromState(request.state);
   return {
-    id,
+    id: userId,
     etag,
     name,
     username,
@@ -101,8 +96,8 @@ export function fromUpdate(request: UpdateUserRequest): UserChange {
 }
 
 export function fromPasswordSetting(request: SetUserPasswordRequest): PasswordSetting {
-  const { id, etag, password, mustChangePassword } = request;
-  return { id, etag, password, mustChange: mustChangePassword };
+  const { userId, etag, password, mustChangePassword } = request;
+  return { id: userId, etag, password, mustChange: mustChangePassword };
 }
 
 function fromState(state: State | undefined): UserState | undefined {

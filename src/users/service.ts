@@ -30,14 +30,14 @@ export function userService(app: ContactsApp): ServiceImpl<typeof UserService> {
       const { signal } = context;
       return { user: toUserMessage(await createUser(app, callerOf(context), fromCreate(request), signal)) };
     },
-    async getUser({ id }) {
-      return { user: toUserMessage(await getUser(app, id)) };
+    async getUser({ userId }) {
+      return { user: toUserMessage(await getUser(app, userId)) };
     },
-    async getUserDetails({ id }) {
-      return toDetails(await getUserDetails(app, id));
+    async getUserDetails({ userId }) {
+      return toDetails(await getUserDetails(app, userId));
     },
-    async getUsage({ id }) {
-      return toUsage(await getUsage(app, id));
+    async getUsage({ userId }) {
+      return toUsage(await getUsage(app, userId));
     },
     async listUsers(request, context) {
       return toUserPage(await listUsers(app, callerOf(context), fromList(request)));
@@ -45,15 +45,15 @@ export function userService(app: ContactsApp): ServiceImpl<typeof UserService> {
     async updateUser(request, context) {
       return { user: toUserMessage(await updateUser(app, callerOf(context), fromUpdate(request))) };
     },
-    async deleteUser({ id, etag }, context) {
-      return { user: toUserMessage(await deleteUser(app, callerOf(context), id, etag)) };
+    async deleteUser({ userId, etag }, context) {
+      return { user: toUserMessage(await deleteUser(app, callerOf(context), userId, etag)) };
     },
     async setUserPassword(request, context) {
       const user = await setUserPassword(app, callerOf(context), fromPasswordSetting(request), context.signal);
       return { user: toUserMessage(user) };
     },
-    async undeleteUser({ id, etag }, context) {
-      return { user: toUserMessage(await undeleteUser(app, callerOf(context), id, etag)) };
+    async undeleteUser({ userId, etag }, context) {
+      return { user: toUserMessage(await undeleteUser(app, callerOf(context), userId, etag)) };
     },
   };
 }

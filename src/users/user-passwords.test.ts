@@ -80,9 +80,9 @@ describe.each(databases)('on $name', (kind) => {
         refusal,
       );
       const { id } = (await (await users()).createUser({ ...asked, password: 'a good password' })).user!;
-      expect(await refusalOf((await users()).setUserPassword({ id, password: passwordOf(asked) }))).toMatchObject(
-        refusal,
-      );
+      expect(
+        await refusalOf((await users()).setUserPassword({ userId: id, password: passwordOf(asked) })),
+      ).toMatchObject(refusal);
       await login(asked.username, 'a good password');
     });
 
@@ -94,7 +94,7 @@ describe.each(databases)('on $name', (kind) => {
       const first = await create({ password });
       expect((await login(first.username, password)).user!.id).toBe(first.id);
       const second = await create({ password: 'a good password' });
-      await (await users()).setUserPassword({ id: second.id, password });
+      await (await users()).setUserPassword({ userId: second.id, password });
       expect((await login(second.username, password)).user!.id).toBe(second.id);
     });
   });
@@ -177,7 +177,7 @@ describe.each(databases)('on $name', (kind) => {
 
     test('is no more once another is set without saying so', async () => {
       const { id, username } = await create({ password: 'a good password', mustChangePassword: true });
-      await (await users()).setUserPassword({ id, password: 'a better password' });
+      await (await users()).setUserPassword({ userId: id, password: 'a better password' });
       expect((await login(username, 'a better password')).user!.id).toBe(id);
     });
   });
@@ -186,7 +186,7 @@ describe.each(databases)('on $name', (kind) => {
     test('lets the new password in and the old one out, and leaves the user as they are', async () => {
       const user = await create({ password: 'a good password' });
       const answer = await (await users()).setUserPassword({
-        id: user.id.toUpperCase(),
+        userId: user.id.toUpperCase(),
         etag: user.etag,
         password: 'a better password',
       });
@@ -198,7 +198,7 @@ describe.each(databases)('on $name', (kind) => {
     test('tells of it and of each session it ends', async () => {
       const { user } = await here.user();
       const admin = await here.admin();
-      await (await users()).setUserPassword({ id: user.id, password: 'a better password' });
+      await (await users()).setUserPassword({ userId: user.id, password: 'a better password' });
       const activity = here.client(ActivityService, admin.accessToken);
       const { activities } = await activity.listUserActivity({ userId: user.id, pageSize: 2 });
       expect(activities).toMatchObject([
@@ -212,16 +212,16 @@ describe.each(databases)('on $name', (kind) => {
 
     test('of a suspended user holds once they may sign in again', async () => {
       const { id, username } = await create({ password: 'a good password' });
-      await (await users()).updateUser({ id, state: UserState.SUSPENDED });
-      await (await users()).setUserPassword({ id, password: 'a better password' });
+      await (await users()).updateUser({ userId: id, state: UserState.SUSPENDED });
+      await (await users()).setUserPassword({ userId: id, password: 'a better password' });
       expect(await refusalOf(login(username, 'a better password'))).toMatchObject(CREDENTIALS_INVALID);
-      await (await users()).updateUser({ id, state: UserState.ACTIVE });
+      await (await users()).updateUser({ userId: id, state: UserState.ACTIVE });
       await login(username, 'a better password');
     });
 
     test('of one’s own ends the calling session too', async () => {
       const { user, accessToken, refreshToken } = await here.user(Role.ADMIN);
-      await here.client(UserService, accessToken).setUserPassword({ id: user.id, password: 'a better password' });
+      await here.client(UserService, accessToken).setUserPassword({ userId: user.id, password: 'a better password' });
       expect(await refusalOf(here.client(AuthService, accessToken).userMe({}))).toMatchObject(SESSION_ENDED);
       expect(await refusalOf(here.client(AuthService).refreshAccessToken({ refreshToken }))).toMatchObject(
         SESSION_ENDED,
@@ -229,11 +229,15 @@ describe.each(databases)('on $name', (kind) => {
       await login(user.username, 'a better password');
     });
 
-    test.each<[string, (user: User) => { id: string; etag?: string }, object]>([
-      ['nobody', () => ({ id: randomUUIDv7() }), { code: 'NotFound', reason: 'USER_NOT_FOUND' }],
-      ['what is no id', () => ({ id: 'ada' }), FIELDS_INVALID],
-      ['another state of the user', ({ id }) => ({ id, etag: 'x' }), { code: 'Aborted', reason: 'ETAG_MISMATCH' }],
-      ['no etag', ({ id }) => ({ id, etag: '' }), FIELDS_INVALID],
+    test.each<[string, (user: User) => { userId: string; etag?: string }, object]>([
+      ['nobody', () => ({ userId: randomUUIDv7() }), { code: 'NotFound', reason: 'USER_NOT_FOUND' }],
+      ['what is no id', () => ({ userId: 'ada' }), FIELDS_INVALID],
+      [
+        'another state of the user',
+        ({ id: userId }) => ({ userId, etag: 'x' }),
+        { code: 'Aborted', reason: 'ETAG_MISMATCH' },
+      ],
+      ['no etag', ({ id: userId }) => ({ userId, etag: '' }), FIELDS_INVALID],
     ])('of %s is refused and changes nothing', async (_, target, refusal) => {
       const user = await create({ password: 'a good password' });
       const before = await hashOf(user.id);
@@ -244,8 +248,10 @@ describe.each(databases)('on $name', (kind) => {
 
     test('of a deleted user is refused', async () => {
       const { id } = await create({ password: 'a good password' });
-      await (await users()).deleteUser({ id });
-      expect(await refusalOf((await users()).setUserPassword({ id, password: 'a better password' }))).toMatchObject({
+      await (await users()).deleteUser({ userId: id });
+      expect(
+        await refusalOf((await users()).setUserPassword({ userId: id, password: 'a better password' })),
+      ).toMatchObject({
         code: 'FailedPrecondition',
         reason: 'RESOURCE_DELETED',
       });
@@ -255,7 +261,7 @@ describe.each(databases)('on $name', (kind) => {
       const { user, accessToken, password } = await here.user(role);
       const client = here.client(UserService, accessToken);
       for (const id of [user.id, (await here.admin()).user.id]) {
-        expect(await refusalOf(client.setUserPassword({ id, password: 'a better password' }))).toMatchObject({
+        expect(await refusalOf(client.setUserPassword({ userId: id, password: 'a better password' }))).toMatchObject({
           code: 'PermissionDenied',
           reason: 'PERMISSION_MISSING',
           metadata: { permission: 'PERMISSION_USERS_WRITE' },
@@ -268,7 +274,7 @@ describe.each(databases)('on $name', (kind) => {
     test('at once by two admins leaves one of the two passwords', async () => {
       const { id, username } = await create({ password: 'a good password' });
       const candidates = ['one better password', 'two better password'];
-      await Promise.all(candidates.map(async (password) => (await users()).setUserPassword({ id, password })));
+      await Promise.all(candidates.map(async (password) => (await users()).setUserPassword({ userId: id, password })));
       const outcomes = await Promise.allSettled(candidates.map((password) => login(username, password)));
       expect(outcomes.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);
       expect(await refusalOf(login(username, 'a good password'))).toMatchObject(CREDENTIALS_INVALID);
@@ -282,7 +288,7 @@ describe.each(databases)('on $name', (kind) => {
       for (const { accessToken } of sessions) {
         for (const on of [here, there]) await on.client(AuthService, accessToken).userMe({});
       }
-      await (await users()).setUserPassword({ id: user.id, password: 'a better password' });
+      await (await users()).setUserPassword({ userId: user.id, password: 'a better password' });
       for (const { accessToken, refreshToken } of sessions) {
         expect(await refusalOf(here.client(AuthService, accessToken).userMe({}))).toMatchObject(SESSION_ENDED);
         await expect
@@ -298,7 +304,7 @@ describe.each(databases)('on $name', (kind) => {
     test('a challenge of before leads nowhere', async () => {
       const { id, username } = await create({ password: 'a good password', mustChangePassword: true });
       const { challenge } = await login(username, 'a good password');
-      await (await users()).setUserPassword({ id, password: 'a better password' });
+      await (await users()).setUserPassword({ userId: id, password: 'a better password' });
       for (const on of [here, there]) {
         const completed = on.client(AuthService).completeLogin({
           challengeToken: challenge!.challengeToken,
@@ -314,7 +320,7 @@ describe.each(databases)('on $name', (kind) => {
       const { id, username } = await create({ passwordHash: IMPORTED.scrypt });
       const [signIns] = await Promise.all([
         Promise.allSettled(Array.from({ length: 4 }, () => login(username, ZAZOLC))),
-        client.setUserPassword({ id, password: 'a better password' }),
+        client.setUserPassword({ userId: id, password: 'a better password' }),
       ]);
       expect(await refusalOf(login(username, ZAZOLC))).toMatchObject(CREDENTIALS_INVALID);
       expect((await login(username, 'a better password')).user!.id).toBe(id);

@@ -53,7 +53,7 @@ describe.each(databases)('on $name', (kind) => {
     on.client(AuthService).login({ identifier, password });
   const create = async (given: NewUser = {}, on = kith): Promise<User> =>
     (await (await users(on)).createUser(somebody(given))).user!;
-  const get = async (id: string, on = kith): Promise<User> => (await (await users(on)).getUser({ id })).user!;
+  const get = async (id: string, on = kith): Promise<User> => (await (await users(on)).getUser({ userId: id })).user!;
   const list = async (request: ListRequest, on = kith) => (await users(on)).listUsers(request);
   const finds = async (query: string, id: string) =>
     (await list({ query, pageSize: 1000 })).users.some((user) => user.id === id);
@@ -92,7 +92,7 @@ describe.each(databases)('on $name', (kind) => {
     ])('refuses %s of another user, of a deleted one too', async (_, same, refusal) => {
       const user = await create();
       expect(await refusalOf(create(same(user)))).toMatchObject(refusal);
-      await (await users()).deleteUser({ id: user.id });
+      await (await users()).deleteUser({ userId: user.id });
       expect(await refusalOf(create(same(user)))).toMatchObject(refusal);
     });
 
@@ -170,10 +170,10 @@ describe.each(databases)('on $name', (kind) => {
     test('answers what the first call answered, also after the user was changed', async () => {
       const asked = somebody({ requestId: randomUUID() });
       const first = await create(asked);
-      await (await users()).updateUser({ id: first.id, name: 'Changed', role: Role.EDITOR });
+      await (await users()).updateUser({ userId: first.id, name: 'Changed', role: Role.EDITOR });
       expect(await create(asked)).toEqual(first);
       expect(await create({ ...asked, requestId: asked.requestId!.toUpperCase() })).toEqual(first);
-      await (await users()).deleteUser({ id: first.id });
+      await (await users()).deleteUser({ userId: first.id });
       expect(await create(asked)).toEqual(first);
       expect(await get(first.id)).toMatchObject({ name: 'Changed', state: UserState.DELETED });
     });
@@ -233,29 +233,29 @@ describe.each(databases)('on $name', (kind) => {
     test('finds a user by the id in any case, deleted ones too', async () => {
       const user = await create();
       expect(await get(user.id.toUpperCase())).toEqual(user);
-      const deleted = await (await users()).deleteUser({ id: user.id });
+      const deleted = await (await users()).deleteUser({ userId: user.id });
       expect(await get(user.id)).toEqual(deleted.user);
     });
 
     test('shows viewers themselves and nobody else', async () => {
       const { user, accessToken } = await kith.user();
       const client = kith.client(UserService, accessToken);
-      expect((await client.getUser({ id: user.id.toUpperCase() })).user).toEqual(user);
+      expect((await client.getUser({ userId: user.id.toUpperCase() })).user).toEqual(user);
       const refusal = {
         code: 'PermissionDenied',
         reason: 'PERMISSION_MISSING',
         metadata: { permission: 'PERMISSION_USERS_READ' },
       };
-      expect(await refusalOf(client.getUser({ id: (await create()).id }))).toMatchObject(refusal);
-      expect(await refusalOf(client.getUser({ id: randomUUIDv7() }))).toMatchObject(refusal);
+      expect(await refusalOf(client.getUser({ userId: (await create()).id }))).toMatchObject(refusal);
+      expect(await refusalOf(client.getUser({ userId: randomUUIDv7() }))).toMatchObject(refusal);
     });
 
     test.each(['getUser', 'getUserDetails', 'updateUser', 'deleteUser', 'undeleteUser'] as const)(
       '%s says when there is no such user',
       async (method) => {
         const client = await users();
-        expect(await refusalOf(client[method]({ id: randomUUIDv7() }))).toMatchObject(USER_NOT_FOUND);
-        expect(await refusalOf(client[method]({ id: 'ada' }))).toMatchObject(FIELDS_INVALID);
+        expect(await refusalOf(client[method]({ userId: randomUUIDv7() }))).toMatchObject(USER_NOT_FOUND);
+        expect(await refusalOf(client[method]({ userId: 'ada' }))).toMatchObject(FIELDS_INVALID);
         expect(await refusalOf(client[method]({}))).toMatchObject(FIELDS_INVALID);
       },
     );
@@ -264,7 +264,7 @@ describe.each(databases)('on $name', (kind) => {
   describe('GetUserDetails', () => {
     test('tells what another service asks', async () => {
       const { user } = await kith.user(Role.EDITOR);
-      const { $typeName: _, lastSignInTime, ...details } = await (await users()).getUserDetails({ id: user.id });
+      const { $typeName: _, lastSignInTime, ...details } = await (await users()).getUserDetails({ userId: user.id });
       expect(details).toEqual({
         id: user.id,
         username: user.username,
@@ -279,7 +279,7 @@ describe.each(databases)('on $name', (kind) => {
 
     test('has no last sign-in before the first', async () => {
       const { id } = await create();
-      expect((await (await users()).getUserDetails({ id })).lastSignInTime).toBeUndefined();
+      expect((await (await users()).getUserDetails({ userId: id })).lastSignInTime).toBeUndefined();
     });
 
     test('counts the contacts without the deleted ones', async () => {
@@ -288,15 +288,15 @@ describe.each(databases)('on $name', (kind) => {
       const created = await Promise.all(
         ['Ada', 'Grace', 'Edsger'].map((givenName) => contacts.createContact({ givenName })),
       );
-      await contacts.deleteContact({ id: created[0]!.contact!.id });
+      await contacts.deleteContact({ contactId: created[0]!.contact!.id });
       const client = kith.client(UserService, accessToken);
-      expect((await client.getUserDetails({ id: user.id })).contactCount).toBe(2);
+      expect((await client.getUserDetails({ userId: user.id })).contactCount).toBe(2);
     });
 
     test('tells of a deleted user that they are', async () => {
       const { id } = await create();
-      await (await users()).deleteUser({ id });
-      expect((await (await users()).getUserDetails({ id })).state).toBe(UserState.DELETED);
+      await (await users()).deleteUser({ userId: id });
+      expect((await (await users()).getUserDetails({ userId: id })).user!.state).toBe(UserState.DELETED);
     });
   });
 
@@ -309,7 +309,7 @@ describe.each(databases)('on $name', (kind) => {
       ['state', { state: UserState.SUSPENDED }],
     ])('changes the %s alone', async (_, change) => {
       const user = await create();
-      const { user: changed } = await (await users()).updateUser({ id: user.id, etag: user.etag, ...change });
+      const { user: changed } = await (await users()).updateUser({ userId: user.id, etag: user.etag, ...change });
       expect(changed).toEqual({ ...user, ...change, etag: expect.any(String), updateTime: expect.anything() });
       expect(changed!.etag).not.toBe(user.etag);
       expect(await get(user.id)).toEqual(changed);
@@ -319,21 +319,21 @@ describe.each(databases)('on $name', (kind) => {
       const user = await create();
       const { username, email, name, role, state } = user;
       const client = await users();
-      expect((await client.updateUser({ id: user.id })).user).toEqual(user);
-      expect((await client.updateUser({ id: user.id, username, email, name, role, state })).user).toEqual(user);
+      expect((await client.updateUser({ userId: user.id })).user).toEqual(user);
+      expect((await client.updateUser({ userId: user.id, username, email, name, role, state })).user).toEqual(user);
     });
 
     test('changes the case of a username and an email address', async () => {
       const user = await create();
       const change = { username: user.username.toUpperCase(), email: user.email.toUpperCase() };
-      expect((await (await users()).updateUser({ id: user.id, ...change })).user).toMatchObject(change);
+      expect((await (await users()).updateUser({ userId: user.id, ...change })).user).toMatchObject(change);
     });
 
     test('holds for signing in from the next call on', async () => {
       const asked = somebody();
       const user = await create(asked);
       const change = { username: `x${randomUUID()}`, email: `${randomUUID()}@example.net` };
-      await (await users()).updateUser({ id: user.id, ...change });
+      await (await users()).updateUser({ userId: user.id, ...change });
       for (const old of [user.username, user.email]) {
         expect(await refusalOf(login(old, asked.password))).toMatchObject({ reason: 'CREDENTIALS_INVALID' });
       }
@@ -344,7 +344,7 @@ describe.each(databases)('on $name', (kind) => {
     test('holds for searching', async () => {
       const word = `w${randomUUID().replaceAll('-', '')}`;
       const { id } = await create({ name: `Old${word}` });
-      await (await users()).updateUser({ id, name: `New${word} Later` });
+      await (await users()).updateUser({ userId: id, name: `New${word} Later` });
       expect(await finds(`old${word}`, id)).toBe(false);
       expect(await finds(`new${word}`, id)).toBe(true);
     });
@@ -355,15 +355,17 @@ describe.each(databases)('on $name', (kind) => {
     ])('refuses %s of another user and changes nothing', async (_, same, refusal) => {
       const [user, other] = [await create(), await create()];
       expect(
-        await refusalOf((await users()).updateUser({ id: user.id, name: 'Renamed', ...same(other) })),
+        await refusalOf((await users()).updateUser({ userId: user.id, name: 'Renamed', ...same(other) })),
       ).toMatchObject(refusal);
       expect(await get(user.id)).toEqual(user);
     });
 
     test('a deleted user has to be undeleted first', async () => {
       const { id } = await create();
-      const { user } = await (await users()).deleteUser({ id });
-      expect(await refusalOf((await users()).updateUser({ id, name: 'Renamed' }))).toMatchObject(RESOURCE_DELETED);
+      const { user } = await (await users()).deleteUser({ userId: id });
+      expect(await refusalOf((await users()).updateUser({ userId: id, name: 'Renamed' }))).toMatchObject(
+        RESOURCE_DELETED,
+      );
       expect(await get(id)).toEqual(user);
     });
 
@@ -371,7 +373,7 @@ describe.each(databases)('on $name', (kind) => {
       const { user, accessToken } = await kith.user();
       const client = kith.client(UserService, accessToken);
       const { id } = user;
-      const renamed = (await client.updateUser({ id, name: 'Renamed', etag: user.etag })).user!;
+      const renamed = (await client.updateUser({ userId: id, name: 'Renamed', etag: user.etag })).user!;
       expect(renamed).toMatchObject({ id, name: 'Renamed', role: Role.VIEWER });
       for (const [field, change] of Object.entries({
         username: { username: user.username },
@@ -379,13 +381,13 @@ describe.each(databases)('on $name', (kind) => {
         role: { role: Role.ADMIN },
         state: { state: UserState.ACTIVE },
       })) {
-        expect(await refusalOf(client.updateUser({ id, name: 'Again', ...change }))).toMatchObject({
+        expect(await refusalOf(client.updateUser({ userId: id, name: 'Again', ...change }))).toMatchObject({
           code: 'PermissionDenied',
           reason: 'FIELD_NEEDS_PERMISSION',
           metadata: { field, permission: 'PERMISSION_USERS_WRITE' },
         });
       }
-      expect(await refusalOf(client.updateUser({ id: (await create()).id, name: 'Mine' }))).toMatchObject({
+      expect(await refusalOf(client.updateUser({ userId: (await create()).id, name: 'Mine' }))).toMatchObject({
         code: 'PermissionDenied',
         reason: 'PERMISSION_MISSING',
       });
@@ -404,19 +406,22 @@ describe.each(databases)('on $name', (kind) => {
       ['an empty etag', { etag: '' }],
     ])('refuses %s', async (_, change) => {
       const { id } = await create();
-      expect(await refusalOf((await users()).updateUser({ id, ...change }))).toMatchObject(FIELDS_INVALID);
+      expect(await refusalOf((await users()).updateUser({ userId: id, ...change }))).toMatchObject(FIELDS_INVALID);
     });
   });
 
   describe('an etag', () => {
     const writes = [
-      ['UpdateUser', async (id: string, etag: string) => (await users()).updateUser({ id, etag, name: 'Late' })],
-      ['DeleteUser', async (id: string, etag: string) => (await users()).deleteUser({ id, etag })],
+      [
+        'UpdateUser',
+        async (id: string, etag: string) => (await users()).updateUser({ userId: id, etag, name: 'Late' }),
+      ],
+      ['DeleteUser', async (id: string, etag: string) => (await users()).deleteUser({ userId: id, etag })],
     ] as const;
 
     test.each(writes)('that is stale stops %s', async (_, write) => {
       const { id, etag } = await create();
-      const { user } = await (await users()).updateUser({ id, name: 'Changed meanwhile' });
+      const { user } = await (await users()).updateUser({ userId: id, name: 'Changed meanwhile' });
       expect(await refusalOf(write(id, etag))).toMatchObject(ETAG_MISMATCH);
       expect(await refusalOf(write(id, 'nonsense'))).toMatchObject(ETAG_MISMATCH);
       expect(await get(id)).toEqual(user);
@@ -425,16 +430,16 @@ describe.each(databases)('on $name', (kind) => {
 
     test('that is stale stops UndeleteUser', async () => {
       const { id, etag } = await create();
-      const { user } = await (await users()).deleteUser({ id });
-      expect(await refusalOf((await users()).undeleteUser({ id, etag }))).toMatchObject(ETAG_MISMATCH);
-      expect((await (await users()).undeleteUser({ id, etag: user!.etag })).user).toMatchObject({ id });
+      const { user } = await (await users()).deleteUser({ userId: id });
+      expect(await refusalOf((await users()).undeleteUser({ userId: id, etag }))).toMatchObject(ETAG_MISMATCH);
+      expect((await (await users()).undeleteUser({ userId: id, etag: user!.etag })).user).toMatchObject({ id });
     });
 
     test('lets one of several writers at once win', async () => {
       const { id, etag } = await create();
       const client = await users();
       const names = Array.from({ length: 8 }, (_, i) => `Writer ${i}`);
-      const outcomes = await Promise.allSettled(names.map((name) => client.updateUser({ id, etag, name })));
+      const outcomes = await Promise.allSettled(names.map((name) => client.updateUser({ userId: id, etag, name })));
       const winners = names.filter((_, i) => outcomes[i]!.status === 'fulfilled');
       expect(winners).toEqual([(await get(id)).name]);
     });
@@ -444,7 +449,7 @@ describe.each(databases)('on $name', (kind) => {
       const client = await users();
       const etags = [etag];
       for (const next of ['Other', name, 'Other', name]) {
-        etags.push((await client.updateUser({ id, name: next })).user!.etag);
+        etags.push((await client.updateUser({ userId: id, name: next })).user!.etag);
       }
       expect(new Set(etags)).toHaveLength(etags.length);
     });
@@ -453,7 +458,7 @@ describe.each(databases)('on $name', (kind) => {
   describe('DeleteUser and UndeleteUser', () => {
     test('delete for 30 days, and take that back with all that was', async () => {
       const user = await create({ role: Role.EDITOR });
-      const { user: deleted } = await (await users()).deleteUser({ id: user.id });
+      const { user: deleted } = await (await users()).deleteUser({ userId: user.id });
       expect(deleted).toEqual({
         ...user,
         state: UserState.DELETED,
@@ -464,7 +469,7 @@ describe.each(databases)('on $name', (kind) => {
       });
       expect(timestampMs(deleted!.purgeTime!) - timestampMs(deleted!.deleteTime!)).toBe(30 * DAY_MS);
       expect(deleted!.etag).not.toBe(user.etag);
-      const { user: back } = await (await users()).undeleteUser({ id: user.id });
+      const { user: back } = await (await users()).undeleteUser({ userId: user.id });
       expect(back).toEqual({ ...user, updateTime: expect.anything(), etag: expect.any(String) });
       expect([user.etag, deleted!.etag]).not.toContain(back!.etag);
     });
@@ -472,58 +477,63 @@ describe.each(databases)('on $name', (kind) => {
     test('bring contacts back', async () => {
       const { user, password, accessToken } = await kith.user();
       const { contact } = await kith.client(ContactService, accessToken).createContact({ givenName: 'Ada' });
-      await (await users()).deleteUser({ id: user.id });
-      await (await users()).undeleteUser({ id: user.id });
+      await (await users()).deleteUser({ userId: user.id });
+      await (await users()).undeleteUser({ userId: user.id });
       const { accessToken: fresh } = await login(user.username, password);
-      expect((await kith.client(ContactService, fresh).getContact({ id: contact!.id })).contact).toEqual(contact);
+      expect((await kith.client(ContactService, fresh).getContact({ contactId: contact!.id })).contact).toEqual(
+        contact,
+      );
     });
 
     test('bring a suspended user back suspended', async () => {
       const asked = somebody();
       const { id } = await create(asked);
       const client = await users();
-      await client.updateUser({ id, state: UserState.SUSPENDED });
-      await client.deleteUser({ id });
-      expect((await client.undeleteUser({ id })).user!.state).toBe(UserState.SUSPENDED);
+      await client.updateUser({ userId: id, state: UserState.SUSPENDED });
+      await client.deleteUser({ userId: id });
+      expect((await client.undeleteUser({ userId: id })).user!.state).toBe(UserState.SUSPENDED);
       expect(await refusalOf(login(asked.username, asked.password))).toMatchObject({ reason: 'CREDENTIALS_INVALID' });
     });
 
     test('refuse to do what is done', async () => {
       const { id } = await create();
       const client = await users();
-      expect(await refusalOf(client.undeleteUser({ id }))).toMatchObject(RESOURCE_NOT_DELETED);
-      const { user } = await client.deleteUser({ id });
-      expect(await refusalOf(client.deleteUser({ id }))).toMatchObject(RESOURCE_DELETED);
+      expect(await refusalOf(client.undeleteUser({ userId: id }))).toMatchObject(RESOURCE_NOT_DELETED);
+      const { user } = await client.deleteUser({ userId: id });
+      expect(await refusalOf(client.deleteUser({ userId: id }))).toMatchObject(RESOURCE_DELETED);
       expect(await get(id)).toEqual(user);
     });
   });
 
   describe('the last active admin', () => {
     const ways = [
-      ['become a viewer', async (id: string, on: Kith) => (await users(on)).updateUser({ id, role: Role.VIEWER })],
+      [
+        'become a viewer',
+        async (id: string, on: Kith) => (await users(on)).updateUser({ userId: id, role: Role.VIEWER }),
+      ],
       [
         'be suspended',
-        async (id: string, on: Kith) => (await users(on)).updateUser({ id, state: UserState.SUSPENDED }),
+        async (id: string, on: Kith) => (await users(on)).updateUser({ userId: id, state: UserState.SUSPENDED }),
       ],
-      ['be deleted', async (id: string, on: Kith) => (await users(on)).deleteUser({ id })],
+      ['be deleted', async (id: string, on: Kith) => (await users(on)).deleteUser({ userId: id })],
     ] as const;
 
     test.each(ways)('cannot %s', async (_, lose) => {
       await using own = await startOn(kind);
       const { user: admin } = await own.admin();
       const suspended = await create({ role: Role.ADMIN }, own);
-      await (await users(own)).updateUser({ id: suspended.id, state: UserState.SUSPENDED });
+      await (await users(own)).updateUser({ userId: suspended.id, state: UserState.SUSPENDED });
       const deleted = await create({ role: Role.ADMIN }, own);
-      await (await users(own)).deleteUser({ id: deleted.id });
+      await (await users(own)).deleteUser({ userId: deleted.id });
       await create({ role: Role.EDITOR }, own);
 
       expect(await refusalOf(lose(admin.id, own))).toMatchObject(LAST_ADMIN);
       expect(await get(admin.id, own)).toEqual(admin);
-      expect((await (await users(own)).updateUser({ id: admin.id, name: 'Chief' })).user).toMatchObject({
+      expect((await (await users(own)).updateUser({ userId: admin.id, name: 'Chief' })).user).toMatchObject({
         name: 'Chief',
       });
 
-      await (await users(own)).updateUser({ id: suspended.id, state: UserState.ACTIVE });
+      await (await users(own)).updateUser({ userId: suspended.id, state: UserState.ACTIVE });
       await lose(admin.id, own);
       const gone = await login('admin', ADMIN_PASSWORD, own).then(
         ({ user }) => user!.role,
@@ -539,7 +549,7 @@ describe.each(databases)('on $name', (kind) => {
         const actors = pair.map(({ accessToken }) => ({ ...own, admin: async () => ({ ...pair[0], accessToken }) }));
         const { user: first } = await own.admin();
         // The admin of the first start steps aside for the round.
-        await (await users(actors[0])).updateUser({ id: first.id, role: Role.VIEWER });
+        await (await users(actors[0])).updateUser({ userId: first.id, role: Role.VIEWER });
         const outcomes = await Promise.allSettled([
           lose(pair[0].user.id, actors[1]!),
           lose(pair[1].user.id, actors[0]!),
@@ -548,8 +558,8 @@ describe.each(databases)('on $name', (kind) => {
         const left = actors[outcomes[0].status === 'fulfilled' ? 1 : 0]!;
         const { users: admins } = await list({ role: Role.ADMIN, state: UserState.ACTIVE }, left);
         expect(admins).toHaveLength(1);
-        await (await users(left)).updateUser({ id: first.id, role: Role.ADMIN });
-        await (await users(own)).updateUser({ id: admins[0]!.id, role: Role.VIEWER });
+        await (await users(left)).updateUser({ userId: first.id, role: Role.ADMIN });
+        await (await users(own)).updateUser({ userId: admins[0]!.id, role: Role.VIEWER });
       }
     });
   });
@@ -627,8 +637,8 @@ describe.each(databases)('on $name', (kind) => {
       const made: User[] = [];
       for (const role of roles) {
         const [active, suspended, deleted] = await Promise.all([1, 2, 3].map(() => create({ name: word, role })));
-        await client.updateUser({ id: suspended!.id, state: UserState.SUSPENDED });
-        await client.deleteUser({ id: deleted!.id });
+        await client.updateUser({ userId: suspended!.id, state: UserState.SUSPENDED });
+        await client.deleteUser({ userId: deleted!.id });
         made.push(await get(active!.id), await get(suspended!.id), await get(deleted!.id));
       }
       const newestFirst = made.toSorted((a, b) => (a.id < b.id ? 1 : -1));
@@ -781,13 +791,13 @@ describe.each(databases)('on $name', (kind) => {
       const pages = await walk({ pageSize: 200 }, async (page) => {
         await insertRows(app, [rowOf(10_000 + page, { name: 'Newcomer' })]);
         const id = going[page - 1];
-        if (id !== undefined) await (await users(many)).deleteUser({ id });
+        if (id !== undefined) await (await users(many)).deleteUser({ userId: id });
       });
       const seen = pages.flat();
       expect(new Set(seen)).toHaveLength(seen.length);
       const throughout = ids.filter((id) => !going.includes(id));
       expect(seen.filter((id) => throughout.includes(id))).toEqual(throughout);
-      for (const id of going) await (await users(many)).undeleteUser({ id });
+      for (const id of going) await (await users(many)).undeleteUser({ userId: id });
     });
   });
 
@@ -800,7 +810,7 @@ describe.each(databases)('on $name', (kind) => {
       for (const { accessToken } of [gone, kept]) {
         await later.client(ContactService, accessToken).createContact({ givenName: 'Ada', requestId: randomUUID() });
       }
-      const { user } = await (await users(later)).deleteUser({ id: gone.user.id });
+      const { user } = await (await users(later)).deleteUser({ userId: gone.user.id });
       const requestId = randomUUID();
       const again = somebody({ username: gone.user.username, requestId });
       const client = async () =>
@@ -808,13 +818,13 @@ describe.each(databases)('on $name', (kind) => {
 
       later.clock.offsetMs = 29.99 * DAY_MS;
       await purge(app);
-      expect((await (await client()).getUser({ id: user!.id })).user).toEqual(user);
+      expect((await (await client()).getUser({ userId: user!.id })).user).toEqual(user);
       expect(await refusalOf((await client()).createUser(again))).toMatchObject(USERNAME_TAKEN);
 
       later.clock.offsetMs = 30.01 * DAY_MS;
       await purge(app);
-      expect(await refusalOf((await client()).getUser({ id: user!.id }))).toMatchObject(USER_NOT_FOUND);
-      expect(await refusalOf((await client()).undeleteUser({ id: user!.id }))).toMatchObject(USER_NOT_FOUND);
+      expect(await refusalOf((await client()).getUser({ userId: user!.id }))).toMatchObject(USER_NOT_FOUND);
+      expect(await refusalOf((await client()).undeleteUser({ userId: user!.id }))).toMatchObject(USER_NOT_FOUND);
       expect(await later.database.dump()).not.toContain(user!.id);
       expect(await refusalOf(later.client(AuthService).refreshAccessToken(gone))).toMatchObject({
         reason: 'SESSION_ENDED',
@@ -822,17 +832,17 @@ describe.each(databases)('on $name', (kind) => {
       const { user: next } = await (await client()).createUser(again);
       expect(next).toMatchObject({ username: user!.username });
       expect(next!.id).not.toBe(user!.id);
-      expect((await (await client()).getUserDetails({ id: kept.user.id })).contactCount).toBe(1);
+      expect((await (await client()).getUserDetails({ userId: kept.user.id })).contactCount).toBe(1);
     });
 
     test('a user past their time cannot be undeleted, though the purge has yet to come', async () => {
       await using later = await startOn(kind, { env: { KITH_PURGE_AFTER_DAYS: '1' } });
       const { id } = await create({}, later);
-      await (await users(later)).deleteUser({ id });
+      await (await users(later)).deleteUser({ userId: id });
       later.clock.offsetMs = DAY_MS + 1000;
       const { accessToken } = await login('admin', ADMIN_PASSWORD, later);
       const client = later.client(UserService, accessToken);
-      expect(await refusalOf(client.undeleteUser({ id }))).toMatchObject(USER_NOT_FOUND);
+      expect(await refusalOf(client.undeleteUser({ userId: id }))).toMatchObject(USER_NOT_FOUND);
     });
 
     test('a request id is remembered for 24 hours', async () => {
@@ -857,7 +867,7 @@ describe.each(databases)('on $name', (kind) => {
       await using later = await startOn(kind);
       const user = await create({}, later);
       later.clock.offsetMs = 60_000;
-      const { user: changed } = await (await users(later)).updateUser({ id: user.id, name: 'Later' });
+      const { user: changed } = await (await users(later)).updateUser({ userId: user.id, name: 'Later' });
       expect(timestampMs(changed!.updateTime!) - timestampMs(user.updateTime!)).toBeGreaterThanOrEqual(60_000);
       expect(changed!.createTime).toEqual(user.createTime);
     });

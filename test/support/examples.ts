@@ -57,7 +57,7 @@ const auth: ExamplesOf<typeof AuthService> = {
     const { user } = await kith.user();
     const { accessToken } = await kith.admin();
     const password = `set for ${user.username}`;
-    const set = { id: user.id, password, mustChangePassword: true };
+    const set = { userId: user.id, password, mustChangePassword: true };
     await kith.client(UserService, accessToken).setUserPassword(set);
     const { challenge } = await kith.client(AuthService).login({ identifier: user.username, password });
     const { challengeToken } = challenge!;
@@ -241,21 +241,23 @@ const users: ExamplesOf<typeof UserService> = {
   async getUser(kith) {
     const { user } = await kith.user();
     const { accessToken } = await kith.user(Role.EDITOR);
-    return { accessToken, request: { id: user.id }, answer: { user } };
+    return { accessToken, request: { userId: user.id }, answer: { user } };
   },
   async getUserDetails(kith) {
     const { user, accessToken } = await kith.user();
     await newContact(kith, accessToken);
-    const { id, username, name, email, state, role } = user;
-    const answer = { id, username, name, email, state, role, lastSignInTime: TIME, contactCount: 1 };
-    return { accessToken, request: { id }, answer };
+    return {
+      accessToken,
+      request: { userId: user.id },
+      answer: { user, lastSignInTime: TIME, contactCount: 1 },
+    };
   },
   async getUsage(kith) {
     const { user, accessToken } = await kith.user();
     await newContact(kith, accessToken);
     const bytes = expect.any(BigInt);
     const answer = { contacts: { used: 1n, limit: 25_000n }, contactBytes: { used: bytes, limit: 134_217_728n } };
-    return { accessToken, request: { id: user.id }, answer };
+    return { accessToken, request: { userId: user.id }, answer };
   },
   async listUsers(kith) {
     const { user } = await kith.user();
@@ -271,7 +273,7 @@ const users: ExamplesOf<typeof UserService> = {
     const { accessToken } = await kith.admin();
     return {
       accessToken,
-      request: { id: user.id, etag: user.etag, name: 'Renamed', state: UserState.SUSPENDED },
+      request: { userId: user.id, etag: user.etag, name: 'Renamed', state: UserState.SUSPENDED },
       answer: {
         user: { id: user.id, name: 'Renamed', email: user.email, role: user.role, state: UserState.SUSPENDED },
       },
@@ -282,7 +284,7 @@ const users: ExamplesOf<typeof UserService> = {
     const { accessToken } = await kith.admin();
     return {
       accessToken,
-      request: { id: user.id, etag: user.etag },
+      request: { userId: user.id, etag: user.etag },
       answer: { user: { id: user.id, state: UserState.DELETED, deleteTime: TIME, purgeTime: TIME } },
     };
   },
@@ -292,7 +294,7 @@ const users: ExamplesOf<typeof UserService> = {
     const next = `new ${password}`;
     return {
       accessToken,
-      request: { id: user.id, etag: user.etag, password: next },
+      request: { userId: user.id, etag: user.etag, password: next },
       answer: { user },
       async verify() {
         const ended = await refusalOf(kith.client(AuthService, old).userMe({}));
@@ -305,10 +307,10 @@ const users: ExamplesOf<typeof UserService> = {
   async undeleteUser(kith) {
     const { user } = await kith.user();
     const { accessToken } = await kith.admin();
-    await kith.client(UserService, accessToken).deleteUser({ id: user.id });
+    await kith.client(UserService, accessToken).deleteUser({ userId: user.id });
     return {
       accessToken,
-      request: { id: user.id },
+      request: { userId: user.id },
       answer: { user: { id: user.id, state: UserState.ACTIVE, name: user.name } },
       absent: ['user.deleteTime', 'user.purgeTime'],
     };
@@ -318,10 +320,10 @@ const users: ExamplesOf<typeof UserService> = {
 const ADA = {
   givenName: 'Ada',
   familyName: 'Lovelace',
-  emails: [{ address: 'ada@example.org', label: 'work', primary: true }],
-  phones: [{ number: '+44 20 7946 0000', label: '', primary: true }],
+  emails: [{ address: 'ada@example.org', type: 'work', primary: true }],
+  phones: [{ number: '+44 20 7946 0000', type: '', primary: true }],
   addresses: [{ street: '12 St James’s Square', city: 'London', country: 'GB', primary: true }],
-  urls: [{ url: 'https://example.org/ada', label: 'home', primary: true }],
+  urls: [{ url: 'https://example.org/ada', type: 'home', primary: true }],
   birthday: { year: 1815, month: 12, day: 10 },
   notes: 'First line\nsecond line',
   starred: true,
@@ -338,7 +340,7 @@ const contacts: ExamplesOf<typeof ContactService> = {
   },
   async getContact(kith) {
     const { accessToken, contact } = await withContact(kith);
-    return { accessToken, request: { id: contact.id }, answer: { contact } };
+    return { accessToken, request: { contactId: contact.id }, answer: { contact } };
   },
   async listContacts(kith) {
     const { accessToken, contact } = await withContact(kith);
@@ -352,7 +354,7 @@ const contacts: ExamplesOf<typeof ContactService> = {
     const { accessToken, contact } = await withContact(kith);
     return {
       accessToken,
-      request: { id: contact.id, etag: contact.etag, starred: false, notes: '', emails: {}, birthday: {} },
+      request: { contactId: contact.id, etag: contact.etag, starred: false, notes: '', emails: {}, birthday: {} },
       answer: { contact: { id: contact.id, givenName: 'Ada', starred: false, notes: '', emails: [] } },
       absent: ['contact.birthday'],
     };
@@ -361,16 +363,16 @@ const contacts: ExamplesOf<typeof ContactService> = {
     const { accessToken, contact } = await withContact(kith);
     return {
       accessToken,
-      request: { id: contact.id, etag: contact.etag },
+      request: { contactId: contact.id, etag: contact.etag },
       answer: { contact: { id: contact.id, deleteTime: TIME, purgeTime: TIME } },
     };
   },
   async undeleteContact(kith) {
     const { accessToken, contact } = await withContact(kith);
-    await kith.client(ContactService, accessToken).deleteContact({ id: contact.id });
+    await kith.client(ContactService, accessToken).deleteContact({ contactId: contact.id });
     return {
       accessToken,
-      request: { id: contact.id },
+      request: { contactId: contact.id },
       answer: { contact: { id: contact.id, ...ADA } },
       absent: ['contact.deleteTime', 'contact.purgeTime'],
     };

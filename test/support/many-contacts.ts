@@ -29,7 +29,7 @@ export async function insertManyContacts(
         given_name: `Name ${n}`,
         family_name: '',
         company: '',
-        title: '',
+        job_title: '',
         emails: '[]',
         phones: '[]',
         addresses: '[]',

@@ -267,7 +267,7 @@ const searchShapes: readonly Shape[] = [
     sends: 'GetUserDetails, which counts the contacts',
     expects: [/OK/],
     prepare: phones,
-    call: (attack) => call(attack, 'GetUserDetails', { id: attack.viewer.id }, byViewer(attack)),
+    call: (attack) => call(attack, 'GetUserDetails', { userId: attack.viewer.id }, byViewer(attack)),
   }),
 ];
 
@@ -327,17 +327,17 @@ const storageShapes: readonly Shape[] = [
       creates(attack, {
         emails: Array.from({ length: 20 }, () => ({
           address: '@'.repeat(2000),
-          label: '\n'.repeat(100),
+          type: '\n'.repeat(100),
           primary: true,
         })),
         phones: Array.from({ length: 20 }, () => ({
           number: 'a'.repeat(2000),
-          label: '\n'.repeat(100),
+          type: '\n'.repeat(100),
           primary: true,
         })),
         urls: Array.from({ length: 20 }, () => ({
           url: 'https://['.repeat(500),
-          label: '\n'.repeat(100),
+          type: '\n'.repeat(100),
           primary: true,
         })),
         addresses: Array.from({ length: 20 }, () => ({ street: '\u0000'.repeat(600), primary: true })),
@@ -386,7 +386,7 @@ const storageShapes: readonly Shape[] = [
         toBinary(
           UpdateContactRequestSchema,
           create(UpdateContactRequestSchema, {
-            id: contactId,
+            contactId,
             notes: `${n}${'n'.repeat(9000)}`,
             phones: { values: phonesContact(n).phones ?? [] },
           }),
@@ -418,7 +418,7 @@ const storageShapes: readonly Shape[] = [
     who: 'viewer',
     sends: 'UpdateUser of the own name, each an activity that is kept',
     expects: [/OK|RESOURCE_EXHAUSTED/],
-    call: (attack, n) => call(attack, 'UpdateUser', { id: attack.viewer.id, name: `Name ${n}` }, byViewer(attack)),
+    call: (attack, n) => call(attack, 'UpdateUser', { userId: attack.viewer.id, name: `Name ${n}` }, byViewer(attack)),
   }),
   flood({
     name: 'API keys made',
@@ -437,7 +437,7 @@ const storageShapes: readonly Shape[] = [
     expects: [/OK/],
     isShort: true,
     pump: { connections: 10, inFlight: 20 },
-    call: (attack) => call(attack, 'GetUser', { id: attack.viewer.id }, byViewer(attack)),
+    call: (attack) => call(attack, 'GetUser', { userId: attack.viewer.id }, byViewer(attack)),
   }),
   flood({
     name: 'small reads with an API key',

@@ -47,23 +47,23 @@ export function fullContact(i: number): NewContact {
     givenName: owl(200),
     familyName: owl(200),
     company: owl(200),
-    title: owl(200),
+    jobTitle: owl(200),
     emails: Array.from({ length: 20 }, (_, n) => ({
       address: `${'e'.repeat(60)}${i}.${n}@${'d'.repeat(60)}.example.org`,
-      label: owl(64),
+      type: owl(64),
     })),
-    phones: Array.from({ length: 20 }, (_, n) => ({ number: digits(64, i * 20 + n + 1), label: owl(64) })),
+    phones: Array.from({ length: 20 }, (_, n) => ({ number: digits(64, i * 20 + n + 1), type: owl(64) })),
     addresses: Array.from({ length: 20 }, () => ({
       street: owl(500),
       city: owl(200),
       region: owl(200),
       postalCode: owl(32),
       country: owl(100),
-      label: owl(64),
+      type: owl(64),
     })),
     urls: Array.from({ length: 20 }, (_, n) => ({
       url: `https://example.org/${n}/${'u'.repeat(2000)}`,
-      label: owl(64),
+      type: owl(64),
     })),
     notes: owl(10_000),
   };

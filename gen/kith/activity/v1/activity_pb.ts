@@ -43,7 +43,7 @@ export const file_kith_activity_v1_activity: GenFile = /*@__PURE__*/
  */
 export type UserActivity = Message<"kith.activity.v1.UserActivity"> & {
   /**
-   * UUID, version 7.
+   * A UUID. Opaque: nothing is to be read from it.
    *
    * @generated from field: string id = 1;
    */

@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kith/auth/v1/api_key_service.proto.
  */
 export const file_kith_auth_v1_api_key_service: GenFile = /*@__PURE__*/
-  fileDesc("CiJraXRoL2F1dGgvdjEvYXBpX2tleV9zZXJ2aWNlLnByb3RvEgxraXRoLmF1dGgudjEikAIKBkFwaUtleRISCgJpZBgBIAEoCUIGsPbEtwcBEgwKBG5hbWUYAiABKAkSEwoLc2VjcmV0X2hpbnQYAyABKAkSLwoLcGVybWlzc2lvbnMYBCADKA4yGi5raXRoLmFjY2Vzcy52MS5QZXJtaXNzaW9uEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoObGFzdF91c2VkX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wOgi69sS3BwIIASLMAQoTQ3JlYXRlQXBpS2V5UmVxdWVzdBIjCgRuYW1lGAEgASgJQhW6SBJyEMD8xLcHAdD8xLcHARABGGQSRgoLcGVybWlzc2lvbnMYAiADKA4yGi5raXRoLmFjY2Vzcy52MS5QZXJtaXNzaW9uQhW6SBKSAQ8IARBkGAEiB4IBBBABIAASSAoLZXhwaXJlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhe6SBSyAREiDQj/gtH/rwcQ/5Pr3ANAASJSChRDcmVhdGVBcGlLZXlSZXNwb25zZRIlCgdhcGlfa2V5GAEgASgLMhQua2l0aC5hdXRoLnYxLkFwaUtleRITCgZzZWNyZXQYAiABKAlCA4ABASIvChJMaXN0QXBpS2V5c1JlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQEiPQoTTGlzdEFwaUtleXNSZXNwb25zZRImCghhcGlfa2V5cxgBIAMoCzIULmtpdGguYXV0aC52MS5BcGlLZXkiTgoTUmV2b2tlQXBpS2V5UmVxdWVzdBIZCgd1c2VyX2lkGAEgASgJQgi6SAVyA7ABARIcCgphcGlfa2V5X2lkGAIgASgJQgi6SAVyA7ABASIWChRSZXZva2VBcGlLZXlSZXNwb25zZSIXChVFeGNoYW5nZUFwaUtleVJlcXVlc3QicQoWRXhjaGFuZ2VBcGlLZXlSZXNwb25zZRIZCgxhY2Nlc3NfdG9rZW4YASABKAlCA4ABARI8ChhhY2Nlc3NfdG9rZW5fZXhwaXJlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wMq8DCg1BcGlLZXlTZXJ2aWNlEmEKDENyZWF0ZUFwaUtleRIhLmtpdGguYXV0aC52MS5DcmVhdGVBcGlLZXlSZXF1ZXN0GiIua2l0aC5hdXRoLnYxLkNyZWF0ZUFwaUtleVJlc3BvbnNlIgqi9sS3BwQoARABEmgKC0xpc3RBcGlLZXlzEiAua2l0aC5hdXRoLnYxLkxpc3RBcGlLZXlzUmVxdWVzdBohLmtpdGguYXV0aC52MS5MaXN0QXBpS2V5c1Jlc3BvbnNlIhSQAgGi9sS3BwsiB3VzZXJfaWQYAhJoCgxSZXZva2VBcGlLZXkSIS5raXRoLmF1dGgudjEuUmV2b2tlQXBpS2V5UmVxdWVzdBoiLmtpdGguYXV0aC52MS5SZXZva2VBcGlLZXlSZXNwb25zZSIRovbEtwcLIgd1c2VyX2lkGAISZwoORXhjaGFuZ2VBcGlLZXkSIy5raXRoLmF1dGgudjEuRXhjaGFuZ2VBcGlLZXlSZXF1ZXN0GiQua2l0aC5hdXRoLnYxLkV4Y2hhbmdlQXBpS2V5UmVzcG9uc2UiCqL2xLcHBDABEAFCOQoMa2l0aC5hdXRoLnYxQhJBcGlLZXlTZXJ2aWNlUHJvdG9QAVoTa2l0aC9hdXRoL3YxO2F1dGh2MWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_access_v1_role, file_kith_text_v1_text]);
+  fileDesc("CiJraXRoL2F1dGgvdjEvYXBpX2tleV9zZXJ2aWNlLnByb3RvEgxraXRoLmF1dGgudjEioQIKBkFwaUtleRISCgJpZBgBIAEoCUIGsPbEtwcBEg8KB3VzZXJfaWQYAiABKAkSDAoEbmFtZRgDIAEoCRITCgtzZWNyZXRfaGludBgEIAEoCRIvCgtwZXJtaXNzaW9ucxgFIAMoDjIaLmtpdGguYWNjZXNzLnYxLlBlcm1pc3Npb24SLwoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIyCg5sYXN0X3VzZWRfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXA6CLr2xLcHAggBIswBChNDcmVhdGVBcGlLZXlSZXF1ZXN0EiMKBG5hbWUYASABKAlCFbpIEnIQwPzEtwcB0PzEtwcBEAEYZBJGCgtwZXJtaXNzaW9ucxgCIAMoDjIaLmtpdGguYWNjZXNzLnYxLlBlcm1pc3Npb25CFbpIEpIBDwgBEGQYASIHggEEEAEgABJICgtleHBpcmVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCF7pIFLIBESINCP+C0f+vBxD/k+vcA0ABIlIKFENyZWF0ZUFwaUtleVJlc3BvbnNlEiUKB2FwaV9rZXkYASABKAsyFC5raXRoLmF1dGgudjEuQXBpS2V5EhMKBnNlY3JldBgCIAEoCUIDgAEBIi8KEkxpc3RBcGlLZXlzUmVxdWVzdBIZCgd1c2VyX2lkGAEgASgJQgi6SAVyA7ABASI9ChNMaXN0QXBpS2V5c1Jlc3BvbnNlEiYKCGFwaV9rZXlzGAEgAygLMhQua2l0aC5hdXRoLnYxLkFwaUtleSJOChNSZXZva2VBcGlLZXlSZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBEhwKCmFwaV9rZXlfaWQYAiABKAlCCLpIBXIDsAEBIhYKFFJldm9rZUFwaUtleVJlc3BvbnNlIhcKFUV4Y2hhbmdlQXBpS2V5UmVxdWVzdCJxChZFeGNoYW5nZUFwaUtleVJlc3BvbnNlEhkKDGFjY2Vzc190b2tlbhgBIAEoCUIDgAEBEjwKGGFjY2Vzc190b2tlbl9leHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAyrwMKDUFwaUtleVNlcnZpY2USYQoMQ3JlYXRlQXBpS2V5EiEua2l0aC5hdXRoLnYxLkNyZWF0ZUFwaUtleVJlcXVlc3QaIi5raXRoLmF1dGgudjEuQ3JlYXRlQXBpS2V5UmVzcG9uc2UiCqL2xLcHBCgBEAESaAoLTGlzdEFwaUtleXMSIC5raXRoLmF1dGgudjEuTGlzdEFwaUtleXNSZXF1ZXN0GiEua2l0aC5hdXRoLnYxLkxpc3RBcGlLZXlzUmVzcG9uc2UiFJACAaL2xLcHCyIHdXNlcl9pZBgCEmgKDFJldm9rZUFwaUtleRIhLmtpdGguYXV0aC52MS5SZXZva2VBcGlLZXlSZXF1ZXN0GiIua2l0aC5hdXRoLnYxLlJldm9rZUFwaUtleVJlc3BvbnNlIhGi9sS3BwsiB3VzZXJfaWQYAhJnCg5FeGNoYW5nZUFwaUtleRIjLmtpdGguYXV0aC52MS5FeGNoYW5nZUFwaUtleVJlcXVlc3QaJC5raXRoLmF1dGgudjEuRXhjaGFuZ2VBcGlLZXlSZXNwb25zZSIKovbEtwcEMAEQAUI5CgxraXRoLmF1dGgudjFCEkFwaUtleVNlcnZpY2VQcm90b1ABWhNraXRoL2F1dGgvdjE7YXV0aHYxYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_access_v1_role, file_kith_text_v1_text]);
 
 /**
  * A key, without its secret.
@@ -26,23 +26,30 @@ export const file_kith_auth_v1_api_key_service: GenFile = /*@__PURE__*/
  */
 export type ApiKey = Message<"kith.auth.v1.ApiKey"> & {
   /**
-   * UUID, version 7.
+   * A UUID. Opaque: nothing is to be read from it.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
+   * The id of the user whose key it is.
+   *
+   * @generated from field: string user_id = 2;
+   */
+  userId: string;
+
+  /**
    * What the owner calls it.
    *
-   * @generated from field: string name = 2;
+   * @generated from field: string name = 3;
    */
   name: string;
 
   /**
    * What the secret ends with, to tell keys apart.
    *
-   * @generated from field: string secret_hint = 3;
+   * @generated from field: string secret_hint = 4;
    */
   secretHint: string;
 
@@ -50,28 +57,28 @@ export type ApiKey = Message<"kith.auth.v1.ApiKey"> & {
    * What the key was created with, and is allowed as far as its owner's role still
    * allows it; in the order of their numbers.
    *
-   * @generated from field: repeated kith.access.v1.Permission permissions = 4;
+   * @generated from field: repeated kith.access.v1.Permission permissions = 5;
    */
   permissions: Permission[];
 
   /**
    * When the key was created.
    *
-   * @generated from field: google.protobuf.Timestamp create_time = 5;
+   * @generated from field: google.protobuf.Timestamp create_time = 6;
    */
   createTime?: Timestamp | undefined;
 
   /**
    * When the key stops working; absent for never.
    *
-   * @generated from field: google.protobuf.Timestamp expire_time = 6;
+   * @generated from field: google.protobuf.Timestamp expire_time = 7;
    */
   expireTime?: Timestamp | undefined;
 
   /**
    * When the key was last used, to within a minute; absent before the first time.
    *
-   * @generated from field: google.protobuf.Timestamp last_used_time = 7;
+   * @generated from field: google.protobuf.Timestamp last_used_time = 8;
    */
   lastUsedTime?: Timestamp | undefined;
 };

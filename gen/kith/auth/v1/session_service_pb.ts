@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file kith/auth/v1/session_service.proto.
  */
 export const file_kith_auth_v1_session_service: GenFile = /*@__PURE__*/
-  fileDesc("CiJraXRoL2F1dGgvdjEvc2Vzc2lvbl9zZXJ2aWNlLnByb3RvEgxraXRoLmF1dGgudjEioAIKB1Nlc3Npb24SEgoCaWQYASABKAlCBrD2xLcHARISCgp1c2VyX2FnZW50GAIgASgJEg8KB2FkZHJlc3MYAyABKAkSKwoHbWV0aG9kcxgEIAMoDjIaLmtpdGguYXV0aC52MS5TaWduSW5NZXRob2QSLwoLY3JlYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjIKDmxhc3RfdXNlZF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHY3VycmVudBgIIAEoCDoIuvbEtwcCCAEiMAoTTGlzdFNlc3Npb25zUmVxdWVzdBIZCgd1c2VyX2lkGAEgASgJQgi6SAVyA7ABASI/ChRMaXN0U2Vzc2lvbnNSZXNwb25zZRInCghzZXNzaW9ucxgBIAMoCzIVLmtpdGguYXV0aC52MS5TZXNzaW9uIk8KFFJldm9rZVNlc3Npb25SZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBEhwKCnNlc3Npb25faWQYAiABKAlCCLpIBXIDsAEBIhcKFVJldm9rZVNlc3Npb25SZXNwb25zZSJLChhSZXZva2VBbGxTZXNzaW9uc1JlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQESFAoMa2VlcF9jdXJyZW50GAIgASgIIjIKGVJldm9rZUFsbFNlc3Npb25zUmVzcG9uc2USFQoNcmV2b2tlZF9jb3VudBgBIAEoBSqGAQoMU2lnbkluTWV0aG9kEh4KGlNJR05fSU5fTUVUSE9EX1VOU1BFQ0lGSUVEEAASGwoXU0lHTl9JTl9NRVRIT0RfUEFTU1dPUkQQARIXChNTSUdOX0lOX01FVEhPRF9UT1RQEAISIAocU0lHTl9JTl9NRVRIT0RfUkVDT1ZFUllfQ09ERRADMuMCCg5TZXNzaW9uU2VydmljZRJrCgxMaXN0U2Vzc2lvbnMSIS5raXRoLmF1dGgudjEuTGlzdFNlc3Npb25zUmVxdWVzdBoiLmtpdGguYXV0aC52MS5MaXN0U2Vzc2lvbnNSZXNwb25zZSIUkAIBovbEtwcLIgd1c2VyX2lkGAISawoNUmV2b2tlU2Vzc2lvbhIiLmtpdGguYXV0aC52MS5SZXZva2VTZXNzaW9uUmVxdWVzdBojLmtpdGguYXV0aC52MS5SZXZva2VTZXNzaW9uUmVzcG9uc2UiEaL2xLcHCyIHdXNlcl9pZBgCEncKEVJldm9rZUFsbFNlc3Npb25zEiYua2l0aC5hdXRoLnYxLlJldm9rZUFsbFNlc3Npb25zUmVxdWVzdBonLmtpdGguYXV0aC52MS5SZXZva2VBbGxTZXNzaW9uc1Jlc3BvbnNlIhGi9sS3BwsiB3VzZXJfaWQYAkI6CgxraXRoLmF1dGgudjFCE1Nlc3Npb25TZXJ2aWNlUHJvdG9QAVoTa2l0aC9hdXRoL3YxO2F1dGh2MWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp, file_kith_access_v1_access]);
+  fileDesc("CiJraXRoL2F1dGgvdjEvc2Vzc2lvbl9zZXJ2aWNlLnByb3RvEgxraXRoLmF1dGgudjEisQIKB1Nlc3Npb24SEgoCaWQYASABKAlCBrD2xLcHARIPCgd1c2VyX2lkGAIgASgJEhIKCnVzZXJfYWdlbnQYAyABKAkSDwoHYWRkcmVzcxgEIAEoCRIrCgdtZXRob2RzGAUgAygOMhoua2l0aC5hdXRoLnYxLlNpZ25Jbk1ldGhvZBIvCgtjcmVhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoObGFzdF91c2VkX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdjdXJyZW50GAkgASgIOgi69sS3BwIIASIwChNMaXN0U2Vzc2lvbnNSZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBIj8KFExpc3RTZXNzaW9uc1Jlc3BvbnNlEicKCHNlc3Npb25zGAEgAygLMhUua2l0aC5hdXRoLnYxLlNlc3Npb24iTwoUUmV2b2tlU2Vzc2lvblJlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQESHAoKc2Vzc2lvbl9pZBgCIAEoCUIIukgFcgOwAQEiFwoVUmV2b2tlU2Vzc2lvblJlc3BvbnNlIksKGFJldm9rZUFsbFNlc3Npb25zUmVxdWVzdBIZCgd1c2VyX2lkGAEgASgJQgi6SAVyA7ABARIUCgxrZWVwX2N1cnJlbnQYAiABKAgiMgoZUmV2b2tlQWxsU2Vzc2lvbnNSZXNwb25zZRIVCg1yZXZva2VkX2NvdW50GAEgASgFKoYBCgxTaWduSW5NZXRob2QSHgoaU0lHTl9JTl9NRVRIT0RfVU5TUEVDSUZJRUQQABIbChdTSUdOX0lOX01FVEhPRF9QQVNTV09SRBABEhcKE1NJR05fSU5fTUVUSE9EX1RPVFAQAhIgChxTSUdOX0lOX01FVEhPRF9SRUNPVkVSWV9DT0RFEAMy4wIKDlNlc3Npb25TZXJ2aWNlEmsKDExpc3RTZXNzaW9ucxIhLmtpdGguYXV0aC52MS5MaXN0U2Vzc2lvbnNSZXF1ZXN0GiIua2l0aC5hdXRoLnYxLkxpc3RTZXNzaW9uc1Jlc3BvbnNlIhSQAgGi9sS3BwsiB3VzZXJfaWQYAhJrCg1SZXZva2VTZXNzaW9uEiIua2l0aC5hdXRoLnYxLlJldm9rZVNlc3Npb25SZXF1ZXN0GiMua2l0aC5hdXRoLnYxLlJldm9rZVNlc3Npb25SZXNwb25zZSIRovbEtwcLIgd1c2VyX2lkGAISdwoRUmV2b2tlQWxsU2Vzc2lvbnMSJi5raXRoLmF1dGgudjEuUmV2b2tlQWxsU2Vzc2lvbnNSZXF1ZXN0Gicua2l0aC5hdXRoLnYxLlJldm9rZUFsbFNlc3Npb25zUmVzcG9uc2UiEaL2xLcHCyIHdXNlcl9pZBgCQjoKDGtpdGguYXV0aC52MUITU2Vzc2lvblNlcnZpY2VQcm90b1ABWhNraXRoL2F1dGgvdjE7YXV0aHYxYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp, file_kith_access_v1_access]);
 
 /**
  * One sign-in and what came of it.
@@ -23,38 +23,46 @@ export const file_kith_auth_v1_session_service: GenFile = /*@__PURE__*/
  */
 export type Session = Message<"kith.auth.v1.Session"> & {
   /**
-   * UUID, version 7. The claim `sid` of the session's access tokens.
+   * A UUID: the claim `sid` of the session's access tokens. Opaque: nothing is to be
+   * read from it.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
+   * The id of the user whose session it is.
+   *
+   * @generated from field: string user_id = 2;
+   */
+  userId: string;
+
+  /**
    * What the client called itself when it signed in (RFC 9110, User-Agent), at
    * most 256 code points. Anybody can claim anything.
    *
-   * @generated from field: string user_agent = 2;
+   * @generated from field: string user_agent = 3;
    */
   userAgent: string;
 
   /**
    * The IP address that the sign-in came from.
    *
-   * @generated from field: string address = 3;
+   * @generated from field: string address = 4;
    */
   address: string;
 
   /**
    * What the user proved to sign in.
    *
-   * @generated from field: repeated kith.auth.v1.SignInMethod methods = 4;
+   * @generated from field: repeated kith.auth.v1.SignInMethod methods = 5;
    */
   methods: SignInMethod[];
 
   /**
    * When the user signed in.
    *
-   * @generated from field: google.protobuf.Timestamp create_time = 5;
+   * @generated from field: google.protobuf.Timestamp create_time = 6;
    */
   createTime?: Timestamp | undefined;
 
@@ -62,21 +70,21 @@ export type Session = Message<"kith.auth.v1.Session"> & {
    * When the session was last refreshed, or began. A session in use is refreshed
    * as often as its access token expires.
    *
-   * @generated from field: google.protobuf.Timestamp last_used_time = 6;
+   * @generated from field: google.protobuf.Timestamp last_used_time = 7;
    */
   lastUsedTime?: Timestamp | undefined;
 
   /**
    * When the session ends unless it is refreshed before.
    *
-   * @generated from field: google.protobuf.Timestamp expire_time = 7;
+   * @generated from field: google.protobuf.Timestamp expire_time = 8;
    */
   expireTime?: Timestamp | undefined;
 
   /**
    * Whether the caller uses it for this call.
    *
-   * @generated from field: bool current = 8;
+   * @generated from field: bool current = 9;
    */
   current: boolean;
 };

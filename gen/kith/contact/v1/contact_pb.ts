@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kith/contact/v1/contact.proto.
  */
 export const file_kith_contact_v1_contact: GenFile = /*@__PURE__*/
-  fileDesc("Ch1raXRoL2NvbnRhY3QvdjEvY29udGFjdC5wcm90bxIPa2l0aC5jb250YWN0LnYxItEECgdDb250YWN0EhIKAmlkGAEgASgJQgaw9sS3BwESEgoKZ2l2ZW5fbmFtZRgCIAEoCRITCgtmYW1pbHlfbmFtZRgDIAEoCRIPCgdjb21wYW55GAQgASgJEg0KBXRpdGxlGAUgASgJEi0KBmVtYWlscxgGIAMoCzIdLmtpdGguY29udGFjdC52MS5FbWFpbEFkZHJlc3MSLAoGcGhvbmVzGAcgAygLMhwua2l0aC5jb250YWN0LnYxLlBob25lTnVtYmVyEjEKCWFkZHJlc3NlcxgIIAMoCzIeLmtpdGguY29udGFjdC52MS5Qb3N0YWxBZGRyZXNzEikKBHVybHMYCSADKAsyGy5raXRoLmNvbnRhY3QudjEuV2ViQWRkcmVzcxIrCghiaXJ0aGRheRgKIAEoCzIZLmtpdGguY29udGFjdC52MS5CaXJ0aGRheRINCgVub3RlcxgLIAEoCRIPCgdzdGFycmVkGAwgASgIEi8KC2NyZWF0ZV90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZGVsZXRlX3RpbWUYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnB1cmdlX3RpbWUYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhQKBGV0YWcYESABKAlCBrD2xLcHAToIuvbEtwcCCAMiYAoMRW1haWxBZGRyZXNzEiEKB2FkZHJlc3MYASABKAlCELpIB3IFGP4BYAHY/MS3BwESHAoFbGFiZWwYAiABKAlCDbpICnIIwPzEtwcBGEASDwoHcHJpbWFyeRgDIAEoCCLNAgoLUGhvbmVOdW1iZXISjgIKBm51bWJlchgBIAEoCUL9AbpI8wG6AaoBChdwaG9uZV9udW1iZXIuY2hhcmFjdGVycxJbbXVzdCBiZSAxIHRvIDY0IGRpZ2l0cywgYmxhbmtzIGFuZCArIC0gLiAvICggKSAqICMgLCA7IHgsIGJlZ2lubmluZyB3aXRoIGEgZGlnaXQgb3IgKyAqICMgKBoydGhpcy5tYXRjaGVzKCdeWzAtOSsqIyhdWzAtOSArLi8oKSojLDt4LV17MCw2M30kJym6AT4KEnBob25lX251bWJlci5kaWdpdBIRbXVzdCBoYXZlIGEgZGlnaXQaFXRoaXMubWF0Y2hlcygnWzAtOV0nKXICGEDY/MS3BwESHAoFbGFiZWwYAiABKAlCDbpICnIIwPzEtwcBGEASDwoHcHJpbWFyeRgDIAEoCCK+BAoNUG9zdGFsQWRkcmVzcxIeCgZzdHJlZXQYASABKAlCDrpIC3IJyPzEtwcBGPQDEhwKBGNpdHkYAiABKAlCDrpIC3IJwPzEtwcBGMgBEh4KBnJlZ2lvbhgDIAEoCUIOukgLcgnA/MS3BwEYyAESIgoLcG9zdGFsX2NvZGUYBCABKAlCDbpICnIIwPzEtwcBGCASHgoHY291bnRyeRgFIAEoCUINukgKcgjA/MS3BwEYZBIcCgVsYWJlbBgGIAEoCUINukgKcgjA/MS3BwEYQBIPCgdwcmltYXJ5GAcgASgIOtsCukjXAhrUAgoUcG9zdGFsX2FkZHJlc3MuZW1wdHkSOG11c3QgaGF2ZSBhIHN0cmVldCwgY2l0eSwgcmVnaW9uLCBwb3N0YWwgY29kZSBvciBjb3VudHJ5GoECKHRoaXMuc3RyZWV0ICsgdGhpcy5jaXR5ICsgdGhpcy5yZWdpb24gKyB0aGlzLnBvc3RhbF9jb2RlICsgdGhpcy5jb3VudHJ5KS5tYXRjaGVzKCdbXlxcc1xccHtafVxccHtDY31cXHB7Q2Z9XFxwe0NzfVxccHtNfVxceHsxMTVGfVxceHsxMTYwfVxceHsyMDY1fVxceHsyODAwfVxceHszMTY0fVxceHtGRkEwfVxceHtGRkYwfS1cXHh7RkZGOH1cXHh7RkZGQ31cXHh7MTM0NDF9XFx4ezEzNDQyfVxceHsxRDE1OX1cXHh7RTAwMDB9LVxceHtFMEZGRn1dJykiYQoKV2ViQWRkcmVzcxIkCgN1cmwYASABKAlCF7pIDnIM+PzEtwcBGIAQiAEB2PzEtwcBEhwKBWxhYmVsGAIgASgJQg26SApyCMD8xLcHARhAEg8KB3ByaW1hcnkYAyABKAgi9AIKCEJpcnRoZGF5Eh0KBHllYXIYASABKAVCCrpIBxoFGI9OKAFIAIgBARIYCgVtb250aBgCIAEoBUIJukgGGgQYDCgBEhYKA2RheRgDIAEoBUIJukgGGgQYHygBOo0CukiJAhqGAgoMYmlydGhkYXkuZGF5EkhtdXN0IGJlIGEgZGF5IG9mIHRoZSBjYWxlbmRhciAoMjkgRmVicnVhcnkgbmVlZHMgYSBsZWFwIHllYXIgb3Igbm8geWVhcikaqwF0aGlzLmRheSA8PSAodGhpcy5tb250aCBpbiBbNCwgNiwgOSwgMTFdID8gMzAgOiB0aGlzLm1vbnRoICE9IDIgPyAzMSA6ICFoYXModGhpcy55ZWFyKSB8fCAodGhpcy55ZWFyICUgNCA9PSAwICYmICh0aGlzLnllYXIgJSAxMDAgIT0gMCB8fCB0aGlzLnllYXIgJSA0MDAgPT0gMCkpID8gMjkgOiAyOClCBwoFX3llYXJCPAoPa2l0aC5jb250YWN0LnYxQgxDb250YWN0UHJvdG9QAVoZa2l0aC9jb250YWN0L3YxO2NvbnRhY3R2MWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_text_v1_text]);
+  fileDesc("Ch1raXRoL2NvbnRhY3QvdjEvY29udGFjdC5wcm90bxIPa2l0aC5jb250YWN0LnYxItgECgdDb250YWN0EhIKAmlkGAEgASgJQgaw9sS3BwESEgoKZ2l2ZW5fbmFtZRgCIAEoCRITCgtmYW1pbHlfbmFtZRgDIAEoCRIPCgdjb21wYW55GAQgASgJEhEKCWpvYl90aXRsZRgFIAEoCRItCgZlbWFpbHMYBiADKAsyHS5raXRoLmNvbnRhY3QudjEuRW1haWxBZGRyZXNzEiwKBnBob25lcxgHIAMoCzIcLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlchIxCglhZGRyZXNzZXMYCCADKAsyHi5raXRoLmNvbnRhY3QudjEuUG9zdGFsQWRkcmVzcxIpCgR1cmxzGAkgAygLMhsua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3MSLgoIYmlydGhkYXkYCiABKAsyHC5raXRoLmNvbnRhY3QudjEuUGFydGlhbERhdGUSDQoFbm90ZXMYCyABKAkSDwoHc3RhcnJlZBgMIAEoCBIvCgtjcmVhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2RlbGV0ZV90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpwdXJnZV90aW1lGBAgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIUCgRldGFnGBEgASgJQgaw9sS3BwE6CLr2xLcHAggDIrcBCgxFbWFpbEFkZHJlc3MSeQoHYWRkcmVzcxgBIAEoCUJoukhfugFRChBlbWFpbF9hZGRyZXNzLmF0EiltdXN0IGJlIGFuIGVtYWlsIGFkZHJlc3MsIHdpdGggYW4gQCBpbiBpdBoSdGhpcy5jb250YWlucygnQCcpcgnA/MS3BwEYwALY/MS3BwESGwoEdHlwZRgCIAEoCUINukgKcgjA/MS3BwEYQBIPCgdwcmltYXJ5GAMgASgIImgKC1Bob25lTnVtYmVyEisKBm51bWJlchgBIAEoCUIbukgSchDA/MS3BwHQ/MS3BwEQARhk2PzEtwcBEhsKBHR5cGUYAiABKAlCDbpICnIIwPzEtwcBGEASDwoHcHJpbWFyeRgDIAEoCCK9BAoNUG9zdGFsQWRkcmVzcxIeCgZzdHJlZXQYASABKAlCDrpIC3IJyPzEtwcBGPQDEhwKBGNpdHkYAiABKAlCDrpIC3IJwPzEtwcBGMgBEh4KBnJlZ2lvbhgDIAEoCUIOukgLcgnA/MS3BwEYyAESIgoLcG9zdGFsX2NvZGUYBCABKAlCDbpICnIIwPzEtwcBGCASHgoHY291bnRyeRgFIAEoCUINukgKcgjA/MS3BwEYZBIbCgR0eXBlGAYgASgJQg26SApyCMD8xLcHARhAEg8KB3ByaW1hcnkYByABKAg62wK6SNcCGtQCChRwb3N0YWxfYWRkcmVzcy5lbXB0eRI4bXVzdCBoYXZlIGEgc3RyZWV0LCBjaXR5LCByZWdpb24sIHBvc3RhbCBjb2RlIG9yIGNvdW50cnkagQIodGhpcy5zdHJlZXQgKyB0aGlzLmNpdHkgKyB0aGlzLnJlZ2lvbiArIHRoaXMucG9zdGFsX2NvZGUgKyB0aGlzLmNvdW50cnkpLm1hdGNoZXMoJ1teXFxzXFxwe1p9XFxwe0NjfVxccHtDZn1cXHB7Q3N9XFxwe019XFx4ezExNUZ9XFx4ezExNjB9XFx4ezIwNjV9XFx4ezI4MDB9XFx4ezMxNjR9XFx4e0ZGQTB9XFx4e0ZGRjB9LVxceHtGRkY4fVxceHtGRkZDfVxceHsxMzQ0MX1cXHh7MTM0NDJ9XFx4ezFEMTU5fVxceHtFMDAwMH0tXFx4e0UwRkZGfV0nKSJgCgpXZWJBZGRyZXNzEiQKA3VybBgBIAEoCUIXukgOcgz4/MS3BwEYgBCIAQHY/MS3BwESGwoEdHlwZRgCIAEoCUINukgKcgjA/MS3BwEYQBIPCgdwcmltYXJ5GAMgASgIIuoECgtQYXJ0aWFsRGF0ZRIdCgR5ZWFyGAEgASgFQgq6SAcaBRiPTigBSACIAQESHQoFbW9udGgYAiABKAVCCbpIBhoEGAwoAUgBiAEBEhsKA2RheRgDIAEoBUIJukgGGgQYHygBSAKIAQE65AO6SOADGlQKEnBhcnRpYWxfZGF0ZS5lbXB0eRIbbXVzdCBoYXZlIGEgeWVhciBvciBhIG1vbnRoGiFoYXModGhpcy55ZWFyKSB8fCBoYXModGhpcy5tb250aCkaaQoecGFydGlhbF9kYXRlLmRheV93aXRob3V0X21vbnRoEiRtdXN0IGhhdmUgYSBtb250aCB3aGVyZSBpdCBoYXMgYSBkYXkaISFoYXModGhpcy5kYXkpIHx8IGhhcyh0aGlzLm1vbnRoKRqcAgoQcGFydGlhbF9kYXRlLmRheRJIbXVzdCBiZSBhIGRheSBvZiB0aGUgY2FsZW5kYXIgKDI5IEZlYnJ1YXJ5IG5lZWRzIGEgbGVhcCB5ZWFyIG9yIG5vIHllYXIpGr0BIWhhcyh0aGlzLmRheSkgfHwgdGhpcy5kYXkgPD0gKHRoaXMubW9udGggaW4gWzQsIDYsIDksIDExXSA/IDMwIDogdGhpcy5tb250aCAhPSAyID8gMzEgOiAhaGFzKHRoaXMueWVhcikgfHwgKHRoaXMueWVhciAlIDQgPT0gMCAmJiAodGhpcy55ZWFyICUgMTAwICE9IDAgfHwgdGhpcy55ZWFyICUgNDAwID09IDApKSA/IDI5IDogMjgpQgcKBV95ZWFyQggKBl9tb250aEIGCgRfZGF5QjwKD2tpdGguY29udGFjdC52MUIMQ29udGFjdFByb3RvUAFaGWtpdGgvY29udGFjdC92MTtjb250YWN0djFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_text_v1_text]);
 
 /**
  * Somebody a user knows. Belongs to that user alone.
@@ -26,7 +26,8 @@ export const file_kith_contact_v1_contact: GenFile = /*@__PURE__*/
  */
 export type Contact = Message<"kith.contact.v1.Contact"> & {
   /**
-   * UUID, version 7, given by the server and never given again.
+   * A UUID, given by the server and never given again. Opaque: nothing is to be read
+   * from it.
    *
    * @generated from field: string id = 1;
    */
@@ -56,9 +57,9 @@ export type Contact = Message<"kith.contact.v1.Contact"> & {
   /**
    * The job title.
    *
-   * @generated from field: string title = 5;
+   * @generated from field: string job_title = 5;
    */
-  title: string;
+  jobTitle: string;
 
   /**
    * Email addresses. When there are any, exactly one is primary.
@@ -89,11 +90,11 @@ export type Contact = Message<"kith.contact.v1.Contact"> & {
   urls: WebAddress[];
 
   /**
-   * The birthday; absent when unknown.
+   * The birthday, as far as it is known; absent when nothing of it is.
    *
-   * @generated from field: kith.contact.v1.Birthday birthday = 10;
+   * @generated from field: kith.contact.v1.PartialDate birthday = 10;
    */
-  birthday?: Birthday | undefined;
+  birthday?: PartialDate | undefined;
 
   /**
    * Free text, of several lines.
@@ -160,18 +161,19 @@ export const ContactSchema: GenMessage<Contact> = /*@__PURE__*/
  */
 export type EmailAddress = Message<"kith.contact.v1.EmailAddress"> & {
   /**
-   * An email address in ASCII, at most 254 bytes.
+   * The address as people write it: one line with an "@", at most 320 code points.
+   * What mail systems take differs, and an address book keeps what it is given.
    *
    * @generated from field: string address = 1;
    */
   address: string;
 
   /**
-   * What it is for, e.g. "work", at most 64 code points; may be empty.
+   * What kind it is, e.g. "work", at most 64 code points; may be empty.
    *
-   * @generated from field: string label = 2;
+   * @generated from field: string type = 2;
    */
-  label: string;
+  type: string;
 
   /**
    * The one to use first. When none of a list is, the first becomes it.
@@ -195,19 +197,19 @@ export const EmailAddressSchema: GenMessage<EmailAddress> = /*@__PURE__*/
  */
 export type PhoneNumber = Message<"kith.contact.v1.PhoneNumber"> & {
   /**
-   * The number as people write it: 1 to 64 of digits, blanks and + - . / ( ) *
-   * # , ; x with at least one digit. Searched by its digits alone.
+   * The number as people write it: one line, at most 100 code points, of which one
+   * can be seen. Searched by its digits alone.
    *
    * @generated from field: string number = 1;
    */
   number: string;
 
   /**
-   * What it is for, e.g. "mobile", at most 64 code points; may be empty.
+   * What kind it is, e.g. "mobile", at most 64 code points; may be empty.
    *
-   * @generated from field: string label = 2;
+   * @generated from field: string type = 2;
    */
-  label: string;
+  type: string;
 
   /**
    * The one to use first. When none of a list is, the first becomes it.
@@ -267,11 +269,11 @@ export type PostalAddress = Message<"kith.contact.v1.PostalAddress"> & {
   country: string;
 
   /**
-   * What it is for, e.g. "home", at most 64 code points; may be empty.
+   * What kind it is, e.g. "home", at most 64 code points; may be empty.
    *
-   * @generated from field: string label = 6;
+   * @generated from field: string type = 6;
    */
-  label: string;
+  type: string;
 
   /**
    * The one to use first. When none of a list is, the first becomes it.
@@ -303,11 +305,11 @@ export type WebAddress = Message<"kith.contact.v1.WebAddress"> & {
   url: string;
 
   /**
-   * What it is for, e.g. "blog", at most 64 code points; may be empty.
+   * What kind it is, e.g. "blog", at most 64 code points; may be empty.
    *
-   * @generated from field: string label = 2;
+   * @generated from field: string type = 2;
    */
-  label: string;
+  type: string;
 
   /**
    * The one to use first. When none of a list is, the first becomes it.
@@ -325,11 +327,12 @@ export const WebAddressSchema: GenMessage<WebAddress> = /*@__PURE__*/
   messageDesc(file_kith_contact_v1_contact, 4);
 
 /**
- * A birthday, in the Gregorian calendar. A day that exists.
+ * A date of the Gregorian calendar as far as it is known: a year, a month, or both,
+ * and with a month the day.
  *
- * @generated from message kith.contact.v1.Birthday
+ * @generated from message kith.contact.v1.PartialDate
  */
-export type Birthday = Message<"kith.contact.v1.Birthday"> & {
+export type PartialDate = Message<"kith.contact.v1.PartialDate"> & {
   /**
    * The year, 1 to 9999; absent when unknown.
    *
@@ -338,24 +341,24 @@ export type Birthday = Message<"kith.contact.v1.Birthday"> & {
   year?: number | undefined;
 
   /**
-   * The month, 1 to 12.
+   * The month, 1 to 12; absent when unknown.
    *
-   * @generated from field: int32 month = 2;
+   * @generated from field: optional int32 month = 2;
    */
-  month: number;
+  month?: number | undefined;
 
   /**
-   * The day of the month, from 1.
+   * The day of the month, from 1; absent when unknown.
    *
-   * @generated from field: int32 day = 3;
+   * @generated from field: optional int32 day = 3;
    */
-  day: number;
+  day?: number | undefined;
 };
 
 /**
- * Describes the message kith.contact.v1.Birthday.
- * Use `create(BirthdaySchema)` to create a new message.
+ * Describes the message kith.contact.v1.PartialDate.
+ * Use `create(PartialDateSchema)` to create a new message.
  */
-export const BirthdaySchema: GenMessage<Birthday> = /*@__PURE__*/
+export const PartialDateSchema: GenMessage<PartialDate> = /*@__PURE__*/
   messageDesc(file_kith_contact_v1_contact, 5);
 

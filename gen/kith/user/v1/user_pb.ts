@@ -26,15 +26,16 @@ export const file_kith_user_v1_user: GenFile = /*@__PURE__*/
  */
 export type User = Message<"kith.user.v1.User"> & {
   /**
-   * UUID, version 7, given by the server. Never given to another user, even
-   * after this one is purged.
+   * A UUID, given by the server. Opaque: nothing is to be read from it. Never given to
+   * another user, even after this one is purged.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
-   * What the user signs in with, as it was written. Unique regardless of case.
+   * What the user signs in with, as it was written. Unique regardless of case. A user
+   * always has a username or an email address: expect that either may be empty one day.
    *
    * @generated from field: string username = 2;
    */

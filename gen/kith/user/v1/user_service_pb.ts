@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kith/user/v1/user_service.proto.
  */
 export const file_kith_user_v1_user_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9raXRoL3VzZXIvdjEvdXNlcl9zZXJ2aWNlLnByb3RvEgxraXRoLnVzZXIudjEiwgMKEUNyZWF0ZVVzZXJSZXF1ZXN0EiMKCHVzZXJuYW1lGAEgASgJQhG6SAhyBuD8xLcHAdj8xLcHARIfCgVlbWFpbBgCIAEoCUIQukgHcgUY/gFgAdj8xLcHARIkCgRuYW1lGAMgASgJQha6SBNyEcD8xLcHAdD8xLcHARABGMgBEiwKBHJvbGUYBCABKA4yFC5raXRoLmFjY2Vzcy52MS5Sb2xlQgi6SAWCAQIQARIoCghwYXNzd29yZBgFIAEoCUIWgAEBukgQ2AEBcgvA/MS3BwEQCBiAARIfCgpyZXF1ZXN0X2lkGAYgASgJQgu6SAjYAQFyA7ABARIiCg1wYXNzd29yZF9oYXNoGAcgASgJQguAAQG6SAVyAxiABBIcChRtdXN0X2NoYW5nZV9wYXNzd29yZBgIIAEoCDqFAbpIgQEafwocY3JlYXRlX3VzZXIucGFzc3dvcmRfb3JfaGFzaBIqbXVzdCBoYXZlIGVpdGhlciBwYXNzd29yZCBvciBwYXNzd29yZF9oYXNoGjModGhpcy5wYXNzd29yZCA9PSAnJykgIT0gKHRoaXMucGFzc3dvcmRfaGFzaCA9PSAnJykiNgoSQ3JlYXRlVXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciImCg5HZXRVc2VyUmVxdWVzdBIUCgJpZBgBIAEoCUIIukgFcgOwAQEiMwoPR2V0VXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciItChVHZXRVc2VyRGV0YWlsc1JlcXVlc3QSFAoCaWQYASABKAlCCLpIBXIDsAEBIoMCChZHZXRVc2VyRGV0YWlsc1Jlc3BvbnNlEhIKAmlkGAEgASgJQgaw9sS3BwESEAoIdXNlcm5hbWUYAiABKAkSDAoEbmFtZRgDIAEoCRINCgVlbWFpbBgEIAEoCRImCgVzdGF0ZRgFIAEoDjIXLmtpdGgudXNlci52MS5Vc2VyU3RhdGUSIgoEcm9sZRgGIAEoDjIULmtpdGguYWNjZXNzLnYxLlJvbGUSNQoRbGFzdF9zaWduX2luX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDWNvbnRhY3RfY291bnQYCCABKAU6DLr2xLcHBggBEgJpZCInCg9HZXRVc2FnZVJlcXVlc3QSFAoCaWQYASABKAlCCLpIBXIDsAEBImUKEEdldFVzYWdlUmVzcG9uc2USJQoIY29udGFjdHMYASABKAsyEy5raXRoLnVzZXIudjEuUXVvdGESKgoNY29udGFjdF9ieXRlcxgCIAEoCzITLmtpdGgudXNlci52MS5RdW90YSIkCgVRdW90YRIMCgR1c2VkGAEgASgDEg0KBWxpbWl0GAIgASgDIuYBChBMaXN0VXNlcnNSZXF1ZXN0EhoKCXBhZ2Vfc2l6ZRgBIAEoBUIHukgEGgIoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiAEBIsCgRyb2xlGAMgASgOMhQua2l0aC5hY2Nlc3MudjEuUm9sZUIIukgFggECEAESMAoFc3RhdGUYBCABKA4yFy5raXRoLnVzZXIudjEuVXNlclN0YXRlQgi6SAWCAQIQARIcCgVxdWVyeRgFIAEoCUINukgKcgjA/MS3BwEYZBIaChJpbmNsdWRlX3RvdGFsX3NpemUYBiABKAgilAEKEUxpc3RVc2Vyc1Jlc3BvbnNlEiEKBXVzZXJzGAEgAygLMhIua2l0aC51c2VyLnYxLlVzZXISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhcKCnRvdGFsX3NpemUYAyABKAVIAIgBARIbChN0b3RhbF9zaXplX2F0X2xlYXN0GAQgASgIQg0KC190b3RhbF9zaXplIoQDChFVcGRhdGVVc2VyUmVxdWVzdBIUCgJpZBgBIAEoCUIIukgFcgOwAQESHAoEZXRhZxgCIAEoCUIJukgGcgQQARhASACIAQESKQoEbmFtZRgDIAEoCUIWukgTchHA/MS3BwHQ/MS3BwEQARjIAUgBiAEBEi4KCHVzZXJuYW1lGAQgASgJQhe6SAhyBuD8xLcHAaj2xLcHAtj8xLcHAUgCiAEBEioKBWVtYWlsGAUgASgJQha6SAdyBRj+AWABqPbEtwcC2PzEtwcBSAOIAQESOQoEcm9sZRgGIAEoDjIULmtpdGguYWNjZXNzLnYxLlJvbGVCELpIB4IBBBABIACo9sS3BwJIBIgBARI9CgVzdGF0ZRgHIAEoDjIXLmtpdGgudXNlci52MS5Vc2VyU3RhdGVCELpIB4IBBBgBGAKo9sS3BwJIBYgBAUIHCgVfZXRhZ0IHCgVfbmFtZUILCglfdXNlcm5hbWVCCAoGX2VtYWlsQgcKBV9yb2xlQggKBl9zdGF0ZSI2ChJVcGRhdGVVc2VyUmVzcG9uc2USIAoEdXNlchgBIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIlAKEURlbGV0ZVVzZXJSZXF1ZXN0EhQKAmlkGAEgASgJQgi6SAVyA7ABARIcCgRldGFnGAIgASgJQgm6SAZyBBABGEBIAIgBAUIHCgVfZXRhZyI2ChJEZWxldGVVc2VyUmVzcG9uc2USIAoEdXNlchgBIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIlIKE1VuZGVsZXRlVXNlclJlcXVlc3QSFAoCaWQYASABKAlCCLpIBXIDsAEBEhwKBGV0YWcYAiABKAlCCbpIBnIEEAEYQEgAiAEBQgcKBV9ldGFnIjgKFFVuZGVsZXRlVXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciKaAQoWU2V0VXNlclBhc3N3b3JkUmVxdWVzdBIUCgJpZBgBIAEoCUIIukgFcgOwAQESJQoIcGFzc3dvcmQYAiABKAlCE4ABAbpIDXILwPzEtwcBEAgYgAESHAoUbXVzdF9jaGFuZ2VfcGFzc3dvcmQYAyABKAgSHAoEZXRhZxgEIAEoCUIJukgGcgQQARhASACIAQFCBwoFX2V0YWciOwoXU2V0VXNlclBhc3N3b3JkUmVzcG9uc2USIAoEdXNlchgBIAEoCzISLmtpdGgudXNlci52MS5Vc2VyMu0GCgtVc2VyU2VydmljZRJZCgpDcmVhdGVVc2VyEh8ua2l0aC51c2VyLnYxLkNyZWF0ZVVzZXJSZXF1ZXN0GiAua2l0aC51c2VyLnYxLkNyZWF0ZVVzZXJSZXNwb25zZSIIovbEtwcCGAISVwoHR2V0VXNlchIcLmtpdGgudXNlci52MS5HZXRVc2VyUmVxdWVzdBodLmtpdGgudXNlci52MS5HZXRVc2VyUmVzcG9uc2UiD5ACAaL2xLcHBiICaWQYARJsCg5HZXRVc2VyRGV0YWlscxIjLmtpdGgudXNlci52MS5HZXRVc2VyRGV0YWlsc1JlcXVlc3QaJC5raXRoLnVzZXIudjEuR2V0VXNlckRldGFpbHNSZXNwb25zZSIPkAIBovbEtwcGIgJpZBgBEloKCEdldFVzYWdlEh0ua2l0aC51c2VyLnYxLkdldFVzYWdlUmVxdWVzdBoeLmtpdGgudXNlci52MS5HZXRVc2FnZVJlc3BvbnNlIg+QAgGi9sS3BwYiAmlkGAESWQoJTGlzdFVzZXJzEh4ua2l0aC51c2VyLnYxLkxpc3RVc2Vyc1JlcXVlc3QaHy5raXRoLnVzZXIudjEuTGlzdFVzZXJzUmVzcG9uc2UiC5ACAaL2xLcHAhgBEl0KClVwZGF0ZVVzZXISHy5raXRoLnVzZXIudjEuVXBkYXRlVXNlclJlcXVlc3QaIC5raXRoLnVzZXIudjEuVXBkYXRlVXNlclJlc3BvbnNlIgyi9sS3BwYiAmlkGAISWQoKRGVsZXRlVXNlchIfLmtpdGgudXNlci52MS5EZWxldGVVc2VyUmVxdWVzdBogLmtpdGgudXNlci52MS5EZWxldGVVc2VyUmVzcG9uc2UiCKL2xLcHAhgCEmoKD1NldFVzZXJQYXNzd29yZBIkLmtpdGgudXNlci52MS5TZXRVc2VyUGFzc3dvcmRSZXF1ZXN0GiUua2l0aC51c2VyLnYxLlNldFVzZXJQYXNzd29yZFJlc3BvbnNlIgqi9sS3BwQoARgCEl8KDFVuZGVsZXRlVXNlchIhLmtpdGgudXNlci52MS5VbmRlbGV0ZVVzZXJSZXF1ZXN0GiIua2l0aC51c2VyLnYxLlVuZGVsZXRlVXNlclJlc3BvbnNlIgii9sS3BwIYAkI3CgxraXRoLnVzZXIudjFCEFVzZXJTZXJ2aWNlUHJvdG9QAVoTa2l0aC91c2VyL3YxO3VzZXJ2MWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_access_v1_role, file_kith_text_v1_text, file_kith_user_v1_user]);
+  fileDesc("Ch9raXRoL3VzZXIvdjEvdXNlcl9zZXJ2aWNlLnByb3RvEgxraXRoLnVzZXIudjEiwgMKEUNyZWF0ZVVzZXJSZXF1ZXN0EiMKCHVzZXJuYW1lGAEgASgJQhG6SAhyBuD8xLcHAdj8xLcHARIfCgVlbWFpbBgCIAEoCUIQukgHcgUY/gFgAdj8xLcHARIkCgRuYW1lGAMgASgJQha6SBNyEcD8xLcHAdD8xLcHARABGMgBEiwKBHJvbGUYBCABKA4yFC5raXRoLmFjY2Vzcy52MS5Sb2xlQgi6SAWCAQIQARIoCghwYXNzd29yZBgFIAEoCUIWgAEBukgQ2AEBcgvA/MS3BwEQCBiAARIfCgpyZXF1ZXN0X2lkGAYgASgJQgu6SAjYAQFyA7ABARIiCg1wYXNzd29yZF9oYXNoGAcgASgJQguAAQG6SAVyAxiABBIcChRtdXN0X2NoYW5nZV9wYXNzd29yZBgIIAEoCDqFAbpIgQEafwocY3JlYXRlX3VzZXIucGFzc3dvcmRfb3JfaGFzaBIqbXVzdCBoYXZlIGVpdGhlciBwYXNzd29yZCBvciBwYXNzd29yZF9oYXNoGjModGhpcy5wYXNzd29yZCA9PSAnJykgIT0gKHRoaXMucGFzc3dvcmRfaGFzaCA9PSAnJykiNgoSQ3JlYXRlVXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciIrCg5HZXRVc2VyUmVxdWVzdBIZCgd1c2VyX2lkGAEgASgJQgi6SAVyA7ABASIzCg9HZXRVc2VyUmVzcG9uc2USIAoEdXNlchgBIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIjIKFUdldFVzZXJEZXRhaWxzUmVxdWVzdBIZCgd1c2VyX2lkGAEgASgJQgi6SAVyA7ABASKIAQoWR2V0VXNlckRldGFpbHNSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXISNQoRbGFzdF9zaWduX2luX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDWNvbnRhY3RfY291bnQYAyABKAUiLAoPR2V0VXNhZ2VSZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBImUKEEdldFVzYWdlUmVzcG9uc2USJQoIY29udGFjdHMYASABKAsyEy5raXRoLnVzZXIudjEuUXVvdGESKgoNY29udGFjdF9ieXRlcxgCIAEoCzITLmtpdGgudXNlci52MS5RdW90YSIkCgVRdW90YRIMCgR1c2VkGAEgASgDEg0KBWxpbWl0GAIgASgDIuYBChBMaXN0VXNlcnNSZXF1ZXN0EhoKCXBhZ2Vfc2l6ZRgBIAEoBUIHukgEGgIoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiAEBIsCgRyb2xlGAMgASgOMhQua2l0aC5hY2Nlc3MudjEuUm9sZUIIukgFggECEAESMAoFc3RhdGUYBCABKA4yFy5raXRoLnVzZXIudjEuVXNlclN0YXRlQgi6SAWCAQIQARIcCgVxdWVyeRgFIAEoCUINukgKcgjA/MS3BwEYZBIaChJpbmNsdWRlX3RvdGFsX3NpemUYBiABKAgilAEKEUxpc3RVc2Vyc1Jlc3BvbnNlEiEKBXVzZXJzGAEgAygLMhIua2l0aC51c2VyLnYxLlVzZXISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhcKCnRvdGFsX3NpemUYAyABKAVIAIgBARIbChN0b3RhbF9zaXplX2F0X2xlYXN0GAQgASgIQg0KC190b3RhbF9zaXplIokDChFVcGRhdGVVc2VyUmVxdWVzdBIZCgd1c2VyX2lkGAEgASgJQgi6SAVyA7ABARIcCgRldGFnGAIgASgJQgm6SAZyBBABGEBIAIgBARIpCgRuYW1lGAMgASgJQha6SBNyEcD8xLcHAdD8xLcHARABGMgBSAGIAQESLgoIdXNlcm5hbWUYBCABKAlCF7pICHIG4PzEtwcBqPbEtwcC2PzEtwcBSAKIAQESKgoFZW1haWwYBSABKAlCFrpIB3IFGP4BYAGo9sS3BwLY/MS3BwFIA4gBARI5CgRyb2xlGAYgASgOMhQua2l0aC5hY2Nlc3MudjEuUm9sZUIQukgHggEEEAEgAKj2xLcHAkgEiAEBEj0KBXN0YXRlGAcgASgOMhcua2l0aC51c2VyLnYxLlVzZXJTdGF0ZUIQukgHggEEGAEYAqj2xLcHAkgFiAEBQgcKBV9ldGFnQgcKBV9uYW1lQgsKCV91c2VybmFtZUIICgZfZW1haWxCBwoFX3JvbGVCCAoGX3N0YXRlIjYKElVwZGF0ZVVzZXJSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXIiVQoRRGVsZXRlVXNlclJlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQESHAoEZXRhZxgCIAEoCUIJukgGcgQQARhASACIAQFCBwoFX2V0YWciNgoSRGVsZXRlVXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciJXChNVbmRlbGV0ZVVzZXJSZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBEhwKBGV0YWcYAiABKAlCCbpIBnIEEAEYQEgAiAEBQgcKBV9ldGFnIjgKFFVuZGVsZXRlVXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciKfAQoWU2V0VXNlclBhc3N3b3JkUmVxdWVzdBIZCgd1c2VyX2lkGAEgASgJQgi6SAVyA7ABARIlCghwYXNzd29yZBgCIAEoCUITgAEBukgNcgvA/MS3BwEQCBiAARIcChRtdXN0X2NoYW5nZV9wYXNzd29yZBgDIAEoCBIcCgRldGFnGAQgASgJQgm6SAZyBBABGEBIAIgBAUIHCgVfZXRhZyI7ChdTZXRVc2VyUGFzc3dvcmRSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXIygQcKC1VzZXJTZXJ2aWNlElkKCkNyZWF0ZVVzZXISHy5raXRoLnVzZXIudjEuQ3JlYXRlVXNlclJlcXVlc3QaIC5raXRoLnVzZXIudjEuQ3JlYXRlVXNlclJlc3BvbnNlIgii9sS3BwIYAhJcCgdHZXRVc2VyEhwua2l0aC51c2VyLnYxLkdldFVzZXJSZXF1ZXN0Gh0ua2l0aC51c2VyLnYxLkdldFVzZXJSZXNwb25zZSIUkAIBovbEtwcLIgd1c2VyX2lkGAEScQoOR2V0VXNlckRldGFpbHMSIy5raXRoLnVzZXIudjEuR2V0VXNlckRldGFpbHNSZXF1ZXN0GiQua2l0aC51c2VyLnYxLkdldFVzZXJEZXRhaWxzUmVzcG9uc2UiFJACAaL2xLcHCyIHdXNlcl9pZBgBEl8KCEdldFVzYWdlEh0ua2l0aC51c2VyLnYxLkdldFVzYWdlUmVxdWVzdBoeLmtpdGgudXNlci52MS5HZXRVc2FnZVJlc3BvbnNlIhSQAgGi9sS3BwsiB3VzZXJfaWQYARJZCglMaXN0VXNlcnMSHi5raXRoLnVzZXIudjEuTGlzdFVzZXJzUmVxdWVzdBofLmtpdGgudXNlci52MS5MaXN0VXNlcnNSZXNwb25zZSILkAIBovbEtwcCGAESYgoKVXBkYXRlVXNlchIfLmtpdGgudXNlci52MS5VcGRhdGVVc2VyUmVxdWVzdBogLmtpdGgudXNlci52MS5VcGRhdGVVc2VyUmVzcG9uc2UiEaL2xLcHCyIHdXNlcl9pZBgCElkKCkRlbGV0ZVVzZXISHy5raXRoLnVzZXIudjEuRGVsZXRlVXNlclJlcXVlc3QaIC5raXRoLnVzZXIudjEuRGVsZXRlVXNlclJlc3BvbnNlIgii9sS3BwIYAhJqCg9TZXRVc2VyUGFzc3dvcmQSJC5raXRoLnVzZXIudjEuU2V0VXNlclBhc3N3b3JkUmVxdWVzdBolLmtpdGgudXNlci52MS5TZXRVc2VyUGFzc3dvcmRSZXNwb25zZSIKovbEtwcEKAEYAhJfCgxVbmRlbGV0ZVVzZXISIS5raXRoLnVzZXIudjEuVW5kZWxldGVVc2VyUmVxdWVzdBoiLmtpdGgudXNlci52MS5VbmRlbGV0ZVVzZXJSZXNwb25zZSIIovbEtwcCGAJCNwoMa2l0aC51c2VyLnYxQhBVc2VyU2VydmljZVByb3RvUAFaE2tpdGgvdXNlci92MTt1c2VydjFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_access_v1_role, file_kith_text_v1_text, file_kith_user_v1_user]);
 
 /**
  * The user to create.
@@ -141,9 +141,9 @@ export type GetUserRequest = Message<"kith.user.v1.GetUserRequest"> & {
   /**
    * The user's id.
    *
-   * @generated from field: string id = 1;
+   * @generated from field: string user_id = 1;
    */
-  id: string;
+  userId: string;
 };
 
 /**
@@ -183,9 +183,9 @@ export type GetUserDetailsRequest = Message<"kith.user.v1.GetUserDetailsRequest"
   /**
    * The user's id.
    *
-   * @generated from field: string id = 1;
+   * @generated from field: string user_id = 1;
    */
-  id: string;
+  userId: string;
 };
 
 /**
@@ -202,58 +202,23 @@ export const GetUserDetailsRequestSchema: GenMessage<GetUserDetailsRequest> = /*
  */
 export type GetUserDetailsResponse = Message<"kith.user.v1.GetUserDetailsResponse"> & {
   /**
-   * The user's id.
+   * The user.
    *
-   * @generated from field: string id = 1;
+   * @generated from field: kith.user.v1.User user = 1;
    */
-  id: string;
-
-  /**
-   * The username, as it was written.
-   *
-   * @generated from field: string username = 2;
-   */
-  username: string;
-
-  /**
-   * The name to show.
-   *
-   * @generated from field: string name = 3;
-   */
-  name: string;
-
-  /**
-   * The email address, as it was written.
-   *
-   * @generated from field: string email = 4;
-   */
-  email: string;
-
-  /**
-   * Whether the user can sign in.
-   *
-   * @generated from field: kith.user.v1.UserState state = 5;
-   */
-  state: UserState;
-
-  /**
-   * What the user is trusted with.
-   *
-   * @generated from field: kith.access.v1.Role role = 6;
-   */
-  role: Role;
+  user?: User | undefined;
 
   /**
    * When the user last signed in with a password; absent before the first time.
    *
-   * @generated from field: google.protobuf.Timestamp last_sign_in_time = 7;
+   * @generated from field: google.protobuf.Timestamp last_sign_in_time = 2;
    */
   lastSignInTime?: Timestamp | undefined;
 
   /**
    * How many contacts the user has, without the deleted ones.
    *
-   * @generated from field: int32 contact_count = 8;
+   * @generated from field: int32 contact_count = 3;
    */
   contactCount: number;
 };
@@ -274,9 +239,9 @@ export type GetUsageRequest = Message<"kith.user.v1.GetUsageRequest"> & {
   /**
    * The user's id.
    *
-   * @generated from field: string id = 1;
+   * @generated from field: string user_id = 1;
    */
-  id: string;
+  userId: string;
 };
 
 /**
@@ -304,7 +269,7 @@ export type GetUsageResponse = Message<"kith.user.v1.GetUsageResponse"> & {
    * Bytes that those contacts take in the database with what finds them in a search,
    * about. At most KITH_CONTACT_BYTES_PER_USER (134,217,728). A contact takes the
    * UTF-8 of its fields, 700 bytes, and some 270 for each of its search terms: one of
-   * two names, an email address and a phone number some 3,500, and none more than 310,000.
+   * two names, an email address and a phone number some 3,500, and none more than 325,000.
    *
    * @generated from field: kith.user.v1.Quota contact_bytes = 2;
    */
@@ -459,9 +424,9 @@ export type UpdateUserRequest = Message<"kith.user.v1.UpdateUserRequest"> & {
   /**
    * The user's id.
    *
-   * @generated from field: string id = 1;
+   * @generated from field: string user_id = 1;
    */
-  id: string;
+  userId: string;
 
   /**
    * The etag the user must still have. Absent: whatever it has.
@@ -544,9 +509,9 @@ export type DeleteUserRequest = Message<"kith.user.v1.DeleteUserRequest"> & {
   /**
    * The user's id.
    *
-   * @generated from field: string id = 1;
+   * @generated from field: string user_id = 1;
    */
-  id: string;
+  userId: string;
 
   /**
    * The etag the user must still have. Absent: whatever it has.
@@ -593,9 +558,9 @@ export type UndeleteUserRequest = Message<"kith.user.v1.UndeleteUserRequest"> & 
   /**
    * The user's id.
    *
-   * @generated from field: string id = 1;
+   * @generated from field: string user_id = 1;
    */
-  id: string;
+  userId: string;
 
   /**
    * The etag the user must still have. Absent: whatever it has.
@@ -642,9 +607,9 @@ export type SetUserPasswordRequest = Message<"kith.user.v1.SetUserPasswordReques
   /**
    * The user's id.
    *
-   * @generated from field: string id = 1;
+   * @generated from field: string user_id = 1;
    */
-  id: string;
+  userId: string;
 
   /**
    * The password from now on; the rules are those of CreateUser.
