@@ -23,6 +23,11 @@ export class Alarm implements Sleeper {
     else this.#signal.addEventListener('abort', end, { once: true });
   }
 
+  /** Whether it has rung since it was set. */
+  get isRinging(): boolean {
+    return this.#ringing;
+  }
+
   set(): void {
     this.#ringing = this.#signal.aborted;
   }

@@ -6,9 +6,9 @@ import { databases } from '../test/support/databases.ts';
 import { userRow } from '../test/support/rows.ts';
 import { openApp, startOn } from '../test/support/stored.ts';
 import { REQUEST_TTL_MS } from './db/once.ts';
-import { purge } from './purge.ts';
+import { createPurgeCounts, purge } from './purge.ts';
 
-test.each(databases)('what is past its time is kept for a minute more, on $name', async (kind) => {
+test.each(databases)('what is past its time stays a minute more, and is counted, on $name', async (kind) => {
   await using kith = await startOn(kind);
   await using app = await openApp(kith);
   const { db } = app.database;
@@ -59,14 +59,20 @@ test.each(databases)('what is past its time is kept for a minute more, on $name'
     })
     .execute();
 
+  const counts = createPurgeCounts();
   const all = { userId, contactId, session: session.id, revoked, key, requestId };
   /** Which of these are there when one has purged at that time. */
   const left = async (nowMs: number) => {
-    await purge({ ...app, now: () => nowMs, activityRetentionMs: 10 * 365 * 24 * 3_600_000 });
+    await purge({ ...app, now: () => nowMs, activityRetentionMs: 10 * 365 * 24 * 3_600_000 }, { counts });
     const tables = JSON.parse(await kith.database.dump()) as [string, unknown[]][];
     const rows = JSON.stringify(tables.filter(([table]) => table !== 'activity'));
     return Object.keys(all).filter((what) => rows.includes(all[what as keyof typeof all]));
   };
+  expect(counts.lastMs).toBeUndefined();
   expect(await left(dueMs + 30_000)).toEqual(Object.keys(all));
+  const before = { ...counts.rows };
   expect(await left(dueMs + 61_000)).toEqual([]);
+  expect(counts.lastMs).toBe(dueMs + 61_000);
+  const gone = Object.entries(counts.rows).filter(([what, rows]) => rows > before[what as keyof typeof before]);
+  expect(gone.map(([what]) => what)).toEqual(['users', 'contacts', 'sessions', 'revocations', 'throttles', 'answers']);
 });

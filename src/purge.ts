@@ -18,33 +18,68 @@ const STEP_CONTACTS = 20;
 /** How much later than callers are refused things are removed, milliseconds: for undeletes under way, and clocks that differ. */
 const GRACE_MS = 60_000;
 
-/** What to leave alone. */
+/** What is purged. */
+export const PURGED = [
+  'users',
+  'contacts',
+  'sessions',
+  'revocations',
+  'throttles',
+  'second_factors',
+  'activities',
+  'answers',
+] as const;
+type Purged = (typeof PURGED)[number];
+
+/** What this process has purged since it began, for metrics. Activities of a user who is purged count as that user. */
+export interface PurgeCounts {
+  readonly rows: Record<Purged, number>;
+  /** When a purge went through last, milliseconds since 1970; undefined before the first one. */
+  lastMs: number | undefined;
+}
+
+export function createPurgeCounts(): PurgeCounts {
+  return { rows: Object.fromEntries(PURGED.map((what) => [what, 0])) as Record<Purged, number>, lastMs: undefined };
+}
+
+/** What to leave alone, and where to count. */
 interface Purging {
   /** Default: nothing. */
   readonly keepsRevocations?: boolean;
   readonly signal?: AbortSignal;
+  readonly counts?: PurgeCounts;
 }
 
 /**
  * Removes all that is past its time and brings up to date what an older version wrote, or what it gets to before
  * `signal` is aborted.
  */
-export async function purge(present: App, { keepsRevocations, signal }: Purging = {}): Promise<void> {
+export async function purge(present: App, { keepsRevocations, signal, counts }: Purging = {}): Promise<void> {
   const app: App = { ...present, now: () => present.now() - GRACE_MS };
-  const steps = [
-    () => purgeUsers(app, STEP_ROWS),
-    () => purgeContacts(app, STEP_ROWS),
-    () => purgeSessions(app, STEP_ROWS),
-    async () => (keepsRevocations ? 0 : purgeRevocations(app, STEP_ROWS)),
-    () => purgeThrottles(app, STEP_ROWS),
-    () => purgeEnrolments(app, STEP_ROWS),
-    () => purgeActivities(app, STEP_ROWS),
-    () => purgeAnswers(app.database.db, app.now(), STEP_ROWS),
+  const steps = {
+    users: () => purgeUsers(app, STEP_ROWS),
+    contacts: () => purgeContacts(app, STEP_ROWS),
+    sessions: () => purgeSessions(app, STEP_ROWS),
+    revocations: async () => (keepsRevocations ? 0 : purgeRevocations(app, STEP_ROWS)),
+    throttles: () => purgeThrottles(app, STEP_ROWS),
+    second_factors: () => purgeEnrolments(app, STEP_ROWS),
+    activities: () => purgeActivities(app, STEP_ROWS),
+    answers: () => purgeAnswers(app.database.db, app.now(), STEP_ROWS),
+  } satisfies Record<Purged, () => Promise<number>>;
+  const repeat = async (step: () => Promise<number>, count: (rows: number) => void): Promise<void> => {
+    while (signal?.aborted !== true) {
+      const rows = await step();
+      if (rows === 0) return;
+      count(rows);
+      await new Promise(setImmediate);
+    }
+  };
+  for (const what of PURGED) await repeat(steps[what], (rows) => void (counts && (counts.rows[what] += rows)));
+  await repeat(
     () => countOlderContacts(app, STEP_CONTACTS),
-  ];
-  for (const step of steps) {
-    while (signal?.aborted !== true && (await step()) > 0) await new Promise(setImmediate);
-  }
+    () => {},
+  );
+  if (counts !== undefined && signal?.aborted !== true) counts.lastMs = present.now();
 }
 
 /**
@@ -53,7 +88,7 @@ export async function purge(present: App, { keepsRevocations, signal }: Purging 
  * run evenly for so long that no access token is left of what they ended. What is
  * removed does not come back when the clock is set right.
  */
-export function createPurger(app: App, clocks: Clocks): (signal?: AbortSignal) => Promise<void> {
+export function createPurger(app: App, clocks: Clocks, counts?: PurgeCounts): (signal?: AbortSignal) => Promise<void> {
   const stepOfClock = watchSteps(clocks);
   let steadySinceMs = clocks.monotonic();
   return async (signal) => {
@@ -62,7 +97,7 @@ export function createPurger(app: App, clocks: Clocks): (signal?: AbortSignal) =
       return;
     }
     const keepsRevocations = clocks.monotonic() - steadySinceMs < IN_FORCE_MS;
-    await purge(app, { keepsRevocations, ...(signal && { signal }) });
+    await purge(app, { keepsRevocations, ...(signal && { signal }), ...(counts && { counts }) });
   };
 }
 
@@ -72,9 +107,10 @@ export function startPurging(
   clocks: Clocks,
   intervalMs: number,
   onError: (error: unknown) => void,
+  counts?: PurgeCounts,
 ): AsyncDisposable {
   const stopping = new AbortController();
-  const purgeAgain = createPurger(app, clocks);
+  const purgeAgain = createPurger(app, clocks, counts);
   let running = Promise.resolve();
   const run = (): void => {
     running = running.then(() => purgeAgain(stopping.signal)).catch(onError);

@@ -17,6 +17,7 @@ import { ServerReflection as ServerReflectionAlpha } from '../gen/grpc/reflectio
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { type ActivityApp, createWatchLimits } from './activity/activity.ts';
 import { activityService } from './activity/service.ts';
+import { readLogStatus } from './activity/log-status.ts';
 import { Tail } from './activity/tail.ts';
 import { isApiKey } from './api-keys/api-key.ts';
 import {
@@ -43,12 +44,14 @@ import { createHttpServer } from './http/fastify.ts';
 import { serveJwks } from './http/jwks.ts';
 import { serveMetrics } from './http/metrics-server.ts';
 import { replaceCertificate } from './http/one-port.ts';
+import { createPortCounters } from './http/port-counters.ts';
 import { serveProbes } from './http/probes.ts';
 import { addProcessMetrics } from './metrics/process-metrics.ts';
 import { Registry } from './metrics/registry.ts';
 import { createKeyring } from './keyring.ts';
+import type { Measured } from './measured.ts';
 import { createPasswords } from './passwords/passwords.ts';
-import { startPurging } from './purge.ts';
+import { createPurgeCounts, startPurging } from './purge.ts';
 import { readAccessRules } from './rpc/access.ts';
 import { createCallBudgets } from './rpc/call-budgets.ts';
 import { CallMetrics } from './rpc/call-metrics.ts';
@@ -66,6 +69,7 @@ import { revocationService } from './sessions/revocation-service.ts';
 import { startRevocations } from './sessions/revocations.ts';
 import { sessionService } from './sessions/service.ts';
 import { authenticate, renew } from './sessions/sessions.ts';
+import { sampled } from './sampled.ts';
 import { createThrottle } from './throttle/throttle.ts';
 import { userService } from './users/service.ts';
 import { createFirstAdmin } from './users/users.ts';
@@ -106,6 +110,8 @@ export interface ServerOptions {
   readonly stalledWriteMs?: number;
   /** How long revocations that were read are relied on, milliseconds. */
   readonly revocationStaleMs?: number;
+  /** How often what is past its time is removed, milliseconds. */
+  readonly purgeIntervalMs?: number;
 }
 
 /** The name of the first administrator. */
@@ -131,6 +137,9 @@ const PROGRESS_MS = 15_000;
 const STALL_MS = 30_000;
 
 const PURGE_INTERVAL_MS = 10 * 60 * 1000;
+
+/** How long what is read of the log's end is good for, and how long metrics wait for it, milliseconds. */
+const LOG_STATUS = { keepMs: 500, waitMaxMs: 1000 };
 
 /** How long an answer of the database's to whether it is there is good for, milliseconds: anybody may ask. */
 const PING_MS = 500;
@@ -166,8 +175,10 @@ export async function startServer(config: Config, adminPassword: string, options
   const compressor = opened.use(new Compressor());
   const isProxy = createBlockCheck(config.trustedProxies);
   const lane = config.fastLane ? new LateLane() : undefined;
+  const port = createPortCounters();
   const fastify = createHttpServer({
     ...config,
+    counters: port,
     shortcut: lane,
     isProxy,
     streamingPaths: streamingPathsOf([...SERVICES, ...publicServices]),
@@ -239,24 +250,30 @@ export async function startServer(config: Config, adminPassword: string, options
   const isReady = async () => !stopping && (await isUp());
 
   const streamBudgets = createStreamBudgets({ perCaller: config.watchesPerCallerMax, total: config.watchesMax });
+  const purges = createPurgeCounts();
+  const measured: Measured = {
+    dialect: database.dialect,
+    port,
+    budgets: [budgets.bytes, app.watchBytes, streamBudgets.watches, streamBudgets.publicStreams],
+    limiters: [
+      budgets.reads,
+      budgets.lists,
+      budgets.writes,
+      app.watchReads,
+      app.passwords.limiter,
+      ...compressor.limiters,
+    ],
+    wakes: app.wakes,
+    watchLags: app.watchLags,
+    logStatus: sampled(() => readLogStatus(app), LOG_STATUS),
+    purges,
+    throttled: app.throttle.throttled,
+    now,
+  };
   const metrics = config.metricsPort === undefined ? undefined : new Registry();
   const callMetrics = metrics && new CallMetrics(metrics);
   if (metrics !== undefined) {
-    addServerMetrics(metrics, {
-      dialect: database.dialect,
-      listener: fastify.server,
-      budgets: [budgets.bytes, app.watchBytes, streamBudgets.watches, streamBudgets.publicStreams],
-      limiters: [
-        budgets.reads,
-        budgets.lists,
-        budgets.writes,
-        app.watchReads,
-        app.passwords.limiter,
-        ...compressor.limiters,
-      ],
-      wakes: app.wakes,
-      throttled: app.throttle.throttled,
-    });
+    addServerMetrics(metrics, measured);
     opened.use(addProcessMetrics(metrics));
     opened.use(await serveMetrics(config.metricsHost, config.metricsPort ?? 0, () => metrics.text()));
   }
@@ -314,7 +331,15 @@ export async function startServer(config: Config, adminPassword: string, options
     name: 'Administrator',
     password: adminPassword,
   });
-  opened.use(startPurging(app, clocks, PURGE_INTERVAL_MS, logFault('could not remove what is past its time')));
+  opened.use(
+    startPurging(
+      app,
+      clocks,
+      options.purgeIntervalMs ?? PURGE_INTERVAL_MS,
+      logFault('could not remove what is past its time'),
+      purges,
+    ),
+  );
 
   const running = opened.move();
   return {

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { glob, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import http2 from 'node:http2';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -8,6 +9,7 @@ import { spawn } from 'node:child_process';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { createClient } from '@connectrpc/connect';
+import { Client } from 'pg';
 import { describe, expect, test, vi } from 'vitest';
 import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
@@ -16,6 +18,9 @@ import { Budget } from '../src/budget/budget.ts';
 import { FairLimiter } from '../src/budget/fair-limiter.ts';
 import { openDatabase } from '../src/db/database.ts';
 import { Registry } from '../src/metrics/registry.ts';
+import { createPortCounters } from '../src/http/port-counters.ts';
+import { createPurgeCounts } from '../src/purge.ts';
+import { sampled } from '../src/sampled.ts';
 import { addServerMetrics } from '../src/server-metrics.ts';
 import { WakeQueue } from '../src/wake-queue.ts';
 import { needCommand, run } from './support/commands.ts';
@@ -130,8 +135,16 @@ const CONSTANT = new Set([
   'kith_limiter_waiting_limit',
   'process_start_time_seconds',
 ]);
-/** These take more load than a test should make: see the test of full queues. */
-const SELDOM = new Set(['kith_limiter_refusals_total', 'kith_watch_wakes_waiting']);
+/** These take more load, or time, than a test should: see those of full queues and of what lags. */
+const SELDOM = new Set([
+  'kith_connections_refused_total',
+  'kith_limiter_refusals_total',
+  'kith_log_held_seconds',
+  'kith_purged_rows_total',
+  'kith_watch_lag_seconds',
+  'kith_watch_wakes_waiting',
+  'kith_watches_behind',
+]);
 
 describe.each(databases)('on $name', ({ create }) => {
   test('every documented series exists and moves, and every series is documented', async () => {
@@ -145,6 +158,7 @@ describe.each(databases)('on $name', ({ create }) => {
         KITH_SIGN_IN_FAILURES_PER_ADDRESS: '20',
         KITH_DATABASE_CONNECTIONS: '2',
       },
+      server: { purgeIntervalMs: 1000 },
     });
     const { accessToken } = await kith.admin();
     const table = await documented();
@@ -244,14 +258,21 @@ test('full queues and full budgets are shown', async () => {
     const bounds = { running: 1, runningPerCaller: 1, waiting: 2, waitingPerCaller: 1, waitMaxMs: 1000, taskMs: 1 };
     const limiter = new FairLimiter({ name: 'b', ...bounds });
     const wakes = new WakeQueue(1);
+    const purges = { ...createPurgeCounts(), lastMs: 5000 };
+    purges.rows.answers = 7;
+    const logStatus = { head: 12, horizon: 9, heldSinceMs: 7500 };
     const registry = new Registry();
     addServerMetrics(registry, {
       dialect: database.dialect,
-      listener: createServer(),
+      port: { ...createPortCounters(), connectionsRefused: 5, http2StreamsOpen: 6 },
       budgets: [budget],
       limiters: [limiter],
       wakes,
+      watchLags: { count: 3, longestMs: 250 },
+      logStatus: async () => ({ value: logStatus, tookMs: 1, atMs: 1 }),
+      purges,
       throttled: { address: 3, account: 4 },
+      now: () => 10_000,
     });
     const payer = 'user:1';
     const charge = budget.charge(payer, 4);
@@ -260,7 +281,7 @@ test('full queues and full budgets are shown', async () => {
     const tasks = [limiter.run(payer, () => ended), limiter.run(payer, () => ended)];
     await expect(limiter.run(payer, () => ended)).rejects.toThrow('limited');
     for (let i = 0; i < 3; i++) wakes.add({ payer, wake() {} });
-    const shown = registry.text();
+    const shown = await registry.text();
     for (const [name, value] of [
       ['kith_budget_used{budget="a"}', 4],
       ['kith_budget_limit{budget="a"}', 10],
@@ -271,6 +292,15 @@ test('full queues and full budgets are shown', async () => {
       ['kith_limiter_waiting_limit{limiter="b"}', 2],
       ['kith_limiter_refusals_total{limiter="b"}', 1],
       ['kith_watch_wakes_waiting', 2],
+      ['kith_connections_refused_total', 5],
+      ['kith_http2_streams', 6],
+      ['kith_watches_behind', 3],
+      ['kith_watch_lag_seconds', 0.25],
+      ['kith_log_head', 12],
+      ['kith_log_horizon', 9],
+      ['kith_log_held_seconds', 2.5],
+      ['kith_purged_rows_total{what="answers"}', 7],
+      ['kith_purge_last_run_timestamp_seconds', 5],
       ['kith_sign_ins_throttled_total{by="address"}', 3],
       ['kith_sign_ins_throttled_total{by="account"}', 4],
     ] as const) {
@@ -282,6 +312,84 @@ test('full queues and full budgets are shown', async () => {
   } finally {
     await rm(directory, { recursive: true });
   }
+});
+
+test('connections that are refused, and HTTP/2 streams, are counted where they are', async () => {
+  const port = await freePorts(1);
+  await using kith = await startKith({ env: { KITH_METRICS_PORT: String(port), KITH_CONNECTIONS_PER_ADDRESS: '2' } });
+  const shown = async (name: string) => sumOf(await scrape(port), name);
+  const idle = connect(kith.port, '127.0.0.1');
+  await once(idle, 'connect');
+  const client = http2.connect(kith.address);
+  await once(client, 'remoteSettings');
+  const stream = client.request({ ':method': 'POST', ':path': '/grpc.health.v1.Health/Watch', te: 'trailers' });
+  stream.on('error', () => {});
+  await vi.waitFor(async () => expect(await shown('kith_http2_streams')).toBe(1), PATIENCE);
+  expect(await shown('kith_connections')).toBe(2);
+  const refused = connect(kith.port, '127.0.0.1');
+  await once(refused, 'close');
+  await vi.waitFor(async () => expect(await shown('kith_connections_refused_total')).toBe(1), PATIENCE);
+  expect([await shown('kith_connections_total'), await shown('kith_connections')]).toEqual([3, 2]);
+  stream.close();
+  await vi.waitFor(async () => expect(await shown('kith_http2_streams')).toBe(0), PATIENCE);
+  idle.destroy();
+  client.close();
+  await vi.waitFor(async () => expect(await shown('kith_connections')).toBe(0), PATIENCE);
+});
+
+test('activity that an open transaction holds back is shown, and for how long', async () => {
+  const port = await freePorts(1);
+  await using database = await databases[1]!.create();
+  await using kith = await startKith({ database, env: { KITH_METRICS_PORT: String(port) } });
+  const { user, accessToken } = await kith.admin();
+  const shown = async () => {
+    const all = await scrape(port);
+    return ['kith_log_head', 'kith_log_horizon', 'kith_log_held_seconds'].map((name) => sumOf(all, name));
+  };
+  await vi.waitFor(async () => {
+    const [head, horizon, heldSeconds] = await shown();
+    expect([head! - horizon!, heldSeconds]).toEqual([0, 0]);
+  }, PATIENCE);
+  const other = new Client({ connectionString: database.url });
+  await other.connect();
+  try {
+    await other.query('begin; select pg_current_xact_id()');
+    const activities = [1, 2, 3].map((n) => ({ userId: user.id, action: `held.n${n}` }));
+    await kith.client(ActivityService, accessToken).recordUserActivity({ activities });
+    await vi.waitFor(async () => {
+      const [head, horizon, heldSeconds] = await shown();
+      expect(head! - horizon!).toBe(3);
+      expect(heldSeconds).toBeGreaterThan(0);
+    }, PATIENCE);
+  } finally {
+    await other.end();
+  }
+  await vi.waitFor(async () => {
+    const [head, horizon, heldSeconds] = await shown();
+    expect([head! - horizon!, heldSeconds]).toEqual([0, 0]);
+  }, PATIENCE);
+});
+
+test('metrics are served without the log while the database does not answer', async () => {
+  const registry = new Registry();
+  const { promise: never } = Promise.withResolvers<never>();
+  let asked = 0;
+  const ask = () => {
+    asked += 1;
+    return asked === 1 ? Promise.reject(new Error('gone')) : never;
+  };
+  const logStatus = sampled(ask, { keepMs: 1, waitMaxMs: 20 });
+  let log: unknown = 'unread';
+  registry.beforeReading(async () => void (log = await logStatus()));
+  registry.gauge('kith_log_head', 'x', () => []);
+  expect(await registry.text()).toBe('# HELP kith_log_head x\n# TYPE kith_log_head gauge\n');
+  expect(log).toBeUndefined();
+  await vi.waitFor(async () => {
+    await registry.text();
+    expect(asked).toBe(2);
+  });
+  await Promise.all([registry.text(), registry.text(), registry.text()]);
+  expect(asked).toBe(2); // one question at a time, however many ask
 });
 
 test('the port of metrics serves nothing else, and the public port no metrics', async () => {

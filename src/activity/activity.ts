@@ -15,6 +15,7 @@ import { readCursor, writeCursor, writeProgressCursor } from './cursor.ts';
 import { appendActivities, type NewActivity, OWN_PREFIX } from './log.ts';
 import { type ActivityFilter, type ActivityRow, comparePositions, positionOf, selectActivityPage } from './store.ts';
 import { BATCH, SMALL_BATCH, type Tail } from './tail.ts';
+import { WatchLags } from './watch-lags.ts';
 
 export interface ActivityApp extends App {
   readonly tail: Tail;
@@ -25,6 +26,8 @@ export interface ActivityApp extends App {
   readonly watchReads: FairLimiter;
   /** Bytes of rows that were read for watches and are not sent yet. */
   readonly watchBytes: Budget;
+  /** Which watches are behind the end of the log. */
+  readonly watchLags: WatchLags;
   /** How long a watch says nothing before it says that, milliseconds. */
   readonly progressMs: number;
   /** How long a watcher may stand still, milliseconds. */
@@ -168,7 +171,13 @@ export async function* watchActivities(
   const payer = payerOf(caller, '');
   const filter = filterFor(caller, request);
   const alarm = new Alarm(signal, app.wakes, payer);
-  alarm.until(app.tail.subscribe(request.userId, () => alarm.ring()));
+  app.watchLags.fallBehind(alarm); // until it has begun
+  alarm.until(() => app.watchLags.catchUp(alarm));
+  const wakeForNews = () => {
+    app.watchLags.fallBehind(alarm);
+    alarm.ring();
+  };
+  alarm.until(app.tail.subscribe(request.userId, wakeForNews));
   let isCallerStale = false;
   alarm.until(
     app.revocations.subscribe(caller.userId, () => {
@@ -216,6 +225,7 @@ export async function* watchActivities(
       sentMs = performance.now();
     }
     if (isBehind) continue;
+    if (!alarm.isRinging) app.watchLags.catchUp(alarm);
     await alarm.rung(Math.max(app.progressMs - silentMs, 0));
   }
 }
@@ -238,12 +248,15 @@ const READS = { running: 4, runningPerCaller: 2 };
 const HELD_BYTES = { perCaller: 16 * BATCH_BYTES, total: 256 * BATCH_BYTES };
 
 /** The limits that watches of one process share. Each watch waits for one read at the most, so `watchesMax` bounds those that wait. */
-export function createWatchLimits(watchesMax: number): Pick<ActivityApp, 'wakes' | 'watchReads' | 'watchBytes'> {
+export function createWatchLimits(
+  watchesMax: number,
+): Pick<ActivityApp, 'wakes' | 'watchReads' | 'watchBytes' | 'watchLags'> {
   const waiting = { waiting: watchesMax, waitingPerCaller: watchesMax, waitMaxMs: Number.POSITIVE_INFINITY };
   return {
     wakes: new WakeQueue(),
     watchReads: new FairLimiter({ name: 'watch_reads', ...READS, ...waiting, taskMs: 2 }),
     watchBytes: new Budget({ name: 'watch_bytes', ...HELD_BYTES }),
+    watchLags: new WatchLags(),
   };
 }
 

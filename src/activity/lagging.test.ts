@@ -104,7 +104,8 @@ describe.each(databases)('on $name', (kind) => {
       expect(app.watchBytes.used).toBeLessThanOrEqual(perCaller);
     }
     expect(app.watchBytes.usedBy(`user:${userId}`)).toBeGreaterThan(0);
-    expect(readsMost).toBeLessThanOrEqual(app.watchReads.limits.runningPerCaller);
+    // And the tail itself looks now and then.
+    expect(readsMost).toBeLessThanOrEqual(app.watchReads.limits.runningPerCaller + 1);
     // Whoever leaves while a batch waits gives its share back.
     leaving.abort();
     expect(app.watchBytes.used).toBe(0);
@@ -112,4 +113,40 @@ describe.each(databases)('on $name', (kind) => {
     expect(errors).toEqual([]);
     await expect.poll(() => app.watchReads.running + app.watchReads.waiting).toBe(0);
   });
+
+  test.each([
+    ['memory', true],
+    ['the database', false],
+  ])(
+    'a watch counts as behind while it has not sent what there is for it in %s, and no longer',
+    async (_, isRecent) => {
+      await using app = await openWatchApp();
+      if (isRecent) Reflect.deleteProperty(app.tail, 'readRecent');
+      const { watchLags } = app;
+      const leaving = new AbortController();
+      const { signal } = leaving;
+      const watch = watchActivities(app, callerOf('session'), { userId, action: '', afterCursor: '' }, signal);
+      expect(watchLags.count).toBe(0);
+      await watch.next();
+      expect(watchLags.count).toBe(1); // it has not looked yet
+      const first = watch.next();
+      await expect.poll(() => watchLags.count).toBe(0);
+      const record = (action: string) =>
+        database.transaction((tx) =>
+          appendActivities(tx, { database, now: Date.now }, [{ userId, actorId: null, action }]),
+        );
+      await record('a');
+      expect((await first).value).toMatchObject({ activity: { action: 'a' } });
+      expect(watchLags.count).toBe(1); // its reader has not come back for more
+      expect(watchLags.longestMs).toBeGreaterThan(0);
+      const second = watch.next();
+      await expect.poll(() => watchLags.count).toBe(0);
+      await record('b');
+      await second;
+      expect(watchLags.count).toBe(1);
+      leaving.abort();
+      expect(watchLags.count).toBe(0);
+      await watch.return(undefined);
+    },
+  );
 });

@@ -125,6 +125,31 @@ export function selectPurged(db: Db): Promise<LogPosition> {
   return db.selectFrom('activity_purged').select(['writer', 'seq']).where('id', '=', 1).executeTakeFirstOrThrow();
 }
 
+/** How far the log has come, and how far it may be read. Positions are told by `seq`, which counts all activities. */
+export interface LogStatus {
+  /** The newest activity; 0 before the first one. */
+  readonly head: number;
+  /**
+   * The newest activity that watches may be sent. Before the head while a transaction is open, here or elsewhere
+   * on the same server, that is older than those which wrote the rest.
+   */
+  readonly horizon: number;
+  /** When the first activity behind the horizon was recorded, milliseconds since 1970; undefined without one. */
+  readonly heldSinceMs: number | undefined;
+}
+
+/** Reads two or three rows, by index. */
+export async function selectLogStatus({ db, dialect }: Reading): Promise<LogStatus> {
+  // The newest first: it is behind an end that is looked for later only where it is held back.
+  const newest = await nthPosition(newestFirst(db.selectFrom('activity').selectAll()), 1);
+  const end = await dialect.endOfLog(db);
+  if (newest === undefined || comparePositions(newest, end) <= 0) {
+    return { head: end.seq, horizon: end.seq, heldSinceMs: undefined };
+  }
+  const held = await range(db.selectFrom('activity').selectAll(), end, newest).limit(1).executeTakeFirst();
+  return { head: Math.max(newest.seq, end.seq), horizon: end.seq, heldSinceMs: held?.record_ms };
+}
+
 /** Removes up to `limit` of the oldest rows recorded before a time, and notes up to where; how many there were. */
 export async function deleteOldest(tx: Db, beforeMs: number, limit: number): Promise<number> {
   const old = await tx

@@ -26,7 +26,9 @@ describe('a budget', () => {
     const budget = budgetOf();
     for (const payer of ['user:a', 'user:b', 'user:c']) budget.charge(payer, 10);
     expect(() => budget.charge('user:d', 1)).toThrow(busy);
+    expect(budget.refusals).toBe(1);
     expect(budget.tryCharge('user:d', 1)).toBeUndefined();
+    expect(budget.refusals).toBe(2);
   });
 
   test('keeps room for users whatever strangers hold', () => {

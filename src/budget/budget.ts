@@ -47,7 +47,7 @@ export class Budget {
     return this.#used;
   }
 
-  /** How many charges were refused so far. */
+  /** How many charges were refused so far, those of `tryCharge` too. */
   get refusals(): number {
     return this.#refusals;
   }
@@ -70,7 +70,10 @@ export class Budget {
   /** Whether `charge` would not throw, and the charge where it is so. */
   tryCharge(payer: Payer, amount: number): Charge | undefined {
     const account = this.#account(payer);
-    if (!this.#hasRoom(account, amount)) return undefined;
+    if (!this.#hasRoom(account, amount)) {
+      this.#refusals += 1;
+      return undefined;
+    }
     this.#add(account, amount);
     return new Charge(account, amount, this.#take, this.#giveBack);
   }

@@ -1,4 +1,5 @@
 import type { ColumnDataType, ColumnDefinitionBuilder, Dialect as QueryDialect, Kysely, RawBuilder } from 'kysely';
+import type { Histogram } from '../metrics/histogram.ts';
 import type { Schema } from './schema.ts';
 
 /**
@@ -67,9 +68,14 @@ export interface Dialect {
   fileBeside(suffix: string): string | undefined;
   /** For metrics. */
   connections(): ConnectionCounts;
+  /** How long the commits of transactions took, failed ones too, seconds. */
+  readonly commits: Histogram;
   /** The plan of a statement, as the database prints it. */
   explain(sql: string, parameters: readonly unknown[]): Promise<string[]>;
 }
+
+/** The bounds of Dialect.commits, seconds: from a disk with a cache of its own to one that stands still. */
+export const COMMIT_BOUNDS_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
 /** What processes wait for: the log, and what ends or changes while access tokens say otherwise. */
 export type Topic = 'log' | 'revocations';

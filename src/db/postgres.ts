@@ -13,7 +13,9 @@ import {
 } from 'kysely';
 import { DatabaseError as ServerError, Pool, types } from 'pg';
 import { Failure } from '../failure.ts';
+import { Histogram } from '../metrics/histogram.ts';
 import {
+  COMMIT_BOUNDS_SECONDS,
   DatabaseError,
   type DatabaseLimits,
   DatabaseUnavailable,
@@ -56,9 +58,10 @@ export function openPostgres(url: string, limits: DatabaseLimits): Dialect {
   pool.on('error', () => {}).on('connect', (client) => void client.on('error', () => {}));
   const limitMs = limits.statementTimeoutMs + SILENCE_MS;
   const boundedPool = bounded(pool, limitMs);
+  const commits = new Histogram(COMMIT_BOUNDS_SECONDS);
   return {
     name: 'PostgreSQL',
-    queries: new TranslatingDialect(boundedPool, new PostgresReader(pool, limitMs)),
+    queries: new TranslatingDialect(boundedPool, new PostgresReader(pool, limitMs), commits),
     async prepare(db) {
       try {
         return await requireSuitable(db);
@@ -99,6 +102,7 @@ export function openPostgres(url: string, limits: DatabaseLimits): Dialect {
       const { totalCount, idleCount, waitingCount } = pool;
       return { used: totalCount - idleCount, idle: idleCount, waiting: waitingCount };
     },
+    commits,
     async explain(statement, parameters) {
       const { rows } = await pool.query<Record<'QUERY PLAN', string>>(`explain ${statement}`, [...parameters]);
       return rows.map((row) => row['QUERY PLAN']);
@@ -169,10 +173,12 @@ async function resumeLog(db: Kysely<Schema>): Promise<void> {
 
 class TranslatingDialect extends PostgresDialect {
   readonly #reader: PostgresReader;
+  readonly #commits: Histogram;
 
-  constructor(pool: PostgresPool, reader: PostgresReader) {
+  constructor(pool: PostgresPool, reader: PostgresReader, commits: Histogram) {
     super({ pool });
     this.#reader = reader;
+    this.#commits = commits;
   }
 
   override createAdapter(): Adapter {
@@ -180,7 +186,7 @@ class TranslatingDialect extends PostgresDialect {
   }
 
   override createDriver(): Driver {
-    return new TranslatingDriver(super.createDriver());
+    return new TranslatingDriver(super.createDriver(), this.#commits);
   }
 }
 
@@ -211,9 +217,11 @@ class Adapter extends PostgresAdapter implements ReadingAdapter {
 /** Kysely's driver with the errors of the contract's words. */
 class TranslatingDriver implements Driver {
   readonly #driver: Driver;
+  readonly #commits: Histogram;
 
-  constructor(driver: Driver) {
+  constructor(driver: Driver, commits: Histogram) {
     this.#driver = driver;
+    this.#commits = commits;
   }
 
   init(): Promise<void> {
@@ -232,8 +240,13 @@ class TranslatingDriver implements Driver {
     return translated(() => this.#driver.beginTransaction(inner(connection), settings));
   }
 
-  commitTransaction(connection: DatabaseConnection): Promise<void> {
-    return translated(() => this.#driver.commitTransaction(inner(connection)));
+  async commitTransaction(connection: DatabaseConnection): Promise<void> {
+    const startMs = performance.now();
+    try {
+      await translated(() => this.#driver.commitTransaction(inner(connection)));
+    } finally {
+      this.#commits.observe((performance.now() - startMs) / 1000);
+    }
   }
 
   rollbackTransaction(connection: DatabaseConnection): Promise<void> {

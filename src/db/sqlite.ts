@@ -12,7 +12,8 @@ import {
   sql,
 } from 'kysely';
 import { Failure } from '../failure.ts';
-import { DatabaseError, type Dialect, UniqueViolation } from './dialect.ts';
+import { Histogram } from '../metrics/histogram.ts';
+import { COMMIT_BOUNDS_SECONDS, DatabaseError, type Dialect, UniqueViolation } from './dialect.ts';
 import type { ReadingAdapter } from './prepared.ts';
 import { Reader } from './sqlite-reader.ts';
 import { type Outcome, TOO_LONG } from './sqlite-statements.ts';
@@ -41,6 +42,7 @@ export function openSqlite(path: string): Dialect {
   const file = openFile(path);
   const reader = new Reader(file);
   const writer = new SqliteThread({ path: plain(path), timeoutMs: BUSY_TIMEOUT_MS, pragmas: PRAGMAS });
+  const commits = new Histogram(COMMIT_BOUNDS_SECONDS);
   const longReader = new SqliteThread({
     path: plain(path),
     timeoutMs: BUSY_TIMEOUT_MS,
@@ -51,7 +53,7 @@ export function openSqlite(path: string): Dialect {
     name: 'SQLite',
     queries: {
       createAdapter: () => new Adapter(reader),
-      createDriver: () => new SqliteDriver(reader, writer),
+      createDriver: () => new SqliteDriver(reader, writer, commits),
       createIntrospector: (db) => new SqliteIntrospector(db),
       createQueryCompiler: () => new SqliteQueryCompiler(),
     },
@@ -83,6 +85,7 @@ export function openSqlite(path: string): Dialect {
       const { running, waiting } = writer.tasks;
       return { used: running, idle: 1 - running, waiting };
     },
+    commits,
     explain: async (query, parameters) =>
       file
         .prepare(`explain query plan ${query}`)
@@ -190,12 +193,14 @@ class Adapter extends SqliteAdapter implements ReadingAdapter {
 class SqliteDriver implements Driver {
   readonly #reader: Reader;
   readonly #writer: SqliteThread;
+  readonly #commits: Histogram;
   /** Used again, since Kysely keeps a weak record of each, which takes longer than to look for a row. */
   readonly #unused: SqliteConnection[] = [];
 
-  constructor(reader: Reader, writer: SqliteThread) {
+  constructor(reader: Reader, writer: SqliteThread, commits: Histogram) {
     this.#reader = reader;
     this.#writer = writer;
+    this.#commits = commits;
   }
 
   async init(): Promise<void> {}
@@ -212,8 +217,13 @@ class SqliteDriver implements Driver {
     return connection.begin();
   }
 
-  commitTransaction(connection: SqliteConnection): Promise<void> {
-    return connection.commit();
+  async commitTransaction(connection: SqliteConnection): Promise<void> {
+    const startMs = performance.now();
+    try {
+      await connection.commit();
+    } finally {
+      this.#commits.observe((performance.now() - startMs) / 1000);
+    }
   }
 
   rollbackTransaction(connection: SqliteConnection): Promise<void> {

@@ -13,6 +13,7 @@ import { Failure } from '../failure.ts';
 import { ANSWER_HEADERS, requestIdOf } from '../rpc/answers.ts';
 import { httpRefusal, unknownMethod, wrongContentType } from '../rpc/http-refusals.ts';
 import { createOnePortServer, type Shortcut } from './one-port.ts';
+import type { PortCounters } from './port-counters.ts';
 import { type HeadRefusal, normalizeHttp1Head, normalizeHttp2Head } from './request-head.ts';
 
 export interface HttpOptions
@@ -25,6 +26,7 @@ export interface HttpOptions
   readonly stalledWriteMs?: number | undefined;
   /** A clock that only goes forward, milliseconds. */
   readonly monotonic?: (() => number) | undefined;
+  readonly counters?: PortCounters | undefined;
   /** Serves what it can before Fastify sees it. */
   readonly shortcut?: Shortcut | undefined;
   /** In each line of the log, where several processes write one. */
@@ -46,6 +48,7 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
         requestTimeoutMs: options.requestTimeoutMs,
         isStreaming: (path) => options.streamingPaths.has(path),
         stalledWriteMs: options.stalledWriteMs,
+        counters: options.counters,
         monotonic: options.monotonic,
       }) as Server,
     logger: {

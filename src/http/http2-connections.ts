@@ -4,6 +4,7 @@ import type { Http2Stream, ServerHttp2Session, ServerHttp2Stream } from 'node:ht
 import type { Socket } from 'node:net';
 
 import type { ConnectionStage } from './connection-stage.ts';
+import type { PortCounters } from './port-counters.ts';
 import { sendShutdownNotice } from './shutdown-notice.ts';
 import { hasStalled, watchWrites } from './stalled-write.ts';
 import type { WriteWatch } from './stalled-write.ts';
@@ -21,6 +22,7 @@ export interface Http2Limits {
   maxConcurrentStreams: number;
   maxControlFramesPerSecond: number;
   isStreaming: (path: string) => boolean;
+  counters: PortCounters;
   /** A clock that only goes forward, milliseconds. */
   monotonic: () => number;
 }
@@ -86,6 +88,7 @@ type StreamListener = (
 
 /** The HTTP/2 side of the port: `start` gets each socket that is to speak HTTP/2, before any of its bytes are read. */
 export function createHttp2Connections(handler: RequestListener, limits: Http2Limits) {
+  const { counters } = limits;
   const connections = new WeakMap<ServerHttp2Session, Http2Connection>();
   // Never listens: it owns the options, the sessions and the request and response objects.
   const server = http2.createServer(http2ServerOptions(limits));
@@ -117,9 +120,13 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
       watch: undefined,
     };
     connection.streams.set(stream, open);
+    counters.http2StreamsOpen += 1;
     // Both come once; `once` would take longer to say so.
     if (!open.requestComplete) stream.on('prefinish', () => takeRest(stream, open, limits.monotonic()));
-    stream.on('close', () => connection.streams.delete(stream));
+    stream.on('close', () => {
+      connection.streams.delete(stream);
+      counters.http2StreamsOpen -= 1;
+    });
     if (!limits.shortcut.takeHttp2(stream, headers)) makeRequest(stream, headers, flags, rawHeaders);
   });
 

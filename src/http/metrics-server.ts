@@ -13,12 +13,15 @@ export class MetricsListenError extends Error {
  * Serves `text()` at /metrics in the text format of Prometheus, to whoever can connect. A port of this
  * process alone: workers of node:cluster do not share it. Throws MetricsListenError when it cannot listen.
  */
-export async function serveMetrics(host: string, port: number, text: () => string): Promise<AsyncDisposable> {
+export async function serveMetrics(host: string, port: number, text: () => Promise<string>): Promise<AsyncDisposable> {
   const server = createServer({ requestTimeout: 10_000, headersTimeout: 10_000 }, (request, response) => {
     const [path] = (request.url ?? '').split('?', 1);
     if (path !== '/metrics') return answer(404, {}, 'metrics are at /metrics\n');
     if (request.method !== 'GET' && request.method !== 'HEAD') return answer(405, { allow: 'GET, HEAD' }, 'use GET\n');
-    answer(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }, text());
+    text().then(
+      (metrics) => answer(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }, metrics),
+      () => answer(500, {}, 'internal error\n'),
+    );
 
     function answer(status: number, headers: Record<string, string>, body: string): void {
       response.writeHead(status, {

@@ -8,6 +8,7 @@ import { ConnectionShares } from './connection-shares.ts';
 import type { ConnectionStage } from './connection-stage.ts';
 import { createHttp1Connections, http1ServerOptions } from './http1-connections.ts';
 import { createHttp2Connections } from './http2-connections.ts';
+import { createPortCounters, type PortCounters } from './port-counters.ts';
 
 /** Serves some requests before the handler sees them. Says of each whether it did. */
 export interface Shortcut {
@@ -75,6 +76,8 @@ export interface OnePortOptions {
   maxPipelinedRequests?: number | undefined;
   /** PING and SETTINGS frames of one HTTP/2 session; then GOAWAY (ENHANCE_YOUR_CALM). Default 1,000. */
   maxControlFramesPerSecond?: number | undefined;
+  /** Counts what the port holds and refuses. Default: nobody reads it. */
+  counters?: PortCounters | undefined;
   /** A clock that only goes forward, milliseconds, for all of these but Node's own HTTP/1.1 timers. Default: performance.now. */
   monotonic?: (() => number) | undefined;
 }
@@ -118,6 +121,7 @@ function withDefaults(options: OnePortOptions) {
     maxConcurrentStreams: options.maxConcurrentStreams ?? 100,
     maxPipelinedRequests: options.maxPipelinedRequests ?? 100,
     maxControlFramesPerSecond: options.maxControlFramesPerSecond ?? 1_000,
+    counters: options.counters ?? createPortCounters(),
     monotonic: options.monotonic ?? (() => performance.now()),
   };
   const shortestMs = Math.min(
@@ -152,6 +156,7 @@ export function createOnePortServer(
   options: OnePortOptions = {},
 ): http.Server | https.Server {
   const limits = withDefaults(options);
+  const { counters } = limits;
   const http1 = createHttp1Connections(handler, limits);
   const http2 = createHttp2Connections(handler, limits);
   const connections = new Map<Socket, Connection>();
@@ -174,7 +179,9 @@ export function createOnePortServer(
     // Not by server.maxConnections: in a worker of node:cluster, the primary would offer the connection again without end.
     const { remoteAddress } = socket;
     const giveBack = shares.take(remoteAddress);
+    counters.connectionsAccepted += 1;
     if (giveBack === undefined) {
+      counters.connectionsRefused += 1;
       socket.on('error', ignoreError).destroy();
       limits.onConnectionRefused?.(remoteAddress);
       return undefined;
@@ -183,9 +190,11 @@ export function createOnePortServer(
     const stage = undecided(socket, acceptedAt, limits.prefaceTimeoutMs);
     const connection = { socket, acceptedAt, stage };
     connections.set(socket, connection);
+    counters.connectionsOpen += 1;
     socket.on('error', ignoreError);
     socket.on('close', () => {
       connections.delete(socket);
+      counters.connectionsOpen -= 1;
       giveBack();
     });
     return connection;

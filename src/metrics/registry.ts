@@ -19,6 +19,12 @@ interface Metric {
  */
 export class Registry {
   readonly #metrics: Metric[] = [];
+  readonly #preparations: (() => Promise<void>)[] = [];
+
+  /** Has `prepare` run before each reading, for what takes a query. It must not reject. */
+  beforeReading(prepare: () => Promise<void>): void {
+    this.#preparations.push(prepare);
+  }
 
   /** A count that only goes up while the process lives. The name ends with _total. */
   counter(name: string, help: string, read: () => Iterable<Sample>): void {
@@ -43,7 +49,8 @@ export class Registry {
   }
 
   /** All metrics with their present values. */
-  text(): string {
+  async text(): Promise<string> {
+    await Promise.all(this.#preparations.map((prepare) => prepare()));
     return this.#metrics
       .map(({ name, help, type, lines }) => `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines()}`)
       .join('');
