@@ -19,7 +19,7 @@ const STEP_CONTACTS = 20;
 const GRACE_MS = 60_000;
 
 /** What is purged. */
-export const PURGED = [
+const PURGED = [
   'users',
   'contacts',
   'sessions',
