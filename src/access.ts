@@ -13,7 +13,9 @@ export type Permission =
   | 'activity.read'
   | 'activity.record'
   | 'revocations.read'
-  | 'signing_keys.write';
+  | 'signing_keys.write'
+  | 'server.read'
+  | 'server.write';
 
 const VIEWER = ['contacts.read', 'contacts.write'] as const;
 const EDITOR = [...VIEWER, 'users.read', 'activity.read', 'activity.record', 'revocations.read'] as const;
@@ -22,7 +24,7 @@ const EDITOR = [...VIEWER, 'users.read', 'activity.read', 'activity.record', 're
 export const PERMISSIONS_OF_ROLE: Readonly<Record<Role, ReadonlySet<Permission>>> = {
   viewer: new Set(VIEWER),
   editor: new Set(EDITOR),
-  admin: new Set([...EDITOR, 'users.write', 'signing_keys.write'] as const),
+  admin: new Set([...EDITOR, 'users.write', 'signing_keys.write', 'server.read', 'server.write'] as const),
 };
 
 /** The permission's name in the contract. */

@@ -4,6 +4,7 @@ import type { DescService } from '@bufbuild/protobuf';
 import { Code, ConnectError, type ConnectRouter } from '@connectrpc/connect';
 import type { FastifyInstance } from 'fastify';
 import { Health } from '../gen/health/v1/health_pb.ts';
+import { AdminService } from '../gen/kith/admin/v1/admin_service_pb.ts';
 import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
 import { ApiKeyService } from '../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
@@ -19,6 +20,9 @@ import { type ActivityApp, createWatchLimits } from './activity/activity.ts';
 import { activityService } from './activity/service.ts';
 import { readLogStatus } from './activity/log-status.ts';
 import { Tail } from './activity/tail.ts';
+import type { AdminApp } from './admin/admin.ts';
+import { LogLevelSwitch } from './admin/log-level.ts';
+import { adminService } from './admin/service.ts';
 import { isApiKey } from './api-keys/api-key.ts';
 import {
   type ApiKeyCallersApp,
@@ -39,6 +43,7 @@ import { addressOf, type Config, type Reloadable } from './config.ts';
 import type { ContactsApp } from './contacts/contacts.ts';
 import { contactService } from './contacts/service.ts';
 import { openDatabase, ping } from './db/database.ts';
+import { readDatabaseFacts } from './db/facts.ts';
 import { allowOrigins } from './rpc/cors.ts';
 import { createHttpServer } from './http/fastify.ts';
 import { serveJwks } from './http/jwks.ts';
@@ -46,6 +51,7 @@ import { serveMetrics } from './http/metrics-server.ts';
 import { replaceCertificate } from './http/one-port.ts';
 import { createPortCounters } from './http/port-counters.ts';
 import { serveProbes } from './http/probes.ts';
+import { Readiness } from './http/readiness.ts';
 import { addProcessMetrics } from './metrics/process-metrics.ts';
 import { Registry } from './metrics/registry.ts';
 import { createKeyring } from './keyring.ts';
@@ -127,6 +133,7 @@ const SERVICES: readonly DescService[] = [
   SigningKeyService,
   ApiKeyService,
   SecondFactorService,
+  AdminService,
 ];
 const REFLECTION_SERVICES: readonly DescService[] = [ServerReflection, ServerReflectionAlpha];
 
@@ -138,11 +145,8 @@ const STALL_MS = 30_000;
 
 const PURGE_INTERVAL_MS = 10 * 60 * 1000;
 
-/** How long what is read of the log's end is good for, and how long metrics wait for it, milliseconds. */
-const LOG_STATUS = { keepMs: 500, waitMaxMs: 1000 };
-
-/** How long an answer of the database's to whether it is there is good for, milliseconds: anybody may ask. */
-const PING_MS = 500;
+/** How long what is read for metrics and for operators is good for, and how long they wait for it, milliseconds. */
+const STATUS = { keepMs: 500, waitMaxMs: 1000 };
 
 /** How long calls that were told to end may take to say so, milliseconds. */
 const HALT_GRACE_MS = 500;
@@ -245,9 +249,17 @@ export async function startServer(config: Config, adminPassword: string, options
   };
   const draining = new AbortController();
   const halting = new AbortController();
-  let stopping = false;
-  const isUp = sharedFor(PING_MS, () => ping(database.db));
-  const isReady = async () => !stopping && (await isUp());
+  const readiness = new Readiness([
+    {
+      name: 'database',
+      async run() {
+        if (!(await ping(database.db))) throw new Error('the database does not answer');
+      },
+    },
+    // Without, every signed-in call would be refused.
+    { name: 'revocations', run: () => revocations.requireFresh() },
+    { name: 'signing-keys', run: async () => void signingKeys.signer() },
+  ]);
 
   const streamBudgets = createStreamBudgets({ perCaller: config.watchesPerCallerMax, total: config.watchesMax });
   const purges = createPurgeCounts();
@@ -265,10 +277,18 @@ export async function startServer(config: Config, adminPassword: string, options
     ],
     wakes: app.wakes,
     watchLags: app.watchLags,
-    logStatus: sampled(() => readLogStatus(app), LOG_STATUS),
+    logStatus: sampled(() => readLogStatus(app), STATUS),
     purges,
     throttled: app.throttle.throttled,
     now,
+  };
+  const logLevel = opened.use(new LogLevelSwitch(fastify.log, config.logLevel, now));
+  const adminApp: AdminApp = {
+    ...app,
+    measured,
+    logLevel,
+    databaseFacts: sampled(() => readDatabaseFacts(database), STATUS),
+    worker: options.worker,
   };
   const metrics = config.metricsPort === undefined ? undefined : new Registry();
   const callMetrics = metrics && new CallMetrics(metrics);
@@ -280,7 +300,7 @@ export async function startServer(config: Config, adminPassword: string, options
 
   const logRefusedOrigin = createRefusedOriginLog(fastify.log, monotonic);
   await allowOrigins(fastify, config.corsOrigins, logRefusedOrigin);
-  serveProbes(fastify, isReady);
+  serveProbes(fastify, readiness);
   serveJwks(fastify, () => signingKeys.jwks());
   await serveRpcs(fastify, {
     routes(router: ConnectRouter) {
@@ -293,11 +313,12 @@ export async function startServer(config: Config, adminPassword: string, options
       router.service(UserService, userService(app));
       router.service(ContactService, contactService(app));
       router.service(ActivityService, activityService(app));
+      router.service(AdminService, adminService(adminApp));
       const served = [...SERVICES, ...publicServices];
       health(
         router,
         served.map(({ typeName }) => typeName),
-        { isReady },
+        readiness,
         app.wakes,
       );
       if (config.reflection)
@@ -346,12 +367,12 @@ export async function startServer(config: Config, adminPassword: string, options
     address: addressOf({ ...config, port: portOf(fastify) }),
     createdAdmin: createdAdmin && { username: createdAdmin.username },
     subscriptions: () => tail.size + revocations.size,
-    reload({ tls, logLevel }) {
-      fastify.log.level = logLevel;
+    reload({ tls, logLevel: setting }) {
+      logLevel.takeSetting(setting);
       if (tls !== undefined) replaceCertificate(fastify.server, tls);
     },
     async stop() {
-      stopping = true;
+      readiness.stop();
       await sleep(config.shutdownDelayMs);
       draining.abort();
       const closed = fastify.close();
@@ -376,16 +397,4 @@ function streamingPathsOf(services: readonly DescService[]): ReadonlySet<string>
 
 function portOf(fastify: FastifyInstance): number {
   return (fastify.server.address() as AddressInfo).port;
-}
-
-/** Asks once for all who want to know within `ms`. */
-function sharedFor<T>(ms: number, ask: () => Promise<T>): () => Promise<T> {
-  let answer: Promise<T> | undefined;
-  return () => {
-    if (answer === undefined) {
-      answer = ask();
-      setTimeout(() => (answer = undefined), ms).unref();
-    }
-    return answer;
-  };
 }

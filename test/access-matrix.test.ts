@@ -20,6 +20,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Health } from '../gen/health/v1/health_pb.ts';
 import { access, required_permission } from '../gen/kith/access/v1/access_pb.ts';
 import { Permission, Role } from '../gen/kith/access/v1/role_pb.ts';
+import { AdminService } from '../gen/kith/admin/v1/admin_service_pb.ts';
 import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
 import { ApiKeyService } from '../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
@@ -50,6 +51,7 @@ const SERVICES = [
   ContactService,
   ActivityService,
   SecondFactorService,
+  AdminService,
 ];
 const THIRD_PARTY = [
   'grpc.health.v1.Health',
@@ -82,6 +84,8 @@ const ALLOWED: Readonly<Record<string, readonly Permission[]>> = {
     Permission.ACTIVITY_RECORD,
     Permission.REVOCATIONS_READ,
     Permission.SIGNING_KEYS_WRITE,
+    Permission.SERVER_READ,
+    Permission.SERVER_WRITE,
   ],
 };
 
@@ -94,6 +98,8 @@ const PERMISSION_NAMES: Readonly<Record<number, string>> = {
   [Permission.ACTIVITY_RECORD]: 'PERMISSION_ACTIVITY_RECORD',
   [Permission.REVOCATIONS_READ]: 'PERMISSION_REVOCATIONS_READ',
   [Permission.SIGNING_KEYS_WRITE]: 'PERMISSION_SIGNING_KEYS_WRITE',
+  [Permission.SERVER_READ]: 'PERMISSION_SERVER_READ',
+  [Permission.SERVER_WRITE]: 'PERMISSION_SERVER_WRITE',
 };
 
 interface RequestMaker<I extends DescMessage> {
@@ -218,6 +224,10 @@ const REQUESTS: Readonly<Record<string, Readonly<Record<string, RequestMaker<Des
       answer: 'FailedPrecondition SECOND_FACTOR_NOT_ENABLED',
     },
   } satisfies RequestMakers<typeof SecondFactorService>,
+  [AdminService.typeName]: {
+    getStatus: { make: () => ({}) },
+    setLogLevel: { make: () => ({}) },
+  } satisfies RequestMakers<typeof AdminService>,
 };
 
 function requestOf({ parent, localName }: Method): RequestMaker<DescMessage> {

@@ -191,12 +191,15 @@ describe.each([
   });
 
   const reads = exampledMethods.filter(({ method }) => isRead(method));
-  test.each(reads)('$name answers the same over every wire', async ({ method, example }) => {
+  /** Answers of the moment: connections, streams and times are others in each. */
+  const momentary = new Set(['kith.admin.v1.AdminService/GetStatus']);
+  test.each(reads)('$name answers the same over every wire', async ({ name, method, example }) => {
     const { accessToken, request } = await example!(kith);
     const answers: unknown[] = [];
     for (const transport of transports.values()) {
       const { message } = await call(transport, method, request, accessToken);
-      answers.push(toJson(method.output, message));
+      const answer = toJson(method.output, message);
+      answers.push(momentary.has(name) ? Object.keys(answer as object) : answer);
     }
     expect(answers).toEqual(answers.map(() => answers[0]));
   });

@@ -300,7 +300,15 @@ describe.each(databases)('on $name', (kind) => {
       [
         'an admin',
         Role.ADMIN,
-        [Permission.USERS_READ, Permission.USERS_WRITE, ...OWN, ...EDITOR, Permission.SIGNING_KEYS_WRITE],
+        [
+          Permission.USERS_READ,
+          Permission.USERS_WRITE,
+          ...OWN,
+          ...EDITOR,
+          Permission.SIGNING_KEYS_WRITE,
+          Permission.SERVER_READ,
+          Permission.SERVER_WRITE,
+        ],
       ],
     ])('tells %s who they are and what they may', async (_, role, permissions) => {
       const { user, accessToken } = await kith.user(role);

@@ -70,8 +70,16 @@ export interface Dialect {
   connections(): ConnectionCounts;
   /** How long the commits of transactions took, failed ones too, seconds. */
   readonly commits: Histogram;
+  describe(db: Kysely<Schema>): Promise<DatabaseDescription>;
   /** The plan of a statement, as the database prints it. */
   explain(sql: string, parameters: readonly unknown[]): Promise<string[]>;
+}
+
+/** For operators. */
+export interface DatabaseDescription {
+  readonly serverVersion: string;
+  /** The schema that the tables are in; '' where there are no schemas. */
+  readonly schema: string;
 }
 
 /** The bounds of Dialect.commits, seconds: from a disk with a cache of its own to one that stands still. */

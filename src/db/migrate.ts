@@ -18,6 +18,11 @@ export function migrations(dialect: Dialect): Record<string, Migration> {
   };
 }
 
+/** The name of the newest migration that this version knows. */
+export function latestMigration(dialect: Dialect): string {
+  return Object.keys(migrations(dialect)).at(-1) ?? '';
+}
+
 /**
  * Brings the tables up to date, in one transaction. Throws DatabaseError for tables of a
  * newer version. Without `schema`, Kysely would take the bookkeeping of another schema

@@ -16,6 +16,7 @@ import { Failure } from '../failure.ts';
 import { Histogram } from '../metrics/histogram.ts';
 import {
   COMMIT_BOUNDS_SECONDS,
+  type DatabaseDescription,
   DatabaseError,
   type DatabaseLimits,
   DatabaseUnavailable,
@@ -103,6 +104,12 @@ export function openPostgres(url: string, limits: DatabaseLimits): Dialect {
       return { used: totalCount - idleCount, idle: idleCount, waiting: waitingCount };
     },
     commits,
+    async describe(db) {
+      const { rows } = await sql<DatabaseDescription>`
+        select current_setting('server_version') as "serverVersion",
+          coalesce(current_schema()::text, '') as "schema"`.execute(db);
+      return rows[0] ?? { serverVersion: '', schema: '' };
+    },
     async explain(statement, parameters) {
       const { rows } = await pool.query<Record<'QUERY PLAN', string>>(`explain ${statement}`, [...parameters]);
       return rows.map((row) => row['QUERY PLAN']);

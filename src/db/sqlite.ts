@@ -86,6 +86,10 @@ export function openSqlite(path: string): Dialect {
       return { used: running, idle: 1 - running, waiting };
     },
     commits,
+    async describe(db) {
+      const { rows } = await sql<{ version: string }>`select sqlite_version() as version`.execute(db);
+      return { serverVersion: rows[0]?.version ?? '', schema: '' };
+    },
     explain: async (query, parameters) =>
       file
         .prepare(`explain query plan ${query}`)

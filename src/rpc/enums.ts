@@ -16,6 +16,8 @@ const PERMISSION_MESSAGES = {
   'activity.record': Permission.ACTIVITY_RECORD,
   'revocations.read': Permission.REVOCATIONS_READ,
   'signing_keys.write': Permission.SIGNING_KEYS_WRITE,
+  'server.read': Permission.SERVER_READ,
+  'server.write': Permission.SERVER_WRITE,
 } satisfies Record<DomainPermission, Permission>;
 
 export function toRole(role: DomainRole): Role {

@@ -25,6 +25,7 @@ import {
 } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
 import { describe, expect, test } from 'vitest';
 import { ActivityService, ListUserActivityRequestSchema } from '../../gen/kith/activity/v1/activity_service_pb.ts';
+import { AdminService } from '../../gen/kith/admin/v1/admin_service_pb.ts';
 import { ApiKeyService } from '../../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
 import { RevocationService } from '../../gen/kith/auth/v1/revocation_service_pb.ts';
@@ -49,6 +50,7 @@ import { createRequestValidator } from './validate.ts';
 
 const SERVICES = [
   ActivityService,
+  AdminService,
   ApiKeyService,
   AuthService,
   ContactService,

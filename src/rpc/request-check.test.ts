@@ -5,6 +5,7 @@ import { ConnectError } from '@connectrpc/connect';
 import { describe, expect, test } from 'vitest';
 import { Permission } from '../../gen/kith/access/v1/role_pb.ts';
 import { ActivityService } from '../../gen/kith/activity/v1/activity_service_pb.ts';
+import { AdminService } from '../../gen/kith/admin/v1/admin_service_pb.ts';
 import { ApiKeyService } from '../../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
@@ -18,6 +19,7 @@ import { createRequestValidator } from './validate.ts';
 const services = [
   ContactService,
   ActivityService,
+  AdminService,
   ApiKeyService,
   AuthService,
   SecondFactorService,

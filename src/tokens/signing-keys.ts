@@ -14,6 +14,7 @@ import {
   JWKS_MAX_AGE_MS,
   KEEP_MS,
   LEAD_MS,
+  type Scheduled,
   scheduleOf,
   VIEW_AGE_MAX_MS,
 } from './key-schedule.ts';
@@ -130,6 +131,11 @@ export class SigningKeys implements AccessTokenKeys, AsyncDisposable {
     const active = scheduleOf(signing, this.#options.now()).find(({ state }) => state === 'active');
     if (active?.key.privateKey === undefined) throw new Error('there is no key to sign with');
     return { kid: active.key.kid, privateKey: active.key.privateKey };
+  }
+
+  /** The keys as they were read last, newest first. */
+  schedule(): Scheduled<Omit<SigningKeyRow, 'private_key_sealed'>>[] {
+    return scheduleOf(this.#view.keys, this.#options.now());
   }
 
   has(kid: string): boolean {

@@ -3,6 +3,7 @@ import type { DescMessage, DescMethod, DescMethodUnary, MessageInitShape } from 
 import { decodeJwt } from 'jose';
 import { expect } from 'vitest';
 import { Permission, Role } from '../../gen/kith/access/v1/role_pb.ts';
+import { AdminService, LogLevel } from '../../gen/kith/admin/v1/admin_service_pb.ts';
 import { ActivityService } from '../../gen/kith/activity/v1/activity_service_pb.ts';
 import { ApiKeyService } from '../../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
@@ -182,6 +183,43 @@ const signingKeys: ExamplesOf<typeof SigningKeyService> = {
       signingKey: { kid: KID, state: SigningKeyState.PENDING, createTime: TIME, activateTime: TIME },
     };
     return { accessToken, request: { compromised: false }, answer, absent: ['signingKey.removeTime'] };
+  },
+};
+
+const PROCESS = {
+  version: expect.stringMatching(/./),
+  pid: process.pid,
+  worker: 0,
+  startTime: TIME,
+  currentTime: TIME,
+};
+
+const admin: ExamplesOf<typeof AdminService> = {
+  async getStatus(kith) {
+    const { accessToken } = await kith.admin();
+    const answer = {
+      process: PROCESS,
+      database: { kind: expect.stringMatching(/SQL/), available: true, migrations: expect.any(Array) },
+      signingKeys: expect.arrayContaining([expect.objectContaining({ kid: KID, state: SigningKeyState.ACTIVE })]),
+      activityLog: { head: expect.any(BigInt), horizon: expect.any(BigInt) },
+      traffic: { watchesWaking: 0 },
+      budgets: expect.arrayContaining([expect.objectContaining({ name: 'call_bytes' })]),
+      queues: expect.arrayContaining([expect.objectContaining({ name: 'reads', runningLimit: 512 })]),
+      logLevel: { setting: LogLevel.SILENT },
+    };
+    return { accessToken, request: {}, answer };
+  },
+  async setLogLevel(kith) {
+    const { accessToken } = await kith.admin();
+    const logLevel = { level: LogLevel.FATAL, setting: LogLevel.SILENT, revertTime: TIME };
+    return {
+      accessToken,
+      request: { level: LogLevel.FATAL, duration: { seconds: 604_800n } },
+      answer: { process: PROCESS, logLevel },
+      async verify() {
+        await kith.client(AdminService, accessToken).setLogLevel({});
+      },
+    };
   },
 };
 
@@ -492,6 +530,7 @@ export const services = [
   ContactService,
   ActivityService,
   SecondFactorService,
+  AdminService,
 ] as const;
 
 /** Good examples of every rpc, by `package.Service/Method`; undefined where one is missing. */
@@ -508,6 +547,7 @@ export const exampledMethods: readonly {
   ...examplesOf(ContactService, contacts),
   ...examplesOf(ActivityService, activity),
   ...examplesOf(SecondFactorService, secondFactor),
+  ...examplesOf(AdminService, admin),
 ];
 
 function examplesOf(service: (typeof services)[number], examples: Record<string, unknown>) {

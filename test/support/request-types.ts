@@ -2,6 +2,7 @@ import type { DescMessage, DescService } from '@bufbuild/protobuf';
 import { ServerReflection } from '../../gen/grpc/reflection/v1/reflection_pb.ts';
 import { Health } from '../../gen/health/v1/health_pb.ts';
 import { ActivityService } from '../../gen/kith/activity/v1/activity_service_pb.ts';
+import { AdminService } from '../../gen/kith/admin/v1/admin_service_pb.ts';
 import { ApiKeyService } from '../../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
 import { RevocationService } from '../../gen/kith/auth/v1/revocation_service_pb.ts';
@@ -18,6 +19,7 @@ const SERVICES: readonly DescService[] = [
   UserService,
   ContactService,
   ActivityService,
+  AdminService,
   SigningKeyService,
   ApiKeyService,
   SecondFactorService,

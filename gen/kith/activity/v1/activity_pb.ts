@@ -35,6 +35,8 @@ export const file_kith_activity_v1_activity: GenFile = /*@__PURE__*/
  *   password was wrong.
  * - `kith.signing_key.rotated`, of the admin who called for it, with the attributes
  *   `kid`, the new key, and `compromised`, true or false.
+ * - `kith.log_level.set`, of the admin who called for it, with the attributes `level`,
+ *   and `hostname` and `pid` of the process that logs so.
  * - `kith.contact.created`, `.updated`, `.deleted`, `.undeleted`, with the
  *   attribute `contact_id` and nothing else of the contact. They are shown to
  *   the owner of the contact alone, among the own activity; to admins neither.

@@ -1,0 +1,85 @@
+import { hostname } from 'node:os';
+import packageJson from '../../package.json' with { type: 'json' };
+import type { Caller } from '../access.ts';
+import { appendActivities } from '../activity/log.ts';
+import type { App } from '../app.ts';
+import type { LogLevel } from '../config.ts';
+import type { DatabaseFacts } from '../db/facts.ts';
+import type { LogStatus, Measured } from '../measured.ts';
+import type { Sample } from '../sampled.ts';
+import type { ScheduledKey } from '../tokens/rotation.ts';
+import type { LogLevelState, LogLevelSwitch } from './log-level.ts';
+
+export interface AdminApp extends App {
+  readonly measured: Measured;
+  readonly logLevel: LogLevelSwitch;
+  readonly signingKeys: { schedule(): readonly ScheduledKey[] };
+  /** Undefined when the database does not answer in time. */
+  readonly databaseFacts: () => Promise<Sample<DatabaseFacts> | undefined>;
+  /** The number of this process among those that share a port, from 1; undefined for the only one. */
+  readonly worker: number | undefined;
+}
+
+/** A process that serves. Times in milliseconds since 1970. */
+export interface ServerProcess {
+  readonly version: string;
+  readonly nodeVersion: string;
+  readonly hostname: string;
+  readonly pid: number;
+  readonly worker: number;
+  readonly startMs: number;
+  readonly nowMs: number;
+}
+
+export interface Status {
+  readonly process: ServerProcess;
+  readonly measured: Measured;
+  readonly database: DatabaseFacts | undefined;
+  readonly log: LogStatus | undefined;
+  readonly keys: readonly ScheduledKey[];
+  readonly logLevel: LogLevelState;
+}
+
+/** How this process is doing. Takes a second at the most where the database does not answer. */
+export async function readStatus(app: AdminApp): Promise<Status> {
+  const [database, log] = await Promise.all([app.databaseFacts(), app.measured.logStatus()]);
+  return {
+    process: describeProcess(app),
+    measured: app.measured,
+    database: database?.value,
+    log: log?.value,
+    keys: app.signingKeys.schedule(),
+    logLevel: app.logLevel.state,
+  };
+}
+
+export function describeProcess({ now, worker = 0 }: Pick<AdminApp, 'now' | 'worker'>): ServerProcess {
+  return {
+    version: packageJson.version,
+    nodeVersion: process.versions.node,
+    hostname: hostname(),
+    pid: process.pid,
+    worker,
+    startMs: performance.timeOrigin,
+    nowMs: now(),
+  };
+}
+
+/**
+ * Sets the level of this process's log; undefined for that of the settings. The activity is recorded in the
+ * background: a database that cannot be written must not keep an operator from looking at why.
+ */
+export function setLogLevel(
+  app: AdminApp,
+  caller: Caller,
+  level: LogLevel | undefined,
+  durationMs: number | undefined,
+): LogLevelState {
+  app.logLevel.set({ level, durationMs, userId: caller.userId });
+  const { level: set } = app.logLevel.state;
+  const { hostname: host, pid } = describeProcess(app);
+  const attributes = { level: set, hostname: host, pid: String(pid) };
+  const activity = { userId: caller.userId, actorId: caller.userId, action: 'kith.log_level.set', attributes };
+  app.background.run(() => app.database.transaction((tx) => appendActivities(tx, app, [activity])));
+  return app.logLevel.state;
+}
