@@ -77,6 +77,7 @@ import { sessionService } from './sessions/service.ts';
 import { authenticate, renew } from './sessions/sessions.ts';
 import { sampled } from './sampled.ts';
 import { createThrottle } from './throttle/throttle.ts';
+import { findTracing } from './tracing/tracing.ts';
 import { userService } from './users/service.ts';
 import { createFirstAdmin } from './users/users.ts';
 import { addServerMetrics } from './server-metrics.ts';
@@ -154,6 +155,9 @@ const HALT_GRACE_MS = 500;
 /** How long a stop waits for what is still under way in the database, milliseconds; the connections end with the process. */
 const CLOSE_MAX_MS = 3000;
 
+/** How long a stop waits until the last spans have been exported, milliseconds. */
+const FLUSH_MAX_MS = 1000;
+
 /**
  * Opens the database, serves, and creates the first administrator with
  * `adminPassword` when there are no users.
@@ -170,7 +174,8 @@ export async function startServer(config: Config, adminPassword: string, options
   const publicServices = [Health, ...(config.reflection ? REFLECTION_SERVICES : [])];
   const rules = readAccessRules(SERVICES, publicServices);
 
-  const database = opened.use(await openDatabase(config.databaseUrl, config.databaseLimits));
+  const tracing = findTracing();
+  const database = opened.use(await openDatabase(config.databaseUrl, config.databaseLimits, tracing));
   const keyring = createKeyring(
     config.secretKey ?? loadSecretKey(database.dialect.fileBeside('.key'), !(await hasSigningKeys(database.db))),
   );
@@ -212,11 +217,12 @@ export async function startServer(config: Config, adminPassword: string, options
     }),
   );
   opened.defer(() => fastify.close());
+  if (tracing !== undefined) fastify.log.info('calls are traced: an OpenTelemetry SDK is registered');
 
   const app: AuthApp & SecondFactorApp & ActivityApp & SigningKeysApp & ApiKeyCallersApp & ContactsApp = {
     database,
     keyring,
-    passwords: await createPasswords({ workers: config.workers }),
+    passwords: await createPasswords({ workers: config.workers, tracing }),
     now,
     background,
     purgeAfterMs: config.purgeAfterMs,
@@ -338,6 +344,7 @@ export async function startServer(config: Config, adminPassword: string, options
     budgets,
     compressor,
     metrics: callMetrics,
+    tracing,
     logOneIn: config.logOneIn,
     readMaxBytes: config.messageBytesMax,
     streamBudgets,
@@ -381,6 +388,7 @@ export async function startServer(config: Config, adminPassword: string, options
       await Promise.race([closed, sleep(HALT_GRACE_MS)]);
       fastify.server.closeAllConnections();
       await Promise.race([running.disposeAsync(), sleep(CLOSE_MAX_MS, undefined, { ref: false })]);
+      await tracing?.flush(FLUSH_MAX_MS);
     },
   };
 }

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Database } from '../db/database.ts';
 import type { LogPosition } from '../db/dialect.ts';
 import { Failure } from '../failure.ts';
@@ -48,6 +49,8 @@ export class Tail implements AsyncDisposable {
   #advancing: Promise<void> | undefined;
   #again = false;
   #isFailing = false;
+  /** Where what is done for all watchers belongs to no call, of which one would be traced as doing it. */
+  readonly #outsideCalls = AsyncLocalStorage.snapshot();
 
   constructor(database: Database, onError: (error: unknown) => void) {
     this.#database = database;
@@ -142,7 +145,7 @@ export class Tail implements AsyncDisposable {
       this.#again = true;
       return;
     }
-    this.#advancing = this.#readToEnd()
+    this.#advancing = this.#outsideCalls(() => this.#readToEnd())
       .catch((error: unknown) => {
         this.#forget(); // the watchers read the database, and say so to their callers when it fails
         this.#wakeAll();

@@ -9,11 +9,13 @@ import {
   TransactionConflict,
 } from './dialect.ts';
 import { withoutPassword } from '../text.ts';
+import type { Tracing } from '../tracing/tracing.ts';
 import { createTurns, TURN_MAX_MS } from '../turns.ts';
 import { migrate } from './migrate.ts';
 import { openPostgres } from './postgres.ts';
 import type { RevocationTable, Schema } from './schema.ts';
 import { openSqlite } from './sqlite.ts';
+import { traced } from './traced.ts';
 import { SQLITE } from './url.ts';
 
 /** Queries, inside a transaction or not. */
@@ -71,11 +73,12 @@ const LIMITS: DatabaseLimits = {
  * `sqlite:PATH` is a file, made when missing; a relative path counts from the
  * working directory. `postgres://...` is a database on a server, which must
  * exist. Throws DatabaseError, whose message names the database: DatabaseUnavailable
- * when trying again later may help.
+ * when trying again later may help. With `tracing`, transactions and statements of traced calls have spans.
  */
-export async function openDatabase(url: string, limits: DatabaseLimits = LIMITS): Promise<Database> {
+export async function openDatabase(url: string, limits: DatabaseLimits = LIMITS, tracing?: Tracing): Promise<Database> {
   try {
-    const dialect = url.startsWith(SQLITE) ? openSqlite(url.slice(SQLITE.length)) : openPostgres(url, limits);
+    const plain = url.startsWith(SQLITE) ? openSqlite(url.slice(SQLITE.length)) : openPostgres(url, limits);
+    const dialect = tracing === undefined ? plain : traced(plain, tracing);
     const db = new Kysely<Schema>({ dialect: dialect.queries });
     await using opening = new AsyncDisposableStack();
     opening.defer(() => db.destroy());
@@ -94,6 +97,7 @@ export async function openDatabase(url: string, limits: DatabaseLimits = LIMITS)
     const listeners = new Set<() => void>();
     const revoking = new WeakMap<Db, NewRevocation[]>();
     const learners = new Set<(revocations: readonly NewRevocation[]) => void>();
+    const transactionSpan = { name: 'transaction', attributes: { 'db.system.name': dialect.name.toLowerCase() } };
     return {
       db,
       longReads,
@@ -107,7 +111,8 @@ export async function openDatabase(url: string, limits: DatabaseLimits = LIMITS)
               .setIsolationLevel('serializable')
               .execute((tx) => work((used = tx))),
           );
-        const result = await (turn === undefined ? run() : inTurn(turn, run));
+        const runInTurn = () => (turn === undefined ? run() : inTurn(turn, run));
+        const result = await (tracing === undefined ? runInTurn() : tracing.run(() => transactionSpan, runInTurn));
         if (used !== undefined && appending.has(used)) {
           for (const wake of listeners) wake();
           dialect.notify('log');

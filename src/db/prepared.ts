@@ -41,7 +41,7 @@ export function prepared<Texts extends readonly string[], Row>(
   };
 }
 
-function isReading(adapter: DialectAdapter): adapter is ReadingAdapter {
+export function isReading(adapter: DialectAdapter): adapter is ReadingAdapter {
   return 'readFirst' in adapter;
 }
 

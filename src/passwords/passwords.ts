@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { type Algorithm, hash } from '@node-rs/argon2';
 import { FairLimiter } from '../budget/fair-limiter.ts';
 import type { Payer } from '../budget/payer.ts';
+import type { Tracing } from '../tracing/tracing.ts';
 import { readHash } from './hash-formats.ts';
 
 /** argon2id; the package declares a const enum, which type stripping cannot read. */
@@ -60,8 +61,15 @@ export interface Passwords {
  * Takes one hash's time, for the stand-in that unknown users are compared with.
  *
  * @param workers how many processes share the cores
+ * @param tracing makes spans of what is hashed and verified for traced calls; default none
  */
-export async function createPasswords({ workers = 1 } = {}): Promise<Passwords> {
+export async function createPasswords({
+  workers = 1,
+  tracing,
+}: {
+  readonly workers?: number;
+  readonly tracing?: Tracing | undefined;
+} = {}): Promise<Passwords> {
   const places = Math.max(1, Math.min(Math.floor(availableParallelism() / workers), THREADS - 1));
   const makeHash = (password: string) => hash(password.normalize('NFC'), PARAMETERS);
   const startMs = performance.now();
@@ -76,7 +84,7 @@ export async function createPasswords({ workers = 1 } = {}): Promise<Passwords> 
     waitMaxMs: WAIT_MAX_MS,
     taskMs,
   });
-  return {
+  const passwords: Passwords = {
     hash: (password, { payer, signal }) => limiter.run(payer, () => makeHash(password), signal),
     async verify(phc, password, { payer, signal }) {
       const isRight = readHash(phc ?? standIn);
@@ -91,6 +99,24 @@ export async function createPasswords({ workers = 1 } = {}): Promise<Passwords> 
     },
     isOutdated: (phc) => !isOwn(phc),
     limiter,
+  };
+  return tracing === undefined ? passwords : traced(passwords, tracing);
+}
+
+/** With spans that last from when a hash is asked for until it is there: waiting for a core counts. */
+function traced(passwords: Passwords, tracing: Tracing): Passwords {
+  return {
+    ...passwords,
+    hash: (password, by) =>
+      tracing.run(
+        () => ({ name: 'hash password' }),
+        () => passwords.hash(password, by),
+      ),
+    verify: (phc, password, by) =>
+      tracing.run(
+        () => ({ name: 'verify password' }),
+        () => passwords.verify(phc, password, by),
+      ),
   };
 }
 

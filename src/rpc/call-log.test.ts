@@ -10,6 +10,8 @@ const LINE: CallLine = {
   reason: undefined,
   caller: undefined,
   durationMs: 0.125,
+  trace_id: undefined,
+  span_id: undefined,
 };
 const REFUSED: CallLine = {
   ...LINE,
@@ -35,6 +37,10 @@ describe('a line', () => {
     ['that was refused', REFUSED],
     ['with a request id that has to be escaped', { ...LINE, requestId: 'a "quoted"\\\n\u2028\ud800 one' }],
     ['with a caller that has to be escaped', { ...REFUSED, caller: 'no"body' }],
+    [
+      'that is part of a trace',
+      { ...REFUSED, trace_id: '4bf92f3577b34da6a3ce929d0e0e4736', span_id: '00f067aa0ba902b7' },
+    ],
     ['with an empty request id', { ...LINE, requestId: '' }],
   ])('of a call %s is the one that pino would write', (_, line) => {
     for (const options of [

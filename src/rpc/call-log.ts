@@ -10,6 +10,12 @@ export interface CallLine {
   readonly reason: string | undefined;
   readonly caller: string | undefined;
   readonly durationMs: number;
+  /**
+   * The trace that the call is part of, and its span there, under the names of
+   * https://opentelemetry.io/docs/specs/otel/compatibility/logging_trace_context/.
+   */
+  readonly trace_id: string | undefined;
+  readonly span_id: string | undefined;
 }
 
 /** Where lines about calls go. */
@@ -57,12 +63,14 @@ function createInfoWriter(log: Logger): (line: CallLine) => void {
   const internals = log as unknown as PinoInternals;
   const level = internals[symbols.lsCacheSym][log.levels.values['info'] ?? 30];
   const bindings = internals[symbols.chindingsSym];
-  return ({ requestId, rpc, protocol, code, reason, caller, durationMs }) => {
+  return ({ requestId, rpc, protocol, code, reason, caller, durationMs, trace_id: traceId, span_id: spanId }) => {
     const time = internals[symbols.timeSym]();
     internals[symbols.streamSym].write(
       `${level}${time}${bindings},"requestId":${json(requestId)},"rpc":"${rpc}","protocol":"${protocol}","code":"${code}"${
         reason === undefined ? '' : `,"reason":"${reason}"`
-      }${caller === undefined ? '' : `,"caller":${json(caller)}`},"durationMs":${durationMs},"msg":"call"}\n`,
+      }${caller === undefined ? '' : `,"caller":${json(caller)}`},"durationMs":${durationMs}${
+        traceId === undefined ? '' : `,"trace_id":"${traceId}","span_id":"${spanId}"`
+      },"msg":"call"}\n`,
     );
   };
 }

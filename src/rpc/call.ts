@@ -6,6 +6,7 @@ import { Failure } from '../failure.ts';
 import { CallContext } from '../lane/context.ts';
 import type { CallLog } from './call-log.ts';
 import type { CallMetrics } from './call-metrics.ts';
+import { callerSpanOf, type CallTracing } from './call-tracing.ts';
 import { findCaller } from './caller.ts';
 import { explained, reasonOf, setMessage, withReason } from './errors.ts';
 
@@ -30,11 +31,17 @@ export function setReceived(values: ContextValues): void {
  * error if there is one, just before it writes the status; so that is where the
  * error gets its reason and the call its line in the log.
  */
-export function createCallWatch(log: CallLog, metrics?: CallMetrics): (context: HandlerContext) => void {
+export function createCallWatch(
+  log: CallLog,
+  metrics?: CallMetrics,
+  tracing?: CallTracing,
+): (context: HandlerContext) => void {
+  const observers = { log, metrics, tracing };
   const endOnLane = (context: CallContext, reason: unknown): void => {
-    endCall(log, metrics, context, finalError(context, reason), context.startMs);
+    endCall(observers, context, finalError(context, reason), context.startMs);
   };
   return (context) => {
+    tracing?.begin(context, context.values.get(requestIdKey));
     if (context instanceof CallContext) {
       context.onEnd = endOnLane;
       return;
@@ -47,7 +54,7 @@ export function createCallWatch(log: CallLog, metrics?: CallMetrics): (context: 
       if (!ended) {
         ended = true;
         const error = finalError(context, reason);
-        endCall(log, metrics, context, error, startMs);
+        endCall(observers, context, error, startMs);
       }
       abort.call(controller, reason);
     };
@@ -113,24 +120,38 @@ export function blameRequest(error: ConnectError): ConnectError {
   return withReason(error, ErrorReason.MALFORMED_REQUEST);
 }
 
+/** What is told of the end of each call. */
+interface Observers {
+  readonly log: CallLog;
+  readonly metrics: CallMetrics | undefined;
+  readonly tracing: CallTracing | undefined;
+}
+
 function endCall(
-  log: CallLog,
-  metrics: CallMetrics | undefined,
+  observers: Observers,
   context: HandlerContext,
   error: ConnectError | undefined,
   startMs: number,
 ): void {
+  const { metrics, tracing } = observers;
   if (metrics !== undefined) {
     const isFast = context instanceof CallContext;
     const durationMs = performance.now() - startMs;
     metrics.record(context.method, context.protocolName, isFast, durationMs, error?.code, error && reasonOf(error));
   }
-  logCall(log, context, error, startMs);
+  tracing?.end(context, error?.code, error && reasonName(reasonOf(error)));
+  logCall(observers, context, error, startMs);
 }
 
 /** One line a call. Messages stay out of it: they may quote what was sent, a password perhaps. */
-function logCall(log: CallLog, context: HandlerContext, error: ConnectError | undefined, startMs: number): void {
+function logCall(
+  { log, tracing }: Observers,
+  context: HandlerContext,
+  error: ConnectError | undefined,
+  startMs: number,
+): void {
   if (error === undefined && !log.takesNext()) return;
+  const span = tracing?.spanOf(context) ?? callerSpanOf(context);
   const line = {
     requestId: context.values.get(requestIdKey),
     rpc: `${context.service.typeName}/${context.method.name}`,
@@ -139,6 +160,8 @@ function logCall(log: CallLog, context: HandlerContext, error: ConnectError | un
     reason: error && reasonName(reasonOf(error)),
     caller: findCaller(context.values)?.userId,
     durationMs: Math.round((performance.now() - startMs) * 1000) / 1000,
+    trace_id: span?.traceId,
+    span_id: span?.spanId,
   };
   if (error?.code === Code.Internal) log.error(line, error.cause ?? error);
   else if (isOutage(error)) log.warn(line, error?.cause);

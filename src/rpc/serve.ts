@@ -4,6 +4,7 @@ import type { Validator } from '@bufbuild/protovalidate';
 import type { FastifyInstance } from 'fastify';
 import type { Caller } from '../access.ts';
 import { createLane, type LaneService } from '../lane/lane.ts';
+import type { Tracing } from '../tracing/tracing.ts';
 import {
   type AccessRules,
   createAccessCheck,
@@ -22,6 +23,7 @@ import {
 } from './call-budgets.ts';
 import { createCallLog } from './call-log.ts';
 import type { CallMetrics } from './call-metrics.ts';
+import { CallTracing } from './call-tracing.ts';
 import { readClient, setClient } from './client.ts';
 import { toConnectError } from './errors.ts';
 import { checkQuery, checkRequests } from './checked-requests.ts';
@@ -61,6 +63,8 @@ export interface RpcOptions {
   readonly logOneIn: number;
   /** Counts calls; undefined when nobody asks for metrics. */
   readonly metrics: CallMetrics | undefined;
+  /** Makes a span of each call; undefined when nobody records them. */
+  readonly tracing: Tracing | undefined;
   /** The largest request message that is read of any method, bytes, unpacked. */
   readonly readMaxBytes: number;
   /** What open streams are charged to. */
@@ -74,12 +78,14 @@ export interface RpcOptions {
 /** Serves RPCs over gRPC, gRPC-Web and Connect on a Fastify instance. */
 export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): Promise<void> {
   const gate = createAccessGate(options.rules, options.authenticate, options.freshness);
-  const watchCall = createCallWatch(createCallLog(fastify.log, options.logOneIn), options.metrics);
+  const tracing = options.tracing && new CallTracing(options.tracing);
+  const watchCall = createCallWatch(createCallLog(fastify.log, options.logOneIn), options.metrics, tracing);
+  const authorize = tracing ? (context: HandlerContext) => tracing.within(context, () => gate(context)) : gate;
   const limitOf = createMessageLimits(options.rules, options.readMaxBytes);
   const requestGate = (context: HandlerContext): void | Promise<void> => {
     watchCall(context);
     try {
-      return gate(context)?.catch(throwConverted);
+      return authorize(context)?.catch(throwConverted);
     } catch (error) {
       throwConverted(error);
     }
@@ -98,7 +104,7 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
   ];
   await fastify.register(fastifyConnectPlugin, {
     routes(router: ConnectRouter) {
-      const services = recordServices(router, options.routes, budgets, options.streamBudgets, options.rules);
+      const services = recordServices(router, options.routes, budgets, options.streamBudgets, options.rules, tracing);
       const check = createRequestCheck(
         services.flatMap(({ service }) => service.methods),
         options.validator,
@@ -166,8 +172,8 @@ function throwConverted(error: unknown): never {
 }
 
 /**
- * Registers the routes, within the limits on calls and streams, as they may be answered, and notes which
- * services they are of.
+ * Registers the routes, within the limits on calls and streams, as they may be answered and, where they are
+ * traced, with the spans of their calls active; and notes which services they are of.
  */
 function recordServices(
   router: ConnectRouter,
@@ -175,6 +181,7 @@ function recordServices(
   budgets: CallBudgets,
   streamBudgets: StreamBudgets,
   rules: AccessRules,
+  tracing: CallTracing | undefined,
 ): LaneService[] {
   const services: LaneService[] = [];
   const recording: ConnectRouter = {
@@ -182,8 +189,9 @@ function recordServices(
     service(service, implementation, serviceOptions) {
       const kept = answerWhatMayBeRead(service.methods, implementation, rules) as typeof implementation;
       const limited = withStreamBudget(service, limitCalls(service, kept, budgets, rules), streamBudgets);
-      services.push({ service, implementation: limited });
-      router.service(service, limited, serviceOptions);
+      const traced = tracing === undefined ? limited : tracing.trace(service, limited);
+      services.push({ service, implementation: traced });
+      router.service(service, traced, serviceOptions);
       return recording;
     },
     rpc() {
