@@ -69,6 +69,8 @@ describe.each([
         'connect-timeout-ms',
         'content-type',
         'grpc-timeout',
+        'traceparent',
+        'tracestate',
         'x-grpc-web',
         'x-request-id',
         'x-user-agent',

@@ -38,7 +38,7 @@ export async function allowOrigins(
   await fastify.register(cors, {
     origin: [...origins],
     methods: [...connectCors.allowedMethods],
-    allowedHeaders: [...connectCors.allowedHeaders, 'authorization', 'x-request-id'],
+    allowedHeaders: [...connectCors.allowedHeaders, 'authorization', 'traceparent', 'tracestate', 'x-request-id'],
     exposedHeaders: EXPOSED_HEADERS,
     maxAge: PREFLIGHT_MAX_AGE_S,
     strictPreflight: false,
