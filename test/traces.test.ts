@@ -10,7 +10,7 @@ import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-ho
 import { InMemorySpanExporter, type ReadableSpan, SimpleSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
-import { Permission } from '../gen/kith/access/v1/access_pb.ts';
+import { Permission } from '../gen/kith/access/v1/role_pb.ts';
 import { ApiKeyService } from '../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
@@ -87,7 +87,7 @@ describe.each(WAYS)('$way', ({ lane }) => {
       const { accessToken, user } = await kith.admin();
       const client = createClient(UserService, transport(kith.address, accessToken));
       for (const callers of [newTrace(), newTrace()]) {
-        await client.getUser({ id: user.id }, { headers: { ...traced(callers), 'x-request-id': callers.spanId } });
+        await client.getUser({ userId: user.id }, { headers: { ...traced(callers), 'x-request-id': callers.spanId } });
         const span = named(spansOf(callers), 'kith.user.v1.UserService/GetUser');
         expect(span.kind).toBe(SpanKind.SERVER);
         expect(span.parentSpanContext).toMatchObject({ ...callers, isRemote: true });
@@ -112,7 +112,7 @@ describe.each(WAYS)('$way', ({ lane }) => {
       const callers = newTrace();
       const client = createClient(UserService, transport(kith.address, accessToken));
       const given = id === 'nobody' ? '01900000-0000-7000-8000-000000000000' : id;
-      await refusalOf(client.getUser({ id: given }, { headers: traced(callers) }));
+      await refusalOf(client.getUser({ userId: given }, { headers: traced(callers) }));
       const span = named(spansOf(callers), 'kith.user.v1.UserService/GetUser');
       expect(span.attributes['rpc.status_code']).toBe(name.startsWith('Connect') ? code : code.toUpperCase());
       expect(span.attributes['kith.error.reason']).toContain(reason);
@@ -279,7 +279,7 @@ describe.each(databases)('on $name', ({ name, create }) => {
 
     const search = newTrace();
     await kith.client(ContactService, accessToken).listContacts({ query: 'grace' }, { headers: traced(search) });
-    const found = spansOf(search).find((span) => span.name.includes('contacts'));
+    const found = spansOf(search).find((span) => span.name.includes('contact_terms'));
     expect(found?.parentSpanContext?.spanId).toBe(
       named(spansOf(search), 'kith.contact.v1.ContactService/ListContacts').spanContext().spanId,
     );
@@ -339,7 +339,7 @@ describe.each(databases)('on $name', ({ name, create }) => {
     const contacts = createClient(ContactService, transport(refreshed.accessToken));
     const { contact } = await contacts.createContact({ givenName: secret('given'), notes: secret('notes') });
     await contacts.listContacts({ query: secret('given') });
-    await contacts.updateContact({ id: contact!.id, notes: secret('other notes') });
+    await contacts.updateContact({ contactId: contact!.id, notes: secret('other notes') });
 
     const spans = exporter.getFinishedSpans();
     expect(spans.length).toBeGreaterThan(60);
