@@ -19,19 +19,24 @@ export interface SampledOptions {
 export function sampled<T>(ask: () => Promise<T>, options: SampledOptions): () => Promise<Sample<T> | undefined> {
   const { keepMs, waitMaxMs } = options;
   let sample: Promise<Sample<T> | undefined> | undefined;
+  /** What `sample` has come to, for those who ask often. */
+  let settled: { readonly sample: Sample<T> | undefined } | undefined;
   const take = async (): Promise<Sample<T> | undefined> => {
     const startMs = performance.now();
+    let taken: Sample<T> | undefined;
     try {
       const value = await ask();
       const atMs = performance.now();
-      return { value, tookMs: atMs - startMs, atMs };
+      taken = { value, tookMs: atMs - startMs, atMs };
     } catch {
-      return undefined;
-    } finally {
-      setTimeout(() => (sample = undefined), keepMs).unref();
+      // is told as undefined
     }
+    settled = { sample: taken };
+    setTimeout(() => (sample = settled = undefined), keepMs).unref();
+    return taken;
   };
   return async () => {
+    if (settled !== undefined) return settled.sample;
     const taken = (sample ??= take());
     const { promise: late, resolve } = Promise.withResolvers<undefined>();
     const timer = setTimeout(resolve, waitMaxMs);

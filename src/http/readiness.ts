@@ -19,12 +19,16 @@ export interface CheckState {
 /** How long what a check found out is good for, milliseconds: anybody may ask. */
 const KEEP_MS = 500;
 
+/** How long it is good for what all checks together say, milliseconds: health checks may come by the thousand. */
+const READY_KEEP_MS = 100;
+
 /** How long whoever asks waits for a check at the most, milliseconds. */
 const WAIT_MAX_MS = 2000;
 
 /** Whether calls should be sent to this process. */
 export class Readiness {
   readonly #checks: readonly { readonly name: string; run(): Promise<Sample<void> | undefined> }[];
+  readonly #areAllPassed: () => Promise<Sample<boolean> | undefined>;
   #isStopping = false;
 
   /** Each check runs once for all who ask within half a second, and one at a time. */
@@ -33,6 +37,8 @@ export class Readiness {
       name,
       run: sampled(run, { keepMs: KEEP_MS, waitMaxMs: WAIT_MAX_MS }),
     }));
+    const look = async () => (await this.look()).every(({ passed }) => passed !== undefined);
+    this.#areAllPassed = sampled(look, { keepMs: READY_KEEP_MS, waitMaxMs: WAIT_MAX_MS });
   }
 
   /** From now on calls should go elsewhere. */
@@ -43,7 +49,7 @@ export class Readiness {
   /** Takes two seconds at the most. */
   async isReady(): Promise<boolean> {
     if (this.#isStopping) return false;
-    return (await this.look()).every(({ passed }) => passed !== undefined);
+    return (await this.#areAllPassed())?.value === true;
   }
 
   /** The state of each check. Takes two seconds at the most. */
