@@ -294,6 +294,7 @@ export async function startServer(config: Config, adminPassword: string, options
     measured,
     logLevel,
     databaseFacts: sampled(() => readDatabaseFacts(database), STATUS),
+    onUnrecorded: logFault('the activity of a new log level could not be recorded'),
     worker: options.worker,
   };
   const metrics = config.metricsPort === undefined ? undefined : new Registry();

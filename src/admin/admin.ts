@@ -16,6 +16,8 @@ export interface AdminApp extends App {
   readonly signingKeys: { schedule(): readonly ScheduledKey[] };
   /** Undefined when the database does not answer in time. */
   readonly databaseFacts: () => Promise<Sample<DatabaseFacts> | undefined>;
+  /** Told why the activity of a new level could not be recorded. */
+  readonly onUnrecorded: (error: unknown) => void;
   /** The number of this process among those that share a port, from 1; undefined for the only one. */
   readonly worker: number | undefined;
 }
@@ -66,20 +68,21 @@ export function describeProcess({ now, worker = 0 }: Pick<AdminApp, 'now' | 'wor
 }
 
 /**
- * Sets the level of this process's log; undefined for that of the settings. The activity is recorded in the
- * background: a database that cannot be written must not keep an operator from looking at why.
+ * Sets the level of this process's log; undefined for that of the settings. Where the activity cannot be
+ * recorded, the level is set all the same: a database that cannot be written must not keep an operator from
+ * looking at why. The log has a line of who did it in any case.
  */
-export function setLogLevel(
+export async function setLogLevel(
   app: AdminApp,
   caller: Caller,
   level: LogLevel | undefined,
   durationMs: number | undefined,
-): LogLevelState {
+): Promise<LogLevelState> {
   app.logLevel.set({ level, durationMs, userId: caller.userId });
-  const { level: set } = app.logLevel.state;
+  const { state } = app.logLevel;
   const { hostname: host, pid } = describeProcess(app);
-  const attributes = { level: set, hostname: host, pid: String(pid) };
+  const attributes = { level: state.level, hostname: host, pid: String(pid) };
   const activity = { userId: caller.userId, actorId: caller.userId, action: 'kith.log_level.set', attributes };
-  app.background.run(() => app.database.transaction((tx) => appendActivities(tx, app, [activity])));
-  return app.logLevel.state;
+  await app.database.transaction((tx) => appendActivities(tx, app, [activity])).catch(app.onUnrecorded);
+  return state;
 }

@@ -11,7 +11,7 @@ export function adminService(app: AdminApp): ServiceImpl<typeof AdminService> {
       return toStatusMessage(await readStatus(app));
     },
     async setLogLevel({ level, duration }, context) {
-      const state = setLogLevel(app, callerOf(context), fromLogLevel(level), duration && durationMs(duration));
+      const state = await setLogLevel(app, callerOf(context), fromLogLevel(level), duration && durationMs(duration));
       return { process: toProcessMessage(describeProcess(app)), logLevel: toLogLevelMessage(state) };
     },
   };

@@ -676,7 +676,8 @@ export const AdminService: GenService<{
    *
    * Counts until the next such call, or until KITH_LOG_LEVEL is read again with
    * another value (SIGHUP). Who changed it is logged, whatever the level, and told
-   * as the activity `kith.log_level.set`, as soon as the database can be written.
+   * as the activity `kith.log_level.set`. The level is set also where the database
+   * cannot be written; then only the log tells.
    *
    * @generated from rpc kith.admin.v1.AdminService.SetLogLevel
    */
