@@ -3,7 +3,7 @@ import { glob, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import http2 from 'node:http2';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { spawn } from 'node:child_process';
 import { setFlagsFromString } from 'node:v8';
@@ -473,6 +473,72 @@ describe('deploy/', () => {
       const tested = await run(promtool, ['test', 'rules', 'test/fixtures/alerts.test.yml']);
       expect(tested).toEqual({ code: 0, stdout: expect.stringContaining('SUCCESS'), stderr: '' });
     } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
+
+  test('every panel shows something of a server under load, and Prometheus evaluates every alert', async (context) => {
+    const prometheus = needCommand(context, 'prometheus');
+    const [port, at] = [await freePorts(1), await freePorts(1)];
+    const directory = await mkdtemp(join(tmpdir(), 'kith-prometheus-'));
+    await using kith = await startKith({
+      env: {
+        KITH_METRICS_PORT: String(port),
+        KITH_WATCHES_PER_CALLER: '1',
+        KITH_SIGN_IN_FAILURES_PER_ADDRESS: '20',
+      },
+    });
+    const { accessToken } = await kith.admin();
+    const config = {
+      global: { scrape_interval: '250ms', scrape_timeout: '250ms', evaluation_interval: '500ms' },
+      rule_files: [resolve('deploy/prometheus/kith.rules.yml')],
+      scrape_configs: [{ job_name: 'kith', static_configs: [{ targets: [`127.0.0.1:${port}`] }] }],
+    };
+    await writeFile(join(directory, 'prometheus.yml'), JSON.stringify(config));
+    const child = spawn(
+      prometheus,
+      [
+        `--config.file=${join(directory, 'prometheus.yml')}`,
+        `--storage.tsdb.path=${join(directory, 'data')}`,
+        `--web.listen-address=127.0.0.1:${at}`,
+        '--log.level=error',
+      ],
+      { stdio: ['ignore', 'ignore', 'inherit'] },
+    );
+    const stopping = new AbortController();
+    const busy = keepBusy(kith, accessToken, stopping.signal);
+    busy.catch(() => {}); // is awaited below
+    try {
+      const ask = async (path: string): Promise<unknown> => {
+        const { status, data, error } = JSON.parse((await probe(`http://127.0.0.1:${at}/api/v1/${path}`)).body);
+        if (status !== 'success') throw new Error(`${path}: ${error}`);
+        return data;
+      };
+      const expressions = (await queries()).map((expr) => expr.replaceAll('$__rate_interval', '3s'));
+      const empty = new Set(expressions);
+      await vi.waitFor(async () => {
+        for (const expr of empty) {
+          const { result } = (await ask(`query?query=${encodeURIComponent(filled(expr))}`)) as {
+            result: readonly { value: readonly [time: number, value: string] }[];
+          };
+          if (result.some(({ value: [, value] }) => Number.isFinite(Number(value)))) empty.delete(expr);
+        }
+        expect([...empty]).toEqual([]);
+      }, PATIENCE);
+      await vi.waitFor(async () => {
+        const { groups } = (await ask('rules')) as {
+          groups: readonly { rules: readonly { name: string; health: string; lastError?: string }[] }[];
+        };
+        const rules = groups.flatMap((group) => group.rules);
+        const written = (await readFile('deploy/prometheus/kith.rules.yml', 'utf8')).matchAll(/- alert: (\w+)/g);
+        expect(rules.map(({ name }) => name)).toEqual([...written].map(([, name]) => name));
+        expect(rules.filter(({ health }) => health !== 'ok')).toEqual([]);
+      }, PATIENCE);
+    } finally {
+      stopping.abort();
+      await busy;
+      child.kill();
+      await once(child, 'exit');
       await rm(directory, { recursive: true });
     }
   });

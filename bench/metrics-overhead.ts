@@ -1,0 +1,64 @@
+/**
+ * Measures what metrics cost: CPU time for each GetUser over gRPC, of a server with metrics and of one
+ * without, in turns: `npm run bench:metrics`. Servers are started anew several times, since two processes
+ * with the same code differ by some percent.
+ */
+import { cp, mkdtempDisposable } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { once } from 'node:events';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { getUserCall } from './groups.ts';
+import { type Amount, findTools, loadHttp2, moveToLoadCore, startServing } from './load.ts';
+import { quantile } from './report.ts';
+import { kithEnv, seedDatabase } from './seed.ts';
+
+const PAIRS = 3;
+const ROUNDS = 8;
+const AMOUNT: Amount = { connections: 4, streams: 16, seconds: 1, requests: 20_000 };
+
+if (!findTools().h2load) process.exit(1);
+moveToLoadCore();
+await using directory = await mkdtempDisposable(join(tmpdir(), 'kith-metrics-'));
+const seedPath = join(directory.path, 'seed');
+const seed = await seedDatabase(`sqlite:${seedPath}/kith.db`, { users: 1000, contacts: 0, activities: 0 });
+const request = getUserCall(seed);
+
+const ratios: number[] = [];
+const micros = { without: [] as number[], with: [] as number[] };
+for (let pair = 0; pair < PAIRS; pair++) {
+  await using without = await serve(`${pair}-without`, {});
+  await using metered = await serve(`${pair}-with`, { KITH_METRICS_PORT: String(await freePort()) });
+  const run = async (server: typeof without): Promise<number> =>
+    (await loadHttp2(server, directory.path, request, AMOUNT)).cpuMicrosEach;
+  for (let i = 0; i < 2; i++) for (const server of [without, metered]) await run(server); // until it is compiled
+  for (let round = 0; round < ROUNDS; round++) {
+    // Each is first as often as the other.
+    const order = round % 2 === 0 ? [without, metered] : [metered, without];
+    const [first, second] = [await run(order[0]!), await run(order[1]!)];
+    const [off, on] = round % 2 === 0 ? [first, second] : [second, first];
+    micros.without.push(off);
+    micros.with.push(on);
+    ratios.push(on / off);
+  }
+}
+const shown = (values: readonly number[], digits: number) =>
+  [0.5, 0.25, 0.75].map((q) => quantile(values, q).toFixed(digits));
+const [ratio, low, high] = shown(ratios, 3);
+console.log(`CPU of the server for each GetUser over gRPC, ${PAIRS} pairs of servers, ${ROUNDS} rounds each:`);
+console.log(`without metrics ${shown(micros.without, 1)[0]} us, with metrics ${shown(micros.with, 1)[0]} us`);
+console.log(`with / without: ${ratio} (half of the rounds between ${low} and ${high})`);
+
+async function serve(name: string, env: Record<string, string>) {
+  const path = join(directory.path, name);
+  await cp(seedPath, path, { recursive: true });
+  return startServing('src/main.ts', [], { ...kithEnv(`sqlite:${path}/kith.db`, true), ...env });
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  return port;
+}
