@@ -21,6 +21,7 @@ const STEPS: [name: string, command: string][] = [
   ['buf lint', 'buf lint'],
   ['buf format (npm run format)', 'buf format --diff --exit-code proto'],
   ['buf breaking', 'node scripts/proto-breaking.ts'],
+  ['buf, protobufjs and protoc 3.21 read the contract', 'node scripts/check-toolchains.ts'],
   ['biome format (npm run format)', 'biome format'],
   ['oxlint', 'npm run --silent lint'],
   ['tsc', 'tsc --noEmit'],

@@ -1,10 +1,18 @@
 import { randomUUID } from 'node:crypto';
-import { type DescField, type DescMessage, type DescMethod, type Message, ScalarType } from '@bufbuild/protobuf';
+import {
+  type DescField,
+  type DescMessage,
+  type DescMethod,
+  getOption,
+  type Message,
+  ScalarType,
+} from '@bufbuild/protobuf';
 import { reflect } from '@bufbuild/protobuf/reflect';
 import { MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
 import { createClient, type Interceptor, type Transport } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { secret } from '../gen/kith/access/v1/access_pb.ts';
 import { Role } from '../gen/kith/access/v1/role_pb.ts';
 import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
@@ -35,7 +43,7 @@ const FIELDS = MESSAGES.flatMap(({ fields }) => fields);
 /** The methods of AuthService that take no token. */
 const PUBLIC = ['CompleteLogin', 'Login', 'RefreshAccessToken'];
 
-const isSecret = ({ proto }: DescField): boolean => proto.options?.debugRedact === true;
+const isSecret = (field: DescField): boolean => getOption(field, secret);
 const nameOf = (field: DescField): string => `${field.parent.typeName}.${field.name}`;
 
 describe('the contract', () => {

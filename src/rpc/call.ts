@@ -1,6 +1,7 @@
-import type { DescMessage } from '@bufbuild/protobuf';
+import { type DescMessage, getOption } from '@bufbuild/protobuf';
 import { Code, ConnectError, type ContextValues, createContextKey, type HandlerContext } from '@connectrpc/connect';
 import { codeToString } from '@connectrpc/connect/protocol-connect';
+import { secret } from '../../gen/kith/access/v1/access_pb.ts';
 import { ErrorReason, ErrorReasonSchema } from '../../gen/kith/error/v1/error_pb.ts';
 import { Failure } from '../failure.ts';
 import { CallContext } from '../lane/context.ts';
@@ -95,7 +96,7 @@ function interruption(reason: unknown): ConnectError {
 
 /** A parser quotes what it stumbled over; what follows the comma is left out where that may be a password. */
 function hideSecrets(error: ConnectError, input: DescMessage): void {
-  if (!input.fields.some(({ proto }) => proto.options?.debugRedact)) return;
+  if (!input.fields.some((field) => getOption(field, secret))) return;
   setMessage(error, error.rawMessage.replace(/, (?:got |\.\.\.|").*$/s, ''));
 }
 
