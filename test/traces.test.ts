@@ -7,7 +7,13 @@ import { createClient, type Interceptor, type Transport } from '@connectrpc/conn
 import { createConnectTransport } from '@connectrpc/connect-node';
 import { context, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
-import { InMemorySpanExporter, type ReadableSpan, SimpleSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
+import {
+  InMemorySpanExporter,
+  type ReadableSpan,
+  SimpleSpanProcessor,
+  type SpanProcessor,
+  TracerProvider,
+} from '@opentelemetry/sdk-trace';
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
 import { Permission } from '../gen/kith/access/v1/role_pb.ts';
@@ -25,10 +31,20 @@ const WAYS = [
 ];
 
 const exporter = new InMemorySpanExporter();
+/** The ids of spans that have not ended. */
+const open = new Set<string>();
+const watchingOpen: SpanProcessor = {
+  onStart: (span) => void open.add(span.spanContext().spanId),
+  onEnd: (span) => void open.delete(span.spanContext().spanId),
+  forceFlush: async () => {},
+  shutdown: async () => {},
+};
 
 beforeAll(() => {
   context.setGlobalContextManager(new AsyncLocalStorageContextManager());
-  trace.setGlobalTracerProvider(new TracerProvider({ spanProcessors: [new SimpleSpanProcessor({ exporter })] }));
+  trace.setGlobalTracerProvider(
+    new TracerProvider({ spanProcessors: [new SimpleSpanProcessor({ exporter }), watchingOpen] }),
+  );
 });
 afterAll(() => {
   trace.disable();
@@ -204,6 +220,7 @@ describe.each(WAYS)('$way', ({ lane }) => {
     const spans = spansOf(callers);
     expect(spans.map((span) => span.name)).toEqual([LOGIN]);
     expect(spans[0]?.attributes['kith.error.reason']).toContain('MALFORMED_REQUEST');
+    expect(open).toEqual(new Set());
   });
 
   test('calls at the same time keep their spans apart', async () => {
@@ -291,6 +308,20 @@ describe.each(databases)('on $name', ({ name, create }) => {
     expect(failed.attributes).toMatchObject({ 'error.type': code, 'db.response.status_code': code });
     expect(failed.status).toEqual({ code: SpanStatusCode.ERROR });
     expect(spansOf(again).map((span) => span.name)).toContain('ROLLBACK');
+  });
+
+  test('what it takes to let a call in is a child of the call', async () => {
+    await using database = await create();
+    await using kith = await startKith({ database });
+    const { accessToken } = await kith.admin();
+    const { secret } = await kith
+      .client(ApiKeyService, accessToken)
+      .createApiKey({ name: 'monitoring', permissions: [Permission.USERS_READ] });
+    const callers = newTrace();
+    await kith.client(UserService, secret).listUsers({}, { headers: traced(callers) });
+    const spans = spansOf(callers);
+    const paths = spans.map((span) => pathOf(spans, span));
+    expect(paths).toContainEqual(expect.stringMatching(/ListUsers > select api_keys/));
   });
 
   test('nothing that a caller sends or is answered is recorded', async () => {
