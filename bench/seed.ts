@@ -7,6 +7,7 @@ import { createKeyring } from '../src/keyring.ts';
 import { pageTokens } from '../src/pages.ts';
 import { grpc } from '../test/support/kith.ts';
 import { startServing } from './load.ts';
+import { signedIn } from '../test/support/sign-in.ts';
 
 const PASSWORD = 'password of the benchmark';
 const SECRET = Buffer.alloc(32, 'bench');
@@ -87,7 +88,7 @@ export const QUERY_OF_TEN = 'family-000012';
 async function signIn(databaseUrl: string): Promise<{ accessToken: string; userId: string }> {
   await using kith = await startServing('src/main.ts', [], kithEnv(databaseUrl, true));
   const client = createClient(AuthService, grpc(kith.address));
-  const { accessToken, user } = await client.login({ identifier: 'admin', password: PASSWORD });
+  const { accessToken, user } = await signedIn(client.login({ identifier: 'admin', password: PASSWORD }));
   return { accessToken, userId: user?.id ?? '' };
 }
 

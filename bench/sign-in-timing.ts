@@ -12,6 +12,7 @@ import { grpc, refusalOf } from '../test/support/kith.ts';
 import { startPostgres } from '../test/support/postgres-server.ts';
 import { startProcess } from '../test/support/process.ts';
 import { quantile, writeReport } from './report.ts';
+import { signedIn } from '../test/support/sign-in.ts';
 
 const PASSWORD = 'password of the benchmark';
 const ROUNDS = Number(process.env['KITH_BENCH_ROUNDS'] ?? 500);
@@ -72,7 +73,7 @@ async function measure(database: string, env: Record<string, string>): Promise<v
 type Users = Readonly<Record<'wrong' | 'suspended' | 'throttled' | 'changing' | 'changingThrottled', readonly User[]>>;
 
 async function createUsers(address: string, auth: Client<typeof AuthService>): Promise<Users> {
-  const admin = await auth.login({ identifier: 'admin', password: PASSWORD });
+  const admin = await signedIn(auth.login({ identifier: 'admin', password: PASSWORD }));
   const users = createClient(UserService, grpc(address, admin.accessToken));
   const create = async (kind: string, state: UserState, signsIn = false): Promise<User[]> => {
     const created: User[] = [];
@@ -86,7 +87,9 @@ async function createUsers(address: string, auth: Client<typeof AuthService>): P
       };
       const { user } = await users.createUser(profile);
       if (state === UserState.SUSPENDED) await users.updateUser({ userId: user!.id, state });
-      const session = signsIn ? await auth.login({ identifier: username, password: profile.password }) : undefined;
+      const session = signsIn
+        ? await signedIn(auth.login({ identifier: username, password: profile.password }))
+        : undefined;
       created.push({ username, accessToken: session?.accessToken ?? '' });
     }
     return created;

@@ -15,6 +15,7 @@ import { grpc } from '../test/support/kith.ts';
 import { startPostgres } from '../test/support/postgres-server.ts';
 import { startProcess } from '../test/support/process.ts';
 import { quantile, writeReport } from './report.ts';
+import { signedIn } from '../test/support/sign-in.ts';
 
 const PASSWORD = 'password of the benchmark';
 const USERS = 200;
@@ -56,7 +57,7 @@ async function main(): Promise<void> {
 async function measure(database: string, env: Record<string, string>): Promise<string[]> {
   await using kith = await startProcess({ env: { ...ENV, ...env } });
   const clients = Array.from({ length: CONNECTIONS }, () => createClient(AuthService, grpc(kith.address)));
-  const { accessToken } = await clients[0]!.login({ identifier: 'admin', password: PASSWORD });
+  const { accessToken } = await signedIn(clients[0]!.login({ identifier: 'admin', password: PASSWORD }));
   const users = createClient(UserService, grpc(kith.address, accessToken));
   for (let i = 0; i < USERS; i++) await users.createUser(profileOf(i));
 

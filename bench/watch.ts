@@ -17,6 +17,7 @@ import { startPostgres } from '../test/support/postgres-server.ts';
 import { type ServingProcess, startProcess } from '../test/support/process.ts';
 import { openSessions, openStream } from './grpc-stream.ts';
 import { quantile, writeReport } from './report.ts';
+import { signedIn } from '../test/support/sign-in.ts';
 
 const PASSWORD = 'password of the benchmark';
 const ENV = {
@@ -172,7 +173,7 @@ async function busyWatchers(): Promise<string[]> {
 
 async function signIn({ address }: ServingProcess): Promise<{ accessToken: string; userId: string }> {
   const auth = createClient(AuthService, grpc(address));
-  const { accessToken, user } = await auth.login({ identifier: 'admin', password: PASSWORD });
+  const { accessToken, user } = await signedIn(auth.login({ identifier: 'admin', password: PASSWORD }));
   return { accessToken, userId: user?.id ?? '' };
 }
 

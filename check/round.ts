@@ -25,6 +25,7 @@ import {
 } from './history.ts';
 import { type Gap, Nemesis } from './nemesis.ts';
 import { Random } from './random.ts';
+import { signedIn } from '../test/support/sign-in.ts';
 
 export interface RoundOptions {
   readonly seed: number;
@@ -163,8 +164,8 @@ async function drain(followers: readonly Follower[], log: readonly LogRow[]): Pr
 async function createAccounts(instance: Instance, random: Random): Promise<{ editor: Account; users: Account[] }> {
   const signIn = async (identifier: string, password: string): Promise<Account> => {
     using line = openLine(AuthService, instance.address, undefined, 'grpc');
-    const { user, accessToken } = await line.client.login({ identifier, password });
-    return { id: user!.id, accessToken };
+    const { user, accessToken } = await signedIn(line.client.login({ identifier, password }));
+    return { id: user.id, accessToken };
   };
   const { accessToken } = await signIn('admin', ADMIN_PASSWORD);
   using line = openLine(UserService, instance.address, accessToken, 'grpc');

@@ -54,6 +54,7 @@ export type FailureReason =
   | 'session_not_found'
   | 'session_required'
   | 'too_many_attempts'
+  | 'totp_code_wrong'
   | 'totp_not_enrolled'
   | 'user_not_found'
   | 'username_taken';

@@ -38,6 +38,7 @@ import { databases, type TestDatabase } from './support/databases.ts';
 import { type Kith, type Refusal, refusalOf, type SignedIn, startKith, wires } from './support/kith.ts';
 import { connectHttp2, http1Request, outcomeOf, sendHttp1, sendHttp2 } from './support/raw.ts';
 import { type SigningKey, signingKeyOf } from './support/signing-key.ts';
+import { refreshed, signedIn } from './support/sign-in.ts';
 
 type Method<I extends DescMessage = DescMessage> = DescMethodUnary<I> | DescMethodServerStreaming<I>;
 
@@ -533,7 +534,7 @@ describe.each(databases)('on $name', ({ create: createDatabase }) => {
         const request = await requestOf(method).make(admin);
         const { refreshToken } = await kith.user(Role.ADMIN);
         await later(kith.config.freshSignInMs + 1000, async () => {
-          const { accessToken } = await kith.client(AuthService).refreshAccessToken({ refreshToken });
+          const { accessToken } = await refreshed(kith.client(AuthService).refreshAccessToken({ refreshToken }));
           const authorization = `Bearer ${accessToken}`;
           expect(await answerTo(AuthService.method.userMe, authorization, {})).toBe('ok');
           const before = await dump();
@@ -798,7 +799,9 @@ function withQuery(path: string): string {
 }
 
 async function signInAgain({ user, password }: SignedIn): Promise<SignedIn> {
-  const { accessToken, refreshToken } = await kith.client(AuthService).login({ identifier: user.username, password });
+  const { accessToken, refreshToken } = await signedIn(
+    kith.client(AuthService).login({ identifier: user.username, password }),
+  );
   return { user, password, accessToken, refreshToken };
 }
 

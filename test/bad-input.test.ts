@@ -13,6 +13,7 @@ import { grpc } from './support/kith.ts';
 import { envelope, lanes } from './support/lanes.ts';
 import { type ServingProcess, startProcess } from './support/process.ts';
 import { connectHttp2, http1Request, outcomeOf, type RawAnswer, sendHttp1, sendHttp2 } from './support/raw.ts';
+import { signedIn } from './support/sign-in.ts';
 
 const { createContact, updateContact, getContact, listContacts } = ContactService.method;
 const { createUser, updateUser, getUser, listUsers } = UserService.method;
@@ -840,7 +841,7 @@ describe.each(databases)('on $name', ({ create: createDatabase }) => {
 
 async function makeWorld(address: string): Promise<World> {
   const auth = createClient(AuthService, grpc(address));
-  const admin = await auth.login({ identifier: 'admin', password: ADMIN_PASSWORD });
+  const admin = await signedIn(auth.login({ identifier: 'admin', password: ADMIN_PASSWORD }));
   const transport = grpc(address, admin.accessToken);
   const users = createClient(UserService, transport);
   const password = `password-${randomUUID()}`;
@@ -849,7 +850,7 @@ async function makeWorld(address: string): Promise<World> {
     await users.createUser({ username, email: `${username}@example.org`, name: 'Somebody', role, password });
   }
   const { users: viewers } = await users.listUsers({ role: Role.VIEWER });
-  const viewer = await auth.login({ identifier: viewers[0]!.username, password });
+  const viewer = await signedIn(auth.login({ identifier: viewers[0]!.username, password }));
   const contacts = createClient(ContactService, transport);
   const contactsOfViewer = createClient(ContactService, grpc(address, viewer.accessToken));
   for (const givenName of ['Ada', 'Grace']) {
@@ -861,7 +862,7 @@ async function makeWorld(address: string): Promise<World> {
     address,
     accessToken: admin.accessToken,
     refreshToken: admin.refreshToken,
-    id: admin.user!.id,
+    id: admin.user.id,
     contact: { id: mine[0]!.id, etag: mine[0]!.etag },
     viewer: { id: viewers[0]!.id, accessToken: viewer.accessToken },
     pageTokens: {
@@ -871,6 +872,11 @@ async function makeWorld(address: string): Promise<World> {
       viewers: (await contactsOfViewer.listContacts({ pageSize: 1 })).nextPageToken,
     },
   };
+}
+
+/** As JSON, as far as it matters here. */
+interface SignedInBody {
+  readonly tokens: { readonly accessToken: string; readonly refreshToken: string };
 }
 
 /** Sends secrets where they belong and where they do not, and returns them. */
@@ -925,7 +931,7 @@ async function sendSecrets(): Promise<string[]> {
   const made = JSON.stringify({ username, email: `${username}@example.org`, name: 'A', password });
   expect((await http1('POST', CREATE_USER, {}, made)).status).toBe(200);
   const signedIn = await http1('POST', LOGIN, {}, JSON.stringify({ identifier: username, password }));
-  const tokens = JSON.parse(signedIn.body.toString()) as { accessToken: string; refreshToken: string };
+  const { tokens } = (JSON.parse(signedIn.body.toString()) as { signedIn: SignedInBody }).signedIn;
   const authorization = `Bearer ${tokens.accessToken}`;
   const changed = await http1(
     'POST',
@@ -935,7 +941,7 @@ async function sendSecrets(): Promise<string[]> {
   );
   expect(changed.status).toBe(200);
   const refreshed = await http1('POST', REFRESH, {}, JSON.stringify({ refreshToken: tokens.refreshToken }));
-  const next = JSON.parse(refreshed.body.toString()) as { accessToken: string; refreshToken: string };
+  const { tokens: next } = JSON.parse(refreshed.body.toString()) as SignedInBody;
   return [...secrets, tokens.accessToken, tokens.refreshToken, next.accessToken, next.refreshToken];
 }
 

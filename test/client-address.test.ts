@@ -4,6 +4,7 @@ import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { SessionService } from '../gen/kith/auth/v1/session_service_pb.ts';
 import { ADMIN_PASSWORD, type Kith, startKith, type Wire, wires } from './support/kith.ts';
 import { http1Request, sendHttp1 } from './support/raw.ts';
+import { signedIn } from './support/sign-in.ts';
 
 /** Who signs in is told where from, so every way to call is asked by a sign-in. */
 const ways = wires.filter(({ name }) => !name.includes('GET'));
@@ -11,8 +12,10 @@ const ways = wires.filter(({ name }) => !name.includes('GET'));
 /** Where a sign-in came from, by the list of sessions. */
 async function seen(kith: Kith, wire: Wire, headers: Record<string, string>) {
   const client = createClient(AuthService, wire.transport(kith.address));
-  const { accessToken, user } = await client.login({ identifier: 'admin', password: ADMIN_PASSWORD }, { headers });
-  const { sessions } = await kith.client(SessionService, accessToken).listSessions({ userId: user!.id });
+  const { accessToken, user } = await signedIn(
+    client.login({ identifier: 'admin', password: ADMIN_PASSWORD }, { headers }),
+  );
+  const { sessions } = await kith.client(SessionService, accessToken).listSessions({ userId: user.id });
   return sessions.find(({ current }) => current)!;
 }
 

@@ -17,6 +17,7 @@ import { databases, type TestDatabase } from './support/databases.ts';
 import { ADMIN_PASSWORD, type Kith, refusalOf, type SignedIn, startKith } from './support/kith.ts';
 import { openApp } from './support/stored.ts';
 import { startWatch } from './support/watch.ts';
+import { challengeOf, refreshed, signedIn } from './support/sign-in.ts';
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -56,13 +57,13 @@ describe.each(databases)('on $name', (kind) => {
     });
 
     const auth = (accessToken?: string) => kith.client(AuthService, accessToken);
-    const refresh = (refreshToken: string) => auth().refreshAccessToken({ refreshToken });
+    const refresh = (refreshToken: string) => refreshed(auth().refreshAccessToken({ refreshToken }));
     const keysOf = ({ accessToken }: SignedIn) => kith.client(ApiKeyService, accessToken);
     const factorOf = ({ accessToken }: SignedIn) => kith.client(SecondFactorService, accessToken);
     let addresses = 0;
     const newAddress = () => `192.0.2.${++addresses}`;
     const login = (identifier: string, password: string, address = newAddress()) =>
-      auth().login({ identifier, password }, { headers: { 'x-forwarded-for': address } });
+      signedIn(auth().login({ identifier, password }, { headers: { 'x-forwarded-for': address } }));
     const signIn = async ({ user, password }: SignedIn): Promise<SignedIn> => ({
       ...(await login(user.username, password)),
       user,
@@ -142,9 +143,13 @@ describe.each(databases)('on $name', (kind) => {
       const app = new Authenticator((await factorOf(user).enrollTotp({})).uri, kith.clock);
       await factorOf(user).confirmTotp({ code: app.code() });
       setRight();
-      const challenge = async () => (await login(user.user.username, user.password)).challenge!.challengeToken;
+      const {
+        user: { username: identifier },
+        password,
+      } = user;
+      const challenge = async () => (await challengeOf(auth().login({ identifier, password }))).challengeToken;
       const complete = (challengeToken: string, value: string) =>
-        auth().completeLogin({ challengeToken, answer: { case: 'totpCode', value } });
+        signedIn(auth().completeLogin({ challengeToken, answer: { case: 'totpCode', value } }));
       const code = app.code();
       expect((await complete(await challenge(), code)).accessToken).not.toBe('');
       expect(await refusalOf(complete(await challenge(), code))).toMatchObject({ reason: 'SECOND_FACTOR_WRONG' });

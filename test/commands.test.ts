@@ -34,6 +34,7 @@ import { findCommand, run as runCommandLine } from './support/commands.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
 import { ADMIN_PASSWORD, grpc, refusalOf } from './support/kith.ts';
 import { type Exit, type ServingProcess, spawnKith, startProcess } from './support/process.ts';
+import { signedIn } from './support/sign-in.ts';
 
 const onServer = databases[1]!;
 
@@ -72,7 +73,7 @@ async function refused(name: string, ...args: string[]): Promise<string> {
 
 async function signIn(kith: ServingProcess) {
   const login = { identifier: 'admin', password: ADMIN_PASSWORD };
-  return createClient(AuthService, grpc(kith.address)).login(login);
+  return signedIn(createClient(AuthService, grpc(kith.address)).login(login));
 }
 
 function newUser(username: string) {

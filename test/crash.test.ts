@@ -10,6 +10,7 @@ import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { databases } from './support/databases.ts';
 import { ADMIN_PASSWORD, grpc } from './support/kith.ts';
 import { startProcess } from './support/process.ts';
+import { signedIn } from './support/sign-in.ts';
 
 const ROUNDS = 30;
 const CONNECTIONS = 4;
@@ -183,7 +184,7 @@ describe.each(databases)('$name', ({ create }) => {
       await using kith = await startProcess({ env });
       if (round === 0) {
         const login = createClient(AuthService, grpc(kith.address));
-        accessToken = (await login.login({ identifier: 'admin', password: ADMIN_PASSWORD })).accessToken;
+        accessToken = (await signedIn(login.login({ identifier: 'admin', password: ADMIN_PASSWORD }))).accessToken;
       }
 
       expect(await database.faults()).toEqual([]);

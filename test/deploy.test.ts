@@ -18,6 +18,7 @@ import { bearer, type Kith, refusalOf, startKith } from './support/kith.ts';
 import { probe } from './support/process.ts';
 import { type Proxy, proxyKinds, startProxy } from './support/proxies.ts';
 import { startWatch } from './support/watch.ts';
+import { signedIn } from './support/sign-in.ts';
 
 /** Callers of the proxy have another address than the proxy has, which Kith trusts. */
 const CALLER = '127.0.0.2';
@@ -64,7 +65,7 @@ describe.each(proxyKinds)('behind $command, with $file,', (kind) => {
       const { user, password } = await kith.user();
       for (const headers of [{}, { 'x-forwarded-for': '203.0.113.9' }]) {
         const auth = createClient(AuthService, connect(proxy.address));
-        const { accessToken } = await auth.login({ identifier: user.username, password }, { headers });
+        const { accessToken } = await signedIn(auth.login({ identifier: user.username, password }, { headers }));
         const sessions = createClient(SessionService, connect(proxy.address, accessToken));
         const listed = await sessions.listSessions({ userId: user.id });
         expect(listed.sessions.find(({ current }) => current)).toMatchObject({ address: CALLER });

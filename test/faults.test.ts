@@ -16,6 +16,7 @@ import { ADMIN_PASSWORD, grpc, type Refusal, refusalOf } from './support/kith.ts
 import { type PostgresServer, startPostgres } from './support/postgres-server.ts';
 import { probe, type ServingProcess, startProcess } from './support/process.ts';
 import { startWatch, type Watch } from './support/watch.ts';
+import { signedIn } from './support/sign-in.ts';
 
 /** How long the database is away; 30 for the long run. */
 const OUTAGE_MS = Number(process.env['KITH_TEST_OUTAGE_SECONDS'] ?? 2) * 1000;
@@ -52,18 +53,18 @@ async function startService(url: string, env: Record<string, string> = {}): Prom
     },
   });
   const auth = createClient(AuthService, grpc(kith.address));
-  const { accessToken, user } = await auth.login({ identifier: 'admin', password: ADMIN_PASSWORD });
+  const { accessToken, user } = await signedIn(auth.login({ identifier: 'admin', password: ADMIN_PASSWORD }));
   const transport = grpc(kith.address, accessToken);
   const activity = createClient(ActivityService, transport);
   return {
     process: kith,
-    userId: user!.id,
+    userId: user.id,
     accessToken,
     activity,
     users: createClient(UserService, transport),
     auth,
     async record() {
-      const activities = [{ userId: user!.id, action: 'fault', details: 'x'.repeat(500) }];
+      const activities = [{ userId: user.id, action: 'fault', details: 'x'.repeat(500) }];
       return (await activity.recordUserActivity({ activities }, { timeoutMs: ANSWERED_MS })).activities[0]!;
     },
     readiness: async () => (await probe(`${kith.address}/readyz`)).status,
@@ -345,7 +346,7 @@ describe('PostgreSQL', () => {
     const refused = [
       service.users.getUser({ userId: service.userId }),
       service.record(),
-      service.auth.login({ identifier: 'admin', password: ADMIN_PASSWORD }),
+      signedIn(service.auth.login({ identifier: 'admin', password: ADMIN_PASSWORD })),
     ].map((call) => refusalOf(call));
     expect(await Promise.all(refused)).toEqual(refused.map(() => expect.objectContaining(UNAVAILABLE)));
     await expect.poll(() => service.readiness()).toBe(503);
@@ -379,7 +380,7 @@ describe('PostgreSQL', () => {
           service.record(),
           service.users.getUser({ userId: service.userId }, { timeoutMs: ANSWERED_MS }),
           service.record(),
-          service.auth.login({ identifier: 'admin', password: ADMIN_PASSWORD }, { timeoutMs: ANSWERED_MS }),
+          signedIn(service.auth.login({ identifier: 'admin', password: ADMIN_PASSWORD }, { timeoutMs: ANSWERED_MS })),
         ].map((call) => refusalOf(call));
         expect(await Promise.all(refused)).toEqual(refused.map(() => expect.objectContaining(UNAVAILABLE)));
         await expect.poll(() => service.readiness()).toBe(503);

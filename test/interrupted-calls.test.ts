@@ -8,6 +8,7 @@ import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { ADMIN_PASSWORD, grpc } from './support/kith.ts';
 import { envelope } from './support/lanes.ts';
 import { type ServingProcess, startProcess } from './support/process.ts';
+import { signedIn } from './support/sign-in.ts';
 
 const WATCH = '/kith.activity.v1.ActivityService/WatchUserActivity';
 const LIST = '/kith.activity.v1.ActivityService/ListUserActivity';
@@ -17,7 +18,7 @@ let accessToken = '';
 beforeAll(async () => {
   kith = await startProcess({ env: { KITH_ADMIN_PASSWORD: ADMIN_PASSWORD } });
   const auth = createClient(AuthService, grpc(kith.address));
-  ({ accessToken } = await auth.login({ identifier: 'admin', password: ADMIN_PASSWORD }));
+  ({ accessToken } = await signedIn(auth.login({ identifier: 'admin', password: ADMIN_PASSWORD })));
 });
 afterAll(() => kith[Symbol.asyncDispose]());
 

@@ -9,6 +9,7 @@ import { KEEP_MS, LEAD_MS } from '../src/tokens/key-schedule.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
 import { generator } from './support/generator.ts';
 import { ADMIN_PASSWORD, type Kith, startKith } from './support/kith.ts';
+import { refreshed, signedIn } from './support/sign-in.ts';
 
 const ISSUER = 'https://kith.example.org';
 const ROTATIONS = 10;
@@ -100,7 +101,9 @@ test('keys that rotate ten times under load fail no verification, on any instanc
     while (!done) {
       const begun = ticks;
       await attempt('refreshing', async () => {
-        const renewed = await random.pick(instances).client(AuthService).refreshAccessToken({ refreshToken });
+        const renewed = await refreshed(
+          random.pick(instances).client(AuthService).refreshAccessToken({ refreshToken }),
+        );
         ({ refreshToken } = renewed);
         kept.push(renewed.accessToken);
       });
@@ -133,7 +136,7 @@ test('keys that rotate ten times under load fail no verification, on any instanc
   try {
     for (let i = 0; i < ROTATIONS; i++) {
       const auth = instances[i % instances.length]!.client(AuthService);
-      const { accessToken } = await auth.login({ identifier: 'admin', password: ADMIN_PASSWORD });
+      const { accessToken } = await signedIn(auth.login({ identifier: 'admin', password: ADMIN_PASSWORD }));
       // Every instance at the same moment: one key comes of it.
       const made = await Promise.all(
         instances.map((kith) => kith.client(SigningKeyService, accessToken).rotateSigningKey({})),

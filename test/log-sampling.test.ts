@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { ADMIN_PASSWORD, grpc, refusalOf } from './support/kith.ts';
 import { startProcess } from './support/process.ts';
+import { signedIn } from './support/sign-in.ts';
 
 interface Line {
   readonly rpc?: string;
@@ -17,10 +18,12 @@ test.each([
   await using kith = await startProcess({
     env: { KITH_ADMIN_PASSWORD: ADMIN_PASSWORD, KITH_FAST_LANE: lane, KITH_LOG_ONE_IN: oneIn },
   });
-  const { accessToken } = await createClient(AuthService, grpc(kith.address)).login({
-    identifier: 'admin',
-    password: ADMIN_PASSWORD,
-  });
+  const { accessToken } = await signedIn(
+    createClient(AuthService, grpc(kith.address)).login({
+      identifier: 'admin',
+      password: ADMIN_PASSWORD,
+    }),
+  );
   const auth = createClient(AuthService, grpc(kith.address, accessToken));
   for (let i = 0; i < 9; i++) {
     await auth.userMe({});

@@ -19,6 +19,7 @@ import { writeRefreshToken } from '../src/sessions/refresh-token.ts';
 import { databases } from './support/databases.ts';
 import { startKith } from './support/kith.ts';
 import { userRow } from './support/rows.ts';
+import { refreshed, signedIn } from './support/sign-in.ts';
 
 const LIMITS = {
   connectionsMax: 1,
@@ -79,7 +80,7 @@ test.each(databases)(
     await using kith = await startKith({ database });
     const keyring = createKeyring(kith.config.secretKey!);
     const refreshToken = writeRefreshToken(keyring, { sessionId: session.id, counter: 0 });
-    const { accessToken } = await kith.client(AuthService).refreshAccessToken({ refreshToken });
+    const { accessToken } = await refreshed(kith.client(AuthService).refreshAccessToken({ refreshToken }));
     expect(decodeJwt(accessToken)['amr']).toEqual(['pwd']);
     const { sessions } = await kith.client(SessionService, accessToken).listSessions({ userId: user.id });
     expect(sessions).toMatchObject([{ id: session.id, methods: [SignInMethod.PASSWORD], userAgent: '', address: '' }]);
@@ -142,7 +143,7 @@ test.each(databases)(
     });
 
     await using kith = await startKith({ database });
-    const { accessToken } = await kith.client(AuthService).login({ identifier: user.username, password });
+    const { accessToken } = await signedIn(kith.client(AuthService).login({ identifier: user.username, password }));
     const contacts = kith.client(ContactService, accessToken);
     const { contact: read } = await contacts.getContact({ contactId: contact.id });
     expect(read).toMatchObject({

@@ -14,6 +14,7 @@ import { needCommand, run } from './support/commands.ts';
 import { ADMIN_PASSWORD, startKith } from './support/kith.ts';
 import { startProcess } from './support/process.ts';
 import { patternOf, runSteps, sectionOf, stepsOf } from './support/tour.ts';
+import { signedIn } from './support/sign-in.ts';
 
 const README = readFileSync('README.md', 'utf8');
 
@@ -41,7 +42,9 @@ describe('README.md', () => {
     await kith
       .client(UserService, admin)
       .createUser({ username: identifier!, email: `${identifier}@example.org`, name: 'X', password: password! });
-    const { accessToken } = await kith.client(AuthService).login({ identifier: identifier!, password: password! });
+    const { accessToken } = await signedIn(
+      kith.client(AuthService).login({ identifier: identifier!, password: password! }),
+    );
     await kith.client(ContactService, accessToken).createContact({ givenName: 'Grace', familyName: 'Hopper' });
     const script = code!.replaceAll('http://localhost:8080', kith.address);
     const outcome = await run(process.execPath, ['--input-type=module-typescript', '--eval', script]);
@@ -96,9 +99,9 @@ describe('the examples of a client in README.md, one after the other', () => {
     await expectTold('kith.user.updated');
 
     kith.clock.offsetMs += kith.config.accessTokenTtlMs + 1000;
-    const { accessToken: later } = await kith
-      .client(AuthService)
-      .login({ identifier: 'admin', password: ADMIN_PASSWORD });
+    const { accessToken: later } = await signedIn(
+      kith.client(AuthService).login({ identifier: 'admin', password: ADMIN_PASSWORD }),
+    );
     relay.cut(() => true);
     await kith.client(UserService, later).updateUser({ userId: user!.id, name: 'Ada Lovelace' });
     await expectTold('kith.user.updated');

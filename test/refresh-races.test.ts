@@ -1,12 +1,13 @@
 import { type Client, createClient } from '@connectrpc/connect';
 import { decodeJwt } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { AuthService, type RefreshAccessTokenResponse } from '../gen/kith/auth/v1/auth_service_pb.ts';
+import { AuthService, type Tokens } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { SessionService } from '../gen/kith/auth/v1/session_service_pb.ts';
 import { type Database, openDatabase } from '../src/db/database.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
 import { ADMIN_PASSWORD, grpc, refusalOf } from './support/kith.ts';
 import { type ServingProcess, startProcess } from './support/process.ts';
+import { refreshed, signedIn } from './support/sign-in.ts';
 
 /** How often a race is run; 100 for the long run. */
 const ROUNDS = Number(process.env['KITH_TEST_ROUNDS'] ?? 20);
@@ -42,8 +43,9 @@ describe.each(installations)('$instanceCount instances on $name', ({ create, ins
     await database[Symbol.asyncDispose]();
   });
 
-  const signIn = async () => clients[0]!.login({ identifier: 'admin', password: ADMIN_PASSWORD });
-  const refresh = (refreshToken: string, i = 0) => clients[i % AT_ONCE]!.refreshAccessToken({ refreshToken });
+  const signIn = async () => signedIn(clients[0]!.login({ identifier: 'admin', password: ADMIN_PASSWORD }));
+  const refresh = (refreshToken: string, i = 0) =>
+    refreshed(clients[i % AT_ONCE]!.refreshAccessToken({ refreshToken }));
   const sessionIdOf = ({ accessToken }: { accessToken: string }) => String(decodeJwt(accessToken)['sid']);
 
   /** How many steps a session has taken, and when it was ended. */
@@ -55,7 +57,7 @@ describe.each(installations)('$instanceCount instances on $name', ({ create, ins
       .executeTakeFirstOrThrow();
 
   /** The access token is good, on every instance. */
-  async function expectGood({ accessToken }: RefreshAccessTokenResponse): Promise<void> {
+  async function expectGood({ accessToken }: Tokens): Promise<void> {
     for (const { address } of instances) await createClient(AuthService, grpc(address, accessToken)).userMe({});
   }
 
@@ -111,7 +113,7 @@ describe.each(installations)('$instanceCount instances on $name', ({ create, ins
       const [session, revoker] = [await signIn(), await signIn()];
       const refreshing = clients.map((_, i) => refresh(session.refreshToken, i).catch(() => undefined));
       await createClient(SessionService, grpc(instances[0]!.address, revoker.accessToken)).revokeSession({
-        userId: revoker.user!.id,
+        userId: revoker.user.id,
         sessionId: sessionIdOf(session),
       });
       for (const answer of await Promise.all(refreshing)) {

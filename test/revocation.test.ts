@@ -17,6 +17,7 @@ import { ADMIN_PASSWORD, grpc, type Kith, refusalOf, type SignedIn, startKith } 
 import { startPostgres } from './support/postgres-server.ts';
 import { type ServingProcess, startProcess } from './support/process.ts';
 import { startWatch } from './support/watch.ts';
+import { refreshed, signedIn } from './support/sign-in.ts';
 
 /** How many sessions are revoked under load; 100 for the long run. */
 const ROUNDS = Number(process.env['KITH_TEST_ROUNDS'] ?? 10);
@@ -54,7 +55,7 @@ describe('three instances', () => {
   const me = (on: Kith, { accessToken }: { accessToken: string }) => on.client(AuthService, accessToken).userMe({});
   const users = async (on = here()) => on.client(UserService, (await admin()).accessToken);
   const again = ({ user, password }: SignedIn, on = here()) =>
-    on.client(AuthService).login({ identifier: user.username, password });
+    signedIn(on.client(AuthService).login({ identifier: user.username, password }));
 
   test.each<[what: string, end: (session: SignedIn) => Promise<unknown>]>([
     ['signed out', ({ accessToken }) => here().client(AuthService, accessToken).logout({})],
@@ -90,7 +91,7 @@ describe('three instances', () => {
       'whose refresh token came twice',
       async ({ refreshToken }) => {
         const auth = here().client(AuthService);
-        const second = await auth.refreshAccessToken({ refreshToken });
+        const second = await refreshed(auth.refreshAccessToken({ refreshToken }));
         await auth.refreshAccessToken({ refreshToken: second.refreshToken });
         await refusalOf(auth.refreshAccessToken({ refreshToken }));
       },
@@ -114,7 +115,9 @@ describe('three instances', () => {
       await soon(async () => expect(await refusalOf(me(instance, session))).toMatchObject(SESSION_ENDED));
     }
     for (const watch of watches) expect(await watch.end()).toMatchObject(SESSION_ENDED);
-    const refreshing = instances[2]!.client(AuthService).refreshAccessToken({ refreshToken: session.refreshToken });
+    const refreshing = refreshed(
+      instances[2]!.client(AuthService).refreshAccessToken({ refreshToken: session.refreshToken }),
+    );
     expect(await refusalOf(refreshing)).toMatchObject(SESSION_ENDED);
   });
 
@@ -240,7 +243,7 @@ describe('under load', () => {
   test('a revoked session is refused on three instances within a second, and its watches end', async () => {
     const { address } = instances[0]!;
     const signIn = () =>
-      createClient(AuthService, grpc(address)).login({ identifier: 'admin', password: ADMIN_PASSWORD });
+      signedIn(createClient(AuthService, grpc(address)).login({ identifier: 'admin', password: ADMIN_PASSWORD }));
     const { user, accessToken } = await signIn();
     let going = true;
     let calls = 0;
@@ -248,8 +251,8 @@ describe('under load', () => {
       const transport = grpc(instances[i % 3]!.address, accessToken);
       const activity = createClient(ActivityService, transport);
       while (going) {
-        await createClient(UserService, transport).getUser({ userId: user!.id });
-        if (i % 4 === 0) await activity.recordUserActivity({ activities: [{ userId: user!.id, action: 'busy' }] });
+        await createClient(UserService, transport).getUser({ userId: user.id });
+        if (i % 4 === 0) await activity.recordUserActivity({ activities: [{ userId: user.id, action: 'busy' }] });
         calls++;
       }
     });
@@ -263,7 +266,7 @@ describe('under load', () => {
       const watches = await Promise.all(
         instances.map((instance) => startWatch(grpc(instance.address, session.accessToken), { action: 'nothing' })),
       );
-      const request = { userId: user!.id, sessionId: sessionIdOf(session) };
+      const request = { userId: user.id, sessionId: sessionIdOf(session) };
       await createClient(SessionService, grpc(address, accessToken)).revokeSession(request);
       const answeredMs = performance.now();
       const refused = clients.map(async (client) => {
@@ -306,7 +309,7 @@ describe.skipIf(process.platform !== 'linux')('memory', () => {
       env: { ...database.env, KITH_ADMIN_PASSWORD: ADMIN_PASSWORD, KITH_LOG_LEVEL: 'fatal' },
     });
     const login = { identifier: 'admin', password: ADMIN_PASSWORD };
-    const { accessToken } = await createClient(AuthService, grpc(kith.address)).login(login);
+    const { accessToken } = await signedIn(createClient(AuthService, grpc(kith.address)).login(login));
     const watch = createClient(RevocationService, grpc(kith.address, accessToken)).watchRevocations({});
     const messages = watch[Symbol.asyncIterator]();
     await messages.next();

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Permission, Role } from '../gen/kith/access/v1/role_pb.ts';
 import { ApiKeyService } from '../gen/kith/auth/v1/api_key_service_pb.ts';
-import { AuthService, LoginStep } from '../gen/kith/auth/v1/auth_service_pb.ts';
+import { AuthService, LoginMethod, LoginStep } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { SecondFactorService } from '../gen/kith/auth/v1/second_factor_service_pb.ts';
 import { SessionService } from '../gen/kith/auth/v1/session_service_pb.ts';
 import { UserState } from '../gen/kith/user/v1/user_pb.ts';
@@ -13,6 +13,7 @@ import { findCommand, needCommand } from './support/commands.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
 import { type Kith, refusalOf, type SignedIn, startKith } from './support/kith.ts';
 import { startProcess } from './support/process.ts';
+import { challengeOf, refreshed, signedIn } from './support/sign-in.ts';
 import { patternOf, runSteps, sectionOf, stepsOf } from './support/tour.ts';
 
 const MINUTE_MS = 60_000;
@@ -22,6 +23,7 @@ const CHALLENGE_STEP_WRONG = { code: 'InvalidArgument', reason: 'CHALLENGE_STEP_
 const CREDENTIALS_INVALID = { code: 'Unauthenticated', reason: 'CREDENTIALS_INVALID' };
 const FRESH_SIGN_IN_REQUIRED = { code: 'Unauthenticated', reason: 'FRESH_SIGN_IN_REQUIRED' };
 const SECOND_FACTOR_WRONG = { code: 'Unauthenticated', reason: 'SECOND_FACTOR_WRONG' };
+const TOTP_CODE_WRONG = { code: 'PermissionDenied', reason: 'TOTP_CODE_WRONG' };
 const SESSION_ENDED = { code: 'Unauthenticated', reason: 'SESSION_ENDED' };
 const SESSION_REQUIRED = { code: 'PermissionDenied', reason: 'SESSION_REQUIRED' };
 
@@ -72,13 +74,15 @@ describe.each(databases)('on $name', (kind) => {
 
   /** The token of the challenge that the password is answered with. */
   async function challenge(who: SignedIn): Promise<string> {
-    return (await login(who)).challenge!.challengeToken;
+    return (await challengeOf(login(who))).challengeToken;
   }
 
   const complete = (challengeToken: string, totpCode: string, on = kith) =>
-    auth(undefined, on).completeLogin({ challengeToken, answer: { case: 'totpCode', value: totpCode } });
+    signedIn(auth(undefined, on).completeLogin({ challengeToken, answer: { case: 'totpCode', value: totpCode } }));
   const recover = (challengeToken: string, recoveryCode: string, on = kith) =>
-    auth(undefined, on).completeLogin({ challengeToken, answer: { case: 'recoveryCode', value: recoveryCode } });
+    signedIn(
+      auth(undefined, on).completeLogin({ challengeToken, answer: { case: 'recoveryCode', value: recoveryCode } }),
+    );
 
   test('codes are taken as apps and people write them, in groups, and none counts as a wrong one', async () => {
     await start();
@@ -115,7 +119,7 @@ describe.each(databases)('on $name', (kind) => {
     };
     const { user, password } = await kith.user();
     const signIn = { identifier: user.username, password };
-    const { accessToken: first } = (await call('AuthService/Login', signIn)).body;
+    const { accessToken: first } = (await call('AuthService/Login', signIn)).body.signedIn.tokens;
 
     const enrolment = await call('SecondFactorService/EnrollTotp', {}, first);
     expect(enrolment).toEqual({
@@ -133,6 +137,7 @@ describe.each(databases)('on $name', (kind) => {
         challenge: {
           challengeToken: expect.any(String),
           step: 'LOGIN_STEP_SECOND_FACTOR',
+          methods: ['LOGIN_METHOD_TOTP_CODE', 'LOGIN_METHOD_RECOVERY_CODE'],
           expireTime: expect.any(String),
         },
       },
@@ -143,14 +148,15 @@ describe.each(databases)('on $name', (kind) => {
       status: 401,
       body: { code: 'unauthenticated', details: [{ debug: { reason: 'ERROR_REASON_SECOND_FACTOR_WRONG' } }] },
     });
-    const second = (await call('AuthService/CompleteLogin', { challengeToken, totpCode: app.next() })).body;
+    const second = (await call('AuthService/CompleteLogin', { challengeToken, totpCode: app.next() })).body.signedIn;
     expect(second.user.id).toBe(user.id);
-    expect(decodeJwt(second.accessToken)['amr']).toEqual(['pwd', 'otp', 'mfa']);
+    expect(decodeJwt(second.tokens.accessToken)['amr']).toEqual(['pwd', 'otp', 'mfa']);
 
     const again = (await call('AuthService/Login', signIn)).body.challenge;
     const recoveryCode = confirmed.body.recoveryCodes[0].toUpperCase().replaceAll('-', ' ');
-    const third = await call('AuthService/CompleteLogin', { challengeToken: again.challengeToken, recoveryCode });
-    expect(decodeJwt(third.body.accessToken)['amr']).toEqual(['pwd', 'mfa']);
+    const recovered = await call('AuthService/CompleteLogin', { challengeToken: again.challengeToken, recoveryCode });
+    const third = recovered.body.signedIn.tokens.accessToken;
+    expect(decodeJwt(third)['amr']).toEqual(['pwd', 'mfa']);
     expect(decodeJwt(first)['amr']).toEqual(['pwd']);
 
     const sessions = await call('SessionService/ListSessions', { userId: user.id }, first);
@@ -165,30 +171,27 @@ describe.each(databases)('on $name', (kind) => {
       status: 200,
       body: {},
     });
-    for (const token of [first, second.accessToken, third.body.accessToken]) {
+    for (const token of [first, second.tokens.accessToken, third]) {
       expect(await call('AuthService/UserMe', {}, token)).toMatchObject({ status: 401 });
     }
-    const last = (await call('AuthService/Login', signIn)).body;
-    expect(decodeJwt(last.accessToken)['amr']).toEqual(['pwd']);
+    const last = (await call('AuthService/Login', signIn)).body.signedIn;
+    expect(decodeJwt(last.tokens.accessToken)['amr']).toEqual(['pwd']);
   });
 
   test('a refreshed token tells of the second factor as the first did', async () => {
     await start();
     const who = await protect(await kith.user());
     const { refreshToken } = await complete(await challenge(who), who.app.next());
-    const { accessToken } = await auth().refreshAccessToken({ refreshToken });
+    const { accessToken } = await refreshed(auth().refreshAccessToken({ refreshToken }));
     expect(decodeJwt(accessToken)['amr']).toEqual(['pwd', 'otp', 'mfa']);
   });
 
   test('a challenge gives nothing away, and is good for nothing but its step', async () => {
     await start();
     const who = await protect(await kith.user());
-    const answer = await login(who);
-    expect(answer).toMatchObject({ accessToken: '', refreshToken: '', challenge: { step: LoginStep.SECOND_FACTOR } });
-    expect([answer.user, answer.accessTokenExpireTime, answer.refreshTokenExpireTime]).toEqual(
-      Array(3).fill(undefined),
-    );
-    const { challengeToken } = answer.challenge!;
+    const { challengeToken, step, methods } = await challengeOf(login(who));
+    expect(step).toBe(LoginStep.SECOND_FACTOR);
+    expect(methods).toEqual([LoginMethod.TOTP_CODE, LoginMethod.RECOVERY_CODE]);
     const bearer = await refusalOf(auth(challengeToken).userMe({}));
     expect(bearer).toMatchObject({ code: 'Unauthenticated', reason: 'ACCESS_TOKEN_INVALID' });
     const refresh = await refusalOf(auth().refreshAccessToken({ refreshToken: challengeToken.slice(0, 256) }));
@@ -196,6 +199,17 @@ describe.each(databases)('on $name', (kind) => {
     const answerTo = { challengeToken, answer: { case: 'newPassword' as const, value: 'another password' } };
     expect(await refusalOf(auth().completeLogin(answerTo))).toMatchObject(CHALLENGE_STEP_WRONG);
     await complete(challengeToken, who.app.next());
+  });
+
+  test('a challenge names the answers that are accepted, recovery codes as long as there are any', async () => {
+    await start();
+    const who = await protect(await kith.user());
+    for (const code of who.recoveryCodes) {
+      const { challengeToken, methods } = await challengeOf(login(who));
+      expect(methods).toEqual([LoginMethod.TOTP_CODE, LoginMethod.RECOVERY_CODE]);
+      await recover(challengeToken, code);
+    }
+    expect((await challengeOf(login(who))).methods).toEqual([LoginMethod.TOTP_CODE]);
   });
 
   test('a wrong password is refused alike with a second factor and without', async () => {
@@ -296,11 +310,11 @@ describe.each(databases)('on $name', (kind) => {
     const app = new Authenticator((await factor(who.accessToken).enrollTotp({})).uri, kith.clock);
     const signIns = Array.from({ length: 8 }, () => login(who));
     const [, ...answers] = await Promise.all([factor(who.accessToken).confirmTotp({ code: app.code() }), ...signIns]);
-    for (const { accessToken, challenge: asked } of answers) {
-      if (asked !== undefined) continue;
-      expect(await refusalOf(auth(accessToken).userMe({}))).toMatchObject(SESSION_ENDED);
+    for (const { outcome } of answers) {
+      if (outcome.case !== 'signedIn') continue;
+      expect(await refusalOf(auth(outcome.value.tokens!.accessToken).userMe({}))).toMatchObject(SESSION_ENDED);
     }
-    expect((await login(who)).challenge).toBeDefined();
+    await challengeOf(login(who));
   });
 
   describe('too many wrong codes', () => {
@@ -362,7 +376,7 @@ describe.each(databases)('on $name', (kind) => {
       await factor(who.accessToken).disableTotp({});
       const app = new Authenticator((await factor(who.accessToken).enrollTotp({})).uri, kith.clock);
       const confirm = () => factor(who.accessToken).confirmTotp({ code: app.code() });
-      expect(await refusalOf(confirm())).toMatchObject(SECOND_FACTOR_WRONG);
+      expect(await refusalOf(confirm())).toMatchObject(TOTP_CODE_WRONG);
       kith.clock.offsetMs += 5 * MINUTE_MS;
       await confirm();
     });

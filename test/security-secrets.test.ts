@@ -26,6 +26,7 @@ import { exampledMethods, services } from './support/examples.ts';
 import { ADMIN_PASSWORD, bearer, type Kith, refusalOf, type SignedIn } from './support/kith.ts';
 import { type ServingProcess, startProcess } from './support/process.ts';
 import { http1Request, type RawAnswer, sendHttp1 } from './support/raw.ts';
+import { challengeOf, signedIn } from './support/sign-in.ts';
 
 const METHODS: readonly DescMethod[] = services.flatMap((service) => service.methods);
 
@@ -163,8 +164,8 @@ describe.each(databases)('on $name, at the log level trace', (kind) => {
       { case: 'totpCode', value: app.code(1) },
       { case: 'recoveryCode', value: recoveryCodes[0]! },
     ] as const) {
-      const { challenge } = await auth.login({ identifier: user.username, password });
-      await auth.completeLogin({ challengeToken: challenge!.challengeToken, answer });
+      const { challengeToken } = await challengeOf(auth.login({ identifier: user.username, password }));
+      await auth.completeLogin({ challengeToken, answer });
     }
     const { accessToken: admin } = await kith.admin();
     await kith.client(UserService, admin).createUser({
@@ -310,8 +311,8 @@ function clientsOf(
   const transport = (accessToken?: string): Transport =>
     createGrpcTransport({ baseUrl: address, interceptors: [...bearer(accessToken), secrets.interceptor] });
   const signIn = async (identifier: string, password: string): Promise<SignedIn> => {
-    const response = await createClient(AuthService, transport()).login({ identifier, password });
-    return { ...response, user: response.user!, password };
+    const response = await signedIn(createClient(AuthService, transport()).login({ identifier, password }));
+    return { ...response, user: response.user, password };
   };
   let admin: Promise<SignedIn> | undefined;
   const kith: Kith = {

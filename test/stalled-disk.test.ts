@@ -7,6 +7,7 @@ import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { ADMIN_PASSWORD, grpc, refusalOf } from './support/kith.ts';
 import { probe, type ServingProcess, startProcess } from './support/process.ts';
 import { createStallingDisk } from './support/stalled-disk.ts';
+import { signedIn } from './support/sign-in.ts';
 
 const disk = await createStallingDisk();
 if (disk === undefined) console.warn('SKIPPED: a disk that stands still takes Linux and a C compiler (cc)');
@@ -17,10 +18,12 @@ describe.skipIf(disk === undefined)('while the disk stands still', () => {
   let accessToken: string;
   beforeAll(async () => {
     kith = await startProcess({ env: { ...disk!.env, KITH_ADMIN_PASSWORD: ADMIN_PASSWORD } });
-    ({ accessToken } = await createClient(AuthService, grpc(kith.address)).login({
-      identifier: 'admin',
-      password: ADMIN_PASSWORD,
-    }));
+    ({ accessToken } = await signedIn(
+      createClient(AuthService, grpc(kith.address)).login({
+        identifier: 'admin',
+        password: ADMIN_PASSWORD,
+      }),
+    ));
   });
   afterAll(async () => {
     await disk!.resume();

@@ -16,6 +16,7 @@ import { databases } from './support/databases.ts';
 import { grpc, refusalOf } from './support/kith.ts';
 import { type Exit, type ProcessOptions, probe, spawnKith, startProcess } from './support/process.ts';
 import { foreignDatabases, fromTheFuture, lockDatabase, overwritePages } from './support/spoilt-databases.ts';
+import { signedIn } from './support/sign-in.ts';
 
 const CERT = fileURLToPath(new URL('./fixtures/tls/localhost-cert.pem', import.meta.url));
 const KEY = fileURLToPath(new URL('./fixtures/tls/localhost-key.pem', import.meta.url));
@@ -47,7 +48,8 @@ function expectRefusal({ code, stdout, stderr }: Exit, ...lines: (string | RegEx
 }
 
 async function signIn(address: string, password: string): Promise<string> {
-  return (await createClient(AuthService, grpc(address)).login({ identifier: 'admin', password })).accessToken;
+  return (await signedIn(createClient(AuthService, grpc(address)).login({ identifier: 'admin', password })))
+    .accessToken;
 }
 
 const modeOf = async (path: string): Promise<number> => (await stat(path)).mode & 0o777;

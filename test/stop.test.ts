@@ -16,6 +16,7 @@ import { databases, type TestDatabase } from './support/databases.ts';
 import { ADMIN_PASSWORD, bearer, grpc, refusalOf } from './support/kith.ts';
 import { insertManyUsers } from './support/many-users.ts';
 import { probe, type ServingProcess, startProcess } from './support/process.ts';
+import { signedIn } from './support/sign-in.ts';
 
 const SIGN_IN = { identifier: 'admin', password: ADMIN_PASSWORD };
 
@@ -86,13 +87,13 @@ async function holdCalls(
   transport: (address: string, accessToken: string) => Transport,
   count: number,
 ) {
-  const { accessToken, user } = await createClient(AuthService, grpc(address)).login(SIGN_IN);
+  const { accessToken, user } = await signedIn(createClient(AuthService, grpc(address)).login(SIGN_IN));
   const sql = new PgClient({ connectionString: databaseUrl });
   await sql.connect();
   await sql.query('begin; lock table activity in share mode');
   const client = createClient(ActivityService, transport(address, accessToken));
   const calls = Array.from({ length: count }, () =>
-    client.recordUserActivity({ activities: [{ userId: user!.id, action: 'held' }] }),
+    client.recordUserActivity({ activities: [{ userId: user.id, action: 'held' }] }),
   );
   for (const call of calls) call.catch(() => {}); // it is looked at later
   const waiting = "select 1 from pg_locks where relation = 'activity'::regclass and not granted";
@@ -126,7 +127,9 @@ describe('a stop', () => {
     expect(await probe(`${kith.address}/readyz`)).toMatchObject({ status: 503 });
     expect(await probe(`${kith.address}/healthz`)).toMatchObject({ status: 200 });
     expect(await createClient(Health, transport).check({})).toMatchObject({ status: Status.NOT_SERVING });
-    expect(await createClient(AuthService, transport).login(SIGN_IN)).toMatchObject({ user: { username: 'admin' } });
+    expect(await signedIn(createClient(AuthService, transport).login(SIGN_IN))).toMatchObject({
+      user: { username: 'admin' },
+    });
   });
 
   test('takes place once load balancers have had their time', async () => {
@@ -264,7 +267,7 @@ describe('a stop', () => {
       },
     });
     await insertManyUsers(database.url, 1000);
-    const { accessToken } = await createClient(AuthService, grpc(kith.address)).login(SIGN_IN);
+    const { accessToken } = await signedIn(createClient(AuthService, grpc(kith.address)).login(SIGN_IN));
     const socket = await openSocket(kith.address);
     const message = encodeURIComponent(JSON.stringify({ pageSize: 1000 }));
     const get =
@@ -290,7 +293,7 @@ describe('a stop', () => {
     expect(code).toBe(69);
     expect(stderr).not.toMatch(/^kith: /m);
     await using again = await startProcess({ directory: kith.directory });
-    expect(await createClient(AuthService, grpc(again.address)).login(SIGN_IN)).toMatchObject({
+    expect(await signedIn(createClient(AuthService, grpc(again.address)).login(SIGN_IN))).toMatchObject({
       user: { username: 'admin' },
     });
   });

@@ -14,6 +14,7 @@ import { RevocationService } from '../gen/kith/auth/v1/revocation_service_pb.ts'
 import { SessionService } from '../gen/kith/auth/v1/session_service_pb.ts';
 import { services } from './support/examples.ts';
 import { bearer, grpc, type Kith, refusalOf, startKith } from './support/kith.ts';
+import { signedIn } from './support/sign-in.ts';
 
 const PER_CALLER = 3;
 const TOTAL = 7;
@@ -199,7 +200,7 @@ describe.each([{ fastLane: 'true' }, { fastLane: 'false' }])('with KITH_FAST_LAN
       const watch = (token: string) => open(transportOf(token), WATCH, { input: { userId: user.id } });
       for (let i = 0; i < PER_CALLER; i++) await watch(accessToken);
       await kith.client(SessionService, accessToken).revokeAllSessions({ userId: user.id });
-      const again = await kith.client(AuthService).login({ identifier: user.username, password });
+      const again = await signedIn(kith.client(AuthService).login({ identifier: user.username, password }));
       await expect.poll(() => watch(again.accessToken).then((stream) => stream.leave())).toBeUndefined();
     });
   });

@@ -13,6 +13,7 @@ import { databases, type TestDatabase } from './support/databases.ts';
 import { ADMIN_PASSWORD, grpc, type Kith, refusalOf, type SignedIn, startKith } from './support/kith.ts';
 import { startProcess } from './support/process.ts';
 import { openApp } from './support/stored.ts';
+import { challengeOf, signedIn } from './support/sign-in.ts';
 
 const SECOND_MS = 1000;
 const MINUTE_MS = 60 * SECOND_MS;
@@ -58,7 +59,7 @@ describe.each(installations)('$instanceCount instances on $name', ({ create, ins
 
   const from = (address: string) => ({ headers: { 'x-forwarded-for': address } });
   const signIn = (identifier: string, password: string, address: string, on = kith.client(AuthService)) =>
-    on.login({ identifier, password }, from(address));
+    signedIn(on.login({ identifier, password }, from(address)));
   const signInAs = ({ user, password }: SignedIn, address: string) => signIn(user.username, password, address);
 
   /** More connections than one, which takes 100 calls at once, spread over the instances. */
@@ -208,13 +209,14 @@ describe.each(installations)('$instanceCount instances on $name', ({ create, ins
       const password = 'set by the admin';
       const set = { userId: owner.user.id, password, mustChangePassword: true };
       await kith.client(UserService, accessToken).setUserPassword(set);
-      const { challenge } = await signIn(owner.user.username, password, '192.0.2.1');
+      const { challengeToken } = await challengeOf(
+        kith.client(AuthService).login({ identifier: owner.user.username, password }, from('192.0.2.1')),
+      );
       const changing = await kith.user();
       for (let i = 0; i < 5; i++) await refusalOf(signIn(`nobody${i}`, 'guess', '192.0.2.1'));
-      const { challengeToken } = challenge!;
       const answer = { case: 'newPassword', value: 'the next password' } as const;
       const current = { currentPassword: changing.password, newPassword: 'the next password' };
-      const completed = kith.client(AuthService).completeLogin({ challengeToken, answer }, from('192.0.2.1'));
+      const completed = signedIn(kith.client(AuthService).completeLogin({ challengeToken, answer }, from('192.0.2.1')));
       expect(await refusalOf(completed)).toMatchObject(TOO_MANY_ATTEMPTS);
       const changed = kith.client(AuthService, changing.accessToken).changePassword(current, from('192.0.2.1'));
       expect(await refusalOf(changed)).toMatchObject(TOO_MANY_ATTEMPTS);

@@ -14,6 +14,7 @@ import { SigningKeyService } from '../gen/kith/auth/v1/signing_key_service_pb.ts
 import { Health, HealthCheckResponse_ServingStatus } from '../gen/health/v1/health_pb.ts';
 import { findCommand, run, skipLoudly } from './support/commands.ts';
 import { grpc, type Kith, refusalOf, startKith } from './support/kith.ts';
+import { signedIn } from './support/sign-in.ts';
 import { sectionOf } from './support/tour.ts';
 
 const DOCUMENT = await readFile('docs/verify.md', 'utf8');
@@ -239,7 +240,9 @@ test('a program in plain JavaScript verifies, on each Node of this machine', asy
   await expectAnswer(leaver.accessToken, 'token_revoked');
 
   await kith.client(SigningKeyService, accessToken).rotateSigningKey({ compromised: true });
-  const { accessToken: renewed } = await kith.client(AuthService).login({ identifier: user.username, password });
+  const { accessToken: renewed } = await signedIn(
+    kith.client(AuthService).login({ identifier: user.username, password }),
+  );
   await expectAnswer(renewed, 'admin');
   for (const { ask } of programs) expect(await ask(accessToken)).toBe('token_invalid');
 

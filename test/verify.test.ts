@@ -19,6 +19,7 @@ import {
 } from '../src/verify/verify.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
 import { type Kith, type SignedIn, startKith } from './support/kith.ts';
+import { refreshed, signedIn } from './support/sign-in.ts';
 
 const ISSUER = 'https://kith.example.org';
 const env = { KITH_ISSUER: ISSUER };
@@ -139,7 +140,9 @@ describe.each(databases)('on $name', ({ create }) => {
 
   test('a user who changes the password keeps the session that did, and loses the others', async () => {
     const { user, password, accessToken: here } = await kith.user();
-    const { accessToken: elsewhere } = await kith.client(AuthService).login({ identifier: user.username, password });
+    const { accessToken: elsewhere } = await signedIn(
+      kith.client(AuthService).login({ identifier: user.username, password }),
+    );
     await expectGood(verifier, elsewhere);
     await kith
       .client(AuthService, here)
@@ -206,11 +209,13 @@ test('keys that rotate ten times fail no verification, and each is fetched by on
   for (let round = 0; round < 10; round++) {
     await expectGood(verifier, accessToken);
     // A sign-in that is not fresh may not rotate.
-    const fresh = await kith.client(AuthService).login({ identifier: admin.user.username, password: admin.password });
+    const fresh = await signedIn(
+      kith.client(AuthService).login({ identifier: admin.user.username, password: admin.password }),
+    );
     const { signingKey } = await kith.client(SigningKeyService, fresh.accessToken).rotateSigningKey({});
     kids.add(signingKey!.kid);
     kith.clock.offsetMs += LEAD_MS;
-    ({ refreshToken, accessToken } = await kith.client(AuthService).refreshAccessToken({ refreshToken }));
+    ({ refreshToken, accessToken } = await refreshed(kith.client(AuthService).refreshAccessToken({ refreshToken })));
     expect(JSON.parse(Buffer.from(accessToken.split('.')[0]!, 'base64url').toString())).toMatchObject({
       kid: signingKey!.kid,
     });
@@ -227,7 +232,7 @@ test('keys that are compromised verify nothing once the verifier has seen a new 
   await expectGood(verifier, old);
   await kith.client(SigningKeyService, old).rotateSigningKey({ compromised: true });
   kith.clock.offsetMs += 6000;
-  const { accessToken } = await kith.client(AuthService).login({ identifier: user.username, password });
+  const { accessToken } = await signedIn(kith.client(AuthService).login({ identifier: user.username, password }));
   await expectOutcome(verifier, accessToken, 'admin');
   await expect(verifier.verify(old)).rejects.toEqual(refusedFor('token_invalid'));
 });

@@ -11,6 +11,7 @@ import { databases } from './support/databases.ts';
 import { ADMIN_PASSWORD, grpc } from './support/kith.ts';
 import { startProcess } from './support/process.ts';
 import { startWatchPatiently } from './support/watch.ts';
+import { signedIn } from './support/sign-in.ts';
 
 /** 1000000 for the long run. */
 const EVENTS = Number(process.env['KITH_TEST_EVENTS'] ?? 50_000);
@@ -151,10 +152,12 @@ describe.skipIf(process.platform !== 'linux').each(databases)('on $name', (kind)
           NODE_OPTIONS: '--max-semi-space-size=2 --max-old-space-size=200',
         },
       });
-      const { accessToken, user } = await createClient(AuthService, grpc(kith.address)).login({
-        identifier: 'admin',
-        password: ADMIN_PASSWORD,
-      });
+      const { accessToken, user } = await signedIn(
+        createClient(AuthService, grpc(kith.address)).login({
+          identifier: 'admin',
+          password: ADMIN_PASSWORD,
+        }),
+      );
       const client = createClient(ActivityService, grpc(kith.address, accessToken));
       await using database = await openDatabase(files.url);
 
@@ -178,14 +181,14 @@ describe.skipIf(process.platform !== 'linux').each(databases)('on $name', (kind)
       ]).flat();
 
       // Enough for what is kept of the end of the log, and for the readers' own buffers.
-      await append(database, user!.id, WARM_UP);
+      await append(database, user.id, WARM_UP);
       await keepUp(WARM_UP / KEPT_UP_EACH);
       const beforeBytes = await residentBytes(kith.pid);
       let mostBytes = beforeBytes;
       const sampling = setInterval(() => {
         void residentBytes(kith.pid).then((bytes) => (mostBytes = Math.max(mostBytes, bytes)));
       }, 100);
-      await Promise.all([append(database, user!.id, EVENTS), keepUp((WARM_UP + EVENTS) / KEPT_UP_EACH)]);
+      await Promise.all([append(database, user.id, EVENTS), keepUp((WARM_UP + EVENTS) / KEPT_UP_EACH)]);
       clearInterval(sampling);
       watch.leave();
       const ended = still.reduce((sum, one) => sum + one.ended, 0);

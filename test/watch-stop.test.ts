@@ -9,6 +9,7 @@ import { databases } from './support/databases.ts';
 import { ADMIN_PASSWORD, grpc, type Refusal, refusalOf } from './support/kith.ts';
 import { startProcess } from './support/process.ts';
 import { startWatchPatiently, type WatchRequest } from './support/watch.ts';
+import { signedIn } from './support/sign-in.ts';
 
 /** 1000 for the long run. */
 const WATCHES = Number(process.env['KITH_TEST_WATCHES'] ?? 200);
@@ -51,11 +52,13 @@ test(
     };
     await using leaving = await startProcess({ env });
     await using staying = await startProcess({ env });
-    const { accessToken, user } = await createClient(AuthService, grpc(leaving.address)).login({
-      identifier: 'admin',
-      password: ADMIN_PASSWORD,
-    });
-    const userId = user!.id;
+    const { accessToken, user } = await signedIn(
+      createClient(AuthService, grpc(leaving.address)).login({
+        identifier: 'admin',
+        password: ADMIN_PASSWORD,
+      }),
+    );
+    const userId = user.id;
     const clientsOf = (address: string) =>
       Array.from({ length: Math.ceil(WATCHES / WATCHES_PER_CONNECTION) }, () =>
         createClient(ActivityService, grpc(address, accessToken)),

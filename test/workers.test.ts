@@ -11,6 +11,7 @@ import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
 import { bearer, grpc, refusalOf } from './support/kith.ts';
 import { probe, type ServingProcess, spawnKith, startProcess } from './support/process.ts';
+import { signedIn } from './support/sign-in.ts';
 
 const run = promisify(execFile);
 const onServer = databases[1]!;
@@ -54,7 +55,7 @@ async function workerOf(kith: ServingProcess, call: (headers: Record<string, str
 async function signIn(kith: ServingProcess): Promise<string> {
   const [, password = ''] = await kith.stderrMatching(/shown only now\): (\S+)\n/);
   const client = createClient(AuthService, grpc(kith.address));
-  return (await client.login({ identifier: 'admin', password })).accessToken;
+  return (await signedIn(client.login({ identifier: 'admin', password }))).accessToken;
 }
 
 /** One gRPC connection and the worker it stays with. */

@@ -17,6 +17,7 @@ import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
 import type { Account } from './attack.ts';
 import { answerWith } from './peer.ts';
 import { LATE } from './verdict.ts';
+import { signedIn } from '../../test/support/sign-in.ts';
 
 export type NeighbourQuestion =
   | { readonly ask: 'meet'; readonly port: number; readonly signer: Account; readonly hasAddresses: boolean }
@@ -155,7 +156,7 @@ class Round {
       each('CreateContact', (i) => this.#write(contacts[i % 2]!, i)),
       this.#repeat(
         'Login',
-        () => signIn.login({ identifier: this.#signer.username, password: this.#signer.password }),
+        () => signedIn(signIn.login({ identifier: this.#signer.username, password: this.#signer.password })),
         1000,
         this.#signInsMs,
       ),

@@ -13,6 +13,7 @@ import { Peer } from './peer.ts';
 import { ADMIN_PASSWORD, commands, Target, type TargetOptions } from './server.ts';
 import type { Shape } from './shape.ts';
 import { judge, type Limits, type Observation, percentile } from './verdict.ts';
+import { signedIn } from '../../test/support/sign-in.ts';
 
 export interface BoundsOptions {
   readonly target: Omit<TargetOptions, 'databaseUrl'>;
@@ -124,11 +125,13 @@ async function signIn(
   identifier: string,
   password: string,
 ): Promise<Account> {
-  const { user, accessToken, refreshToken } = await createClient(AuthService, transport(target, sessions)).login({
-    identifier,
-    password,
-  });
-  return { id: user!.id, username: identifier, password, accessToken, refreshToken };
+  const { user, accessToken, refreshToken } = await signedIn(
+    createClient(AuthService, transport(target, sessions)).login({
+      identifier,
+      password,
+    }),
+  );
+  return { id: user.id, username: identifier, password, accessToken, refreshToken };
 }
 
 let accounts = 0;

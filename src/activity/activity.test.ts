@@ -46,6 +46,7 @@ import { appendActivities } from './log.ts';
 import { purgeActivities, purgeActivitiesOf } from './purge.ts';
 import { comparePositions } from './store.ts';
 import { Tail } from './tail.ts';
+import { refreshed, signedIn } from '../../test/support/sign-in.ts';
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 24 * 60 * MINUTE_MS;
@@ -859,7 +860,7 @@ describe.each(databases)('on $name', (kind) => {
         [
           'changes the password elsewhere',
           async ({ user, password }) => {
-            const elsewhere = await auth().login({ identifier: user.username, password });
+            const elsewhere = await signedIn(auth().login({ identifier: user.username, password }));
             await kith
               .client(AuthService, elsewhere.accessToken)
               .changePassword({ currentPassword: password, newPassword: 'another good password' });
@@ -868,7 +869,7 @@ describe.each(databases)('on $name', (kind) => {
         [
           'shows a refresh token twice',
           async ({ refreshToken }) => {
-            const next = await auth().refreshAccessToken({ refreshToken });
+            const next = await refreshed(auth().refreshAccessToken({ refreshToken }));
             await auth().refreshAccessToken({ refreshToken: next.refreshToken });
             expect(await refusalOf(auth().refreshAccessToken({ refreshToken }))).toMatchObject({
               reason: 'REFRESH_TOKEN_REUSED',
@@ -896,7 +897,9 @@ describe.each(databases)('on $name', (kind) => {
 
       test('with its own session, not with another one of the same user', async () => {
         const user = await kith.user();
-        const { accessToken } = await auth().login({ identifier: user.user.username, password: user.password });
+        const { accessToken } = await signedIn(
+          auth().login({ identifier: user.user.username, password: user.password }),
+        );
         await using stays = await startWatch(activity(user), { userId: user.user.id });
         const ends = await startWatch(kith.client(ActivityService, accessToken), { userId: user.user.id });
         await kith.client(AuthService, accessToken).logout({});
@@ -957,13 +960,14 @@ describe.each(databases)('on $name', (kind) => {
 
       test('with CURSOR_EXPIRED when what follows the cursor is not kept any more', async () => {
         await using short = await startFresh({ env: { KITH_ACTIVITY_DAYS: '1' } });
-        const signIn = () => short.client(AuthService).login({ identifier: 'admin', password: ADMIN_PASSWORD });
+        const signIn = () =>
+          signedIn(short.client(AuthService).login({ identifier: 'admin', password: ADMIN_PASSWORD }));
         const { user, accessToken } = await signIn();
         const recordOn = async (token: string, ...actions: string[]) =>
           (
             await short
               .client(ActivityService, token)
-              .recordUserActivity({ activities: actions.map((action) => ({ userId: user!.id, action })) })
+              .recordUserActivity({ activities: actions.map((action) => ({ userId: user.id, action })) })
           ).activities;
         const old = await recordOn(accessToken, 'one', 'two', 'three');
         await using app = await openApp(short);
@@ -1008,7 +1012,7 @@ describe.each(databases)('on $name', (kind) => {
         expect(seen.length).toBeLessThan(expected.length);
         expect(idsOf(seen)).toEqual(expected.slice(0, seen.length));
         const again = short.client(AuthService);
-        const later = await again.login({ identifier: 'admin', password: ADMIN_PASSWORD });
+        const later = await signedIn(again.login({ identifier: 'admin', password: ADMIN_PASSWORD }));
         const resumed = await startWatch(short.client(ActivityService, later.accessToken), {
           afterCursor: lagging.cursor,
         });
@@ -1156,11 +1160,11 @@ describe.each(databases)('on $name', (kind) => {
       });
       await users().updateUser({ userId: id, username: `new${username}` });
       await kith.client(UserService, editor.accessToken).getUser({ userId: id });
-      const session = await auth().login({ identifier: `new${username}`, password });
+      const session = await signedIn(auth().login({ identifier: `new${username}`, password }));
       await kith.client(AuthService, session.accessToken).logout({});
-      const stolen = await auth().login({ identifier: `new${username}`, password });
+      const stolen = await signedIn(auth().login({ identifier: `new${username}`, password }));
       const { refreshToken } = stolen;
-      const next = await auth().refreshAccessToken({ refreshToken });
+      const next = await refreshed(auth().refreshAccessToken({ refreshToken }));
       await auth().refreshAccessToken({ refreshToken: next.refreshToken });
       await refusalOf(auth().refreshAccessToken({ refreshToken }));
       await auth(user).changePassword({ currentPassword: password, newPassword: 'another good password' });
@@ -1245,8 +1249,8 @@ describe.each(databases)('on $name', (kind) => {
         users().deleteUser({ userId: id, etag: 'x' }),
         users().undeleteUser({ userId: id }),
         users().createUser({ ...newcomer, requestId: '' }),
-        auth().login({ identifier: `nobody${randomUUID()}`, password: 'wrong' }),
-        auth().refreshAccessToken({ refreshToken: 'x' }),
+        signedIn(auth().login({ identifier: `nobody${randomUUID()}`, password: 'wrong' })),
+        refreshed(auth().refreshAccessToken({ refreshToken: 'x' })),
         book.createContact({}),
         book.updateContact({ contactId: contact.id, givenName: 'Other', etag: 'x' }),
         book.updateContact({ contactId: contact.id, givenName: '' }),
@@ -1306,7 +1310,7 @@ describe.each(databases)('on $name', (kind) => {
         emails: [{ address: 'mail@mark.example' }],
       });
       await book.updateContact({ contactId: contact!.id, notes: 'notesmark again' });
-      const next = await fresh.client(AuthService).refreshAccessToken({ refreshToken: user.refreshToken });
+      const next = await refreshed(fresh.client(AuthService).refreshAccessToken({ refreshToken: user.refreshToken }));
       const newPassword = 'another good password';
       await fresh.client(AuthService, next.accessToken).changePassword({ currentPassword: user.password, newPassword });
       await fresh.client(AuthService, next.accessToken).logout({});
@@ -1355,8 +1359,10 @@ describe.each(databases)('on $name', (kind) => {
       const lost = await fresh.user();
       const people = fresh.client(UserService, root.accessToken);
       await people.deleteUser({ userId: lost.user.id });
-      const first = await fresh.client(AuthService).login({ identifier: username, password: user.password });
-      const second = await fresh.client(AuthService).refreshAccessToken({ refreshToken: first.refreshToken });
+      const first = await signedIn(fresh.client(AuthService).login({ identifier: username, password: user.password }));
+      const second = await refreshed(
+        fresh.client(AuthService).refreshAccessToken({ refreshToken: first.refreshToken }),
+      );
       await fresh.client(AuthService).refreshAccessToken({ refreshToken: second.refreshToken });
 
       await using app = await openApp(fresh);
@@ -1378,13 +1384,14 @@ describe.each(databases)('on $name', (kind) => {
         updateContact: () => book.updateContact({ contactId: contact.id, givenName: 'Eve' }),
         deleteContact: () => book.deleteContact({ contactId: contact.id }),
         undeleteContact: () => book.undeleteContact({ contactId: gone.id }),
-        login: () => fresh.client(AuthService).login({ identifier: username, password: user.password }),
+        login: () => signedIn(fresh.client(AuthService).login({ identifier: username, password: user.password })),
         logout: () => fresh.client(AuthService, user.accessToken).logout({}),
         changePassword: () =>
           fresh
             .client(AuthService, user.accessToken)
             .changePassword({ currentPassword: user.password, newPassword: 'another good password' }),
-        refreshAccessToken: () => fresh.client(AuthService).refreshAccessToken({ refreshToken: first.refreshToken }),
+        refreshAccessToken: () =>
+          refreshed(fresh.client(AuthService).refreshAccessToken({ refreshToken: first.refreshToken })),
         recordUserActivity: () =>
           fresh
             .client(ActivityService, root.accessToken)
@@ -1451,7 +1458,9 @@ describe.each(databases)('on $name', (kind) => {
       expect(rows.filter(({ user_id }) => user_id === gone.user.id)).toEqual([]);
       expect(rows.filter(({ user_id, action }) => user_id === stays.user.id && action === 'x')).toHaveLength(300);
       // Cursors stay good: what went is nobody's any more.
-      const { accessToken } = await fresh.client(AuthService).login({ identifier: 'admin', password: ADMIN_PASSWORD });
+      const { accessToken } = await signedIn(
+        fresh.client(AuthService).login({ identifier: 'admin', password: ADMIN_PASSWORD }),
+      );
       await using again = await startWatch(fresh.client(ActivityService, accessToken), { afterCursor: cursor });
       expect((await again.activity()).action).toBe('kith.session.started');
     });

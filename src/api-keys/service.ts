@@ -1,5 +1,5 @@
 import type { ServiceImpl } from '@connectrpc/connect';
-import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { ApiKeyService } from '../../gen/kith/auth/v1/api_key_service_pb.ts';
 import { callerOf } from '../rpc/caller.ts';
 import type { SessionsApp } from '../sessions/sessions.ts';
@@ -20,8 +20,12 @@ export function apiKeyService(app: SessionsApp): ServiceImpl<typeof ApiKeyServic
       return {};
     },
     async exchangeApiKey(_, context) {
-      const { token, expireMs } = await exchangeApiKey(app, callerOf(context));
-      return { accessToken: token, accessTokenExpireTime: timestampFromMs(expireMs) };
+      const { token, expireMs, lifetimeMs } = await exchangeApiKey(app, callerOf(context));
+      return {
+        accessToken: token,
+        accessTokenExpireTime: timestampFromMs(expireMs),
+        accessTokenLifetime: durationFromMs(lifetimeMs),
+      };
     },
   };
 }

@@ -11,6 +11,7 @@ import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
 import { databases } from '../../test/support/databases.ts';
 import { grpc, type Kith, type Refusal, refusalOf, type SignedIn } from '../../test/support/kith.ts';
 import { openApp, startOn } from '../../test/support/stored.ts';
+import { refreshed, signedIn } from '../../test/support/sign-in.ts';
 
 const SECOND_MS = 1000;
 const DAY_MS = 24 * 60 * 60 * SECOND_MS;
@@ -29,8 +30,9 @@ describe.each(databases)('on $name', (kind) => {
   const auth = (accessToken?: string, on = kith) => on.client(AuthService, accessToken);
   const users = async (on = kith) => on.client(UserService, (await on.admin()).accessToken);
   const login = (identifier: string, password: string, on = kith) =>
-    auth(undefined, on).login({ identifier, password });
-  const refresh = (refreshToken: string, on = kith) => auth(undefined, on).refreshAccessToken({ refreshToken });
+    signedIn(auth(undefined, on).login({ identifier, password }));
+  const refresh = (refreshToken: string, on = kith) =>
+    refreshed(auth(undefined, on).refreshAccessToken({ refreshToken }));
   const again = ({ user, password }: SignedIn, on = kith) => login(user.username, password, on);
   const suspend = async ({ user }: SignedIn, on = kith) =>
     (await users(on)).updateUser({ userId: user.id, state: UserState.SUSPENDED });

@@ -6,7 +6,13 @@ import { addressPayer, payerOf } from '../budget/payer.ts';
 import type { Db } from '../db/database.ts';
 import { Failure } from '../failure.ts';
 import { checkNewPassword, requireOtherPassword } from '../passwords/rules.ts';
-import { acceptRecoveryCode, acceptTotp, hasSecondFactor, secondFactorWrong } from '../second-factor/second-factor.ts';
+import {
+  acceptRecoveryCode,
+  acceptTotp,
+  hasRecoveryCode,
+  hasSecondFactor,
+  secondFactorWrong,
+} from '../second-factor/second-factor.ts';
 import {
   endSessionsOf,
   keepSession,
@@ -46,7 +52,15 @@ export type LoginStep = 'LOGIN_STEP_SECOND_FACTOR' | 'LOGIN_STEP_NEW_PASSWORD';
 /** How far a sign-in came: the user is signed in, or has another step to take. */
 export type SignIn =
   | { readonly tokens: Tokens; readonly user: User }
-  | { readonly challenge: { readonly token: string; readonly step: LoginStep; readonly expireMs: number } };
+  | {
+      readonly challenge: {
+        readonly token: string;
+        readonly step: LoginStep;
+        /** The answers that are accepted, at least one. */
+        readonly methods: readonly LoginAnswer['method'][];
+        readonly expireMs: number;
+      };
+    };
 
 /** The answer to a challenge. */
 export type LoginAnswer =
@@ -262,7 +276,14 @@ async function toSignIn(app: AuthApp, progress: Progress, client: Client, expire
   }
   const { account, methods, step } = progress;
   const challenge = { userId: account.user.id, sessionEpoch: account.sessionEpoch, methods, expireMs };
-  return { challenge: { token: writeChallenge(app.keyring, challenge), step, expireMs } };
+  const accepted = await methodsOf(app, account, step);
+  return { challenge: { token: writeChallenge(app.keyring, challenge), step, methods: accepted, expireMs } };
+}
+
+/** The answers to a step that the user can give. */
+async function methodsOf({ database }: AuthApp, { user }: Account, step: LoginStep): Promise<LoginAnswer['method'][]> {
+  if (step === 'LOGIN_STEP_NEW_PASSWORD') return ['new_password'];
+  return (await hasRecoveryCode(database.db, user.id)) ? ['otp', 'recovery'] : ['otp'];
 }
 
 /** How long after the answer a failure is told of at the most, milliseconds. */

@@ -1,7 +1,7 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { decodeJwt } from 'jose';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { AuthService, LoginStep } from '../../gen/kith/auth/v1/auth_service_pb.ts';
+import { AuthService, LoginMethod, LoginStep } from '../../gen/kith/auth/v1/auth_service_pb.ts';
 import { SecondFactorService } from '../../gen/kith/auth/v1/second_factor_service_pb.ts';
 import { SessionService, SignInMethod } from '../../gen/kith/auth/v1/session_service_pb.ts';
 import { ActivityService } from '../../gen/kith/activity/v1/activity_service_pb.ts';
@@ -11,6 +11,7 @@ import { Authenticator } from '../../test/support/authenticator.ts';
 import { databases } from '../../test/support/databases.ts';
 import { type Kith, refusalOf, type SignedIn } from '../../test/support/kith.ts';
 import { startOn } from '../../test/support/stored.ts';
+import { challengeOf, signedIn } from '../../test/support/sign-in.ts';
 
 const MINUTE_MS = 60_000;
 const CHALLENGE_INVALID = { code: 'Unauthenticated', reason: 'CHALLENGE_INVALID' };
@@ -33,7 +34,7 @@ describe.each(databases)('on $name', (kind) => {
   const users = async () => kith.client(UserService, (await kith.admin()).accessToken);
   const login = (who: Pick<SignedIn, 'user' | 'password'>) =>
     auth().login({ identifier: who.user.username, password: who.password });
-  const challenge = async (who: Pick<SignedIn, 'user' | 'password'>) => (await login(who)).challenge!.challengeToken;
+  const challenge = async (who: Pick<SignedIn, 'user' | 'password'>) => (await challengeOf(login(who))).challengeToken;
   const choose = (challengeToken: string, newPassword = NEW) =>
     auth().completeLogin({ challengeToken, answer: { case: 'newPassword', value: newPassword } });
   const enter = (challengeToken: string, totpCode: string) =>
@@ -72,32 +73,30 @@ describe.each(databases)('on $name', (kind) => {
     const token = await challenge(who);
     await change(who.user.id);
     expect(await refusalOf(choose(token))).toMatchObject(CHALLENGE_INVALID);
-    expect((await choose(await challenge(who))).accessToken).not.toBe('');
+    expect((await signedIn(choose(await challenge(who)))).accessToken).not.toBe('');
   });
 
   test('a new password signs in, and takes the place of the one that had to be changed', async () => {
     const who = await reset(await kith.user());
-    const asked = await login(who);
-    expect(asked).toMatchObject({ accessToken: '', refreshToken: '', challenge: { step: LoginStep.NEW_PASSWORD } });
-    expect(asked.user).toBeUndefined();
-    const signedIn = await choose(asked.challenge!.challengeToken);
-    expect(signedIn.challenge).toBeUndefined();
-    expect((await auth(signedIn.accessToken).userMe({})).user).toEqual(signedIn.user);
-    await auth().refreshAccessToken({ refreshToken: signedIn.refreshToken });
+    const asked = await challengeOf(login(who));
+    expect(asked).toMatchObject({ step: LoginStep.NEW_PASSWORD, methods: [LoginMethod.NEW_PASSWORD] });
+    const { accessToken, refreshToken, user } = await signedIn(choose(asked.challengeToken));
+    expect((await auth(accessToken).userMe({})).user).toEqual(user);
+    await auth().refreshAccessToken({ refreshToken });
     expect(await refusalOf(login(who))).toMatchObject({ reason: 'CREDENTIALS_INVALID' });
-    expect((await login({ ...who, password: NEW })).challenge).toBeUndefined();
+    await signedIn(login({ ...who, password: NEW }));
   });
 
   test('the second factor comes before the new password, and both are told of', async () => {
     const somebody = await kith.user();
     const app = await protect(somebody);
     const who = await reset(somebody);
-    const first = await login(who);
-    expect(first.challenge).toMatchObject({ step: LoginStep.SECOND_FACTOR });
-    const second = await enter(first.challenge!.challengeToken, app.next());
-    expect(second).toMatchObject({ accessToken: '', challenge: { step: LoginStep.NEW_PASSWORD } });
-    expect(second.challenge!.expireTime).toEqual(first.challenge!.expireTime);
-    const { accessToken } = await choose(second.challenge!.challengeToken);
+    const first = await challengeOf(login(who));
+    expect(first).toMatchObject({ step: LoginStep.SECOND_FACTOR });
+    const second = await challengeOf(enter(first.challengeToken, app.next()));
+    expect(second).toMatchObject({ step: LoginStep.NEW_PASSWORD, methods: [LoginMethod.NEW_PASSWORD] });
+    expect(second.expireTime).toEqual(first.expireTime);
+    const { accessToken } = await signedIn(choose(second.challengeToken));
     expect(decodeJwt(accessToken)['amr']).toEqual(expect.arrayContaining(['pwd', 'otp', 'mfa']));
     const { sessions } = await kith.client(SessionService, accessToken).listSessions({ userId: who.user.id });
     expect(sessions.map(({ methods }) => methods)).toEqual([[SignInMethod.PASSWORD, SignInMethod.TOTP]]);
@@ -112,18 +111,18 @@ describe.each(databases)('on $name', (kind) => {
       reason: 'CHALLENGE_STEP_WRONG',
       metadata: { step: 'LOGIN_STEP_SECOND_FACTOR' },
     });
-    expect((await login(who)).challenge).toMatchObject({ step: LoginStep.SECOND_FACTOR });
+    expect(await challengeOf(login(who))).toMatchObject({ step: LoginStep.SECOND_FACTOR });
   });
 
   test('a challenge is told with its end, ten minutes later', async () => {
     const who = await reset(await kith.user());
     const beforeMs = Date.now();
-    const { challenge: told } = await login(who);
-    const expireMs = timestampMs(told!.expireTime!);
+    const told = await challengeOf(login(who));
+    const expireMs = timestampMs(told.expireTime!);
     expect(expireMs).toBeGreaterThanOrEqual(beforeMs + 10 * MINUTE_MS);
     expect(expireMs).toBeLessThanOrEqual(Date.now() + 10 * MINUTE_MS);
     kith.clock.offsetMs += expireMs - Date.now();
-    expect(await refusalOf(choose(told!.challengeToken))).toMatchObject(CHALLENGE_INVALID);
+    expect(await refusalOf(choose(told.challengeToken))).toMatchObject(CHALLENGE_INVALID);
     await login(who);
   });
 
@@ -165,7 +164,7 @@ describe.each(databases)('on $name', (kind) => {
     test('ends what was signed in, and challenges of before lead nowhere', async () => {
       const who = await reset(await kith.user());
       const [token, other] = [await challenge(who), await challenge(who)];
-      const { accessToken } = await choose(token);
+      const { accessToken } = await signedIn(choose(token));
       for (const used of [token, other]) expect(await refusalOf(choose(used))).toMatchObject(CHALLENGE_INVALID);
       expect(await refusalOf(auth(who.accessToken).userMe({}))).toMatchObject(SESSION_ENDED);
       await auth(accessToken).userMe({});
@@ -219,7 +218,7 @@ describe.each(databases)('on $name', (kind) => {
       const { accessToken } = await kith.admin();
       await kith.client(SecondFactorService, accessToken).resetSecondFactor({ userId: who.user.id });
       expect(await refusalOf(enter(token, app.next()))).toMatchObject(CHALLENGE_INVALID);
-      expect((await login(who)).challenge).toBeUndefined();
+      await signedIn(login(who));
     });
 
     test.each([

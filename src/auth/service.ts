@@ -23,7 +23,7 @@ export function authService(app: AuthApp): ServiceImpl<typeof AuthService> {
       return { user: toUserMessage(user), permissions: toPermissions(permissions) };
     },
     async refreshAccessToken({ refreshToken }) {
-      return toTokens(await refresh(app, refreshToken));
+      return { tokens: toTokens(await refresh(app, refreshToken)) };
     },
     async logout(_, context) {
       await logout(app, callerOf(context));

@@ -19,6 +19,7 @@ import { purge } from '../purge.ts';
 import { bytesOf, toColumns, toFields } from './contact.ts';
 import { addUsage, type ContactRow, insertContact, SORTED_MAX } from './store.ts';
 import { contactTerms } from './terms.ts';
+import { signedIn } from '../../test/support/sign-in.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
@@ -858,7 +859,9 @@ describe.each(databases)('on $name', (kind) => {
         bookOf(
           {
             ...user,
-            ...(await later.client(AuthService).login({ identifier: user.user.username, password: user.password })),
+            ...(await signedIn(
+              later.client(AuthService).login({ identifier: user.user.username, password: user.password }),
+            )),
             user: user.user,
           },
           later,

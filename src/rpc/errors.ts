@@ -57,6 +57,7 @@ const REFUSALS = {
   session_not_found: [Code.NotFound, ErrorReason.SESSION_NOT_FOUND],
   session_required: [Code.PermissionDenied, ErrorReason.SESSION_REQUIRED],
   too_many_attempts: [Code.ResourceExhausted, ErrorReason.TOO_MANY_ATTEMPTS],
+  totp_code_wrong: [Code.PermissionDenied, ErrorReason.TOTP_CODE_WRONG],
   totp_not_enrolled: [Code.FailedPrecondition, ErrorReason.TOTP_NOT_ENROLLED],
   user_not_found: [Code.NotFound, ErrorReason.USER_NOT_FOUND],
   username_taken: [Code.AlreadyExists, ErrorReason.USERNAME_TAKEN],

@@ -15,6 +15,7 @@ import { createKeyring } from '../keyring.ts';
 import { purge } from '../purge.ts';
 import { purgeUsers } from '../users/users.ts';
 import { acceptRecoveryCode, acceptTotp, hasSecondFactor } from './second-factor.ts';
+import { signedIn } from '../../test/support/sign-in.ts';
 
 const SECOND_MS = 1000;
 const MINUTE_MS = 60 * SECOND_MS;
@@ -24,6 +25,7 @@ const FRESH_SIGN_IN_REQUIRED = { code: 'Unauthenticated', reason: 'FRESH_SIGN_IN
 const SECOND_FACTOR_ENABLED = { code: 'FailedPrecondition', reason: 'SECOND_FACTOR_ENABLED' };
 const SECOND_FACTOR_NOT_ENABLED = { code: 'FailedPrecondition', reason: 'SECOND_FACTOR_NOT_ENABLED' };
 const SECOND_FACTOR_WRONG = { code: 'Unauthenticated', reason: 'SECOND_FACTOR_WRONG' };
+const TOTP_CODE_WRONG = { code: 'PermissionDenied', reason: 'TOTP_CODE_WRONG' };
 const SESSION_ENDED = { code: 'Unauthenticated', reason: 'SESSION_ENDED' };
 const TOTP_NOT_ENROLLED = { code: 'FailedPrecondition', reason: 'TOTP_NOT_ENROLLED' };
 const USER_NOT_FOUND = { code: 'NotFound', reason: 'USER_NOT_FOUND' };
@@ -54,7 +56,7 @@ describe.each(databases)('on $name', (kind) => {
   const factor = ({ accessToken }: Pick<SignedIn, 'accessToken'>, on = kith) =>
     on.client(SecondFactorService, accessToken);
   const auth = (who?: Pick<SignedIn, 'accessToken'>) => kith.client(AuthService, who?.accessToken);
-  const login = ({ user, password }: SignedIn) => auth().login({ identifier: user.username, password });
+  const login = ({ user, password }: SignedIn) => signedIn(auth().login({ identifier: user.username, password }));
   const users = async () => kith.client(UserService, (await kith.admin()).accessToken);
 
   async function enrol(who: SignedIn): Promise<Authenticator> {
@@ -139,7 +141,7 @@ describe.each(databases)('on $name', (kind) => {
       const who = await kith.user();
       const first = await enrol(who);
       const second = await enrol(who);
-      expect(await refusalOf(factor(who).confirmTotp({ code: first.code() }))).toMatchObject(SECOND_FACTOR_WRONG);
+      expect(await refusalOf(factor(who).confirmTotp({ code: first.code() }))).toMatchObject(TOTP_CODE_WRONG);
       await factor(who).confirmTotp({ code: second.code() });
     });
 
@@ -161,7 +163,7 @@ describe.each(databases)('on $name', (kind) => {
         if (outcomes.includes('ok')) break;
       }
       expect(outcomes.at(-1)).toBe('ok');
-      expect(new Set(outcomes.slice(0, -1)).difference(new Set(['SECOND_FACTOR_WRONG']))).toHaveLength(0);
+      expect(new Set(outcomes.slice(0, -1)).difference(new Set(['TOTP_CODE_WRONG']))).toHaveLength(0);
     });
 
     test('is refused when there is a second factor, which stays as it is', async () => {
@@ -242,13 +244,13 @@ describe.each(databases)('on $name', (kind) => {
     test.each([-4, 4])('refuses the code of %d steps away', async (away) => {
       const who = await kith.user();
       const app = await enrol(who);
-      expect(await refusalOf(factor(who).confirmTotp({ code: app.code(away) }))).toMatchObject(SECOND_FACTOR_WRONG);
+      expect(await refusalOf(factor(who).confirmTotp({ code: app.code(away) }))).toMatchObject(TOTP_CODE_WRONG);
     });
 
     test('refuses a wrong code, and takes the right one after it', async () => {
       const who = await kith.user();
       const app = await enrol(who);
-      expect(await refusalOf(factor(who).confirmTotp({ code: app.wrong() }))).toMatchObject(SECOND_FACTOR_WRONG);
+      expect(await refusalOf(factor(who).confirmTotp({ code: app.wrong() }))).toMatchObject(TOTP_CODE_WRONG);
       expect(await factor(who).getSecondFactor({})).toMatchObject({ totpEnabled: false, recoveryCodesLeft: 0 });
       expect(await eventsOf(who)).toEqual([]);
       await factor(who).confirmTotp({ code: app.code() });
@@ -257,7 +259,7 @@ describe.each(databases)('on $name', (kind) => {
     test('refuses the code of another user’s app', async () => {
       const [who, other] = [await kith.user(), await kith.user()];
       const [, app] = [await enrol(who), await enrol(other)];
-      expect(await refusalOf(factor(who).confirmTotp({ code: app.code() }))).toMatchObject(SECOND_FACTOR_WRONG);
+      expect(await refusalOf(factor(who).confirmTotp({ code: app.code() }))).toMatchObject(TOTP_CODE_WRONG);
     });
 
     test('looks at no code for a while after too many wrong ones, without telling', async () => {
@@ -273,7 +275,7 @@ describe.each(databases)('on $name', (kind) => {
       }
       refusals.push(await refusalOf(factor(who).confirmTotp({ code: app.code() })));
       expect(new Set(refusals.map((refusal) => JSON.stringify(refusal)))).toHaveLength(1);
-      expect(refusals[0]).toMatchObject({ ...SECOND_FACTOR_WRONG, metadata: {} });
+      expect(refusals[0]).toMatchObject({ ...TOTP_CODE_WRONG, metadata: {} });
       kith.clock.offsetMs += 5 * MINUTE_MS;
       await factor(who).confirmTotp({ code: app.code() });
     });
@@ -361,7 +363,7 @@ describe.each(databases)('on $name', (kind) => {
       const user = await protectedUser();
       await factor(user).disableTotp({});
       const second = await enrol(user);
-      expect(await refusalOf(factor(user).confirmTotp({ code: user.app.next() }))).toMatchObject(SECOND_FACTOR_WRONG);
+      expect(await refusalOf(factor(user).confirmTotp({ code: user.app.next() }))).toMatchObject(TOTP_CODE_WRONG);
       const { recoveryCodes } = await factor(user).confirmTotp({ code: second.next() });
       expect(new Set(recoveryCodes).intersection(new Set(user.recoveryCodes))).toHaveLength(0);
     });
@@ -414,12 +416,12 @@ describe.each(databases)('on $name', (kind) => {
     test('removes the admin’s own as well, with the session that asked', async () => {
       const { user, password } = await kith.user();
       await (await users()).updateUser({ userId: user.id, role: (await kith.admin()).user.role });
-      const first = await auth().login({ identifier: user.username, password });
+      const first = await signedIn(auth().login({ identifier: user.username, password }));
       const app = new Authenticator((await factor(first).enrollTotp({})).uri, kith.clock);
       await factor(first).confirmTotp({ code: app.next() });
       await factor(first).resetSecondFactor({ userId: user.id });
       expect(await refusalOf(auth(first).userMe({}))).toMatchObject(SESSION_ENDED);
-      await auth(await auth().login({ identifier: user.username, password })).userMe({});
+      await auth(await signedIn(auth().login({ identifier: user.username, password }))).userMe({});
     });
 
     test('works for a user who is suspended or deleted, before coming back', async () => {

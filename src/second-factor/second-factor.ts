@@ -77,7 +77,7 @@ export async function enrollTotp(app: SecondFactorApp, caller: Caller): Promise<
  * other sessions, which were opened without. The recovery codes, which are shown
  * once.
  *
- * Throws totp_not_enrolled, second_factor_enabled, second_factor_wrong,
+ * Throws totp_not_enrolled, second_factor_enabled, totp_code_wrong,
  * too_many_attempts, session_ended.
  */
 export async function confirmTotp(
@@ -93,7 +93,7 @@ export async function confirmTotp(
     recoveryCodes = await confirmWith(app, caller, code, granted);
     return recoveryCodes.length > 0;
   });
-  if (!right) throw secondFactorWrong();
+  if (!right) throw totpCodeWrong();
   return recoveryCodes;
 }
 
@@ -160,6 +160,11 @@ export async function hasSecondFactor(db: Db, userId: string): Promise<boolean> 
   return row !== undefined && row.confirm_ms !== null;
 }
 
+/** Whether the user has a recovery code left. */
+export async function hasRecoveryCode(db: Db, userId: string): Promise<boolean> {
+  return (await countRecoveryCodes(db, userId)) > 0;
+}
+
 /**
  * Accepts a code of the user's authenticator app; whether it is one. Each is
  * accepted once, and none after a later one. Count the attempt before: nothing
@@ -218,7 +223,12 @@ function secondFactorNotEnabled(): Failure {
   return new Failure('second_factor_not_enabled', 'the user has no second factor');
 }
 
-/** The refusal of a code that is wrong or was used before, and of one that was not looked at after too many of those. */
+/** The refusal to confirm, which leaves the caller signed in: whoever refreshes on unauthenticated has nothing to refresh. */
+function totpCodeWrong(): Failure {
+  return new Failure('totp_code_wrong', 'the code is wrong, or there were too many wrong ones: wait some minutes');
+}
+
+/** The refusal at sign-in of a code that is wrong or was used before, and of one that was not looked at after too many of those. */
 export function secondFactorWrong(): Failure {
   return new Failure('second_factor_wrong', 'the code is wrong or was used before, or there were too many wrong ones');
 }

@@ -14,6 +14,7 @@ import { grpc, type Kith, refusalOf, type SignedIn, startKith } from '../../test
 import { openApp, startOn } from '../../test/support/stored.ts';
 import { purge } from '../purge.ts';
 import { startSession } from './sessions.ts';
+import { refreshed, signedIn } from '../../test/support/sign-in.ts';
 
 const SECOND_MS = 1000;
 const DAY_MS = 24 * 60 * 60 * SECOND_MS;
@@ -43,10 +44,11 @@ describe.each(databases)('on $name', (kind) => {
   const auth = (accessToken?: string, on = kith) => on.client(AuthService, accessToken);
   const users = async (on = kith) => on.client(UserService, (await on.admin()).accessToken);
   const sessions = ({ accessToken }: { accessToken: string }, on = kith) => on.client(SessionService, accessToken);
-  const refresh = (refreshToken: string, on = kith) => auth(undefined, on).refreshAccessToken({ refreshToken });
+  const refresh = (refreshToken: string, on = kith) =>
+    refreshed(auth(undefined, on).refreshAccessToken({ refreshToken }));
   const again = async ({ user, password }: SignedIn, on = kith): Promise<SignedIn> => {
-    const response = await auth(undefined, on).login({ identifier: user.username, password });
-    return { ...response, user: response.user!, password };
+    const response = await signedIn(auth(undefined, on).login({ identifier: user.username, password }));
+    return { ...response, user: response.user, password };
   };
   const idsOf = async (as: SignedIn, on = kith, userId = as.user.id) =>
     (await sessions(as, on).listSessions({ userId })).sessions.map(({ id }) => id);
@@ -68,7 +70,9 @@ describe.each(databases)('on $name', (kind) => {
     await using short = await startOn(kind, { env });
     const beforeMs = Date.now();
     const user = await short.user();
-    const signIn = await auth(undefined, short).login({ identifier: user.user.username, password: user.password });
+    const signIn = await signedIn(
+      auth(undefined, short).login({ identifier: user.user.username, password: user.password }),
+    );
     const endMs = timestampMs(signIn.refreshTokenExpireTime!);
     expect(endMs).toBeGreaterThanOrEqual(beforeMs + 7 * DAY_MS);
     expect(endMs).toBeLessThanOrEqual(Date.now() + 7 * DAY_MS);
@@ -83,9 +87,11 @@ describe.each(databases)('on $name', (kind) => {
       const first = await kith.user();
       const startMs = Date.now();
       const transport = grpc(kith.address);
-      const second = await createClient(AuthService, transport).login(
-        { identifier: first.user.username, password: first.password },
-        { headers: { 'user-agent': 'Phone/1.0 (of the test)' } },
+      const second = await signedIn(
+        createClient(AuthService, transport).login(
+          { identifier: first.user.username, password: first.password },
+          { headers: { 'user-agent': 'Phone/1.0 (of the test)' } },
+        ),
       );
       const { sessions: listed } = await sessions(second).listSessions({ userId: first.user.id });
       expect(listed.map(({ id }) => id)).toEqual([sessionIdOf(second), sessionIdOf(first)]);
@@ -316,10 +322,12 @@ describe.each(databases)('on $name', (kind) => {
     later.clock.offsetMs += 31 * DAY_MS;
     await using app = await openApp(later);
     await purge(app);
-    const admin = await auth(undefined, later).login({
-      identifier: 'admin',
-      password: (await later.admin()).password,
-    });
+    const admin = await signedIn(
+      auth(undefined, later).login({
+        identifier: 'admin',
+        password: (await later.admin()).password,
+      }),
+    );
     const heir = await later
       .client(UserService, admin.accessToken)
       .createUser({ username, email, name: 'Heir', password: 'password of the heir' });

@@ -16,6 +16,7 @@ import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
 import { databases } from '../../test/support/databases.ts';
 import { grpc, type Kith, type Refusal, refusalOf, type SignedIn } from '../../test/support/kith.ts';
 import { openApp, startOn } from '../../test/support/stored.ts';
+import { refreshed, signedIn } from '../../test/support/sign-in.ts';
 
 const HOUR_MS = 60 * 60 * 1000;
 
@@ -122,7 +123,7 @@ describe.each(databases)('WatchRevocations on $name', (kind) => {
       'a refresh token that came twice',
       async ({ refreshToken }) => {
         const auth = kith.client(AuthService);
-        const second = await auth.refreshAccessToken({ refreshToken });
+        const second = await refreshed(auth.refreshAccessToken({ refreshToken }));
         await auth.refreshAccessToken({ refreshToken: second.refreshToken });
         await refusalOf(auth.refreshAccessToken({ refreshToken }));
       },
@@ -249,9 +250,9 @@ describe.each(databases)('WatchRevocations on $name', (kind) => {
 
     test('not when another session of the caller does, nor when the role still allows it', async () => {
       const caller = await kith.user(Role.EDITOR);
-      const other = await kith
-        .client(AuthService)
-        .login({ identifier: caller.user.username, password: caller.password });
+      const other = await signedIn(
+        kith.client(AuthService).login({ identifier: caller.user.username, password: caller.password }),
+      );
       await using watch = new Watch(kith, caller);
       await watch.next();
       await logout(other);

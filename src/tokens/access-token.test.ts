@@ -124,6 +124,23 @@ test('a token of a session tells whom it was signed for, and when it expires', a
   });
 });
 
+test('a token says how long it is good from when it was signed on, in whole seconds', async () => {
+  expect((await sign()).lifetimeMs).toBe(300_000);
+  nowMs = START_MS + 1;
+  expect((await sign()).lifetimeMs).toBe(299_000);
+  expect((await tokens.sign({ ...SESSION, notAfterMs: START_MS + 61_000 })).lifetimeMs).toBe(60_000);
+  expect((await tokens.sign({ ...SESSION, notAfterMs: START_MS })).lifetimeMs).toBe(0);
+});
+
+test('a token whose key was removed is refused as expired, so that its holder refreshes it; one for elsewhere is not', async () => {
+  const { token } = await sign();
+  const [foreign, other] = [await forge({ iss: 'https://elsewhere.example.org' }), await forge({ aud: 'elsewhere' })];
+  await tokens.verify(token);
+  found = 'removed';
+  await expect(tokens.verify(token)).rejects.toEqual(expired);
+  for (const refused of [foreign, other]) await expect(tokens.verify(refused)).rejects.toEqual(invalid);
+});
+
 test.each<[SignInMethod[], string[]]>([
   [['pwd'], ['pwd']],
   [
@@ -206,7 +223,7 @@ test('a token that was seen is refused once its key is removed', async () => {
   const { token } = await sign();
   await tokens.verify(token);
   found = 'removed';
-  await expect(tokens.verify(token)).rejects.toEqual(invalid);
+  await expect(tokens.verify(token)).rejects.toEqual(expired);
   found = 'there';
   expect(await tokens.verify(token)).toMatchObject(claims);
 });

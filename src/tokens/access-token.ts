@@ -1,5 +1,5 @@
 import { hash, randomUUID } from 'node:crypto';
-import { type CryptoKey, errors, type JWTPayload, jwtVerify, SignJWT } from 'jose';
+import { type CryptoKey, decodeJwt, errors, type JWTPayload, jwtVerify, SignJWT } from 'jose';
 import { LRUCache } from 'lru-cache';
 import { type Caller, type Permission, PERMISSIONS_OF_ROLE, ROLES, type Role, type SignInMethod } from '../access.ts';
 import { CLOCKS_DIFFER_MS } from '../clock.ts';
@@ -82,6 +82,8 @@ export interface AccessToken {
   readonly token: string;
   /** Milliseconds since 1970, a whole second. */
   readonly expireMs: number;
+  /** How long the token is good from when it was signed on, milliseconds, rounded down to whole seconds. */
+  readonly lifetimeMs: number;
 }
 
 /** Signs and verifies access tokens (RFC 9068). */
@@ -122,7 +124,8 @@ export function createAccessTokens(keys: AccessTokenKeys, options: AccessTokenOp
   async function verifySignature(token: string): Promise<Verified> {
     const kid = token.length <= LENGTH_MAX && isCanonical(token) ? kidOf(token) : undefined;
     const key = kid === undefined ? undefined : await keys.find(kid);
-    if (kid === undefined || key === undefined) throw invalid();
+    if (kid === undefined) throw invalid();
+    if (key === undefined) throw isAddressedHere(token) ? expired() : invalid();
     return { kid, ...(await readClaims(token, key)) };
   }
 
@@ -130,6 +133,20 @@ export function createAccessTokens(keys: AccessTokenKeys, options: AccessTokenOp
     const fresh = await verifySignature(token);
     verified.set(digest, fresh);
     return fresh.claims;
+  }
+
+  /**
+   * Whether a token that no key verifies says that it is from here and for here. Most
+   * likely its key was removed since, as keys are some time after they signed last:
+   * its holder has nothing to do but to refresh it. Refused it is either way.
+   */
+  function isAddressedHere(token: string): boolean {
+    try {
+      const { iss, aud } = decodeJwt(token);
+      return iss === issuer && aud === audience;
+    } catch {
+      return false;
+    }
   }
 
   async function readClaims(token: string, key: CryptoKey): Promise<Omit<Verified, 'kid'>> {
@@ -151,7 +168,8 @@ export function createAccessTokens(keys: AccessTokenKeys, options: AccessTokenOp
 
   async function write(claims: JWTPayload, userId: string, notAfterMs = Infinity): Promise<AccessToken> {
     const { kid, privateKey } = keys.signer();
-    const issuedAt = seconds(now());
+    const signMs = now();
+    const issuedAt = seconds(signMs);
     const expireAt = Math.min(issuedAt + seconds(ttlMs), seconds(notAfterMs));
     const token = await new SignJWT(claims)
       .setProtectedHeader(headerOf(kid))
@@ -162,7 +180,7 @@ export function createAccessTokens(keys: AccessTokenKeys, options: AccessTokenOp
       .setIssuedAt(issuedAt)
       .setExpirationTime(expireAt)
       .sign(privateKey);
-    return { token, expireMs: expireAt * 1000 };
+    return { token, expireMs: expireAt * 1000, lifetimeMs: Math.max(0, seconds(expireAt * 1000 - signMs) * 1000) };
   }
 
   return {
@@ -270,5 +288,5 @@ function invalid(cause?: unknown): Failure {
 }
 
 function expired(): Failure {
-  return new Failure('access_token_expired', 'the access token has expired: refresh it');
+  return new Failure('access_token_expired', 'the access token has expired, or its key was removed: refresh it');
 }

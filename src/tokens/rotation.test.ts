@@ -10,11 +10,12 @@ import { type Kith, refusalOf, type SignedIn, startKith } from '../../test/suppo
 import { startOn } from '../../test/support/stored.ts';
 import { openDatabase } from '../db/database.ts';
 import { KEEP_MS, LEAD_MS } from './key-schedule.ts';
+import { refreshed, signedIn } from '../../test/support/sign-in.ts';
 
 const { PENDING, ACTIVE, RETIRED } = SigningKeyState;
 
 async function signIn(kith: Kith, { user, password }: SignedIn) {
-  return kith.client(AuthService).login({ identifier: user.username, password });
+  return signedIn(kith.client(AuthService).login({ identifier: user.username, password }));
 }
 
 /** The administrator's client of the keys, signed in just now. */
@@ -108,8 +109,8 @@ describe.each(databases)('on $name', (kind) => {
     expect(await publishedKids(kith)).toEqual([signingKey!.kid]);
     for (const { accessToken, refreshToken } of [viewer, admin]) {
       const refusal = await refusalOf(kith.client(AuthService, accessToken).userMe({}));
-      expect(refusal).toMatchObject({ code: 'Unauthenticated', reason: 'ACCESS_TOKEN_INVALID' });
-      const renewed = await kith.client(AuthService).refreshAccessToken({ refreshToken });
+      expect(refusal).toMatchObject({ code: 'Unauthenticated', reason: 'ACCESS_TOKEN_EXPIRED' });
+      const renewed = await refreshed(kith.client(AuthService).refreshAccessToken({ refreshToken }));
       expect(signerOf(renewed.accessToken)).toBe(signingKey!.kid);
       await kith.client(AuthService, renewed.accessToken).userMe({});
     }
@@ -140,18 +141,18 @@ describe.each(databases)('on $name', (kind) => {
     await using kith = await startKith({ database, env: secret('another') });
     const { accessToken, refreshToken } = before;
     const auth = kith.client(AuthService, accessToken);
-    expect(await refusalOf(auth.userMe({}))).toMatchObject({ reason: 'ACCESS_TOKEN_INVALID' });
+    expect(await refusalOf(auth.userMe({}))).toMatchObject({ reason: 'ACCESS_TOKEN_EXPIRED' });
     expect(await refusalOf(auth.refreshAccessToken({ refreshToken }))).toMatchObject({
       reason: 'REFRESH_TOKEN_INVALID',
     });
-    expect((await signIn(kith, before)).user!.id).toBe(before.user.id);
+    expect((await signIn(kith, before)).user.id).toBe(before.user.id);
   });
 
   test('rotating takes a fresh sign-in, and listing does not', async () => {
     await using kith = await startOn(kind);
     const { refreshToken } = await kith.admin();
     kith.clock.offsetMs += kith.config.freshSignInMs + 1000;
-    const { accessToken } = await kith.client(AuthService).refreshAccessToken({ refreshToken });
+    const { accessToken } = await refreshed(kith.client(AuthService).refreshAccessToken({ refreshToken }));
     const keys = kith.client(SigningKeyService, accessToken);
     for (const compromised of [false, true]) {
       const refusal = await refusalOf(keys.rotateSigningKey({ compromised }));
@@ -192,7 +193,7 @@ describe.each(databases)('on $name', (kind) => {
     const [next] = await publishedKids(kith);
     expect(signerOf((await signIn(kith, await kith.admin())).accessToken)).toBe(next);
     const own = kith.client(ActivityService, (await signIn(kith, await kith.admin())).accessToken);
-    const { activities } = await own.listUserActivity({ userId: user!.id, action: 'kith.signing_key' });
+    const { activities } = await own.listUserActivity({ userId: user.id, action: 'kith.signing_key' });
     expect(activities).toEqual([]);
   });
 });

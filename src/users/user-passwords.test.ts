@@ -9,6 +9,7 @@ import { type User, UserState } from '../../gen/kith/user/v1/user_pb.ts';
 import { type CreateUserRequest, UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
 import { databases, type TestDatabase } from '../../test/support/databases.ts';
 import { ADMIN_PASSWORD, bearer, grpc, type Kith, refusalOf, startKith } from '../../test/support/kith.ts';
+import { challengeOf, signedIn } from '../../test/support/sign-in.ts';
 
 const FIELDS_INVALID = { code: 'InvalidArgument', reason: 'FIELDS_INVALID' };
 const PASSWORD_HASH_UNSUPPORTED = { code: 'InvalidArgument', reason: 'PASSWORD_HASH_UNSUPPORTED' };
@@ -57,7 +58,9 @@ describe.each(databases)('on $name', (kind) => {
 
   const users = async () => here.client(UserService, (await here.admin()).accessToken);
   const login = (identifier: string, password: string, on = here) =>
-    on.client(AuthService).login({ identifier, password });
+    signedIn(on.client(AuthService).login({ identifier, password }));
+  const challenged = (identifier: string, password: string) =>
+    challengeOf(here.client(AuthService).login({ identifier, password }));
   const create = async (given: NewUser): Promise<User> => (await (await users()).createUser(somebody(given))).user!;
   const actionsOf = async (userId: string) => {
     const activity = here.client(ActivityService, (await here.admin()).accessToken);
@@ -92,10 +95,10 @@ describe.each(databases)('on $name', (kind) => {
       ['with blanks at its ends', '  password  '],
     ])('%s is taken', async (_, password) => {
       const first = await create({ password });
-      expect((await login(first.username, password)).user!.id).toBe(first.id);
+      expect((await login(first.username, password)).user.id).toBe(first.id);
       const second = await create({ password: 'a good password' });
       await (await users()).setUserPassword({ userId: second.id, password });
-      expect((await login(second.username, password)).user!.id).toBe(second.id);
+      expect((await login(second.username, password)).user.id).toBe(second.id);
     });
   });
 
@@ -107,7 +110,7 @@ describe.each(databases)('on $name', (kind) => {
         expect(await actionsOf(id)).toEqual(['kith.user.created']);
         expect(await refusalOf(login(username, `${ZAZOLC}!`))).toMatchObject(CREDENTIALS_INVALID);
         expect(await hashOf(id)).toBe(hash);
-        expect((await login(username, ZAZOLC)).user!.id).toBe(id);
+        expect((await login(username, ZAZOLC)).user.id).toBe(id);
         expect(await hashOf(id)).toMatch(/^\$argon2id\$v=19\$m=19456,t=2,p=1\$/);
         await login(username, ZAZOLC);
         expect(await refusalOf(login(username, `${ZAZOLC}!`))).toMatchObject(CREDENTIALS_INVALID);
@@ -141,8 +144,7 @@ describe.each(databases)('on $name', (kind) => {
 
     test('may be one that has to be changed', async () => {
       const { username } = await create({ passwordHash: IMPORTED.bcrypt, mustChangePassword: true });
-      const { challenge, accessToken } = await login(username, ZAZOLC);
-      expect([challenge!.step, accessToken]).toEqual([LoginStep.NEW_PASSWORD, '']);
+      expect(await challenged(username, ZAZOLC)).toMatchObject({ step: LoginStep.NEW_PASSWORD });
     });
   });
 
@@ -159,26 +161,27 @@ describe.each(databases)('on $name', (kind) => {
       ],
     ])('after %s takes another one to sign in', async (_, make) => {
       const { id, username } = await make();
-      const { challenge, ...rest } = await login(username, 'a good password');
-      expect(rest).toMatchObject({ accessToken: '', refreshToken: '' });
-      expect(challenge).toMatchObject({ step: LoginStep.NEW_PASSWORD });
+      const { challengeToken, step } = await challenged(username, 'a good password');
+      expect(step).toBe(LoginStep.NEW_PASSWORD);
       const complete = (newPassword: string) =>
-        here.client(AuthService).completeLogin({
-          challengeToken: challenge!.challengeToken,
-          answer: { case: 'newPassword', value: newPassword },
-        });
+        signedIn(
+          here.client(AuthService).completeLogin({
+            challengeToken,
+            answer: { case: 'newPassword', value: newPassword },
+          }),
+        );
       expect(await refusalOf(complete('a good password'))).toMatchObject(PASSWORD_UNCHANGED);
       expect(await refusalOf(complete('password123'))).toMatchObject(PASSWORD_TOO_COMMON);
       expect(await refusalOf(complete(username))).toMatchObject(PASSWORD_IS_IDENTIFIER);
-      expect((await complete('a better password')).user!.id).toBe(id);
-      expect((await login(username, 'a better password')).challenge).toBeUndefined();
+      expect((await complete('a better password')).user.id).toBe(id);
+      await login(username, 'a better password');
       expect(await refusalOf(login(username, 'a good password'))).toMatchObject(CREDENTIALS_INVALID);
     });
 
     test('is no more once another is set without saying so', async () => {
       const { id, username } = await create({ password: 'a good password', mustChangePassword: true });
       await (await users()).setUserPassword({ userId: id, password: 'a better password' });
-      expect((await login(username, 'a better password')).user!.id).toBe(id);
+      expect((await login(username, 'a better password')).user.id).toBe(id);
     });
   });
 
@@ -303,13 +306,15 @@ describe.each(databases)('on $name', (kind) => {
 
     test('a challenge of before leads nowhere', async () => {
       const { id, username } = await create({ password: 'a good password', mustChangePassword: true });
-      const { challenge } = await login(username, 'a good password');
+      const { challengeToken } = await challenged(username, 'a good password');
       await (await users()).setUserPassword({ userId: id, password: 'a better password' });
       for (const on of [here, there]) {
-        const completed = on.client(AuthService).completeLogin({
-          challengeToken: challenge!.challengeToken,
-          answer: { case: 'newPassword', value: 'the thief’s password' },
-        });
+        const completed = signedIn(
+          on.client(AuthService).completeLogin({
+            challengeToken,
+            answer: { case: 'newPassword', value: 'the thief’s password' },
+          }),
+        );
         expect(await refusalOf(completed)).toMatchObject({ code: 'Unauthenticated', reason: 'CHALLENGE_INVALID' });
       }
       await login(username, 'a better password');
@@ -323,7 +328,7 @@ describe.each(databases)('on $name', (kind) => {
         client.setUserPassword({ userId: id, password: 'a better password' }),
       ]);
       expect(await refusalOf(login(username, ZAZOLC))).toMatchObject(CREDENTIALS_INVALID);
-      expect((await login(username, 'a better password')).user!.id).toBe(id);
+      expect((await login(username, 'a better password')).user.id).toBe(id);
       for (const signIn of signIns) {
         if (signIn.status === 'rejected') continue; // it came too late, the others were before
         expect(await refusalOf(here.client(AuthService, signIn.value.accessToken).userMe({}))).toMatchObject(

@@ -18,6 +18,7 @@ import type { App } from '../app.ts';
 import { purge } from '../purge.ts';
 import { searchTerm, wordTerms } from '../text.ts';
 import { insertUser, type UserRow } from './store.ts';
+import { signedIn } from '../../test/support/sign-in.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
@@ -50,7 +51,7 @@ describe.each(databases)('on $name', (kind) => {
 
   const users = async (on = kith) => on.client(UserService, (await on.admin()).accessToken);
   const login = (identifier: string, password: string, on = kith) =>
-    on.client(AuthService).login({ identifier, password });
+    signedIn(on.client(AuthService).login({ identifier, password }));
   const create = async (given: NewUser = {}, on = kith): Promise<User> =>
     (await (await users(on)).createUser(somebody(given))).user!;
   const get = async (id: string, on = kith): Promise<User> => (await (await users(on)).getUser({ userId: id })).user!;
@@ -536,7 +537,7 @@ describe.each(databases)('on $name', (kind) => {
       await (await users(own)).updateUser({ userId: suspended.id, state: UserState.ACTIVE });
       await lose(admin.id, own);
       const gone = await login('admin', ADMIN_PASSWORD, own).then(
-        ({ user }) => user!.role,
+        ({ user }) => user.role,
         () => undefined,
       );
       expect(gone).not.toBe(Role.ADMIN);

@@ -13,10 +13,11 @@ import { SecondFactorService } from '../../gen/kith/auth/v1/second_factor_servic
 import { SessionService, SignInMethod } from '../../gen/kith/auth/v1/session_service_pb.ts';
 import type { Contact } from '../../gen/kith/contact/v1/contact_pb.ts';
 import { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
-import { UserState } from '../../gen/kith/user/v1/user_pb.ts';
+import { type User, UserState } from '../../gen/kith/user/v1/user_pb.ts';
 import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
 import { Authenticator } from './authenticator.ts';
 import { type Kith, refusalOf, type SignedIn } from './kith.ts';
+import { challengeOf, signedIn } from './sign-in.ts';
 
 /** A call that is answered: who makes it, with what, and what the answer must match. */
 export interface Example<I extends DescMessage = DescMessage> {
@@ -45,14 +46,19 @@ const ETAG = expect.stringMatching(/./);
 const TOKENS = {
   accessToken: expect.stringMatching(/^[\w-]+\.[\w-]+\.[\w-]+$/),
   accessTokenExpireTime: TIME,
+  accessTokenLifetime: TIME,
+  refreshToken: expect.stringMatching(/./),
   refreshTokenExpireTime: TIME,
 };
+
+function signedInAs({ id, email }: User): object {
+  return { outcome: { case: 'signedIn', value: { tokens: TOKENS, user: { id, email } } } };
+}
 
 const auth: ExamplesOf<typeof AuthService> = {
   async login(kith) {
     const { user, password } = await kith.user();
-    const answer = { ...TOKENS, refreshToken: expect.stringMatching(/./), user: { id: user.id, email: user.email } };
-    return { request: { identifier: user.email.toUpperCase(), password }, answer };
+    return { request: { identifier: user.email.toUpperCase(), password }, answer: signedInAs(user) };
   },
   async completeLogin(kith) {
     const { user } = await kith.user();
@@ -60,16 +66,15 @@ const auth: ExamplesOf<typeof AuthService> = {
     const password = `set for ${user.username}`;
     const set = { userId: user.id, password, mustChangePassword: true };
     await kith.client(UserService, accessToken).setUserPassword(set);
-    const { challenge } = await kith.client(AuthService).login({ identifier: user.username, password });
-    const { challengeToken } = challenge!;
+    const { challengeToken } = await challengeOf(
+      kith.client(AuthService).login({ identifier: user.username, password }),
+    );
     const newPassword = `chosen by ${user.username}`;
     return {
       request: { challengeToken, answer: { case: 'newPassword', value: newPassword } },
-      answer: { ...TOKENS, refreshToken: expect.stringMatching(/./), user: { id: user.id, email: user.email } },
-      absent: ['challenge'],
+      answer: signedInAs(user),
       async verify() {
-        const signedIn = await kith.client(AuthService).login({ identifier: user.username, password: newPassword });
-        expect(signedIn.challenge).toBeUndefined();
+        await signedIn(kith.client(AuthService).login({ identifier: user.username, password: newPassword }));
       },
     };
   },
@@ -87,7 +92,7 @@ const auth: ExamplesOf<typeof AuthService> = {
   },
   async refreshAccessToken(kith) {
     const { refreshToken } = await kith.user();
-    const answer = { ...TOKENS, refreshToken: expect.not.stringContaining(refreshToken) };
+    const answer = { tokens: { ...TOKENS, refreshToken: expect.not.stringContaining(refreshToken) } };
     return { request: { refreshToken }, answer };
   },
   async logout(kith) {
@@ -113,8 +118,8 @@ const auth: ExamplesOf<typeof AuthService> = {
         const identifier = user.username;
         const old = await refusalOf(kith.client(AuthService).login({ identifier, password }));
         expect(old).toMatchObject({ code: 'Unauthenticated', reason: 'CREDENTIALS_INVALID' });
-        const { user: same } = await kith.client(AuthService).login({ identifier, password: newPassword });
-        expect(same!.id).toBe(user.id);
+        const { user: same } = await signedIn(kith.client(AuthService).login({ identifier, password: newPassword }));
+        expect(same.id).toBe(user.id);
       },
     };
   },
@@ -147,7 +152,7 @@ const sessions: ExamplesOf<typeof SessionService> = {
   },
   async revokeAllSessions(kith) {
     const { user, password, accessToken } = await kith.user();
-    const other = await kith.client(AuthService).login({ identifier: user.username, password });
+    const other = await signedIn(kith.client(AuthService).login({ identifier: user.username, password }));
     return {
       accessToken,
       request: { userId: user.id, keepCurrent: true },
@@ -253,7 +258,7 @@ const apiKeys: ExamplesOf<typeof ApiKeyService> = {
   },
   async exchangeApiKey(kith) {
     const { secret } = await withApiKey(kith);
-    const answer = { accessToken: TOKENS.accessToken, accessTokenExpireTime: TIME };
+    const answer = { accessToken: TOKENS.accessToken, accessTokenExpireTime: TIME, accessTokenLifetime: TIME };
     return { accessToken: secret, request: {}, answer };
   },
 };
@@ -337,8 +342,10 @@ const users: ExamplesOf<typeof UserService> = {
       async verify() {
         const ended = await refusalOf(kith.client(AuthService, old).userMe({}));
         expect(ended).toMatchObject({ code: 'Unauthenticated', reason: 'SESSION_ENDED' });
-        const { user: same } = await kith.client(AuthService).login({ identifier: user.username, password: next });
-        expect(same!.id).toBe(user.id);
+        const { user: same } = await signedIn(
+          kith.client(AuthService).login({ identifier: user.username, password: next }),
+        );
+        expect(same.id).toBe(user.id);
       },
     };
   },
@@ -482,7 +489,7 @@ const secondFactor: ExamplesOf<typeof SecondFactorService> = {
       request: { userId: user.id },
       answer: {},
       async verify() {
-        const again = await kith.client(AuthService).login({ identifier: user.username, password });
+        const again = await signedIn(kith.client(AuthService).login({ identifier: user.username, password }));
         await expectNoSecondFactor(kith, again.accessToken);
       },
     };

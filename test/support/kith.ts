@@ -16,6 +16,7 @@ import { type Config, parseConfig } from '../../src/config.ts';
 import { type ServerOptions, startServer } from '../../src/server.ts';
 import { databases, type TestDatabase } from './databases.ts';
 import { laneOfTests } from './lane-switch.ts';
+import { signedIn } from './sign-in.ts';
 
 export const ADMIN_PASSWORD = 'admin password of the tests';
 
@@ -78,8 +79,8 @@ export async function startKith({ env, database: given, server: options, now }: 
   const sessions = new Http2SessionManager(server.address, undefined, { rejectUnauthorized: false });
   const transport = (accessToken?: string) => grpc(server.address, accessToken, sessions);
   const signIn = async (identifier: string, password: string): Promise<SignedIn> => {
-    const response = await createClient(AuthService, transport()).login({ identifier, password });
-    return { ...response, user: response.user!, password };
+    const response = await signedIn(createClient(AuthService, transport()).login({ identifier, password }));
+    return { ...response, user: response.user, password };
   };
   let admin: Promise<SignedIn> | undefined;
   const kith: Kith = {

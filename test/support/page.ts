@@ -5,6 +5,7 @@ import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService, ListContactsResponseSchema } from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import { ErrorDetailSchema } from '../../gen/kith/error/v1/error_pb.ts';
 import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
+import { signedIn } from './sign-in.ts';
 
 // The script of the page in browser.test.ts: everything here runs in the browser.
 
@@ -38,7 +39,7 @@ async function visit({ baseUrl, protocol, identifier, password }: Visit) {
   const auth = createClient(AuthService, transport);
   const contacts = createClient(ContactService, transport);
 
-  ({ accessToken } = await auth.login({ identifier, password }));
+  ({ accessToken } = await signedIn(auth.login({ identifier, password })));
   const { user } = await auth.userMe({});
   const { contact } = await contacts.createContact({ givenName: 'Zoë', notes: '🦉' });
   const list = toJson(ListContactsResponseSchema, await contacts.listContacts({ includeTotalSize: true }));

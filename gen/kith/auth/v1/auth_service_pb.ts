@@ -5,8 +5,8 @@
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_kith_access_v1_access } from "../../access/v1/access_pb.ts";
 import type { Permission } from "../../access/v1/role_pb.ts";
 import { file_kith_access_v1_role } from "../../access/v1/role_pb.ts";
@@ -19,7 +19,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file kith/auth/v1/auth_service.proto.
  */
 export const file_kith_auth_v1_auth_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9raXRoL2F1dGgvdjEvYXV0aF9zZXJ2aWNlLnByb3RvEgxraXRoLmF1dGgudjEiagoMTG9naW5SZXF1ZXN0EjAKCmlkZW50aWZpZXIYASABKAlCHLpIE3IRwPzEtwcB0PzEtwcBEAEY/gHY/MS3BwESKAoIcGFzc3dvcmQYAiABKAlCFrpIDXILwPzEtwcBEAEYgAHA9sS3BwEinAIKDUxvZ2luUmVzcG9uc2USHAoMYWNjZXNzX3Rva2VuGAEgASgJQgbA9sS3BwESPAoYYWNjZXNzX3Rva2VuX2V4cGlyZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIdCg1yZWZyZXNoX3Rva2VuGAMgASgJQgbA9sS3BwESPQoZcmVmcmVzaF90b2tlbl9leHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASIAoEdXNlchgFIAEoCzISLmtpdGgudXNlci52MS5Vc2VyEi8KCWNoYWxsZW5nZRgGIAEoCzIcLmtpdGguYXV0aC52MS5Mb2dpbkNoYWxsZW5nZSKJAQoOTG9naW5DaGFsbGVuZ2USHwoPY2hhbGxlbmdlX3Rva2VuGAEgASgJQgbA9sS3BwESJQoEc3RlcBgCIAEoDjIXLmtpdGguYXV0aC52MS5Mb2dpblN0ZXASLwoLZXhwaXJlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIuYBChRDb21wbGV0ZUxvZ2luUmVxdWVzdBIpCg9jaGFsbGVuZ2VfdG9rZW4YASABKAlCELpIB3IFEAEYgAjA9sS3BwESLAoJdG90cF9jb2RlGAIgASgJQhe6SAhyBvD8xLcHAcD2xLcHAdj8xLcHAkgAEjQKDXJlY292ZXJ5X2NvZGUYAyABKAlCG7pIDHIKwPzEtwcBEAEYQMD2xLcHAdj8xLcHAkgAEi4KDG5ld19wYXNzd29yZBgEIAEoCUIWukgNcgvA/MS3BwEQCBiAAcD2xLcHAUgAQg8KBmFuc3dlchIFukgCCAEipAIKFUNvbXBsZXRlTG9naW5SZXNwb25zZRIcCgxhY2Nlc3NfdG9rZW4YASABKAlCBsD2xLcHARI8ChhhY2Nlc3NfdG9rZW5fZXhwaXJlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEh0KDXJlZnJlc2hfdG9rZW4YAyABKAlCBsD2xLcHARI9ChlyZWZyZXNoX3Rva2VuX2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIgCgR1c2VyGAUgASgLMhIua2l0aC51c2VyLnYxLlVzZXISLwoJY2hhbGxlbmdlGAYgASgLMhwua2l0aC5hdXRoLnYxLkxvZ2luQ2hhbGxlbmdlIg8KDVVzZXJNZVJlcXVlc3QiYwoOVXNlck1lUmVzcG9uc2USIAoEdXNlchgBIAEoCzISLmtpdGgudXNlci52MS5Vc2VyEi8KC3Blcm1pc3Npb25zGAIgAygOMhoua2l0aC5hY2Nlc3MudjEuUGVybWlzc2lvbiJEChlSZWZyZXNoQWNjZXNzVG9rZW5SZXF1ZXN0EicKDXJlZnJlc2hfdG9rZW4YASABKAlCELpIB3IFEAEYgALA9sS3BwEi1gEKGlJlZnJlc2hBY2Nlc3NUb2tlblJlc3BvbnNlEhwKDGFjY2Vzc190b2tlbhgBIAEoCUIGwPbEtwcBEjwKGGFjY2Vzc190b2tlbl9leHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASHQoNcmVmcmVzaF90b2tlbhgDIAEoCUIGwPbEtwcBEj0KGXJlZnJlc2hfdG9rZW5fZXhwaXJlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIg8KDUxvZ291dFJlcXVlc3QiEAoOTG9nb3V0UmVzcG9uc2UidwoVQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0EjAKEGN1cnJlbnRfcGFzc3dvcmQYASABKAlCFrpIDXILwPzEtwcBEAEYgAHA9sS3BwESLAoMbmV3X3Bhc3N3b3JkGAIgASgJQha6SA1yC8D8xLcHARAIGIABwPbEtwcBIhgKFkNoYW5nZVBhc3N3b3JkUmVzcG9uc2UqYgoJTG9naW5TdGVwEhoKFkxPR0lOX1NURVBfVU5TUEVDSUZJRUQQABIcChhMT0dJTl9TVEVQX1NFQ09ORF9GQUNUT1IQARIbChdMT0dJTl9TVEVQX05FV19QQVNTV09SRBACMrwECgtBdXRoU2VydmljZRJKCgVMb2dpbhIaLmtpdGguYXV0aC52MS5Mb2dpblJlcXVlc3QaGy5raXRoLmF1dGgudjEuTG9naW5SZXNwb25zZSIIovbEtwcCCAESYgoNQ29tcGxldGVMb2dpbhIiLmtpdGguYXV0aC52MS5Db21wbGV0ZUxvZ2luUmVxdWVzdBojLmtpdGguYXV0aC52MS5Db21wbGV0ZUxvZ2luUmVzcG9uc2UiCKL2xLcHAggBElIKBlVzZXJNZRIbLmtpdGguYXV0aC52MS5Vc2VyTWVSZXF1ZXN0Ghwua2l0aC5hdXRoLnYxLlVzZXJNZVJlc3BvbnNlIg2QAgGi9sS3BwQwARABEnEKElJlZnJlc2hBY2Nlc3NUb2tlbhInLmtpdGguYXV0aC52MS5SZWZyZXNoQWNjZXNzVG9rZW5SZXF1ZXN0Gigua2l0aC5hdXRoLnYxLlJlZnJlc2hBY2Nlc3NUb2tlblJlc3BvbnNlIgii9sS3BwIIARJNCgZMb2dvdXQSGy5raXRoLmF1dGgudjEuTG9nb3V0UmVxdWVzdBocLmtpdGguYXV0aC52MS5Mb2dvdXRSZXNwb25zZSIIovbEtwcCEAESZwoOQ2hhbmdlUGFzc3dvcmQSIy5raXRoLmF1dGgudjEuQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0GiQua2l0aC5hdXRoLnYxLkNoYW5nZVBhc3N3b3JkUmVzcG9uc2UiCqL2xLcHBCgBEAFCNwoMa2l0aC5hdXRoLnYxQhBBdXRoU2VydmljZVByb3RvUAFaE2tpdGgvYXV0aC92MTthdXRodjFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_access_v1_role, file_kith_text_v1_text, file_kith_user_v1_user]);
+  fileDesc("Ch9raXRoL2F1dGgvdjEvYXV0aF9zZXJ2aWNlLnByb3RvEgxraXRoLmF1dGgudjEiagoMTG9naW5SZXF1ZXN0EjAKCmlkZW50aWZpZXIYASABKAlCHLpIE3IRwPzEtwcB0PzEtwcBEAEY/gHY/MS3BwESKAoIcGFzc3dvcmQYAiABKAlCFrpIDXILwPzEtwcBEAEYgAHA9sS3BwEiegoNTG9naW5SZXNwb25zZRIrCglzaWduZWRfaW4YASABKAsyFi5raXRoLmF1dGgudjEuU2lnbmVkSW5IABIxCgljaGFsbGVuZ2UYAiABKAsyHC5raXRoLmF1dGgudjEuTG9naW5DaGFsbGVuZ2VIAEIJCgdvdXRjb21lIlIKCFNpZ25lZEluEiQKBnRva2VucxgBIAEoCzIULmtpdGguYXV0aC52MS5Ub2tlbnMSIAoEdXNlchgCIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIvwBCgZUb2tlbnMSHAoMYWNjZXNzX3Rva2VuGAEgASgJQgbA9sS3BwESPAoYYWNjZXNzX3Rva2VuX2V4cGlyZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI4ChVhY2Nlc3NfdG9rZW5fbGlmZXRpbWUYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SHQoNcmVmcmVzaF90b2tlbhgEIAEoCUIGwPbEtwcBEj0KGXJlZnJlc2hfdG9rZW5fZXhwaXJlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIrUBCg5Mb2dpbkNoYWxsZW5nZRIfCg9jaGFsbGVuZ2VfdG9rZW4YASABKAlCBsD2xLcHARIlCgRzdGVwGAIgASgOMhcua2l0aC5hdXRoLnYxLkxvZ2luU3RlcBIqCgdtZXRob2RzGAMgAygOMhkua2l0aC5hdXRoLnYxLkxvZ2luTWV0aG9kEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLmAQoUQ29tcGxldGVMb2dpblJlcXVlc3QSKQoPY2hhbGxlbmdlX3Rva2VuGAEgASgJQhC6SAdyBRABGIAIwPbEtwcBEiwKCXRvdHBfY29kZRgCIAEoCUIXukgIcgbw/MS3BwHA9sS3BwHY/MS3BwJIABI0Cg1yZWNvdmVyeV9jb2RlGAMgASgJQhu6SAxyCsD8xLcHARABGEDA9sS3BwHY/MS3BwJIABIuCgxuZXdfcGFzc3dvcmQYBCABKAlCFrpIDXILwPzEtwcBEAgYgAHA9sS3BwFIAEIPCgZhbnN3ZXISBbpIAggBIoIBChVDb21wbGV0ZUxvZ2luUmVzcG9uc2USKwoJc2lnbmVkX2luGAEgASgLMhYua2l0aC5hdXRoLnYxLlNpZ25lZEluSAASMQoJY2hhbGxlbmdlGAIgASgLMhwua2l0aC5hdXRoLnYxLkxvZ2luQ2hhbGxlbmdlSABCCQoHb3V0Y29tZSIPCg1Vc2VyTWVSZXF1ZXN0ImMKDlVzZXJNZVJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlchIvCgtwZXJtaXNzaW9ucxgCIAMoDjIaLmtpdGguYWNjZXNzLnYxLlBlcm1pc3Npb24iRAoZUmVmcmVzaEFjY2Vzc1Rva2VuUmVxdWVzdBInCg1yZWZyZXNoX3Rva2VuGAEgASgJQhC6SAdyBRABGIACwPbEtwcBIkIKGlJlZnJlc2hBY2Nlc3NUb2tlblJlc3BvbnNlEiQKBnRva2VucxgBIAEoCzIULmtpdGguYXV0aC52MS5Ub2tlbnMiDwoNTG9nb3V0UmVxdWVzdCIQCg5Mb2dvdXRSZXNwb25zZSJ3ChVDaGFuZ2VQYXNzd29yZFJlcXVlc3QSMAoQY3VycmVudF9wYXNzd29yZBgBIAEoCUIWukgNcgvA/MS3BwEQARiAAcD2xLcHARIsCgxuZXdfcGFzc3dvcmQYAiABKAlCFrpIDXILwPzEtwcBEAgYgAHA9sS3BwEiGAoWQ2hhbmdlUGFzc3dvcmRSZXNwb25zZSpiCglMb2dpblN0ZXASGgoWTE9HSU5fU1RFUF9VTlNQRUNJRklFRBAAEhwKGExPR0lOX1NURVBfU0VDT05EX0ZBQ1RPUhABEhsKF0xPR0lOX1NURVBfTkVXX1BBU1NXT1JEEAIqhgEKC0xvZ2luTWV0aG9kEhwKGExPR0lOX01FVEhPRF9VTlNQRUNJRklFRBAAEhoKFkxPR0lOX01FVEhPRF9UT1RQX0NPREUQARIeChpMT0dJTl9NRVRIT0RfUkVDT1ZFUllfQ09ERRACEh0KGUxPR0lOX01FVEhPRF9ORVdfUEFTU1dPUkQQAzK8BAoLQXV0aFNlcnZpY2USSgoFTG9naW4SGi5raXRoLmF1dGgudjEuTG9naW5SZXF1ZXN0Ghsua2l0aC5hdXRoLnYxLkxvZ2luUmVzcG9uc2UiCKL2xLcHAggBEmIKDUNvbXBsZXRlTG9naW4SIi5raXRoLmF1dGgudjEuQ29tcGxldGVMb2dpblJlcXVlc3QaIy5raXRoLmF1dGgudjEuQ29tcGxldGVMb2dpblJlc3BvbnNlIgii9sS3BwIIARJSCgZVc2VyTWUSGy5raXRoLmF1dGgudjEuVXNlck1lUmVxdWVzdBocLmtpdGguYXV0aC52MS5Vc2VyTWVSZXNwb25zZSINkAIBovbEtwcEMAEQARJxChJSZWZyZXNoQWNjZXNzVG9rZW4SJy5raXRoLmF1dGgudjEuUmVmcmVzaEFjY2Vzc1Rva2VuUmVxdWVzdBooLmtpdGguYXV0aC52MS5SZWZyZXNoQWNjZXNzVG9rZW5SZXNwb25zZSIIovbEtwcCCAESTQoGTG9nb3V0Ehsua2l0aC5hdXRoLnYxLkxvZ291dFJlcXVlc3QaHC5raXRoLmF1dGgudjEuTG9nb3V0UmVzcG9uc2UiCKL2xLcHAhABEmcKDkNoYW5nZVBhc3N3b3JkEiMua2l0aC5hdXRoLnYxLkNoYW5nZVBhc3N3b3JkUmVxdWVzdBokLmtpdGguYXV0aC52MS5DaGFuZ2VQYXNzd29yZFJlc3BvbnNlIgqi9sS3BwQoARABQjcKDGtpdGguYXV0aC52MUIQQXV0aFNlcnZpY2VQcm90b1ABWhNraXRoL2F1dGgvdjE7YXV0aHYxYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_access_v1_role, file_kith_text_v1_text, file_kith_user_v1_user]);
 
 /**
  * Who wants to sign in.
@@ -51,53 +51,33 @@ export const LoginRequestSchema: GenMessage<LoginRequest> = /*@__PURE__*/
   messageDesc(file_kith_auth_v1_auth_service, 0);
 
 /**
- * The session's first tokens, or what is still missing.
+ * What came of the password.
  *
  * @generated from message kith.auth.v1.LoginResponse
  */
 export type LoginResponse = Message<"kith.auth.v1.LoginResponse"> & {
   /**
-   * For `authorization: Bearer ...`.
+   * Exactly one, and perhaps one day another that a client does not know yet.
    *
-   * @generated from field: string access_token = 1;
+   * @generated from oneof kith.auth.v1.LoginResponse.outcome
    */
-  accessToken: string;
-
-  /**
-   * When the access token expires, in minutes.
-   *
-   * @generated from field: google.protobuf.Timestamp access_token_expire_time = 2;
-   */
-  accessTokenExpireTime?: Timestamp | undefined;
-
-  /**
-   * For RefreshAccessToken, once. Keep it secret; it is not an access token.
-   *
-   * @generated from field: string refresh_token = 3;
-   */
-  refreshToken: string;
-
-  /**
-   * When the session ends unless it is refreshed before.
-   *
-   * @generated from field: google.protobuf.Timestamp refresh_token_expire_time = 4;
-   */
-  refreshTokenExpireTime?: Timestamp | undefined;
-
-  /**
-   * Who signed in.
-   *
-   * @generated from field: kith.user.v1.User user = 5;
-   */
-  user?: User | undefined;
-
-  /**
-   * What else it takes. When present, all other fields are empty: nobody is
-   * signed in yet.
-   *
-   * @generated from field: kith.auth.v1.LoginChallenge challenge = 6;
-   */
-  challenge?: LoginChallenge | undefined;
+  outcome: {
+    /**
+     * The user is signed in.
+     *
+     * @generated from field: kith.auth.v1.SignedIn signed_in = 1;
+     */
+    value: SignedIn;
+    case: "signedIn";
+  } | {
+    /**
+     * Nobody is signed in yet: CompleteLogin takes the next step.
+     *
+     * @generated from field: kith.auth.v1.LoginChallenge challenge = 2;
+     */
+    value: LoginChallenge;
+    case: "challenge";
+  } | { case: undefined; value?: undefined };
 };
 
 /**
@@ -106,6 +86,85 @@ export type LoginResponse = Message<"kith.auth.v1.LoginResponse"> & {
  */
 export const LoginResponseSchema: GenMessage<LoginResponse> = /*@__PURE__*/
   messageDesc(file_kith_auth_v1_auth_service, 1);
+
+/**
+ * A session that was opened.
+ *
+ * @generated from message kith.auth.v1.SignedIn
+ */
+export type SignedIn = Message<"kith.auth.v1.SignedIn"> & {
+  /**
+   * The session's first tokens.
+   *
+   * @generated from field: kith.auth.v1.Tokens tokens = 1;
+   */
+  tokens?: Tokens | undefined;
+
+  /**
+   * Who signed in.
+   *
+   * @generated from field: kith.user.v1.User user = 2;
+   */
+  user?: User | undefined;
+};
+
+/**
+ * Describes the message kith.auth.v1.SignedIn.
+ * Use `create(SignedInSchema)` to create a new message.
+ */
+export const SignedInSchema: GenMessage<SignedIn> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 2);
+
+/**
+ * What a client holds of a session.
+ *
+ * @generated from message kith.auth.v1.Tokens
+ */
+export type Tokens = Message<"kith.auth.v1.Tokens"> & {
+  /**
+   * For `authorization: Bearer ...`.
+   *
+   * @generated from field: string access_token = 1;
+   */
+  accessToken: string;
+
+  /**
+   * When the access token expires, in minutes, by the server's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp access_token_expire_time = 2;
+   */
+  accessTokenExpireTime?: Timestamp | undefined;
+
+  /**
+   * How long the access token is good from the time of the answer on, in whole
+   * seconds: for clients whose clock may be wrong.
+   *
+   * @generated from field: google.protobuf.Duration access_token_lifetime = 3;
+   */
+  accessTokenLifetime?: Duration | undefined;
+
+  /**
+   * For RefreshAccessToken, once. Keep it secret; it is not an access token. A client
+   * takes an empty one as well: it then has nothing to keep, because a cookie has it.
+   *
+   * @generated from field: string refresh_token = 4;
+   */
+  refreshToken: string;
+
+  /**
+   * When the session ends unless it is refreshed before.
+   *
+   * @generated from field: google.protobuf.Timestamp refresh_token_expire_time = 5;
+   */
+  refreshTokenExpireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message kith.auth.v1.Tokens.
+ * Use `create(TokensSchema)` to create a new message.
+ */
+export const TokensSchema: GenMessage<Tokens> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 3);
 
 /**
  * A sign-in that is not complete.
@@ -128,9 +187,18 @@ export type LoginChallenge = Message<"kith.auth.v1.LoginChallenge"> & {
   step: LoginStep;
 
   /**
+   * The answers that are accepted, at least one. Offer those that the client knows:
+   * there may be others one day. Without one that it knows, the client cannot
+   * complete the sign-in.
+   *
+   * @generated from field: repeated kith.auth.v1.LoginMethod methods = 3;
+   */
+  methods: LoginMethod[];
+
+  /**
    * When the challenge token stops working: sign in again then.
    *
-   * @generated from field: google.protobuf.Timestamp expire_time = 3;
+   * @generated from field: google.protobuf.Timestamp expire_time = 4;
    */
   expireTime?: Timestamp | undefined;
 };
@@ -140,7 +208,7 @@ export type LoginChallenge = Message<"kith.auth.v1.LoginChallenge"> & {
  * Use `create(LoginChallengeSchema)` to create a new message.
  */
 export const LoginChallengeSchema: GenMessage<LoginChallenge> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 2);
+  messageDesc(file_kith_auth_v1_auth_service, 4);
 
 /**
  * The answer to a challenge.
@@ -156,7 +224,7 @@ export type CompleteLoginRequest = Message<"kith.auth.v1.CompleteLoginRequest"> 
   challengeToken: string;
 
   /**
-   * The answer to the step that the challenge asks for.
+   * The answer to the step that the challenge asks for, one of its `methods`.
    *
    * @generated from oneof kith.auth.v1.CompleteLoginRequest.answer
    */
@@ -194,55 +262,36 @@ export type CompleteLoginRequest = Message<"kith.auth.v1.CompleteLoginRequest"> 
  * Use `create(CompleteLoginRequestSchema)` to create a new message.
  */
 export const CompleteLoginRequestSchema: GenMessage<CompleteLoginRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 3);
+  messageDesc(file_kith_auth_v1_auth_service, 5);
 
 /**
- * The session's first tokens, or what is still missing.
+ * What came of the answer.
  *
  * @generated from message kith.auth.v1.CompleteLoginResponse
  */
 export type CompleteLoginResponse = Message<"kith.auth.v1.CompleteLoginResponse"> & {
   /**
-   * For `authorization: Bearer ...`.
+   * As in LoginResponse.
    *
-   * @generated from field: string access_token = 1;
+   * @generated from oneof kith.auth.v1.CompleteLoginResponse.outcome
    */
-  accessToken: string;
-
-  /**
-   * When the access token expires, in minutes.
-   *
-   * @generated from field: google.protobuf.Timestamp access_token_expire_time = 2;
-   */
-  accessTokenExpireTime?: Timestamp | undefined;
-
-  /**
-   * For RefreshAccessToken, once. Keep it secret; it is not an access token.
-   *
-   * @generated from field: string refresh_token = 3;
-   */
-  refreshToken: string;
-
-  /**
-   * When the session ends unless it is refreshed before.
-   *
-   * @generated from field: google.protobuf.Timestamp refresh_token_expire_time = 4;
-   */
-  refreshTokenExpireTime?: Timestamp | undefined;
-
-  /**
-   * Who signed in.
-   *
-   * @generated from field: kith.user.v1.User user = 5;
-   */
-  user?: User | undefined;
-
-  /**
-   * What else it takes. When present, all other fields are empty.
-   *
-   * @generated from field: kith.auth.v1.LoginChallenge challenge = 6;
-   */
-  challenge?: LoginChallenge | undefined;
+  outcome: {
+    /**
+     * The user is signed in.
+     *
+     * @generated from field: kith.auth.v1.SignedIn signed_in = 1;
+     */
+    value: SignedIn;
+    case: "signedIn";
+  } | {
+    /**
+     * Nobody is signed in yet: there is another step.
+     *
+     * @generated from field: kith.auth.v1.LoginChallenge challenge = 2;
+     */
+    value: LoginChallenge;
+    case: "challenge";
+  } | { case: undefined; value?: undefined };
 };
 
 /**
@@ -250,7 +299,7 @@ export type CompleteLoginResponse = Message<"kith.auth.v1.CompleteLoginResponse"
  * Use `create(CompleteLoginResponseSchema)` to create a new message.
  */
 export const CompleteLoginResponseSchema: GenMessage<CompleteLoginResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 4);
+  messageDesc(file_kith_auth_v1_auth_service, 6);
 
 /**
  * Nothing: the caller is known by the access token.
@@ -265,7 +314,7 @@ export type UserMeRequest = Message<"kith.auth.v1.UserMeRequest"> & {
  * Use `create(UserMeRequestSchema)` to create a new message.
  */
 export const UserMeRequestSchema: GenMessage<UserMeRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 5);
+  messageDesc(file_kith_auth_v1_auth_service, 7);
 
 /**
  * The caller.
@@ -293,7 +342,7 @@ export type UserMeResponse = Message<"kith.auth.v1.UserMeResponse"> & {
  * Use `create(UserMeResponseSchema)` to create a new message.
  */
 export const UserMeResponseSchema: GenMessage<UserMeResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 6);
+  messageDesc(file_kith_auth_v1_auth_service, 8);
 
 /**
  * The session to keep.
@@ -314,7 +363,7 @@ export type RefreshAccessTokenRequest = Message<"kith.auth.v1.RefreshAccessToken
  * Use `create(RefreshAccessTokenRequestSchema)` to create a new message.
  */
 export const RefreshAccessTokenRequestSchema: GenMessage<RefreshAccessTokenRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 7);
+  messageDesc(file_kith_auth_v1_auth_service, 9);
 
 /**
  * The session's next tokens.
@@ -323,32 +372,11 @@ export const RefreshAccessTokenRequestSchema: GenMessage<RefreshAccessTokenReque
  */
 export type RefreshAccessTokenResponse = Message<"kith.auth.v1.RefreshAccessTokenResponse"> & {
   /**
-   * For `authorization: Bearer ...`.
+   * Replace those that the client has. The refresh token that was sent is used up.
    *
-   * @generated from field: string access_token = 1;
+   * @generated from field: kith.auth.v1.Tokens tokens = 1;
    */
-  accessToken: string;
-
-  /**
-   * When the access token expires, in minutes.
-   *
-   * @generated from field: google.protobuf.Timestamp access_token_expire_time = 2;
-   */
-  accessTokenExpireTime?: Timestamp | undefined;
-
-  /**
-   * For the next RefreshAccessToken. Replaces the one that was sent.
-   *
-   * @generated from field: string refresh_token = 3;
-   */
-  refreshToken: string;
-
-  /**
-   * When the session ends unless it is refreshed before.
-   *
-   * @generated from field: google.protobuf.Timestamp refresh_token_expire_time = 4;
-   */
-  refreshTokenExpireTime?: Timestamp | undefined;
+  tokens?: Tokens | undefined;
 };
 
 /**
@@ -356,7 +384,7 @@ export type RefreshAccessTokenResponse = Message<"kith.auth.v1.RefreshAccessToke
  * Use `create(RefreshAccessTokenResponseSchema)` to create a new message.
  */
 export const RefreshAccessTokenResponseSchema: GenMessage<RefreshAccessTokenResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 8);
+  messageDesc(file_kith_auth_v1_auth_service, 10);
 
 /**
  * Nothing: the session is known by the access token.
@@ -371,7 +399,7 @@ export type LogoutRequest = Message<"kith.auth.v1.LogoutRequest"> & {
  * Use `create(LogoutRequestSchema)` to create a new message.
  */
 export const LogoutRequestSchema: GenMessage<LogoutRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 9);
+  messageDesc(file_kith_auth_v1_auth_service, 11);
 
 /**
  * Nothing to tell.
@@ -386,7 +414,7 @@ export type LogoutResponse = Message<"kith.auth.v1.LogoutResponse"> & {
  * Use `create(LogoutResponseSchema)` to create a new message.
  */
 export const LogoutResponseSchema: GenMessage<LogoutResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 10);
+  messageDesc(file_kith_auth_v1_auth_service, 12);
 
 /**
  * The password to change.
@@ -415,7 +443,7 @@ export type ChangePasswordRequest = Message<"kith.auth.v1.ChangePasswordRequest"
  * Use `create(ChangePasswordRequestSchema)` to create a new message.
  */
 export const ChangePasswordRequestSchema: GenMessage<ChangePasswordRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 11);
+  messageDesc(file_kith_auth_v1_auth_service, 13);
 
 /**
  * Nothing to tell.
@@ -430,7 +458,7 @@ export type ChangePasswordResponse = Message<"kith.auth.v1.ChangePasswordRespons
  * Use `create(ChangePasswordResponseSchema)` to create a new message.
  */
 export const ChangePasswordResponseSchema: GenMessage<ChangePasswordResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 12);
+  messageDesc(file_kith_auth_v1_auth_service, 14);
 
 /**
  * What a sign-in takes beside the password.
@@ -446,14 +474,14 @@ export const LoginStep = {
   UNSPECIFIED: 0,
 
   /**
-   * `totp_code` or `recovery_code`.
+   * A second factor.
    *
    * @generated from enum value: LOGIN_STEP_SECOND_FACTOR = 1;
    */
   SECOND_FACTOR: 1,
 
   /**
-   * `new_password`: an admin has set the present one.
+   * Another password: an admin has set the present one.
    *
    * @generated from enum value: LOGIN_STEP_NEW_PASSWORD = 2;
    */
@@ -474,6 +502,54 @@ export const LoginStepSchema: GenEnum<LoginStep> = /*@__PURE__*/
   enumDesc(file_kith_auth_v1_auth_service, 0);
 
 /**
+ * An answer to a challenge, named like its field in CompleteLoginRequest.
+ *
+ * @generated from enum kith.auth.v1.LoginMethod
+ */
+export const LoginMethod = {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: LOGIN_METHOD_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * `totp_code`.
+   *
+   * @generated from enum value: LOGIN_METHOD_TOTP_CODE = 1;
+   */
+  TOTP_CODE: 1,
+
+  /**
+   * `recovery_code`. Not among the methods of a user who has none left.
+   *
+   * @generated from enum value: LOGIN_METHOD_RECOVERY_CODE = 2;
+   */
+  RECOVERY_CODE: 2,
+
+  /**
+   * `new_password`.
+   *
+   * @generated from enum value: LOGIN_METHOD_NEW_PASSWORD = 3;
+   */
+  NEW_PASSWORD: 3,
+} as const;
+
+/**
+ * An answer to a challenge, named like its field in CompleteLoginRequest.
+ *
+ * @generated from enum kith.auth.v1.LoginMethod
+ */
+export type LoginMethod = (typeof LoginMethod)[keyof typeof LoginMethod] | UnknownEnum;
+
+/**
+ * Describes the enum kith.auth.v1.LoginMethod.
+ */
+export const LoginMethodSchema: GenEnum<LoginMethod> = /*@__PURE__*/
+  enumDesc(file_kith_auth_v1_auth_service, 1);
+
+/**
  * Sign in, stay signed in, sign out.
  *
  * Calls by a signed-in user carry `authorization: Bearer <access token>`. An
@@ -487,8 +563,9 @@ export const AuthService: GenService<{
   /**
    * Sign in with a password, which opens a session.
    *
-   * The answer holds either tokens, or, for a user with a second factor or with a
-   * password that has to be changed, a challenge for CompleteLogin.
+   * The answer is either `signed_in`, or, for a user with a second factor or with a
+   * password that has to be changed, a `challenge` for CompleteLogin. A client that
+   * knows neither of the two treats the sign-in as one that it cannot complete.
    *
    * Fails with UNAUTHENTICATED (ERROR_REASON_CREDENTIALS_INVALID) alike for an
    * unknown user, a wrong password, a suspended or deleted user, and after too
@@ -509,7 +586,7 @@ export const AuthService: GenService<{
   /**
    * Take the step that the challenge of a sign-in asks for.
    *
-   * The answer holds tokens, or another challenge when there is another step.
+   * The answer is `signed_in`, or another `challenge` when there is another step.
    *
    * Fails with UNAUTHENTICATED when the challenge is not good any more
    * (ERROR_REASON_CHALLENGE_INVALID) or the code is not

@@ -301,9 +301,9 @@ export const SecondFactorService: GenService<{
    *
    * Fails with FAILED_PRECONDITION when there is nothing to confirm
    * (ERROR_REASON_TOTP_NOT_ENROLLED) or it is confirmed already
-   * (ERROR_REASON_SECOND_FACTOR_ENABLED), and with UNAUTHENTICATED for a wrong code
+   * (ERROR_REASON_SECOND_FACTOR_ENABLED), and with PERMISSION_DENIED for a wrong code
    * or after too many wrong ones, which count together with those of sign-ins
-   * (ERROR_REASON_SECOND_FACTOR_WRONG). Fails with RESOURCE_EXHAUSTED when too many
+   * (ERROR_REASON_TOTP_CODE_WRONG). Fails with RESOURCE_EXHAUSTED when too many
    * sign-ins failed from the address (ERROR_REASON_TOO_MANY_ATTEMPTS).
    *
    * @generated from rpc kith.auth.v1.SecondFactorService.ConfirmTotp
