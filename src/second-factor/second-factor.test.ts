@@ -24,7 +24,6 @@ const FIELDS_INVALID = { code: 'InvalidArgument', reason: 'FIELDS_INVALID' };
 const FRESH_SIGN_IN_REQUIRED = { code: 'Unauthenticated', reason: 'FRESH_SIGN_IN_REQUIRED' };
 const SECOND_FACTOR_ENABLED = { code: 'FailedPrecondition', reason: 'SECOND_FACTOR_ENABLED' };
 const SECOND_FACTOR_NOT_ENABLED = { code: 'FailedPrecondition', reason: 'SECOND_FACTOR_NOT_ENABLED' };
-const SECOND_FACTOR_WRONG = { code: 'Unauthenticated', reason: 'SECOND_FACTOR_WRONG' };
 const TOTP_CODE_WRONG = { code: 'PermissionDenied', reason: 'TOTP_CODE_WRONG' };
 const SESSION_ENDED = { code: 'Unauthenticated', reason: 'SESSION_ENDED' };
 const TOTP_NOT_ENROLLED = { code: 'FailedPrecondition', reason: 'TOTP_NOT_ENROLLED' };
