@@ -21,6 +21,7 @@ import { databases } from './support/databases.ts';
 import { ADMIN_PASSWORD, bearer, grpc, refusalOf, startKith } from './support/kith.ts';
 import { probe, startProcess } from './support/process.ts';
 import { startWatch } from './support/watch.ts';
+import { signedIn } from './support/sign-in.ts';
 
 /** An endless wait would hide what went wrong; nothing here is about speed. */
 const PATIENCE = { timeout: 50_000, interval: 20 };
@@ -129,7 +130,7 @@ test('GetStatus is answered, and /readyz?verbose says what is wrong, while the d
 test('SetLogLevel changes what a process logs for a time, and leaves a line and an activity', async () => {
   await using kith = await startProcess({ env: { KITH_LOG_LEVEL: 'error', KITH_ADMIN_PASSWORD: ADMIN_PASSWORD } });
   const login = createClient(AuthService, grpc(kith.address));
-  const { accessToken, user } = await login.login({ identifier: 'admin', password: ADMIN_PASSWORD });
+  const { accessToken, user } = await signedIn(login.login({ identifier: 'admin', password: ADMIN_PASSWORD }));
   const admin = createClient(AdminService, grpc(kith.address, accessToken));
   expect(kith.stdout).toBe('');
   const set = await admin.setLogLevel({ level: LogLevel.INFO, duration: { seconds: 1n, nanos: 500_000_000 } });
@@ -196,10 +197,12 @@ test('of several workers, the one that answers says so, and it alone changes its
   await using kith = await startProcess({
     env: { ...database.env, KITH_ADMIN_PASSWORD: ADMIN_PASSWORD, KITH_WORKERS: '2', KITH_DATABASE_CONNECTIONS: '2' },
   });
-  const { accessToken } = await createClient(AuthService, grpc(kith.address)).login({
-    identifier: 'admin',
-    password: ADMIN_PASSWORD,
-  });
+  const { accessToken } = await signedIn(
+    createClient(AuthService, grpc(kith.address)).login({
+      identifier: 'admin',
+      password: ADMIN_PASSWORD,
+    }),
+  );
   // Each on a connection of its own.
   const transport = createConnectTransport({
     baseUrl: kith.address,
