@@ -8,11 +8,15 @@ export type Role = (typeof ROLES)[number];
 export type Permission =
   | 'users.read'
   | 'users.write'
+  | 'roles.write'
+  | 'credentials.read'
+  | 'credentials.write'
   | 'contacts.read'
   | 'contacts.write'
   | 'activity.read'
   | 'activity.record'
   | 'revocations.read'
+  | 'signing_keys.read'
   | 'signing_keys.write'
   | 'server.read'
   | 'server.write';
@@ -24,8 +28,35 @@ const EDITOR = [...VIEWER, 'users.read', 'activity.read', 'activity.record', 're
 export const PERMISSIONS_OF_ROLE: Readonly<Record<Role, ReadonlySet<Permission>>> = {
   viewer: new Set(VIEWER),
   editor: new Set(EDITOR),
-  admin: new Set([...EDITOR, 'users.write', 'signing_keys.write', 'server.read', 'server.write'] as const),
+  admin: new Set([
+    ...EDITOR,
+    'users.write',
+    'roles.write',
+    'credentials.read',
+    'credentials.write',
+    'signing_keys.read',
+    'signing_keys.write',
+    'server.read',
+    'server.write',
+  ] as const),
 };
+
+const NOTHING: ReadonlySet<Permission> = new Set();
+
+/** What a role allows. One that is not known, such as a later version's, is no role: it allows nothing. */
+export function permissionsOfRole(role: string): ReadonlySet<Permission> {
+  return isRole(role) ? PERMISSIONS_OF_ROLE[role] : NOTHING;
+}
+
+export function isRole(value: unknown): value is Role {
+  return ROLES.some((role) => role === value);
+}
+
+/** Those of the named permissions that there are. One that is not known, such as a later version's, is none. */
+export function knownPermissions(names: Iterable<string>): ReadonlySet<Permission> {
+  const named = new Set(names);
+  return new Set([...PERMISSIONS_OF_ROLE.admin].filter((permission) => named.has(permission)));
+}
 
 /** The permission's name in the contract. */
 export function permissionName(permission: Permission): string {
@@ -36,6 +67,23 @@ export function permissionName(permission: Permission): string {
 export function permissionMissing(permission: Permission): Failure {
   const name = permissionName(permission);
   return new Failure('permission_missing', `the call takes ${name}`, { permission: name });
+}
+
+/**
+ * Refuses to write to a user who is above the caller: whose role allows what the caller
+ * is not allowed. Viewers are above nobody, users not above themselves, and nobody is
+ * above who may write roles. A role that is not known may allow anything, elsewhere.
+ *
+ * To be asked in the transaction that writes. Throws permission_missing.
+ */
+export function requireNotAbove(caller: Caller, user: { readonly id: string; readonly role: string }): void {
+  const { kind, userId, permissions } = caller;
+  if (permissions.has('roles.write') || (kind === 'session' && userId === user.id) || user.role === 'viewer') return;
+  if (isRole(user.role) && permissionsOfRole(user.role).isSubsetOf(permissions)) return;
+  const name = permissionName('roles.write');
+  throw new Failure('permission_missing', `the user is trusted with more than the caller is: the call takes ${name}`, {
+    permission: name,
+  });
 }
 
 /** What a user proves to sign in. */

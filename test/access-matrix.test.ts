@@ -87,6 +87,10 @@ const ALLOWED: Readonly<Record<string, readonly Permission[]>> = {
     Permission.SIGNING_KEYS_WRITE,
     Permission.SERVER_READ,
     Permission.SERVER_WRITE,
+    Permission.ROLES_WRITE,
+    Permission.CREDENTIALS_READ,
+    Permission.CREDENTIALS_WRITE,
+    Permission.SIGNING_KEYS_READ,
   ],
 };
 
@@ -101,6 +105,10 @@ const PERMISSION_NAMES: Readonly<Record<number, string>> = {
   [Permission.SIGNING_KEYS_WRITE]: 'PERMISSION_SIGNING_KEYS_WRITE',
   [Permission.SERVER_READ]: 'PERMISSION_SERVER_READ',
   [Permission.SERVER_WRITE]: 'PERMISSION_SERVER_WRITE',
+  [Permission.ROLES_WRITE]: 'PERMISSION_ROLES_WRITE',
+  [Permission.CREDENTIALS_READ]: 'PERMISSION_CREDENTIALS_READ',
+  [Permission.CREDENTIALS_WRITE]: 'PERMISSION_CREDENTIALS_WRITE',
+  [Permission.SIGNING_KEYS_READ]: 'PERMISSION_SIGNING_KEYS_READ',
 };
 
 interface RequestMaker<I extends DescMessage> {
@@ -238,8 +246,9 @@ function requestOf({ parent, localName }: Method): RequestMaker<DescMessage> {
 /** What it takes to read each message, and what of it everybody is answered, written down a second time. */
 const READERS: Readonly<Record<string, readonly [permission: Permission, always: readonly string[]]>> = {
   'kith.user.v1.User': [Permission.USERS_READ, ['id', 'etag']],
-  'kith.auth.v1.Session': [Permission.USERS_READ, ['id']],
-  'kith.auth.v1.ApiKey': [Permission.USERS_READ, ['id']],
+  'kith.auth.v1.Session': [Permission.CREDENTIALS_READ, ['id']],
+  'kith.auth.v1.ApiKey': [Permission.CREDENTIALS_READ, ['id']],
+  'kith.auth.v1.SigningKey': [Permission.SIGNING_KEYS_READ, ['kid']],
   'kith.contact.v1.Contact': [Permission.CONTACTS_READ, ['id', 'etag']],
   'kith.activity.v1.UserActivity': [Permission.ACTIVITY_READ, ['id']],
 };

@@ -15,7 +15,8 @@ import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { DatabaseSync } from 'node:sqlite';
 import { Client as PgClient } from 'pg';
 import { describe, expect, test } from 'vitest';
-import { Role } from '../gen/kith/access/v1/role_pb.ts';
+import { Permission, Role } from '../gen/kith/access/v1/role_pb.ts';
+import { ApiKeyService } from '../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
@@ -111,7 +112,8 @@ interface Caller {
   readonly name: string;
   readonly id: string;
   readonly accessToken: string;
-  readonly isAdmin: boolean;
+  /** Whom the caller may write to: themselves alone, viewers and nobody's role, or everybody. */
+  readonly reach: 'self' | 'viewers' | 'all';
 }
 
 describe.each(databases)('on $name', (kind) => {
@@ -121,7 +123,7 @@ describe.each(databases)('on $name', (kind) => {
     await using reader = await openReader(database);
     const random = generator(SEED);
     const callers = await makeCallers(kith);
-    const admin = callers.find(({ isAdmin }) => isAdmin)!;
+    const admin = callers.find(({ name }) => name === 'an admin')!;
     const world = await makeWorld(kith, callers);
     const untouched = await rest(reader);
 
@@ -129,7 +131,11 @@ describe.each(databases)('on $name', (kind) => {
     let before = await read(reader);
     for (let i = 0; i < REQUESTS / 2; i++) {
       const { method, effect } = weighted(random);
-      const caller = random.pick(effect.table === 'users' ? [...callers, admin, admin, admin] : callers);
+      const caller = random.pick(
+        effect.table === 'users'
+          ? [...callers, ...callers.filter(({ reach }) => reach === 'viewers'), admin, admin, admin]
+          : callers,
+      );
       const request = makeRequest(random, method, world.poolFor(random, caller, effect.table, before));
       const status = await send(kith, method, caller, request);
       const after = await read(reader);
@@ -161,14 +167,26 @@ async function makeCallers(kith: Kith): Promise<Caller[]> {
     ['an admin', await kith.user(Role.ADMIN)],
   ] as const;
   return [
-    { name: 'nobody', id: randomUUIDv7(), accessToken: '', isAdmin: false },
+    { name: 'nobody', id: randomUUIDv7(), accessToken: '', reach: 'self' },
     ...signedIn.map(([name, { user, accessToken }]) => ({
       name,
       id: user.id,
       accessToken,
-      isAdmin: name === 'an admin',
+      reach: name === 'an admin' ? ('all' as const) : ('self' as const),
     })),
+    await makeKey(kith, 'a key that writes users', 'viewers', [Permission.USERS_WRITE, Permission.CONTACTS_WRITE]),
+    await makeKey(kith, 'a key that writes users and roles', 'all', [
+      Permission.USERS_WRITE,
+      Permission.ROLES_WRITE,
+      Permission.CONTACTS_WRITE,
+    ]),
   ];
+}
+
+async function makeKey(kith: Kith, name: string, reach: Caller['reach'], permissions: Permission[]): Promise<Caller> {
+  const { user, accessToken } = await kith.user(Role.ADMIN);
+  const { secret } = await kith.client(ApiKeyService, accessToken).createApiKey({ name, permissions });
+  return { name, id: user.id, accessToken: secret, reach };
 }
 
 /** What requests are made of. */
@@ -197,7 +215,8 @@ async function makeWorld(kith: Kith, callers: readonly Caller[]) {
           .filter((row) => (row['owner_id'] === caller.id) === isOwn)
           .slice(0, 6)
           .map((row) => String(row['id']));
-      const userIds = caller.isAdmin ? victims : [...Array(5).fill(caller.id), ...[...userRows.keys()].slice(0, 8)];
+      const userIds =
+        caller.reach !== 'self' ? victims : [...Array(5).fill(caller.id), ...[...userRows.keys()].slice(0, 8)];
       const [likely, others] =
         table === 'users' ? [userIds, contactIds(true)] : [contactIds(true), [...contactIds(false), ...userIds]];
       const id: string = random.pick(likely.length === 0 || random.below(4) === 0 ? [...likely, ...others] : likely);
@@ -217,7 +236,8 @@ async function makeWorld(kith: Kith, callers: readonly Caller[]) {
 
 function newUser(i: number) {
   const username = `victim${i}.${randomUUID()}`;
-  return { username, email: `${username}@example.org`, name: 'Victim', password: 'a good password' };
+  const role = [Role.VIEWER, Role.VIEWER, Role.VIEWER, Role.VIEWER, Role.EDITOR, Role.ADMIN][i]!;
+  return { username, email: `${username}@example.org`, name: 'Victim', role, password: 'a good password' };
 }
 
 interface Snapshot {
@@ -248,8 +268,10 @@ async function read(reader: Reader): Promise<Snapshot> {
 /** What none of these methods writes at all. */
 async function rest(reader: Reader): Promise<object> {
   const rows: Record<string, Row[]> = {};
-  for (const table of ['signing_keys', 'second_factors', 'recovery_codes', 'api_keys'])
-    rows[table] = await reader(table);
+  for (const table of ['signing_keys', 'second_factors', 'recovery_codes', 'api_keys']) {
+    // When a key was last used is noted in the background.
+    rows[table] = (await reader(table)).map(({ last_used_ms: _, ...row }) => row);
+  }
   return rows;
 }
 
@@ -307,7 +329,7 @@ function likelihood(field: DescField): number {
 }
 
 const REQUIRED = (
-  'id username email name password current_password new_password given_name address number street url ' +
+  'user_id contact_id username email name password current_password new_password given_name address number street url ' +
   'year month day'
 ).split(' ');
 
@@ -320,7 +342,8 @@ function textFor(random: Generator, field: DescField, pool: Pool): unknown {
   if (random.below(40) === 0) return random.text(20);
   const serial = pool.serial();
   switch (field.name) {
-    case 'id':
+    case 'user_id':
+    case 'contact_id':
       return random.pick(pool.ids);
     case 'etag':
       return random.pick(pool.etags);
@@ -472,16 +495,22 @@ function violations({ method, effect, caller, status, sent, before, after }: Out
       const beyond = changed.filter((column) => !permitted.includes(column));
       if (beyond.length > 0) found.push(`${table} ${id}: ${beyond.join()} changed, ${permitted.join()} may`);
       if (table === 'contacts' && row['owner_id'] !== caller.id) found.push(`contact ${id} belongs to another`);
-      if (table === 'users' && id !== caller.id && !caller.isAdmin) found.push(`user ${id} is another`);
+      if (table === 'users' && !isInReach(caller, row))
+        found.push(`user ${id}, ${String(row['role'])}, is out of reach`);
     }
   }
   return found;
 }
 
+function isInReach({ reach, id }: Caller, user: Row): boolean {
+  return reach === 'all' || (reach === 'viewers' ? user['role'] === 'viewer' : user['id'] === id);
+}
+
 function columnsOf(effect: Effect, method: DescMethodUnary, caller: Caller, sent: Message | undefined): string[] {
   const reflected = sent && reflect(method.input, sent);
   const present = method.input.fields.filter((field) => reflected?.isSet(field)).map(({ name }) => name);
-  const own = method === UserService.method.updateUser && !caller.isAdmin ? ['name'] : present;
+  const updatable = { self: ['name'], viewers: present.filter((name) => name !== 'role'), all: present }[caller.reach];
+  const own = method === UserService.method.updateUser ? updatable : present;
   return [
     ...(effect.always ?? []),
     ...present.filter((name) => own.includes(name)).flatMap((name) => effect.fields?.[name] ?? []),
@@ -500,7 +529,7 @@ function wrongIn(
     table === 'contacts'
       ? { owner_id: caller.id, deleted: 0, delete_ms: null, purge_ms: null, revision: 1 }
       : {
-          role: roles[Number(asked?.['role'])],
+          role: caller.reach === 'all' ? roles[Number(asked?.['role'] ?? 0)] : 'viewer',
           state: 'active',
           undelete_state: null,
           must_change_password: asked?.['mustChangePassword'] ? 1 : 0,

@@ -1,11 +1,17 @@
 import { randomUUIDv7 } from 'node:crypto';
+import { getOption, hasOption } from '@bufbuild/protobuf';
 import { Kysely } from 'kysely';
 import { Migrator } from 'kysely/migration';
 import { decodeJwt } from 'jose';
 import { expect, test } from 'vitest';
+import { access, required_permission } from '../gen/kith/access/v1/access_pb.ts';
+import { Permission } from '../gen/kith/access/v1/role_pb.ts';
+import { ApiKeyService } from '../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { SessionService, SignInMethod } from '../gen/kith/auth/v1/session_service_pb.ts';
+import { SigningKeyService } from '../gen/kith/auth/v1/signing_key_service_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
+import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { bytesOf, toColumns, toFields } from '../src/contacts/contact.ts';
 import { contactTerms } from '../src/contacts/terms.ts';
 import type { Dialect } from '../src/db/dialect.ts';
@@ -160,5 +166,71 @@ test.each(databases)(
     expect((await contacts.updateContact(same)).contact!.etag).toBe(read!.etag);
     await kith.stop();
     expect((await database.faults()).filter((fault) => !fault.includes(uncounted.id))).toEqual([]);
+  },
+);
+
+/** What a key could do with each permission, before the permissions for roles and credentials. */
+const RIGHTS_BEFORE: Readonly<Record<string, readonly string[]>> = {
+  'users.read': ['GetUser', 'GetUserDetails', 'GetUsage', 'ListUsers'],
+  'users.write': [
+    ...['CreateUser', 'CreateUser.role', 'DeleteUser', 'UndeleteUser', 'RevokeSession', 'RevokeAllSessions'],
+    ...['UpdateUser', 'UpdateUser.username', 'UpdateUser.email', 'UpdateUser.role', 'UpdateUser.state', 'RevokeApiKey'],
+  ],
+  'signing_keys.write': ['ListSigningKeys'],
+};
+const OLD_PERMISSIONS = [...Object.keys(RIGHTS_BEFORE), 'contacts.read', 'activity.record'];
+
+function rightsBefore(held: readonly string[]): string[] {
+  // The others were answered ids alone.
+  const lists = held.includes('users.read') && held.includes('users.write') ? ['ListSessions', 'ListApiKeys'] : [];
+  return [...held.flatMap((name) => RIGHTS_BEFORE[name] ?? []), ...lists].toSorted();
+}
+
+/** What the contract lets a key with these permissions do. */
+function rightsNow(held: readonly Permission[]): string[] {
+  const methods = [UserService, SessionService, ApiKeyService, SigningKeyService].flatMap((service) => service.methods);
+  return methods
+    .flatMap((method) => {
+      const { rule, freshSignIn } = getOption(method, access);
+      if (freshSignIn || rule.case !== 'permission' || !held.includes(rule.value)) return [];
+      const fields = method.input.fields.filter(
+        (field) => hasOption(field, required_permission) && held.includes(getOption(field, required_permission)),
+      );
+      return [method.name, ...fields.map(({ name }) => `${method.name}.${name}`)];
+    })
+    .toSorted();
+}
+
+test.each(databases)(
+  'API keys from before there were permissions for roles and credentials gain none, and lose to give roles alone, on $name',
+  async (kind) => {
+    await using database = await kind.create();
+    const password = 'a password of before';
+    const owner = userRow({
+      role: 'admin',
+      password_hash: await (await createPasswords()).hash(password, { payer: 'server' }),
+    });
+    const subsets = Array.from({ length: 2 ** OLD_PERMISSIONS.length }, (_, bits) =>
+      OLD_PERMISSIONS.filter((__, bit) => bits & (1 << bit)),
+    );
+    const keys = new Map<string, readonly string[]>(subsets.map((held) => [randomUUIDv7(), held]));
+    await migrateFirst(database.url, ['0001-initial', '0002-activity', '0003-sign-in', '0004-usage'], async (db) => {
+      await db.insertInto('users').values(owner).execute();
+      const rest = { name: 'key', secret_hash: '', secret_hint: '', create_ms: 0, expire_ms: null, last_used_ms: null };
+      const rows = [...keys].map(([id, held]) => ({ id, permissions: JSON.stringify(held), ...rest }));
+      await db
+        .insertInto('api_keys')
+        .values(rows.map((row) => ({ ...row, user_id: owner.id })))
+        .execute();
+    });
+
+    await using kith = await startKith({ database });
+    const { accessToken } = await signedIn(kith.client(AuthService).login({ identifier: owner.username, password }));
+    const { apiKeys } = await kith.client(ApiKeyService, accessToken).listApiKeys({ userId: owner.id });
+    expect(apiKeys).toHaveLength(subsets.length);
+    for (const { id, permissions } of apiKeys) {
+      const before = rightsBefore(keys.get(id)!).filter((right) => !right.endsWith('.role'));
+      expect(rightsNow(permissions), keys.get(id)!.join()).toEqual(before);
+    }
   },
 );

@@ -408,7 +408,7 @@ describe.each(databases)('on $name', (kind) => {
     const who = await protect(await kith.user());
     const { secret } = await kith
       .client(ApiKeyService, admin.accessToken)
-      .createApiKey({ name: 'robot', permissions: [Permission.USERS_WRITE, Permission.USERS_READ] });
+      .createApiKey({ name: 'robot', permissions: [Permission.CREDENTIALS_WRITE, Permission.ROLES_WRITE] });
     const client = factor(secret);
     for (const call of [
       () => client.getSecondFactor({}),

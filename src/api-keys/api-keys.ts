@@ -1,5 +1,5 @@
 import { randomUUIDv7 } from 'node:crypto';
-import { type Caller, type Permission, PERMISSIONS_OF_ROLE, permissionMissing } from '../access.ts';
+import { type Caller, type Permission, permissionMissing, permissionsOfRole, requireNotAbove } from '../access.ts';
 import { appendActivities } from '../activity/log.ts';
 import { type App, atOneTime } from '../app.ts';
 import type { Db } from '../db/database.ts';
@@ -74,10 +74,12 @@ export async function listApiKeys(app: App, userId: string): Promise<ApiKey[]> {
   return (await selectApiKeys(app.database.db, id)).map(toApiKey);
 }
 
-/** Removes a key, and makes every instance refuse it. Throws api_key_not_found. */
+/** Removes a key, and makes every instance refuse it. Throws api_key_not_found, permission_missing. */
 export async function revokeApiKey(app: App, caller: Caller, userId: string, id: string): Promise<void> {
   const key = { user_id: userId, id };
   await app.database.transaction(async (tx) => {
+    const owner = (await getAccount(tx, userId))?.user;
+    if (owner !== undefined) requireNotAbove(caller, owner);
     if (!(await deleteApiKey(tx, key.user_id, key.id))) {
       throw new Failure('api_key_not_found', 'the user has no API key with this id');
     }
@@ -108,7 +110,7 @@ export async function exchangeApiKey(app: SessionsApp, caller: Caller): Promise<
 async function requirePermissions(tx: Db, userId: string, permissions: ReadonlySet<Permission>): Promise<void> {
   const account = await getAccount(tx, userId);
   if (account === undefined) throw sessionEnded();
-  const [missing] = permissions.difference(PERMISSIONS_OF_ROLE[account.user.role]);
+  const [missing] = permissions.difference(permissionsOfRole(account.user.role));
   if (missing !== undefined) throw permissionMissing(missing);
 }
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import { type Caller, type Permission, PERMISSIONS_OF_ROLE, type Role } from '../access.ts';
+import { type Caller, type Permission, permissionsOfRole, type Role } from '../access.ts';
 import type { App } from '../app.ts';
 import { ageOf, type Clocks, type Moment, momentOf, sinceMs } from '../clock.ts';
 import { equalBytes } from '../keyring.ts';
@@ -83,7 +83,7 @@ async function callerOf(app: ApiKeyCallersApp, key: KeyState): Promise<Caller> {
     userId,
     sessionId: id,
     kind: 'api_key',
-    permissions: key.permissions.intersection(PERMISSIONS_OF_ROLE[ownerRole]),
+    permissions: key.permissions.intersection(permissionsOfRole(ownerRole)),
     signInMs: undefined,
     apiKey: { ownerRole, expireMs },
   };

@@ -1,4 +1,4 @@
-import type { Permission, Role } from '../access.ts';
+import { knownPermissions, type Permission, type Role } from '../access.ts';
 import { latestBelievable } from '../clock.ts';
 import type { Db } from '../db/database.ts';
 import type { ApiKeyTable, UserTable } from '../db/schema.ts';
@@ -7,7 +7,7 @@ export type ApiKeyRow = ApiKeyTable;
 
 /** What the key was created with. */
 export function permissionsOf({ permissions }: ApiKeyRow): ReadonlySet<Permission> {
-  return new Set(JSON.parse(permissions) as Permission[]);
+  return knownPermissions(JSON.parse(permissions) as string[]);
 }
 
 export async function insertApiKey(db: Db, row: ApiKeyRow): Promise<void> {

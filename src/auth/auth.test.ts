@@ -310,6 +310,10 @@ describe.each(databases)('on $name', (kind) => {
           Permission.SIGNING_KEYS_WRITE,
           Permission.SERVER_READ,
           Permission.SERVER_WRITE,
+          Permission.ROLES_WRITE,
+          Permission.CREDENTIALS_READ,
+          Permission.CREDENTIALS_WRITE,
+          Permission.SIGNING_KEYS_READ,
         ],
       ],
     ])('tells %s who they are and what they may', async (_, role, permissions) => {

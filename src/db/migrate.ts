@@ -6,6 +6,7 @@ import { activity } from './migrations/0002-activity.ts';
 import { signIn } from './migrations/0003-sign-in.ts';
 import { usage } from './migrations/0004-usage.ts';
 import { contactFields } from './migrations/0005-contact-fields.ts';
+import { keyPermissions } from './migrations/0006-key-permissions.ts';
 
 /** Every migration, in order. What has been released is never changed, only followed. */
 export function migrations(dialect: Dialect): Record<string, Migration> {
@@ -15,6 +16,7 @@ export function migrations(dialect: Dialect): Record<string, Migration> {
     '0003-sign-in': signIn(dialect),
     '0004-usage': usage(dialect),
     '0005-contact-fields': contactFields(),
+    '0006-key-permissions': keyPermissions(),
   };
 }
 

@@ -1,4 +1,4 @@
-import type { Caller, Client } from '../access.ts';
+import { type Caller, type Client, requireNotAbove } from '../access.ts';
 import { tell } from '../activity/log.ts';
 import type { App } from '../app.ts';
 import { ageOf } from '../clock.ts';
@@ -136,7 +136,7 @@ export async function replaceRecoveryCodes(app: SecondFactorApp, caller: Caller)
  * Removes the second factor of a user who has lost it, and ends all of the user's
  * sessions, the caller's own too where that is the user.
  *
- * Throws user_not_found, second_factor_not_enabled, session_ended.
+ * Throws user_not_found, permission_missing, second_factor_not_enabled, session_ended.
  */
 export async function resetSecondFactor(app: SecondFactorApp, caller: Caller, userId: string): Promise<void> {
   await app.database.transaction(async (tx) => {
@@ -145,6 +145,7 @@ export async function resetSecondFactor(app: SecondFactorApp, caller: Caller, us
     if (user === undefined || (user.purgeMs !== null && user.purgeMs <= app.now())) {
       throw new Failure('user_not_found', 'no user has this id');
     }
+    requireNotAbove(caller, user);
     if (!(await deleteSecondFactor(tx, userId))) throw secondFactorNotEnabled();
     await endSessionsOf(tx, app, userId, { by: caller.userId });
     await tell(tx, app, userId, caller.userId, 'kith.second_factor.reset');

@@ -1,5 +1,12 @@
 import { randomUUIDv7 } from 'node:crypto';
-import { type Caller, type Client, PERMISSIONS_OF_ROLE, type Role, type SignInMethod } from '../access.ts';
+import {
+  type Caller,
+  type Client,
+  permissionsOfRole,
+  requireNotAbove,
+  type Role,
+  type SignInMethod,
+} from '../access.ts';
 import { appendActivities } from '../activity/log.ts';
 import type { App } from '../app.ts';
 import { ageOf } from '../clock.ts';
@@ -14,11 +21,11 @@ import {
   endSessionRow,
   endSessionRows,
   endSessionRowsById,
-  hasUser,
   insertSession,
   type SessionRow,
   type SessionState,
   selectLiveSessions,
+  selectRole,
   selectSession,
   setSessionEpoch,
   stepSession,
@@ -151,7 +158,7 @@ async function currentCaller(app: SessionsApp, claims: AccessTokenClaims): Promi
 }
 
 function toCaller({ userId, sessionId, kind, scope, signInMs }: AccessTokenClaims, role: Role): Caller {
-  const allowed = PERMISSIONS_OF_ROLE[role];
+  const allowed = permissionsOfRole(role);
   return {
     userId,
     sessionId,
@@ -169,7 +176,7 @@ export async function renew(app: App, { userId, sessionId }: Pick<Caller, 'userI
     userId,
     sessionId,
     kind: 'session',
-    permissions: PERMISSIONS_OF_ROLE[state.role],
+    permissions: permissionsOfRole(state.role),
     signInMs: state.session.create_ms,
   };
 }
@@ -206,20 +213,21 @@ export async function listSessions(app: App, caller: Caller, userId: string): Pr
   }));
 }
 
-/** Ends a session of a user. Throws session_not_found. */
+/** Ends a session of a user. Throws session_not_found, permission_missing. */
 export async function endSession(app: App, caller: Caller, userId: string, sessionId: string): Promise<void> {
   await app.database.transaction(async (tx) => {
     const state = await selectSession(tx, sessionId);
     if (!isAlive(state, app.now()) || state.session.user_id !== userId) {
       throw new Failure('session_not_found', 'the user has no such session, or not any more');
     }
+    requireNotAbove(caller, { id: userId, role: state.role });
     await endSessionRow(tx, userId, sessionId, app.now());
     await revokeSession(tx, app, { userId, sessionId });
     await tell(tx, app, userId, caller.userId, 'kith.session.revoked', [sessionId]);
   }, sessionId);
 }
 
-/** Ends every session of a user, or every one but the caller's; how many there were. Throws user_not_found. */
+/** Ends every session of a user, or every one but the caller's; how many there were. Throws user_not_found, permission_missing. */
 export async function endAllSessions(
   app: App,
   caller: Caller,
@@ -227,7 +235,7 @@ export async function endAllSessions(
   { keepCurrent }: { readonly keepCurrent: boolean },
 ): Promise<number> {
   return app.database.transaction(async (tx) => {
-    await requireUser(app, tx, userId);
+    requireNotAbove(caller, { id: userId, role: await requireUser(app, tx, userId) });
     return endSessionsOf(tx, app, userId, { by: caller.userId, but: keepCurrent ? caller.sessionId : undefined });
   }, userId);
 }
@@ -289,8 +297,11 @@ async function tell(
   await appendActivities(tx, app, activities);
 }
 
-async function requireUser(app: App, db: Db, id: string): Promise<void> {
-  if (!(await hasUser(db, id, app.now()))) throw new Failure('user_not_found', 'no user has this id');
+/** The role of a user who is not purged. */
+async function requireUser(app: App, db: Db, id: string): Promise<Role> {
+  const role = await selectRole(db, id, app.now());
+  if (role === undefined) throw new Failure('user_not_found', 'no user has this id');
+  return role;
 }
 
 function isAlive(state: SessionState | undefined, nowMs: number): state is SessionState {

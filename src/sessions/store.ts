@@ -102,10 +102,10 @@ export async function endSessionRowsById(db: Db, ids: readonly string[], nowMs: 
   await db.updateTable('sessions').set({ end_ms: nowMs }).where('id', 'in', ids).where('end_ms', 'is', null).execute();
 }
 
-/** Whether there is such a user, who is not past the time to be undeleted. */
-export async function hasUser(db: Db, id: string, nowMs: number): Promise<boolean> {
-  const user = await db.selectFrom('users').select('purge_ms').where('id', '=', id).executeTakeFirst();
-  return user !== undefined && (user.purge_ms === null || user.purge_ms > nowMs);
+/** The role of a user who is there, and not past the time to be undeleted. */
+export async function selectRole(db: Db, id: string, nowMs: number): Promise<Role | undefined> {
+  const user = await db.selectFrom('users').select(['role', 'purge_ms']).where('id', '=', id).executeTakeFirst();
+  return user === undefined || (user.purge_ms !== null && user.purge_ms <= nowMs) ? undefined : user.role;
 }
 
 export async function setSessionEpoch(db: Db, id: string, epoch: number): Promise<void> {

@@ -1,7 +1,7 @@
 import { hash, randomUUID } from 'node:crypto';
 import { type CryptoKey, decodeJwt, errors, type JWTPayload, jwtVerify, SignJWT } from 'jose';
 import { LRUCache } from 'lru-cache';
-import { type Caller, type Permission, PERMISSIONS_OF_ROLE, ROLES, type Role, type SignInMethod } from '../access.ts';
+import { type Caller, isRole, knownPermissions, type Permission, type Role, type SignInMethod } from '../access.ts';
 import { CLOCKS_DIFFER_MS } from '../clock.ts';
 import { Failure } from '../failure.ts';
 
@@ -255,15 +255,9 @@ function kindOf(
     return { kind: 'session', scope: undefined, signInMs: authTime * 1000 };
   }
   if (clientId === sessionId && typeof scope === 'string' && authTime === undefined) {
-    return { kind: 'api_key', scope: permissionsOf(scope), signInMs: undefined };
+    return { kind: 'api_key', scope: knownPermissions(scope.split(' ')), signInMs: undefined };
   }
   throw invalid();
-}
-
-/** A permission that this version does not know is none. */
-function permissionsOf(scope: string): ReadonlySet<Permission> {
-  const named: ReadonlySet<string> = new Set(scope.split(' '));
-  return new Set([...PERMISSIONS_OF_ROLE.admin].filter((permission) => named.has(permission)));
 }
 
 function isText(value: unknown): value is string {
@@ -273,10 +267,6 @@ function isText(value: unknown): value is string {
 /** A NumericDate (RFC 7519, 2) as Kith writes it: whole and not before 1970. JSON has numbers beyond all bounds. */
 function isSeconds(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
-}
-
-function isRole(value: unknown): value is Role {
-  return ROLES.some((role) => role === value);
 }
 
 function seconds(ms: number): number {

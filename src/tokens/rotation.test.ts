@@ -168,15 +168,15 @@ describe.each(databases)('on $name', (kind) => {
     await using kith = await startOn(kind);
     const { accessToken } = await kith.user(role);
     const keys = kith.client(SigningKeyService, accessToken);
-    for (const call of [
-      () => keys.listSigningKeys({}),
-      () => keys.rotateSigningKey({}),
-      () => keys.rotateSigningKey({ compromised: true }),
-    ]) {
+    for (const [call, permission] of [
+      [() => keys.listSigningKeys({}), 'PERMISSION_SIGNING_KEYS_READ'],
+      [() => keys.rotateSigningKey({}), 'PERMISSION_SIGNING_KEYS_WRITE'],
+      [() => keys.rotateSigningKey({ compromised: true }), 'PERMISSION_SIGNING_KEYS_WRITE'],
+    ] as const) {
       expect(await refusalOf(call())).toMatchObject({
         code: 'PermissionDenied',
         reason: 'PERMISSION_MISSING',
-        metadata: { permission: 'PERMISSION_SIGNING_KEYS_WRITE' },
+        metadata: { permission },
       });
     }
     expect(await publishedKids(kith)).toHaveLength(1);

@@ -267,7 +267,7 @@ describe.each(databases)('on $name', (kind) => {
         expect(await refusalOf(client.setUserPassword({ userId: id, password: 'a better password' }))).toMatchObject({
           code: 'PermissionDenied',
           reason: 'PERMISSION_MISSING',
-          metadata: { permission: 'PERMISSION_USERS_WRITE' },
+          metadata: { permission: 'PERMISSION_CREDENTIALS_WRITE' },
         });
       }
       await login(user.username, password);

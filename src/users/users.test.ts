@@ -385,7 +385,7 @@ describe.each(databases)('on $name', (kind) => {
         expect(await refusalOf(client.updateUser({ userId: id, name: 'Again', ...change }))).toMatchObject({
           code: 'PermissionDenied',
           reason: 'FIELD_NEEDS_PERMISSION',
-          metadata: { field, permission: 'PERMISSION_USERS_WRITE' },
+          metadata: { field, permission: field === 'role' ? 'PERMISSION_ROLES_WRITE' : 'PERMISSION_USERS_WRITE' },
         });
       }
       expect(await refusalOf(client.updateUser({ userId: (await create()).id, name: 'Mine' }))).toMatchObject({

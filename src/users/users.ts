@@ -1,5 +1,5 @@
 import { randomUUIDv7 } from 'node:crypto';
-import type { Caller, Role } from '../access.ts';
+import { type Caller, requireNotAbove, type Role } from '../access.ts';
 import { purgeActivitiesOf } from '../activity/purge.ts';
 import { tell } from '../activity/log.ts';
 import { type App, atOneTime } from '../app.ts';
@@ -177,14 +177,14 @@ export interface UserChange {
 /**
  * Changes what is not undefined. Suspending ends the user's sessions.
  *
- * Throws user_not_found, resource_deleted, etag_mismatch, username_taken,
- * email_taken, last_admin.
+ * Throws user_not_found, permission_missing, resource_deleted, etag_mismatch,
+ * username_taken, email_taken, last_admin.
  */
 export async function updateUser(app: App, caller: Caller, change: UserChange): Promise<User> {
   return takingIdentifiers(() =>
     app.database.transaction(async (tx) => {
       const at = atOneTime(app);
-      const row = await requireLiveUser(at, tx, change.id, change.etag);
+      const row = await requireLiveUser(at, tx, caller, change.id, change.etag);
       const username = change.username ?? row.username;
       const email = change.email ?? row.email;
       const wanted = {
@@ -215,11 +215,11 @@ export async function updateUser(app: App, caller: Caller, change: UserChange): 
   );
 }
 
-/** Deletes a user until undeleted or purged, and ends the sessions. Throws user_not_found, resource_deleted, etag_mismatch, last_admin. */
+/** Deletes a user until undeleted or purged, and ends the sessions. Throws user_not_found, permission_missing, resource_deleted, etag_mismatch, last_admin. */
 export async function deleteUser(app: App, caller: Caller, id: string, etag: string | undefined): Promise<User> {
   return app.database.transaction(async (tx) => {
     const at = atOneTime(app);
-    const row = await requireLiveUser(at, tx, id, etag);
+    const row = await requireLiveUser(at, tx, caller, id, etag);
     await requireOtherAdmin(tx, row);
     const now = at.now();
     const next = revised(at, row, {
@@ -250,7 +250,8 @@ export interface PasswordSetting {
  * too, the caller's included. What was signed in with the old password is over,
  * and so is what is under way with it, such as a challenge for a second factor.
  *
- * Throws user_not_found, resource_deleted, etag_mismatch, password_is_identifier, password_too_common, server_busy.
+ * Throws user_not_found, permission_missing, resource_deleted, etag_mismatch, password_is_identifier,
+ * password_too_common, server_busy.
  */
 export async function setUserPassword(
   app: App,
@@ -258,11 +259,11 @@ export async function setUserPassword(
   { id, etag, password, mustChange }: PasswordSetting,
   signal?: AbortSignal,
 ): Promise<User> {
-  checkNewPassword(password, await requireLiveUser(app, app.database.db, id, etag));
+  checkNewPassword(password, await requireLiveUser(app, app.database.db, caller, id, etag));
   const hash = await app.passwords.hash(password, { payer: payerOf(caller, ''), signal });
   return app.database.transaction(async (tx) => {
     const at = atOneTime(app);
-    const row = await requireLiveUser(at, tx, id, etag);
+    const row = await requireLiveUser(at, tx, caller, id, etag);
     const user = toUser(row);
     await replacePassword(tx, { user, sessionEpoch: row.session_epoch }, hash, { mustChange });
     await tell(tx, at, row.id, caller.userId, 'kith.password.set');
@@ -271,11 +272,12 @@ export async function setUserPassword(
   }, id);
 }
 
-/** Takes a deletion back. Throws user_not_found, resource_not_deleted, etag_mismatch. */
+/** Takes a deletion back. Throws user_not_found, permission_missing, resource_not_deleted, etag_mismatch. */
 export async function undeleteUser(app: App, caller: Caller, id: string, etag: string | undefined): Promise<User> {
   return app.database.transaction(async (tx) => {
     const at = atOneTime(app);
     const row = await requireUser(at, tx, id);
+    requireNotAbove(caller, row);
     checkEtag(row, etag);
     if (row.state !== 'deleted') throw new Failure('resource_not_deleted', 'the user is not deleted');
     const next = revised(at, row, {
@@ -346,8 +348,16 @@ async function requireUser(app: App, db: Db, id: string): Promise<UserRow> {
   return row;
 }
 
-async function requireLiveUser(app: App, db: Db, id: string, etag: string | undefined): Promise<UserRow> {
+/** A user to write to. Throws permission_missing for one who is above the caller, before anything is said of the user. */
+async function requireLiveUser(
+  app: App,
+  db: Db,
+  caller: Caller,
+  id: string,
+  etag: string | undefined,
+): Promise<UserRow> {
   const row = await requireUser(app, db, id);
+  requireNotAbove(caller, row);
   checkEtag(row, etag);
   if (row.state === 'deleted') throw new Failure('resource_deleted', 'the user is deleted: undelete it first');
   return row;

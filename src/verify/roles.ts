@@ -8,7 +8,17 @@ const EDITOR = [...VIEWER, 'users.read', 'activity.read', 'activity.record', 're
 export const PERMISSIONS_OF_ROLE: Readonly<Record<Role, ReadonlySet<string>>> = {
   viewer: new Set(VIEWER),
   editor: new Set(EDITOR),
-  admin: new Set([...EDITOR, 'users.write', 'signing_keys.write']),
+  admin: new Set([
+    ...EDITOR,
+    'users.write',
+    'roles.write',
+    'credentials.read',
+    'credentials.write',
+    'signing_keys.read',
+    'signing_keys.write',
+    'server.read',
+    'server.write',
+  ]),
 };
 
 /** The role, or undefined when it is none of those above. */

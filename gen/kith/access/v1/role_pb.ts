@@ -15,7 +15,7 @@ import type { UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file kith/access/v1/role.proto.
  */
 export const file_kith_access_v1_role: GenFile = /*@__PURE__*/
-  fileDesc("ChlraXRoL2FjY2Vzcy92MS9yb2xlLnByb3RvEg5raXRoLmFjY2Vzcy52MSrXAgoKUGVybWlzc2lvbhIaChZQRVJNSVNTSU9OX1VOU1BFQ0lGSUVEEAASGQoVUEVSTUlTU0lPTl9VU0VSU19SRUFEEAESGgoWUEVSTUlTU0lPTl9VU0VSU19XUklURRACEhwKGFBFUk1JU1NJT05fQ09OVEFDVFNfUkVBRBADEh0KGVBFUk1JU1NJT05fQ09OVEFDVFNfV1JJVEUQBBIcChhQRVJNSVNTSU9OX0FDVElWSVRZX1JFQUQQBRIeChpQRVJNSVNTSU9OX0FDVElWSVRZX1JFQ09SRBAGEh8KG1BFUk1JU1NJT05fUkVWT0NBVElPTlNfUkVBRBAHEiEKHVBFUk1JU1NJT05fU0lHTklOR19LRVlTX1dSSVRFEAgSGgoWUEVSTUlTU0lPTl9TRVJWRVJfUkVBRBAJEhsKF1BFUk1JU1NJT05fU0VSVkVSX1dSSVRFEAoqTgoEUm9sZRIUChBST0xFX1VOU1BFQ0lGSUVEEAASDwoLUk9MRV9WSUVXRVIQARIPCgtST0xFX0VESVRPUhACEg4KClJPTEVfQURNSU4QA0I2Cg5raXRoLmFjY2Vzcy52MUIJUm9sZVByb3RvUAFaF2tpdGgvYWNjZXNzL3YxO2FjY2Vzc3YxYgZwcm90bzM");
+  fileDesc("ChlraXRoL2FjY2Vzcy92MS9yb2xlLnByb3RvEg5raXRoLmFjY2Vzcy52MSrYAwoKUGVybWlzc2lvbhIaChZQRVJNSVNTSU9OX1VOU1BFQ0lGSUVEEAASGQoVUEVSTUlTU0lPTl9VU0VSU19SRUFEEAESGgoWUEVSTUlTU0lPTl9VU0VSU19XUklURRACEhwKGFBFUk1JU1NJT05fQ09OVEFDVFNfUkVBRBADEh0KGVBFUk1JU1NJT05fQ09OVEFDVFNfV1JJVEUQBBIcChhQRVJNSVNTSU9OX0FDVElWSVRZX1JFQUQQBRIeChpQRVJNSVNTSU9OX0FDVElWSVRZX1JFQ09SRBAGEh8KG1BFUk1JU1NJT05fUkVWT0NBVElPTlNfUkVBRBAHEiEKHVBFUk1JU1NJT05fU0lHTklOR19LRVlTX1dSSVRFEAgSGgoWUEVSTUlTU0lPTl9TRVJWRVJfUkVBRBAJEhsKF1BFUk1JU1NJT05fU0VSVkVSX1dSSVRFEAoSGgoWUEVSTUlTU0lPTl9ST0xFU19XUklURRALEh8KG1BFUk1JU1NJT05fQ1JFREVOVElBTFNfUkVBRBAMEiAKHFBFUk1JU1NJT05fQ1JFREVOVElBTFNfV1JJVEUQDRIgChxQRVJNSVNTSU9OX1NJR05JTkdfS0VZU19SRUFEEA4qTgoEUm9sZRIUChBST0xFX1VOU1BFQ0lGSUVEEAASDwoLUk9MRV9WSUVXRVIQARIPCgtST0xFX0VESVRPUhACEg4KClJPTEVfQURNSU4QA0I2Cg5raXRoLmFjY2Vzcy52MUIJUm9sZVByb3RvUAFaF2tpdGgvYWNjZXNzL3YxO2FjY2Vzc3YxYgZwcm90bzM");
 
 /**
  * What a role allows. Callers hold the permissions of their role as it is now,
@@ -40,7 +40,9 @@ export const Permission = {
   USERS_READ: 1,
 
   /**
-   * Create, change, delete and undelete every user. Admins.
+   * Create viewers, and change, suspend, delete and undelete users who are not above
+   * the caller. Above a caller is every user whose role allows what the caller is not
+   * allowed, but for viewers, who are above nobody. Admins.
    *
    * @generated from enum value: PERMISSION_USERS_WRITE = 2;
    */
@@ -84,7 +86,7 @@ export const Permission = {
   REVOCATIONS_READ: 7,
 
   /**
-   * List and rotate the keys that sign access tokens. Admins.
+   * Rotate the keys that sign access tokens. Admins.
    *
    * @generated from enum value: PERMISSION_SIGNING_KEYS_WRITE = 8;
    */
@@ -103,6 +105,38 @@ export const Permission = {
    * @generated from enum value: PERMISSION_SERVER_WRITE = 10;
    */
   SERVER_WRITE: 10,
+
+  /**
+   * With PERMISSION_USERS_WRITE, give users any role; nobody is above the caller any
+   * more, for PERMISSION_USERS_WRITE and PERMISSION_CREDENTIALS_WRITE. Whoever holds
+   * these can make an admin with a password: give them away as you would an admin's.
+   * Admins.
+   *
+   * @generated from enum value: PERMISSION_ROLES_WRITE = 11;
+   */
+  ROLES_WRITE: 11,
+
+  /**
+   * List the sessions and API keys of every user. Admins.
+   *
+   * @generated from enum value: PERMISSION_CREDENTIALS_READ = 12;
+   */
+  CREDENTIALS_READ: 12,
+
+  /**
+   * End sessions and API keys, set passwords and reset the second factor of users who
+   * are not above the caller. Admins.
+   *
+   * @generated from enum value: PERMISSION_CREDENTIALS_WRITE = 13;
+   */
+  CREDENTIALS_WRITE: 13,
+
+  /**
+   * List the keys that sign access tokens. Admins.
+   *
+   * @generated from enum value: PERMISSION_SIGNING_KEYS_READ = 14;
+   */
+  SIGNING_KEYS_READ: 14,
 } as const;
 
 /**
@@ -121,13 +155,14 @@ export const PermissionSchema: GenEnum<Permission> = /*@__PURE__*/
   enumDesc(file_kith_access_v1_role, 0);
 
 /**
- * What a user is trusted with.
+ * What a user is trusted with. These three stay the only ones; a role that a reader
+ * does not know is no role, which allows nothing.
  *
  * @generated from enum kith.access.v1.Role
  */
 export const Role = {
   /**
-   * As a value to write: ROLE_VIEWER. As a filter: every role.
+   * No role. As a filter: every role.
    *
    * @generated from enum value: ROLE_UNSPECIFIED = 0;
    */
@@ -157,7 +192,8 @@ export const Role = {
 } as const;
 
 /**
- * What a user is trusted with.
+ * What a user is trusted with. These three stay the only ones; a role that a reader
+ * does not know is no role, which allows nothing.
  *
  * @generated from enum kith.access.v1.Role
  */
