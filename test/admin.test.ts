@@ -147,7 +147,7 @@ test('SetLogLevel changes what a process logs for a time, and leaves a line and 
   await login.login({ identifier: 'admin', password: ADMIN_PASSWORD });
   const lines = kith.stdout.split('\n').filter((line) => line.includes('log level'));
   expect(lines.map((line) => JSON.parse(line))).toMatchObject([
-    { level: 'info', before: 'error', caller: user!.id, durationMs: 1500, msg: 'the log level was set' },
+    { level: 'info', before: 'error', caller: user.id, durationMs: 1500, msg: 'the log level was set' },
     { level: 'error', before: 'info', msg: 'the log level was set' },
   ]);
   // While it was in force, calls had lines; before and after they had none.
@@ -156,7 +156,7 @@ test('SetLogLevel changes what a process logs for a time, and leaves a line and 
     action: 'kith.log_level.set',
   });
   const attributes = { level: 'info', hostname: hostname(), pid: String(kith.pid) };
-  expect(activities).toMatchObject([{ userId: user!.id, actorId: user!.id, attributes }]);
+  expect(activities).toMatchObject([{ userId: user.id, actorId: user.id, attributes }]);
 }, 120_000);
 
 test('SetLogLevel refuses silence, other numbers, and times out of bounds, and then changes nothing', async () => {

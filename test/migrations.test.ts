@@ -6,7 +6,7 @@ import { decodeJwt } from 'jose';
 import { expect, test } from 'vitest';
 import { access, required_permission } from '../gen/kith/access/v1/access_pb.ts';
 import { Permission } from '../gen/kith/access/v1/role_pb.ts';
-import { ApiKeyService } from '../gen/kith/auth/v1/api_key_service_pb.ts';
+import { type ApiKey, ApiKeyService } from '../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { SessionService, SignInMethod } from '../gen/kith/auth/v1/session_service_pb.ts';
 import { SigningKeyService } from '../gen/kith/auth/v1/signing_key_service_pb.ts';
@@ -173,8 +173,18 @@ test.each(databases)(
 const RIGHTS_BEFORE: Readonly<Record<string, readonly string[]>> = {
   'users.read': ['GetUser', 'GetUserDetails', 'GetUsage', 'ListUsers'],
   'users.write': [
-    ...['CreateUser', 'CreateUser.role', 'DeleteUser', 'UndeleteUser', 'RevokeSession', 'RevokeAllSessions'],
-    ...['UpdateUser', 'UpdateUser.username', 'UpdateUser.email', 'UpdateUser.role', 'UpdateUser.state', 'RevokeApiKey'],
+    'CreateUser',
+    'CreateUser.role',
+    'DeleteUser',
+    'UndeleteUser',
+    'RevokeSession',
+    'RevokeAllSessions',
+    'UpdateUser',
+    'UpdateUser.username',
+    'UpdateUser.email',
+    'UpdateUser.role',
+    'UpdateUser.state',
+    'RevokeApiKey',
   ],
   'signing_keys.write': ['ListSigningKeys'],
 };
@@ -228,9 +238,10 @@ test.each(databases)(
     const { accessToken } = await signedIn(kith.client(AuthService).login({ identifier: owner.username, password }));
     const { apiKeys } = await kith.client(ApiKeyService, accessToken).listApiKeys({ userId: owner.id });
     expect(apiKeys).toHaveLength(subsets.length);
-    for (const { id, permissions } of apiKeys) {
-      const before = rightsBefore(keys.get(id)!).filter((right) => !right.endsWith('.role'));
-      expect(rightsNow(permissions), keys.get(id)!.join()).toEqual(before);
-    }
+    const byKey = (rights: (key: ApiKey) => readonly string[]) =>
+      Object.fromEntries(apiKeys.map((key) => [keys.get(key.id)!.join(), rights(key)]));
+    expect(byKey(({ permissions }) => rightsNow(permissions))).toEqual(
+      byKey(({ id }) => rightsBefore(keys.get(id)!).filter((right) => !right.endsWith('.role'))),
+    );
   },
 );

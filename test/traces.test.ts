@@ -24,6 +24,7 @@ import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { databases } from './support/databases.ts';
 import { ADMIN_PASSWORD, bearer, grpc, type Kith, refusalOf, startKith, wires } from './support/kith.ts';
 import { startProcess } from './support/process.ts';
+import { refreshed, signedIn } from './support/sign-in.ts';
 
 const WAYS = [
   { way: 'on the fast path', lane: 'true' },
@@ -265,9 +266,9 @@ describe.each(databases)('on $name', ({ name, create }) => {
     await using kith = await startKith({ database });
     const system = name.toLowerCase();
     const login = newTrace();
-    const { accessToken } = await kith
-      .client(AuthService)
-      .login({ identifier: 'admin', password: ADMIN_PASSWORD }, { headers: traced(login) });
+    const { accessToken } = await signedIn(
+      kith.client(AuthService).login({ identifier: 'admin', password: ADMIN_PASSWORD }, { headers: traced(login) }),
+    );
     const spans = spansOf(login);
     const paths = spans.map((span) => pathOf(spans, span));
     expect(paths).toContain(`${LOGIN} > verify password`);
@@ -338,7 +339,9 @@ describe.each(databases)('on $name', ({ name, create }) => {
         interceptors: [everywhere, ...bearer(token)],
       });
     const secret = (what: string) => `${what}-that-nobody-may-read`;
-    const admin = await createClient(AuthService, transport()).login({ identifier: 'admin', password: ADMIN_PASSWORD });
+    const admin = await signedIn(
+      createClient(AuthService, transport()).login({ identifier: 'admin', password: ADMIN_PASSWORD }),
+    );
     const users = createClient(UserService, transport(admin.accessToken));
     const person = {
       username: 'username.of.hers',
@@ -352,22 +355,26 @@ describe.each(databases)('on $name', ({ name, create }) => {
     await refusalOf(
       createClient(AuthService, transport()).login({ identifier: person.email, password: secret('wrong') }),
     );
-    const hers = await createClient(AuthService, transport()).login({
-      identifier: person.email,
-      password: person.password,
-    });
+    const hers = await signedIn(
+      createClient(AuthService, transport()).login({
+        identifier: person.email,
+        password: person.password,
+      }),
+    );
     const auth = createClient(AuthService, transport(hers.accessToken));
     await auth.changePassword({ currentPassword: person.password, newPassword: secret('new') });
-    const refreshed = await createClient(AuthService, transport()).refreshAccessToken({
-      refreshToken: hers.refreshToken,
-    });
+    const renewed = await refreshed(
+      createClient(AuthService, transport()).refreshAccessToken({
+        refreshToken: hers.refreshToken,
+      }),
+    );
     const key = await createClient(ApiKeyService, transport(admin.accessToken)).createApiKey({
       name: secret('key'),
       permissions: [Permission.USERS_READ],
     });
     await createClient(UserService, transport(key.secret)).listUsers({});
     await refusalOf(createClient(UserService, transport(`${key.secret}x`)).listUsers({}));
-    const contacts = createClient(ContactService, transport(refreshed.accessToken));
+    const contacts = createClient(ContactService, transport(renewed.accessToken));
     const { contact } = await contacts.createContact({ givenName: secret('given'), notes: secret('notes') });
     await contacts.listContacts({ query: secret('given') });
     await contacts.updateContact({ contactId: contact!.id, notes: secret('other notes') });
@@ -386,14 +393,14 @@ describe.each(databases)('on $name', ({ name, create }) => {
       admin.refreshToken,
       hers.accessToken,
       hers.refreshToken,
-      refreshed.accessToken,
-      refreshed.refreshToken,
+      renewed.accessToken,
+      renewed.refreshToken,
       key.secret,
       'that-nobody-may-read',
       '$argon2',
       'Bearer',
       contact!.id,
-      hers.user!.id,
+      hers.user.id,
     ]) {
       expect(recorded).not.toContain(hidden);
     }
