@@ -14,7 +14,13 @@ const { name: OWN, ...manifest } = JSON.parse(readFileSync('package.json', 'utf8
 /** What documents may tell to install or run by name: what this repository depends on itself, and knows whose it is. */
 const KNOWN = new Set([...Object.keys(manifest.dependencies), ...Object.keys(manifest.devDependencies)]);
 /** Packages of other registries that docs/verify.md verifies with. */
-const ELSEWHERE = new Set(['PyJWT', 'github.com/golang-jwt/jwt/v5', 'github.com/MicahParks/keyfunc/v3']);
+const ELSEWHERE = new Set([
+  'PyJWT',
+  'github.com/golang-jwt/jwt/v5',
+  'github.com/MicahParks/keyfunc/v3',
+  'google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12',
+  'google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.0',
+]);
 
 const DOCUMENTS = await Array.fromAsync(
   glob(['*.md', '{docs,bench,check,conformance,deploy,examples,packages,proto}/**/*.md', 'Dockerfile']),

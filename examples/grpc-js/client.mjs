@@ -1,0 +1,64 @@
+// A client of Kith over gRPC, without generated code: @grpc/proto-loader reads the
+// contract when the program starts. KITH_ADDRESS is host:port, KITH_TOKEN an access
+// token or an API key. KITH_CONTRACT is an image (`buf build proto -o kith.binpb`) or,
+// with commas between them, the folders of the sources.
+import { once } from 'node:events';
+import { globSync, readFileSync } from 'node:fs';
+import { promisify } from 'node:util';
+import grpc from '@grpc/grpc-js';
+import loader from '@grpc/proto-loader';
+
+const { KITH_ADDRESS, KITH_TOKEN, KITH_CONTRACT } = process.env;
+// Names as in the contract, which is what an image gives whatever is asked for.
+const OPTIONS = { keepCase: true, enums: String, longs: String };
+
+const [contract, ...others] = KITH_CONTRACT.split(',');
+const definition = contract.endsWith('.binpb')
+  ? loader.loadFileDescriptorSetFromBuffer(readFileSync(contract), OPTIONS)
+  : loader.loadSync(globSync('**/*.proto', { cwd: contract }), { ...OPTIONS, includeDirs: [contract, ...others] });
+const { kith } = grpc.loadPackageDefinition(definition);
+
+// What a refusal carries in its trailer (google.rpc.Status).
+const status = loader.fromJSON(
+  {
+    nested: {
+      Status: { fields: { details: { rule: 'repeated', type: 'Detail', id: 3 } } },
+      Detail: { fields: { type_url: { type: 'string', id: 1 }, value: { type: 'bytes', id: 2 } } },
+    },
+  },
+  OPTIONS,
+);
+
+const credentials = grpc.credentials.createInsecure();
+const signedIn = new grpc.Metadata();
+signedIn.set('authorization', `Bearer ${KITH_TOKEN}`);
+
+const auth = new kith.auth.v1.AuthService(KITH_ADDRESS, credentials);
+const userMe = promisify(auth.userMe.bind(auth));
+const { user } = await userMe({}, signedIn);
+console.log('signed in as', user.username, user.role);
+
+const contacts = new kith.contact.v1.ContactService(KITH_ADDRESS, credentials);
+const createContact = promisify(contacts.createContact.bind(contacts));
+const { contact } = await createContact({ given_name: 'Ada', family_name: 'Lovelace' }, signedIn);
+console.log('created', contact.given_name, contact.family_name);
+
+const activity = new kith.activity.v1.ActivityService(KITH_ADDRESS, credentials);
+const watch = activity.watchUserActivity({ user_id: user.id }, signedIn);
+watch.on('error', () => {}); // that it was cancelled
+const [{ cursor }] = await once(watch, 'data');
+console.log('watching', cursor !== '');
+watch.cancel();
+
+try {
+  await userMe({}, new grpc.Metadata());
+} catch (error) {
+  const [trailer] = error.metadata.get('grpc-status-details-bin');
+  for (const { type_url: type, value } of status.Status.deserialize(trailer).details) {
+    if (!type.endsWith('/kith.error.v1.ErrorDetail')) continue;
+    const { reason } = definition['kith.error.v1.ErrorDetail'].deserialize(value);
+    const name = grpc.status[error.code];
+    console.log('refused', name[0] + name.slice(1).toLowerCase(), reason);
+  }
+}
+for (const client of [auth, contacts, activity]) client.close();
