@@ -56,7 +56,7 @@ import { addProcessMetrics } from './metrics/process-metrics.ts';
 import { Registry } from './metrics/registry.ts';
 import { createKeyring } from './keyring.ts';
 import type { Measured } from './measured.ts';
-import { createPasswords } from './passwords/passwords.ts';
+import { createPasswords, type PasswordCost } from './passwords/passwords.ts';
 import { createPurgeCounts, startPurging } from './purge.ts';
 import { readAccessRules } from './rpc/access.ts';
 import { createCallBudgets } from './rpc/call-budgets.ts';
@@ -119,6 +119,8 @@ export interface ServerOptions {
   readonly revocationStaleMs?: number;
   /** How often what is past its time is removed, milliseconds. */
   readonly purgeIntervalMs?: number;
+  /** What hashes of passwords cost: less in tests of other things. */
+  readonly passwordCost?: PasswordCost;
 }
 
 /** The name of the first administrator. */
@@ -222,7 +224,7 @@ export async function startServer(config: Config, adminPassword: string, options
   const app: AuthApp & SecondFactorApp & ActivityApp & SigningKeysApp & ApiKeyCallersApp & ContactsApp = {
     database,
     keyring,
-    passwords: await createPasswords({ workers: config.workers, tracing }),
+    passwords: await createPasswords({ workers: config.workers, cost: options.passwordCost, tracing }),
     now,
     background,
     purgeAfterMs: config.purgeAfterMs,

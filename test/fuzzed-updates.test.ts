@@ -541,7 +541,7 @@ function wrongIn(
         };
   const wrong = Object.keys(due).filter((column) => String(row[column]) !== String(due[column]));
   const hash = row['password_hash'];
-  if (table === 'users' && hash !== HASH && !String(hash).startsWith('$argon2id$v=19$m=19456,t=2,p=1$')) {
+  if (table === 'users' && hash !== HASH && !String(hash).startsWith('$argon2id$v=19$m=64,t=1,p=1$')) {
     wrong.push('password_hash');
   }
   return wrong.map((column) => `the new row of ${table} has ${column} ${String(row[column])}`);

@@ -20,6 +20,7 @@ import { RevocationService } from '../gen/kith/auth/v1/revocation_service_pb.ts'
 import { SecondFactorService } from '../gen/kith/auth/v1/second_factor_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { parseConfig } from '../src/config.ts';
+import { PASSWORD_COST } from '../src/passwords/passwords.ts';
 import { Authenticator } from './support/authenticator.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
 import { exampledMethods, services } from './support/examples.ts';
@@ -319,6 +320,7 @@ function clientsOf(
     address,
     port: Number(new URL(address).port),
     config: parseConfig(env),
+    passwordCost: PASSWORD_COST,
     database,
     clock: { offsetMs: 0 },
     subscriptions: () => 0,

@@ -10,6 +10,7 @@ import { type AuthApp, changePassword, login } from '../src/auth/auth.ts';
 import { openDatabase } from '../src/db/database.ts';
 import { createThrottle } from '../src/throttle/throttle.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
+import { PASSWORD_COST } from '../src/passwords/passwords.ts';
 import { ADMIN_PASSWORD, grpc, type Kith, refusalOf, type SignedIn, startKith } from './support/kith.ts';
 import { startProcess } from './support/process.ts';
 import { openApp } from './support/stored.ts';
@@ -395,7 +396,7 @@ describe.each(databases)('on $name the same work is done', (kind) => {
   let app: App & AsyncDisposable;
   beforeEach(async () => {
     database = await kind.create();
-    kith = await startKith({ database });
+    kith = await startKith({ database, server: { passwordCost: PASSWORD_COST } });
     app = await openApp(kith);
   });
   afterEach(async () => {

@@ -10,6 +10,7 @@ import { UserState } from '../../gen/kith/user/v1/user_pb.ts';
 import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
 import { databases } from '../../test/support/databases.ts';
 import { grpc, type Kith, type Refusal, refusalOf, type SignedIn } from '../../test/support/kith.ts';
+import { PASSWORD_COST } from '../passwords/passwords.ts';
 import { openApp, startOn } from '../../test/support/stored.ts';
 import { refreshed, signedIn } from '../../test/support/sign-in.ts';
 
@@ -23,7 +24,7 @@ const FIELDS_INVALID = { code: 'InvalidArgument', reason: 'FIELDS_INVALID' };
 describe.each(databases)('on $name', (kind) => {
   let kith: Kith;
   beforeAll(async () => {
-    kith = await startOn(kind);
+    kith = await startOn(kind, { server: { passwordCost: PASSWORD_COST } });
   });
   afterAll(() => kith[Symbol.asyncDispose]());
 

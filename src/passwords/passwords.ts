@@ -9,13 +9,14 @@ import { readHash } from './hash-formats.ts';
 /** argon2id; the package declares a const enum, which type stripping cannot read. */
 const ARGON2ID: Algorithm = 2;
 
-/** OWASP's Password Storage Cheat Sheet, first choice for argon2id: 19 MiB, 2 passes, 1 lane (RFC 9106). */
-const PARAMETERS = { algorithm: ARGON2ID, memoryCost: 19 * 1024, timeCost: 2, parallelism: 1, outputLen: 32 };
+/** What a hash costs whoever makes or guesses it: KiB of memory, and passes over it. */
+export interface PasswordCost {
+  readonly memoryCost: number;
+  readonly timeCost: number;
+}
 
-/** What `hash` writes: these parameters, 16 bytes of salt, 32 of hash. */
-const OWN_HASH = new RegExp(
-  `^\\$argon2id\\$v=19\\$m=${PARAMETERS.memoryCost},t=${PARAMETERS.timeCost},p=${PARAMETERS.parallelism}\\$[A-Za-z0-9+/]{22}\\$[A-Za-z0-9+/]{43}$`,
-);
+/** OWASP's Password Storage Cheat Sheet, first choice for argon2id: 19 MiB, 2 passes, 1 lane (RFC 9106). */
+export const PASSWORD_COST: PasswordCost = { memoryCost: 19 * 1024, timeCost: 2 };
 
 /** How many of one caller's wait for a core at the most, at 10 to 30 ms a hash, and how many of all callers'. */
 const WAITING_PER_CALLER = 128;
@@ -61,17 +62,26 @@ export interface Passwords {
  * Takes one hash's time, for the stand-in that unknown users are compared with.
  *
  * @param workers how many processes share the cores
+ * @param cost of new hashes; lower in tests of other things
  * @param tracing makes spans of what is hashed and verified for traced calls; default none
  */
 export async function createPasswords({
   workers = 1,
+  cost = PASSWORD_COST,
   tracing,
 }: {
   readonly workers?: number;
+  readonly cost?: PasswordCost | undefined;
   readonly tracing?: Tracing | undefined;
 } = {}): Promise<Passwords> {
+  const parameters = { ...cost, algorithm: ARGON2ID, parallelism: 1, outputLen: 32 };
+  // What is written below: these parameters, 16 bytes of salt, 32 of hash.
+  const ownHash = new RegExp(
+    `^\\$argon2id\\$v=19\\$m=${cost.memoryCost},t=${cost.timeCost},p=1\\$[A-Za-z0-9+/]{22}\\$[A-Za-z0-9+/]{43}$`,
+  );
+  const isOwn = (phc: string): boolean => ownHash.test(phc);
   const places = Math.max(1, Math.min(Math.floor(availableParallelism() / workers), THREADS - 1));
-  const makeHash = (password: string) => hash(password.normalize('NFC'), PARAMETERS);
+  const makeHash = (password: string) => hash(password.normalize('NFC'), parameters);
   const startMs = performance.now();
   const standIn = await makeHash(randomBytes(32).toString('base64'));
   const taskMs = performance.now() - startMs;
@@ -118,8 +128,4 @@ function traced(passwords: Passwords, tracing: Tracing): Passwords {
         () => passwords.verify(phc, password, by),
       ),
   };
-}
-
-function isOwn(phc: string): boolean {
-  return OWN_HASH.test(phc);
 }

@@ -8,6 +8,7 @@ import { AuthService, LoginStep } from '../../gen/kith/auth/v1/auth_service_pb.t
 import { type User, UserState } from '../../gen/kith/user/v1/user_pb.ts';
 import { type CreateUserRequest, UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
 import { databases, type TestDatabase } from '../../test/support/databases.ts';
+import { PASSWORD_COST } from '../passwords/passwords.ts';
 import { ADMIN_PASSWORD, bearer, grpc, type Kith, refusalOf, startKith } from '../../test/support/kith.ts';
 import { challengeOf, signedIn } from '../../test/support/sign-in.ts';
 
@@ -47,8 +48,8 @@ describe.each(databases)('on $name', (kind) => {
   let there: Kith;
   beforeAll(async () => {
     database = await kind.create();
-    here = await startKith({ database });
-    there = kind === databases[0] ? here : await startKith({ database });
+    here = await startKith({ database, server: { passwordCost: PASSWORD_COST } });
+    there = kind === databases[0] ? here : await startKith({ database, server: { passwordCost: PASSWORD_COST } });
   });
   afterAll(async () => {
     await there.stop();
@@ -155,7 +156,7 @@ describe.each(databases)('on $name', (kind) => {
         'SetUserPassword',
         async () => {
           const { id } = await create({ password: 'an older password' });
-          const asked = { id, password: 'a good password', mustChangePassword: true };
+          const asked = { userId: id, password: 'a good password', mustChangePassword: true };
           return (await (await users()).setUserPassword(asked)).user!;
         },
       ],
@@ -353,7 +354,7 @@ test.each([
       createConnectTransport({ baseUrl, httpVersion: '2', interceptors: bearer(token) }),
   ],
 ])('over %s, calls are refused with a hint when to come back while too many calls wait', async (_, transport) => {
-  await using kith = await startKith();
+  await using kith = await startKith({ server: { passwordCost: PASSWORD_COST } });
   const { accessToken } = await kith.admin();
   // Several connections: one carries a hundred calls at once.
   const clients = Array.from({ length: 4 }, () => createClient(UserService, transport(kith.address, accessToken)));

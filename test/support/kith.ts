@@ -13,6 +13,7 @@ import { ErrorDetailSchema, type ErrorReason, ErrorReasonSchema } from '../../ge
 import type { User } from '../../gen/kith/user/v1/user_pb.ts';
 import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
 import { type Config, parseConfig } from '../../src/config.ts';
+import type { PasswordCost } from '../../src/passwords/passwords.ts';
 import { type ServerOptions, startServer } from '../../src/server.ts';
 import { databases, type TestDatabase } from './databases.ts';
 import { laneOfTests } from './lane-switch.ts';
@@ -20,11 +21,15 @@ import { signedIn } from './sign-in.ts';
 
 export const ADMIN_PASSWORD = 'admin password of the tests';
 
+/** Of tests that are not about passwords, which sign in thousands of times. The others say PASSWORD_COST. */
+const CHEAP_PASSWORDS: PasswordCost = { memoryCost: 64, timeCost: 1 };
+
 /** A server on a free port with a database of its own. */
 export interface Kith extends AsyncDisposable {
   readonly address: string;
   readonly port: number;
   readonly config: Config;
+  readonly passwordCost: PasswordCost;
   readonly database: TestDatabase;
   /** The server's clock, milliseconds since 1970; add to it to let time pass. */
   readonly clock: { offsetMs: number };
@@ -71,9 +76,11 @@ export async function startKith({ env, database: given, server: options, now }: 
   });
   const clock = { offsetMs: 0 };
   const wallClock = now ?? (() => Date.now() + clock.offsetMs);
+  const passwordCost = options?.passwordCost ?? CHEAP_PASSWORDS;
   const server = await startServer(config, ADMIN_PASSWORD, {
     passed: wallClock, // when a test moves the clock, time goes by
     ...options,
+    passwordCost,
     now: wallClock,
   });
   const sessions = new Http2SessionManager(server.address, undefined, { rejectUnauthorized: false });
@@ -87,6 +94,7 @@ export async function startKith({ env, database: given, server: options, now }: 
     address: server.address,
     port: Number(new URL(server.address).port),
     config,
+    passwordCost,
     database,
     clock,
     subscriptions: server.subscriptions,

@@ -27,12 +27,12 @@ export async function startOn(
  * What the slices share, on the database and the clock of a server that runs:
  * for what no RPC does, such as purging and writing rows in bulk.
  */
-export async function openApp({ config, database, clock }: Kith): Promise<ContactsApp & AsyncDisposable> {
+export async function openApp({ config, database, clock, passwordCost }: Kith): Promise<ContactsApp & AsyncDisposable> {
   const opened = await openDatabase(database.url);
   return {
     database: opened,
     keyring: createKeyring(config.secretKey ?? loadSecretKey(opened.dialect.fileBeside('.key'), false)),
-    passwords: await createPasswords(),
+    passwords: await createPasswords({ cost: passwordCost }),
     now: () => Date.now() + clock.offsetMs,
     background: new Background((error) => {
       throw error;
