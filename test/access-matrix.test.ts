@@ -32,7 +32,7 @@ import { UserState } from '../gen/kith/user/v1/user_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { SigningKeyService } from '../gen/kith/auth/v1/signing_key_service_pb.ts';
 import { writeApiKey } from '../src/api-keys/api-key.ts';
-import { openDatabase } from '../src/db/database.ts';
+import { type Database, openDatabase } from '../src/db/database.ts';
 import { createKeyring } from '../src/keyring.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
 import { type Kith, type Refusal, refusalOf, type SignedIn, startKith, wires } from './support/kith.ts';
@@ -332,7 +332,33 @@ const PROTOCOLS = wires.filter(({ name }) =>
   ['gRPC over HTTP/2', 'gRPC-Web over HTTP/1.1', 'gRPC-Web over HTTP/2', 'Connect JSON over HTTP/1.1'].includes(name),
 );
 
+/**
+ * Whether all strangers are tried on a method. Who is let in is decided by the header and the method, in one place for
+ * all protocols and databases: all of them meet every method once, and one method of each kind over every protocol.
+ * The rest meets those whose refusal depends on stored rows, and one for each other refusal.
+ */
+function meetsAllStrangers(method: Method, isFirst: boolean): boolean {
+  return isFirst || ONE_OF_EACH_KIND.includes(method);
+}
+
+/** For callers who are signed in, for those who have a permission, and one that goes on. */
+const ONE_OF_EACH_KIND: readonly Method[] = [
+  AuthService.method.userMe,
+  UserService.method.listUsers,
+  ActivityService.method.watchUserActivity,
+];
+
+function representativesOf(all: readonly Stranger[]): Stranger[] {
+  return all.filter(
+    (stranger) =>
+      [ENDED, KEY_INVALID].includes(stranger.refusal) ||
+      all.find(({ refusal }) => refusal === stranger.refusal) === stranger,
+  );
+}
+
 let kith: Kith;
+/** The server's database, opened beside it. */
+let opened: Database;
 let signingKey: SigningKey;
 let admin: SignedIn;
 let viewer: SignedIn;
@@ -395,8 +421,7 @@ async function newUser(): Promise<{ id: string }> {
 
 /** So that rotating makes a key, instead of answering the one that waits for its turn. */
 async function removePendingKeys(): Promise<void> {
-  await using database = await openDatabase(kith.config.databaseUrl);
-  await database.db.deleteFrom('signing_keys').where('activate_ms', '>', Date.now()).execute();
+  await opened.db.deleteFrom('signing_keys').where('activate_ms', '>', Date.now()).execute();
 }
 
 /**
@@ -424,14 +449,17 @@ async function newContact(accessToken: string): Promise<string> {
     .contact!.id;
 }
 
-describe.each(databases)('on $name', ({ create: createDatabase }) => {
+describe.each(databases)('on $name', (kind) => {
+  // What is stored is read by the same queries whatever carries the call.
+  const protocols = kind === databases[0] ? PROTOCOLS : PROTOCOLS.slice(0, 1);
   let database: TestDatabase;
   /** All rows, but for when API keys were last used, which the background notes. */
   const dump = async () => (await database.dump()).replaceAll(/"last_used_ms":(?:"?\d+"?|null)/g, '');
 
   beforeAll(async () => {
-    database = await createDatabase();
+    database = await kind.create();
     kith = await startKith({ database, env: ENV });
+    opened = await openDatabase(kith.config.databaseUrl);
     signingKey = await signingKeyOf(kith);
     admin = await kith.admin();
     [viewer, editor, target] = [await kith.user(Role.VIEWER), await kith.user(Role.EDITOR), await newUser()];
@@ -440,6 +468,7 @@ describe.each(databases)('on $name', ({ create: createDatabase }) => {
     expiring = await newKey(admin, [...ALLOWED['admin']!], Date.now() + kith.config.accessTokenTtlMs);
   });
   afterAll(async () => {
+    await opened[Symbol.asyncDispose]();
     await kith[Symbol.asyncDispose]();
     await database[Symbol.asyncDispose]();
   });
@@ -451,7 +480,8 @@ describe.each(databases)('on $name', ({ create: createDatabase }) => {
     expect(METHODS.filter(({ method }) => !hasOption(method, access))).toEqual([]);
   });
 
-  describe.each(PROTOCOLS)('$name', (wire) => {
+  describe.each(protocols)('$name', (wire) => {
+    const isFirst = kind === databases[0] && wire === PROTOCOLS[0];
     let transport: Transport;
     beforeAll(() => {
       transport = wire.transport(kith.address);
@@ -477,7 +507,8 @@ describe.each(databases)('on $name', ({ create: createDatabase }) => {
       const request = await requestOf(method).make({ accessToken: '', password: '' });
       const before = await dump();
       const [actual, expected]: Record<string, string>[] = [{}, {}];
-      for (const { name, authorization, refusal } of strangers) {
+      const tried = meetsAllStrangers(method, isFirst) ? strangers : representativesOf(strangers);
+      for (const { name, authorization, refusal } of tried) {
         actual![name] = await answerTo(method, authorization, request);
         expected![name] = isPublic(method) ? requestOf(method).answer! : refusal;
       }
