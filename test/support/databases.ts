@@ -87,12 +87,13 @@ export async function createSqlite(): Promise<TestDatabase> {
 async function createPostgres(): Promise<TestDatabase> {
   const name = `kith_${randomUUID().replaceAll('-', '')}`;
   await onServer('postgres', (client) => client.query(`create database ${name}`));
+  const looking = new KeptClient(name);
   return {
     url: urlOf(name),
     planningUrl: `${urlOf(name)}&options=${encodeURIComponent('-c enable_seqscan=off')}`,
     env: { KITH_DATABASE_URL: urlOf(name), KITH_SECRET_KEY: Buffer.alloc(32, name).toString('base64') },
     dump: () =>
-      onServer(name, async (client) => {
+      looking.use(async (client) => {
         const tables = await client.query<{ tablename: string }>(
           "select tablename from pg_tables where schemaname = 'public' order by tablename",
         );
@@ -106,9 +107,44 @@ async function createPostgres(): Promise<TestDatabase> {
     analyze: () => onServer(name, async (client) => void (await client.query('analyze'))),
     faults: () => onServer(name, (client) => findFaults(async (sql) => (await client.query(sql)).rows)),
     async [Symbol.asyncDispose]() {
+      await looking.close();
       await onServer('postgres', (client) => client.query(`drop database ${name} with (force)`));
     },
   };
+}
+
+/** One connection to a database, opened when it is first used, and again when it was lost: it takes longer than to look. */
+class KeptClient {
+  readonly #database: string;
+  #client: Promise<Client> | undefined;
+  #busy: Promise<unknown> = Promise.resolve();
+
+  constructor(database: string) {
+    this.#database = database;
+  }
+
+  /** One after the other. */
+  use<T>(work: (client: Client) => Promise<T>): Promise<T> {
+    const working = this.#busy.then(async () => work(await (this.#client ??= this.#connect())));
+    this.#busy = working.catch(() => {});
+    return working;
+  }
+
+  async #connect(): Promise<Client> {
+    const client = new Client({ connectionString: urlOf(this.#database) });
+    const forget = () => (this.#client = undefined);
+    client.on('error', forget).on('end', forget);
+    await client.connect().catch((error: unknown) => {
+      forget();
+      throw error;
+    });
+    return client;
+  }
+
+  async close(): Promise<void> {
+    await this.#busy;
+    await (await this.#client)?.end();
+  }
 }
 
 async function onServer<T>(database: string, work: (client: Client) => Promise<T>): Promise<T> {
