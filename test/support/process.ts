@@ -1,6 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { get as httpGet } from 'node:http';
 import { get as httpsGet } from 'node:https';
@@ -56,12 +55,12 @@ export interface ProcessOptions {
 }
 
 const running = new Set<ChildProcess>();
-/** Spares every start but the first the compiling; a start is most of what these tests wait for. */
-const compileCache = mkdtempSync(join(tmpdir(), 'kith-compile-cache-'));
 process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL');
-  rmSync(compileCache, { recursive: true, force: true });
 });
+
+/** Spares a start the compiling; a start is most of what these tests wait for. */
+const { NODE_COMPILE_CACHE = fileURLToPath(new URL('../../node_modules/.cache/node', import.meta.url)) } = process.env;
 
 /** Starts the process, on any free port unless KITH_PORT says otherwise, and does not wait. */
 export async function spawnKith(options: ProcessOptions = {}): Promise<KithProcess> {
@@ -71,7 +70,7 @@ export async function spawnKith(options: ProcessOptions = {}): Promise<KithProce
   const child = spawn(file!, rest, {
     cwd,
     // Of the environment the tests run in, nothing else gets through.
-    env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: compileCache, KITH_PORT: '0', ...laneOfTests, ...env },
+    env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE, KITH_PORT: '0', ...laneOfTests, ...env },
     stdio: ['ignore', stdout ?? 'pipe', 'pipe'],
     ...(uid === undefined ? {} : { uid, gid: uid }),
   });
