@@ -81,8 +81,11 @@ describe.each(proxyKinds)('behind $command, with $file,', (kind) => {
       expect(await refusalOf(strange.getUser({ userId: crypto.randomUUID() }, { headers }))).toMatchObject(refused);
       const contacts = createClient(ContactService, connect(proxy.address, accessToken));
       const large = { givenName: 'x'.repeat(kith.config.messageBytesMax + 1) };
-      expect(await refusalOf(contacts.createContact(large))).toMatchObject({ reason: 'REQUEST_TOO_LARGE' });
-      expect((await contacts.createContact({ givenName: 'Ada' })).contact).toMatchObject({ givenName: 'Ada' });
+      // Again and again: a proxy may close the connection after a refusal, and the next call be lost on it.
+      for (let i = 0; i < 8; i++) {
+        expect(await refusalOf(contacts.createContact(large))).toMatchObject({ reason: 'REQUEST_TOO_LARGE' });
+        expect((await contacts.createContact({ givenName: 'Ada' })).contact).toMatchObject({ givenName: 'Ada' });
+      }
     });
 
     test('a watch brings each activity while it stays open, and ends on Kith when it is left', async (context) => {
