@@ -9,17 +9,12 @@ interface Waiting {
 }
 
 /** Something that one task has at a time, in the order they came. */
-export class Lock {
+class Lock {
   #isTaken = false;
   readonly #waiting: Waiting[] = [];
 
   get isTaken(): boolean {
     return this.#isTaken;
-  }
-
-  /** How many wait for it. */
-  get waiting(): number {
-    return this.#waiting.length;
   }
 
   /** Waits until nobody else has it. Throws server_unavailable when that takes longer than `waitMaxMs`, if that is given. */

@@ -1,3 +1,4 @@
+import { FairQueue } from './budget/fair-queue.ts';
 import type { Payer } from './budget/payer.ts';
 
 /**
@@ -19,8 +20,7 @@ export interface Sleeper {
  */
 export class WakeQueue {
   readonly #perTurn: number;
-  /** Callers with sleepers, served in the order of the map; each one's sleepers in the order in which they came. */
-  readonly #callers = new Map<Payer, Set<Sleeper>>();
+  readonly #sleepers = new FairQueue<Sleeper>();
   #wokenThisTurn = 0;
   #isTurnScheduled = false;
 
@@ -30,25 +30,22 @@ export class WakeQueue {
 
   /** How many wait to be woken. */
   get size(): number {
-    return this.#callers.values().reduce((sum, sleepers) => sum + sleepers.size, 0);
+    return this.#sleepers.size;
   }
 
   /** Wakes a sleeper: at once, or in one of the next turns of the loop. Once, however often it is added until then. */
   add(sleeper: Sleeper): void {
     this.#scheduleTurn();
-    if (this.#callers.size === 0 && this.#wokenThisTurn < this.#perTurn) {
+    if (this.#sleepers.size === 0 && this.#wokenThisTurn < this.#perTurn) {
       this.#wokenThisTurn += 1;
       return sleeper.wake();
     }
-    const sleepers = this.#callers.get(sleeper.payer);
-    if (sleepers === undefined) this.#callers.set(sleeper.payer, new Set([sleeper]));
-    else sleepers.add(sleeper);
+    this.#sleepers.add(sleeper.payer, sleeper);
   }
 
   /** Forgets a sleeper that does not wait any more. */
   remove(sleeper: Sleeper): void {
-    const sleepers = this.#callers.get(sleeper.payer);
-    if (sleepers?.delete(sleeper) === true && sleepers.size === 0) this.#callers.delete(sleeper.payer);
+    this.#sleepers.remove(sleeper.payer, sleeper);
   }
 
   #scheduleTurn(): void {
@@ -61,20 +58,11 @@ export class WakeQueue {
     this.#isTurnScheduled = false;
     this.#wokenThisTurn = 0;
     while (this.#wokenThisTurn < this.#perTurn) {
-      const [next] = this.#callers;
+      const next = this.#sleepers.take();
       if (next === undefined) return;
       this.#wokenThisTurn += 1;
-      this.#wakeOne(...next);
+      next.wake();
     }
     this.#scheduleTurn();
   };
-
-  #wakeOne(payer: Payer, sleepers: Set<Sleeper>): void {
-    this.#callers.delete(payer);
-    const [sleeper] = sleepers;
-    if (sleeper === undefined) return;
-    sleepers.delete(sleeper);
-    if (sleepers.size > 0) this.#callers.set(payer, sleepers); // to the end of the line
-    sleeper.wake();
-  }
 }

@@ -2,9 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Caller, Client, Permission, SignInMethod } from '../access.ts';
 import { tell } from '../activity/log.ts';
 import type { App } from '../app.ts';
-import { addressPayer, payerOf } from '../budget/payer.ts';
+import { payFor } from '../budget/current-payer.ts';
+import { payerOf, signInPayer } from '../budget/payer.ts';
 import type { Db } from '../db/database.ts';
 import { Failure } from '../failure.ts';
+import type { HashRequest } from '../passwords/passwords.ts';
 import { checkNewPassword, requireOtherPassword } from '../passwords/rules.ts';
 import {
   acceptRecoveryCode,
@@ -30,6 +32,7 @@ import {
   forgiveAttempt,
   guessCode,
   guessPassword,
+  payerOfSignIn,
   rememberAddress,
   type ThrottleApp,
 } from '../throttle/throttle.ts';
@@ -82,10 +85,21 @@ export async function login(
   client: Client,
   signal?: AbortSignal,
 ): Promise<SignIn> {
-  const by = { payer: addressPayer(client.address), signal };
-  const attempt = await beginAttempt(app, client);
   const account = await findAccount(app.database.db, identifier);
   const subject = account?.user.id ?? `nobody ${identifierKey(identifier)}`;
+  const payer = await payerOfSignIn(app, subject, client);
+  return payFor(payer, () => loginTo(app, account, subject, password, client, { payer, signal }));
+}
+
+async function loginTo(
+  app: AuthApp,
+  account: Account | undefined,
+  subject: string,
+  password: string,
+  client: Client,
+  by: HashRequest,
+): Promise<SignIn> {
+  const attempt = await beginAttempt(app, client);
   const guess = await guessPassword(app, attempt, subject, async (granted) => {
     const right = await app.passwords.verify(granted ? account?.passwordHash : undefined, password, by);
     return right && account?.user.state === 'active';
@@ -122,11 +136,14 @@ export async function completeLogin(
   signal?: AbortSignal,
 ): Promise<SignIn> {
   const challenge = readChallenge(app.keyring, challengeToken, app.now());
-  const progress =
-    answer.method === 'new_password'
-      ? await takeNewPassword(app, challenge, answer.password, client, signal)
-      : await takeCode(app, challenge, answer.method, answer.code, client);
-  return toSignIn(app, progress, client, challenge.expireMs);
+  const payer = signInPayer(challenge.userId); // whoever has a challenge knew the password
+  return payFor(payer, async () => {
+    const progress =
+      answer.method === 'new_password'
+        ? await takeNewPassword(app, challenge, answer.password, client, { payer, signal })
+        : await takeCode(app, challenge, answer.method, answer.code, client);
+    return toSignIn(app, progress, client, challenge.expireMs);
+  });
 }
 
 async function takeCode(
@@ -160,13 +177,12 @@ async function takeNewPassword(
   challenge: Challenge,
   password: string,
   client: Client,
-  signal: AbortSignal | undefined,
+  by: HashRequest,
 ): Promise<Progress> {
   const { userId, methods } = challenge;
   const { user, passwordHash } = await requireStep(app.database.db, challenge, 'LOGIN_STEP_NEW_PASSWORD');
   checkNewPassword(password, user);
   const attempt = await beginAttempt(app, client); // each costs two hashes
-  const by = { payer: addressPayer(client.address), signal };
   await requireOtherPassword(app.passwords, passwordHash, password, by);
   const hash = await app.passwords.hash(password, by);
   const progress = await app.database.transaction(async (tx) => {

@@ -1,4 +1,5 @@
 import { overBudget } from './budget.ts';
+import { FairQueue } from './fair-queue.ts';
 import type { Payer } from './payer.ts';
 
 export interface FairLimits {
@@ -21,22 +22,14 @@ export interface FairLimits {
 /** How much of a task's time goes into the mean. */
 const WEIGHT = 1 / 8;
 
-interface Queue {
-  readonly tasks: Set<() => void>;
-  running: number;
-}
-
-/**
- * A concurrency limiter with a queue for each caller, served in turn (fair queuing,
- * RFC 970): who asks for much waits behind their own tasks, and not before those of others.
- */
+/** A concurrency limiter with a fair queue: callers whose tasks wait are served in turn. */
 export class FairLimiter {
   readonly limits: FairLimits;
   readonly #now: () => number;
-  /** Callers with tasks that run or wait. Those that wait are served in the order of the map. */
-  readonly #queues = new Map<Payer, Queue>();
+  /** How many tasks of each caller run. */
+  readonly #runningOf = new Map<Payer, number>();
+  readonly #queue = new FairQueue<() => void>();
   #running = 0;
-  #waiting = 0;
   #taskMs: number;
   #refusals = 0;
 
@@ -51,7 +44,7 @@ export class FairLimiter {
   }
 
   get waiting(): number {
-    return this.#waiting;
+    return this.#queue.size;
   }
 
   /** How many tasks were refused so far. */
@@ -68,9 +61,7 @@ export class FairLimiter {
    */
   async run<T>(payer: Payer, task: () => Promise<T> | T, signal?: AbortSignal): Promise<T> {
     signal?.throwIfAborted();
-    const queue = this.#queueOf(payer);
-    if (this.#hasRoomFor(queue)) this.#begin(queue);
-    else await this.#wait(payer, queue, signal);
+    if (!this.enter(payer)) await this.#wait(payer, signal);
     const startMs = this.#now();
     try {
       return await task();
@@ -85,107 +76,61 @@ export class FairLimiter {
    * For tasks of which the time does not matter: it takes less than `run`.
    */
   enter(payer: Payer): boolean {
-    const queue = this.#queueOf(payer);
-    if (!this.#hasRoomFor(queue)) return false;
-    this.#begin(queue);
+    const running = this.#runningOf.get(payer) ?? 0;
+    if (this.#running >= this.limits.running || running >= this.limits.runningPerCaller) return false;
+    this.#runningOf.set(payer, running + 1);
+    this.#running += 1;
     return true;
   }
 
   leave(payer: Payer): void {
-    const queue = this.#queueOf(payer);
-    queue.running -= 1;
+    const running = this.#runningOf.get(payer) ?? 0;
+    if (running > 1) this.#runningOf.set(payer, running - 1);
+    else this.#runningOf.delete(payer);
     this.#running -= 1;
-    this.#forget(payer, queue);
-    if (this.#waiting > 0) this.#serveNext();
+    if (this.#queue.size > 0) this.#serveNext();
   }
 
-  #queueOf(payer: Payer): Queue {
-    let queue = this.#queues.get(payer);
-    if (queue === undefined) {
-      queue = { tasks: new Set(), running: 0 };
-      this.#queues.set(payer, queue);
-    }
-    return queue;
-  }
-
-  #hasRoomFor(queue: Queue): boolean {
-    return this.#running < this.limits.running && queue.running < this.limits.runningPerCaller;
-  }
-
-  #begin(queue: Queue): void {
-    queue.running += 1;
-    this.#running += 1;
-  }
-
-  #wait(payer: Payer, queue: Queue, signal: AbortSignal | undefined): Promise<void> {
-    this.#refuseWhereFull(payer, queue);
+  #wait(payer: Payer, signal: AbortSignal | undefined): Promise<void> {
+    this.#refuseWhereFull(payer);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const enter = (): void => {
-      this.#leave(queue, enter);
+    const begin = (): void => {
       signal?.removeEventListener('abort', giveUp);
-      this.#begin(queue);
+      this.enter(payer);
       resolve();
     };
     const giveUp = (): void => {
-      this.#leave(queue, enter);
-      this.#forget(payer, queue);
+      this.#queue.remove(payer, begin);
       reject(signal?.reason as Error);
     };
-    queue.tasks.add(enter);
-    this.#waiting += 1;
+    this.#queue.add(payer, begin);
     signal?.addEventListener('abort', giveUp, { once: true });
     return promise;
   }
 
-  #refuseWhereFull(payer: Payer, queue: Queue): void {
+  #refuseWhereFull(payer: Payer): void {
     const { name, running, runningPerCaller, waiting, waitingPerCaller, waitMaxMs } = this.limits;
-    // Others that wait are served in turn, so what a caller has queued itself is what it waits for,
-    // as often as there are callers.
-    const callers = Math.max(1, this.#callersWaiting() + (queue.tasks.size === 0 ? 1 : 0));
-    const atOnce = Math.min(running, runningPerCaller * callers);
-    const waitMs = ((queue.tasks.size + 1) * callers * this.#taskMs) / atOnce;
+    const places = this.#queue.placesUntil(payer);
+    const callers = places / (this.#queue.sizeOf(payer) + 1);
+    const waitMs = (places * this.#taskMs) / Math.min(running, runningPerCaller * callers);
     const refuse = (reason: 'budget_exceeded' | 'server_busy', limit: number, why: string): never => {
       this.#refusals += 1;
-      this.#forget(payer, queue);
       throw overBudget(reason, name, limit, why, waitMs / 1000);
     };
-    if (queue.tasks.size >= waitingPerCaller)
+    if (this.#queue.sizeOf(payer) >= waitingPerCaller)
       refuse('budget_exceeded', waitingPerCaller, 'too many of your calls wait');
-    if (this.#waiting >= waiting) refuse('server_busy', waiting, 'too many calls wait');
+    if (this.#queue.size >= waiting) refuse('server_busy', waiting, 'too many calls wait');
     if (waitMs > waitMaxMs) refuse('server_busy', waiting, 'the wait would be too long');
   }
 
-  #callersWaiting(): number {
-    let callers = 0;
-    for (const { tasks } of this.#queues.values()) if (tasks.size > 0) callers += 1;
-    return callers;
-  }
-
-  #leave(queue: Queue, enter: () => void): void {
-    if (queue.tasks.delete(enter)) this.#waiting -= 1;
-  }
-
-  /** Begins tasks of the caller whose turn it is, who then goes to the end of the line. */
+  /** Begins tasks of the callers whose turn it is. */
   #serveNext(): void {
-    while (this.#waiting > 0 && this.#running < this.limits.running) {
-      const next = this.#nextCaller();
-      if (next === undefined) return;
-      const [payer, queue] = next;
-      this.#queues.delete(payer);
-      this.#queues.set(payer, queue);
-      const [enter] = queue.tasks;
-      enter?.();
+    while (this.#running < this.limits.running) {
+      const begin = this.#queue.take(this.#mayRun);
+      if (begin === undefined) return;
+      begin();
     }
   }
 
-  #nextCaller(): [Payer, Queue] | undefined {
-    for (const entry of this.#queues) {
-      if (entry[1].tasks.size > 0 && entry[1].running < this.limits.runningPerCaller) return entry;
-    }
-    return undefined;
-  }
-
-  #forget(payer: Payer, queue: Queue): void {
-    if (queue.running === 0 && queue.tasks.size === 0 && this.#queues.get(payer) === queue) this.#queues.delete(payer);
-  }
+  readonly #mayRun = (payer: Payer): boolean => (this.#runningOf.get(payer) ?? 0) < this.limits.runningPerCaller;
 }

@@ -3,7 +3,7 @@ import { canonicalAddress, countedAddress } from '../address.ts';
 
 /**
  * Whom a budget charges: the signed-in user, the API key, or, for a call that nobody
- * has signed in for, the address it comes from. The key of every share.
+ * has signed in for, the address it comes from. The key of every share, and of every queue's turn.
  */
 export type Payer = string;
 
@@ -31,6 +31,16 @@ export function callerPayer(caller: Caller): Payer {
 export function addressPayer(address: string): Payer {
   const canonical = canonicalAddress(address);
   return STRANGER + (canonical === undefined ? address : countedAddress(canonical));
+}
+
+/** The payer of somebody who is about to sign in, and has shown that they are probably who they say. */
+export function signInPayer(userId: string): Payer {
+  return `sign-in:${userId}`;
+}
+
+/** The payer of a session whose refresh token is used. */
+export function sessionPayer(sessionId: string): Payer {
+  return `session:${sessionId}`;
 }
 
 /** Whether nobody has signed in for what the payer asks for. */

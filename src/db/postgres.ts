@@ -12,6 +12,8 @@ import {
   type TransactionSettings,
 } from 'kysely';
 import { DatabaseError as ServerError, Pool, types } from 'pg';
+import { currentPayer } from '../budget/current-payer.ts';
+import { FairSemaphore } from '../budget/fair-semaphore.ts';
 import { Failure } from '../failure.ts';
 import { Histogram } from '../metrics/histogram.ts';
 import {
@@ -58,7 +60,9 @@ export function openPostgres(url: string, limits: DatabaseLimits): Dialect {
   // next statement says so, or the pool opens another. Unheard, the event would end the process.
   pool.on('error', () => {}).on('connect', (client) => void client.on('error', () => {}));
   const limitMs = limits.statementTimeoutMs + SILENCE_MS;
-  const boundedPool = bounded(pool, limitMs);
+  // A caller has half of the connections at the most, and those who wait for one take turns.
+  const shares = new FairSemaphore(limits.connectionsMax, Math.ceil(limits.connectionsMax / 2));
+  const boundedPool = bounded(pool, limitMs, shares, limits.connectTimeoutMs);
   const commits = new Histogram(COMMIT_BOUNDS_SECONDS);
   return {
     name: 'PostgreSQL',
@@ -101,7 +105,7 @@ export function openPostgres(url: string, limits: DatabaseLimits): Dialect {
     fileBeside: () => undefined,
     connections() {
       const { totalCount, idleCount, waitingCount } = pool;
-      return { used: totalCount - idleCount, idle: idleCount, waiting: waitingCount };
+      return { used: totalCount - idleCount, idle: idleCount, waiting: waitingCount + shares.waiting };
     },
     commits,
     async describe(db) {
@@ -121,14 +125,19 @@ export function openPostgres(url: string, limits: DatabaseLimits): Dialect {
  * The pool, with connections given up on which a statement has no answer after
  * `limitMs`: a server that hangs, or is out of reach without a word, does not
  * keep its own limits. A statement that lifts those lifts this one as well, until
- * the connection is released.
+ * the connection is released. Whoever needs a connection waits for a share of the pool, `waitMaxMs` at the most.
  */
-function bounded(pool: Pool, limitMs: number): PostgresPool {
+function bounded(pool: Pool, limitMs: number, shares: FairSemaphore, waitMaxMs: number): PostgresPool {
   return {
     options: pool.options,
     end: () => pool.end(),
     async connect() {
-      const client = await pool.connect();
+      const payer = currentPayer();
+      await shares.take(payer, waitMaxMs);
+      const client = await pool.connect().catch((error: unknown) => {
+        shares.release(payer);
+        throw error;
+      });
       let isBounded = true;
       const query = async (text: string, parameters: readonly unknown[]) => {
         if (/^set (local )?statement_timeout = 0$/.test(text)) isBounded = false;
@@ -141,7 +150,10 @@ function bounded(pool: Pool, limitMs: number): PostgresPool {
       };
       return {
         query: query as unknown as PostgresPoolClient['query'], // without cursors
-        release: (destroy?: boolean) => client.release(destroy),
+        release(destroy?: boolean) {
+          shares.release(payer);
+          client.release(destroy);
+        },
       };
     },
   };

@@ -1,6 +1,9 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import { Lock, TURN_MAX_MS } from '../turns.ts';
+import { currentPayer } from '../budget/current-payer.ts';
+import { FairSemaphore } from '../budget/fair-semaphore.ts';
+import type { Payer } from '../budget/payer.ts';
+import { TURN_MAX_MS } from '../turns.ts';
 import type { Outcome } from './sqlite-statements.ts';
 
 /** What the thread opens, and how. */
@@ -33,12 +36,14 @@ export interface Reply {
  * One connection in a thread of its own: one that writes, since a commit waits for the disk, and one for reads that
  * may take long. Meanwhile this thread serves everybody else.
  *
- * It is used by one task at a time: take it, run statements, release it.
+ * It is used by one task at a time: take it, run statements, release it. Callers whose tasks wait take turns.
  */
 export class SqliteThread {
   readonly #options: ThreadOptions;
   readonly #turnMaxMs: number;
-  readonly #lock = new Lock();
+  readonly #semaphore = new FairSemaphore(1);
+  /** For whom it is used at the moment. */
+  #user: Payer = '';
   #worker: Worker | undefined;
   #answering: PromiseWithResolvers<Outcome> | undefined;
   #isTransaction = false;
@@ -56,16 +61,22 @@ export class SqliteThread {
 
   /** How many use it, which is one at the most, and how many wait for that. */
   get tasks(): { readonly running: number; readonly waiting: number } {
-    return { running: this.#lock.isTaken ? 1 : 0, waiting: this.#lock.waiting };
+    return { running: this.#semaphore.taken, waiting: this.#semaphore.waiting };
   }
 
-  /** Waits until nobody else uses it. Throws server_unavailable when that takes too long. */
+  /** Waits until nobody else uses it; callers take turns. Throws server_unavailable when that takes too long. */
   take(): Promise<void> {
-    return this.#lock.take(this.#turnMaxMs);
+    return this.#take(this.#turnMaxMs);
   }
 
   release(): void {
-    this.#lock.release();
+    this.#semaphore.release(this.#user);
+  }
+
+  async #take(waitMaxMs?: number): Promise<void> {
+    const payer = currentPayer();
+    await this.#semaphore.take(payer, waitMaxMs);
+    this.#user = payer;
   }
 
   /** Runs a statement. Throws what SQLite says, with its `errcode`. */
@@ -82,7 +93,7 @@ export class SqliteThread {
   }
 
   async #close(): Promise<void> {
-    await this.#lock.take();
+    await this.#take();
     if (this.#worker === undefined) return;
     const exited = once(this.#worker, 'exit');
     this.#send('close');

@@ -3,6 +3,7 @@ import { MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
 import { createContextKey, type HandlerContext, type Interceptor } from '@connectrpc/connect';
 import type { UniversalHandler, UniversalServerRequest, UniversalServerResponse } from '@connectrpc/connect/protocol';
 import { Budget, type Charge } from '../budget/budget.ts';
+import { payFor } from '../budget/current-payer.ts';
 import { FairLimiter } from '../budget/fair-limiter.ts';
 import { callerPayer, type Payer, payerOf } from '../budget/payer.ts';
 import { Failure } from '../failure.ts';
@@ -68,8 +69,9 @@ type Implementation = Readonly<Record<string, unknown>>;
 type Unary = (request: unknown, context: HandlerContext) => unknown;
 
 /**
- * The unary methods of an implementation, each within the limit of its kind. Streams stay as they are, and so do the
- * methods that anybody may call: signing in waits in the queue for hashes alone, which is shorter.
+ * The unary methods of an implementation, each within the limit of its kind and paid for by whoever calls. Streams
+ * stay as they are. The methods that anybody may call have no limit: signing in waits in the queue for hashes alone,
+ * which is shorter.
  */
 export function limitCalls<T extends object>(
   service: DescService,
@@ -81,8 +83,9 @@ export function limitCalls<T extends object>(
   for (const method of service.methods) {
     const implemented = (implementation as Implementation)[method.localName];
     if (method.methodKind !== 'unary' || typeof implemented !== 'function') continue;
-    if (rules.of(method).access.kind === 'public') continue;
-    limited[method.localName] = within(budgets[kindOf(method)], implemented.bind(implementation) as Unary);
+    const call = implemented.bind(implementation) as Unary;
+    const isPublic = rules.of(method).access.kind === 'public';
+    limited[method.localName] = isPublic ? paidFor(call) : within(budgets[kindOf(method)], call);
   }
   return limited as unknown as T;
 }
@@ -92,14 +95,19 @@ function kindOf(method: DescMethod): 'lists' | 'writes' | 'reads' {
   return method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS ? 'reads' : 'writes';
 }
 
+function paidFor(implemented: Unary): Unary {
+  return (request, context) => payFor(payerOfCall(context), () => implemented(request, context));
+}
+
 /** Not an async function: for a call that may run at once, each turn of the queue costs. */
 function within(limiter: FairLimiter, implemented: Unary): Unary {
   return (request, context) => {
     const payer = payerOfCall(context);
-    if (!limiter.enter(payer)) return limiter.run(payer, () => implemented(request, context), context.signal);
+    const call = () => payFor(payer, () => implemented(request, context));
+    if (!limiter.enter(payer)) return limiter.run(payer, call, context.signal);
     let answer: unknown;
     try {
-      answer = implemented(request, context);
+      answer = call();
     } catch (error) {
       limiter.leave(payer);
       throw error;

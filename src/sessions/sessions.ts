@@ -9,6 +9,8 @@ import {
 } from '../access.ts';
 import { appendActivities } from '../activity/log.ts';
 import type { App } from '../app.ts';
+import { payFor } from '../budget/current-payer.ts';
+import { sessionPayer } from '../budget/payer.ts';
 import { ageOf } from '../clock.ts';
 import type { Db } from '../db/database.ts';
 import { Failure } from '../failure.ts';
@@ -107,6 +109,10 @@ export async function startSession(
  */
 export async function refresh(app: SessionsApp, refreshToken: string): Promise<Tokens> {
   const { sessionId, counter } = readRefreshToken(app.keyring, refreshToken);
+  return payFor(sessionPayer(sessionId), () => refreshSession(app, sessionId, counter));
+}
+
+async function refreshSession(app: SessionsApp, sessionId: string, counter: number): Promise<Tokens> {
   const now = app.now();
   const outcome = await app.database.transaction(async (tx) => {
     const state = await selectSession(tx, sessionId);

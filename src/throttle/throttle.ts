@@ -1,6 +1,7 @@
 import type { Client } from '../access.ts';
 import { countedAddress } from '../address.ts';
 import type { App } from '../app.ts';
+import { addressPayer, type Payer, signInPayer } from '../budget/payer.ts';
 import { Failure } from '../failure.ts';
 import { createTurns, type InTurn } from '../turns.ts';
 import {
@@ -62,7 +63,7 @@ export interface Guess {
 }
 
 /**
- * Charges an address for an attempt, before anything is looked up or hashed. What
+ * Charges an address for an attempt, before anything is compared or hashed. What
  * comes out right is given back. Throws too_many_attempts when too many failed.
  */
 export async function beginAttempt(app: ThrottleApp, client: Client): Promise<Attempt> {
@@ -151,6 +152,16 @@ export async function guessCode(
       forgive: isKnown ? () => deleteCount(db, hereKey) : takeBack,
     };
   });
+}
+
+/**
+ * Whom a sign-in is charged to: the user, where they signed in from the address lately, and the address
+ * otherwise. So whoever has been here before does not wait behind strangers, from however many addresses
+ * these come. `subject` as in guessPassword.
+ */
+export async function payerOfSignIn(app: App, subject: string, client: Client): Promise<Payer> {
+  const key = keyOf(app, 'known', subject, countedAddress(client.address));
+  return (await hasMark(app.database.db, key, app.now())) ? signInPayer(subject) : addressPayer(client.address);
 }
 
 /** Remembers that a user signed in from an address. */

@@ -1,0 +1,98 @@
+import { expect, test } from 'vitest';
+import { FairQueue } from './fair-queue.ts';
+import { FairSemaphore } from './fair-semaphore.ts';
+import { currentPayer, payFor } from './current-payer.ts';
+
+const users = (n: number) => Array.from({ length: n }, (_, i) => `user:${i}`);
+const strangers = (n: number) => Array.from({ length: n }, (_, i) => `address:192.0.2.${i}`);
+
+function takeAll(queue: FairQueue<string>, count = Infinity): string[] {
+  const taken: string[] = [];
+  for (let next = queue.take(); next !== undefined && taken.push(next) < count; ) next = queue.take();
+  return taken;
+}
+
+test('callers take turns, each one’s own in the order in which they came', () => {
+  const queue = new FairQueue<string>();
+  for (const item of ['a1', 'a2', 'a3', 'b1', 'c1', 'c2']) queue.add(`user:${item[0]}`, item);
+  expect(takeAll(queue)).toEqual(['a1', 'b1', 'c1', 'a2', 'c2', 'a3']);
+  expect(queue.size).toBe(0);
+});
+
+test('strangers have every second place at the most while users wait, from however many addresses they come', () => {
+  const queue = new FairQueue<string>();
+  for (const payer of [...strangers(200), ...users(3)]) queue.add(payer, payer);
+  expect(takeAll(queue, 6).filter((payer) => payer.startsWith('user:'))).toEqual(users(3));
+  expect(queue.size).toBe(197);
+});
+
+test('how many places pass until a caller is served is at least what passes', () => {
+  for (const [some, others] of [
+    [users(5), strangers(7)],
+    [strangers(5), users(2)],
+    [users(4), []],
+  ] as const) {
+    const queue = new FairQueue<string>();
+    for (const payer of [...some, ...some, ...others, ...others, ...others]) queue.add(payer, `${payer} ${queue.size}`);
+    const places = queue.placesUntil(some[1]!);
+    queue.add(some[1]!, 'the next');
+    const passed = takeAll(queue).indexOf('the next') + 1;
+    expect(passed).toBeGreaterThan(0);
+    expect(passed).toBeLessThanOrEqual(places);
+  }
+});
+
+test('what is removed, or of a caller that may not, is not taken', () => {
+  const queue = new FairQueue<string>();
+  for (const item of ['a1', 'a2', 'b1']) queue.add(`user:${item[0]}`, item);
+  expect([queue.remove('user:a', 'a1'), queue.remove('user:a', 'a1'), queue.remove('user:x', 'x')]).toEqual([
+    true,
+    false,
+    false,
+  ]);
+  expect(queue.take((payer) => payer !== 'user:a')).toBe('b1');
+  expect(queue.take((payer) => payer !== 'user:a')).toBeUndefined();
+  expect(takeAll(queue)).toEqual(['a2']);
+});
+
+test('a semaphore hands out what there is in turn, and no caller more than a share', async () => {
+  const semaphore = new FairSemaphore(2, 1);
+  const got: string[] = [];
+  const take = (payer: string, name: string) => semaphore.take(payer).then(() => void got.push(name));
+  const all = [take('user:a', 'a1'), take('user:a', 'a2'), take('user:a', 'a3'), take('user:b', 'b1')];
+  await new Promise(setImmediate);
+  expect([got, semaphore.taken, semaphore.waiting]).toEqual([['a1', 'b1'], 2, 2]);
+  semaphore.release('user:b');
+  all.push(take('address:192.0.2.1', 's1'));
+  await new Promise(setImmediate);
+  expect(got).toEqual(['a1', 'b1', 's1']);
+  semaphore.release('user:a');
+  semaphore.release('user:a');
+  await Promise.all(all);
+  expect(got).toEqual(['a1', 'b1', 's1', 'a2', 'a3']);
+});
+
+test('a semaphore refuses whoever waits too long, and serves the others', async () => {
+  const semaphore = new FairSemaphore(1);
+  await semaphore.take('user:a');
+  const late = expect(semaphore.take('user:b', 5)).rejects.toEqual(
+    expect.objectContaining({ reason: 'server_unavailable' }),
+  );
+  const patient = semaphore.take('user:c', 60_000);
+  await late;
+  semaphore.release('user:a');
+  await patient;
+  expect([semaphore.taken, semaphore.waiting]).toEqual([1, 0]);
+});
+
+test('work is paid for by whoever it is done for, also what follows from it, and else by the server', async () => {
+  const seen = await Promise.all(
+    ['user:a', 'user:b'].map((payer) =>
+      payFor(payer, async () => {
+        await new Promise(setImmediate);
+        return currentPayer();
+      }),
+    ),
+  );
+  expect([...seen, currentPayer()]).toEqual(['user:a', 'user:b', 'server']);
+});

@@ -1,0 +1,72 @@
+import { expect, test } from 'vitest';
+import { SliceScheduler } from './slice-scheduler.ts';
+
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+/** A scheduler on a clock that only its tasks move on, each by a millisecond. */
+function schedulerOf(direct: number, sliceMs: number) {
+  let nowMs = 0;
+  const scheduler = new SliceScheduler({ direct, sliceMs, now: () => nowMs });
+  const started: string[] = [];
+  const start = (name: string) => {
+    started.push(name);
+    nowMs += 1;
+  };
+  return {
+    scheduler,
+    started,
+    call(payer: string, name = payer) {
+      if (scheduler.mayStart()) start(name);
+      else scheduler.add(payer, () => start(name));
+    },
+  };
+}
+
+test('some start at once, the others in slices of a few in each turn of the loop', async () => {
+  const { scheduler, started, call } = schedulerOf(3, 4);
+  for (let i = 0; i < 20; i++) call('address:192.0.2.1', String(i));
+  expect(started.length).toBe(3);
+  const counts: number[] = [];
+  while (scheduler.waiting > 0) {
+    await turn();
+    counts.push(started.length);
+  }
+  expect(counts.slice(0, 3)).toEqual([7, 11, 15]);
+  expect(started).toEqual(Array.from({ length: 20 }, (_, i) => String(i)));
+  await turn();
+  for (let i = 0; i < 4; i++) call('address:192.0.2.1');
+  expect(started.length).toBe(23);
+});
+
+test('callers take turns: whoever has one call waits for one of each other caller', async () => {
+  const { started, call } = schedulerOf(0, 5);
+  for (let i = 0; i < 500; i++) call('user:many');
+  for (let i = 0; i < 500; i++) call(`address:192.0.2.${i % 100}`, 'stranger');
+  call('user:one');
+  await turn();
+  expect(started).toContain('user:one');
+});
+
+test('nothing starts at once while something waits, so that nothing overtakes', async () => {
+  const { started, call } = schedulerOf(1, 1);
+  for (const name of ['a', 'b', 'c']) call('user:u', name);
+  await turn();
+  call('user:u', 'd');
+  while (started.length < 4) await turn();
+  expect(started).toEqual(['a', 'b', 'c', 'd']);
+});
+
+test('what follows from a task before the loop goes on counts as its time', async () => {
+  let nowMs = 0;
+  const scheduler = new SliceScheduler({ direct: 0, sliceMs: 4, now: () => nowMs });
+  let started = 0;
+  for (let i = 0; i < 10; i++) {
+    scheduler.add('user:u', () => {
+      started += 1;
+      process.nextTick(() => (nowMs += 2));
+      void Promise.resolve().then(() => (nowMs += 2));
+    });
+  }
+  await turn();
+  expect(started).toBe(1);
+});

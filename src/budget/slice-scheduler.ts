@@ -1,0 +1,84 @@
+import { FairQueue } from './fair-queue.ts';
+import type { Payer } from './payer.ts';
+
+export interface SliceOptions {
+  /** How many tasks start at once in one turn of the event loop, while none waits. */
+  readonly direct?: number;
+  /** How long the tasks that waited may take of one turn, milliseconds; the last of them may take longer. */
+  readonly sliceMs?: number;
+  /** Milliseconds of any clock that does not go back. Tests set it. */
+  readonly now?: () => number;
+}
+
+/** Some 5 ms of small calls. */
+const DIRECT = 32;
+const SLICE_MS = 5;
+
+/** How many steps are planned at once. Each is an immediate, which costs a microsecond. */
+const STEPS_MAX = 64;
+
+/**
+ * Starts tasks in slices of the event loop, callers in turn: a flood of calls, or of connections with calls on
+ * them, takes some milliseconds of each turn of the loop, and whoever has one call waits for one slice.
+ *
+ * What follows from a task before the loop goes on, the promises and next ticks, counts as its time.
+ */
+export class SliceScheduler {
+  readonly #direct: number;
+  readonly #sliceMs: number;
+  readonly #now: () => number;
+  readonly #queue = new FairQueue<() => void>();
+  /** Tasks that started at once in this turn. */
+  #started = 0;
+  /** Steps of the slice that is running and of the next one. An immediate that is set in a slice runs in the next. */
+  #stepsLeft = 0;
+  #stepsPlanned = 0;
+  #sliceEndMs = 0;
+
+  constructor({ direct = DIRECT, sliceMs = SLICE_MS, now = () => performance.now() }: SliceOptions = {}) {
+    this.#direct = direct;
+    this.#sliceMs = sliceMs;
+    this.#now = now;
+  }
+
+  /** How many tasks wait. */
+  get waiting(): number {
+    return this.#queue.size;
+  }
+
+  /** Whether a task may start at once, which it then must: this counts it. */
+  mayStart(): boolean {
+    if (this.#queue.size > 0 || this.#started >= this.#direct) return false;
+    if (this.#started === 0) setImmediate(this.#endTurn);
+    this.#started += 1;
+    return true;
+  }
+
+  /** Starts a task when it is its caller's turn. It must not throw. */
+  add(payer: Payer, task: () => void): void {
+    this.#queue.add(payer, task);
+    this.#planStep();
+  }
+
+  readonly #endTurn = (): void => {
+    this.#started = 0;
+  };
+
+  #planStep(): void {
+    if (this.#stepsLeft + this.#stepsPlanned >= Math.min(STEPS_MAX, this.#queue.size)) return;
+    this.#stepsPlanned += 1;
+    setImmediate(this.#step);
+  }
+
+  readonly #step = (): void => {
+    const nowMs = this.#now();
+    if (this.#stepsLeft === 0) {
+      this.#stepsLeft = this.#stepsPlanned;
+      this.#stepsPlanned = 0;
+      this.#sliceEndMs = nowMs + this.#sliceMs;
+    }
+    this.#stepsLeft -= 1;
+    if (nowMs < this.#sliceEndMs) this.#queue.take()?.();
+    this.#planStep();
+  };
+}
