@@ -28,6 +28,7 @@ import {
   type ApiKeyCallersApp,
   authenticateApiKey,
   createKnownApiKeys,
+  recallApiKey,
   renewApiKeyCaller,
 } from './api-keys/authenticate.ts';
 import { apiKeyService } from './api-keys/service.ts';
@@ -38,6 +39,8 @@ import type { SigningKeysApp } from './tokens/rotation.ts';
 import { signingKeyService } from './tokens/service.ts';
 import { hasSigningKeys, SigningKeys } from './tokens/signing-keys.ts';
 import { createBlockCheck } from './address.ts';
+import { type Payer, payerOfToken } from './budget/payer.ts';
+import { SliceScheduler } from './budget/slice-scheduler.ts';
 import { Background } from './background.ts';
 import { addressOf, type Config, type Reloadable } from './config.ts';
 import type { ContactsApp } from './contacts/contacts.ts';
@@ -65,6 +68,7 @@ import { Compressor } from './rpc/compressor.ts';
 import { LateLane } from './rpc/fast-lane.ts';
 import { health } from './rpc/health.ts';
 import { reflection } from './rpc/reflection.ts';
+import { createRequestPayer } from './rpc/request-payer.ts';
 import { createRefusedOriginLog } from './rpc/refused-origins.ts';
 import { serveRpcs } from './rpc/serve.ts';
 import { createStreamBudgets } from './rpc/stream-budget.ts';
@@ -185,12 +189,18 @@ export async function startServer(config: Config, adminPassword: string, options
   const budgets = createCallBudgets();
   const compressor = opened.use(new Compressor());
   const isProxy = createBlockCheck(config.trustedProxies);
+  const scheduler = new SliceScheduler();
+  const payerOfRequest = createRequestPayer(isProxy, (bearer) => recallPayer(app, bearer));
   const lane = config.fastLane ? new LateLane() : undefined;
   const port = createPortCounters();
   const fastify = createHttpServer({
     ...config,
     counters: port,
     shortcut: lane,
+    scheduler: {
+      mayStart: () => scheduler.mayStart(),
+      add: (headers, peer, serve) => scheduler.add(payerOfRequest(headers, peer), serve),
+    },
     isProxy,
     streamingPaths: streamingPathsOf([...SERVICES, ...publicServices]),
     stalledWriteMs: options.stalledWriteMs,
@@ -346,6 +356,7 @@ export async function startServer(config: Config, adminPassword: string, options
     validator: createRequestValidator(SERVICES),
     budgets,
     compressor,
+    scheduler,
     metrics: callMetrics,
     tracing,
     logOneIn: config.logOneIn,
@@ -394,6 +405,16 @@ export async function startServer(config: Config, adminPassword: string, options
       await tracing?.flush(FLUSH_MAX_MS);
     },
   };
+}
+
+/** Whose an access token or API key is that was used lately. */
+function recallPayer(app: AuthApp & ApiKeyCallersApp, bearer: string): Payer | undefined {
+  if (!isApiKey(bearer)) {
+    const claims = app.accessTokens.recall(bearer);
+    return claims && payerOfToken(claims);
+  }
+  const id = recallApiKey(app, bearer);
+  return id === undefined ? undefined : payerOfToken({ kind: 'api_key', userId: '', sessionId: id });
 }
 
 /** The request paths of client streams, whose bodies arrive as long as the stream lives. */

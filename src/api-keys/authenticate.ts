@@ -75,6 +75,11 @@ export async function renewApiKeyCaller(app: ApiKeyCallersApp, caller: Caller): 
   return callerOf(app, toKeyState(state));
 }
 
+/** The id of the key with this secret, if it was used lately, whether or not it is still good: for who waits, and not for who may. */
+export function recallApiKey({ knownApiKeys }: ApiKeyCallersApp, secret: string): string | undefined {
+  return knownApiKeys.peek(digestOf(secret))?.state?.id;
+}
+
 async function callerOf(app: ApiKeyCallersApp, key: KeyState): Promise<Caller> {
   const { id, userId, expireMs } = key;
   if (expireMs !== null && expireMs <= app.now()) throw apiKeyInvalid();

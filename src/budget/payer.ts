@@ -21,10 +21,15 @@ const payers = new WeakMap<Caller, Payer>();
 export function callerPayer(caller: Caller): Payer {
   let payer = payers.get(caller);
   if (payer === undefined) {
-    payer = caller.kind === 'api_key' ? `key:${caller.sessionId}` : `user:${caller.userId}`;
+    payer = payerOfToken(caller);
     payers.set(caller, payer);
   }
   return payer;
+}
+
+/** The payer of the calls that an access token or API key speaks for. */
+export function payerOfToken({ kind, userId, sessionId }: Pick<Caller, 'kind' | 'userId' | 'sessionId'>): Payer {
+  return kind === 'api_key' ? `key:${sessionId}` : `user:${userId}`;
 }
 
 /** The payer of what comes from an address before it is known who calls. */

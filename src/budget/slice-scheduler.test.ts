@@ -38,6 +38,32 @@ test('some start at once, the others in slices of a few in each turn of the loop
   expect(started.length).toBe(23);
 });
 
+test('fewer start at once when they take long', () => {
+  const { started, call } = schedulerOf(100, 4);
+  for (let i = 0; i < 20; i++) call('user:a');
+  expect(started.length).toBe(4);
+});
+
+test('a slice grows with what else is done in a turn, so that a busy loop keeps nobody waiting for ever', async () => {
+  let nowMs = 0;
+  const scheduler = new SliceScheduler({ direct: 0, sliceMs: 2, now: () => nowMs });
+  let started = 0;
+  for (let i = 0; i < 100; i++) {
+    scheduler.add('user:u', () => {
+      started += 1;
+      nowMs += 1;
+    });
+  }
+  await turn();
+  const counts = [started];
+  for (const othersMs of [6, 1000, 0]) {
+    nowMs += othersMs;
+    await turn();
+    counts.push(started - counts.reduce((sum, count) => sum + count, 0));
+  }
+  expect(counts).toEqual([2, 6, 10, 2]);
+});
+
 test('callers take turns: whoever has one call waits for one of each other caller', async () => {
   const { started, call } = schedulerOf(0, 5);
   for (let i = 0; i < 500; i++) call('user:many');

@@ -2,17 +2,23 @@ import { FairQueue } from './fair-queue.ts';
 import type { Payer } from './payer.ts';
 
 export interface SliceOptions {
-  /** How many tasks start at once in one turn of the event loop, while none waits. */
+  /** How many tasks start at once in one turn of the event loop, while none waits and `sliceMs` have not passed. */
   readonly direct?: number;
-  /** How long the tasks that waited may take of one turn, milliseconds; the last of them may take longer. */
+  /**
+   * How long the tasks that waited may take of one turn, milliseconds; the last of them may take longer. They
+   * may take as long as all else that is done in a turn, if that is more: otherwise a busy loop would keep them waiting.
+   */
   readonly sliceMs?: number;
   /** Milliseconds of any clock that does not go back. Tests set it. */
   readonly now?: () => number;
 }
 
-/** Some 5 ms of small calls. */
-const DIRECT = 32;
-const SLICE_MS = 5;
+/** Some 2 ms of small calls. */
+const DIRECT = 16;
+const SLICE_MS = 2;
+
+/** How many times as long a slice may be when all else that is done in a turn takes long as well. */
+const LONGER_MAX = 5;
 
 /** How many steps are planned at once. Each is an immediate, which costs a microsecond. */
 const STEPS_MAX = 64;
@@ -30,10 +36,14 @@ export class SliceScheduler {
   readonly #queue = new FairQueue<() => void>();
   /** Tasks that started at once in this turn. */
   #started = 0;
+  /** Until when they may. */
+  #directEndMs = 0;
   /** Steps of the slice that is running and of the next one. An immediate that is set in a slice runs in the next. */
   #stepsLeft = 0;
   #stepsPlanned = 0;
   #sliceEndMs = 0;
+  /** When the slice before ended, if tasks were left then. */
+  #sliceEndedMs = Infinity;
 
   constructor({ direct = DIRECT, sliceMs = SLICE_MS, now = () => performance.now() }: SliceOptions = {}) {
     this.#direct = direct;
@@ -49,7 +59,11 @@ export class SliceScheduler {
   /** Whether a task may start at once, which it then must: this counts it. */
   mayStart(): boolean {
     if (this.#queue.size > 0 || this.#started >= this.#direct) return false;
-    if (this.#started === 0) setImmediate(this.#endTurn);
+    const nowMs = this.#now();
+    if (this.#started === 0) {
+      setImmediate(this.#endTurn);
+      this.#directEndMs = nowMs + this.#sliceMs;
+    } else if (nowMs >= this.#directEndMs) return false;
     this.#started += 1;
     return true;
   }
@@ -58,6 +72,11 @@ export class SliceScheduler {
   add(payer: Payer, task: () => void): void {
     this.#queue.add(payer, task);
     this.#planStep();
+  }
+
+  /** Resolves when it is the caller's turn: what follows is done then. */
+  turn(payer: Payer): Promise<void> {
+    return new Promise((resolve) => this.add(payer, resolve));
   }
 
   readonly #endTurn = (): void => {
@@ -75,10 +94,12 @@ export class SliceScheduler {
     if (this.#stepsLeft === 0) {
       this.#stepsLeft = this.#stepsPlanned;
       this.#stepsPlanned = 0;
-      this.#sliceEndMs = nowMs + this.#sliceMs;
+      const othersMs = nowMs - this.#sliceEndedMs;
+      this.#sliceEndMs = nowMs + Math.min(Math.max(this.#sliceMs, othersMs), LONGER_MAX * this.#sliceMs);
     }
     this.#stepsLeft -= 1;
     if (nowMs < this.#sliceEndMs) this.#queue.take()?.();
     this.#planStep();
+    if (this.#stepsLeft === 0) this.#sliceEndedMs = this.#stepsPlanned > 0 ? this.#now() : Infinity;
   };
 }

@@ -1,10 +1,11 @@
 /** The thread of a connection: see sqlite-thread.ts. */
 import { DatabaseSync } from 'node:sqlite';
-import { parentPort, workerData } from 'node:worker_threads';
+import { workerData } from 'node:worker_threads';
 import { Statements } from './sqlite-statements.ts';
-import type { Reply, Request, ThreadOptions } from './sqlite-thread.ts';
+import type { Reply, Request, ThreadData } from './sqlite-thread.ts';
 
-const { path, timeoutMs, pragmas, rowsMaxMs }: ThreadOptions = workerData;
+const { options, port, replies }: ThreadData = workerData;
+const { path, timeoutMs, pragmas, rowsMaxMs } = options;
 
 let opened: { readonly database: DatabaseSync; readonly statements: Statements } | undefined;
 
@@ -20,14 +21,16 @@ function open(): NonNullable<typeof opened> {
   return { database, statements: new Statements(database) };
 }
 
-parentPort?.on('message', (request: Request) => {
+port.on('message', (request: Request) => {
   if (request === 'close') {
     opened?.statements.close(); // writes the log back into the file
-    parentPort?.close();
+    port.close();
     return;
   }
   // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
-  parentPort?.postMessage(answer(request));
+  port.postMessage(answer(request));
+  Atomics.add(replies, 0, 1);
+  Atomics.notify(replies, 0);
 });
 
 function answer({ sql, parameters, inTransaction }: Exclude<Request, string>): Reply {

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { Worker } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import { currentPayer } from '../budget/current-payer.ts';
 import { FairSemaphore } from '../budget/fair-semaphore.ts';
 import type { Payer } from '../budget/payer.ts';
@@ -14,6 +14,14 @@ export interface ThreadOptions {
   readonly pragmas: string;
   /** How long a query may go on giving rows, milliseconds. Default: as long as it takes. */
   readonly rowsMaxMs?: number;
+}
+
+/** What the thread is started with. */
+export interface ThreadData {
+  readonly options: ThreadOptions;
+  readonly port: MessagePort;
+  /** How many replies the thread has sent, for whoever waits for one without leaving the event loop. */
+  readonly replies: Int32Array;
 }
 
 export type Request =
@@ -33,8 +41,18 @@ export interface Reply {
 }
 
 /**
+ * How long the event loop may wait for statements of one transaction, milliseconds. Most take 20 to 50 us, less
+ * than to go on with other work and come back; above it they are waited for without keeping anybody.
+ */
+const WAIT_MS = 2;
+
+/**
  * One connection in a thread of its own: one that writes, since a commit waits for the disk, and one for reads that
  * may take long. Meanwhile this thread serves everybody else.
+ *
+ * A statement within a transaction is waited for where it is asked for, as long as that takes no time to speak of: a
+ * transaction then takes one turn of the event loop, that of its commit, and not one for each statement. While
+ * others call as fast as they can, a turn takes some milliseconds, and all who write wait for it.
  *
  * It is used by one task at a time: take it, run statements, release it. Callers whose tasks wait take turns.
  */
@@ -45,6 +63,11 @@ export class SqliteThread {
   /** For whom it is used at the moment. */
   #user: Payer = '';
   #worker: Worker | undefined;
+  #port: MessagePort | undefined;
+  readonly #replies = new Int32Array(new SharedArrayBuffer(4));
+  /** Whether the thread has started, and what is left of WAIT_MS in this transaction. */
+  #isUp = false;
+  #waitMs = 0;
   #answering: PromiseWithResolvers<Outcome> | undefined;
   #isTransaction = false;
   #closing: Promise<void> | undefined;
@@ -83,7 +106,11 @@ export class SqliteThread {
   run(sql: string, parameters: readonly unknown[], inTransaction: boolean): Promise<Outcome> {
     const answering = Promise.withResolvers<Outcome>();
     this.#answering = answering;
+    const replies = Atomics.load(this.#replies, 0);
     this.#send({ sql, parameters, inTransaction });
+    if (sql === 'begin immediate') this.#waitMs = WAIT_MS;
+    // A commit waits for the disk, and so does a statement by itself.
+    if (this.#isUp && (inTransaction ? sql !== 'commit' : sql === 'begin immediate')) this.#wait(replies);
     return answering.promise;
   }
 
@@ -100,24 +127,48 @@ export class SqliteThread {
     await exited;
   }
 
+  /** Waits for the reply that follows `replies` others, while there is time. It comes as a message otherwise. */
+  #wait(replies: number): void {
+    if (this.#port === undefined || this.#waitMs <= 0) return;
+    const startMs = performance.now();
+    const isLate = Atomics.wait(this.#replies, 0, replies, this.#waitMs) === 'timed-out';
+    this.#waitMs = isLate ? 0 : this.#waitMs - (performance.now() - startMs);
+    if (isLate) return;
+    const reply = receiveMessageOnPort(this.#port) as { message: Reply } | undefined;
+    if (reply !== undefined) this.#receive(reply.message);
+  }
+
   #send(request: Request): void {
     this.#worker ??= this.#start();
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
-    this.#worker.postMessage(request);
+    this.#port?.postMessage(request);
   }
 
+  readonly #receive = ({ outcome, error, isTransaction }: Reply): void => {
+    this.#isUp = true;
+    this.#isTransaction = isTransaction;
+    if (outcome !== undefined) this.#answering?.resolve(outcome);
+    else this.#answering?.reject(Object.assign(new Error(error?.message), { errcode: error?.errcode }));
+  };
+
   #start(): Worker {
-    const worker = new Worker(new URL('sqlite-thread-entry.ts', import.meta.url), { workerData: this.#options });
-    let cause: unknown;
-    worker.on('message', ({ outcome, error, isTransaction }: Reply) => {
-      this.#isTransaction = isTransaction;
-      if (outcome !== undefined) this.#answering?.resolve(outcome);
-      else this.#answering?.reject(Object.assign(new Error(error?.message), { errcode: error?.errcode }));
+    const { port1: here, port2: there } = new MessageChannel();
+    const data: ThreadData = { options: this.#options, port: there, replies: this.#replies };
+    const worker = new Worker(new URL('sqlite-thread-entry.ts', import.meta.url), {
+      workerData: data,
+      transferList: [there],
     });
+    here.on('message', this.#receive);
+    here.unref(); // the thread itself keeps the process alive
+    this.#port = here;
+    let cause: unknown;
     worker.on('error', (error) => (cause = error));
     // Whatever ended it, the next statement has another one started.
     worker.once('exit', () => {
+      here.close();
       this.#worker = undefined;
+      this.#port = undefined;
+      this.#isUp = false;
       this.#isTransaction = false;
       this.#answering?.reject(cause ?? new Error('the thread that uses the database ended'));
     });

@@ -12,7 +12,7 @@ import type { Config } from '../config.ts';
 import { Failure } from '../failure.ts';
 import { ANSWER_HEADERS, requestIdOf } from '../rpc/answers.ts';
 import { httpRefusal, unknownMethod, wrongContentType } from '../rpc/http-refusals.ts';
-import { createOnePortServer, type Shortcut } from './one-port.ts';
+import { createOnePortServer, type RequestScheduler, type Shortcut } from './one-port.ts';
 import type { PortCounters } from './port-counters.ts';
 import { type HeadRefusal, normalizeHttp1Head, normalizeHttp2Head } from './request-head.ts';
 
@@ -29,6 +29,7 @@ export interface HttpOptions
   readonly counters?: PortCounters | undefined;
   /** Serves what it can before Fastify sees it. */
   readonly shortcut?: Shortcut | undefined;
+  readonly scheduler?: RequestScheduler | undefined;
   /** In each line of the log, where several processes write one. */
   readonly worker?: number | undefined;
 }
@@ -41,6 +42,7 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
       createOnePortServer(handler, {
         tls: options.tls,
         shortcut: heads.shortcut,
+        scheduler: options.scheduler,
         maxConnections: options.connectionsMax,
         maxConnectionsPerAddress: options.connectionsPerAddressMax,
         isProxy: options.isProxy,

@@ -2,9 +2,11 @@ import { IncomingMessage, type RequestListener, type ServerOptions, type ServerR
 import type { Socket } from 'node:net';
 
 import type { ConnectionStage } from './connection-stage.ts';
+import type { RequestScheduler } from './one-port.ts';
 import { hasStalled, watchWrites } from './stalled-write.ts';
 
 export interface Http1Limits {
+  scheduler: RequestScheduler;
   shortcut: { takeHttp1(req: IncomingMessage, res: ServerResponse): boolean };
   headersTimeoutMs: number;
   requestTimeoutMs: number;
@@ -63,6 +65,10 @@ interface Http1Connection {
 export function createHttp1Connections(handler: RequestListener, limits: Http1Limits) {
   const connections = new WeakMap<Socket, Http1Connection>();
 
+  const serve: RequestListener = (req, res) => {
+    if (!limits.shortcut.takeHttp1(req, res)) handler(req, res);
+  };
+
   const listener: RequestListener = (req, res) => {
     const { socket } = req;
     // A request that is cut off tells those who listen. Whoever stops listening at that moment, as Connect does when
@@ -88,7 +94,8 @@ export function createHttp1Connections(handler: RequestListener, limits: Http1Li
     });
     if (connection.retiredAt !== undefined) announceClose(connection, res);
     res.on('finish', () => takeRest(req, socket, limits.restTimeoutMs));
-    if (!limits.shortcut.takeHttp1(req, res)) handler(req, res);
+    if (limits.scheduler.mayStart()) serve(req, res);
+    else limits.scheduler.add(req.headers, socket.remoteAddress, () => socket.destroyed || serve(req, res));
   };
 
   const start = (socket: Socket): ConnectionStage => {

@@ -4,12 +4,14 @@ import type { Http2Stream, ServerHttp2Session, ServerHttp2Stream } from 'node:ht
 import type { Socket } from 'node:net';
 
 import type { ConnectionStage } from './connection-stage.ts';
+import type { RequestScheduler } from './one-port.ts';
 import type { PortCounters } from './port-counters.ts';
 import { sendShutdownNotice } from './shutdown-notice.ts';
 import { hasStalled, watchWrites } from './stalled-write.ts';
 import type { WriteWatch } from './stalled-write.ts';
 
 export interface Http2Limits {
+  scheduler: RequestScheduler;
   shortcut: { takeHttp2(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): boolean };
   prefaceTimeoutMs: number;
   requestTimeoutMs: number;
@@ -102,6 +104,11 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
     for (const listener of requestMakers) listener.call(server, ...of);
   };
 
+  const serve: StreamListener = (stream, headers, flags, rawHeaders) => {
+    if (stream.closed || stream.destroyed) return; // reset along with its headers, or while it waited
+    if (!limits.shortcut.takeHttp2(stream, headers)) makeRequest(stream, headers, flags, rawHeaders);
+  };
+
   server.on('stream', (stream: ServerHttp2Stream, headers, flags, rawHeaders: string[]) => {
     if (headerListSize(rawHeaders) > limits.maxHeaderBytes) {
       stream.on('error', ignoreError).close(NGHTTP2_ENHANCE_YOUR_CALM);
@@ -127,7 +134,10 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
       connection.streams.delete(stream);
       counters.http2StreamsOpen -= 1;
     });
-    if (!limits.shortcut.takeHttp2(stream, headers)) makeRequest(stream, headers, flags, rawHeaders);
+    if (limits.scheduler.mayStart()) return serve(stream, headers, flags, rawHeaders);
+    limits.scheduler.add(headers, stream.session?.socket.remoteAddress, () => {
+      serve(stream, headers, flags, rawHeaders);
+    });
   });
 
   const openSession = (socket: Socket): ServerHttp2Session => {

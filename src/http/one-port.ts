@@ -16,7 +16,19 @@ export interface Shortcut {
   takeHttp2(stream: ServerHttp2Stream, headers: http.IncomingHttpHeaders): boolean;
 }
 
+/** Says when a request is served that has arrived. */
+export interface RequestScheduler {
+  /** Whether it may be served at once, which it then is. */
+  mayStart(): boolean;
+  /** Calls `serve` when it is the turn of whoever sent a request. */
+  add(headers: http.IncomingHttpHeaders, peer: string | undefined, serve: () => void): void;
+}
+
+const AT_ONCE: RequestScheduler = { mayStart: () => true, add: (_headers, _peer, serve) => serve() };
+
 export interface OnePortOptions {
+  /** Default: each is served when it arrives, however many do. */
+  scheduler?: RequestScheduler | undefined;
   /** Gets each request first. Default: none. */
   shortcut?: Shortcut | undefined;
   /** Certificate chain and private key, PEM. With them the port speaks TLS only. */
@@ -102,6 +114,7 @@ const TLS_SETTINGS = {
 
 function withDefaults(options: OnePortOptions) {
   const limits = {
+    scheduler: options.scheduler ?? AT_ONCE,
     shortcut: options.shortcut ?? { takeHttp1: never, takeHttp2: never },
     isStreaming: options.isStreaming ?? never,
     prefaceTimeoutMs: options.prefaceTimeoutMs ?? 10_000,

@@ -102,11 +102,20 @@ export interface LaneOptions {
         isWanted: () => boolean,
       ) => Promise<Uint8Array | undefined>)
     | undefined;
+  /** Unpacks a request. Default: with the compression that it names, whatever it costs. */
+  readonly decompressRequest?:
+    | ((context: CallContext, name: string, bytes: Uint8Array, maxBytes: number) => Promise<Uint8Array>)
+    | undefined;
   /**
    * Charges a call that the gate has let in for what it makes the server hold: its body, and
    * its answer until the client has taken it. Throws what the call is refused with.
    */
   readonly hold?: ((context: CallContext) => Hold) | undefined;
+  /**
+   * Says when the work on a large message begins that has arrived: calls `begin`, at once or later. Default: at once,
+   * as on every small one.
+   */
+  readonly schedule?: ((context: CallContext, begin: () => void) => void) | undefined;
   /** What a call is answered for what `hold` throws. Default: that very error. */
   readonly toError?: ((error: unknown) => unknown) | undefined;
   /** Told of what went wrong while answering, other than that the client left. */
@@ -418,13 +427,32 @@ class CallInProgress implements ExchangeListener {
 /** Not async, as what it calls may be: each turn of the queue costs. */
 function answer(call: CallInProgress, body: Buffer, rest: AsyncIterable<Uint8Array> | undefined): void {
   const bytes = rest === undefined ? unpack(call, body) : undefined;
-  if (!(bytes instanceof Promise)) return answerTo(call, bytes, body, rest);
+  if (!(bytes instanceof Promise)) {
+    if (bytes === undefined || bytes.length <= SMALL_BYTES) return answerTo(call, bytes, body, rest);
+    return answerInTurn(call, bytes, body);
+  }
   bytes
     .then(
-      (unpacked) => (call.arrives(unpacked.length) ? answerTo(call, unpacked, body, rest) : undefined),
+      (unpacked) => (call.arrives(unpacked.length) ? answerInTurn(call, unpacked, body) : undefined),
       (reason: unknown) => failNow(call, reason),
     )
     .catch((error: unknown) => giveUp(call, error));
+}
+
+/** Request messages up to this size are worked on when they arrive: that takes less than a small call does otherwise. */
+export const SMALL_BYTES = 8192;
+
+function answerInTurn(call: CallInProgress, bytes: Uint8Array, body: Buffer): void {
+  const { schedule } = call.options;
+  if (schedule === undefined || bytes.length <= SMALL_BYTES) return answerTo(call, bytes, body, undefined);
+  schedule(call.context, () => {
+    if (call.exchange.isClosed) return;
+    try {
+      answerTo(call, bytes, body, undefined);
+    } catch (error) {
+      giveUp(call, error);
+    }
+  });
 }
 
 /** `bytes` are those of the request message, where there is just one. */
@@ -445,14 +473,18 @@ function answerTo(
 
 /** The bytes of the request message, or undefined for a body that does not hold just one. Rejects for what does not unpack. */
 function unpack(
-  { route, wire, requestCompression }: CallInProgress,
+  { route, wire, requestCompression, context, options }: CallInProgress,
   body: Buffer,
 ): Uint8Array | undefined | Promise<Uint8Array> {
   const opened = wire.isEnveloped
     ? openEnvelope(body)
     : { isCompressed: requestCompression !== undefined, message: body };
   if (opened?.isCompressed !== true) return opened?.message;
-  return requestCompression?.decompress(opened.message, route.readMaxBytes);
+  if (requestCompression === undefined) return undefined;
+  const { decompressRequest } = options;
+  return decompressRequest === undefined
+    ? requestCompression.decompress(opened.message, route.readMaxBytes)
+    : decompressRequest(context, requestCompression.name, opened.message, route.readMaxBytes);
 }
 
 /** The request message, or undefined for bytes that are not one. */

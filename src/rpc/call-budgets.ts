@@ -1,6 +1,6 @@
 import { type DescMethod, type DescService, type Message, toBinary } from '@bufbuild/protobuf';
 import { MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
-import { createContextKey, type HandlerContext, type Interceptor } from '@connectrpc/connect';
+import { type ContextValues, createContextKey, type HandlerContext, type Interceptor } from '@connectrpc/connect';
 import type { UniversalHandler, UniversalServerRequest, UniversalServerResponse } from '@connectrpc/connect/protocol';
 import { Budget, type Charge } from '../budget/budget.ts';
 import { payFor } from '../budget/current-payer.ts';
@@ -33,6 +33,12 @@ const LISTS = { name: 'lists', running: 8, runningPerCaller: 2, waiting: 2048, w
 const WRITES = { name: 'writes', running: 64, runningPerCaller: 8, waiting: 4096, waitingPerCaller: 256, taskMs: 2 };
 const READS = { name: 'reads', running: 512, runningPerCaller: 32, waiting: 16_384, waitingPerCaller: 2048, taskMs: 1 };
 
+/**
+ * What a list sets aside before it is read, until its answer is charged: that of the largest kind. Whoever leaves
+ * answers unread is refused before the next page is made.
+ */
+const LIST_BYTES = 4 * MIB;
+
 /** How long a call may expect to wait in a queue, milliseconds. */
 const WAIT_MAX_MS = 10_000;
 
@@ -57,6 +63,11 @@ export function createCallBudgets(): CallBudgets {
 export function payerOfCall(context: Pick<HandlerContext, 'values'>): Payer {
   const caller = findCaller(context.values);
   return caller === undefined ? payerOf(undefined, clientOf(context).address) : callerPayer(caller);
+}
+
+/** Whom a call is charged to that Connect serves, until it is known who calls. */
+function requestPayer(values: ContextValues): Payer {
+  return payerOf(undefined, clientOf({ values }).address);
 }
 
 /** Charges a call for what it makes the server hold. Throws budget_exceeded, server_busy. */
@@ -85,7 +96,9 @@ export function limitCalls<T extends object>(
     if (method.methodKind !== 'unary' || typeof implemented !== 'function') continue;
     const call = implemented.bind(implementation) as Unary;
     const isPublic = rules.of(method).access.kind === 'public';
-    limited[method.localName] = isPublic ? paidFor(call) : within(budgets[kindOf(method)], call);
+    const kind = kindOf(method);
+    const held = kind === 'lists' ? withRoomForAnswer(budgets.bytes, call) : call;
+    limited[method.localName] = isPublic ? paidFor(call) : within(budgets[kind], held);
   }
   return limited as unknown as T;
 }
@@ -93,6 +106,18 @@ export function limitCalls<T extends object>(
 function kindOf(method: DescMethod): 'lists' | 'writes' | 'reads' {
   if (method.input.fields.some(({ name }) => name === 'page_size')) return 'lists';
   return method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS ? 'reads' : 'writes';
+}
+
+/** Has a call set aside what its answer will hold, while it runs. */
+function withRoomForAnswer(bytes: Budget, implemented: Unary): Unary {
+  return async (request, context) => {
+    const room = bytes.charge(payerOfCall(context), LIST_BYTES);
+    try {
+      return await implemented(request, context);
+    } finally {
+      room.release();
+    }
+  };
 }
 
 function paidFor(implemented: Unary): Unary {
@@ -147,10 +172,11 @@ export function holdRequests(handler: UniversalHandler, { bytes }: CallBudgets):
   const holding = (request: UniversalServerRequest): Promise<UniversalServerResponse> => {
     const { contextValues: values, signal, body } = request;
     if (values === undefined || values.get(heldKey) !== undefined) return handler(request);
-    const held = chargeUntil(signal, () => bytes.charge(payerOf(undefined, clientOf({ values }).address), CALL_BYTES));
+    const payer = requestPayer(values);
+    const held = chargeUntil(signal, () => bytes.charge(payer, CALL_BYTES));
     values.set(heldKey, { request: held, closed: signal });
     if (typeof body !== 'object' || body === null || !(Symbol.asyncIterator in body)) return handler(request);
-    return handler({ ...request, body: counted(body, held) });
+    return payFor(payer, () => handler({ ...request, body: counted(body, held) }));
   };
   return Object.assign(holding, handler);
 }

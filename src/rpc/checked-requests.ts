@@ -25,6 +25,8 @@ export interface CheckOptions {
   readonly readMaxBytes: number;
   /** Those that the handler takes. */
   readonly compressions: readonly Compression[];
+  /** Waits until it is the caller's turn to have a message of so many bytes looked at; undefined where that is now. */
+  readonly turn: (bytes: number) => Promise<void> | undefined;
   /** Why the bytes of a message are refused, if they are. */
   readonly check: (method: DescMethod, bytes: Uint8Array, isBinary: boolean) => ConnectError | undefined;
 }
@@ -54,7 +56,7 @@ export function checkQuery({ values }: HandlerContext): Promise<void> | undefine
 function withQueryCheck(
   { method }: UniversalHandler,
   request: UniversalServerRequest,
-  { readMaxBytes, compressions, check }: CheckOptions,
+  { readMaxBytes, compressions, turn, check }: CheckOptions,
 ): UniversalServerRequest {
   const contextValues: ContextValues = request.contextValues ?? createContextValues();
   contextValues.set(queryCheckKey, async () => {
@@ -66,6 +68,7 @@ function withQueryCheck(
     const compression = compressions.find((candidate) => candidate.name === name);
     if (compression === undefined && name !== 'identity') return; // the handler refuses it
     const bytes = compression === undefined ? sent : await compression.decompress(sent, readMaxBytes);
+    await turn(bytes.length);
     throwIf(tooLarge(bytes, readMaxBytes) ?? check(method, bytes, encoding === 'proto'));
   });
   return { ...request, contextValues };
@@ -102,10 +105,11 @@ async function* wholeBody(
   body: AsyncIterable<Uint8Array>,
   isBinary: boolean,
   compression: Compression | undefined,
-  { readMaxBytes, check }: CheckOptions,
+  { readMaxBytes, turn, check }: CheckOptions,
 ): AsyncGenerator<Uint8Array> {
   const sent = await readAllBytes(body, readMaxBytes, header.get('content-length'));
   const bytes = compression === undefined ? sent : await compression.decompress(sent, readMaxBytes);
+  await turn(bytes.length);
   throwIf(check(method, bytes, isBinary));
   yield bytes;
 }
@@ -116,7 +120,7 @@ function envelopes(
   { header }: UniversalServerRequest,
   body: AsyncIterable<Uint8Array>,
   isBinary: boolean,
-  { readMaxBytes, compressions, check }: CheckOptions,
+  { readMaxBytes, compressions, turn, check }: CheckOptions,
 ): AsyncIterable<Uint8Array> {
   const encoding = header.get('grpc-encoding') ?? header.get('connect-content-encoding');
   const compression = compressions.find(({ name }) => name === encoding) ?? null;
@@ -126,6 +130,7 @@ function envelopes(
     transformDecompressEnvelope(compression, readMaxBytes),
     async function* (messages) {
       for await (const message of messages) {
+        await turn(message.data.length);
         throwIf(check(method, message.data, isBinary));
         yield message;
       }

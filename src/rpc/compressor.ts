@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { Code, ConnectError } from '@connectrpc/connect';
 import type { Compression } from '@connectrpc/connect/protocol';
+import { currentPayer } from '../budget/current-payer.ts';
 import { FairLimiter } from '../budget/fair-limiter.ts';
 import type { Payer } from '../budget/payer.ts';
 import { compress, decompress, type Encoding, ENCODINGS, type UnpackFault } from './zlib-codecs.ts';
@@ -29,9 +30,6 @@ const WAITING_MAX = 64;
 const WAIT_MAX_MS = 2000;
 const TASK_MS = 5;
 
-/** Who pays for what Connect packs and unpacks, which does not say for whom. */
-const ANYBODY: Payer = 'anybody';
-
 /**
  * Compresses answers and unpacks requests in one thread of its own. On libuv's threads, where
  * zlib runs by itself, passwords are hashed: whoever had enough compressed, had nobody sign in.
@@ -53,7 +51,7 @@ export class Compressor implements Disposable {
     running: 1,
     runningPerCaller: 1,
     waiting: WAITING_MAX,
-    waitingPerCaller: WAITING_MAX,
+    waitingPerCaller: WAITING_PER_CALLER,
     waitMaxMs: WAIT_MAX_MS,
     taskMs: TASK_MS,
   });
@@ -67,8 +65,9 @@ export class Compressor implements Disposable {
   readonly compressions: readonly Compression[] = ENCODINGS.map((name) => ({
     name,
     compress: async (bytes) =>
-      ((await this.compress(name, bytes, ANYBODY)) as Uint8Array<ArrayBuffer> | undefined) ?? compress(name, bytes),
-    decompress: (bytes, maxBytes) => this.#decompress(name, bytes, maxBytes),
+      ((await this.compress(name, bytes, currentPayer())) as Uint8Array<ArrayBuffer> | undefined) ??
+      compress(name, bytes),
+    decompress: (bytes, maxBytes) => this.#decompress(name, bytes, maxBytes, currentPayer()),
   }));
 
   /**
@@ -93,11 +92,23 @@ export class Compressor implements Disposable {
     }
   }
 
-  async #decompress(encoding: Encoding, bytes: Uint8Array, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+  /** The bytes unpacked. Rejects with a ConnectError for what does not unpack, or to more than `maxBytes`. */
+  decompress(name: string, bytes: Uint8Array, maxBytes: number, payer: Payer): Promise<Uint8Array> {
+    const encoding = ENCODINGS.find((each) => each === name);
+    if (encoding === undefined) throw new Error(`${name} is not offered`);
+    return this.#decompress(encoding, bytes, maxBytes, payer);
+  }
+
+  async #decompress(
+    encoding: Encoding,
+    bytes: Uint8Array,
+    maxBytes: number,
+    payer: Payer,
+  ): Promise<Uint8Array<ArrayBuffer>> {
     const outcome =
       maxBytes <= INLINE_BYTES_MAX
         ? decompress(encoding, bytes, maxBytes)
-        : await this.#requests.run(ANYBODY, () => this.#handOver({ encoding, bytes, maxBytes }));
+        : await this.#requests.run(payer, () => this.#handOver({ encoding, bytes, maxBytes }));
     if (typeof outcome !== 'string') return outcome;
     if (outcome === 'malformed') throw new ConnectError('decompression failed', Code.Internal);
     throw new ConnectError(

@@ -46,7 +46,7 @@ export function createAdmission(
 }
 
 /** The peer, and behind each proxy that is believed whom it says it stands for, as Fastify's `request.ips` has them. */
-function forwardedBy(
+export function forwardedBy(
   peer: string,
   header: string | string[] | undefined,
   isProxy: (address: string | undefined) => boolean,

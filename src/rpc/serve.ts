@@ -3,7 +3,9 @@ import { fastifyConnectPlugin } from '@connectrpc/connect-fastify';
 import type { Validator } from '@bufbuild/protovalidate';
 import type { FastifyInstance } from 'fastify';
 import type { Caller } from '../access.ts';
-import { createLane, type LaneService } from '../lane/lane.ts';
+import { currentPayer } from '../budget/current-payer.ts';
+import type { SliceScheduler } from '../budget/slice-scheduler.ts';
+import { createLane, type LaneService, SMALL_BYTES } from '../lane/lane.ts';
 import type { Tracing } from '../tracing/tracing.ts';
 import {
   type AccessRules,
@@ -59,6 +61,8 @@ export interface RpcOptions {
   /** What calls are charged for what they make the server hold and do. */
   readonly budgets: CallBudgets;
   readonly compressor: Compressor;
+  /** Says when the work on large requests begins. */
+  readonly scheduler: SliceScheduler;
   /** Of the calls that go well, one in so many has a line in the log. */
   readonly logOneIn: number;
   /** Counts calls; undefined when nobody asks for metrics. */
@@ -109,9 +113,11 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
         services.flatMap(({ service }) => service.methods),
         options.validator,
       );
+      const turn = (bytes: number) => (bytes > SMALL_BYTES ? options.scheduler.turn(currentPayer()) : undefined);
       router.handlers.forEach((handler, i) => {
         const readMaxBytes = limitOf(handler.method);
-        const checked = checkRequests(handler, { readMaxBytes, compressions: compressor.compressions, check });
+        const { compressions } = compressor;
+        const checked = checkRequests(handler, { readMaxBytes, compressions, turn, check });
         router.handlers[i] = holdRequests(explainRefusals(refuseAtEnd(checked, readMaxBytes)), budgets);
       });
       options.lane?.open(
@@ -139,6 +145,9 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
           compressions: compressor.compressions,
           compressAnswer: (name, bytes, context, isWanted) =>
             compressor.compress(name, bytes, payerOfCall(context), isWanted),
+          decompressRequest: (context, name, bytes, maxBytes) =>
+            compressor.decompress(name, bytes, maxBytes, payerOfCall(context)),
+          schedule: (context, begin) => options.scheduler.add(payerOfCall(context), begin),
           hold: (context) => holdCall(budgets, context),
           toError: toConnectError,
           jsonOptions: STRICT_JSON,

@@ -1,0 +1,24 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import { addressPayer, type Payer } from '../budget/payer.ts';
+import { readClient } from './client.ts';
+import { forwardedBy } from './fast-lane.ts';
+
+/** Whom a request is charged to before anything is done for it, by its headers and the address of its peer. */
+export type RequestPayer = (headers: IncomingHttpHeaders, peer: string | undefined) => Payer;
+
+/**
+ * `recall` says whose a token is that was verified before. Any other token may be made up, each request with
+ * another: such requests count as those of their address.
+ */
+export function createRequestPayer(
+  isProxy: (address: string | undefined) => boolean,
+  recall: (bearer: string) => Payer | undefined,
+): RequestPayer {
+  return (headers, peer = '') => {
+    const { authorization } = headers;
+    const known = authorization?.startsWith('Bearer ') === true ? recall(authorization.slice(7)) : undefined;
+    if (known !== undefined) return known;
+    const ips = forwardedBy(peer, headers['x-forwarded-for'], isProxy);
+    return addressPayer(readClient({ ips, headers: {} }).address);
+  };
+}
