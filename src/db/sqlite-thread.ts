@@ -134,7 +134,7 @@ export class SqliteThread {
     const isLate = Atomics.wait(this.#replies, 0, replies, this.#waitMs) === 'timed-out';
     this.#waitMs = isLate ? 0 : this.#waitMs - (performance.now() - startMs);
     if (isLate) return;
-    const reply = receiveMessageOnPort(this.#port) as { message: Reply } | undefined;
+    const reply: { message: Reply } | undefined = receiveMessageOnPort(this.#port);
     if (reply !== undefined) this.#receive(reply.message);
   }
 
