@@ -14,7 +14,7 @@ import { quantile } from './report.ts';
 import { kithEnv, seedDatabase } from './seed.ts';
 
 const PAIRS = 3;
-const ROUNDS = 8;
+const ROUNDS = 5;
 const AMOUNT: Amount = { connections: 4, streams: 16, seconds: 1, requests: 20_000 };
 
 if (!findTools().h2load) process.exit(1);
@@ -31,7 +31,8 @@ for (let pair = 0; pair < PAIRS; pair++) {
   await using metered = await serve(`${pair}-with`, { KITH_METRICS_PORT: String(await freePort()) });
   const run = async (server: typeof without): Promise<number> =>
     (await loadHttp2(server, directory.path, request, AMOUNT)).cpuMicrosEach;
-  for (let i = 0; i < 2; i++) for (const server of [without, metered]) await run(server); // until it is compiled
+  for (const server of [without, metered]) await run(server); // until it is compiled
+  const sums = { without: 0, with: 0 };
   for (let round = 0; round < ROUNDS; round++) {
     // Each is first as often as the other.
     const order = round % 2 === 0 ? [without, metered] : [metered, without];
@@ -39,8 +40,11 @@ for (let pair = 0; pair < PAIRS; pair++) {
     const [off, on] = round % 2 === 0 ? [first, second] : [second, first];
     micros.without.push(off);
     micros.with.push(on);
+    sums.without += off;
+    sums.with += on;
     ratios.push(on / off);
   }
+  console.log(`pair ${pair + 1}: with / without ${(sums.with / sums.without).toFixed(3)}`);
 }
 const shown = (values: readonly number[], digits: number) =>
   [0.5, 0.25, 0.75].map((q) => quantile(values, q).toFixed(digits));
