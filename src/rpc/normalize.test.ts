@@ -79,12 +79,12 @@ describe('what people type or copy loses what is around it', () => {
       email: 'a@b.example',
     });
     const entries = {
-      emails: [{ address: pad('a@b.example'), label: pad('work') }],
+      emails: [{ address: pad('a@b.example'), type: pad('work') }],
       phones: [{ number: pad('+1 20') }],
       urls: [{ url: pad('https://b.example') }],
     };
     const contact = normalized(CreateContactRequestSchema, entries);
-    expect(contact.emails).toMatchObject([{ address: 'a@b.example', label: pad('work') }]);
+    expect(contact.emails).toMatchObject([{ address: 'a@b.example', type: pad('work') }]);
     expect(contact.phones).toMatchObject([{ number: '+1 20' }]);
     expect(contact.urls).toMatchObject([{ url: 'https://b.example' }]);
     const change = normalized(UpdateContactRequestSchema, { emails: { values: entries.emails } });

@@ -11,6 +11,7 @@ import { ActivityService } from '../../gen/kith/activity/v1/activity_service_pb.
 import { ApiKeyService } from '../../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
 import { SessionService } from '../../gen/kith/auth/v1/session_service_pb.ts';
+import { SigningKeyService, SigningKeyState } from '../../gen/kith/auth/v1/signing_key_service_pb.ts';
 import { ContactSchema } from '../../gen/kith/contact/v1/contact_pb.ts';
 import { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserSchema } from '../../gen/kith/user/v1/user_pb.ts';
@@ -20,7 +21,15 @@ import { readAccessRules } from './access.ts';
 import { setCaller } from './caller.ts';
 import { answerWhatMayBeRead } from './read-access.ts';
 
-const SERVICES = [ActivityService, ApiKeyService, AuthService, ContactService, SessionService, UserService];
+const SERVICES = [
+  ActivityService,
+  ApiKeyService,
+  AuthService,
+  ContactService,
+  SessionService,
+  SigningKeyService,
+  UserService,
+];
 const rules = readAccessRules(SERVICES, []);
 
 const ME = '01900000-0000-7000-8000-00000000000a';
@@ -107,18 +116,18 @@ describe('an answer holds what the caller may read', () => {
       { activities: [{ id: 'a' }, { id: 'b' }] },
     ],
     [
-      'sessions, to a key that writes users alone',
-      SessionService.method.listSessions,
-      callerWith('api_key', 'users.write'),
-      { sessions: [{ id: 'a', address: '192.0.2.1' }] },
-      { sessions: [{ id: 'a' }] },
+      'a signing key, to a user who rotates keys alone',
+      SigningKeyService.method.rotateSigningKey,
+      callerWith('session', 'signing_keys.write'),
+      { signingKey: { kid: 'a', state: SigningKeyState.PENDING } },
+      { signingKey: { kid: 'a' } },
     ],
     [
-      'API keys, to a key that writes users alone',
-      ApiKeyService.method.listApiKeys,
-      callerWith('api_key', 'users.write'),
-      { apiKeys: [{ id: 'a', name: 'billing', secretHint: 'x' }] },
-      { apiKeys: [{ id: 'a' }] },
+      'sessions, to a key that reads credentials and no users',
+      SessionService.method.listSessions,
+      callerWith('api_key', 'credentials.read'),
+      { sessions: [{ id: 'a', address: '192.0.2.1' }] },
+      { sessions: [{ id: 'a', address: '192.0.2.1' }] },
     ],
     ['nothing, where that is the answer', ContactService.method.createContact, callerWith('api_key'), {}, {}],
   ])('%s', async (_, method, caller, answer, expected) => {
@@ -127,15 +136,15 @@ describe('an answer holds what the caller may read', () => {
   });
 
   test('of oneself, to a user who asks for the own id', async () => {
-    const answer = { sessions: [{ id: 'a', address: '192.0.2.1' }] };
-    const { listSessions } = SessionService.method;
-    expect(await answered(listSessions, callerWith('session'), answer, { userId: ME })).toEqual(answer);
-    expect(await answered(listSessions, callerWith('session'), answer, { userId: OTHER })).toMatchObject({
-      sessions: [{ id: 'a', address: '' }],
-    });
-    expect(await answered(listSessions, callerWith('api_key'), answer, { userId: ME })).toMatchObject({
-      sessions: [{ id: 'a', address: '' }],
-    });
+    const { updateUser } = UserService.method;
+    const answer = { user: user(OTHER) };
+    expect(await answered(updateUser, callerWith('session'), answer, { userId: ME })).toEqual(answer);
+    for (const [caller, userId] of [
+      [callerWith('session'), OTHER],
+      [callerWith('api_key'), ME],
+    ] as const) {
+      expect(await answered(updateUser, caller, answer, { userId })).toMatchObject({ user: userLeft(OTHER) });
+    }
   });
 
   test('and what it was made of stays as it is: others are answered the same message', async () => {
