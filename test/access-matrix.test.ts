@@ -335,7 +335,7 @@ const PROTOCOLS = wires.filter(({ name }) =>
 /**
  * Whether all strangers are tried on a method. Who is let in is decided by the header and the method, in one place for
  * all protocols and databases: all of them meet every method once, and one method of each kind over every protocol.
- * The rest meets those whose refusal depends on stored rows, and one for each other refusal.
+ * The rest meets those whose refusal depends on stored rows or keys, and one for each other refusal.
  */
 function meetsAllStrangers(method: Method, isFirst: boolean): boolean {
   return isFirst || ONE_OF_EACH_KIND.includes(method);
@@ -351,7 +351,7 @@ const ONE_OF_EACH_KIND: readonly Method[] = [
 function representativesOf(all: readonly Stranger[]): Stranger[] {
   return all.filter(
     (stranger) =>
-      [ENDED, KEY_INVALID].includes(stranger.refusal) ||
+      [EXPIRED, ENDED, KEY_INVALID].includes(stranger.refusal) ||
       all.find(({ refusal }) => refusal === stranger.refusal) === stranger,
   );
 }

@@ -32,7 +32,8 @@ const FETCHES =
 
 /** The packages that a text tells to fetch, without flags, files and addresses. */
 function fetchedBy(text: string): string[] {
-  return [...text.matchAll(FETCHES)].flatMap(([command, rest = '']) => {
+  const joined = text.replaceAll(/ \\\n\s*/g, ' '); // commands of several lines
+  return [...joined.matchAll(FETCHES)].flatMap(([command, rest = '']) => {
     const words = rest
       .trim()
       .split(/ +/)
