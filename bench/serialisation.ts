@@ -125,7 +125,7 @@ function samples(): Sample[] {
   const nextPageToken = Buffer.alloc(54, 'next').toString('base64url');
   const activity = activityOf();
   const { eventMs, recordMs, ...others } = activity;
-  const { cursor } = activity;
+  const cursor = Buffer.alloc(40, 'cursor').toString('base64url');
   return [
     {
       name: 'GetUser',
@@ -142,7 +142,7 @@ function samples(): Sample[] {
     {
       name: 'WatchUserActivity, one',
       schema: WatchUserActivityResponseSchema,
-      message: create(WatchUserActivityResponseSchema, toWatchMessage({ activity, cursor })),
+      message: create(WatchUserActivityResponseSchema, toWatchMessage({ activity, cursor, isCaughtUp: false })),
       plain: {
         activity: {
           ...others,
@@ -177,12 +177,12 @@ function activityOf(): Activity {
     id: '018cc251-f400-7000-8002-000000000001',
     userId,
     actorId: userId,
+    actorSessionId: '018cc251-f400-7000-8003-000000000001',
     action: 'page.viewed',
     details: '',
     attributes: { page: '/documents/analytical-engine' },
     eventMs: Date.UTC(2026, 5, 1, 12, 30, 15, 250),
     recordMs: Date.UTC(2026, 5, 1, 12, 30, 15, 750),
-    cursor: '0.2n9c.q7Y1yqzHk3w',
   };
 }
 

@@ -13,7 +13,7 @@ import { ErrorDetailSchema, ErrorReasonSchema } from '../gen/kith/error/v1/error
 import { readCursor } from '../src/activity/cursor.ts';
 import { createKeyring } from '../src/keyring.ts';
 import { type Instance, onServer, SECRET, type Store, toLogRow } from './cluster.ts';
-import type { Batch, Message, Position, Violation, Wanted, WatchHistory } from './history.ts';
+import type { Batch, CaughtUp, Listed, Message, Position, Violation, Wanted, WatchHistory } from './history.ts';
 import type { Random } from './random.ts';
 
 /** The actions that are written, some below others. */
@@ -37,6 +37,8 @@ export interface Surroundings {
   readonly editor: Account;
   /** May watch themselves. */
   readonly users: readonly Account[];
+  /** The ids of events whose writers have had an answer, in the order of the answers. */
+  readonly acknowledged: string[];
   readonly report: (violation: Violation) => void;
 }
 
@@ -49,7 +51,7 @@ const keyring = createKeyring(SECRET);
 
 /** The place that a cursor stands for. */
 function placeOf(cursor: string): Position {
-  return readCursor(keyring, cursor);
+  return readCursor(keyring, cursor).end;
 }
 
 /** A connection to one instance. Disposing ends it with all that runs on it. */
@@ -105,8 +107,6 @@ function refusalIn(error: ConnectError): string | undefined {
 /** Appends batches, one after the other, until it is stopped. */
 export class Writer {
   readonly batches: Batch[] = [];
-  /** Of each acknowledged batch the cursor of its last event. */
-  readonly cursors: string[] = [];
   readonly #around: Surroundings;
   readonly #random: Random;
   readonly #name: string;
@@ -155,7 +155,7 @@ export class Writer {
         const answer = await this.#line(random.pick(this.#around.instances)).recordUserActivity(request, options);
         ids = answer.activities.map(({ id }) => id);
         outcome = 'acknowledged';
-        this.cursors.push(answer.activities.at(-1)!.cursor);
+        this.#around.acknowledged.push(...ids);
         break;
       } catch (thrown) {
         const refusal = refusalIn(ConnectError.from(thrown));
@@ -197,8 +197,8 @@ export interface WatcherOptions {
   readonly name: string;
   readonly wanted: Wanted;
   readonly accessToken: string;
-  /** '' for what is recorded from now on. */
-  readonly afterCursor: string;
+  /** Whether it lists first, and watches from where the list ends. */
+  readonly listsFirst: boolean;
   readonly wire: Wire;
   /** How likely it is to stand still after a message. */
   readonly slowness: number;
@@ -210,8 +210,10 @@ export class Watcher implements Follower {
   readonly #random: Random;
   readonly #options: WatcherOptions;
   readonly #messages: Message[] = [];
+  readonly #caughtUps: CaughtUp[] = [];
   #start: Position | undefined;
-  #cursor: string;
+  #listed: Listed | undefined;
+  #cursor = '';
   #opened = 0;
   #stream = new AbortController();
   #isStopping = false;
@@ -221,13 +223,12 @@ export class Watcher implements Follower {
     this.#around = around;
     this.#random = random;
     this.#options = options;
-    this.#cursor = options.afterCursor;
-    this.#start = options.afterCursor === '' ? undefined : placeOf(options.afterCursor);
   }
 
   get history(): WatchHistory {
     const { name, wanted } = this.#options;
-    return { name, wanted, start: this.#start, messages: this.#messages };
+    const listed = this.#listed === undefined ? {} : { listed: this.#listed };
+    return { name, wanted, start: this.#start, messages: this.#messages, caughtUps: this.#caughtUps, ...listed };
   }
 
   get opened(): number {
@@ -257,6 +258,7 @@ export class Watcher implements Follower {
       // It leaves by itself now and then, and so never waits for a connection that is dead unnoticed.
       const timer = setTimeout(() => this.#stream.abort(), this.#random.int(500, this.#isHurrying ? 20_000 : 8000));
       try {
+        if (this.#options.listsFirst && this.#listed === undefined) await this.#list(this.#stream.signal);
         await this.#follow(this.#stream.signal);
       } catch (thrown) {
         const refusal = refusalIn(ConnectError.from(thrown));
@@ -267,12 +269,36 @@ export class Watcher implements Follower {
     }
   }
 
+  /** Reads all pages, each from any instance; what fails on the way is begun again. */
+  async #list(signal: AbortSignal): Promise<void> {
+    const { wanted, accessToken, wire } = this.#options;
+    const known = this.#around.acknowledged.length;
+    const ids: string[] = [];
+    let watchCursor = '';
+    let pageToken = '';
+    do {
+      using line = openLine(ActivityService, this.#random.pick(this.#around.instances).address, accessToken, wire);
+      const request = { ...requestFor(wanted), pageSize: this.#random.int(5, 400), pageToken };
+      const page = await line.client.listUserActivity(request, { signal, timeoutMs: CALL_MAX_MS });
+      ids.push(...page.activities.map(({ id }) => id));
+      if (pageToken === '') ({ watchCursor } = page);
+      pageToken = page.nextPageToken;
+    } while (pageToken !== '');
+    this.#listed = { ids, known };
+    this.#cursor = watchCursor;
+    this.#start = placeOf(watchCursor);
+  }
+
   async #follow(signal: AbortSignal): Promise<void> {
     const { wanted, accessToken, wire } = this.#options;
     using line = openLine(ActivityService, this.#random.pick(this.#around.instances).address, accessToken, wire);
     let isOpen = false;
-    const request = { userId: wanted.userId ?? '', action: wanted.action, afterCursor: this.#cursor };
-    for await (const { activity, cursor } of line.client.watchUserActivity(request, { signal })) {
+    let isCaughtUp = false;
+    const known = this.#around.acknowledged.length;
+    const request = { ...requestFor(wanted), afterCursor: this.#cursor };
+    for await (const { activity, cursor, caughtUp } of line.client.watchUserActivity(request, { signal })) {
+      if (caughtUp && !isCaughtUp) this.#caughtUps.push({ known, messages: this.#messages.length });
+      isCaughtUp ||= caughtUp;
       const at = placeOf(cursor);
       if (!isOpen) this.#opened += 1;
       isOpen = true;
@@ -305,7 +331,7 @@ export class NaiveReader implements Follower {
 
   get history(): WatchHistory {
     const wanted = { userId: undefined, action: '', withPrivate: true };
-    return { name: this.#name, wanted, start: this.#start, messages: this.#messages };
+    return { name: this.#name, wanted, start: this.#start, messages: this.#messages, caughtUps: [] };
   }
 
   get opened(): number {
@@ -340,8 +366,12 @@ export class NaiveReader implements Follower {
   }
 }
 
+function requestFor({ userId, action }: Wanted): { userId: string; actionPrefixes: string[] } {
+  return { userId: userId ?? '', actionPrefixes: action === '' ? [] : [action] };
+}
+
 /** A watcher of some kind. */
-export function randomWatcher(name: string, around: Surroundings, random: Random, cursors: readonly string[]): Watcher {
+export function randomWatcher(name: string, around: Surroundings, random: Random): Watcher {
   const { users, editor } = around;
   const user = random.pick(users);
   const action = random.weighted({ '': 4, shop: 1, 'shop.cart': 1, 'page.viewed': 1, 'page.left': 1 });
@@ -353,7 +383,7 @@ export function randomWatcher(name: string, around: Surroundings, random: Random
   return new Watcher(around, random, {
     name: `${name}, ${options.wanted.userId === undefined ? 'everybody' : 'one user'}, ${action || 'any action'}`,
     ...options,
-    afterCursor: cursors.length > 0 && random.chance(0.4) ? random.pick(cursors) : '',
+    listsFirst: random.chance(0.5),
     wire: random.weighted({ grpc: 5, 'grpc-web': 1, connect: 1, 'connect json': 1 }),
     slowness: random.pick([0, 0, 0.02, 0.3]),
   });

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import {
   type Batch,
+  type CaughtUp,
   checkBatches,
   checkWatch,
   type LogRow,
@@ -30,8 +31,38 @@ function progress(writer: number, seq = 0): Message {
 }
 
 function kindsOf(messages: readonly Message[], start = BEGINNING, wanted = EVERYTHING): string[] {
-  return checkWatch({ name: 'w', wanted, start, messages }, LOG).map(({ kind }) => kind);
+  return checkWatch({ name: 'w', wanted, start, messages, caughtUps: [] }, LOG).map(({ kind }) => kind);
 }
+
+describe('a list and the watch that goes on from it', () => {
+  const kindsFrom = (ids: string[], messages: Message[], known = 0, caughtUps: CaughtUp[] = []) =>
+    checkWatch({ name: 'w', wanted: EVERYTHING, start: A, messages, caughtUps, listed: { ids, known } }, LOG, [
+      'a',
+      'b',
+      'c',
+    ]).map(({ kind }) => kind);
+
+  test.each<[string, string[], Message[], number, string[]]>([
+    ['every row once', ['b', 'a'], sent(C, D, E), 2, []],
+    ['rows of late transactions', ['c', 'a'], sent(B, D, E), 1, []],
+    ['a row of a page again', ['c', 'a'], sent(B, C, D, E), 0, ['not asked for']],
+    ['a row in neither', ['b', 'a'], sent(D, E), 0, ['cursor ahead', 'lost']],
+    ['a row that was acknowledged before, on no page', ['a'], sent(B, C, D, E), 2, ['lost']],
+    ['a row on two pages', ['b', 'b', 'a'], sent(C, D, E), 0, ['repeated', 'out of order']],
+    ['pages in another order', ['a', 'b'], sent(C, D, E), 0, ['out of order']],
+    ['a row that nobody wrote', ['x', 'b', 'a'], sent(C, D, E), 0, ['not asked for']],
+  ])('with %s', (_, ids, messages, known, kinds) => {
+    expect(kindsFrom(ids, messages, known)).toEqual(kinds);
+  });
+
+  test.each([
+    [{ known: 3, messages: 1 }, []],
+    [{ known: 2, messages: 0 }, []],
+    [{ known: 3, messages: 0 }, ['caught up early']],
+  ])('having caught up %j', (caughtUp, kinds) => {
+    expect(kindsFrom(['b', 'a'], sent(C, D, E), 0, [caughtUp])).toEqual(kinds);
+  });
+});
 
 describe('the history of a watch', () => {
   test.each<[string, Message[]]>([
@@ -68,7 +99,10 @@ describe('the history of a watch', () => {
   });
 
   test('of a stream that never began is one that says so', () => {
-    const violations = checkWatch({ name: 'w', wanted: EVERYTHING, start: undefined, messages: [] }, LOG);
+    const violations = checkWatch(
+      { name: 'w', wanted: EVERYTHING, start: undefined, messages: [], caughtUps: [] },
+      LOG,
+    );
     expect(violations.map(({ kind }) => kind)).toEqual(['never began']);
   });
 
@@ -94,8 +128,8 @@ describe('the history of a watch', () => {
       ],
     ])('is %s', (_, wanted, ids) => {
       const messages = sent(...log.filter(({ id }) => ids.includes(id)));
-      expect(checkWatch({ name: 'w', wanted, start: BEGINNING, messages }, log)).toEqual([]);
-      const all = checkWatch({ name: 'w', wanted, start: BEGINNING, messages: sent(...log) }, log);
+      expect(checkWatch({ name: 'w', wanted, start: BEGINNING, messages, caughtUps: [] }, log)).toEqual([]);
+      const all = checkWatch({ name: 'w', wanted, start: BEGINNING, messages: sent(...log), caughtUps: [] }, log);
       expect(all.map(({ kind }) => kind)).toEqual(Array(log.length - ids.length).fill('not asked for'));
     });
   });

@@ -36,6 +36,25 @@ export interface WatchHistory {
   /** Undefined when no stream ever began. */
   readonly start: Position | undefined;
   readonly messages: readonly Message[];
+  /** What was listed before the watch began, which went on from there; absent where nothing was. */
+  readonly listed?: Listed;
+  /** Where it was told that it had caught up, once a stream. */
+  readonly caughtUps: readonly CaughtUp[];
+}
+
+/** All pages of a list. */
+export interface Listed {
+  /** In the order of the pages. */
+  readonly ids: readonly string[];
+  /** How many events were acknowledged when the list began. */
+  readonly known: number;
+}
+
+export interface CaughtUp {
+  /** How many events were acknowledged when the stream began. */
+  readonly known: number;
+  /** How many messages had been received. */
+  readonly messages: number;
 }
 
 /** One append of 1 to 100 events, and what its author knows of it. */
@@ -59,6 +78,7 @@ export interface Violation {
     | 'not asked for'
     | 'cursor ahead'
     | 'cursor wrong'
+    | 'caught up early'
     | 'never began'
     | 'unwritten'
     | 'torn'
@@ -89,17 +109,40 @@ export function isWanted({ userId, action, withPrivate }: Wanted, row: LogRow): 
 /**
  * Compares what a watcher received with the table, once it has been given all the
  * time it needs: from its start exactly the rows it asked for, each once, in the
- * order of the log, and no cursor that says more than was sent.
+ * order of the log, and no cursor that says more than was sent. With a list before it,
+ * the pages and the watch together hold every row once.
+ *
+ * `acknowledged` has the ids of events in the order in which their writers had an answer.
  */
-export function checkWatch({ name, wanted, start, messages }: WatchHistory, log: readonly LogRow[]): Violation[] {
+export function checkWatch(
+  { name, wanted, start, messages, listed, caughtUps }: WatchHistory,
+  log: readonly LogRow[],
+  acknowledged: readonly string[] = [],
+): Violation[] {
   if (start === undefined) return [{ kind: 'never began', where: name, what: 'no stream ever began' }];
   const violations: Violation[] = [];
   const report = (kind: Violation['kind'], what: string): void => void violations.push({ kind, where: name, what });
 
   const rows = new Map(log.map((row) => [row.id, row]));
-  const expected = log.filter((row) => compare(row, start) > 0 && isWanted(wanted, row)).toSorted(compare);
+  const isWantedRow = (id: string): boolean => {
+    const row = rows.get(id);
+    return row !== undefined && isWanted(wanted, row);
+  };
+  const pages = new Set(listed?.ids);
+  const isDue = (row: LogRow): boolean => (listed === undefined ? compare(row, start) > 0 : !pages.has(row.id));
+  const expected = log.filter((row) => isDue(row) && isWanted(wanted, row)).toSorted(compare);
   const expectedIds = new Set(expected.map(({ id }) => id));
   const received = new Set<string>();
+  if (listed !== undefined) {
+    for (const id of pages) if (!isWantedRow(id)) report('not asked for', `${id} on a page`);
+    if (pages.size < listed.ids.length) report('repeated', `${listed.ids.length - pages.size} on pages`);
+    const order = listed.ids.map((id) => rows.get(id)).filter((row) => row !== undefined);
+    if (order.some((row, i) => i > 0 && compare(order[i - 1]!, row) <= 0)) report('out of order', 'the pages');
+    for (const id of acknowledged.slice(0, listed.known)) {
+      if (isWantedRow(id) && !pages.has(id))
+        report('lost', `${id} was acknowledged before the list, and is on no page`);
+    }
+  }
   let due = 0; // everything before it in `expected` was received
   let last = start;
   let overdue: LogRow | undefined;
@@ -123,6 +166,11 @@ export function checkWatch({ name, wanted, start, messages }: WatchHistory, log:
       overdue = missing;
     }
   });
+  const indexOf = new Map(messages.map(({ id }, i) => [id, i]));
+  for (const { known, messages: count } of caughtUps) {
+    const late = acknowledged.slice(0, known).find((id) => expectedIds.has(id) && (indexOf.get(id) ?? count) >= count);
+    if (late !== undefined) report('caught up early', `after ${count} messages, before ${late}`);
+  }
   for (const row of expected) {
     if (!received.has(row.id)) report('lost', `${row.id} at ${show(row)}, ${row.action} of ${row.userId}`);
   }

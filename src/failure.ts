@@ -7,6 +7,7 @@ export type FailureReason =
   | 'access_token_invalid'
   | 'access_token_missing'
   | 'action_reserved'
+  | 'activity_id_taken'
   | 'api_key_invalid'
   | 'api_key_limit_reached'
   | 'api_key_not_found'

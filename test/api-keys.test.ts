@@ -146,7 +146,7 @@ describe.each(databases)('on $name', (kind) => {
     const { apiKey } = await kith
       .client(ApiKeyService, accessToken)
       .createApiKey({ name: 'another', permissions: [Permission.USERS_READ] });
-    await using watch = await startWatch(activityOf(kith, key.secret), { userId: user.id, action: 'page' });
+    await using watch = await startWatch(activityOf(kith, key.secret), { userId: user.id, actionPrefixes: ['page'] });
     await kith.client(ApiKeyService, accessToken).revokeApiKey({ userId: user.id, apiKeyId: apiKey!.id });
     await revoke(kith, other);
     await kith.client(AuthService, accessToken).logout({});

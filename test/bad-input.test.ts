@@ -849,7 +849,7 @@ async function makeWorld(address: string): Promise<World> {
     const username = `u${randomUUID()}`;
     await users.createUser({ username, email: `${username}@example.org`, name: 'Somebody', role, password });
   }
-  const { users: viewers } = await users.listUsers({ role: Role.VIEWER });
+  const { users: viewers } = await users.listUsers({ roles: [Role.VIEWER] });
   const viewer = await signedIn(auth.login({ identifier: viewers[0]!.username, password }));
   const contacts = createClient(ContactService, transport);
   const contactsOfViewer = createClient(ContactService, grpc(address, viewer.accessToken));
@@ -867,7 +867,7 @@ async function makeWorld(address: string): Promise<World> {
     viewer: { id: viewers[0]!.id, accessToken: viewer.accessToken },
     pageTokens: {
       users: (await users.listUsers({ pageSize: 1 })).nextPageToken,
-      editors: (await users.listUsers({ pageSize: 1, role: Role.EDITOR })).nextPageToken,
+      editors: (await users.listUsers({ pageSize: 1, roles: [Role.EDITOR] })).nextPageToken,
       contacts: nextPageToken,
       viewers: (await contactsOfViewer.listContacts({ pageSize: 1 })).nextPageToken,
     },
@@ -989,7 +989,13 @@ function mutated(): Mutated[] {
     ],
     [
       listUsers,
-      (w) => ({ pageSize: 10, pageToken: w.pageTokens.users, query: 'a', role: Role.EDITOR, includeTotalSize: true }),
+      (w) => ({
+        pageSize: 10,
+        pageToken: w.pageTokens.users,
+        query: 'a',
+        roles: [Role.EDITOR],
+        includeTotalSize: true,
+      }),
     ],
   ];
   return requests.flatMap(([method, request], i) =>

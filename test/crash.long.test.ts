@@ -86,14 +86,14 @@ class Api implements Disposable {
   async search(kind: Kind, query: string, deleted: boolean): Promise<string[]> {
     if (kind === 'contact') return (await this.#contacts.listContacts({ query, deleted })).contacts.map(({ id }) => id);
     const state = deleted ? UserState.DELETED : UserState.UNSPECIFIED;
-    return (await this.#users.listUsers({ query, state })).users.map(({ id }) => id);
+    return (await this.#users.listUsers({ query, states: [state] })).users.map(({ id }) => id);
   }
 
   async countAll(kind: Kind, deleted: boolean): Promise<number> {
     const list = { pageSize: 1, includeTotalSize: true };
     if (kind === 'contact') return (await this.#contacts.listContacts({ ...list, deleted })).totalSize!;
     const state = deleted ? UserState.DELETED : UserState.UNSPECIFIED;
-    return (await this.#users.listUsers({ ...list, state })).totalSize!;
+    return (await this.#users.listUsers({ ...list, states: [state] })).totalSize!;
   }
 
   [Symbol.dispose](): void {

@@ -88,12 +88,12 @@ async function untilDone<T>(work: () => Promise<T>): Promise<T> {
 async function recordedSince(service: Service, afterCursor: string, count: number) {
   const listed: string[] = [];
   for (let pageToken = ''; ; ) {
-    const page = await service.activity.listUserActivity({ action: 'fault', pageSize: 1000, pageToken });
+    const page = await service.activity.listUserActivity({ actionPrefixes: ['fault'], pageSize: 1000, pageToken });
     listed.push(...page.activities.map(({ id }) => id));
     pageToken = page.nextPageToken;
     if (pageToken === '') break;
   }
-  await using watch = await startWatch(service.activity, { action: 'fault', afterCursor });
+  await using watch = await startWatch(service.activity, { actionPrefixes: ['fault'], afterCursor });
   return { listed: listed.toReversed(), watched: (await watch.activities(count)).map(({ id }) => id) };
 }
 
@@ -109,7 +109,7 @@ function follow(service: Service, first: Watch) {
       if (!going) break;
       endings.push(refusal);
       const { cursor } = watch;
-      watch = await untilDone(() => startWatch(service.activity, { action: 'fault', afterCursor: cursor }));
+      watch = await untilDone(() => startWatch(service.activity, { actionPrefixes: ['fault'], afterCursor: cursor }));
     }
   })();
   return {
@@ -136,7 +136,7 @@ describe('SQLite', () => {
       await run('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', dir]);
       try {
         await using service = await startService(`sqlite:${join(dir, 'kith.db')}`);
-        await using watch = await startWatch(service.activity, { action: 'fault' });
+        await using watch = await startWatch(service.activity, { actionPrefixes: ['fault'] });
         const start = watch.cursor;
         const acknowledged = [(await service.record()).id];
         const { bavail, bsize } = await statfs(dir);
@@ -155,7 +155,9 @@ describe('SQLite', () => {
           UNAVAILABLE,
         );
         expect((await service.users.getUser({ userId: service.userId })).user).toMatchObject({ id: service.userId });
-        expect((await service.activity.listUserActivity({ action: 'fault' })).activities.length).toBeGreaterThan(0);
+        expect(
+          (await service.activity.listUserActivity({ actionPrefixes: ['fault'] })).activities.length,
+        ).toBeGreaterThan(0);
         await expect.poll(() => service.readiness()).toBe(200); // it reads
         await rm(join(dir, 'filler'));
         acknowledged.push((await service.record()).id);
@@ -178,7 +180,7 @@ describe('SQLite', () => {
     const dir = await mkdtemp(join(tmpdir(), 'kith-locked-'));
     const file = join(dir, 'kith.db');
     await using service = await startService(`sqlite:${file}`);
-    await using watch = await startWatch(service.activity, { action: 'fault' });
+    await using watch = await startWatch(service.activity, { actionPrefixes: ['fault'] });
     const start = watch.cursor;
     const before = await service.record();
     using other = new DatabaseSync(file, { timeout: 30_000 });
@@ -249,7 +251,7 @@ describe('PostgreSQL', () => {
     'a server that is stopped (%s) for a while: refusals meanwhile, nothing acknowledged is lost, no restart',
     async (mode) => {
       await using service = await start();
-      const watch = await startWatch(service.activity, { action: 'fault' });
+      const watch = await startWatch(service.activity, { actionPrefixes: ['fault'] });
       const begin = watch.cursor;
       const following = follow(service, watch);
       const acknowledged: string[] = [];
@@ -305,7 +307,7 @@ describe('PostgreSQL', () => {
 
   test('statements that take too long: writes are refused, reads go on, watches go on', async () => {
     await using service = await start({ KITH_DATABASE_STATEMENT_MS: '2000' });
-    await using watch = await startWatch(service.activity, { action: 'fault' });
+    await using watch = await startWatch(service.activity, { actionPrefixes: ['fault'] });
     const before = await service.record();
     await slowDown(600);
     const writes = [service.record(), service.record()].map((call) => refusalOf(call));
@@ -320,7 +322,7 @@ describe('PostgreSQL', () => {
 
   test('slow statements within their time: they are answered, and watchers see them', async () => {
     await using service = await start();
-    await using watch = await startWatch(service.activity, { action: 'fault' });
+    await using watch = await startWatch(service.activity, { actionPrefixes: ['fault'] });
     await slowDown(0.3);
     const recorded = await Promise.all([service.record(), service.record()]);
     await speedUp();
@@ -334,7 +336,7 @@ describe('PostgreSQL', () => {
       KITH_DATABASE_WAIT_MS: '500',
       KITH_DATABASE_STATEMENT_MS: '600000',
     });
-    const watch = await startWatch(service.activity, { action: 'fault' });
+    const watch = await startWatch(service.activity, { actionPrefixes: ['fault'] });
     const begin = watch.cursor;
     const following = follow(service, watch);
     // Whoever records keeps its connection until the table is free.
@@ -365,7 +367,7 @@ describe('PostgreSQL', () => {
     'a server that says nothing any more: calls are refused in time, and all is well when it speaks again',
     async () => {
       await using service = await start({ KITH_DATABASE_STATEMENT_MS: '2000', KITH_DATABASE_WAIT_MS: '2000' });
-      const watch = await startWatch(service.activity, { action: 'fault' });
+      const watch = await startWatch(service.activity, { actionPrefixes: ['fault'] });
       const begin = watch.cursor;
       const following = follow(service, watch);
       const before = await service.record();

@@ -1,7 +1,8 @@
+import { randomUUIDv7 } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { comparePositions } from '../src/activity/store.ts';
+import { comparePositions, isInView } from '../src/activity/store.ts';
 import { type Database, openDatabase } from '../src/db/database.ts';
 import type { LogPosition } from '../src/db/dialect.ts';
 import { userRow } from './support/rows.ts';
@@ -24,7 +25,7 @@ afterAll(async () => {
 
 async function append(): Promise<LogPosition> {
   const row = {
-    id: 'x',
+    id: randomUUIDv7(),
     user_id: 'u',
     actor_id: null,
     action: 'x',
@@ -66,6 +67,34 @@ test('nothing appears before what was the end of the log when the database crash
   await server.stop('immediate');
   await server.start();
   expect(comparePositions(await onceBack(append), end)).toBeGreaterThan(0);
+});
+
+test('what is recorded after a crash is in no view from before it, whatever ran when the database crashed', async () => {
+  const { db, dialect } = database;
+  await append();
+  const { promise: isRunning, resolve: run } = Promise.withResolvers<void>();
+  const { promise: isOver, resolve: end } = Promise.withResolvers<void>();
+  const running = db.transaction().execute(async (tx) => {
+    await sql`select pg_current_xact_id()`.execute(tx);
+    run();
+    await isOver;
+  });
+  await isRunning;
+  const beyond = await append();
+  const rollBack = db.transaction().execute(async (tx) => {
+    await sql`select pg_current_xact_id()`.execute(tx);
+    throw new Error('rolled back');
+  });
+  await expect(rollBack).rejects.toThrow('rolled back');
+  const view = await dialect.viewOfLog(db);
+  expect(view.newest).toEqual(beyond);
+  expect(view.running).toHaveLength(1);
+  await server.stop('immediate');
+  await server.start();
+  end();
+  await running.catch(() => {});
+  const after = await onceBack(append);
+  expect([beyond, after].map((row) => isInView(view, row))).toEqual([true, false]);
 });
 
 test('the end of the log is its last row that no running transaction can come before', async () => {

@@ -21,7 +21,7 @@ afterAll(() => kith[Symbol.asyncDispose]());
 /** The time of a user's newest activity of a kind, which is the time it was recorded, too. */
 async function timeOf(userId: string, action: string): Promise<number> {
   const client = kith.client(ActivityService, admin.accessToken);
-  const { activities } = await client.listUserActivity({ userId, action, pageSize: 1 });
+  const { activities } = await client.listUserActivity({ userId, actionPrefixes: [action], pageSize: 1 });
   const [recorded, event] = [timestampMs(activities[0]!.recordTime!), timestampMs(activities[0]!.eventTime!)];
   expect(event).toBe(recorded);
   return recorded;

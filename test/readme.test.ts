@@ -95,6 +95,8 @@ describe('the examples of a client in README.md, one after the other', () => {
     const expectTold = async (action: string) => expect((await lines.next()).value).toBe(action);
     // Two subscriptions for each watch.
     await expect.poll(() => kith.subscriptions(), { timeout: 60_000 }).toBe(2);
+    await expectTold('kith.user.created');
+    await expectTold('kith.session.started');
     await users.updateUser({ userId: user!.id, name: 'Ada' });
     await expectTold('kith.user.updated');
 

@@ -264,7 +264,9 @@ describe('under load', () => {
       );
       for (const client of clients) await client.userMe({});
       const watches = await Promise.all(
-        instances.map((instance) => startWatch(grpc(instance.address, session.accessToken), { action: 'nothing' })),
+        instances.map((instance) =>
+          startWatch(grpc(instance.address, session.accessToken), { actionPrefixes: ['nothing'] }),
+        ),
       );
       const request = { userId: user.id, sessionId: sessionIdOf(session) };
       await createClient(SessionService, grpc(address, accessToken)).revokeSession(request);

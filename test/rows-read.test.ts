@@ -109,13 +109,13 @@ describe.each(databases)('on $name', ({ create }) => {
 
   describe('what a page or a count of users reads does not depend on how many there are', () => {
     test.each<UserFilter>([
-      { states: ['active', 'suspended'], role: undefined, query: '' },
-      { states: ['deleted'], role: undefined, query: '' },
-      { states: ['active'], role: 'admin', query: '' },
-      { states: ['active', 'suspended'], role: undefined, query: 'u' },
-      { states: ['suspended'], role: 'viewer', query: 'm' },
-      { states: ['deleted'], role: 'viewer', query: 'user' },
-      { states: ['active', 'suspended'], role: undefined, query: 'nobody' },
+      { states: ['active', 'suspended'], roles: [], query: '' },
+      { states: ['deleted'], roles: [], query: '' },
+      { states: ['active'], roles: ['admin'], query: '' },
+      { states: ['active', 'suspended'], roles: [], query: 'u' },
+      { states: ['suspended'], roles: ['viewer'], query: 'm' },
+      { states: ['deleted'], roles: ['viewer'], query: 'user' },
+      { states: ['active', 'suspended'], roles: [], query: 'nobody' },
     ])('$states, $role, "$query"', async (filter) => {
       const read = await rowsRead(database, (db) => selectUserPage(db, filter, undefined, PAGE));
       // 1,000 are looked at, of each state, and looked up among the terms and the users.

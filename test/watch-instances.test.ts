@@ -151,7 +151,7 @@ test('nothing is lost, repeated or out of order while notifications are cut off,
   const user = await here.user(Role.EDITOR);
   const userId = user.user.id;
   await using watch = await startWatch(clientOn(here, user), { userId });
-  await using everybody = await startWatch(clientOn(there, user), { action: 'cut' });
+  await using everybody = await startWatch(clientOn(there, user), { actionPrefixes: ['cut'] });
   const recorders = [clientOn(here, user), clientOn(there, user)];
   const recorded: string[] = [];
   const seen: string[] = [];

@@ -163,14 +163,14 @@ describe.skipIf(process.platform !== 'linux').each(databases)('on $name', (kind)
 
       // A reader that keeps up, in the end at least, to know how far the server is.
       let kept = 0;
-      let watch = await startWatchPatiently(client, { action: 'much.kept_up' });
+      let watch = await startWatchPatiently(client, { actionPrefixes: ['much.kept_up'] });
       const keepUp = async (count: number): Promise<void> => {
         while (kept < count) {
           try {
             await watch.activity();
             kept++;
           } catch {
-            watch = await startWatchPatiently(client, { action: 'much.kept_up', afterCursor: watch.cursor });
+            watch = await startWatchPatiently(client, { actionPrefixes: ['much.kept_up'], afterCursor: watch.cursor });
           }
         }
       };

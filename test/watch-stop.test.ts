@@ -63,7 +63,7 @@ test(
       Array.from({ length: Math.ceil(WATCHES / WATCHES_PER_CONNECTION) }, () =>
         createClient(ActivityService, grpc(address, accessToken)),
       );
-    const requestOf = (i: number): WatchRequest => ({ action: 'load', ...(i % 2 === 0 ? { userId } : {}) });
+    const requestOf = (i: number): WatchRequest => ({ actionPrefixes: ['load'], ...(i % 2 === 0 ? { userId } : {}) });
 
     // Whoever inserts a held activity waits until the lock is given back.
     await using connection = await connect(database.url);
@@ -138,7 +138,7 @@ test(
     const client = createClient(ActivityService, grpc(staying.address, accessToken));
     const log: string[] = [];
     for (let pageToken = ''; ; ) {
-      const page = await client.listUserActivity({ action: 'load', pageSize: 1000, pageToken });
+      const page = await client.listUserActivity({ actionPrefixes: ['load'], pageSize: 1000, pageToken });
       log.push(...page.activities.map(({ id }) => id));
       pageToken = page.nextPageToken;
       if (pageToken === '') break;

@@ -95,7 +95,7 @@ const firstOf = (stream: AsyncIterable<{ activity?: { action: string } | undefin
     .then(({ value }) => value!);
 
 function watchAll(client: Client<typeof ActivityService>): Watch {
-  return client.watchUserActivity({ action: 'test' })[Symbol.asyncIterator]();
+  return client.watchUserActivity({ actionPrefixes: ['test'] })[Symbol.asyncIterator]();
 }
 
 describe('three workers', () => {

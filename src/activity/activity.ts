@@ -5,15 +5,24 @@ import { Budget, type Charge } from '../budget/budget.ts';
 import { FairLimiter } from '../budget/fair-limiter.ts';
 import { payerOf } from '../budget/payer.ts';
 import { answerOnce } from '../db/once.ts';
-import type { LogPosition } from '../db/dialect.ts';
+import type { Db } from '../db/database.ts';
+import { type LogPosition, type LogView, TransactionConflict, UniqueViolation } from '../db/dialect.ts';
 import { Failure } from '../failure.ts';
 import { mapInSlices, mayTakeLong, type Page, type PageRequest, pageSizeOf, pageTokens } from '../pages.ts';
 import type { Revocations } from '../sessions/revocations.ts';
 import { getAccount } from '../users/accounts.ts';
 import { WakeQueue } from '../wake-queue.ts';
-import { readCursor, writeCursor, writeProgressCursor } from './cursor.ts';
+import { isBeyondEnd, readCursor, readPlace, writeCursor, writePlace, writeProgressCursor } from './cursor.ts';
 import { appendActivities, type NewActivity, OWN_PREFIX } from './log.ts';
-import { type ActivityFilter, type ActivityRow, comparePositions, positionOf, selectActivityPage } from './store.ts';
+import {
+  type ActivityFilter,
+  type ActivityRow,
+  comparePositions,
+  isInView,
+  positionOf,
+  selectActivities,
+  selectActivityPage,
+} from './store.ts';
 import { BATCH, SMALL_BATCH, type Tail } from './tail.ts';
 import { WatchLags } from './watch-lags.ts';
 
@@ -41,34 +50,42 @@ export interface ActivityApp extends App {
 /** An activity as the contract shows it; times in milliseconds since 1970. */
 export interface Activity {
   readonly id: string;
-  readonly userId: string;
+  /** Null for what concerns no user. */
+  readonly userId: string | null;
   readonly actorId: string | null;
+  /** The session or API key of the actor; null also where the reader is not told. */
+  readonly actorSessionId: string | null;
   readonly action: string;
   readonly details: string;
   readonly attributes: Readonly<Record<string, string>>;
   readonly eventMs: number;
   readonly recordMs: number;
-  readonly cursor: string;
 }
 
 /** What an answer that was stored by an earlier version may lack. */
 const NO_ACTIVITY: Activity = {
   id: '',
-  userId: '',
+  userId: null,
   actorId: null,
+  actorSessionId: null,
   action: '',
   details: '',
   attributes: {},
   eventMs: 0,
   recordMs: 0,
-  cursor: '',
 };
 
-/** Records all of the activities or none. Throws user_not_found, action_reserved, request_id_reused. */
+/** An activity that somebody asks to record. */
+export type AskedActivity = Omit<NewActivity, 'by' | 'isPrivate'>;
+
+/**
+ * Records all of the activities or none; those whose id was recorded before are left as they are.
+ * Throws user_not_found, action_reserved, activity_id_taken, request_id_reused.
+ */
 export async function recordActivities(
   app: ActivityApp,
   caller: Caller,
-  activities: readonly Omit<NewActivity, 'actorId' | 'isPrivate'>[],
+  activities: readonly AskedActivity[],
   requestId: string,
 ): Promise<Activity[]> {
   for (const { action } of activities) {
@@ -82,49 +99,115 @@ export async function recordActivities(
       app,
       { callerId: caller.userId, requestId, method: 'RecordUserActivity', input: activities },
       async () => {
-        for (const userId of new Set(activities.map((activity) => activity.userId))) {
-          const account = await getAccount(tx, userId);
-          if (account === undefined || account.user.state === 'deleted') {
-            throw new Failure('user_not_found', 'no user has this id', { user_id: userId });
+        const known = await recordedBefore(tx, activities);
+        const added = new Map<string, AskedActivity>();
+        const fresh = activities.filter((activity) => {
+          if (activity.id === undefined) return true;
+          const before = known.get(activity.id) ?? added.get(activity.id);
+          if (before === undefined) {
+            added.set(activity.id, activity);
+            return true;
+          }
+          requireSame(before, activity);
+          return false;
+        });
+        for (const userId of new Set(fresh.map((activity) => activity.userId))) {
+          const account = userId === null ? null : await getAccount(tx, userId);
+          if (account === undefined || account?.user.state === 'deleted') {
+            throw new Failure('user_not_found', 'no user has this id', { user_id: userId ?? '' });
           }
         }
-        const rows = await appendActivities(
+        const rows = await appendOnce(
           tx,
           app,
-          activities.map((activity) => ({ ...activity, actorId: caller.userId })),
+          fresh.map((activity) => ({ ...activity, by: caller })),
         );
-        return rows.map((row) => toActivity(app, row));
+        const byId = new Map([...known.values(), ...rows].map((row) => [row.id, row]));
+        const appended = rows.values();
+        const isFresh = new Set(fresh);
+        return activities.map((activity) =>
+          shownTo(caller, isFresh.has(activity) ? appended.next().value! : byId.get(activity.id!)!),
+        );
       },
       (stored) => stored.map((activity) => ({ ...NO_ACTIVITY, ...activity })),
     ),
   );
 }
 
+/** The activities asked for whose id was recorded before, by their id. */
+async function recordedBefore(tx: Db, activities: readonly AskedActivity[]): Promise<Map<string, ActivityRow>> {
+  const ids = activities.map(({ id }) => id).filter((id) => id !== undefined);
+  const rows = ids.length === 0 ? [] : await selectActivities(tx, [...new Set(ids)]);
+  return new Map(rows.map((row) => [row.id, row]));
+}
+
+/** Throws activity_id_taken unless it is the same activity that is asked for again. */
+function requireSame(before: ActivityRow | AskedActivity, asked: AskedActivity): void {
+  const earlier =
+    'user_id' in before
+      ? {
+          userId: before.user_id,
+          action: before.action,
+          details: before.details,
+          attributes: before.attributes,
+          eventMs: before.event_ms,
+        }
+      : { ...before, details: before.details ?? '', attributes: JSON.stringify(before.attributes ?? {}) };
+  const isSame =
+    earlier.userId === asked.userId &&
+    earlier.action === asked.action &&
+    earlier.details === (asked.details ?? '') &&
+    earlier.attributes === JSON.stringify(asked.attributes ?? {}) &&
+    (asked.eventMs === undefined || earlier.eventMs === asked.eventMs);
+  if (isSame) return;
+  throw new Failure('activity_id_taken', 'another activity has this id: make a new one', { id: asked.id ?? '' });
+}
+
+async function appendOnce(tx: Db, app: ActivityApp, activities: readonly NewActivity[]): Promise<ActivityRow[]> {
+  if (activities.length === 0) return [];
+  try {
+    return await appendActivities(tx, app, activities);
+  } catch (error) {
+    // Another transaction records it: a second attempt finds it.
+    throw error instanceof UniqueViolation ? new TransactionConflict('recorded meanwhile', { cause: error }) : error;
+  }
+}
+
 export interface ActivityListRequest extends PageRequest {
   /** Undefined: everybody's. */
   readonly userId: string | undefined;
-  readonly action: string;
+  readonly actionPrefixes: readonly string[];
   readonly startMs: number | undefined;
   readonly endMs: number | undefined;
 }
 
-/** A page of activities, newest first. Throws page_token_invalid. */
+export interface ActivityPage extends Omit<Page<Activity>, 'total'> {
+  /** On the first page, from where a watch sends what is on none of the pages; '' on others. */
+  readonly watchCursor: string;
+}
+
+/**
+ * A page of activities, newest first. All pages of a list have what could be read when its first
+ * page was: what the log has after that is for a watch. Throws page_token_invalid.
+ */
 export async function listActivities(
   app: ActivityApp,
   caller: Caller,
   request: ActivityListRequest,
-): Promise<Omit<Page<Activity>, 'total'>> {
+): Promise<ActivityPage> {
   const { startMs, endMs } = request;
   const filter = { ...filterFor(caller, request), startMs, endMs };
-  const tokens = pageTokens<[writer: string, seq: string]>(app.keyring, 'activity', caller.userId, filter);
+  const tokens = pageTokens<[place: string]>(app.keyring, 'activity', caller.userId, filter);
   const key = tokens.read(request.pageToken);
-  const before = key && { writer: Number(key[0]), seq: Number(key[1]) };
   const { db, longReads, dialect } = app.database;
-  const isLong = mayTakeLong({ ...request, query: request.action });
-  const page = await selectActivityPage({ db: isLong ? longReads : db, dialect }, filter, before, pageSizeOf(request));
+  const { before, view } = key ? readPlace(key[0]) : { before: undefined, view: await dialect.viewOfLog(db) };
+  const isLong = mayTakeLong({ ...request, query: request.actionPrefixes.join() });
+  const reading = { db: isLong ? longReads : db, dialect };
+  const { rows, resumeBefore } = await selectActivityPage(reading, filter, view, before, pageSizeOf(request));
   return {
-    items: await mapInSlices(page.rows, (row) => toActivity(app, row)),
-    nextPageToken: tokens.write(page.resumeBefore && [String(page.resumeBefore.writer), String(page.resumeBefore.seq)]),
+    items: await mapInSlices(rows, (row) => shownTo(caller, row)),
+    nextPageToken: tokens.write(resumeBefore && [writePlace(resumeBefore, view)]),
+    watchCursor: key === undefined ? writeProgressCursor(app.keyring, view) : '',
   };
 }
 
@@ -133,13 +216,15 @@ export interface ActivityWatchRequest {
   readonly userId: string | undefined;
   /** '' for what is recorded from now on. */
   readonly afterCursor: string;
-  readonly action: string;
+  readonly actionPrefixes: readonly string[];
 }
 
 /** One message of a watch: an activity, or word of how far the watch has got. */
 export interface WatchMessage {
   readonly activity: Activity | undefined;
   readonly cursor: string;
+  /** Whether everything that was recorded before the watch began has been sent; only said without an activity. */
+  readonly isCaughtUp: boolean;
 }
 
 /** What a watch needs. */
@@ -190,8 +275,18 @@ export async function* watchActivities(
   const query = <T>(read: () => Promise<T>): Promise<T> => app.watchReads.run(payer, read, signal);
   let batch: Charge | undefined;
   alarm.until(() => batch?.release());
-  let position = await query(() => startOf(app, request.afterCursor));
-  yield* unhurried(app, { activity: undefined, cursor: writeProgressCursor(app.keyring, position) });
+  const { after, goal } = await query(() => startOf(app, request.afterCursor));
+  let position = after.end;
+  /** What was there at the moment of the cursor, beyond its end: sent or listed before. */
+  let seen = isBeyondEnd(after) ? after : undefined;
+  let reader = caller;
+  const isCaughtUp = () => goal === undefined || comparePositions(position, goal) >= 0;
+  const progress = (): WatchMessage => {
+    const cursor = writeProgressCursor(app.keyring, seen === undefined ? position : { ...seen, end: position });
+    return { activity: undefined, cursor, isCaughtUp: isCaughtUp() };
+  };
+  let hasSaidSo = isCaughtUp();
+  yield* unhurried(app, progress());
   let sentMs = performance.now();
   let checkedMs = sentMs;
 
@@ -201,7 +296,7 @@ export async function* watchActivities(
     if (isCallerStale || performance.now() - checkedMs >= app.progressMs) {
       isCallerStale = false;
       checkedMs = performance.now();
-      await query(() => checkStillAllowed(app, caller, request.userId));
+      reader = await query(() => requireStillAllowed(app, caller, request.userId));
       if (signal.aborted) return;
     }
     let part = app.tail.readRecent(filter, position);
@@ -211,17 +306,21 @@ export async function* watchActivities(
       part = await query(() => app.tail.read(filter, position, limits));
     }
     for (const row of part.rows) {
-      const activity = toActivity(app, row);
-      yield* unhurried(app, { activity, cursor: activity.cursor });
+      if (seen !== undefined && isInView(seen, row)) continue;
+      const cursor = cursorOf(app, row, seen);
+      yield* unhurried(app, { activity: shownTo(reader, row), cursor, isCaughtUp: false });
       sentMs = performance.now();
     }
     batch?.release();
     const isBehind = part.rows.length > 0 || comparePositions(position, part.position) < 0;
     position = part.position;
+    if (seen !== undefined && comparePositions(position, seen.newest) >= 0) seen = undefined;
     const silentMs = performance.now() - sentMs;
+    const isNews = !hasSaidSo && isCaughtUp();
     // Also while there is more to read, which others may have done: when word comes tells nothing of them.
-    if (silentMs >= app.progressMs) {
-      yield* unhurried(app, { activity: undefined, cursor: writeProgressCursor(app.keyring, position) });
+    if (isNews || silentMs >= app.progressMs) {
+      hasSaidSo = isCaughtUp();
+      yield* unhurried(app, progress());
       sentMs = performance.now();
     }
     if (isBehind) continue;
@@ -260,26 +359,35 @@ export function createWatchLimits(
   };
 }
 
-async function startOf({ database, keyring }: WatchApp, afterCursor: string): Promise<LogPosition> {
+/** Where a watch begins, and what it has caught up with once it gets there; undefined when it has from the start. */
+async function startOf(
+  { database, keyring }: WatchApp,
+  afterCursor: string,
+): Promise<{ after: LogView; goal: LogPosition | undefined }> {
   const { db, dialect } = database;
-  if (afterCursor === '') return dialect.endOfLog(db);
-  const position = readCursor(keyring, afterCursor);
-  if (await dialect.hasReached(db, position)) return position;
+  if (afterCursor === '') return { after: await dialect.viewOfLog(db), goal: undefined };
+  const after = readCursor(keyring, afterCursor);
+  if (await dialect.hasReached(db, after.newest)) return { after, goal: (await dialect.viewOfLog(db)).newest };
   throw new Failure(
     'cursor_expired',
-    'the log was restored to before the cursor: watch from now, and list once that has begun',
+    'the log was restored to before the cursor: list, and watch from the watch_cursor of the first page',
   );
 }
 
-async function checkStillAllowed(app: WatchApp, caller: Caller, userId: string | undefined): Promise<void> {
-  const { permissions } = await app.renew(caller);
-  if (!isOneself(caller, userId) && !permissions.has('activity.read')) {
+/** The caller as they are now. */
+async function requireStillAllowed(app: WatchApp, caller: Caller, userId: string | undefined): Promise<Caller> {
+  const renewed = await app.renew(caller);
+  if (!isOneself(caller, userId) && !renewed.permissions.has('activity.read')) {
     throw permissionMissing('activity.read');
   }
+  return renewed;
 }
 
-function filterFor(caller: Caller, { userId, action }: { userId: string | undefined; action: string }): ActivityFilter {
-  return { userId, withPrivate: isOneself(caller, userId), action };
+function filterFor(
+  caller: Caller,
+  { userId, actionPrefixes }: Pick<ActivityListRequest, 'userId' | 'actionPrefixes'>,
+): ActivityFilter {
+  return { userId, withPrivate: isOneself(caller, userId), actionPrefixes };
 }
 
 /** An API key is not its owner: it may what it was given permission for, and is not shown what the owner alone may see. */
@@ -287,23 +395,50 @@ function isOneself(caller: Caller, userId: string | undefined): boolean {
   return caller.kind === 'session' && userId === caller.userId;
 }
 
-/** Rows at the end of the log are shared by all watchers, and so is what they are shown as. */
+/** Rows at the end of the log are shared by all watchers, and so is what they are shown as, and where. */
 const shown = new WeakMap<ActivityRow, Activity>();
+const shownToOthers = new WeakMap<ActivityRow, Activity>();
+const cursors = new WeakMap<ActivityRow, string>();
 
-function toActivity({ keyring }: Pick<App, 'keyring'>, row: ActivityRow): Activity {
+/** An activity as a caller may see it: with which session somebody else did it is told to those who may read everybody's. */
+function shownTo(caller: Caller, row: ActivityRow): Activity {
+  const maySee = caller.permissions.has('activity.read') || row.actor_id === caller.userId;
+  if (maySee || row.actor_session_id === null) return toActivity(row);
+  let activity = shownToOthers.get(row);
+  if (activity === undefined) {
+    activity = { ...toActivity(row), actorSessionId: null };
+    shownToOthers.set(row, activity);
+  }
+  return activity;
+}
+
+function toActivity(row: ActivityRow): Activity {
   const known = shown.get(row);
   if (known !== undefined) return known;
   const activity: Activity = {
     id: row.id,
     userId: row.user_id,
     actorId: row.actor_id,
+    actorSessionId: row.actor_session_id,
     action: row.action,
     details: row.details,
     attributes: JSON.parse(row.attributes) as Record<string, string>,
     eventMs: row.event_ms,
     recordMs: row.record_ms,
-    cursor: writeCursor(keyring, positionOf(row)),
   };
   shown.set(row, activity);
   return activity;
+}
+
+function cursorOf({ keyring }: WatchApp, row: ActivityRow, seen: LogView | undefined): string {
+  const position = positionOf(row);
+  if (seen !== undefined && comparePositions(position, seen.newest) < 0) {
+    return writeProgressCursor(keyring, { ...seen, end: position });
+  }
+  let cursor = cursors.get(row);
+  if (cursor === undefined) {
+    cursor = writeCursor(keyring, position);
+    cursors.set(row, cursor);
+  }
+  return cursor;
 }

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import type { LogPosition } from '../db/dialect.ts';
+import { type LogPosition, type LogView, RUNNING_MAX } from '../db/dialect.ts';
 import { Failure } from '../failure.ts';
 import { createKeyring } from '../keyring.ts';
 import { pageTokens } from '../pages.ts';
-import { readCursor, writeCursor, writeProgressCursor } from './cursor.ts';
+import { readCursor, readPlace, writeCursor, writePlace, writeProgressCursor } from './cursor.ts';
 
 const keyring = createKeyring(Buffer.alloc(32, 1));
 
@@ -19,8 +19,29 @@ const POSITIONS: LogPosition[] = [
 ];
 
 test.each(POSITIONS)('a cursor gives back its position: $writer, $seq', (position) => {
-  expect(readCursor(keyring, writeCursor(keyring, position))).toEqual(position);
-  expect(readCursor(keyring, writeProgressCursor(keyring, position))).toEqual(position);
+  const view = { end: position, newest: position, running: [] };
+  expect(readCursor(keyring, writeCursor(keyring, position))).toEqual(view);
+  expect(readCursor(keyring, writeProgressCursor(keyring, position))).toEqual(view);
+});
+
+const END: LogPosition = { writer: 700, seq: 35 };
+const VIEWS: LogView[] = [
+  { end: END, newest: { writer: 701, seq: 36 }, running: [] },
+  { end: END, newest: { writer: 2 ** 33, seq: 2 ** 40 }, running: [2 ** 33 - 1] },
+  ...[8, 9, RUNNING_MAX].map((count) => ({
+    end: END,
+    newest: { writer: 1000, seq: 99 },
+    running: Array.from({ length: count }, (_, i) => 701 + i),
+  })),
+];
+
+test.each(VIEWS)('a cursor of a view gives it back, and fits: $newest, $running.length', (view) => {
+  const cursor = writeProgressCursor(keyring, view);
+  expect(readCursor(keyring, cursor)).toEqual(view);
+  expect(cursor.length).toBeLessThanOrEqual(2048);
+  const before = { writer: 3, seq: 4 };
+  expect(readPlace(writePlace(before, view))).toEqual({ before, view });
+  expect(pageTokens(keyring, 'activity').write([writePlace(before, view)]).length).toBeLessThanOrEqual(2048);
 });
 
 test('each activity has a cursor of its own, the same in every version', () => {
@@ -31,13 +52,12 @@ test('each activity has a cursor of its own, the same in every version', () => {
 });
 
 test('cursors tell nothing of what others do: neither how much nor whether', () => {
-  const cursors = POSITIONS.flatMap((position) => [
-    writeProgressCursor(keyring, position),
-    writeProgressCursor(keyring, position),
-    writeCursor(keyring, position),
-  ]);
-  expect(new Set(cursors)).toHaveLength(3 * POSITIONS.length);
+  const views = [...VIEWS.slice(0, 3), ...POSITIONS];
+  const cursors = views.flatMap((view) => [writeProgressCursor(keyring, view), writeProgressCursor(keyring, view)]);
+  expect(new Set(cursors)).toHaveLength(2 * views.length);
   expect(new Set(cursors.map(({ length }) => length)).size).toBe(1);
+  const ofActivities = POSITIONS.map((position) => writeCursor(keyring, position));
+  expect(new Set(ofActivities.map(({ length }) => length)).size).toBe(1);
 });
 
 describe('cursor_invalid is what comes of', () => {

@@ -84,12 +84,12 @@ describe.each(databases)('on $name', (kind) => {
 
   test('watches that lag share few reads and a bounded number of bytes, and each gets everything in order', async () => {
     const start = await database.dialect.endOfLog(database.db);
-    const activities = Array.from({ length: ACTIVITIES }, (_, i) => ({ userId, actorId: null, action: `n${i}` }));
+    const activities = Array.from({ length: ACTIVITIES }, (_, i) => ({ userId, by: null, action: `n${i}` }));
     const rows = await database.transaction((tx) => appendActivities(tx, { database, now: Date.now }, activities));
     await expect.poll(() => database.dialect.endOfLog(database.db)).not.toEqual(start);
     await using app = await openWatchApp();
     const leaving = new AbortController();
-    const request = { userId, action: '', afterCursor: writeCursor(app.keyring, start) };
+    const request = { userId, actionPrefixes: [], afterCursor: writeCursor(app.keyring, start) };
     const watches = Array.from({ length: WATCHES }, () =>
       watchActivities(app, callerOf('session'), request, leaving.signal),
     );
@@ -125,16 +125,14 @@ describe.each(databases)('on $name', (kind) => {
       const { watchLags } = app;
       const leaving = new AbortController();
       const { signal } = leaving;
-      const watch = watchActivities(app, callerOf('session'), { userId, action: '', afterCursor: '' }, signal);
+      const watch = watchActivities(app, callerOf('session'), { userId, actionPrefixes: [], afterCursor: '' }, signal);
       expect(watchLags.count).toBe(0);
       await watch.next();
       expect(watchLags.count).toBe(1); // it has not looked yet
       const first = watch.next();
       await expect.poll(() => watchLags.count).toBe(0);
       const record = (action: string) =>
-        database.transaction((tx) =>
-          appendActivities(tx, { database, now: Date.now }, [{ userId, actorId: null, action }]),
-        );
+        database.transaction((tx) => appendActivities(tx, { database, now: Date.now }, [{ userId, by: null, action }]));
       await record('a');
       expect((await first).value).toMatchObject({ activity: { action: 'a' } });
       expect(watchLags.count).toBe(1); // its reader has not come back for more

@@ -6,11 +6,21 @@ import { type ActivityRow, insertActivities } from './store.ts';
 /** What Kith's own actions begin with. Nobody else may record such. */
 export const OWN_PREFIX = 'kith.';
 
+/** Who did something. */
+export interface Actor {
+  readonly userId: string;
+  /** The session or API key; absent for what a sign-in does before its session begins. */
+  readonly sessionId?: string;
+}
+
 /** Something to append to the log. */
 export interface NewActivity {
-  readonly userId: string;
+  /** A UUID that no activity has; absent for one of Kith's. */
+  readonly id?: string | undefined;
+  /** Null for what concerns no user. */
+  readonly userId: string | null;
   /** Null when nobody was signed in. */
-  readonly actorId: string | null;
+  readonly by: Actor | null;
   readonly action: string;
   readonly details?: string;
   readonly attributes?: Readonly<Record<string, string>>;
@@ -33,9 +43,10 @@ export async function appendActivities(
   const rows = await insertActivities(
     tx,
     activities.map((activity) => ({
-      id: randomUUIDv7(),
+      id: activity.id ?? randomUUIDv7(),
       user_id: activity.userId,
-      actor_id: activity.actorId,
+      actor_id: activity.by?.userId ?? null,
+      actor_session_id: activity.by?.sessionId ?? null,
       action: activity.action,
       details: activity.details ?? '',
       attributes: JSON.stringify(activity.attributes ?? {}),
@@ -48,14 +59,14 @@ export async function appendActivities(
   return rows;
 }
 
-/** Appends one of Kith's own activities; `actorId` is null when nobody was signed in. */
+/** Appends one of Kith's own activities; `by` is null when nobody was signed in. */
 export async function tell(
   tx: Db,
   app: Pick<App, 'database' | 'now'>,
   userId: string,
-  actorId: string | null,
+  by: Actor | null,
   action: string,
   attributes: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  await appendActivities(tx, app, [{ userId, actorId, action, attributes }]);
+  await appendActivities(tx, app, [{ userId, by, action, attributes }]);
 }

@@ -10,9 +10,14 @@ import {
   WatchUserActivityResponseSchema,
 } from '../../gen/kith/activity/v1/activity_service_pb.ts';
 import { shareMessage } from '../lane/shared-message.ts';
-import type { Page } from '../pages.ts';
-import type { Activity, ActivityListRequest, ActivityWatchRequest, WatchMessage } from './activity.ts';
-import type { NewActivity } from './log.ts';
+import type {
+  Activity,
+  ActivityListRequest,
+  ActivityPage,
+  ActivityWatchRequest,
+  AskedActivity,
+  WatchMessage,
+} from './activity.ts';
 
 /** One activity goes to many watchers: its message is made once. */
 const messages = new WeakMap<Activity, UserActivity>();
@@ -22,41 +27,40 @@ export function toActivityMessage(activity: Activity): UserActivity {
   if (known !== undefined) return known;
   const message = create(UserActivitySchema, {
     id: activity.id,
-    userId: activity.userId,
+    userId: activity.userId ?? '',
     actorId: activity.actorId ?? '',
+    actorSessionId: activity.actorSessionId ?? '',
     action: activity.action,
     details: activity.details,
     attributes: { ...activity.attributes },
     eventTime: timestampFromMs(activity.eventMs),
     recordTime: timestampFromMs(activity.recordMs),
-    cursor: activity.cursor,
   });
   messages.set(activity, message);
   return message;
 }
 
-export function toActivityPage(
-  page: Omit<Page<Activity>, 'total'>,
-): MessageInitShape<typeof ListUserActivityResponseSchema> {
-  return { activities: page.items.map(toActivityMessage), nextPageToken: page.nextPageToken };
+export function toActivityPage(page: ActivityPage): MessageInitShape<typeof ListUserActivityResponseSchema> {
+  const { nextPageToken, watchCursor } = page;
+  return { activities: page.items.map(toActivityMessage), nextPageToken, watchCursor };
 }
 
-/** Likewise the message of a watch, whose bytes are the same for all. */
+/** Likewise the message of a watch, whose bytes are the same for all but those that leave out what was listed. */
 const watchMessages = new WeakMap<Activity, WatchUserActivityResponse>();
 
-export function toWatchMessage({ activity, cursor }: WatchMessage): WatchUserActivityResponse {
-  if (activity === undefined) return create(WatchUserActivityResponseSchema, { cursor });
-  let message = watchMessages.get(activity);
-  if (message === undefined) {
-    message = shareMessage(create(WatchUserActivityResponseSchema, { activity: toActivityMessage(activity), cursor }));
-    watchMessages.set(activity, message);
-  }
+export function toWatchMessage({ activity, cursor, isCaughtUp }: WatchMessage): WatchUserActivityResponse {
+  if (activity === undefined) return create(WatchUserActivityResponseSchema, { cursor, caughtUp: isCaughtUp });
+  const known = watchMessages.get(activity);
+  if (known?.cursor === cursor) return known;
+  const message = create(WatchUserActivityResponseSchema, { activity: toActivityMessage(activity), cursor });
+  if (known === undefined) watchMessages.set(activity, shareMessage(message));
   return message;
 }
 
-export function fromRecord(request: RecordUserActivityRequest): Omit<NewActivity, 'actorId'>[] {
-  return request.activities.map(({ userId, action, details, attributes, eventTime }) => ({
-    userId,
+export function fromRecord(request: RecordUserActivityRequest): AskedActivity[] {
+  return request.activities.map(({ id, userId, action, details, attributes, eventTime }) => ({
+    id: id || undefined,
+    userId: userId || null,
     action,
     details,
     attributes: sorted(attributes),
@@ -70,17 +74,22 @@ function sorted(attributes: Readonly<Record<string, string>>): Record<string, st
 }
 
 export function fromList(request: ListUserActivityRequest): ActivityListRequest {
-  const { pageSize, pageToken, action, startTime, endTime } = request;
+  const { pageSize, pageToken, actionPrefixes, startTime, endTime } = request;
   return {
     pageSize,
     pageToken,
     userId: request.userId || undefined,
-    action,
+    actionPrefixes: distinct(actionPrefixes),
     startMs: startTime && timestampMs(startTime),
     endMs: endTime && timestampMs(endTime),
   };
 }
 
-export function fromWatch({ userId, afterCursor, action }: WatchUserActivityRequest): ActivityWatchRequest {
-  return { userId: userId || undefined, afterCursor, action };
+export function fromWatch({ userId, afterCursor, actionPrefixes }: WatchUserActivityRequest): ActivityWatchRequest {
+  return { userId: userId || undefined, afterCursor, actionPrefixes: distinct(actionPrefixes) };
+}
+
+/** Each once, in one order: page tokens are good for the same filter, however it is written. */
+function distinct(values: readonly string[]): string[] {
+  return [...new Set(values)].toSorted();
 }

@@ -1,6 +1,6 @@
 import type { ExpressionBuilder, Insertable, Selectable, SelectQueryBuilder } from 'kysely';
 import type { Database, Db } from '../db/database.ts';
-import type { LogPosition } from '../db/dialect.ts';
+import type { LogPosition, LogView } from '../db/dialect.ts';
 import type { ActivityTable, Schema } from '../db/schema.ts';
 import { PAGE_TEXT_MAX, readBounded } from '../pages.ts';
 
@@ -12,14 +12,19 @@ export interface ActivityFilter {
   readonly userId: string | undefined;
   /** Whether those that the user alone may see are among them. */
   readonly withPrivate: boolean;
-  /** The action itself or the words it begins with; '' for every action. */
-  readonly action: string;
+  /** Actions, or the words that they begin with; none for every action. */
+  readonly actionPrefixes: readonly string[];
 }
 
 /** A filter with times, milliseconds since 1970. */
 export interface ActivityListFilter extends ActivityFilter {
   readonly startMs: number | undefined;
   readonly endMs: number | undefined;
+}
+
+/** Of these ids the activities that there are. */
+export function selectActivities(db: Db, ids: readonly string[]): Promise<ActivityRow[]> {
+  return db.selectFrom('activity').selectAll().where('id', 'in', ids).execute();
 }
 
 /** In the order given, which is the order of the log: rows of one statement are numbered one after the other. */
@@ -94,26 +99,36 @@ async function readPart(
   return { rows, position: last ? positionOf(last) : upTo };
 }
 
-/** A page of activities, newest first, fewer when they are large, and the position below which the next one begins. */
+/**
+ * A page of what a view of the log has, newest first, fewer activities when they are large, and
+ * the position below which the next one begins.
+ */
 export async function selectActivityPage(
   { db, dialect }: Reading,
   filter: ActivityListFilter,
+  view: LogView,
   before: LogPosition | undefined,
   size: number,
 ): Promise<{ rows: readonly ActivityRow[]; resumeBefore: LogPosition | undefined }> {
   const all = rowsOf({ db, dialect }, filter.userId);
-  const upTo = before === undefined ? await nthPosition(newestFirst(all), 1) : oneBefore(before);
-  if (upTo === undefined) return { rows: [], resumeBefore: undefined };
+  const upTo = before === undefined ? view.newest : oneBefore(before);
   const lookedAt = await nthPosition(newestFirst(all.where(isBetween(BEGINNING, upTo))), EXAMINED_MAX);
   const from = lookedAt ? oneBefore(lookedAt) : BEGINNING;
   const { rows, last } = await readBounded<ActivityRow>(size, (row, count) => {
     const candidates = all.where(isBetween(from, row ? oneBefore(positionOf(row)) : upTo));
     let found = accepted(db, candidates, filter);
+    if (view.running.length > 0) found = found.where('writer', 'not in', view.running);
     if (filter.startMs !== undefined) found = found.where('event_ms', '>=', filter.startMs);
     if (filter.endMs !== undefined) found = found.where('event_ms', '<', filter.endMs);
     return newestFirst(found).limit(count).execute();
   });
   return { rows, resumeBefore: last ? positionOf(last) : lookedAt };
+}
+
+/** Whether a view of the log has a row. */
+export function isInView({ end, newest, running }: LogView, row: LogPosition): boolean {
+  if (comparePositions(row, end) <= 0) return true;
+  return comparePositions(row, newest) <= 0 && !running.includes(row.writer);
 }
 
 export function positionOf({ writer, seq }: ActivityRow): LogPosition {
@@ -232,13 +247,16 @@ function newestFirst(rows: Rows): Rows {
 }
 
 /** Those of the candidates that a filter lets through. */
-function accepted(db: Db, candidates: Rows, { withPrivate, action }: ActivityFilter): Rows {
+function accepted(db: Db, candidates: Rows, { withPrivate, actionPrefixes }: ActivityFilter): Rows {
   let rows = db.selectFrom(candidates.as('activity')).selectAll();
   if (!withPrivate) rows = rows.where('private', '=', 0);
-  if (action !== '') {
+  if (actionPrefixes.length > 0) {
     rows = rows.where(({ eb, or, and }) =>
-      // "/" follows "." in the order of bytes.
-      or([eb('action', '=', action), and([eb('action', '>', `${action}.`), eb('action', '<', `${action}/`)])]),
+      or([
+        eb('action', 'in', actionPrefixes),
+        // "/" follows "." in the order of bytes.
+        ...actionPrefixes.map((action) => and([eb('action', '>', `${action}.`), eb('action', '<', `${action}/`)])),
+      ]),
     );
   }
   return rows;

@@ -111,7 +111,7 @@ export class Tail implements AsyncDisposable {
     if (comparePositions(after, await selectPurged(this.#database.db)) < 0) {
       throw new Failure(
         'cursor_expired',
-        'what follows the cursor is not kept any more: watch from now, and list once that has begun',
+        'what follows the cursor is not kept any more: list, and watch from the watch_cursor of the first page',
       );
     }
     return found;
@@ -195,7 +195,7 @@ export class Tail implements AsyncDisposable {
 
   #wake(rows: readonly ActivityRow[]): void {
     if (rows.length === 0) return;
-    for (const userId of new Set([undefined, ...rows.map((row) => row.user_id)])) {
+    for (const userId of new Set([undefined, ...rows.map((row) => row.user_id ?? undefined)])) {
       for (const wake of this.#watchers.get(userId) ?? []) wake();
     }
   }
@@ -205,11 +205,11 @@ export class Tail implements AsyncDisposable {
   }
 }
 
-function matches({ userId, withPrivate, action }: ActivityFilter, row: ActivityRow): boolean {
+function matches({ userId, withPrivate, actionPrefixes }: ActivityFilter, row: ActivityRow): boolean {
   return (
     (userId === undefined || row.user_id === userId) &&
     (withPrivate || row.private === 0) &&
-    (action === '' || row.action === action || row.action.startsWith(`${action}.`))
+    (actionPrefixes.length === 0 || actionPrefixes.some((action) => `${row.action}.`.startsWith(`${action}.`)))
   );
 }
 

@@ -82,7 +82,7 @@ export async function setLogLevel(
   const { state } = app.logLevel;
   const { hostname: host, pid } = describeProcess(app);
   const attributes = { level: state.level, hostname: host, pid: String(pid) };
-  const activity = { userId: caller.userId, actorId: caller.userId, action: 'kith.log_level.set', attributes };
+  const activity = { userId: caller.userId, by: caller, action: 'kith.log_level.set', attributes };
   await app.database.transaction((tx) => appendActivities(tx, app, [activity])).catch(app.onUnrecorded);
   return state;
 }

@@ -92,7 +92,7 @@ describe.each(databases)('on $name', (kind) => {
     (
       await kith
         .client(ActivityService, admin.accessToken)
-        .listUserActivity({ userId: owner.user.id, action: 'kith.api_key' })
+        .listUserActivity({ userId: owner.user.id, actionPrefixes: ['kith.api_key'] })
     ).activities;
 
   describe('CreateApiKey', () => {

@@ -125,12 +125,12 @@ async function requireRoom(tx: Db, userId: string): Promise<void> {
 async function tell(
   tx: Db,
   app: App,
-  { userId: actorId }: Caller,
+  by: Caller,
   { id, user_id }: Pick<ApiKeyRow, 'id' | 'user_id'>,
   what: string,
 ): Promise<void> {
   await appendActivities(tx, app, [
-    { userId: user_id, actorId, action: `kith.api_key.${what}`, attributes: { api_key_id: id } },
+    { userId: user_id, by, action: `kith.api_key.${what}`, attributes: { api_key_id: id } },
   ]);
 }
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Caller, Client, Permission, SignInMethod } from '../access.ts';
-import { tell } from '../activity/log.ts';
+import { type Actor, tell } from '../activity/log.ts';
 import type { App } from '../app.ts';
 import { payFor } from '../budget/current-payer.ts';
 import { payerOf, signInPayer } from '../budget/payer.ts';
@@ -188,8 +188,8 @@ async function takeNewPassword(
   const progress = await app.database.transaction(async (tx) => {
     const account = await requireStep(tx, challenge, 'LOGIN_STEP_NEW_PASSWORD');
     const sessionEpoch = await replacePassword(tx, account, hash);
-    await tell(tx, app, userId, userId, 'kith.password.changed');
-    await endSessionsOf(tx, app, userId, { by: userId });
+    await tell(tx, app, userId, { userId }, 'kith.password.changed');
+    await endSessionsOf(tx, app, userId, { by: { userId } });
     return proceed(tx, app, { ...account, sessionEpoch, mustChangePassword: false }, client, methods);
   }, userId);
   await forgiveAttempt(app, attempt);
@@ -226,7 +226,7 @@ export async function changePassword(
     app.passwords.verify(granted ? account.passwordHash : undefined, current, by),
   );
   if (!guess.right) {
-    if (guess.granted) tellLater(app, userId, userId, 'kith.password.change_failed');
+    if (guess.granted) tellLater(app, userId, caller, 'kith.password.change_failed');
     throw passwordWrong();
   }
   checkNewPassword(next, account.user);
@@ -238,8 +238,8 @@ export async function changePassword(
     if (latest.sessionEpoch !== account.sessionEpoch) throw passwordWrong(); // another call changed it meanwhile
     await requireSession(tx, app, sessionId);
     await keepSession(tx, sessionId, await replacePassword(tx, latest, hash));
-    await tell(tx, app, userId, userId, 'kith.password.changed');
-    await endSessionsOf(tx, app, userId, { by: userId, but: sessionId });
+    await tell(tx, app, userId, caller, 'kith.password.changed');
+    await endSessionsOf(tx, app, userId, { by: caller, but: sessionId });
   }, userId);
 }
 
@@ -312,13 +312,13 @@ const TELL_MS = 100;
 function tellLater(
   app: App,
   userId: string,
-  actorId: string | null,
+  by: Actor | null,
   action: string,
   attributes?: Record<string, string>,
 ): void {
   app.background.run(async () => {
     await sleep(Math.random() * TELL_MS);
-    await app.database.transaction((tx) => tell(tx, app, userId, actorId, action, attributes));
+    await app.database.transaction((tx) => tell(tx, app, userId, by, action, attributes));
   });
 }
 

@@ -82,7 +82,7 @@ export async function createContact(
           };
           await insertContact(tx, row, terms);
           await addUsage(tx, caller.userId, { contacts: 1, liveContacts: 1, bytes });
-          await tell(tx, at, row, 'created');
+          await tell(tx, at, caller, row, 'created');
           return toContact(row);
         },
         completeContact,
@@ -154,7 +154,7 @@ export async function updateContact(
     await replaceTerms(tx, next, terms);
     const uncounted = row.bytes === 0 ? 1 : 0;
     await addUsage(tx, row.owner_id, { contacts: uncounted, liveContacts: uncounted, bytes: bytes - row.bytes });
-    await tell(tx, at, next, 'updated');
+    await tell(tx, at, caller, next, 'updated');
     return toContact(next);
   }, caller.userId);
 }
@@ -168,7 +168,7 @@ export async function deleteContact(app: App, caller: Caller, id: string, etag: 
     const next = revised(at, row, { deleted: 1, delete_ms: now, purge_ms: now + app.purgeAfterMs });
     await updateContactRow(tx, next);
     if (row.bytes > 0) await addUsage(tx, row.owner_id, { contacts: 0, liveContacts: -1, bytes: 0 });
-    await tell(tx, at, next, 'deleted');
+    await tell(tx, at, caller, next, 'deleted');
     return toContact(next);
   }, caller.userId);
 }
@@ -188,7 +188,7 @@ export async function undeleteContact(
     const next = revised(at, row, { deleted: 0, delete_ms: null, purge_ms: null });
     await updateContactRow(tx, next);
     if (row.bytes > 0) await addUsage(tx, row.owner_id, { contacts: 0, liveContacts: 1, bytes: 0 });
-    await tell(tx, at, next, 'undeleted');
+    await tell(tx, at, caller, next, 'undeleted');
     return toContact(next);
   }, caller.userId);
 }
@@ -228,11 +228,11 @@ export function countOlderContacts(app: Pick<App, 'database'>, limit: number): P
 }
 
 /** Tells the owner, and nobody else, of a change. What the contact holds is not told. */
-async function tell(tx: Db, app: App, { id, owner_id }: ContactRow, what: string): Promise<void> {
+async function tell(tx: Db, app: App, by: Caller, { id, owner_id }: ContactRow, what: string): Promise<void> {
   await appendActivities(tx, app, [
     {
       userId: owner_id,
-      actorId: owner_id,
+      by,
       action: `kith.contact.${what}`,
       attributes: { contact_id: id },
       isPrivate: true,

@@ -48,6 +48,11 @@ export interface Dialect {
    */
   endOfLog(db: Kysely<Schema>): Promise<LogPosition>;
   /**
+   * What of the log can be read at this moment, which is more than what is complete where
+   * transactions run side by side.
+   */
+  viewOfLog(db: Kysely<Schema>): Promise<LogView>;
+  /**
    * Whether the log has come as far as a position. One that it has not comes from
    * before a backup was restored, or from another log.
    */
@@ -113,6 +118,22 @@ export interface LogPosition {
   readonly writer: number;
   readonly seq: number;
 }
+
+/**
+ * What of the log could be read at one moment: all up to `newest` but the rows, still to come
+ * then, of transactions that ran.
+ */
+export interface LogView {
+  /** Up to where the log was complete: see Dialect.endOfLog. */
+  readonly end: LogPosition;
+  /** The last row that could be read; the end where that is all. */
+  readonly newest: LogPosition;
+  /** The transactions between the two that had not ended, at most RUNNING_MAX. */
+  readonly running: readonly number[];
+}
+
+/** Of more transactions no view keeps track: such a view ends where the log is complete. */
+export const RUNNING_MAX = 128;
 
 /** A write that would repeat a value of a unique column. */
 export class UniqueViolation extends Error {

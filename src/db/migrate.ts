@@ -7,6 +7,7 @@ import { signIn } from './migrations/0003-sign-in.ts';
 import { usage } from './migrations/0004-usage.ts';
 import { contactFields } from './migrations/0005-contact-fields.ts';
 import { keyPermissions } from './migrations/0006-key-permissions.ts';
+import { activityActors } from './migrations/0007-activity-actors.ts';
 
 /** Every migration, in order. What has been released is never changed, only followed. */
 export function migrations(dialect: Dialect): Record<string, Migration> {
@@ -17,6 +18,7 @@ export function migrations(dialect: Dialect): Record<string, Migration> {
     '0004-usage': usage(dialect),
     '0005-contact-fields': contactFields(),
     '0006-key-permissions': keyPermissions(),
+    '0007-activity-actors': activityActors(dialect),
   };
 }
 

@@ -24,6 +24,7 @@ import {
   DatabaseUnavailable,
   type Dialect,
   type LogPosition,
+  RUNNING_MAX,
   TransactionConflict,
   UniqueViolation,
 } from './dialect.ts';
@@ -94,6 +95,35 @@ export function openPostgres(url: string, limits: DatabaseLimits): Dialect {
         select writer, seq from activity_purged where writer < (select writer from horizon)
         order by writer desc, seq desc limit 1`.execute(db);
       return rows[0] ?? { writer: -1, seq: 0 };
+    },
+    async viewOfLog(db) {
+      // One statement, and so one snapshot. As far as the last row, and not as the snapshot: see above.
+      const { rows } = await sql<LogPosition & { newestWriter: number; newestSeq: number; running: string }>`
+        with snapshot as (
+          select base, pg_snapshot_xmin(pg_current_snapshot())::text::bigint + base as horizon from activity_purged),
+        complete as (
+          (select writer, seq from activity where writer < (select horizon from snapshot)
+            order by writer desc, seq desc limit 1)
+          union all
+          select writer, seq from activity_purged where writer < (select horizon from snapshot)
+          order by writer desc, seq desc limit 1),
+        newest as (select writer, seq from activity order by writer desc, seq desc limit 1)
+        select
+          coalesce((select writer from complete), -1) as writer,
+          coalesce((select seq from complete), 0) as seq,
+          coalesce((select writer from newest), -1) as "newestWriter",
+          coalesce((select seq from newest), 0) as "newestSeq",
+          (select coalesce(string_agg((xid::text::bigint + base)::text, ','), '') from (
+            select xid, base from snapshot, pg_snapshot_xip(pg_current_snapshot()) as xid
+              where xid::text::bigint + base < (select writer from newest) limit ${sql.lit(RUNNING_MAX + 1)}
+          ) as transactions) as running`.execute(db);
+      const { writer, seq, newestWriter, newestSeq, running } = rows[0]!;
+      const end = { writer, seq };
+      const writers = running === '' ? [] : running.split(',').map(Number);
+      const isMore = newestWriter > writer && writers.length <= RUNNING_MAX;
+      return isMore
+        ? { end, newest: { writer: newestWriter, seq: newestSeq }, running: writers }
+        : { end, newest: end, running: [] };
     },
     async hasReached(db, { writer }) {
       const { next } = await nextWriter(db);

@@ -226,9 +226,13 @@ export interface ActivityTable {
   seq: Generated<number>;
   /** The transaction that wrote the row, where transactions run side by side; 0 elsewhere. */
   writer: Generated<number>;
+  /** Unique. */
   id: string;
-  user_id: string;
+  /** Null for what concerns no user. */
+  user_id: string | null;
   actor_id: string | null;
+  /** The session or API key of the actor; null when nobody was signed in, and in rows of older versions. */
+  actor_session_id: string | null;
   action: string;
   details: string;
   /** JSON. */

@@ -72,6 +72,10 @@ export function openSqlite(path: string): Dialect {
       const { rows } = await sql<{ seq: number }>`select seq from sqlite_sequence where name = 'activity'`.execute(db);
       return { writer: 0, seq: rows[0]?.seq ?? 0 };
     },
+    async viewOfLog(db) {
+      const end = await this.endOfLog(db);
+      return { end, newest: end, running: [] };
+    },
     async hasReached(db, { writer, seq }) {
       return writer <= 0 && seq <= (await this.endOfLog(db)).seq;
     },

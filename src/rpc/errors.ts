@@ -10,6 +10,7 @@ const REFUSALS = {
   access_token_invalid: [Code.Unauthenticated, ErrorReason.ACCESS_TOKEN_INVALID],
   access_token_missing: [Code.Unauthenticated, ErrorReason.ACCESS_TOKEN_MISSING],
   action_reserved: [Code.InvalidArgument, ErrorReason.ACTION_RESERVED],
+  activity_id_taken: [Code.AlreadyExists, ErrorReason.ACTIVITY_ID_TAKEN],
   api_key_invalid: [Code.Unauthenticated, ErrorReason.API_KEY_INVALID],
   api_key_limit_reached: [Code.ResourceExhausted, ErrorReason.API_KEY_LIMIT_REACHED],
   api_key_not_found: [Code.NotFound, ErrorReason.API_KEY_NOT_FOUND],

@@ -112,7 +112,7 @@ describe('an answer holds what the caller may read', () => {
       'activities, to a key that records them alone',
       ActivityService.method.recordUserActivity,
       callerWith('api_key', 'activity.record'),
-      { activities: [{ id: 'a', userId: OTHER, action: 'x', cursor: 'y' }, { id: 'b' }] },
+      { activities: [{ id: 'a', userId: OTHER, action: 'x', details: 'y' }, { id: 'b' }] },
       { activities: [{ id: 'a' }, { id: 'b' }] },
     ],
     [

@@ -107,8 +107,8 @@ function confirmWith(app: SecondFactorApp, caller: Caller, code: string, granted
     const step = matchingStep(openSecret(app, row), code, now);
     if (step === undefined || !granted) return [];
     if (!(await confirmEnrolment(tx, userId, step, now))) throw secondFactorEnabled();
-    await endSessionsOf(tx, app, userId, { by: userId, but: caller.sessionId });
-    await tell(tx, app, userId, userId, 'kith.second_factor.enabled');
+    await endSessionsOf(tx, app, userId, { by: caller, but: caller.sessionId });
+    await tell(tx, app, userId, caller, 'kith.second_factor.enabled');
     return giveRecoveryCodes(tx, app, userId);
   }, userId);
 }
@@ -118,7 +118,7 @@ export async function disableTotp(app: SecondFactorApp, caller: Caller): Promise
   await app.database.transaction(async (tx) => {
     await requireSession(tx, app, caller.sessionId);
     if (!(await deleteSecondFactor(tx, caller.userId))) throw secondFactorNotEnabled();
-    await tell(tx, app, caller.userId, caller.userId, 'kith.second_factor.disabled');
+    await tell(tx, app, caller.userId, caller, 'kith.second_factor.disabled');
   }, caller.userId);
 }
 
@@ -127,7 +127,7 @@ export async function replaceRecoveryCodes(app: SecondFactorApp, caller: Caller)
   return app.database.transaction(async (tx) => {
     await requireSession(tx, app, caller.sessionId);
     if (!(await hasSecondFactor(tx, caller.userId))) throw secondFactorNotEnabled();
-    await tell(tx, app, caller.userId, caller.userId, 'kith.second_factor.recovery_codes_replaced');
+    await tell(tx, app, caller.userId, caller, 'kith.second_factor.recovery_codes_replaced');
     return giveRecoveryCodes(tx, app, caller.userId);
   }, caller.userId);
 }
@@ -147,8 +147,8 @@ export async function resetSecondFactor(app: SecondFactorApp, caller: Caller, us
     }
     requireNotAbove(caller, user);
     if (!(await deleteSecondFactor(tx, userId))) throw secondFactorNotEnabled();
-    await endSessionsOf(tx, app, userId, { by: caller.userId });
-    await tell(tx, app, userId, caller.userId, 'kith.second_factor.reset');
+    await endSessionsOf(tx, app, userId, { by: caller });
+    await tell(tx, app, userId, caller, 'kith.second_factor.reset');
   }, userId);
 }
 
@@ -183,7 +183,9 @@ export async function acceptTotp(tx: Db, app: App, userId: string, code: string)
 export async function acceptRecoveryCode(tx: Db, app: App, userId: string, code: string): Promise<boolean> {
   if (!(await deleteRecoveryCode(tx, userId, recoveryCodeMac(app.keyring, userId, code)))) return false;
   const left = await countRecoveryCodes(tx, userId);
-  await tell(tx, app, userId, userId, 'kith.second_factor.recovery_code_used', { recovery_codes_left: String(left) });
+  await tell(tx, app, userId, { userId }, 'kith.second_factor.recovery_code_used', {
+    recovery_codes_left: String(left),
+  });
   return true;
 }
 

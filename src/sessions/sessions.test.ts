@@ -233,7 +233,10 @@ describe.each(databases)('on $name', (kind) => {
       );
       expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
       const reader = kith.client(ActivityService, user.accessToken);
-      const { activities } = await reader.listUserActivity({ userId: user.user.id, action: 'kith.session.revoked' });
+      const { activities } = await reader.listUserActivity({
+        userId: user.user.id,
+        actionPrefixes: ['kith.session.revoked'],
+      });
       expect(activities).toMatchObject([{ attributes: { session_id: sessionIdOf(doomed) }, actorId: user.user.id }]);
     });
   });
@@ -361,7 +364,7 @@ describe.each(databases)('on $name', (kind) => {
       for (const session of [second, third, fourth]) await expectAlive(session, limited);
       const { activities } = await limited
         .client(ActivityService, fourth.accessToken)
-        .listUserActivity({ userId: oldest.user.id, action: 'kith.session.revoked' });
+        .listUserActivity({ userId: oldest.user.id, actionPrefixes: ['kith.session.revoked'] });
       expect(activities).toMatchObject([{ attributes: { session_id: sessionIdOf(oldest) } }]);
     });
 

@@ -7,7 +7,7 @@ import {
   type Role,
   type SignInMethod,
 } from '../access.ts';
-import { appendActivities } from '../activity/log.ts';
+import { type Actor, appendActivities } from '../activity/log.ts';
 import type { App } from '../app.ts';
 import { payFor } from '../budget/current-payer.ts';
 import { sessionPayer } from '../budget/payer.ts';
@@ -85,6 +85,7 @@ export async function startSession(
     end_by_ms: now + app.sessions.maxMs,
     end_ms: null,
   };
+  const by = { userId: user.id, sessionId: session.id };
   // A session begun before the clock was set back looks newer than it is.
   const isOfFuture = ({ create_ms: createMs }: SessionRow) => ageOf(createMs, now) === Number.POSITIVE_INFINITY;
   const present = (await selectLiveSessions(tx, user.id, now)).toSorted(
@@ -94,10 +95,10 @@ export async function startSession(
   if (surplus.length > 0) {
     await endSessionRowsById(tx, surplus, now);
     await revokeSessions(tx, app, user.id, surplus);
-    await tell(tx, app, user.id, user.id, 'kith.session.revoked', surplus);
+    await tell(tx, app, user.id, by, 'kith.session.revoked', surplus);
   }
   await insertSession(tx, session);
-  await tell(tx, app, user.id, user.id, 'kith.session.started', [session.id]);
+  await tell(tx, app, user.id, by, 'kith.session.started', [session.id]);
   return session;
 }
 
@@ -229,7 +230,7 @@ export async function endSession(app: App, caller: Caller, userId: string, sessi
     requireNotAbove(caller, { id: userId, role: state.role });
     await endSessionRow(tx, userId, sessionId, app.now());
     await revokeSession(tx, app, { userId, sessionId });
-    await tell(tx, app, userId, caller.userId, 'kith.session.revoked', [sessionId]);
+    await tell(tx, app, userId, caller, 'kith.session.revoked', [sessionId]);
   }, sessionId);
 }
 
@@ -242,19 +243,19 @@ export async function endAllSessions(
 ): Promise<number> {
   return app.database.transaction(async (tx) => {
     requireNotAbove(caller, { id: userId, role: await requireUser(app, tx, userId) });
-    return endSessionsOf(tx, app, userId, { by: caller.userId, but: keepCurrent ? caller.sessionId : undefined });
+    return endSessionsOf(tx, app, userId, { by: caller, but: keepCurrent ? caller.sessionId : undefined });
   }, userId);
 }
 
 /**
  * Ends every session of a user, or every one but one, in the transaction of what
- * makes that necessary; how many there were. `by` is the user who did that.
+ * makes that necessary; how many there were. `by` is who did that.
  */
 export async function endSessionsOf(
   tx: Db,
   app: App,
   userId: string,
-  { by, but }: { readonly by: string | null; readonly but?: string | undefined },
+  { by, but }: { readonly by: Actor | null; readonly but?: string | undefined },
 ): Promise<number> {
   const ended = await endSessionRows(tx, userId, but, app.now());
   await revokeSessions(tx, app, userId, ended);
@@ -263,11 +264,12 @@ export async function endSessionsOf(
 }
 
 /** Ends the caller's session. */
-export async function logout(app: SessionsApp, { userId, sessionId }: Caller): Promise<void> {
+export async function logout(app: SessionsApp, caller: Caller): Promise<void> {
+  const { userId, sessionId } = caller;
   await app.database.transaction(async (tx) => {
     if (!(await endSessionRow(tx, userId, sessionId, app.now()))) return;
     await revokeSession(tx, app, { userId, sessionId });
-    await tell(tx, app, userId, userId, 'kith.session.ended', [sessionId]);
+    await tell(tx, app, userId, caller, 'kith.session.ended', [sessionId]);
   }, sessionId);
 }
 
@@ -294,12 +296,12 @@ async function tell(
   tx: Db,
   app: Pick<App, 'database' | 'now'>,
   userId: string,
-  actorId: string | null,
+  by: Actor | null,
   action: string,
   sessionIds: readonly string[],
 ): Promise<void> {
   if (sessionIds.length === 0) return;
-  const activities = sessionIds.map((id) => ({ userId, actorId, action, attributes: { session_id: id } }));
+  const activities = sessionIds.map((id) => ({ userId, by, action, attributes: { session_id: id } }));
   await appendActivities(tx, app, activities);
 }
 

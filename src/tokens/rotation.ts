@@ -41,7 +41,7 @@ export async function rotateSigningKey(
     await appendActivities(tx, app, [
       {
         userId: caller.userId,
-        actorId: caller.userId,
+        by: caller,
         action: 'kith.signing_key.rotated',
         attributes: { kid: key.kid, compromised: String(compromised) },
       },

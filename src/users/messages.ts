@@ -76,9 +76,14 @@ export function fromList(request: ListUsersRequest): UserListRequest {
     pageToken,
     includeTotalSize,
     query,
-    role: fromRole(request.role),
-    state: fromState(request.state),
+    roles: distinct(request.roles.map(fromRole)),
+    states: distinct(request.states.map(fromState)),
   };
+}
+
+/** Each once, in one order: page tokens are good for the same filter, however it is written. */
+function distinct<T extends string>(values: readonly (T | undefined)[]): T[] {
+  return [...new Set(values)].filter((value) => value !== undefined).toSorted();
 }
 
 export function fromUpdate(request: UpdateUserRequest): UserChange {

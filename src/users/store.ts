@@ -14,7 +14,8 @@ export type StoredState = UserRow['state'];
 /** Which users a list holds. */
 export interface UserFilter {
   readonly states: readonly StoredState[];
-  readonly role: Role | undefined;
+  /** None for every role. */
+  readonly roles: readonly Role[];
   /** Folded; '' for every user. */
   readonly query: string;
 }
@@ -170,7 +171,7 @@ export async function countUsers(db: Db, filter: UserFilter): Promise<Count> {
         .selectFrom('users')
         .whereRef('users.id', '=', 'matches.user_id')
         .where('state', 'in', filter.states);
-      if (filter.role !== undefined) user = user.where('role', '=', filter.role);
+      if (filter.roles.length > 0) user = user.where('role', 'in', filter.roles);
       return isThere(user.select('users.id').limit(1));
     })
     .executeTakeFirstOrThrow();
@@ -191,24 +192,25 @@ function newest(...asked: Parameters<typeof newestIds>): SelectQueryBuilder<Sche
 
 /**
  * The ids of the newest users below `after`. One ordered range of an index for each
- * state, cut to as many as are asked for, and merged: no state is so common that the
+ * state and role, cut to as many as are asked for, and merged: no state is so common that the
  * others are searched through it, and no more is sorted than the ends of a few ranges.
  */
 function newestIds(
   db: Db,
-  { states, role }: UserFilter,
+  { states, roles }: UserFilter,
   after: string | undefined,
   limit: number,
   narrow = (users: Ids): Ids => users,
 ): Ids {
-  const range = (state: StoredState) => {
+  const range = (state: StoredState, role: Role | undefined) => {
     let users: Ids = db.selectFrom('users').select('id').where('state', '=', state);
     if (role !== undefined) users = users.where('role', '=', role);
     if (after !== undefined) users = users.where('id', '<', after);
     const ordered = narrow(users).orderBy('id', 'desc').limit(limit);
     return db.selectFrom(ordered.as('users')).select('id');
   };
-  const [first, ...others] = states.map(range);
+  const asked = roles.length === 0 ? [undefined] : roles;
+  const [first, ...others] = states.flatMap((state) => asked.map((role) => range(state, role)));
   if (first === undefined) throw new RangeError('a filter has at least one state');
   const merged = others.reduce((all, next) => all.unionAll(next), first);
   return db.selectFrom(merged.as('users')).select('id').orderBy('id', 'desc').limit(limit);

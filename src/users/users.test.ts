@@ -549,7 +549,7 @@ describe.each(databases)('on $name', (kind) => {
         ]);
         expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
         const left = actors[outcomes[0].status === 'fulfilled' ? 1 : 0]!;
-        const { users: admins } = await list({ role: Role.ADMIN, state: UserState.ACTIVE }, left);
+        const { users: admins } = await list({ roles: [Role.ADMIN], states: [UserState.ACTIVE] }, left);
         expect(admins).toHaveLength(1);
         await (await users(left)).updateUser({ userId: first.id, role: Role.ADMIN });
         await (await users(own)).updateUser({ userId: admins[0]!.id, role: Role.VIEWER });
@@ -642,7 +642,7 @@ describe.each(databases)('on $name', (kind) => {
               (role === Role.UNSPECIFIED || user.role === role) &&
               (state === UserState.UNSPECIFIED ? user.state !== UserState.DELETED : user.state === state),
           );
-          const page = await list({ query: word, role, state, includeTotalSize: true });
+          const page = await list({ query: word, roles: [role], states: [state], includeTotalSize: true });
           expect(page.users).toEqual(expected);
           expect(page.totalSize).toBe(expected.length);
           expect(page.nextPageToken).toBe('');
@@ -651,8 +651,8 @@ describe.each(databases)('on $name', (kind) => {
     });
 
     test.each<[string, ListRequest]>([
-      ['a role that does not exist', { role: 99 as Role }],
-      ['a state that does not exist', { state: 99 as UserState }],
+      ['a role that does not exist', { roles: [99 as Role] }],
+      ['a state that does not exist', { states: [99 as UserState] }],
       ['a negative page size', { pageSize: -1 }],
       ['a page token of 2049', { pageToken: 'a'.repeat(2049) }],
     ])('refuses %s', async (_, request) => {
@@ -669,8 +669,8 @@ describe.each(databases)('on $name', (kind) => {
         [
           list({ query: `${word}x`, pageSize: 1, pageToken }),
           list({ pageToken }),
-          list({ query: word, role: Role.VIEWER, pageToken }),
-          list({ query: word, state: UserState.ACTIVE, pageToken }),
+          list({ query: word, roles: [Role.VIEWER], pageToken }),
+          list({ query: word, states: [UserState.ACTIVE], pageToken }),
           list({ query: word, pageToken: pageToken.slice(0, -2) }),
           list({ query: word, pageToken: `${pageToken}AAAA` }),
           list({ query: word, pageToken: 'AAAA' }),
@@ -741,7 +741,7 @@ describe.each(databases)('on $name', (kind) => {
     });
 
     test('ends without an empty page when the last is full', async () => {
-      expect(await walk({ pageSize: 5, state: UserState.SUSPENDED })).toHaveLength(2);
+      expect(await walk({ pageSize: 5, states: [UserState.SUSPENDED] })).toHaveLength(2);
     });
 
     test('counts all pages when asked, on every page', async () => {
@@ -749,9 +749,9 @@ describe.each(databases)('on $name', (kind) => {
       expect(first.totalSize).toBe(2301);
       const second = await list({ pageSize: 1, includeTotalSize: true, pageToken: first.nextPageToken }, many);
       expect(second.totalSize).toBe(2301);
-      expect((await list({ query: 'rare', state: UserState.SUSPENDED, includeTotalSize: true }, many)).totalSize).toBe(
-        10,
-      );
+      expect(
+        (await list({ query: 'rare', states: [UserState.SUSPENDED], includeTotalSize: true }, many)).totalSize,
+      ).toBe(10);
       expect((await list({ query: 'nobody', includeTotalSize: true }, many)).totalSize).toBe(0);
     });
 
@@ -763,12 +763,12 @@ describe.each(databases)('on $name', (kind) => {
       ['one', { query: 'common 7', pageSize: 50 }, (i) => i >= 1100 && `${2299 - i}`.startsWith('7')],
       [
         'many in a rare role',
-        { query: 'common', role: Role.EDITOR, pageSize: 1 },
+        { query: 'common', roles: [Role.EDITOR], pageSize: 1 },
         (i) => i >= 1100 && (2299 - i) % 600 === 0,
       ],
       [
         'many in a rare state',
-        { query: 'rare', state: UserState.SUSPENDED, pageSize: 3 },
+        { query: 'rare', states: [UserState.SUSPENDED], pageSize: 3 },
         (i) => i < 1100 && (1099 - i) % 110 === 0,
       ],
       ['nobody', { query: 'nobody' }, () => false],

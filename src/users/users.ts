@@ -63,7 +63,7 @@ export async function createUser(app: App, caller: Caller, input: NewUser, signa
         { callerId: caller.userId, requestId, method: 'CreateUser', input: asked },
         async () => {
           await insertUser(tx, row, termsOf(row));
-          await tell(tx, atOneTime(app, row.create_ms), row.id, caller.userId, 'kith.user.created');
+          await tell(tx, atOneTime(app, row.create_ms), row.id, caller, 'kith.user.created');
           return toUser(row);
         },
         completeUser,
@@ -140,9 +140,10 @@ export async function getUsage(app: ContactsApp, id: string): Promise<Usage> {
 
 export interface UserListRequest extends PageRequest {
   readonly includeTotalSize: boolean;
-  readonly role: Role | undefined;
-  /** Undefined: active and suspended. */
-  readonly state: UserState | undefined;
+  /** None for every role. */
+  readonly roles: readonly Role[];
+  /** None for active and suspended users. */
+  readonly states: readonly UserState[];
   readonly query: string;
 }
 
@@ -150,8 +151,8 @@ export interface UserListRequest extends PageRequest {
 export async function listUsers(app: App, caller: Caller, request: UserListRequest): Promise<Page<User>> {
   const db = mayTakeLong(request) ? app.database.longReads : app.database.db;
   const filter = {
-    role: request.role,
-    states: request.state === undefined ? (['active', 'suspended'] as const) : [request.state],
+    roles: request.roles,
+    states: request.states.length === 0 ? (['active', 'suspended'] as const) : request.states,
     query: searchTerm(request.query),
   };
   const tokens = pageTokens<[id: string]>(app.keyring, 'users', caller.userId, filter);
@@ -204,12 +205,12 @@ export async function updateUser(app: App, caller: Caller, change: UserChange): 
       await updateUserRow(tx, row.id, next);
       await replaceTerms(tx, row.id, termsOf(next));
       if (next.role !== row.role || next.state !== row.state) await reviseUser(tx, at, accessOf(next));
-      await tell(tx, at, row.id, caller.userId, 'kith.user.updated', {
+      await tell(tx, at, row.id, caller, 'kith.user.updated', {
         fields: changed.join(),
         ...(wanted.role === row.role ? {} : { role: wanted.role }),
         ...(wanted.state === row.state ? {} : { state: wanted.state }),
       });
-      if (suspends) await endSessionsOf(tx, at, row.id, { by: caller.userId });
+      if (suspends) await endSessionsOf(tx, at, row.id, { by: caller });
       return toUser(next);
     }, change.id),
   );
@@ -232,8 +233,8 @@ export async function deleteUser(app: App, caller: Caller, id: string, etag: str
     });
     await updateUserRow(tx, row.id, next);
     await reviseUser(tx, at, accessOf(next));
-    await tell(tx, at, row.id, caller.userId, 'kith.user.deleted');
-    await endSessionsOf(tx, at, row.id, { by: caller.userId });
+    await tell(tx, at, row.id, caller, 'kith.user.deleted');
+    await endSessionsOf(tx, at, row.id, { by: caller });
     return toUser(next);
   }, id);
 }
@@ -266,8 +267,8 @@ export async function setUserPassword(
     const row = await requireLiveUser(at, tx, caller, id, etag);
     const user = toUser(row);
     await replacePassword(tx, { user, sessionEpoch: row.session_epoch }, hash, { mustChange });
-    await tell(tx, at, row.id, caller.userId, 'kith.password.set');
-    await endSessionsOf(tx, at, row.id, { by: caller.userId });
+    await tell(tx, at, row.id, caller, 'kith.password.set');
+    await endSessionsOf(tx, at, row.id, { by: caller });
     return user;
   }, id);
 }
@@ -288,7 +289,7 @@ export async function undeleteUser(app: App, caller: Caller, id: string, etag: s
     });
     await updateUserRow(tx, row.id, next);
     await reviseUser(tx, at, accessOf(next));
-    await tell(tx, at, row.id, caller.userId, 'kith.user.undeleted');
+    await tell(tx, at, row.id, caller, 'kith.user.undeleted');
     return toUser(next);
   }, id);
 }

@@ -434,7 +434,7 @@ const activity: ExamplesOf<typeof ActivityService> = {
     return {
       accessToken,
       request: { activities: [{ ...PAGE_VIEW, userId: user.id }], requestId: randomUUID() },
-      answer: { activities: [{ ...recorded, id: expect.any(String), cursor: expect.stringMatching(/./) }] },
+      answer: { activities: [{ ...recorded, id: expect.any(String), actorSessionId: expect.any(String) }] },
     };
   },
   async listUserActivity(kith) {

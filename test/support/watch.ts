@@ -7,7 +7,10 @@ import {
   type WatchUserActivityRequestSchema,
   type WatchUserActivityResponse,
 } from '../../gen/kith/activity/v1/activity_service_pb.ts';
-import { type Refusal, refusalOf } from './kith.ts';
+import { writeCursor } from '../../src/activity/cursor.ts';
+import { positionOf, selectActivities } from '../../src/activity/store.ts';
+import { type Kith, type Refusal, refusalOf } from './kith.ts';
+import { openApp } from './stored.ts';
 
 export type WatchRequest = MessageInitShape<typeof WatchUserActivityRequestSchema>;
 
@@ -86,4 +89,21 @@ export async function startWatchPatiently(
       await sleep(Math.random() * 1000);
     }
   }
+}
+
+/** The cursor of a message of a watch that has this activity. */
+export function cursorAfter(kith: Kith, activity: Pick<UserActivity, 'id'>): Promise<string> {
+  return cursorAt(kith, activity, 0);
+}
+
+/** A cursor from which a watch begins with this activity. */
+export function cursorBefore(kith: Kith, activity: Pick<UserActivity, 'id'>): Promise<string> {
+  return cursorAt(kith, activity, -1);
+}
+
+async function cursorAt(kith: Kith, { id }: Pick<UserActivity, 'id'>, by: number): Promise<string> {
+  await using app = await openApp(kith);
+  const [row] = await selectActivities(app.database.db, [id]);
+  const { writer, seq } = positionOf(row!);
+  return writeCursor(app.keyring, { writer, seq: seq + by });
 }

@@ -13,7 +13,7 @@ function question(symbol: string): Buffer {
 
 function watch(
   attack: Attack,
-  request: { userId?: string; afterCursor?: string; action?: string },
+  request: { userId?: string; afterCursor?: string; actionPrefixes?: string[] },
   token?: string,
 ): Call {
   return {
@@ -94,7 +94,8 @@ export const streamShapes: readonly Shape[] = [
     who: 'editor',
     sends: '3,000 watches of all users, each with a filter of its own',
     expects: [HELD_OR_REFUSED],
-    run: (attack) => holdStreams(attack, 3000, (i) => watch(attack, { action: `a${i}` }, attack.editor.accessToken)),
+    run: (attack) =>
+      holdStreams(attack, 3000, (i) => watch(attack, { actionPrefixes: [`a${i}`] }, attack.editor.accessToken)),
   },
   {
     name: 'watches unread',

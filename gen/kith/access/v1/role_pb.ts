@@ -162,7 +162,7 @@ export const PermissionSchema: GenEnum<Permission> = /*@__PURE__*/
  */
 export const Role = {
   /**
-   * No role. As a filter: every role.
+   * No role.
    *
    * @generated from enum value: ROLE_UNSPECIFIED = 0;
    */

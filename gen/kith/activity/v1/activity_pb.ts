@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kith/activity/v1/activity.proto.
  */
 export const file_kith_activity_v1_activity: GenFile = /*@__PURE__*/
-  fileDesc("Ch9raXRoL2FjdGl2aXR5L3YxL2FjdGl2aXR5LnByb3RvEhBraXRoLmFjdGl2aXR5LnYxIuECCgxVc2VyQWN0aXZpdHkSEgoCaWQYASABKAlCBrD2xLcHARIPCgd1c2VyX2lkGAIgASgJEhAKCGFjdG9yX2lkGAMgASgJEg4KBmFjdGlvbhgEIAEoCRIPCgdkZXRhaWxzGAUgASgJEkIKCmF0dHJpYnV0ZXMYBiADKAsyLi5raXRoLmFjdGl2aXR5LnYxLlVzZXJBY3Rpdml0eS5BdHRyaWJ1dGVzRW50cnkSLgoKZXZlbnRfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLcmVjb3JkX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmN1cnNvchgJIAEoCRoxCg9BdHRyaWJ1dGVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AToRuvbEtwcLCAUSB3VzZXJfaWRCQAoQa2l0aC5hY3Rpdml0eS52MUINQWN0aXZpdHlQcm90b1ABWhtraXRoL2FjdGl2aXR5L3YxO2FjdGl2aXR5djFiBnByb3RvMw", [file_google_protobuf_timestamp, file_kith_access_v1_access]);
+  fileDesc("Ch9raXRoL2FjdGl2aXR5L3YxL2FjdGl2aXR5LnByb3RvEhBraXRoLmFjdGl2aXR5LnYxIusCCgxVc2VyQWN0aXZpdHkSEgoCaWQYASABKAlCBrD2xLcHARIPCgd1c2VyX2lkGAIgASgJEhAKCGFjdG9yX2lkGAMgASgJEhgKEGFjdG9yX3Nlc3Npb25faWQYBCABKAkSDgoGYWN0aW9uGAUgASgJEg8KB2RldGFpbHMYBiABKAkSQgoKYXR0cmlidXRlcxgHIAMoCzIuLmtpdGguYWN0aXZpdHkudjEuVXNlckFjdGl2aXR5LkF0dHJpYnV0ZXNFbnRyeRIuCgpldmVudF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtyZWNvcmRfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaMQoPQXR0cmlidXRlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAE6Ebr2xLcHCwgFEgd1c2VyX2lkQkAKEGtpdGguYWN0aXZpdHkudjFCDUFjdGl2aXR5UHJvdG9QAVoba2l0aC9hY3Rpdml0eS92MTthY3Rpdml0eXYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_kith_access_v1_access]);
 
 /**
  * Something a user did, or that happened to a user. Never changes.
@@ -52,7 +52,8 @@ export type UserActivity = Message<"kith.activity.v1.UserActivity"> & {
   id: string;
 
   /**
-   * Whose activity it is.
+   * Whose activity it is; empty for what concerns no user, which takes
+   * PERMISSION_ACTIVITY_READ to read.
    *
    * @generated from field: string user_id = 2;
    */
@@ -66,49 +67,48 @@ export type UserActivity = Message<"kith.activity.v1.UserActivity"> & {
   actorId: string;
 
   /**
+   * The session or API key with which the actor did it; empty when nobody was signed
+   * in, before the session of a sign-in begins, and for activities from before Kith kept
+   * it. Told to the actor, and to callers with PERMISSION_ACTIVITY_READ.
+   *
+   * @generated from field: string actor_session_id = 4;
+   */
+  actorSessionId: string;
+
+  /**
    * What it is: words joined by dots, from the general to the particular.
    *
-   * @generated from field: string action = 4;
+   * @generated from field: string action = 5;
    */
   action: string;
 
   /**
    * A sentence for people; may be empty.
    *
-   * @generated from field: string details = 5;
+   * @generated from field: string details = 6;
    */
   details: string;
 
   /**
    * More about it, for programs.
    *
-   * @generated from field: map<string, string> attributes = 6;
+   * @generated from field: map<string, string> attributes = 7;
    */
   attributes: { [key: string]: string };
 
   /**
    * When it happened, as told by whoever recorded it.
    *
-   * @generated from field: google.protobuf.Timestamp event_time = 7;
+   * @generated from field: google.protobuf.Timestamp event_time = 8;
    */
   eventTime?: Timestamp | undefined;
 
   /**
    * When it was recorded.
    *
-   * @generated from field: google.protobuf.Timestamp record_time = 8;
+   * @generated from field: google.protobuf.Timestamp record_time = 9;
    */
   recordTime?: Timestamp | undefined;
-
-  /**
-   * Watch on from here: see WatchUserActivityRequest.after_cursor. Opaque: it tells
-   * nothing of the other activities. Watching from
-   * the newest activity of a list may leave out others that were being recorded
-   * at the same time; the cursors of a watch leave out none.
-   *
-   * @generated from field: string cursor = 9;
-   */
-  cursor: string;
 };
 
 /**

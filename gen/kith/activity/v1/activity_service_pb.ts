@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kith/activity/v1/activity_service.proto.
  */
 export const file_kith_activity_v1_activity_service: GenFile = /*@__PURE__*/
-  fileDesc("CidraXRoL2FjdGl2aXR5L3YxL2FjdGl2aXR5X3NlcnZpY2UucHJvdG8SEGtpdGguYWN0aXZpdHkudjEiewoZUmVjb3JkVXNlckFjdGl2aXR5UmVxdWVzdBI9CgphY3Rpdml0aWVzGAEgAygLMh0ua2l0aC5hY3Rpdml0eS52MS5OZXdBY3Rpdml0eUIKukgHkgEECAEQZBIfCgpyZXF1ZXN0X2lkGAIgASgJQgu6SAjYAQFyA7ABASLSAgoLTmV3QWN0aXZpdHkSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQESHQoGYWN0aW9uGAIgASgJQg26SApyCOj8xLcHARhkEh8KB2RldGFpbHMYAyABKAlCDrpIC3IJyPzEtwcBGOgHEmwKCmF0dHJpYnV0ZXMYBCADKAsyLS5raXRoLmFjdGl2aXR5LnYxLk5ld0FjdGl2aXR5LkF0dHJpYnV0ZXNFbnRyeUIpukgmmgEjEBQiEnIQwPzEtwcB0PzEtwcBEAEYQCoLcgnI/MS3BwEY9AMSRwoKZXZlbnRfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCF7pIFLIBESINCP+C0f+vBxD/k+vcAzIAGjEKD0F0dHJpYnV0ZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlAKGlJlY29yZFVzZXJBY3Rpdml0eVJlc3BvbnNlEjIKCmFjdGl2aXRpZXMYASADKAsyHi5raXRoLmFjdGl2aXR5LnYxLlVzZXJBY3Rpdml0eSKjAgoXTGlzdFVzZXJBY3Rpdml0eVJlcXVlc3QSHAoHdXNlcl9pZBgBIAEoCUILukgI2AEBcgOwAQESGgoJcGFnZV9zaXplGAIgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAQEiAKBmFjdGlvbhgEIAEoCUIQukgN2AEBcgjo/MS3BwEYZBJHCgpzdGFydF90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIXukgUsgERIg0I/4LR/68HEP+T69wDMgASRQoIZW5kX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhe6SBSyAREiDQj/gtH/rwcQ/5Pr3AMyACJnChhMaXN0VXNlckFjdGl2aXR5UmVzcG9uc2USMgoKYWN0aXZpdGllcxgBIAMoCzIeLmtpdGguYWN0aXZpdHkudjEuVXNlckFjdGl2aXR5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJ6ChhXYXRjaFVzZXJBY3Rpdml0eVJlcXVlc3QSHAoHdXNlcl9pZBgBIAEoCUILukgI2AEBcgOwAQESHgoMYWZ0ZXJfY3Vyc29yGAIgASgJQgi6SAVyAxiAAhIgCgZhY3Rpb24YAyABKAlCELpIDdgBAXII6PzEtwcBGGQiXQoZV2F0Y2hVc2VyQWN0aXZpdHlSZXNwb25zZRIwCghhY3Rpdml0eRgBIAEoCzIeLmtpdGguYWN0aXZpdHkudjEuVXNlckFjdGl2aXR5Eg4KBmN1cnNvchgCIAEoCTKRAwoPQWN0aXZpdHlTZXJ2aWNlEnkKElJlY29yZFVzZXJBY3Rpdml0eRIrLmtpdGguYWN0aXZpdHkudjEuUmVjb3JkVXNlckFjdGl2aXR5UmVxdWVzdBosLmtpdGguYWN0aXZpdHkudjEuUmVjb3JkVXNlckFjdGl2aXR5UmVzcG9uc2UiCKL2xLcHAhgGEn8KEExpc3RVc2VyQWN0aXZpdHkSKS5raXRoLmFjdGl2aXR5LnYxLkxpc3RVc2VyQWN0aXZpdHlSZXF1ZXN0Gioua2l0aC5hY3Rpdml0eS52MS5MaXN0VXNlckFjdGl2aXR5UmVzcG9uc2UiFJACAaL2xLcHCyIHdXNlcl9pZBgFEoEBChFXYXRjaFVzZXJBY3Rpdml0eRIqLmtpdGguYWN0aXZpdHkudjEuV2F0Y2hVc2VyQWN0aXZpdHlSZXF1ZXN0Gisua2l0aC5hY3Rpdml0eS52MS5XYXRjaFVzZXJBY3Rpdml0eVJlc3BvbnNlIhGi9sS3BwsiB3VzZXJfaWQYBTABQkcKEGtpdGguYWN0aXZpdHkudjFCFEFjdGl2aXR5U2VydmljZVByb3RvUAFaG2tpdGgvYWN0aXZpdHkvdjE7YWN0aXZpdHl2MWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_activity_v1_activity, file_kith_text_v1_text]);
+  fileDesc("CidraXRoL2FjdGl2aXR5L3YxL2FjdGl2aXR5X3NlcnZpY2UucHJvdG8SEGtpdGguYWN0aXZpdHkudjEiewoZUmVjb3JkVXNlckFjdGl2aXR5UmVxdWVzdBI9CgphY3Rpdml0aWVzGAEgAygLMh0ua2l0aC5hY3Rpdml0eS52MS5OZXdBY3Rpdml0eUIKukgHkgEECAEQZBIfCgpyZXF1ZXN0X2lkGAIgASgJQgu6SAjYAQFyA7ABASLuAgoLTmV3QWN0aXZpdHkSFwoCaWQYASABKAlCC7pICNgBAXIDsAEBEhwKB3VzZXJfaWQYAiABKAlCC7pICNgBAXIDsAEBEh0KBmFjdGlvbhgDIAEoCUINukgKcgjo/MS3BwEYZBIfCgdkZXRhaWxzGAQgASgJQg66SAtyCcj8xLcHARjoBxJsCgphdHRyaWJ1dGVzGAUgAygLMi0ua2l0aC5hY3Rpdml0eS52MS5OZXdBY3Rpdml0eS5BdHRyaWJ1dGVzRW50cnlCKbpIJpoBIxAUIhJyEMD8xLcHAdD8xLcHARABGEAqC3IJyPzEtwcBGPQDEkcKCmV2ZW50X3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhe6SBSyAREiDQj/gtH/rwcQ/5Pr3AMyABoxCg9BdHRyaWJ1dGVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJQChpSZWNvcmRVc2VyQWN0aXZpdHlSZXNwb25zZRIyCgphY3Rpdml0aWVzGAEgAygLMh4ua2l0aC5hY3Rpdml0eS52MS5Vc2VyQWN0aXZpdHkisAIKF0xpc3RVc2VyQWN0aXZpdHlSZXF1ZXN0EhwKB3VzZXJfaWQYASABKAlCC7pICNgBAXIDsAEBEhoKCXBhZ2Vfc2l6ZRgCIAEoBUIHukgEGgIoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiAEBItCg9hY3Rpb25fcHJlZml4ZXMYBCADKAlCFLpIEZIBDhAUIgpyCOj8xLcHARhkEkcKCnN0YXJ0X3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhe6SBSyAREiDQj/gtH/rwcQ/5Pr3AMyABJFCghlbmRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCF7pIFLIBESINCP+C0f+vBxD/k+vcAzIAIn0KGExpc3RVc2VyQWN0aXZpdHlSZXNwb25zZRIyCgphY3Rpdml0aWVzGAEgAygLMh4ua2l0aC5hY3Rpdml0eS52MS5Vc2VyQWN0aXZpdHkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhQKDHdhdGNoX2N1cnNvchgDIAEoCSKHAQoYV2F0Y2hVc2VyQWN0aXZpdHlSZXF1ZXN0EhwKB3VzZXJfaWQYASABKAlCC7pICNgBAXIDsAEBEh4KDGFmdGVyX2N1cnNvchgCIAEoCUIIukgFcgMYgBASLQoPYWN0aW9uX3ByZWZpeGVzGAMgAygJQhS6SBGSAQ4QFCIKcgjo/MS3BwEYZCJwChlXYXRjaFVzZXJBY3Rpdml0eVJlc3BvbnNlEjAKCGFjdGl2aXR5GAEgASgLMh4ua2l0aC5hY3Rpdml0eS52MS5Vc2VyQWN0aXZpdHkSDgoGY3Vyc29yGAIgASgJEhEKCWNhdWdodF91cBgDIAEoCDKRAwoPQWN0aXZpdHlTZXJ2aWNlEnkKElJlY29yZFVzZXJBY3Rpdml0eRIrLmtpdGguYWN0aXZpdHkudjEuUmVjb3JkVXNlckFjdGl2aXR5UmVxdWVzdBosLmtpdGguYWN0aXZpdHkudjEuUmVjb3JkVXNlckFjdGl2aXR5UmVzcG9uc2UiCKL2xLcHAhgGEn8KEExpc3RVc2VyQWN0aXZpdHkSKS5raXRoLmFjdGl2aXR5LnYxLkxpc3RVc2VyQWN0aXZpdHlSZXF1ZXN0Gioua2l0aC5hY3Rpdml0eS52MS5MaXN0VXNlckFjdGl2aXR5UmVzcG9uc2UiFJACAaL2xLcHCyIHdXNlcl9pZBgFEoEBChFXYXRjaFVzZXJBY3Rpdml0eRIqLmtpdGguYWN0aXZpdHkudjEuV2F0Y2hVc2VyQWN0aXZpdHlSZXF1ZXN0Gisua2l0aC5hY3Rpdml0eS52MS5XYXRjaFVzZXJBY3Rpdml0eVJlc3BvbnNlIhGi9sS3BwsiB3VzZXJfaWQYBTABQkcKEGtpdGguYWN0aXZpdHkudjFCFEFjdGl2aXR5U2VydmljZVByb3RvUAFaG2tpdGgvYWN0aXZpdHkvdjE7YWN0aXZpdHl2MWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_activity_v1_activity, file_kith_text_v1_text]);
 
 /**
  * What users did.
@@ -56,9 +56,18 @@ export const RecordUserActivityRequestSchema: GenMessage<RecordUserActivityReque
  */
 export type NewActivity = Message<"kith.activity.v1.NewActivity"> & {
   /**
-   * Whose activity it is.
+   * A UUID chosen by the caller, such as that of the event that this tells of: an
+   * activity is recorded once under it, whatever the request and whoever sends it, for
+   * as long as the activity is kept. Empty: Kith chooses one.
    *
-   * @generated from field: string user_id = 1;
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Whose activity it is; empty for what concerns no user.
+   *
+   * @generated from field: string user_id = 2;
    */
   userId: string;
 
@@ -66,14 +75,14 @@ export type NewActivity = Message<"kith.activity.v1.NewActivity"> & {
    * What it is: words of a-z, 0-9 and underscore, joined by dots, at most 100
    * bytes, e.g. `page.viewed`.
    *
-   * @generated from field: string action = 2;
+   * @generated from field: string action = 3;
    */
   action: string;
 
   /**
    * A sentence for people, at most 1000 code points; may be empty.
    *
-   * @generated from field: string details = 3;
+   * @generated from field: string details = 4;
    */
   details: string;
 
@@ -81,7 +90,7 @@ export type NewActivity = Message<"kith.activity.v1.NewActivity"> & {
    * More about it, for programs: at most 20, keys of at most 64 and values of at
    * most 500 code points.
    *
-   * @generated from field: map<string, string> attributes = 4;
+   * @generated from field: map<string, string> attributes = 5;
    */
   attributes: { [key: string]: string };
 
@@ -89,7 +98,7 @@ export type NewActivity = Message<"kith.activity.v1.NewActivity"> & {
    * When it happened, 1970 to 9999; absent for now. The log is in the order of
    * recording.
    *
-   * @generated from field: google.protobuf.Timestamp event_time = 5;
+   * @generated from field: google.protobuf.Timestamp event_time = 6;
    */
   eventTime?: Timestamp | undefined;
 };
@@ -152,11 +161,12 @@ export type ListUserActivityRequest = Message<"kith.activity.v1.ListUserActivity
   pageToken: string;
 
   /**
-   * Only actions that are this or begin with it and a dot, e.g. `kith.contact`.
+   * Only actions that are one of these or begin with it and a dot, e.g.
+   * `kith.contact`. At most 20; none for every action.
    *
-   * @generated from field: string action = 4;
+   * @generated from field: repeated string action_prefixes = 4;
    */
-  action: string;
+  actionPrefixes: string[];
 
   /**
    * Only what happened at this time or later (`event_time`).
@@ -199,6 +209,15 @@ export type ListUserActivityResponse = Message<"kith.activity.v1.ListUserActivit
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
+
+  /**
+   * On the first page: watching from here (WatchUserActivityRequest.after_cursor) sends
+   * what is on none of the pages of this list, and nothing of what is on them. It is good
+   * for as long as activities are kept.
+   *
+   * @generated from field: string watch_cursor = 3;
+   */
+  watchCursor: string;
 };
 
 /**
@@ -222,9 +241,9 @@ export type WatchUserActivityRequest = Message<"kith.activity.v1.WatchUserActivi
   userId: string;
 
   /**
-   * The cursor of the last message received, here or on another server, or of an
-   * activity; empty for what is recorded from now on. The other fields may differ
-   * from before. Anything else fails with INVALID_ARGUMENT
+   * The cursor of the last message received, here or on another server, or the
+   * `watch_cursor` of a list; empty for what is recorded from now on. The other fields
+   * may differ from before. Anything else fails with INVALID_ARGUMENT
    * (ERROR_REASON_CURSOR_INVALID).
    *
    * @generated from field: string after_cursor = 2;
@@ -232,11 +251,12 @@ export type WatchUserActivityRequest = Message<"kith.activity.v1.WatchUserActivi
   afterCursor: string;
 
   /**
-   * Only actions that are this or begin with it and a dot, e.g. `kith.contact`.
+   * Only actions that are one of these or begin with it and a dot, e.g.
+   * `kith.contact`. At most 20; none for every action.
    *
-   * @generated from field: string action = 3;
+   * @generated from field: repeated string action_prefixes = 3;
    */
-  action: string;
+  actionPrefixes: string[];
 };
 
 /**
@@ -267,6 +287,15 @@ export type WatchUserActivityResponse = Message<"kith.activity.v1.WatchUserActiv
    * @generated from field: string cursor = 2;
    */
   cursor: string;
+
+  /**
+   * In a progress message: everything asked for that was recorded before the watch
+   * began has been sent. The first such message comes as soon as that is so, and all
+   * later ones say it too.
+   *
+   * @generated from field: bool caught_up = 3;
+   */
+  caughtUp: boolean;
 };
 
 /**
@@ -289,8 +318,10 @@ export const ActivityService: GenService<{
    *
    * Fails with NOT_FOUND for a user who does not exist or is deleted
    * (ERROR_REASON_USER_NOT_FOUND), and with INVALID_ARGUMENT for an action that
-   * begins with `kith.` (ERROR_REASON_ACTION_RESERVED). To an API key that may not
-   * read activity, the activities in the answer have `id` only.
+   * begins with `kith.` (ERROR_REASON_ACTION_RESERVED). An activity whose `id` was
+   * recorded before is answered as it was recorded then, and not recorded again; another
+   * activity under that id fails with ALREADY_EXISTS (ERROR_REASON_ACTIVITY_ID_TAKEN). To
+   * an API key that may not read activity, the activities in the answer have `id` only.
    *
    * @generated from rpc kith.activity.v1.ActivityService.RecordUserActivity
    */
@@ -301,6 +332,10 @@ export const ActivityService: GenService<{
   },
   /**
    * List activity, newest first: one user's, or everybody's without `user_id`.
+   *
+   * All pages of a list hold what had been recorded when its first page was read, but
+   * what is past the retention meanwhile. To go on with what comes after, watch from its
+   * `watch_cursor`.
    *
    * Fails with INVALID_ARGUMENT (ERROR_REASON_PAGE_TOKEN_INVALID) for a page token
    * of another list.
@@ -315,15 +350,15 @@ export const ActivityService: GenService<{
   /**
    * Watch activity as it happens: one user's, or everybody's without `user_id`.
    *
-   * The first message comes at once. Every activity after `after_cursor` is sent
+   * The first message comes at once, without an activity. Every activity after `after_cursor` is sent
    * in the order of the log, exactly once, then activities as they are recorded;
    * when there is nothing to send for 15 seconds, a progress message. Each
    * message has a cursor: to go on after any end, of the stream or of the
    * server, on this server or another, send the last one received.
    *
    * The stream ends with OUT_OF_RANGE when the cursor is older than what is kept
-   * (ERROR_REASON_CURSOR_EXPIRED: watch from now, list once the first message is
-   * there, and drop what comes twice by its id), RESOURCE_EXHAUSTED
+   * (ERROR_REASON_CURSOR_EXPIRED: list, and watch from the list's `watch_cursor`),
+   * RESOURCE_EXHAUSTED
    * when the reader stands still (ERROR_REASON_CONSUMER_TOO_SLOW) or too many
    * watches are open, the caller's own (ERROR_REASON_BUDGET_EXCEEDED) or all
    * together (ERROR_REASON_SERVER_BUSY), UNAVAILABLE

@@ -121,7 +121,7 @@ export const UserSchema: GenMessage<User> = /*@__PURE__*/
  */
 export const UserState = {
   /**
-   * As a filter: active and suspended users.
+   * Never sent.
    *
    * @generated from enum value: USER_STATE_UNSPECIFIED = 0;
    */
