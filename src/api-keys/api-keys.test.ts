@@ -541,7 +541,7 @@ describe.each(databases)('on $name', (kind) => {
       const owner = await kith.user(Role.EDITOR);
       await kith.client(ContactService, owner.accessToken).createContact({ givenName: 'Ada' });
       const { secret } = await createKey(owner, { permissions: [Permission.ACTIVITY_READ] });
-      const request = { userId: owner.user.id, action: 'kith.contact' };
+      const request = { userId: owner.user.id, actionPrefixes: ['kith.contact'] };
       const seen = async (bearer: string) =>
         (await kith.client(ActivityService, bearer).listUserActivity(request)).activities.length;
       expect(await seen(owner.accessToken)).toBe(1);
