@@ -13,7 +13,7 @@ import { ErrorDetailSchema, ErrorReasonSchema } from '../gen/kith/error/v1/error
 import { readCursor } from '../src/activity/cursor.ts';
 import { createKeyring } from '../src/keyring.ts';
 import { type Instance, onServer, SECRET, type Store, toLogRow } from './cluster.ts';
-import type { Batch, CaughtUp, Listed, Message, Position, Violation, Wanted, WatchHistory } from './history.ts';
+import type { Batch, CaughtUp, Listed, Message, Position, View, Violation, Wanted, WatchHistory } from './history.ts';
 import type { Random } from './random.ts';
 
 /** The actions that are written, some below others. */
@@ -52,6 +52,12 @@ const keyring = createKeyring(SECRET);
 /** The place that a cursor stands for. */
 function placeOf(cursor: string): Position {
   return readCursor(keyring, cursor).end;
+}
+
+/** What a watch from this cursor leaves out beyond that place. */
+function viewOf(cursor: string): View {
+  const { newest, running } = readCursor(keyring, cursor);
+  return { newest, running };
 }
 
 /** A connection to one instance. Disposing ends it with all that runs on it. */
@@ -212,6 +218,7 @@ export class Watcher implements Follower {
   readonly #messages: Message[] = [];
   readonly #caughtUps: CaughtUp[] = [];
   #start: Position | undefined;
+  #before: View | undefined;
   #listed: Listed | undefined;
   #cursor = '';
   #opened = 0;
@@ -227,8 +234,15 @@ export class Watcher implements Follower {
 
   get history(): WatchHistory {
     const { name, wanted } = this.#options;
-    const listed = this.#listed === undefined ? {} : { listed: this.#listed };
-    return { name, wanted, start: this.#start, messages: this.#messages, caughtUps: this.#caughtUps, ...listed };
+    return {
+      name,
+      wanted,
+      start: this.#start,
+      messages: this.#messages,
+      caughtUps: this.#caughtUps,
+      ...(this.#before !== undefined && { before: this.#before }),
+      ...(this.#listed !== undefined && { listed: this.#listed }),
+    };
   }
 
   get opened(): number {
@@ -302,7 +316,10 @@ export class Watcher implements Follower {
       const at = placeOf(cursor);
       if (!isOpen) this.#opened += 1;
       isOpen = true;
-      if (this.#start === undefined) this.#start = at;
+      if (this.#start === undefined) {
+        this.#start = at;
+        this.#before = viewOf(cursor);
+      }
       this.#messages.push({ id: activity?.id, at });
       this.#cursor = cursor;
       if (this.#isHurrying || signal.aborted || !this.#random.chance(this.#options.slowness)) continue;

@@ -34,6 +34,14 @@ function kindsOf(messages: readonly Message[], start = BEGINNING, wanted = EVERY
   return checkWatch({ name: 'w', wanted, start, messages, caughtUps: [] }, LOG).map(({ kind }) => kind);
 }
 
+test('a watch from now on is sent what was not there when it began', () => {
+  const watch = { name: 'w', wanted: EVERYTHING, start: A, before: { newest: D, running: [6] }, caughtUps: [] };
+  expect(checkWatch({ ...watch, messages: sent(B, E) }, LOG)).toEqual([]);
+  const kinds = (...rows: LogRow[]) => checkWatch({ ...watch, messages: sent(...rows) }, LOG).map(({ kind }) => kind);
+  expect(kinds(B, C, E)).toEqual(['not asked for']);
+  expect(kinds(E)).toEqual(['cursor ahead', 'lost']);
+});
+
 describe('a list and the watch that goes on from it', () => {
   const kindsFrom = (ids: string[], messages: Message[], known = 0, caughtUps: CaughtUp[] = []) =>
     checkWatch({ name: 'w', wanted: EVERYTHING, start: A, messages, caughtUps, listed: { ids, known } }, LOG, [

@@ -36,10 +36,18 @@ export interface WatchHistory {
   /** Undefined when no stream ever began. */
   readonly start: Position | undefined;
   readonly messages: readonly Message[];
+  /** What was there when a watch from now on began, beyond where the log was complete; absent for others. */
+  readonly before?: View;
   /** What was listed before the watch began, which went on from there; absent where nothing was. */
   readonly listed?: Listed;
   /** Where it was told that it had caught up, once a stream. */
   readonly caughtUps: readonly CaughtUp[];
+}
+
+/** Rows up to the newest, without those of transactions that ran. */
+export interface View {
+  readonly newest: Position;
+  readonly running: readonly number[];
 }
 
 /** All pages of a list. */
@@ -115,7 +123,7 @@ export function isWanted({ userId, action, withPrivate }: Wanted, row: LogRow): 
  * `acknowledged` has the ids of events in the order in which their writers had an answer.
  */
 export function checkWatch(
-  { name, wanted, start, messages, listed, caughtUps }: WatchHistory,
+  { name, wanted, start, before, messages, listed, caughtUps }: WatchHistory,
   log: readonly LogRow[],
   acknowledged: readonly string[] = [],
 ): Violation[] {
@@ -129,7 +137,10 @@ export function checkWatch(
     return row !== undefined && isWanted(wanted, row);
   };
   const pages = new Set(listed?.ids);
-  const isDue = (row: LogRow): boolean => (listed === undefined ? compare(row, start) > 0 : !pages.has(row.id));
+  const wasBefore = (row: LogRow): boolean =>
+    before !== undefined && compare(row, before.newest) <= 0 && !before.running.includes(row.writer);
+  const isDue = (row: LogRow): boolean =>
+    listed === undefined ? compare(row, start) > 0 && !wasBefore(row) : !pages.has(row.id);
   const expected = log.filter((row) => isDue(row) && isWanted(wanted, row)).toSorted(compare);
   const expectedIds = new Set(expected.map(({ id }) => id));
   const received = new Set<string>();
