@@ -135,6 +135,7 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
       counters.http2StreamsOpen -= 1;
     });
     if (limits.scheduler.mayStart()) return serve(stream, headers, flags, rawHeaders);
+    stream.on('error', ignoreError); // whoever serves it listens, which may be never: it is reset while it waits
     limits.scheduler.add(headers, stream.session?.socket.remoteAddress, () => {
       serve(stream, headers, flags, rawHeaders);
     });

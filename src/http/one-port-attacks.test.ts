@@ -226,6 +226,27 @@ describe.each(transports)('over %s', (transport) => {
   });
 
   describe('an HTTP/2 client', () => {
+    test('that resets its streams with an error while they wait for their turn ends nothing else', async () => {
+      const waiting: (() => void)[] = [];
+      const scheduler = {
+        mayStart: () => false,
+        add: (_headers: unknown, _address: unknown, serve: () => void) => void waiting.push(serve),
+      };
+      await using port = await startPort(transport, { scheduler });
+      const client = await connectRawHttp2(port);
+      client.send(Buffer.concat([1, 3, 5].map((stream) => open(stream, '/reset'))));
+      await expect.poll(() => waiting.length).toBe(3);
+      client.send(Buffer.concat([1, 3, 5].map((stream) => resetStream(stream, errorCode.internal))));
+      const session = connectHttp2(port);
+      const answer = request(session, '/');
+      await expect.poll(() => waiting.length).toBe(4);
+      for (const serve of waiting) serve();
+      expect((await answer).status).toBe(200);
+      expect(port.requests.get('/reset')).toBeUndefined();
+      session.destroy();
+      client.socket.destroy();
+    });
+
     test('that trickles a request body is reset with CANCEL, unless the path may stream', async () => {
       const isStreaming = (path: string) => path === '/echo';
       await using port = await startPort(transport, { requestTimeoutMs: 200, isStreaming });

@@ -83,6 +83,6 @@ export function open(
   return frame(frameType.headers, flags, stream, headerBlock(path, headers));
 }
 
-export function resetStream(stream: number): Buffer {
-  return frame(frameType.rstStream, 0, stream, Buffer.from([0, 0, 0, errorCode.cancel]));
+export function resetStream(stream: number, code: number = errorCode.cancel): Buffer {
+  return frame(frameType.rstStream, 0, stream, Buffer.from([0, 0, 0, code]));
 }
