@@ -85,8 +85,8 @@ class Api implements Disposable {
   /** The ids that the mark finds. */
   async search(kind: Kind, query: string, deleted: boolean): Promise<string[]> {
     if (kind === 'contact') return (await this.#contacts.listContacts({ query, deleted })).contacts.map(({ id }) => id);
-    const state = deleted ? UserState.DELETED : UserState.UNSPECIFIED;
-    return (await this.#users.listUsers({ query, states: [state] })).users.map(({ id }) => id);
+    const states = deleted ? [UserState.DELETED] : [];
+    return (await this.#users.listUsers({ query, states })).users.map(({ id }) => id);
   }
 
   async countAll(kind: Kind, deleted: boolean): Promise<number> {
