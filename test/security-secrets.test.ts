@@ -148,10 +148,11 @@ describe.each(databases)('on $name, at the log level trace', (kind) => {
   });
 
   async function callAsIn(example: NonNullable<(typeof exampledMethods)[number]['example']>): Promise<void> {
-    const { accessToken, request } = await example(kith);
+    const { accessToken, request, verify } = await example(kith);
     const { method } = exampledMethods.find((candidate) => candidate.example === example)!;
     const client = kith.client(method.parent, accessToken) as Record<string, (request: object) => Promise<unknown>>;
     await client[method.localName]!(request);
+    if (method.name === 'SetLogLevel') await verify?.(); // which takes it back: each call is to have its line
   }
 
   /** With a code of the app, with a recovery code, and with an imported hash that has to be changed. */
