@@ -68,7 +68,7 @@ describe('the first start', () => {
 
     const curl = first.stderr.slice(first.stderr.indexOf('  curl '));
     const { stdout } = await promisify(execFile)('sh', ['-ec', curl]);
-    expect(JSON.parse(stdout)).toMatchObject({ user: { username: 'admin', role: 'ROLE_ADMIN' } });
+    expect(JSON.parse(stdout)).toMatchObject({ signedIn: { user: { username: 'admin', role: 'ROLE_ADMIN' } } });
 
     expect((await readdir(join(directory, 'data'))).toSorted()).toEqual([
       'kith.db',
@@ -110,7 +110,7 @@ describe('the first start', () => {
     const { stdout } = await promisify(execFile)('sh', ['-ec', curl], {
       env: { ...process.env, KITH_ADMIN_PASSWORD: PASSWORD },
     });
-    expect(JSON.parse(stdout)).toMatchObject({ user: { username: 'admin' } });
+    expect(JSON.parse(stdout)).toMatchObject({ signedIn: { user: { username: 'admin' } } });
   });
 
   test.each(databases)('of several processes at once makes one administrator, on $name', async ({ create }) => {
@@ -172,7 +172,7 @@ describe('settings', () => {
       cwd: directory,
       env: { ...process.env, KITH_ADMIN_PASSWORD_FILE: 'password' },
     });
-    expect(JSON.parse(stdout)).toMatchObject({ user: { username: 'admin' } });
+    expect(JSON.parse(stdout)).toMatchObject({ signedIn: { user: { username: 'admin' } } });
   });
 
   test('are found among what Kubernetes makes for a Service called kith, of which one line tells', async () => {
