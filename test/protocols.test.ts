@@ -199,6 +199,8 @@ describe.each([
     for (const transport of transports.values()) {
       const { message } = await call(transport, method, request, accessToken);
       const answer = toJson(method.output, message);
+      // Where the log ends moves on, whoever calls.
+      if (name.endsWith('/ListUserActivity')) delete (answer as { watchCursor?: string }).watchCursor;
       answers.push(momentary.has(name) ? Object.keys(answer as object) : answer);
     }
     expect(answers).toEqual(answers.map(() => answers[0]));

@@ -291,7 +291,7 @@ describe.each(databases)('on $name', (kind) => {
       const others = new Set(outcomes.map(({ reason }) => reason));
       for (const reason of [...reasons, 'SERVER_UNAVAILABLE']) others.delete(reason);
       expect([...others]).toEqual(['CREDENTIALS_INVALID']);
-      await again(session);
+      await again(session, kith);
     });
   });
 
