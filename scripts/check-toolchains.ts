@@ -5,7 +5,7 @@
  * (scripts/proto-deps.ts). What this machine has no tool for is said to be SKIPPED.
  *
  * Clients in five languages are generated, compiled and run by
- * test/toolchains.test.ts.
+ * test/toolchains.long.test.ts.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { globSync, mkdirSync, mkdtempDisposableSync, readFileSync } from 'node:fs';

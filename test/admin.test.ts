@@ -6,7 +6,7 @@ import { createConnectTransport } from '@connectrpc/connect-node';
 import { Client as PgClient } from 'pg';
 import { expect, test, vi } from 'vitest';
 import packageJson from '../package.json' with { type: 'json' };
-import { Permission } from '../gen/kith/access/v1/role_pb.ts';
+import { Permission, Role } from '../gen/kith/access/v1/role_pb.ts';
 import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
 import {
   AdminService,
@@ -32,6 +32,7 @@ test.each(databases)('GetStatus tells what runs and how it is doing, on $name', 
   await using database = await create();
   await using kith = await startKith({ database });
   const { user, accessToken } = await kith.admin();
+  const activity = kith.client(ActivityService, accessToken);
   const admin = kith.client(AdminService, accessToken);
   const before = await admin.getStatus({});
   expect(before.process).toMatchObject({
@@ -58,7 +59,6 @@ test.each(databases)('GetStatus tells what runs and how it is doing, on $name', 
     expect.arrayContaining(['reads', 'lists', 'writes', 'password_hashes', 'watch_reads']),
   );
 
-  const activity = kith.client(ActivityService, accessToken);
   await using watch = await startWatch(activity, { userId: user.id });
   await activity.recordUserActivity({ activities: [{ userId: user.id, action: 'seen' }] });
   expect((await watch.activities(1))[0]).toMatchObject({ action: 'seen' });
@@ -82,9 +82,10 @@ test('GetStatus is answered, and /readyz?verbose says what is wrong, while the d
   await using database = await databases[1]!.create();
   await using kith = await startKith({
     database,
-    env: { KITH_DATABASE_CONNECTIONS: '1', KITH_DATABASE_WAIT_MS: '200', KITH_DATABASE_STATEMENT_MS: '600000' },
+    env: { KITH_DATABASE_CONNECTIONS: '2', KITH_DATABASE_WAIT_MS: '200', KITH_DATABASE_STATEMENT_MS: '600000' },
   });
   const { user, accessToken } = await kith.admin();
+  const editor = await kith.user(Role.EDITOR);
   const verbose = `${kith.address}/readyz?verbose`;
   expect(await probe(verbose)).toEqual({
     status: 200,
@@ -96,10 +97,12 @@ test('GetStatus is answered, and /readyz?verbose says what is wrong, while the d
   const sql = new PgClient({ connectionString: database.url });
   await sql.connect();
   const activities = [{ userId: user.id, action: 'held' }];
-  const activity = kith.client(ActivityService, accessToken);
   try {
     await sql.query('begin; lock table activity in share mode');
-    const busy = activity.recordUserActivity({ activities });
+    // Of two connections a caller has one.
+    const busy = [accessToken, editor.accessToken].map((token) =>
+      kith.client(ActivityService, token).recordUserActivity({ activities }),
+    );
     await vi.waitFor(async () => {
       const status = await kith.client(AdminService, accessToken).getStatus({});
       expect(status.database).toMatchObject({
@@ -107,7 +110,7 @@ test('GetStatus is answered, and /readyz?verbose says what is wrong, while the d
         available: false,
         serverVersion: '',
         migrations: [],
-        connectionsUsed: 1,
+        connectionsUsed: 2,
         connectionsIdle: 0,
       });
       expect(status.database!.latestMigration).not.toBe('');
@@ -120,7 +123,7 @@ test('GetStatus is answered, and /readyz?verbose says what is wrong, while the d
       expect(body).toMatch(/\nreadyz check failed\n$/);
     }, PATIENCE);
     await sql.query('commit');
-    await busy;
+    await Promise.all(busy);
   } finally {
     await sql.end();
   }

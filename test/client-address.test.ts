@@ -90,8 +90,11 @@ test('several headers of one name are one list, in which the last one is the pro
   );
   const answer = await sendHttp1(kith.address, request);
   expect(answer.status).toBe(200);
-  const { accessToken, user } = JSON.parse(answer.body.toString()) as { accessToken: string; user: { id: string } };
-  const { sessions } = await kith.client(SessionService, accessToken).listSessions({ userId: user.id });
+  const { signedIn } = JSON.parse(answer.body.toString()) as {
+    signedIn: { tokens: { accessToken: string }; user: { id: string } };
+  };
+  const { tokens, user } = signedIn;
+  const { sessions } = await kith.client(SessionService, tokens.accessToken).listSessions({ userId: user.id });
   expect(sessions.map(({ address }) => address)).toEqual(['192.0.2.1']);
 });
 

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { mkdtemp, readFile, rm, statfs, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +9,7 @@ import { promisify } from 'node:util';
 import { type Client, createClient } from '@connectrpc/connect';
 import { Client as PgClient } from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Role } from '../gen/kith/access/v1/role_pb.ts';
 import type { UserActivity } from '../gen/kith/activity/v1/activity_pb.ts';
 import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
@@ -39,6 +41,8 @@ interface Service extends AsyncDisposable {
   /** Records one activity. */
   record(): Promise<UserActivity>;
   readiness(): Promise<number>;
+  /** The access token of a new editor. */
+  editor(): Promise<string>;
 }
 
 async function startService(url: string, env: Record<string, string> = {}): Promise<Service> {
@@ -68,6 +72,18 @@ async function startService(url: string, env: Record<string, string> = {}): Prom
       return (await activity.recordUserActivity({ activities }, { timeoutMs: ANSWERED_MS })).activities[0]!;
     },
     readiness: async () => (await probe(`${kith.address}/readyz`)).status,
+    async editor() {
+      const username = `u${randomUUID()}`;
+      const [email, password] = [`${username}@example.org`, `password of ${username}`];
+      await createClient(UserService, transport).createUser({
+        username,
+        email,
+        name: username,
+        role: Role.EDITOR,
+        password,
+      });
+      return (await signedIn(auth.login({ identifier: username, password }))).accessToken;
+    },
     [Symbol.asyncDispose]: () => kith[Symbol.asyncDispose](),
   };
 }
@@ -332,19 +348,21 @@ describe('PostgreSQL', () => {
 
   test('all connections in use: others are refused soon, and served as soon as one is free', async () => {
     await using service = await start({
-      KITH_DATABASE_CONNECTIONS: '1', // of more, a caller has half
+      KITH_DATABASE_CONNECTIONS: '2',
       KITH_DATABASE_WAIT_MS: '500',
       KITH_DATABASE_STATEMENT_MS: '600000',
     });
+    // Of two connections a caller has one.
+    const other = createClient(ActivityService, grpc(service.process.address, await service.editor()));
     const watch = await startWatch(service.activity, { actionPrefixes: ['fault'] });
     const begin = watch.cursor;
     const following = follow(service, watch);
     // Whoever records keeps its connection until the table is free.
     await sql.query('begin; lock table activity in share mode');
     const held = [{ userId: service.userId, action: 'fault' }];
-    const busy = service.activity.recordUserActivity({ activities: held });
+    const busy = [service.activity, other].map((activity) => activity.recordUserActivity({ activities: held }));
     const waiting = "select 1 from pg_locks where relation = 'activity'::regclass and not granted";
-    await expect.poll(async () => (await sql.query(waiting)).rowCount).toBe(1);
+    await expect.poll(async () => (await sql.query(waiting)).rowCount).toBe(2);
     const refused = [
       service.users.getUser({ userId: service.userId }),
       service.record(),
@@ -353,7 +371,7 @@ describe('PostgreSQL', () => {
     expect(await Promise.all(refused)).toEqual(refused.map(() => expect.objectContaining(UNAVAILABLE)));
     await expect.poll(() => service.readiness()).toBe(503);
     await sql.query('commit');
-    const recorded = [(await busy).activities[0]!.id];
+    const recorded = (await Promise.all(busy)).map(({ activities }) => activities[0]!.id);
     await expect.poll(() => service.readiness()).toBe(200);
     recorded.push((await untilDone(() => service.record())).id);
     const { listed, watched } = await untilDone(() => recordedSince(service, begin, recorded.length));

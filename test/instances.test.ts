@@ -32,7 +32,15 @@ function passwordsOf(processes: readonly { kith: KithProcess }[]): string[] {
   );
 }
 
-const MIGRATIONS = ['0001-initial', '0002-activity', '0003-sign-in', '0004-usage'];
+const MIGRATIONS = [
+  '0001-initial',
+  '0002-activity',
+  '0003-sign-in',
+  '0004-usage',
+  '0005-contact-fields',
+  '0006-key-permissions',
+  '0007-activity-actors',
+];
 
 test('six that start at once on one empty database all serve, and do once what is done once', async () => {
   await using database = await databases[1]!.create();
@@ -43,6 +51,7 @@ test('six that start at once on one empty database all serve, and do once what i
   });
   const { started } = group;
   expect(started.map(({ kith, address }) => (address === '' ? kith.stderr : ''))).toEqual(Array(6).fill(''));
+  await expect.poll(() => passwordsOf(started)).not.toEqual([]); // said after the address
   const [password, ...others] = passwordsOf(started);
   expect(others).toEqual([]);
 
@@ -92,6 +101,7 @@ test('two that start at once on one fresh file both serve, or one says in a line
     expect(kith.stderr).toMatch(/^kith: sqlite:\S+: another process holds the file locked\n$/);
   }
   expect(serving.length).toBeGreaterThanOrEqual(1);
+  await expect.poll(() => passwordsOf(group.started)).not.toEqual([]);
   const [password, ...others] = passwordsOf(group.started);
   expect(others).toEqual([]);
   for (const { address } of serving) {

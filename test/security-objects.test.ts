@@ -36,7 +36,7 @@ describe.each(databases)('on $name', (kind) => {
     const listed = await call(
       'activity.v1.ActivityService/ListUserActivity',
       accessToken,
-      `{"userId":"${user.id}","action":"page","pageSize":1}`,
+      `{"userId":"${user.id}","actionPrefixes":["page"],"pageSize":1}`,
     );
     for (const answer of [recorded, listed]) {
       expect(answer).toContain(`"${name}":"given"`);

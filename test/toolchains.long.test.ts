@@ -153,7 +153,7 @@ async function build(
     `examples/${language}/**`,
     'proto/**',
     '.proto-deps/**',
-    'test/toolchains.test.ts',
+    'test/toolchains.long.test.ts',
     'package-lock.json',
   ];
   const hash = createHash('sha256').update(JSON.stringify([process.version, versions]));
