@@ -307,7 +307,7 @@ const users: ExamplesOf<typeof UserService> = {
     const { accessToken } = await kith.user(Role.EDITOR);
     return {
       accessToken,
-      request: { query: user.email, role: Role.VIEWER, state: UserState.ACTIVE, includeTotalSize: true },
+      request: { query: user.email, roles: [Role.VIEWER], states: [UserState.ACTIVE], includeTotalSize: true },
       answer: { users: [user], nextPageToken: '', totalSize: 1, totalSizeAtLeast: false },
     };
   },
@@ -441,10 +441,11 @@ const activity: ExamplesOf<typeof ActivityService> = {
     const { user, accessToken } = await kith.user();
     return {
       accessToken,
-      request: { userId: user.id, action: 'kith', pageSize: 10 },
+      request: { userId: user.id, actionPrefixes: ['kith'], pageSize: 10 },
       answer: {
         activities: [{ action: 'kith.session.started' }, { action: 'kith.user.created' }],
         nextPageToken: '',
+        watchCursor: expect.stringMatching(/./),
       },
     };
   },
