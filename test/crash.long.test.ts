@@ -92,8 +92,8 @@ class Api implements Disposable {
   async countAll(kind: Kind, deleted: boolean): Promise<number> {
     const list = { pageSize: 1, includeTotalSize: true };
     if (kind === 'contact') return (await this.#contacts.listContacts({ ...list, deleted })).totalSize!;
-    const state = deleted ? UserState.DELETED : UserState.UNSPECIFIED;
-    return (await this.#users.listUsers({ ...list, states: [state] })).totalSize!;
+    const states = deleted ? [UserState.DELETED] : [];
+    return (await this.#users.listUsers({ ...list, states })).totalSize!;
   }
 
   [Symbol.dispose](): void {
