@@ -253,8 +253,8 @@ describe.each(databases)('on $name', (kind) => {
     });
 
     test('turns callers away when too many wait, and serves the others', async () => {
-      // Hashes take ten times as long as calls take to arrive, however slow the machine is.
-      await using kith = await startOn(kind, { server: { passwordCost: { ...PASSWORD_COST, timeCost: 20 } } });
+      // Hashes take longer than calls take to arrive, however slow the machine is.
+      await using kith = await startOn(kind, { server: { passwordCost: { ...PASSWORD_COST, timeCost: 10 } } });
       const session = await kith.user();
       // More than a connection has streams, so from several.
       const callers = await Promise.all(
