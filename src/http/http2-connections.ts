@@ -110,10 +110,9 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
   };
 
   server.on('stream', (stream: ServerHttp2Stream, headers, flags, rawHeaders: string[]) => {
-    if (headerListSize(rawHeaders) > limits.maxHeaderBytes) {
-      stream.on('error', ignoreError).close(NGHTTP2_ENHANCE_YOUR_CALM);
-      return;
-    }
+    // Unheard, the error of a stream that is reset would end the process, and not each stream comes to be served.
+    stream.on('error', ignoreError);
+    if (headerListSize(rawHeaders) > limits.maxHeaderBytes) return stream.close(NGHTTP2_ENHANCE_YOUR_CALM);
     const connection = stream.session && connections.get(stream.session as ServerHttp2Session);
     // The session has ended: nothing comes of it, errors are heard.
     if (connection === undefined) return makeRequest(stream, headers, flags, rawHeaders);
@@ -135,7 +134,6 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
       counters.http2StreamsOpen -= 1;
     });
     if (limits.scheduler.mayStart()) return serve(stream, headers, flags, rawHeaders);
-    stream.on('error', ignoreError); // whoever serves it listens, which may be never: it is reset while it waits
     limits.scheduler.add(headers, stream.session?.socket.remoteAddress, () => {
       serve(stream, headers, flags, rawHeaders);
     });
