@@ -1,5 +1,5 @@
 import { overBudget } from './budget.ts';
-import { FairQueue } from './fair-queue.ts';
+import { FairSemaphore } from './fair-semaphore.ts';
 import type { Payer } from './payer.ts';
 
 export interface FairLimits {
@@ -22,29 +22,27 @@ export interface FairLimits {
 /** How much of a task's time goes into the mean. */
 const WEIGHT = 1 / 8;
 
-/** A concurrency limiter with a fair queue: callers whose tasks wait are served in turn. */
+/** A concurrency limiter: callers whose tasks wait are served in turn, and refused when too much waits. */
 export class FairLimiter {
   readonly limits: FairLimits;
   readonly #now: () => number;
-  /** How many tasks of each caller run. */
-  readonly #runningOf = new Map<Payer, number>();
-  readonly #queue = new FairQueue<() => void>();
-  #running = 0;
+  readonly #places: FairSemaphore;
   #taskMs: number;
   #refusals = 0;
 
   constructor(limits: FairLimits) {
     this.limits = limits;
     this.#now = limits.now ?? (() => performance.now());
+    this.#places = new FairSemaphore(limits.running, limits.runningPerCaller);
     this.#taskMs = limits.taskMs;
   }
 
   get running(): number {
-    return this.#running;
+    return this.#places.taken;
   }
 
   get waiting(): number {
-    return this.#queue.size;
+    return this.#places.queue.size;
   }
 
   /** How many tasks were refused so far. */
@@ -61,7 +59,10 @@ export class FairLimiter {
    */
   async run<T>(payer: Payer, task: () => Promise<T> | T, signal?: AbortSignal): Promise<T> {
     signal?.throwIfAborted();
-    if (!this.enter(payer)) await this.#wait(payer, signal);
+    if (!this.enter(payer)) {
+      this.#refuseWhereFull(payer);
+      await this.#places.take(payer, { signal });
+    }
     const startMs = this.#now();
     try {
       return await task();
@@ -76,61 +77,26 @@ export class FairLimiter {
    * For tasks of which the time does not matter: it takes less than `run`.
    */
   enter(payer: Payer): boolean {
-    const running = this.#runningOf.get(payer) ?? 0;
-    if (this.#running >= this.limits.running || running >= this.limits.runningPerCaller) return false;
-    this.#runningOf.set(payer, running + 1);
-    this.#running += 1;
-    return true;
+    return this.#places.tryTake(payer);
   }
 
   leave(payer: Payer): void {
-    const running = this.#runningOf.get(payer) ?? 0;
-    if (running > 1) this.#runningOf.set(payer, running - 1);
-    else this.#runningOf.delete(payer);
-    this.#running -= 1;
-    if (this.#queue.size > 0) this.#serveNext();
-  }
-
-  #wait(payer: Payer, signal: AbortSignal | undefined): Promise<void> {
-    this.#refuseWhereFull(payer);
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const begin = (): void => {
-      signal?.removeEventListener('abort', giveUp);
-      this.enter(payer);
-      resolve();
-    };
-    const giveUp = (): void => {
-      this.#queue.remove(payer, begin);
-      reject(signal?.reason as Error);
-    };
-    this.#queue.add(payer, begin);
-    signal?.addEventListener('abort', giveUp, { once: true });
-    return promise;
+    this.#places.release(payer);
   }
 
   #refuseWhereFull(payer: Payer): void {
     const { name, running, runningPerCaller, waiting, waitingPerCaller, waitMaxMs } = this.limits;
-    const places = this.#queue.placesUntil(payer);
-    const callers = places / (this.#queue.sizeOf(payer) + 1);
+    const { queue } = this.#places;
+    const places = queue.placesUntil(payer);
+    const callers = places / (queue.sizeOf(payer) + 1);
     const waitMs = (places * this.#taskMs) / Math.min(running, runningPerCaller * callers);
     const refuse = (reason: 'budget_exceeded' | 'server_busy', limit: number, why: string): never => {
       this.#refusals += 1;
       throw overBudget(reason, name, limit, why, waitMs / 1000);
     };
-    if (this.#queue.sizeOf(payer) >= waitingPerCaller)
+    if (queue.sizeOf(payer) >= waitingPerCaller)
       refuse('budget_exceeded', waitingPerCaller, 'too many of your calls wait');
-    if (this.#queue.size >= waiting) refuse('server_busy', waiting, 'too many calls wait');
+    if (queue.size >= waiting) refuse('server_busy', waiting, 'too many calls wait');
     if (waitMs > waitMaxMs) refuse('server_busy', waiting, 'the wait would be too long');
   }
-
-  /** Begins tasks of the callers whose turn it is. */
-  #serveNext(): void {
-    while (this.#running < this.limits.running) {
-      const begin = this.#queue.take(this.#mayRun);
-      if (begin === undefined) return;
-      begin();
-    }
-  }
-
-  readonly #mayRun = (payer: Payer): boolean => (this.#runningOf.get(payer) ?? 0) < this.limits.runningPerCaller;
 }

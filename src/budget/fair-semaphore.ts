@@ -2,16 +2,19 @@ import { Failure } from '../failure.ts';
 import { FairQueue } from './fair-queue.ts';
 import type { Payer } from './payer.ts';
 
-interface Waiting {
-  readonly begin: () => void;
-  readonly timer: NodeJS.Timeout | undefined;
+/** How a task waits. */
+export interface WaitOptions {
+  /** Ends the wait, which throws its reason. */
+  readonly signal?: AbortSignal | undefined;
+  /** After so many milliseconds the wait throws server_unavailable. Default: never. */
+  readonly maxMs?: number | undefined;
 }
 
-/** Things of which there are few, such as connections to a database, handed to callers in turn. */
+/** Things of which there are few, such as connections to a database or tasks that may run, handed to callers in turn. */
 export class FairSemaphore {
   readonly #count: number;
   readonly #perCaller: number;
-  readonly #queue = new FairQueue<Waiting>();
+  readonly #queue = new FairQueue<() => void>();
   readonly #takenBy = new Map<Payer, number>();
   #taken = 0;
 
@@ -25,50 +28,58 @@ export class FairSemaphore {
     return this.#taken;
   }
 
-  /** How many callers wait for one. */
-  get waiting(): number {
-    return this.#queue.size;
+  /** Those that wait for one. */
+  get queue(): Pick<FairQueue<unknown>, 'size' | 'sizeOf' | 'placesUntil'> {
+    return this.#queue;
   }
 
-  /**
-   * Waits for one; give it back with `release`. Throws server_unavailable when that takes longer than
-   * `waitMaxMs`, if that is given.
-   */
-  async take(payer: Payer, waitMaxMs?: number): Promise<void> {
-    // Whoever comes does not overtake those who wait, unless these have all that they may have.
-    if (this.#taken < this.#count && this.#mayTake(payer)) {
-      this.#change(payer, 1);
-      return;
-    }
+  /** Takes one if there is one for the caller; give it back with `release`. */
+  tryTake(payer: Payer): boolean {
+    if (this.#taken >= this.#count || !this.#mayTake(payer)) return false;
+    this.#takenBy.set(payer, (this.#takenBy.get(payer) ?? 0) + 1);
+    this.#taken += 1;
+    return true;
+  }
+
+  /** As tryTake, and otherwise waits for the caller's turn. */
+  async take(payer: Payer, { signal, maxMs }: WaitOptions = {}): Promise<void> {
+    if (this.tryTake(payer)) return;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const giveUp = (): void => {
-      this.#queue.remove(payer, waiting);
-      reject(new Failure('server_unavailable', 'too much waits for the database: try again'));
-    };
     const begin = (): void => {
-      clearTimeout(waiting.timer);
-      this.#change(payer, 1);
+      this.tryTake(payer);
       resolve();
     };
-    const waiting: Waiting = { begin, timer: waitMaxMs === undefined ? undefined : setTimeout(giveUp, waitMaxMs) };
-    this.#queue.add(payer, waiting);
-    await promise;
+    const giveUp = (error: unknown): void => {
+      this.#queue.remove(payer, begin);
+      reject(error as Error);
+    };
+    const leave = (): void => giveUp(signal?.reason);
+    const tooLong = () => giveUp(new Failure('server_unavailable', 'too much waits for the database: try again'));
+    this.#queue.add(payer, begin);
+    signal?.addEventListener('abort', leave, { once: true });
+    const timer = maxMs === undefined ? undefined : setTimeout(tooLong, maxMs);
+    try {
+      await promise;
+    } finally {
+      signal?.removeEventListener('abort', leave);
+      clearTimeout(timer);
+    }
   }
 
   release(payer: Payer): void {
-    this.#change(payer, -1);
-    while (this.#taken < this.#count) {
-      const next = this.#queue.take(this.#mayTake);
-      if (next === undefined) return;
-      next.begin();
-    }
+    const left = (this.#takenBy.get(payer) ?? 0) - 1;
+    if (left > 0) this.#takenBy.set(payer, left);
+    else this.#takenBy.delete(payer);
+    this.#taken -= 1;
+    if (this.#queue.size > 0) this.#serveNext();
   }
 
-  #change(payer: Payer, by: 1 | -1): void {
-    const taken = (this.#takenBy.get(payer) ?? 0) + by;
-    if (taken === 0) this.#takenBy.delete(payer);
-    else this.#takenBy.set(payer, taken);
-    this.#taken += by;
+  #serveNext(): void {
+    while (this.#taken < this.#count) {
+      const begin = this.#queue.take(this.#mayTake);
+      if (begin === undefined) return;
+      begin();
+    }
   }
 
   readonly #mayTake = (payer: Payer): boolean => (this.#takenBy.get(payer) ?? 0) < this.#perCaller;

@@ -135,7 +135,7 @@ export function openPostgres(url: string, limits: DatabaseLimits): Dialect {
     fileBeside: () => undefined,
     connections() {
       const { totalCount, idleCount, waitingCount } = pool;
-      return { used: totalCount - idleCount, idle: idleCount, waiting: waitingCount + shares.waiting };
+      return { used: totalCount - idleCount, idle: idleCount, waiting: waitingCount + shares.queue.size };
     },
     commits,
     async describe(db) {
@@ -163,7 +163,7 @@ function bounded(pool: Pool, limitMs: number, shares: FairSemaphore, waitMaxMs: 
     end: () => pool.end(),
     async connect() {
       const payer = currentPayer();
-      await shares.take(payer, waitMaxMs);
+      await shares.take(payer, { maxMs: waitMaxMs });
       const client = await pool.connect().catch((error: unknown) => {
         shares.release(payer);
         throw error;

@@ -84,7 +84,7 @@ export class SqliteThread {
 
   /** How many use it, which is one at the most, and how many wait for that. */
   get tasks(): { readonly running: number; readonly waiting: number } {
-    return { running: this.#semaphore.taken, waiting: this.#semaphore.waiting };
+    return { running: this.#semaphore.taken, waiting: this.#semaphore.queue.size };
   }
 
   /** Waits until nobody else uses it; callers take turns. Throws server_unavailable when that takes too long. */
@@ -96,9 +96,9 @@ export class SqliteThread {
     this.#semaphore.release(this.#user);
   }
 
-  async #take(waitMaxMs?: number): Promise<void> {
+  async #take(maxMs?: number): Promise<void> {
     const payer = currentPayer();
-    await this.#semaphore.take(payer, waitMaxMs);
+    await this.#semaphore.take(payer, { maxMs });
     this.#user = payer;
   }
 
