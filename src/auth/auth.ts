@@ -3,7 +3,7 @@ import type { Caller, Client, Permission, SignInMethod } from '../access.ts';
 import { type Actor, tell } from '../activity/log.ts';
 import type { App } from '../app.ts';
 import { payFor } from '../budget/current-payer.ts';
-import { payerOf, signInPayer } from '../budget/payer.ts';
+import { addressPayer, payerOf, signInPayer } from '../budget/payer.ts';
 import type { Db } from '../db/database.ts';
 import { Failure } from '../failure.ts';
 import type { HashRequest } from '../passwords/passwords.ts';
@@ -32,7 +32,7 @@ import {
   forgiveAttempt,
   guessCode,
   guessPassword,
-  payerOfSignIn,
+  isKnownAddress,
   rememberAddress,
   type ThrottleApp,
 } from '../throttle/throttle.ts';
@@ -87,23 +87,31 @@ export async function login(
 ): Promise<SignIn> {
   const account = await findAccount(app.database.db, identifier);
   const subject = account?.user.id ?? `nobody ${identifierKey(identifier)}`;
-  const payer = await payerOfSignIn(app, subject, client);
-  return payFor(payer, () => loginTo(app, account, subject, password, client, { payer, signal }));
+  const isKnown = await isKnownAddress(app, subject, client);
+  // Whoever has been here before does not wait behind strangers, from however many addresses these come.
+  const payer = isKnown ? signInPayer(subject) : addressPayer(client.address);
+  return payFor(payer, () => loginTo(app, account, { subject, isKnown, password, client, by: { payer, signal } }));
 }
 
-async function loginTo(
-  app: AuthApp,
-  account: Account | undefined,
-  subject: string,
-  password: string,
-  client: Client,
-  by: HashRequest,
-): Promise<SignIn> {
+/** A sign-in under way. */
+interface SignInAttempt {
+  /** As in guessPassword. */
+  readonly subject: string;
+  /** Whether the user signed in from the address lately. */
+  readonly isKnown: boolean;
+  readonly password: string;
+  readonly client: Client;
+  readonly by: HashRequest;
+}
+
+async function loginTo(app: AuthApp, account: Account | undefined, of: SignInAttempt): Promise<SignIn> {
+  const { subject, isKnown, password, client, by } = of;
   const attempt = await beginAttempt(app, client);
-  const guess = await guessPassword(app, attempt, subject, async (granted) => {
+  const compare = async (granted: boolean): Promise<boolean> => {
     const right = await app.passwords.verify(granted ? account?.passwordHash : undefined, password, by);
     return right && account?.user.state === 'active';
-  });
+  };
+  const guess = await guessPassword(app, attempt, subject, compare, isKnown);
   if (!guess.right || account === undefined) {
     if (guess.granted && account !== undefined) tellLater(app, account.user.id, null, 'kith.sign_in.failed');
     throw credentialsInvalid();

@@ -1,7 +1,6 @@
 import type { Client } from '../access.ts';
 import { countedAddress } from '../address.ts';
 import type { App } from '../app.ts';
-import { addressPayer, type Payer, signInPayer } from '../budget/payer.ts';
 import { Failure } from '../failure.ts';
 import { createTurns, type InTurn } from '../turns.ts';
 import {
@@ -93,18 +92,20 @@ export async function forgiveAttempt(app: ThrottleApp, { address }: Attempt): Pr
  * `subject` is what the guesses are at: the id of the user, or what stands for one
  * who does not exist. Guesses from an address that the user signed in from lately
  * are held against that address alone: others cannot keep the user out by guessing.
+ * `known` says whether it is such an address, where the caller has looked already.
  */
 export async function guessPassword(
   app: ThrottleApp,
   attempt: Attempt,
   subject: string,
   compare: (granted: boolean) => Promise<boolean>,
+  known?: boolean,
 ): Promise<Guess> {
   const { address } = attempt;
   const { db } = app.database;
   const hereKey = keyOf(app, 'password', subject, address);
   return compared(app, attempt, hereKey, compare, async () => {
-    const isKnown = await hasMark(db, keyOf(app, 'known', subject, address), app.now());
+    const isKnown = known ?? (await isKnownAt(app, subject, address));
     const here = await count(app, hereKey, ONE_ADDRESS);
     // Always a second one, so that every guess takes the same statements.
     const everywhere =
@@ -141,7 +142,7 @@ export async function guessCode(
   const { db } = app.database;
   const hereKey = keyOf(app, 'code', userId, address);
   return compared(app, attempt, hereKey, compare, async () => {
-    const isKnown = await hasMark(db, keyOf(app, 'known', userId, address), app.now());
+    const isKnown = await isKnownAt(app, userId, address);
     const counted = await count(app, isKnown ? hereKey : keyOf(app, 'code', userId), CODES);
     const takeBack = async () => {
       if (counted !== undefined) await uncount(app, counted);
@@ -154,14 +155,13 @@ export async function guessCode(
   });
 }
 
-/**
- * Whom a sign-in is charged to: the user, where they signed in from the address lately, and the address
- * otherwise. So whoever has been here before does not wait behind strangers, from however many addresses
- * these come. `subject` as in guessPassword.
- */
-export async function payerOfSignIn(app: App, subject: string, client: Client): Promise<Payer> {
-  const key = keyOf(app, 'known', subject, countedAddress(client.address));
-  return (await hasMark(app.database.db, key, app.now())) ? signInPayer(subject) : addressPayer(client.address);
+/** Whether a user signed in from an address lately. `subject` as in guessPassword. */
+export function isKnownAddress(app: App, subject: string, client: Client): Promise<boolean> {
+  return isKnownAt(app, subject, countedAddress(client.address));
+}
+
+function isKnownAt(app: App, subject: string, address: string): Promise<boolean> {
+  return hasMark(app.database.db, keyOf(app, 'known', subject, address), app.now());
 }
 
 /** Remembers that a user signed in from an address. */
