@@ -1,11 +1,11 @@
 import { type DescMethod, type DescService, type Message, toBinary } from '@bufbuild/protobuf';
 import { MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
-import { type ContextValues, createContextKey, type HandlerContext, type Interceptor } from '@connectrpc/connect';
+import { createContextKey, type HandlerContext, type Interceptor } from '@connectrpc/connect';
 import type { UniversalHandler, UniversalServerRequest, UniversalServerResponse } from '@connectrpc/connect/protocol';
 import { Budget, type Charge } from '../budget/budget.ts';
 import { payFor } from '../budget/current-payer.ts';
 import { FairLimiter } from '../budget/fair-limiter.ts';
-import { callerPayer, type Payer, payerOf } from '../budget/payer.ts';
+import { addressPayer, callerPayer, type Payer } from '../budget/payer.ts';
 import { Failure } from '../failure.ts';
 import type { AccessRules } from './access.ts';
 import { findCaller } from './caller.ts';
@@ -62,12 +62,7 @@ export function createCallBudgets(): CallBudgets {
 /** Whom a call is charged to. */
 export function payerOfCall(context: Pick<HandlerContext, 'values'>): Payer {
   const caller = findCaller(context.values);
-  return caller === undefined ? payerOf(undefined, clientOf(context).address) : callerPayer(caller);
-}
-
-/** Whom a call is charged to that Connect serves, until it is known who calls. */
-function requestPayer(values: ContextValues): Payer {
-  return payerOf(undefined, clientOf({ values }).address);
+  return caller === undefined ? addressPayer(clientOf(context).address) : callerPayer(caller);
 }
 
 /** Charges a call for what it makes the server hold. Throws budget_exceeded, server_busy. */
@@ -172,7 +167,7 @@ export function holdRequests(handler: UniversalHandler, { bytes }: CallBudgets):
   const holding = (request: UniversalServerRequest): Promise<UniversalServerResponse> => {
     const { contextValues: values, signal, body } = request;
     if (values === undefined || values.get(heldKey) !== undefined) return handler(request);
-    const payer = requestPayer(values);
+    const payer = addressPayer(clientOf({ values }).address);
     const held = chargeUntil(signal, () => bytes.charge(payer, CALL_BYTES));
     values.set(heldKey, { request: held, closed: signal });
     if (typeof body !== 'object' || body === null || !(Symbol.asyncIterator in body)) return handler(request);

@@ -67,7 +67,7 @@ export class Compressor implements Disposable {
     compress: async (bytes) =>
       ((await this.compress(name, bytes, currentPayer())) as Uint8Array<ArrayBuffer> | undefined) ??
       compress(name, bytes),
-    decompress: (bytes, maxBytes) => this.#decompress(name, bytes, maxBytes, currentPayer()),
+    decompress: (bytes, maxBytes) => this.decompress(name, bytes, maxBytes, currentPayer()),
   }));
 
   /**
@@ -93,18 +93,14 @@ export class Compressor implements Disposable {
   }
 
   /** The bytes unpacked. Rejects with a ConnectError for what does not unpack, or to more than `maxBytes`. */
-  decompress(name: string, bytes: Uint8Array, maxBytes: number, payer: Payer): Promise<Uint8Array> {
-    const encoding = ENCODINGS.find((each) => each === name);
-    if (encoding === undefined) throw new Error(`${name} is not offered`);
-    return this.#decompress(encoding, bytes, maxBytes, payer);
-  }
-
-  async #decompress(
-    encoding: Encoding,
+  async decompress(
+    name: string,
     bytes: Uint8Array,
     maxBytes: number,
     payer: Payer,
   ): Promise<Uint8Array<ArrayBuffer>> {
+    const encoding = ENCODINGS.find((each) => each === name);
+    if (encoding === undefined) throw new Error(`${name} is not offered`);
     const outcome =
       maxBytes <= INLINE_BYTES_MAX
         ? decompress(encoding, bytes, maxBytes)
