@@ -24,10 +24,16 @@ export interface Measured {
   readonly now: () => number;
 }
 
-/** How far the log has come: see readLogStatus. */
+/** How far the log has come, and how far it may be read. Positions are told by `seq`, which counts all activities. */
 export interface LogStatus {
+  /** The newest activity; 0 before the first one. */
   readonly head: number;
+  /**
+   * The newest activity that watches may be sent. Before the head while a transaction is open, here or elsewhere
+   * on the same server, that is older than those which wrote the rest.
+   */
   readonly horizon: number;
+  /** When the first activity behind the horizon was recorded, milliseconds since 1970; undefined without one. */
   readonly heldSinceMs: number | undefined;
 }
 

@@ -2,6 +2,7 @@ import type { ExpressionBuilder, Insertable, Selectable, SelectQueryBuilder } fr
 import type { Database, Db } from '../db/database.ts';
 import type { LogPosition, LogView } from '../db/dialect.ts';
 import type { ActivityTable, Schema } from '../db/schema.ts';
+import type { LogStatus } from '../measured.ts';
 import { PAGE_TEXT_MAX, readBounded } from '../pages.ts';
 
 export type ActivityRow = Selectable<ActivityTable>;
@@ -138,19 +139,6 @@ export function positionOf({ writer, seq }: ActivityRow): LogPosition {
 /** Up to where the log has been purged. */
 export function selectPurged(db: Db): Promise<LogPosition> {
   return db.selectFrom('activity_purged').select(['writer', 'seq']).where('id', '=', 1).executeTakeFirstOrThrow();
-}
-
-/** How far the log has come, and how far it may be read. Positions are told by `seq`, which counts all activities. */
-export interface LogStatus {
-  /** The newest activity; 0 before the first one. */
-  readonly head: number;
-  /**
-   * The newest activity that watches may be sent. Before the head while a transaction is open, here or elsewhere
-   * on the same server, that is older than those which wrote the rest.
-   */
-  readonly horizon: number;
-  /** When the first activity behind the horizon was recorded, milliseconds since 1970; undefined without one. */
-  readonly heldSinceMs: number | undefined;
 }
 
 /** Reads two or three rows, by index. */
