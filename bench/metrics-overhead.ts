@@ -5,8 +5,6 @@
  * same code differ by some percent.
  */
 import { cp, mkdtempDisposable } from 'node:fs/promises';
-import { createServer } from 'node:net';
-import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
@@ -16,6 +14,7 @@ import { getUserCall } from './groups.ts';
 import { type Amount, findTools, loadHttp2, moveToLoadCore, startServing } from './load.ts';
 import { quantile } from './report.ts';
 import { kithEnv, seedDatabase } from './seed.ts';
+import { freePort } from '../test/support/free-port.ts';
 
 const PAIRS = 3;
 const ROUNDS = 5;
@@ -85,12 +84,4 @@ async function serve(name: string, env: Record<string, string>) {
   const path = join(directory.path, name);
   await cp(seedPath, path, { recursive: true });
   return startServing('src/main.ts', [], { ...kithEnv(`sqlite:${path}/kith.db`, true), ...env });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  return port;
 }

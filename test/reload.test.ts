@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFile, mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
-import { createConnection, createServer } from 'node:net';
+import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { connect as connectTls } from 'node:tls';
@@ -16,6 +16,7 @@ import { startServer } from '../src/server.ts';
 import { createSqlite, databases } from './support/databases.ts';
 import { ADMIN_PASSWORD, grpc } from './support/kith.ts';
 import { type KithProcess, probe, type ServingProcess, startProcess } from './support/process.ts';
+import { freePort } from './support/free-port.ts';
 
 const FIXTURES = resolve('test/fixtures/tls');
 const PATIENCE = { timeout: 50_000, interval: 20 };
@@ -130,7 +131,12 @@ describe('SIGHUP', () => {
     await using database = await databases[1]!.create();
     await writeFile(join(directory, '.env'), 'KITH_WORKERS=2\n');
     // The port is kept when no worker is left for a moment.
-    const env = { ...database.env, ...tlsIn(directory), KITH_DATABASE_CONNECTIONS: '2', KITH_PORT: await freePort() };
+    const env = {
+      ...database.env,
+      ...tlsIn(directory),
+      KITH_DATABASE_CONNECTIONS: '2',
+      KITH_PORT: String(await freePort()),
+    };
     await using kith = await startProcess({ directory, env });
     await vi.waitFor(() => expect(kith.stdout.match(/Server listening/g)).toHaveLength(2), PATIENCE);
     await call(kith.address);
@@ -156,14 +162,6 @@ describe('SIGHUP', () => {
     expect(callsIn(kith)).toBe(1);
   }, 120_000);
 });
-
-async function freePort(): Promise<string> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  return String(port);
-}
 
 test('a certificate whose files are replaced is used without a signal, once both are there', async () => {
   await using database = await createSqlite();

@@ -1,7 +1,6 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { chmod, chown, copyFile, mkdtemp, rm, stat } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { type ConnectionOptions, connect } from 'node:tls';
@@ -14,6 +13,7 @@ import { DatabaseError } from '../src/db/dialect.ts';
 import { type Kith, startKith } from './support/kith.ts';
 import { type PostgresServer, startPostgres } from './support/postgres-server.ts';
 import { startWatch } from './support/watch.ts';
+import { freePort } from './support/free-port.ts';
 
 const CERTIFICATE = resolve('test/fixtures/tls/localhost-cert.pem');
 const KEY = resolve('test/fixtures/tls/localhost-key.pem');
@@ -159,11 +159,3 @@ describe('TLS to PostgreSQL', () => {
     });
   });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  return port;
-}

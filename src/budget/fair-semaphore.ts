@@ -51,7 +51,7 @@ export class FairSemaphore {
     };
     const giveUp = (error: unknown): void => {
       this.#queue.remove(payer, begin);
-      reject(error as Error);
+      reject(error);
     };
     const leave = (): void => giveUp(signal?.reason);
     const tooLong = () => giveUp(new Failure('server_unavailable', 'too much waits for the database: try again'));

@@ -93,12 +93,7 @@ export class Compressor implements Disposable {
   }
 
   /** The bytes unpacked. Rejects with a ConnectError for what does not unpack, or to more than `maxBytes`. */
-  async decompress(
-    name: string,
-    bytes: Uint8Array,
-    maxBytes: number,
-    payer: Payer,
-  ): Promise<Uint8Array<ArrayBuffer>> {
+  async decompress(name: string, bytes: Uint8Array, maxBytes: number, payer: Payer): Promise<Uint8Array<ArrayBuffer>> {
     const encoding = ENCODINGS.find((each) => each === name);
     if (encoding === undefined) throw new Error(`${name} is not offered`);
     const outcome =

@@ -1,12 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { probe } from './process.ts';
+import { freePort } from './free-port.ts';
 
 const CERT = resolve('test/fixtures/tls/localhost-cert.pem');
 const KEY = resolve('test/fixtures/tls/localhost-key.pem');
@@ -135,13 +134,4 @@ function outputOf(child: ChildProcess): () => string {
     stream?.setEncoding('utf8').on('data', (text: string) => (output += text));
   }
   return () => output;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
