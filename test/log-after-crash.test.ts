@@ -41,6 +41,19 @@ async function append(): Promise<LogPosition> {
   return { writer, seq };
 }
 
+/** A transaction that has its number and runs until it is told to end. */
+async function beginTransaction(): Promise<{ running: Promise<void>; end: () => void }> {
+  const { promise: isRunning, resolve: run } = Promise.withResolvers<void>();
+  const { promise: isOver, resolve: end } = Promise.withResolvers<void>();
+  const running = database.db.transaction().execute(async (tx) => {
+    await sql`select pg_current_xact_id()`.execute(tx);
+    run();
+    await isOver;
+  });
+  await isRunning;
+  return { running, end };
+}
+
 /** What `work` gives, once the database answers again. */
 async function onceBack<T>(work: () => Promise<T>): Promise<T> {
   for (;;) {
@@ -72,14 +85,7 @@ test('nothing appears before what was the end of the log when the database crash
 test('what is recorded after a crash is in no view from before it, whatever ran when the database crashed', async () => {
   const { db, dialect } = database;
   await append();
-  const { promise: isRunning, resolve: run } = Promise.withResolvers<void>();
-  const { promise: isOver, resolve: end } = Promise.withResolvers<void>();
-  const running = db.transaction().execute(async (tx) => {
-    await sql`select pg_current_xact_id()`.execute(tx);
-    run();
-    await isOver;
-  });
-  await isRunning;
+  const { running, end } = await beginTransaction();
   const beyond = await append();
   const rollBack = db.transaction().execute(async (tx) => {
     await sql`select pg_current_xact_id()`.execute(tx);
@@ -100,14 +106,7 @@ test('what is recorded after a crash is in no view from before it, whatever ran 
 test('the end of the log is its last row that no running transaction can come before', async () => {
   const { db, dialect } = database;
   const last = await append();
-  const { promise: isRunning, resolve: run } = Promise.withResolvers<void>();
-  const { promise: isOver, resolve: end } = Promise.withResolvers<void>();
-  const running = db.transaction().execute(async (tx) => {
-    await sql`select pg_current_xact_id()`.execute(tx);
-    run();
-    await isOver;
-  });
-  await isRunning;
+  const { running, end } = await beginTransaction();
   const later = await append();
   // The server's own upkeep has transactions too, and may hold the end back for a moment.
   await expect.poll(() => dialect.endOfLog(db)).toEqual(last);
