@@ -27,6 +27,8 @@ const INLINE_COMPRESS_BYTES_MAX = 8192;
 /** What waits for the thread. An answer that finds the queue full goes out as it is. */
 const WAITING_PER_CALLER = 8;
 const WAITING_MAX = 64;
+/** A request that finds it full is refused, so that a caller may have more of them there: half of all. */
+const UNPACKED_PER_CALLER = WAITING_MAX / 2;
 const WAIT_MAX_MS = 2000;
 const TASK_MS = 5;
 
@@ -51,7 +53,7 @@ export class Compressor implements Disposable {
     running: 1,
     runningPerCaller: 1,
     waiting: WAITING_MAX,
-    waitingPerCaller: WAITING_PER_CALLER,
+    waitingPerCaller: UNPACKED_PER_CALLER,
     waitMaxMs: WAIT_MAX_MS,
     taskMs: TASK_MS,
   });
