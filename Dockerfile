@@ -10,6 +10,7 @@ WORKDIR /app
 COPY --from=dependencies /app/node_modules node_modules
 COPY package.json ./
 COPY gen gen
+COPY packages packages
 COPY src src
 RUN install --directory --owner=node --group=node /data
 USER node

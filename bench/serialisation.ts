@@ -12,8 +12,8 @@ import { WatchUserActivityResponseSchema } from '../gen/kith/activity/v1/activit
 import { GetUserResponseSchema, ListUsersResponseSchema } from '../gen/kith/user/v1/user_service_pb.ts';
 import type { Activity } from '../src/activity/activity.ts';
 import { toWatchMessage } from '../src/activity/messages.ts';
-import { toUserMessage, toUserPage } from '../src/users/messages.ts';
-import type { User } from '../src/users/user.ts';
+import { toUserMessage, toUserPage } from '../src/identity/users/messages.ts';
+import type { User } from '../src/identity/users/user.ts';
 import { shown } from './peers/users.ts';
 import { quantile } from './report.ts';
 

@@ -10,8 +10,8 @@ import {
 } from '@connectrpc/connect-node';
 import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
 import { ErrorDetailSchema, ErrorReasonSchema } from '../gen/kith/error/v1/error_pb.ts';
-import { readCursor } from '../src/activity/cursor.ts';
-import { createKeyring } from '../src/keyring.ts';
+import { readCursor } from '../src/activity/log/cursor.ts';
+import { createKeyring } from '../src/kernel/keyring.ts';
 import { type Instance, onServer, SECRET, type Store, toLogRow } from './cluster.ts';
 import type { Batch, CaughtUp, Listed, Message, Position, View, Violation, Wanted, WatchHistory } from './history.ts';
 import type { Random } from './random.ts';

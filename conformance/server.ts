@@ -11,10 +11,10 @@ import { type ConnectRouter, createContextValues } from '@connectrpc/connect';
 import { fastifyConnectPlugin } from '@connectrpc/connect-fastify';
 import { fastify as createFastify } from 'fastify';
 import { createOnePortServer } from '../src/http/one-port.ts';
-import { createLane } from '../src/lane/lane.ts';
+import { createLane } from '../packages/connect-fast/src/lane.ts';
 import { refuseAtEnd } from '../src/rpc/early-answers.ts';
 import { COMPRESS_MIN_BYTES, Compressor } from '../src/rpc/compressor.ts';
-import { LateLane } from '../src/rpc/fast-lane.ts';
+import { LateLane } from '../src/rpc/fast-path.ts';
 import { readContract } from './contract.ts';
 import { conformanceService } from './service.ts';
 

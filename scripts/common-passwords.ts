@@ -1,5 +1,5 @@
 /**
- * Write the list of common passwords that src/passwords/common-passwords.ts reads,
+ * Write the list of common passwords that src/identity/passwords/common-passwords.ts reads,
  * from the ranking in @zxcvbn-ts/language-common, which is made of leaked passwords.
  * With --check, only say whether it is there.
  */
@@ -7,7 +7,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { dictionary } from '@zxcvbn-ts/language-common';
 import manifest from '@zxcvbn-ts/language-common/package.json' with { type: 'json' };
 
-const OUT = 'src/passwords/common-passwords.txt';
+const OUT = 'src/identity/passwords/common-passwords.txt';
 
 /** The shortest password that may be set, code points: the list needs no shorter ones. */
 const LENGTH_MIN = 8;

@@ -1,10 +1,10 @@
 /**
  * Write the table of settings into README.md, between its two markers, from the
- * one list of settings in src/config.ts. With --check, only say whether it is there.
+ * one list of settings in src/config/config.ts. With --check, only say whether it is there.
  */
 import { readFile, writeFile } from 'node:fs/promises';
-import { SETTINGS } from '../src/config.ts';
-import { fileSettingOf } from '../src/secret-files.ts';
+import { SETTINGS } from '../src/config/config.ts';
+import { fileSettingOf } from '../src/config/secret-files.ts';
 
 const BEGIN = '<!-- settings -->';
 const END = '<!-- /settings -->';
@@ -19,7 +19,7 @@ const table = ['| setting | default | what it is | allowed |', '| --- | --- | --
 const before = await readFile('README.md', 'utf8');
 const after = before.replace(new RegExp(`${BEGIN}[^]*${END}`), () => `${BEGIN}\n${table}\n${END}`);
 if (process.argv.includes('--check')) {
-  if (after !== before) console.error('the table of settings in README.md is not the one of src/config.ts');
+  if (after !== before) console.error('the table of settings in README.md is not the one of src/config/config.ts');
   process.exitCode = after === before ? 0 : 1;
 } else {
   await writeFile('README.md', after);

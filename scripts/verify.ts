@@ -23,6 +23,7 @@ const STEPS: [name: string, command: string][] = [
   ['buf breaking', 'node scripts/proto-breaking.ts'],
   ['buf, protobufjs and protoc 3.21 read the contract', 'node scripts/check-toolchains.ts'],
   ['biome format (npm run format)', 'biome format'],
+  ['imports go one way', 'node scripts/check-imports.ts'],
   ['oxlint', 'npm run --silent lint'],
   ['tsc', 'tsc --noEmit'],
   ['knip', 'knip --no-progress'],

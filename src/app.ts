@@ -1,7 +1,7 @@
-import type { Background } from './background.ts';
-import type { Database } from './db/database.ts';
-import type { Keyring } from './keyring.ts';
-import type { Passwords } from './passwords/passwords.ts';
+import type { Background } from './kernel/background.ts';
+import type { Database } from './storage/database.ts';
+import type { Keyring } from './kernel/keyring.ts';
+import type { Passwords } from './identity/passwords/passwords.ts';
 
 /** What the slices share. Made in server.ts. */
 export interface App {

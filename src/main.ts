@@ -2,18 +2,18 @@ import cluster from 'node:cluster';
 import { randomBytes } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import packageJson from '../package.json' with { type: 'json' };
-import { describeCommands, runCommand } from './commands/commands.ts';
-import { type Config, ConfigError, describeSettings, type Env, parseConfig, serviceLinksOf } from './config.ts';
-import { DatabaseError, DatabaseUnavailable } from './db/dialect.ts';
-import { EnvFileError, readEnvFile } from './env-file.ts';
-import { withEnvFile } from './environment.ts';
-import { Failure } from './failure.ts';
+import { describeCommands, runCommand } from './cli/commands.ts';
+import { type Config, ConfigError, describeSettings, type Env, parseConfig, serviceLinksOf } from './config/config.ts';
+import { DatabaseError, DatabaseUnavailable } from './storage/dialect.ts';
+import { EnvFileError, readEnvFile } from './config/env-file.ts';
+import { withEnvFile } from './config/environment.ts';
+import { Failure } from './kernel/failure.ts';
 import { MetricsListenError } from './http/metrics-server.ts';
-import { Reloads } from './reload.ts';
+import { Reloads } from './config/reload.ts';
 import { AccessDeclarationError } from './rpc/access.ts';
-import { SecretKeyError } from './secret-key.ts';
+import { SecretKeyError } from './kernel/secret-key.ts';
 import { ADMIN_USERNAME, type Server, startServer } from './server.ts';
-import { onReload, reportServing, runWorkers, type Serving } from './workers.ts';
+import { onReload, reportServing, runWorkers, type Serving } from './cli/workers.ts';
 
 const HELP = `Kith ${packageJson.version}: ${packageJson.description}
 

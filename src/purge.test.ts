@@ -5,7 +5,7 @@ import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { databases } from '../test/support/databases.ts';
 import { userRow } from '../test/support/rows.ts';
 import { openApp, startOn } from '../test/support/stored.ts';
-import { REQUEST_TTL_MS } from './db/once.ts';
+import { REQUEST_TTL_MS } from './storage/idempotency.ts';
 import { createPurgeCounts, purge } from './purge.ts';
 
 test.each(databases)('what is past its time stays a minute more, and is counted, on $name', async (kind) => {

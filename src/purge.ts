@@ -1,13 +1,13 @@
-import { purgeActivities } from './activity/purge.ts';
+import { purgeActivities } from './activity/log/purge.ts';
 import type { App } from './app.ts';
-import { type Clocks, watchSteps } from './clock.ts';
-import { IN_FORCE_MS } from './sessions/revocations.ts';
-import { purgeRevocations, purgeSessions } from './sessions/sessions.ts';
+import { type Clocks, watchSteps } from './kernel/clock.ts';
+import { IN_FORCE_MS, purgeRevocations } from './identity/revocations/revocations.ts';
+import { purgeSessions } from './identity/sessions/sessions.ts';
 import { countOlderContacts, purgeContacts } from './contacts/contacts.ts';
-import { purgeEnrolments } from './second-factor/second-factor.ts';
-import { purgeAnswers } from './db/once.ts';
-import { purgeThrottles } from './throttle/throttle.ts';
-import { purgeUsers } from './users/users.ts';
+import { purgeEnrolments } from './identity/second-factor/second-factor.ts';
+import { purgeAnswers } from './storage/idempotency.ts';
+import { purgeThrottles } from './identity/throttle/throttle.ts';
+import { purgeUsers } from './identity/users/users.ts';
 
 /** How many rows one step removes: others are served between two steps. */
 const STEP_ROWS = 100;

@@ -18,38 +18,38 @@ import { ServerReflection as ServerReflectionAlpha } from '../gen/grpc/reflectio
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { type ActivityApp, createWatchLimits } from './activity/activity.ts';
 import { activityService } from './activity/service.ts';
-import { readLogStatus } from './activity/log-status.ts';
-import { Tail } from './activity/tail.ts';
+import { readLogStatus } from './activity/log/status.ts';
+import { Tail } from './activity/log/tail.ts';
 import type { AdminApp } from './admin/admin.ts';
 import { LogLevelSwitch } from './admin/log-level.ts';
 import { adminService } from './admin/service.ts';
-import { isApiKey } from './api-keys/api-key.ts';
+import { isApiKey } from './identity/api-keys/api-key.ts';
 import {
   type ApiKeyCallersApp,
   authenticateApiKey,
   createKnownApiKeys,
   recallApiKey,
   renewApiKeyCaller,
-} from './api-keys/authenticate.ts';
-import { apiKeyService } from './api-keys/service.ts';
-import { createAccessTokens } from './tokens/access-token.ts';
-import type { AuthApp } from './auth/auth.ts';
-import { authService } from './auth/service.ts';
-import type { SigningKeysApp } from './tokens/rotation.ts';
-import { signingKeyService } from './tokens/service.ts';
-import { hasSigningKeys, SigningKeys } from './tokens/signing-keys.ts';
-import { createBlockCheck } from './address.ts';
+} from './identity/api-keys/authenticate.ts';
+import { apiKeyService } from './identity/api-keys/service.ts';
+import { createAccessTokens } from './identity/tokens/access-token.ts';
+import type { AuthApp } from './identity/auth/auth.ts';
+import { authService } from './identity/auth/service.ts';
+import type { SigningKeysApp } from './identity/tokens/rotation.ts';
+import { signingKeyService } from './identity/tokens/service.ts';
+import { hasSigningKeys, SigningKeys } from './identity/tokens/signing-keys.ts';
+import { createBlockCheck } from './kernel/address.ts';
 import { type Payer, payerOfToken } from './budget/payer.ts';
 import { SliceScheduler } from './budget/slice-scheduler.ts';
-import { Background } from './background.ts';
-import { addressOf, type Config, type Reloadable } from './config.ts';
+import { Background } from './kernel/background.ts';
+import { addressOf, type Config, type Reloadable } from './config/config.ts';
 import type { ContactsApp } from './contacts/contacts.ts';
 import { contactService } from './contacts/service.ts';
-import { openDatabase, ping } from './db/database.ts';
-import { readDatabaseFacts } from './db/facts.ts';
+import { openDatabase, ping } from './storage/database.ts';
+import { readDatabaseFacts } from './storage/facts.ts';
 import { allowOrigins } from './rpc/cors.ts';
 import { createHttpServer } from './http/fastify.ts';
-import { serveJwks } from './http/jwks.ts';
+import { serveJwks } from './identity/tokens/jwks.ts';
 import { serveMetrics } from './http/metrics-server.ts';
 import { replaceCertificate } from './http/one-port.ts';
 import { createPortCounters } from './http/port-counters.ts';
@@ -57,15 +57,15 @@ import { serveProbes } from './http/probes.ts';
 import { Readiness } from './http/readiness.ts';
 import { addProcessMetrics } from './metrics/process-metrics.ts';
 import { Registry } from './metrics/registry.ts';
-import { createKeyring } from './keyring.ts';
-import type { Measured } from './measured.ts';
-import { createPasswords, type PasswordCost } from './passwords/passwords.ts';
+import { createKeyring } from './kernel/keyring.ts';
+import type { Measured } from './admin/measured.ts';
+import { createPasswords, type PasswordCost } from './identity/passwords/passwords.ts';
 import { createPurgeCounts, startPurging } from './purge.ts';
 import { readAccessRules } from './rpc/access.ts';
 import { createCallBudgets } from './rpc/call-budgets.ts';
 import { CallMetrics } from './rpc/call-metrics.ts';
 import { Compressor } from './rpc/compressor.ts';
-import { LateLane } from './rpc/fast-lane.ts';
+import { LateLane } from './rpc/fast-path.ts';
 import { health } from './rpc/health.ts';
 import { reflection } from './rpc/reflection.ts';
 import { createRequestPayer } from './rpc/request-payer.ts';
@@ -73,19 +73,19 @@ import { createRefusedOriginLog } from './rpc/refused-origins.ts';
 import { serveRpcs } from './rpc/serve.ts';
 import { createStreamBudgets } from './rpc/stream-budget.ts';
 import { createRequestValidator } from './rpc/validate.ts';
-import { secondFactorService } from './second-factor/service.ts';
-import type { SecondFactorApp } from './second-factor/second-factor.ts';
-import { revocationService } from './sessions/revocation-service.ts';
-import { startRevocations } from './sessions/revocations.ts';
-import { sessionService } from './sessions/service.ts';
-import { authenticate, renew } from './sessions/sessions.ts';
-import { sampled } from './sampled.ts';
-import { createThrottle } from './throttle/throttle.ts';
+import { secondFactorService } from './identity/second-factor/service.ts';
+import type { SecondFactorApp } from './identity/second-factor/second-factor.ts';
+import { revocationService } from './identity/revocations/service.ts';
+import { startRevocations } from './identity/revocations/revocations.ts';
+import { sessionService } from './identity/sessions/service.ts';
+import { authenticate, renew } from './identity/sessions/sessions.ts';
+import { sampled } from './kernel/sampled.ts';
+import { createThrottle } from './identity/throttle/throttle.ts';
 import { findTracing } from './tracing/tracing.ts';
-import { userService } from './users/service.ts';
-import { createFirstAdmin } from './users/users.ts';
-import { addServerMetrics } from './server-metrics.ts';
-import { loadSecretKey } from './secret-key.ts';
+import { userService } from './identity/users/service.ts';
+import { createFirstAdmin } from './identity/users/users.ts';
+import { addServerMetrics } from './admin/server-metrics.ts';
+import { loadSecretKey } from './kernel/secret-key.ts';
 
 /** A server that listens. */
 export interface Server {

@@ -10,8 +10,13 @@ import { SessionService } from '../gen/kith/auth/v1/session_service_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { createPurger, purge } from '../src/purge.ts';
-import { IN_FORCE_MS, revokeSession, type Revocations, startRevocations } from '../src/sessions/revocations.ts';
-import { KNOWN_ADDRESS_MS } from '../src/throttle/limits.ts';
+import {
+  IN_FORCE_MS,
+  revokeSession,
+  type Revocations,
+  startRevocations,
+} from '../src/identity/revocations/revocations.ts';
+import { KNOWN_ADDRESS_MS } from '../src/identity/throttle/limits.ts';
 import { Authenticator } from './support/authenticator.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
 import { ADMIN_PASSWORD, type Kith, refusalOf, type SignedIn, startKith } from './support/kith.ts';

@@ -27,9 +27,9 @@ import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts'
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
-import { runCommand } from '../src/commands/commands.ts';
-import { parseConfig } from '../src/config.ts';
-import { openDatabase } from '../src/db/database.ts';
+import { runCommand } from '../src/cli/commands.ts';
+import { parseConfig } from '../src/config/config.ts';
+import { openDatabase } from '../src/storage/database.ts';
 import { findCommand, run as runCommandLine } from './support/commands.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
 import { ADMIN_PASSWORD, grpc, refusalOf } from './support/kith.ts';

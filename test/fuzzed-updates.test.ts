@@ -20,7 +20,7 @@ import { ApiKeyService } from '../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
-import { etagOf } from '../src/etag.ts';
+import { etagOf } from '../src/storage/etag.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
 import { type Generator, generator } from './support/generator.ts';
 import { type Kith, startKith } from './support/kith.ts';

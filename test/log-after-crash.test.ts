@@ -2,9 +2,9 @@ import { randomUUIDv7 } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { comparePositions, isInView } from '../src/activity/store.ts';
-import { type Database, openDatabase } from '../src/db/database.ts';
-import type { LogPosition } from '../src/db/dialect.ts';
+import { comparePositions, isInView } from '../src/activity/log/store.ts';
+import { type Database, openDatabase } from '../src/storage/database.ts';
+import type { LogPosition } from '../src/storage/dialect.ts';
 import { userRow } from './support/rows.ts';
 import { type PostgresServer, startPostgres } from './support/postgres-server.ts';
 

@@ -5,8 +5,8 @@ import { Role } from '../gen/kith/access/v1/role_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserState } from '../gen/kith/user/v1/user_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
-import { type ActivityFilter, readLog, selectActivityPage } from '../src/activity/store.ts';
-import { deleteExpired, selectSession } from '../src/sessions/store.ts';
+import { type ActivityFilter, readLog, selectActivityPage } from '../src/activity/log/store.ts';
+import { deleteExpired, selectSession } from '../src/identity/sessions/store.ts';
 import {
   type ContactFilter,
   type ContactKey,
@@ -17,10 +17,10 @@ import {
   selectUsage,
   SORTED_MAX,
 } from '../src/contacts/store.ts';
-import { type Db, openDatabase } from '../src/db/database.ts';
-import { purgeAnswers } from '../src/db/once.ts';
-import { fold } from '../src/text.ts';
-import { findAccount } from '../src/users/accounts.ts';
+import { type Db, openDatabase } from '../src/storage/database.ts';
+import { purgeAnswers } from '../src/storage/idempotency.ts';
+import { fold } from '../src/kernel/text.ts';
+import { findAccount } from '../src/identity/users/accounts.ts';
 import {
   countUsers,
   deletePurgeable,
@@ -28,7 +28,7 @@ import {
   selectPurgeable,
   selectUserPage,
   type UserFilter,
-} from '../src/users/store.ts';
+} from '../src/identity/users/store.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
 import { type Kith, startKith } from './support/kith.ts';
 import { insertManyContacts } from './support/many-contacts.ts';

@@ -3,7 +3,7 @@ import { decodeJwt } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { AuthService, type Tokens } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { SessionService } from '../gen/kith/auth/v1/session_service_pb.ts';
-import { type Database, openDatabase } from '../src/db/database.ts';
+import { type Database, openDatabase } from '../src/storage/database.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
 import { ADMIN_PASSWORD, grpc, refusalOf } from './support/kith.ts';
 import { type ServingProcess, startProcess } from './support/process.ts';

@@ -11,7 +11,7 @@ import { RevocationService, type WatchRevocationsResponse } from '../gen/kith/au
 import { SessionService } from '../gen/kith/auth/v1/session_service_pb.ts';
 import { UserState } from '../gen/kith/user/v1/user_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
-import { openDatabase } from '../src/db/database.ts';
+import { openDatabase } from '../src/storage/database.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
 import { ADMIN_PASSWORD, grpc, type Kith, refusalOf, type SignedIn, startKith } from './support/kith.ts';
 import { startPostgres } from './support/postgres-server.ts';

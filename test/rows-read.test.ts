@@ -12,9 +12,9 @@ import {
   SORTED_MAX,
 } from '../src/contacts/store.ts';
 import { contactQueries, contactTerms } from '../src/contacts/terms.ts';
-import { openDatabase } from '../src/db/database.ts';
-import { COUNTED_MAX } from '../src/pages.ts';
-import { countUsers, selectUserPage, type UserFilter } from '../src/users/store.ts';
+import { openDatabase } from '../src/storage/database.ts';
+import { COUNTED_MAX } from '../src/storage/pages.ts';
+import { countUsers, selectUserPage, type UserFilter } from '../src/identity/users/store.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
 import { insertManyUsers } from './support/many-users.ts';
 import { rowsRead } from './support/rows-read.ts';

@@ -2,7 +2,7 @@ import { globSync, readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 
 /** What the server and `kith/verify` are made of, without comments. */
-const SOURCES = globSync('src/**/*.ts')
+const SOURCES = globSync('{src,packages}/**/*.ts', { exclude: ['**/node_modules'] })
   .filter((file) => !/\.(test|testkit)\.ts$/.test(file))
   .toSorted()
   .map((file) => ({
@@ -42,13 +42,13 @@ const RULES: readonly Rule[] = [
   {
     what: 'draws numbers that can be foretold, but to spread out pauses',
     pattern: /Math\.random/,
-    but: ['src/auth/auth.ts', 'src/db/database.ts', 'src/verify/revocations.ts'],
+    but: ['src/identity/auth/auth.ts', 'src/storage/database.ts', 'packages/verify/src/revocations.ts'],
     caught: 'const code = Math.random();',
   },
   {
     what: 'hashes with anything but SHA-256, but codes of authenticator apps',
     pattern: /create(Hash|Hmac)\((?!'sha256')/,
-    but: ['src/second-factor/totp.ts'],
+    but: ['src/identity/second-factor/totp.ts'],
     caught: "createHash('md5')",
   },
   {
@@ -64,7 +64,7 @@ const RULES: readonly Rule[] = [
   {
     what: 'makes a request to anybody, but kith/verify to its issuer',
     pattern: /\bfetch\(|\b(http|https|http2)\.(request|get|connect)\(|\bnet\.connect\(|new WebSocket/,
-    but: ['src/verify/connect-stream.ts', 'src/verify/keys.ts', 'src/verify/verify.ts'],
+    but: ['packages/verify/src/connect-stream.ts', 'packages/verify/src/keys.ts', 'packages/verify/src/verify.ts'],
     caught: 'await fetch(url)',
   },
   { what: 'compares without regard to type', pattern: /[^=!<>]==(?!=)|!=(?!=)(?!')/, caught: 'if (a == b)' },
@@ -82,7 +82,14 @@ test.each(RULES)('code is found out that $what', ({ pattern, caught }) => {
 test('the image holds what serves: no tests, no history, no settings; and does not run as root', () => {
   const dockerfile = readFileSync('Dockerfile', 'utf8');
   const copied = Array.from(dockerfile.matchAll(/^COPY (?:--from=\S+ )?(.+) \S+$/gm), ([, from]) => from);
-  expect(copied).toEqual(['package.json package-lock.json .npmrc', '/app/node_modules', 'package.json', 'gen', 'src']);
+  expect(copied).toEqual([
+    'package.json package-lock.json .npmrc',
+    '/app/node_modules',
+    'package.json',
+    'gen',
+    'packages',
+    'src',
+  ]);
   expect(dockerfile).toMatch(/^USER node$/m);
   const ignored = readFileSync('.dockerignore', 'utf8').split('\n').filter(Boolean);
   expect(ignored[0]).toBe('*'); // all but what follows

@@ -11,7 +11,7 @@ import { createClient } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import packageJson from '../package.json' with { type: 'json' };
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
-import { SETTINGS } from '../src/config.ts';
+import { SETTINGS } from '../src/config/config.ts';
 import { databases } from './support/databases.ts';
 import { grpc, refusalOf } from './support/kith.ts';
 import { type Exit, type ProcessOptions, probe, spawnKith, startProcess } from './support/process.ts';

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ActivityService, RecordUserActivityResponseSchema } from '../gen/kith/activity/v1/activity_service_pb.ts';
 import { ContactService, CreateContactResponseSchema } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { CreateUserResponseSchema, UserService } from '../gen/kith/user/v1/user_service_pb.ts';
-import { openDatabase } from '../src/db/database.ts';
+import { openDatabase } from '../src/storage/database.ts';
 import { databases } from './support/databases.ts';
 import type { Kith, SignedIn } from './support/kith.ts';
 import { startOn } from './support/stored.ts';

@@ -7,16 +7,16 @@ import { SessionService } from '../gen/kith/auth/v1/session_service_pb.ts';
 import { SigningKeyService } from '../gen/kith/auth/v1/signing_key_service_pb.ts';
 import { UserState } from '../gen/kith/user/v1/user_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
-import { PERMISSIONS_OF_ROLE as PERMISSIONS_OF_SERVER, ROLES } from '../src/access.ts';
-import { LEAD_MS } from '../src/tokens/key-schedule.ts';
-import { PERMISSIONS_OF_ROLE } from '../src/verify/roles.ts';
+import { PERMISSIONS_OF_ROLE as PERMISSIONS_OF_SERVER, ROLES } from '../src/kernel/access.ts';
+import { LEAD_MS } from '../src/identity/tokens/key-schedule.ts';
+import { PERMISSIONS_OF_ROLE } from '../packages/verify/src/roles.ts';
 import {
   createVerifier,
   VerificationError,
   type VerifiedToken,
   type Verifier,
   type VerifierOptions,
-} from '../src/verify/verify.ts';
+} from '../packages/verify/src/verify.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
 import { type Kith, type SignedIn, startKith } from './support/kith.ts';
 import { refreshed, signedIn } from './support/sign-in.ts';

@@ -6,7 +6,7 @@ import { createClient } from '@connectrpc/connect';
 import { describe, expect, test } from 'vitest';
 import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
-import { type Database, openDatabase } from '../src/db/database.ts';
+import { type Database, openDatabase } from '../src/storage/database.ts';
 import { databases } from './support/databases.ts';
 import { ADMIN_PASSWORD, grpc } from './support/kith.ts';
 import { startProcess } from './support/process.ts';

@@ -1,15 +1,15 @@
 import { type ActivityApp, createWatchLimits } from '../../src/activity/activity.ts';
-import { Tail } from '../../src/activity/tail.ts';
-import { Background } from '../../src/background.ts';
-import { parseConfig } from '../../src/config.ts';
+import { Tail } from '../../src/activity/log/tail.ts';
+import { Background } from '../../src/kernel/background.ts';
+import { parseConfig } from '../../src/config/config.ts';
 import type { ContactsApp } from '../../src/contacts/contacts.ts';
-import { openDatabase } from '../../src/db/database.ts';
-import { createKeyring } from '../../src/keyring.ts';
-import { createPasswords } from '../../src/passwords/passwords.ts';
-import { startRevocations } from '../../src/sessions/revocations.ts';
-import { renew, type SessionsApp } from '../../src/sessions/sessions.ts';
-import { createAccessTokens } from '../../src/tokens/access-token.ts';
-import { SigningKeys } from '../../src/tokens/signing-keys.ts';
+import { openDatabase } from '../../src/storage/database.ts';
+import { createKeyring } from '../../src/kernel/keyring.ts';
+import { createPasswords } from '../../src/identity/passwords/passwords.ts';
+import { startRevocations } from '../../src/identity/revocations/revocations.ts';
+import { renew, type SessionsApp } from '../../src/identity/sessions/sessions.ts';
+import { createAccessTokens } from '../../src/identity/tokens/access-token.ts';
+import { SigningKeys } from '../../src/identity/tokens/signing-keys.ts';
 
 /** Kith's own store, rules and token check, without its way of serving. Settings are those of Kith. */
 export async function openApp(): Promise<SessionsApp & ActivityApp & ContactsApp> {

@@ -18,13 +18,13 @@ import {
   GetUserResponseSchema,
   UserService,
 } from '../../gen/kith/user/v1/user_service_pb.ts';
-import { createLane, type Lane } from '../../src/lane/lane.ts';
+import { createLane, type Lane } from '../../packages/connect-fast/src/lane.ts';
 import { createOnePortServer } from '../../src/http/one-port.ts';
 import { createCallWatch } from '../../src/rpc/call.ts';
 import { createCallLog } from '../../src/rpc/call-log.ts';
 import { ANSWER_HEADERS, requestIdOf } from '../../src/rpc/answers.ts';
 import { COMPRESS_MIN_BYTES, Compressor } from '../../src/rpc/compressor.ts';
-import { createAdmission } from '../../src/rpc/fast-lane.ts';
+import { createAdmission } from '../../src/rpc/fast-path.ts';
 import { serveGrpcJs } from './grpc-js.ts';
 import { serveNiceGrpc } from './nice-grpc.ts';
 

@@ -20,15 +20,15 @@ import {
   ListUsersResponseSchema,
   UserService,
 } from '../../gen/kith/user/v1/user_service_pb.ts';
-import type { Caller, Permission } from '../../src/access.ts';
+import type { Caller, Permission } from '../../src/kernel/access.ts';
 import { watchActivities } from '../../src/activity/activity.ts';
 import { fromWatch, toWatchMessage } from '../../src/activity/messages.ts';
 import { createContact } from '../../src/contacts/contacts.ts';
 import { fromCreate, toContactMessage } from '../../src/contacts/messages.ts';
 import { createRequestValidator } from '../../src/rpc/validate.ts';
-import { authenticate } from '../../src/sessions/sessions.ts';
-import { fromList, toUserMessage, toUserPage } from '../../src/users/messages.ts';
-import { getUser, listUsers } from '../../src/users/users.ts';
+import { authenticate } from '../../src/identity/sessions/sessions.ts';
+import { fromList, toUserMessage, toUserPage } from '../../src/identity/users/messages.ts';
+import { getUser, listUsers } from '../../src/identity/users/users.ts';
 import { openApp } from './app.ts';
 import { serveGrpcJs } from './grpc-js.ts';
 

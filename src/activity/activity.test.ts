@@ -36,17 +36,17 @@ import {
 } from '../../test/support/kith.ts';
 import { openApp, startOn } from '../../test/support/stored.ts';
 import { cursorAfter, cursorBefore, startWatch, Watch, type WatchRequest } from '../../test/support/watch.ts';
-import { type Caller, PERMISSIONS_OF_ROLE } from '../access.ts';
+import { type Caller, PERMISSIONS_OF_ROLE } from '../kernel/access.ts';
 import { purge } from '../purge.ts';
-import { createKeyring } from '../keyring.ts';
-import { startRevocations } from '../sessions/revocations.ts';
-import { renew } from '../sessions/sessions.ts';
+import { createKeyring } from '../kernel/keyring.ts';
+import { startRevocations } from '../identity/revocations/revocations.ts';
+import { renew } from '../identity/sessions/sessions.ts';
 import { type ActivityApp, createWatchLimits, watchActivities } from './activity.ts';
-import { readCursor } from './cursor.ts';
-import { appendActivities } from './log.ts';
-import { purgeActivities, purgeActivitiesOf } from './purge.ts';
-import { comparePositions } from './store.ts';
-import { Tail } from './tail.ts';
+import { readCursor } from './log/cursor.ts';
+import { appendActivities } from './log/log.ts';
+import { purgeActivities, purgeActivitiesOf } from './log/purge.ts';
+import { comparePositions } from './log/store.ts';
+import { Tail } from './log/tail.ts';
 import { refreshed, signedIn } from '../../test/support/sign-in.ts';
 
 const MINUTE_MS = 60_000;

@@ -1,19 +1,19 @@
-import { type Caller, permissionMissing } from '../access.ts';
-import { Alarm } from '../alarm.ts';
+import { type Caller, permissionMissing } from '../kernel/access.ts';
+import { Alarm } from '../budget/alarm.ts';
 import type { App } from '../app.ts';
 import { Budget, type Charge } from '../budget/budget.ts';
 import { FairLimiter } from '../budget/fair-limiter.ts';
 import { payerOf } from '../budget/payer.ts';
-import { answerOnce } from '../db/once.ts';
-import type { Db } from '../db/database.ts';
-import { type LogPosition, type LogView, TransactionConflict, UniqueViolation } from '../db/dialect.ts';
-import { Failure } from '../failure.ts';
-import { mapInSlices, mayTakeLong, type Page, type PageRequest, pageSizeOf, pageTokens } from '../pages.ts';
-import type { Revocations } from '../sessions/revocations.ts';
-import { getAccount } from '../users/accounts.ts';
-import { WakeQueue } from '../wake-queue.ts';
-import { isBeyondEnd, readCursor, readPlace, writeCursor, writePlace, writeProgressCursor } from './cursor.ts';
-import { appendActivities, type NewActivity, OWN_PREFIX } from './log.ts';
+import { answerOnce } from '../storage/idempotency.ts';
+import type { Db } from '../storage/database.ts';
+import { type LogPosition, type LogView, TransactionConflict, UniqueViolation } from '../storage/dialect.ts';
+import { Failure } from '../kernel/failure.ts';
+import { mapInSlices, mayTakeLong, type Page, type PageRequest, pageSizeOf, pageTokens } from '../storage/pages.ts';
+import type { Revocations } from '../identity/revocations/revocations.ts';
+import { getAccount } from '../identity/users/accounts.ts';
+import { WakeQueue } from '../budget/wake-queue.ts';
+import { isBeyondEnd, readCursor, readPlace, writeCursor, writePlace, writeProgressCursor } from './log/cursor.ts';
+import { appendActivities, type NewActivity, OWN_PREFIX } from './log/log.ts';
 import {
   type ActivityFilter,
   type ActivityRow,
@@ -22,8 +22,8 @@ import {
   positionOf,
   selectActivities,
   selectActivityPage,
-} from './store.ts';
-import { BATCH, SMALL_BATCH, type Tail } from './tail.ts';
+} from './log/store.ts';
+import { BATCH, SMALL_BATCH, type Tail } from './log/tail.ts';
 import { WatchLags } from './watch-lags.ts';
 
 export interface ActivityApp extends App {

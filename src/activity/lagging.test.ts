@@ -1,14 +1,14 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createOpened, databases, type OpenedDatabase } from '../../test/support/databases.ts';
 import { userRow } from '../../test/support/rows.ts';
-import type { Caller } from '../access.ts';
-import type { Db } from '../db/database.ts';
-import { createKeyring } from '../keyring.ts';
-import { startRevocations } from '../sessions/revocations.ts';
+import type { Caller } from '../kernel/access.ts';
+import type { Db } from '../storage/database.ts';
+import { createKeyring } from '../kernel/keyring.ts';
+import { startRevocations } from '../identity/revocations/revocations.ts';
 import { createWatchLimits, type WatchApp, type WatchMessage, watchActivities } from './activity.ts';
-import { writeCursor } from './cursor.ts';
-import { appendActivities } from './log.ts';
-import { Tail } from './tail.ts';
+import { writeCursor } from './log/cursor.ts';
+import { appendActivities } from './log/log.ts';
+import { Tail } from './log/tail.ts';
 
 const WATCHES = 24;
 const ACTIVITIES = 120;

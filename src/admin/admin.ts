@@ -1,13 +1,14 @@
+import type { LogStatus } from '../activity/log/status.ts';
 import { hostname } from 'node:os';
 import packageJson from '../../package.json' with { type: 'json' };
-import type { Caller } from '../access.ts';
-import { appendActivities } from '../activity/log.ts';
+import type { Caller } from '../kernel/access.ts';
+import { appendActivities } from '../activity/log/log.ts';
 import type { App } from '../app.ts';
-import type { LogLevel } from '../config.ts';
-import type { DatabaseFacts } from '../db/facts.ts';
-import type { LogStatus, Measured } from '../measured.ts';
-import type { Sample } from '../sampled.ts';
-import type { ScheduledKey } from '../tokens/rotation.ts';
+import type { LogLevel } from '../config/config.ts';
+import type { DatabaseFacts } from '../storage/facts.ts';
+import type { Measured } from './measured.ts';
+import type { Sample } from '../kernel/sampled.ts';
+import type { ScheduledKey } from '../identity/tokens/rotation.ts';
 import type { LogLevelState, LogLevelSwitch } from './log-level.ts';
 
 export interface AdminApp extends App {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import type { LogLevel } from '../config.ts';
+import type { LogLevel } from '../config/config.ts';
 import { LogLevelSwitch } from './log-level.ts';
 
 /** A log that keeps what it lets through. */

@@ -6,10 +6,10 @@ import {
   type LogLevelStatusSchema,
   type ServerProcessSchema,
 } from '../../gen/kith/admin/v1/admin_service_pb.ts';
-import type { LogLevel as DomainLogLevel } from '../config.ts';
-import { latestMigration } from '../db/migrate.ts';
-import { heldForMs } from '../measured.ts';
-import { toSigningKeyMessage } from '../tokens/messages.ts';
+import type { LogLevel as DomainLogLevel } from '../config/config.ts';
+import { latestMigration } from '../storage/migrate.ts';
+import { heldForMs } from './measured.ts';
+import { toSigningKeyMessage } from '../identity/tokens/messages.ts';
 import type { ServerProcess, Status } from './admin.ts';
 import type { LogLevelState } from './log-level.ts';
 

@@ -1,4 +1,4 @@
-import { Failure } from '../failure.ts';
+import { Failure } from '../kernel/failure.ts';
 import { isStranger, type Payer } from './payer.ts';
 
 /** How much of one thing callers may make the server hold. */

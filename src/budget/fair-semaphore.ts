@@ -1,4 +1,4 @@
-import { Failure } from '../failure.ts';
+import { Failure } from '../kernel/failure.ts';
 import { FairQueue } from './fair-queue.ts';
 import type { Payer } from './payer.ts';
 

@@ -1,5 +1,5 @@
-import type { Caller } from '../access.ts';
-import { canonicalAddress, countedAddress } from '../address.ts';
+import type { Caller } from '../kernel/access.ts';
+import { canonicalAddress, countedAddress } from '../kernel/address.ts';
 
 /**
  * Whom a budget charges: the signed-in user, the API key, or, for a call that nobody

@@ -1,5 +1,5 @@
-import { etagOf } from '../etag.ts';
-import { cut, fold, isVisible } from '../text.ts';
+import { etagOf } from '../storage/etag.ts';
+import { cut, fold, isVisible } from '../kernel/text.ts';
 import type { ContactRow } from './store.ts';
 
 /** What a user writes down about a contact. */

@@ -1,12 +1,12 @@
 import { randomUUIDv7 } from 'node:crypto';
-import type { Caller } from '../access.ts';
-import { appendActivities } from '../activity/log.ts';
+import type { Caller } from '../kernel/access.ts';
+import { appendActivities } from '../activity/log/log.ts';
 import { type App, atOneTime } from '../app.ts';
-import type { Db } from '../db/database.ts';
-import { answerOnce } from '../db/once.ts';
-import { checkEtag } from '../etag.ts';
-import { Failure } from '../failure.ts';
-import { mapInSlices, type Page, type PageRequest, mayTakeLong, pageSizeOf, pageTokens } from '../pages.ts';
+import type { Db } from '../storage/database.ts';
+import { answerOnce } from '../storage/idempotency.ts';
+import { checkEtag } from '../storage/etag.ts';
+import { Failure } from '../kernel/failure.ts';
+import { mapInSlices, type Page, type PageRequest, mayTakeLong, pageSizeOf, pageTokens } from '../storage/pages.ts';
 import {
   bytesOf,
   type Contact,

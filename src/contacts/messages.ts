@@ -16,7 +16,7 @@ import type {
   ListContactsResponseSchema,
   UpdateContactRequest,
 } from '../../gen/kith/contact/v1/contact_service_pb.ts';
-import { mapInSlices, type Page, totalOf } from '../pages.ts';
+import { mapInSlices, type Page, totalOf } from '../storage/pages.ts';
 import type { Address, Contact, ContactFields, Email, PartialDate, Phone, Url } from './contact.ts';
 import type { ContactListRequest } from './contacts.ts';
 

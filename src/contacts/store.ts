@@ -1,9 +1,9 @@
 import { type ExpressionBuilder, type SelectQueryBuilder, sql } from 'kysely';
-import type { Db } from '../db/database.ts';
-import { isThere, lookedAt } from '../db/planning.ts';
-import type { ContactTable, Schema } from '../db/schema.ts';
-import { COUNTED_MAX, type Count, readBounded, readKeys } from '../pages.ts';
-import { endOfPrefix } from '../text.ts';
+import type { Db } from '../storage/database.ts';
+import { isThere, lookedAt } from '../storage/planning.ts';
+import type { ContactTable, Schema } from '../storage/schema.ts';
+import { COUNTED_MAX, type Count, readBounded, readKeys } from '../storage/pages.ts';
+import { endOfPrefix } from '../kernel/text.ts';
 import { isInRange, type TermRange } from './terms.ts';
 
 export type ContactRow = ContactTable;

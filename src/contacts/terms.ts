@@ -1,4 +1,4 @@
-import { searchTerm, WORDS_MAX, wordTerms } from '../text.ts';
+import { searchTerm, WORDS_MAX, wordTerms } from '../kernel/text.ts';
 import type { ContactFields } from './contact.ts';
 
 /** The shortest run of digits inside a phone number that finds it. */

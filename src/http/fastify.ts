@@ -8,8 +8,8 @@ import {
   type FastifyRequest,
   LogController,
 } from 'fastify';
-import type { Config } from '../config.ts';
-import { Failure } from '../failure.ts';
+import type { Config } from '../config/config.ts';
+import { Failure } from '../kernel/failure.ts';
 import { ANSWER_HEADERS, requestIdOf } from '../rpc/answers.ts';
 import { httpRefusal, unknownMethod, wrongContentType } from '../rpc/http-refusals.ts';
 import { createOnePortServer, type RequestScheduler, type Shortcut } from './one-port.ts';

@@ -1,4 +1,4 @@
-import { type Sample, sampled } from '../sampled.ts';
+import { type Sample, sampled } from '../kernel/sampled.ts';
 
 /** Something that must hold for calls to be sent here. */
 export interface Check {

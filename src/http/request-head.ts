@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
-import { Failure } from '../failure.ts';
+import { Failure } from '../kernel/failure.ts';
 import { unsupportedCharset } from '../rpc/http-refusals.ts';
 import { normalizeContentHeaders } from './content-negotiation.ts';
 

@@ -23,8 +23,8 @@ import { Permission } from '../../gen/kith/access/v1/role_pb.ts';
 import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
-import type { Caller } from '../access.ts';
-import { Failure } from '../failure.ts';
+import type { Caller } from '../kernel/access.ts';
+import { Failure } from '../kernel/failure.ts';
 import {
   AccessDeclarationError,
   createAccessCheck,

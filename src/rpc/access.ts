@@ -15,10 +15,10 @@ import {
   access as accessOption,
   required_permission as requiredPermissionOption,
 } from '../../gen/kith/access/v1/access_pb.ts';
-import { type Caller, type Permission, permissionMissing, permissionName } from '../access.ts';
-import { ageOf } from '../clock.ts';
-import { Failure } from '../failure.ts';
-import { CallContext } from '../lane/context.ts';
+import { type Caller, type Permission, permissionMissing, permissionName } from '../kernel/access.ts';
+import { ageOf } from '../kernel/clock.ts';
+import { Failure } from '../kernel/failure.ts';
+import { CallContext } from '../../packages/connect-fast/src/context.ts';
 import { findCaller, setCaller } from './caller.ts';
 import { fromPermission } from './enums.ts';
 

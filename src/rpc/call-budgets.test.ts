@@ -2,7 +2,7 @@ import type { HandlerContext } from '@connectrpc/connect';
 import { createContextValues } from '@connectrpc/connect';
 import { expect, test } from 'vitest';
 import { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
-import type { Caller } from '../access.ts';
+import type { Caller } from '../kernel/access.ts';
 import { readAccessRules } from './access.ts';
 import { createCallBudgets, limitCalls } from './call-budgets.ts';
 import { setCaller } from './caller.ts';

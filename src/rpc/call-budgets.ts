@@ -6,7 +6,7 @@ import { Budget, type Charge } from '../budget/budget.ts';
 import { payFor } from '../budget/current-payer.ts';
 import { FairLimiter } from '../budget/fair-limiter.ts';
 import { addressPayer, callerPayer, type Payer } from '../budget/payer.ts';
-import { Failure } from '../failure.ts';
+import { Failure } from '../kernel/failure.ts';
 import type { AccessRules } from './access.ts';
 import { findCaller } from './caller.ts';
 import { clientOf } from './client.ts';

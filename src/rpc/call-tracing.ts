@@ -10,7 +10,7 @@ import {
   SpanStatusCode,
   trace,
 } from '@opentelemetry/api';
-import { CallContext } from '../lane/context.ts';
+import { CallContext } from '../../packages/connect-fast/src/context.ts';
 import { readTraceContext } from '../tracing/trace-context.ts';
 import type { Tracing } from '../tracing/tracing.ts';
 

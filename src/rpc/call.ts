@@ -3,8 +3,8 @@ import { Code, ConnectError, type ContextValues, createContextKey, type HandlerC
 import { codeToString } from '@connectrpc/connect/protocol-connect';
 import { secret } from '../../gen/kith/access/v1/access_pb.ts';
 import { ErrorReason, ErrorReasonSchema } from '../../gen/kith/error/v1/error_pb.ts';
-import { Failure } from '../failure.ts';
-import { CallContext } from '../lane/context.ts';
+import { Failure } from '../kernel/failure.ts';
+import { CallContext } from '../../packages/connect-fast/src/context.ts';
 import type { CallLog } from './call-log.ts';
 import type { CallMetrics } from './call-metrics.ts';
 import { callerSpanOf, type CallTracing } from './call-tracing.ts';

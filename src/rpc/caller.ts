@@ -1,5 +1,5 @@
 import { type ContextValues, createContextKey } from '@connectrpc/connect';
-import type { Caller } from '../access.ts';
+import type { Caller } from '../kernel/access.ts';
 
 const callerKey = createContextKey<Caller | undefined>(undefined, { description: 'caller' });
 

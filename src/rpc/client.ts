@@ -1,7 +1,7 @@
 import { type ContextValues, createContextKey } from '@connectrpc/connect';
 import type { FastifyRequest } from 'fastify';
-import type { Client } from '../access.ts';
-import { canonicalAddress } from '../address.ts';
+import type { Client } from '../kernel/access.ts';
+import { canonicalAddress } from '../kernel/address.ts';
 
 const NOBODY: Client = { address: '', userAgent: '' };
 const clientKey = createContextKey<() => Client>(() => NOBODY, { description: 'client' });

@@ -1,4 +1,4 @@
-import { isRole, type Role as DomainRole, type Permission as DomainPermission, ROLES } from '../access.ts';
+import { isRole, type Role as DomainRole, type Permission as DomainPermission, ROLES } from '../kernel/access.ts';
 import { Permission, Role } from '../../gen/kith/access/v1/role_pb.ts';
 
 const ROLE_MESSAGES = {

@@ -2,7 +2,7 @@ import type { DescMessage, MessageInitShape } from '@bufbuild/protobuf';
 import { ViolationsSchema } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { ErrorDetailSchema, ErrorReason } from '../../gen/kith/error/v1/error_pb.ts';
-import { Failure, type FailureReason } from '../failure.ts';
+import { Failure, type FailureReason } from '../kernel/failure.ts';
 
 /** The status code and the reason in the contract of each way to be refused. */
 const REFUSALS = {

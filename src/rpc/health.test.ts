@@ -1,7 +1,7 @@
 import { createClient, createRouterTransport } from '@connectrpc/connect';
 import { expect, test } from 'vitest';
 import { Health, HealthCheckResponse_ServingStatus as Status } from '../../gen/health/v1/health_pb.ts';
-import { WakeQueue } from '../wake-queue.ts';
+import { WakeQueue } from '../budget/wake-queue.ts';
 import { health } from './health.ts';
 
 const WATCHERS = 300;

@@ -1,8 +1,8 @@
 import type { ConnectRouter } from '@connectrpc/connect';
 import { Health, HealthCheckResponse_ServingStatus as Status } from '../../gen/health/v1/health_pb.ts';
-import { Alarm } from '../alarm.ts';
-import { Failure } from '../failure.ts';
-import type { WakeQueue } from '../wake-queue.ts';
+import { Alarm } from '../budget/alarm.ts';
+import { Failure } from '../kernel/failure.ts';
+import type { WakeQueue } from '../budget/wake-queue.ts';
 import { payerOfCall } from './call-budgets.ts';
 
 export interface Readiness {

@@ -7,10 +7,10 @@ import {
 } from '@connectrpc/connect/protocol';
 import { codeToHttpStatus, contentTypeUnaryJson, errorToJsonBytes } from '@connectrpc/connect/protocol-connect';
 import { setTrailerStatus } from '@connectrpc/connect/protocol-grpc';
-import { Failure } from '../failure.ts';
+import { Failure } from '../kernel/failure.ts';
 import { dropFarDeadline } from './deadlines.ts';
 import { toConnectError } from './errors.ts';
-import { encodeMessage, encodeMessageOf } from '../lane/grpc-message.ts';
+import { encodeMessage, encodeMessageOf } from '../../packages/connect-fast/src/grpc-message.ts';
 
 /**
  * Gives a body to what Connect refuses with a bare HTTP status, and refuses what

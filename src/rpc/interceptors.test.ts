@@ -9,7 +9,7 @@ import {
 } from '@connectrpc/connect';
 import { describe, expect, test } from 'vitest';
 import { ErrorDetailSchema, ErrorReason } from '../../gen/kith/error/v1/error_pb.ts';
-import { Failure } from '../failure.ts';
+import { Failure } from '../kernel/failure.ts';
 import { createDeadlineInterceptor, createDrainInterceptor, createErrorInterceptor } from './interceptors.ts';
 
 type Next = ReturnType<Interceptor>;

@@ -6,7 +6,7 @@ import {
   type StreamResponse,
   type UnaryResponse,
 } from '@connectrpc/connect';
-import { Failure } from '../failure.ts';
+import { Failure } from '../kernel/failure.ts';
 import { blameRequest, setReceived } from './call.ts';
 import { toConnectError } from './errors.ts';
 

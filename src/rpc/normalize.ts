@@ -2,7 +2,7 @@ import { type DescField, type DescMessage, getOption, type Message, ScalarType }
 import { field as fieldRules, type FieldRules } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
 import type { Interceptor } from '@connectrpc/connect';
 import { Normalization, normalization } from '../../gen/kith/text/v1/text_pb.ts';
-import { compact, trimEnds } from '../text.ts';
+import { compact, trimEnds } from '../kernel/text.ts';
 
 /**
  * Brings the texts of a request into the one form in which everything behind it

@@ -16,7 +16,7 @@ import { ContactSchema } from '../../gen/kith/contact/v1/contact_pb.ts';
 import { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserSchema } from '../../gen/kith/user/v1/user_pb.ts';
 import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
-import type { Caller, Permission } from '../access.ts';
+import type { Caller, Permission } from '../kernel/access.ts';
 import { readAccessRules } from './access.ts';
 import { setCaller } from './caller.ts';
 import { answerWhatMayBeRead } from './read-access.ts';

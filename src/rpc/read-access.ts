@@ -12,7 +12,7 @@ import {
   always_answered as alwaysAnsweredOption,
   read_access as readAccessOption,
 } from '../../gen/kith/access/v1/access_pb.ts';
-import type { Caller, Permission } from '../access.ts';
+import type { Caller, Permission } from '../kernel/access.ts';
 import { type Access, AccessDeclarationError, type AccessRules } from './access.ts';
 import { callerOf } from './caller.ts';
 import { fromPermission } from './enums.ts';

@@ -11,7 +11,7 @@ import {
 import { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
 import { withImports } from './files.ts';
-import { Failure } from '../failure.ts';
+import { Failure } from '../kernel/failure.ts';
 import { reflection } from './reflection.ts';
 
 const client = createClient(

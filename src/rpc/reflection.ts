@@ -6,7 +6,7 @@ import { ServerReflection as V1Alpha } from '../../gen/grpc/reflection/v1alpha/r
 import { overBudget } from '../budget/budget.ts';
 import { FairLimiter } from '../budget/fair-limiter.ts';
 import type { Payer } from '../budget/payer.ts';
-import { Failure } from '../failure.ts';
+import { Failure } from '../kernel/failure.ts';
 import { payerOfCall } from './call-budgets.ts';
 import { ERROR_DETAILS } from './errors.ts';
 import { withImports } from './files.ts';

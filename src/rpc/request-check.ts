@@ -2,7 +2,7 @@ import { create, type DescField, type DescMethod, type Message, ScalarType } fro
 import { scalarZeroValue } from '@bufbuild/protobuf/reflect';
 import { ValidationError, type Validator, Violation, violationsToProto } from '@bufbuild/protovalidate';
 import { Code, ConnectError } from '@connectrpc/connect';
-import { Failure } from '../failure.ts';
+import { Failure } from '../kernel/failure.ts';
 import { scanBinary } from '../scan/binary.ts';
 import type { Finding, TooMany } from '../scan/finding.ts';
 import { scanJson } from '../scan/json.ts';

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { addressPayer, type Payer } from '../budget/payer.ts';
 import { readClient } from './client.ts';
-import { forwardedBy } from './fast-lane.ts';
+import { forwardedBy } from './fast-path.ts';
 
 /** Whom a request is charged to before anything is done for it, by its headers and the address of its peer. */
 export type RequestPayer = (headers: IncomingHttpHeaders, peer: string | undefined) => Payer;

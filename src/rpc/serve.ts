@@ -2,10 +2,10 @@ import { type ConnectRouter, createContextValues, type HandlerContext } from '@c
 import { fastifyConnectPlugin } from '@connectrpc/connect-fastify';
 import type { Validator } from '@bufbuild/protovalidate';
 import type { FastifyInstance } from 'fastify';
-import type { Caller } from '../access.ts';
+import type { Caller } from '../kernel/access.ts';
 import { currentPayer } from '../budget/current-payer.ts';
 import type { SliceScheduler } from '../budget/slice-scheduler.ts';
-import { createLane, type LaneService, SMALL_BYTES } from '../lane/lane.ts';
+import { createLane, type LaneService, SMALL_BYTES } from '../../packages/connect-fast/src/lane.ts';
 import type { Tracing } from '../tracing/tracing.ts';
 import {
   type AccessRules,
@@ -30,7 +30,7 @@ import { readClient, setClient } from './client.ts';
 import { toConnectError } from './errors.ts';
 import { checkQuery, checkRequests } from './checked-requests.ts';
 import { COMPRESS_MIN_BYTES, type Compressor } from './compressor.ts';
-import { createAdmission, type LateLane } from './fast-lane.ts';
+import { createAdmission, type LateLane } from './fast-path.ts';
 import { refuseAtEnd } from './early-answers.ts';
 import { explainRefusals } from './http-refusals.ts';
 import { createDeadlineInterceptor, createDrainInterceptor, createErrorInterceptor } from './interceptors.ts';

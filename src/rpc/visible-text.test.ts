@@ -10,7 +10,7 @@ import {
   UpdateUserRequestSchema,
   UserService,
 } from '../../gen/kith/user/v1/user_service_pb.ts';
-import { isVisible } from '../text.ts';
+import { isVisible } from '../kernel/text.ts';
 import { createQuickCheck } from './quick-check.ts';
 import { createRequestValidator } from './validate.ts';
 

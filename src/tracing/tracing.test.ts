@@ -2,7 +2,7 @@ import { context, SpanStatusCode, trace } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import { InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
 import { afterEach, describe, expect, test } from 'vitest';
-import { Failure } from '../failure.ts';
+import { Failure } from '../kernel/failure.ts';
 import { findTracing, type Tracing } from './tracing.ts';
 
 afterEach(() => {

@@ -11,7 +11,7 @@ import {
   type TracerProvider,
 } from '@opentelemetry/api';
 import packageJson from '../../package.json' with { type: 'json' };
-import { Failure } from '../failure.ts';
+import { Failure } from '../kernel/failure.ts';
 
 /** A span to be made. */
 export interface SpanDescription {

@@ -1,4 +1,4 @@
-import { hotp, stepAt } from '../../src/second-factor/totp.ts';
+import { hotp, stepAt } from '../../src/identity/second-factor/totp.ts';
 
 const STEP_MS = 30_000;
 

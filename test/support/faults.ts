@@ -1,8 +1,8 @@
 import type { ContactRow } from '../../src/contacts/store.ts';
 import { bytesOf, toColumns, toFields } from '../../src/contacts/contact.ts';
 import { contactTerms } from '../../src/contacts/terms.ts';
-import { searchTerm, wordTerms } from '../../src/text.ts';
-import type { UserRow } from '../../src/users/store.ts';
+import { searchTerm, wordTerms } from '../../src/kernel/text.ts';
+import type { UserRow } from '../../src/identity/users/store.ts';
 
 type Select = (sql: string) => Promise<readonly Record<string, unknown>[]>;
 

@@ -1,6 +1,6 @@
 import { randomUUIDv7 } from 'node:crypto';
 import { type ContactKey, type ContactRow, insertContact } from '../../src/contacts/store.ts';
-import { openDatabase } from '../../src/db/database.ts';
+import { openDatabase } from '../../src/storage/database.ts';
 
 /**
  * Stores contacts of a user in one transaction. The n-th is called "Name n", every

@@ -1,7 +1,7 @@
 import { randomUUIDv7 } from 'node:crypto';
-import { openDatabase } from '../../src/db/database.ts';
-import { identifierKey, searchTerm, wordTerms } from '../../src/text.ts';
-import type { UserRow } from '../../src/users/store.ts';
+import { openDatabase } from '../../src/storage/database.ts';
+import { identifierKey, searchTerm, wordTerms } from '../../src/kernel/text.ts';
+import type { UserRow } from '../../src/identity/users/store.ts';
 
 /** So many rows to a statement: well within the parameters that a database takes. */
 const ROWS_AT_ONCE = 500;

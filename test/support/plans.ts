@@ -1,6 +1,6 @@
 import { Kysely, type KyselyPlugin } from 'kysely';
-import type { Database, Db } from '../../src/db/database.ts';
-import type { Schema } from '../../src/db/schema.ts';
+import type { Database, Db } from '../../src/storage/database.ts';
+import type { Schema } from '../../src/storage/schema.ts';
 
 /** One statement and how the database goes about it. */
 export interface Plan {

@@ -1,5 +1,5 @@
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
-import { type Db, openDatabase } from '../../src/db/database.ts';
+import { type Db, openDatabase } from '../../src/storage/database.ts';
 import type { TestDatabase } from './databases.ts';
 import { type Plan, plansOf } from './plans.ts';
 

@@ -1,5 +1,5 @@
 import { randomUUIDv7 } from 'node:crypto';
-import type { UserTable } from '../../src/db/schema.ts';
+import type { UserTable } from '../../src/storage/schema.ts';
 
 /** A user as stored, whom nobody made. */
 export function userRow(given: Partial<UserTable> = {}): UserTable {

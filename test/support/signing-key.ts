@@ -1,5 +1,5 @@
 import type { CryptoKey, JWK } from 'jose';
-import { SigningKeys } from '../../src/tokens/signing-keys.ts';
+import { SigningKeys } from '../../src/identity/tokens/signing-keys.ts';
 import type { Kith } from './kith.ts';
 import { openApp } from './stored.ts';
 

@@ -1,9 +1,9 @@
-import { Background } from '../../src/background.ts';
+import { Background } from '../../src/kernel/background.ts';
 import type { ContactsApp } from '../../src/contacts/contacts.ts';
-import { openDatabase } from '../../src/db/database.ts';
-import { createKeyring } from '../../src/keyring.ts';
-import { createPasswords } from '../../src/passwords/passwords.ts';
-import { loadSecretKey } from '../../src/secret-key.ts';
+import { openDatabase } from '../../src/storage/database.ts';
+import { createKeyring } from '../../src/kernel/keyring.ts';
+import { createPasswords } from '../../src/identity/passwords/passwords.ts';
+import { loadSecretKey } from '../../src/kernel/secret-key.ts';
 import type { databases } from './databases.ts';
 import { type Kith, startKith, type StartOptions } from './kith.ts';
 

@@ -7,8 +7,8 @@ import {
   type WatchUserActivityRequestSchema,
   type WatchUserActivityResponse,
 } from '../../gen/kith/activity/v1/activity_service_pb.ts';
-import { writeCursor } from '../../src/activity/cursor.ts';
-import { positionOf, selectActivities } from '../../src/activity/store.ts';
+import { writeCursor } from '../../src/activity/log/cursor.ts';
+import { positionOf, selectActivities } from '../../src/activity/log/store.ts';
 import { type Kith, type Refusal, refusalOf } from './kith.ts';
 import { openApp } from './stored.ts';
 

@@ -1,0 +1,177 @@
+/**
+ * Check that imports go one way: the architecture as rules. Every folder of src/ is a room; a
+ * folder that FLOORS does not name is a slice, so a new slice needs no entry here. Rooms import
+ * rooms of their own floor and of floors below, and no rooms import each other in a circle.
+ */
+import { glob, readFile } from 'node:fs/promises';
+import { dirname, join, normalize, resolve } from 'node:path';
+
+/** From the bottom up. What is below knows nothing of what is above. */
+const FLOORS: readonly (readonly string[])[] = [
+  ['src/kernel'],
+  ['src/scan', 'src/metrics'],
+  ['src/budget', 'src/tracing'],
+  ['src/storage', 'src/identity/passwords'],
+  ['src/config'],
+  ['src/app.ts', 'src/rpc', 'src/http'],
+  [], // the slices
+  ['src/purge.ts', 'src/server.ts'],
+  ['src/cli'],
+  ['src/main.ts'],
+];
+const SLICES = FLOORS.findIndex((rooms) => rooms.length === 0);
+
+/** What a file imports. */
+export interface Import {
+  readonly file: string;
+  /** As it is written: `./store.ts`, `node:fs`, `kysely`. */
+  readonly module: string;
+  /** Whether it imports types alone. */
+  readonly isType: boolean;
+}
+
+/** Why these imports are refused, a line each; empty where none is. */
+export function refuseImports(imports: readonly Import[]): string[] {
+  const refused = imports.flatMap((each) => {
+    const why = refusalOf(each);
+    return why === undefined ? [] : [`${each.file}: ${each.module}: ${why}`];
+  });
+  return [...refused, ...findCircles(imports)];
+}
+
+function refusalOf(each: Import): string | undefined {
+  const { file, module } = each;
+  if (/\.(test|testkit)\.ts$/.test(file)) return refusalInTest(each);
+  if (file.startsWith('packages/verify/')) {
+    return module === 'jose' || module.startsWith('./') ? undefined : 'the verifier needs jose alone';
+  }
+  if (file.startsWith('packages/')) {
+    if (module.startsWith('.'))
+      return targetOf(each).startsWith(packageOf(file)) ? undefined : 'a package stands alone';
+    return /^(node:(?!sqlite)|@connectrpc\/|@bufbuild\/)/.test(module)
+      ? undefined
+      : 'the package needs Node and Connect alone';
+  }
+  return (
+    refusalOfFloor(each) ?? refusalOfDriver(each) ?? refusalOfQuery(each) ?? refusalOfWire(each) ?? refusalInSlice(each)
+  );
+}
+
+function refusalInTest(each: Import): string | undefined {
+  if (each.file.startsWith('packages/') || !each.module.startsWith('.')) return refusalOfDriver(each);
+  return isForeignStore(each) ? 'call another slice by its verbs' : undefined;
+}
+
+function refusalOfFloor(each: Import): string | undefined {
+  if (!each.module.startsWith('.')) return undefined;
+  const target = targetOf(each);
+  if (target.startsWith('packages/verify/')) return 'the verifier is for other services';
+  if (!target.startsWith('src/')) return undefined;
+  return floorOf(target) > floorOf(each.file) ? `${roomOf(target)} stands above ${roomOf(each.file)}` : undefined;
+}
+
+function refusalOfDriver({ file, module }: Import): string | undefined {
+  if (!/^node:sqlite$|^pg(-|$)/.test(module) || file.startsWith('src/storage/')) return undefined;
+  return 'drivers belong to src/storage';
+}
+
+function refusalOfQuery({ file, module, isType }: Import): string | undefined {
+  if (!/^kysely(\/|$)/.test(module) || isType || file.startsWith('src/storage/') || isStore(file)) return undefined;
+  return 'queries belong to store.ts and src/storage';
+}
+
+/** Messages of the contract end at the handlers. */
+function refusalOfWire(each: Import): string | undefined {
+  const { file, module } = each;
+  const isGenerated = module.startsWith('.') && targetOf(each).startsWith('gen/');
+  if (!isGenerated && !/^@(connectrpc|bufbuild)\//.test(module)) return undefined;
+  if (isHandler(file) || file.startsWith('src/rpc/') || file === 'src/server.ts') return undefined;
+  if (file.startsWith('src/scan/') && module.startsWith('@bufbuild/')) return undefined;
+  return 'messages belong to service.ts, messages.ts and src/rpc';
+}
+
+/** In a slice: service -> verbs -> store. */
+function refusalInSlice(each: Import): string | undefined {
+  const { file, module } = each;
+  if (!module.startsWith('.')) return undefined;
+  const target = targetOf(each);
+  if (isForeignStore(each)) return 'call another slice by its verbs';
+  if (target.endsWith('service.ts') && !file.startsWith('src/server'))
+    return 'handlers are registered by the server alone';
+  if (floorOf(file) !== SLICES || isHandler(file)) {
+    return isHandler(file) && isStore(target) ? 'handlers call verbs' : undefined;
+  }
+  return isHandler(target) || target.startsWith('src/rpc/') ? 'verbs know no messages' : undefined;
+}
+
+const isStore = (file: string) => file.endsWith('/store.ts');
+const isHandler = (file: string) => /(^|[/-])(service|messages)\.ts$/.test(file);
+
+/** The store of another slice; that of a folder inside its own is none. */
+function isForeignStore(each: Import): boolean {
+  const target = targetOf(each);
+  return isStore(target) && !target.startsWith(`${roomOf(each.file)}/`) && !each.file.startsWith('test/');
+}
+
+function targetOf({ file, module }: Import): string {
+  return normalize(join(dirname(file), module));
+}
+
+function packageOf(file: string): string {
+  return file.split('/').slice(0, 2).join('/');
+}
+
+/** The room of a file: the entry of FLOORS that it is in, or its folder. */
+function roomOf(file: string): string {
+  const named = FLOORS.flat().find((room) => file === room || file.startsWith(`${room}/`));
+  return named ?? (file.startsWith('packages/') ? packageOf(file) : dirname(file));
+}
+
+function floorOf(file: string): number {
+  const floor = FLOORS.findIndex((rooms) => rooms.includes(roomOf(file)));
+  return floor === -1 ? SLICES : floor;
+}
+
+/** Rooms that import each other in a circle, each circle once. */
+function findCircles(imports: readonly Import[]): string[] {
+  const arrows = new Map<string, Set<string>>();
+  for (const each of imports) {
+    if (!each.module.startsWith('.') || /\.(test|testkit)\.ts$/.test(each.file)) continue;
+    const [from, to] = [roomOf(each.file), roomOf(targetOf(each))];
+    if (from !== to) arrows.set(from, (arrows.get(from) ?? new Set()).add(to));
+  }
+  const finished = new Set<string>();
+  const circles: string[] = [];
+  const visit = (room: string, path: readonly string[]) => {
+    const start = path.indexOf(room);
+    if (start !== -1) circles.push(`rooms in a circle: ${[...path.slice(start), room].join(' -> ')}`);
+    if (start !== -1 || finished.has(room)) return;
+    for (const next of arrows.get(room) ?? []) visit(next, [...path, room]);
+    finished.add(room);
+  };
+  for (const room of arrows.keys()) visit(room, []);
+  return circles;
+}
+
+/** The imports of a module's source, which the formatter has written. */
+export function importsOf(file: string, source: string): Import[] {
+  const statements = source.matchAll(
+    /^(?:import|export)\s(?<type>type\s)?[^;'"]*?from '(?<from>[^']+)'|\bimport\('(?<dynamic>[^']+)'\)/gm,
+  );
+  return [...statements].map(({ groups }) => ({
+    file,
+    module: groups?.['from'] ?? groups?.['dynamic'] ?? '',
+    isType: groups?.['type'] !== undefined,
+  }));
+}
+
+if (import.meta.main) {
+  const root = resolve(import.meta.dirname, '..');
+  const imports: Import[] = [];
+  for await (const file of glob('{src,packages/*/src}/**/*.ts', { cwd: root })) {
+    imports.push(...importsOf(file, await readFile(join(root, file), 'utf8')));
+  }
+  const refused = refuseImports(imports);
+  for (const line of refused) console.error(line);
+  process.exitCode = refused.length === 0 ? 0 : 1;
+}

@@ -1,0 +1,262 @@
+import type { ExpressionBuilder, Insertable, Selectable, SelectQueryBuilder } from 'kysely';
+import type { Database, Db } from '../../storage/database.ts';
+import type { LogPosition, LogView } from '../../storage/dialect.ts';
+import type { ActivityTable, Schema } from '../../storage/schema.ts';
+import { PAGE_TEXT_MAX, readBounded } from '../../storage/pages.ts';
+
+export type ActivityRow = Selectable<ActivityTable>;
+
+/** Which activities are asked for. */
+export interface ActivityFilter {
+  /** Undefined: everybody's. */
+  readonly userId: string | undefined;
+  /** Whether those that the user alone may see are among them. */
+  readonly withPrivate: boolean;
+  /** Actions, or the words that they begin with; none for every action. */
+  readonly actionPrefixes: readonly string[];
+}
+
+/** A filter with times, milliseconds since 1970. */
+export interface ActivityListFilter extends ActivityFilter {
+  readonly startMs: number | undefined;
+  readonly endMs: number | undefined;
+}
+
+/** Of these ids the activities that there are. */
+export function selectActivities(db: Db, ids: readonly string[]): Promise<ActivityRow[]> {
+  return db.selectFrom('activity').selectAll().where('id', 'in', ids).execute();
+}
+
+/** In the order given, which is the order of the log: rows of one statement are numbered one after the other. */
+export async function insertActivities(db: Db, rows: readonly Insertable<ActivityTable>[]): Promise<ActivityRow[]> {
+  const inserted = await db.insertInto('activity').values(rows).returningAll().execute();
+  return inserted.toSorted(comparePositions);
+}
+
+/**
+ * Whatever their filter, up to `limit` rows after one position and up to another,
+ * in the order of the log, fewer when they are large; and the position up to which
+ * that is all.
+ */
+export async function selectAfter(db: Db, after: LogPosition, upTo: LogPosition, limit: number): Promise<LogPart> {
+  return readPart({ rowsMax: limit, textMax: PAGE_TEXT_MAX }, upTo, after, (from) =>
+    range(db.selectFrom('activity').selectAll(), from, upTo),
+  );
+}
+
+/** Rows of the log, and the position up to which that is all. */
+export interface LogPart {
+  readonly rows: readonly ActivityRow[];
+  readonly position: LogPosition;
+}
+
+/** How many rows one read looks at in search of those that a filter lets through: more than a page holds. */
+const EXAMINED_MAX = 1001;
+
+/**
+ * The rows that a filter lets through after one position and up to another, in
+ * the order of the log, and the position up to which that holds: before `upTo`
+ * when there are more of them than `limits` say, or when there are many others.
+ *
+ * How far it looks is settled first, as a position: were it counted in each
+ * statement anew, rows that are purged in between would let others slip by.
+ */
+export async function readLog(
+  { db, dialect }: Reading,
+  filter: ActivityFilter,
+  after: LogPosition,
+  upTo: LogPosition,
+  limits: PartLimits,
+): Promise<LogPart> {
+  const all = rowsOf({ db, dialect }, filter.userId);
+  const candidates = (from: LogPosition, end: LogPosition) => range(all, from, end);
+  const lookedAt = (await nthPosition(candidates(after, upTo), EXAMINED_MAX)) ?? upTo;
+  return readPart(limits, lookedAt, after, (from) =>
+    accepted(db, candidates(from, lookedAt), filter).orderBy('writer').orderBy('seq'),
+  );
+}
+
+/** How many rows are read, and what they may take, in UTF-16 code units, but for the last. */
+export interface PartLimits {
+  readonly rowsMax: number;
+  readonly textMax: number;
+}
+
+async function readPart(
+  { rowsMax, textMax }: PartLimits,
+  upTo: LogPosition,
+  after: LogPosition,
+  rowsAfter: (from: LogPosition) => Rows,
+): Promise<LogPart> {
+  const { rows, last } = await readBounded<ActivityRow>(
+    rowsMax,
+    (row, count) =>
+      rowsAfter(row ? positionOf(row) : after)
+        .limit(count)
+        .execute(),
+    textMax,
+  );
+  return { rows, position: last ? positionOf(last) : upTo };
+}
+
+/**
+ * A page of what a view of the log has, newest first, fewer activities when they are large, and
+ * the position below which the next one begins.
+ */
+export async function selectActivityPage(
+  { db, dialect }: Reading,
+  filter: ActivityListFilter,
+  view: LogView,
+  before: LogPosition | undefined,
+  size: number,
+): Promise<{ rows: readonly ActivityRow[]; resumeBefore: LogPosition | undefined }> {
+  const all = rowsOf({ db, dialect }, filter.userId);
+  const upTo = before === undefined ? view.newest : oneBefore(before);
+  const lookedAt = await nthPosition(newestFirst(all.where(isBetween(BEGINNING, upTo))), EXAMINED_MAX);
+  const from = lookedAt ? oneBefore(lookedAt) : BEGINNING;
+  const { rows, last } = await readBounded<ActivityRow>(size, (row, count) => {
+    const candidates = all.where(isBetween(from, row ? oneBefore(positionOf(row)) : upTo));
+    let found = accepted(db, candidates, filter);
+    if (view.running.length > 0) found = found.where('writer', 'not in', view.running);
+    if (filter.startMs !== undefined) found = found.where('event_ms', '>=', filter.startMs);
+    if (filter.endMs !== undefined) found = found.where('event_ms', '<', filter.endMs);
+    return newestFirst(found).limit(count).execute();
+  });
+  return { rows, resumeBefore: last ? positionOf(last) : lookedAt };
+}
+
+/** Whether a view of the log has a row. */
+export function isInView({ end, newest, running }: LogView, row: LogPosition): boolean {
+  if (comparePositions(row, end) <= 0) return true;
+  return comparePositions(row, newest) <= 0 && !running.includes(row.writer);
+}
+
+export function positionOf({ writer, seq }: ActivityRow): LogPosition {
+  return { writer, seq };
+}
+
+/** Up to where the log has been purged. */
+export function selectPurged(db: Db): Promise<LogPosition> {
+  return db.selectFrom('activity_purged').select(['writer', 'seq']).where('id', '=', 1).executeTakeFirstOrThrow();
+}
+
+/** Reads two or three rows, by index. */
+export async function selectLogStatus({
+  db,
+  dialect,
+}: Reading): Promise<{ head: number; horizon: number; heldSinceMs: number | undefined }> {
+  // The newest first: it is behind an end that is looked for later only where it is held back.
+  const newest = await nthPosition(newestFirst(db.selectFrom('activity').selectAll()), 1);
+  const end = await dialect.endOfLog(db);
+  if (newest === undefined || comparePositions(newest, end) <= 0) {
+    return { head: end.seq, horizon: end.seq, heldSinceMs: undefined };
+  }
+  const held = await range(db.selectFrom('activity').selectAll(), end, newest).limit(1).executeTakeFirst();
+  return { head: Math.max(newest.seq, end.seq), horizon: end.seq, heldSinceMs: held?.record_ms };
+}
+
+/** Removes up to `limit` of the oldest rows recorded before a time, and notes up to where; how many there were. */
+export async function deleteOldest(tx: Db, beforeMs: number, limit: number): Promise<number> {
+  const old = await tx
+    .selectFrom('activity')
+    .selectAll()
+    .where('record_ms', '<', beforeMs)
+    .orderBy('record_ms')
+    .limit(limit)
+    .execute();
+  if (old.length === 0) return 0;
+  const positions = old.map(positionOf).toSorted(comparePositions);
+  const purged = [await selectPurged(tx), ...positions.slice(-1)].toSorted(comparePositions).at(-1)!;
+  await tx
+    .deleteFrom('activity')
+    .where(
+      'seq',
+      'in',
+      old.map(({ seq }) => seq),
+    )
+    .execute();
+  await tx.updateTable('activity_purged').set({ writer: purged.writer, seq: purged.seq }).where('id', '=', 1).execute();
+  return old.length;
+}
+
+/** Removes up to `limit` rows of a user; how many there were. */
+export async function deleteOfUser(db: Db, userId: string, limit: number): Promise<number> {
+  const rows = db.selectFrom('activity').select('seq').where('user_id', '=', userId).limit(limit);
+  const { numDeletedRows } = await db.deleteFrom('activity').where('seq', 'in', rows).executeTakeFirst();
+  return Number(numDeletedRows);
+}
+
+/** Negative when `a` comes first. */
+export function comparePositions(a: LogPosition, b: LogPosition): number {
+  return a.writer - b.writer || a.seq - b.seq;
+}
+
+/** What a read needs of a database. */
+type Reading = Pick<Database, 'db' | 'dialect'>;
+
+type Rows = SelectQueryBuilder<Schema, 'activity', ActivityRow>;
+
+function range(rows: Rows, after: LogPosition, upTo: LogPosition): Rows {
+  return rows.where(isBetween(after, upTo)).orderBy('writer').orderBy('seq');
+}
+
+/**
+ * One user's rows, or all. A planner that counts columns would look for one user's
+ * among all rows of a part of the log: the log's index takes one column less.
+ */
+function rowsOf({ db, dialect }: Reading, userId: string | undefined): Rows {
+  if (userId === undefined) return db.selectFrom('activity').selectAll();
+  const ofUsers = dialect.byIndex('activity', 'activity_user').as<'activity'>('activity') as unknown as 'activity';
+  return db.selectFrom(ofUsers).selectAll().where('user_id', '=', userId);
+}
+
+/** Before every row: no writer is below 0, no number below 1. */
+const BEGINNING: LogPosition = { writer: 0, seq: 0 };
+
+function oneBefore({ writer, seq }: LogPosition): LogPosition {
+  return { writer, seq: seq - 1 };
+}
+
+/**
+ * After one position and up to another. Where both have the same writer, as
+ * always where transactions run one at a time, `seq` alone is compared: of a tuple
+ * an index may serve the first column only, and every row would be looked at.
+ */
+function isBetween(after: LogPosition, upTo: LogPosition) {
+  return ({ and, eb, refTuple, tuple }: ExpressionBuilder<Schema, 'activity'>) =>
+    after.writer === upTo.writer
+      ? and([eb('writer', '=', upTo.writer), eb('seq', '>', after.seq), eb('seq', '<=', upTo.seq)])
+      : and([
+          eb(refTuple('writer', 'seq'), '>', tuple(after.writer, after.seq)),
+          eb(refTuple('writer', 'seq'), '<=', tuple(upTo.writer, upTo.seq)),
+        ]);
+}
+
+function newestFirst(rows: Rows): Rows {
+  return rows.orderBy('writer', 'desc').orderBy('seq', 'desc');
+}
+
+/** Those of the candidates that a filter lets through. */
+function accepted(db: Db, candidates: Rows, { withPrivate, actionPrefixes }: ActivityFilter): Rows {
+  let rows = db.selectFrom(candidates.as('activity')).selectAll();
+  if (!withPrivate) rows = rows.where('private', '=', 0);
+  if (actionPrefixes.length > 0) {
+    rows = rows.where(({ eb, or, and }) =>
+      or([
+        eb('action', 'in', actionPrefixes),
+        // "/" follows "." in the order of bytes.
+        ...actionPrefixes.map((action) => and([eb('action', '>', `${action}.`), eb('action', '<', `${action}/`)])),
+      ]),
+    );
+  }
+  return rows;
+}
+
+/** The position of the n-th of the sorted rows, or undefined when there are fewer. */
+async function nthPosition(sorted: Rows, n: number): Promise<LogPosition | undefined> {
+  const row = await sorted
+    .limit(1)
+    .offset(n - 1)
+    .executeTakeFirst();
+  return row && positionOf(row);
+}

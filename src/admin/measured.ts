@@ -1,0 +1,30 @@
+import type { LogStatus } from '../activity/log/status.ts';
+import type { Budget } from '../budget/budget.ts';
+import type { FairLimiter } from '../budget/fair-limiter.ts';
+import type { Dialect } from '../storage/dialect.ts';
+import type { PortCounters } from '../http/port-counters.ts';
+import type { Sample } from '../kernel/sampled.ts';
+
+/** What a server has to show of itself besides its calls: to metrics, and to AdminService. */
+export interface Measured {
+  readonly dialect: Dialect;
+  readonly port: PortCounters;
+  readonly budgets: readonly Budget[];
+  readonly limiters: readonly FairLimiter[];
+  /** How many watches wait to be woken. */
+  readonly wakes: { readonly size: number };
+  /** How many watches are behind, and for how long the one that is furthest behind, milliseconds. */
+  readonly watchLags: { readonly count: number; readonly longestMs: number };
+  /** How far the log has come; undefined when the database does not answer in time. */
+  readonly logStatus: () => Promise<Sample<LogStatus> | undefined>;
+  readonly purges: { readonly rows: Readonly<Record<string, number>>; readonly lastMs: number | undefined };
+  /** Guesses at passwords and codes that had to wait, by what they were counted for. */
+  readonly throttled: Readonly<Record<string, number>>;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+}
+
+/** How long activity has been held back, milliseconds; 0 when none is. */
+export function heldForMs({ heldSinceMs }: LogStatus, nowMs: number): number {
+  return heldSinceMs === undefined ? 0 : Math.max(0, nowMs - heldSinceMs);
+}

@@ -1,0 +1,520 @@
+import { createPrivateKey } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createSecureContext } from 'node:tls';
+import { createBlockCheck } from '../kernel/address.ts';
+import type { DatabaseLimits } from '../storage/dialect.ts';
+import { checkDatabaseUrl, DATABASE_URL_FORMS, DatabaseUrlError, shownRefusedUrl } from '../storage/url.ts';
+import { parseHost, withoutZone } from './host.ts';
+import { SECRET_BYTES } from '../kernel/keyring.ts';
+import { isCommonPassword } from '../identity/passwords/common-passwords.ts';
+import { fileSettingOf, SecretFileError, writtenIn } from './secret-files.ts';
+import { isServiceLink } from './service-links.ts';
+import { withoutPassword } from '../kernel/text.ts';
+
+/** What the process is started with. See SETTINGS for what each means. */
+export interface Config {
+  readonly host: string;
+  readonly port: number;
+  /** Processes that share the port. */
+  readonly workers: number;
+  readonly databaseUrl: string;
+  readonly databaseLimits: DatabaseLimits;
+  readonly adminPassword: string | undefined;
+  /** The file that the password was read from, if it was. */
+  readonly adminPasswordFile: string | undefined;
+  /** 32 bytes, or undefined for the key file beside the database. */
+  readonly secretKey: Uint8Array | undefined;
+  readonly tls: Tls | undefined;
+  readonly issuer: string;
+  readonly audience: string;
+  readonly accessTokenTtlMs: number;
+  readonly sessionIdleMs: number;
+  readonly sessionMaxMs: number;
+  readonly sessionsPerUserMax: number;
+  /** How old a sign-in may be for calls that take a fresh one. */
+  readonly freshSignInMs: number;
+  readonly signingKeyMs: number;
+  /** How many sign-ins may fail from one address at once. */
+  readonly signInFailuresPerAddress: number;
+  /** CIDR blocks of the proxies whose X-Forwarded-For is believed. */
+  readonly trustedProxies: readonly string[];
+  readonly purgeAfterMs: number;
+  readonly activityRetentionMs: number;
+  /** What a user's contacts may be, in number and in bytes. */
+  readonly contacts: { readonly perUserMax: number; readonly bytesPerUserMax: number };
+  readonly corsOrigins: readonly string[];
+  readonly reflection: boolean;
+  /** Whether calls are served by the fast lane where it can. */
+  readonly fastLane: boolean;
+  readonly messageBytesMax: number;
+  readonly connectionsMax: number;
+  readonly connectionsPerAddressMax: number;
+  /** Streams of one user or API key, and of all of them, in each process. */
+  readonly watchesPerCallerMax: number;
+  readonly watchesMax: number;
+  readonly requestTimeoutMs: number;
+  readonly metricsHost: string;
+  /** Of the first process, or the only one; undefined for no metrics. */
+  readonly metricsPort: number | undefined;
+  readonly shutdownDelayMs: number;
+  readonly shutdownTimeoutMs: number;
+  readonly logLevel: LogLevel;
+  /** Of the calls that go well, one in so many has a line in the log. */
+  readonly logOneIn: number;
+}
+
+/** What a server takes over while it runs; everything else takes a start. */
+export type Reloadable = Pick<Config, 'tls' | 'logLevel'>;
+
+/** PEM. */
+export interface Tls {
+  readonly cert: Buffer;
+  readonly key: Buffer;
+}
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** Settings that cannot be used; the message names each variable, its value and what is allowed. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+/** One setting: an environment variable. */
+interface Setting<T> {
+  readonly help: string;
+  /** As it would be written; undefined for none. */
+  readonly fallback?: string;
+  /** What may be written, for errors and help. */
+  readonly allowed: string;
+  /** Never shown in errors. */
+  readonly secret?: boolean;
+  /** Whether the value is a secret or has one in it: it can be read from a file that NAME_FILE names. */
+  readonly fromFile?: boolean;
+  /** The value as errors may show it; by default as it is. */
+  readonly shown?: (text: string) => string;
+  /** The value, or undefined when the text is not allowed; throws DatabaseUrlError to say why it is not. */
+  readonly parse: (text: string) => T | undefined;
+}
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+/** Every setting, in the order of the help. */
+export const SETTINGS = {
+  KITH_HOST: {
+    help: 'The address to listen on; 0.0.0.0 or :: for all.',
+    fallback: '127.0.0.1',
+    allowed: 'an IP address or host name, without scheme and port',
+    parse: parseHost,
+  },
+  KITH_PORT: wholeNumber('The port to listen on, for every protocol; 0 for any that is free.', '8080', 0, 65_535),
+  KITH_WORKERS: wholeNumber('How many processes share the port. More than one needs PostgreSQL.', '1', 1, 64),
+  KITH_DATABASE_URL: {
+    help: 'Where the data is.',
+    fallback: 'sqlite:./data/kith.db',
+    allowed: DATABASE_URL_FORMS,
+    fromFile: true,
+    shown: shownRefusedUrl,
+    parse: checkDatabaseUrl,
+  },
+  KITH_DATABASE_CONNECTIONS: wholeNumber('PostgreSQL: connections of each process.', '10', 2, 1000),
+  KITH_DATABASE_WAIT_MS: wholeNumber(
+    'PostgreSQL: how long a call waits for a connection before it is refused.',
+    '2000',
+    10,
+    60_000,
+  ),
+  KITH_DATABASE_STATEMENT_MS: wholeNumber('PostgreSQL: how long one statement may take.', '10000', 100, 600_000),
+  KITH_DATABASE_IDLE_MS: wholeNumber('PostgreSQL: how long a transaction may stand idle.', '10000', 100, 600_000),
+  KITH_ADMIN_PASSWORD: {
+    help: 'The password of the administrator that the first start creates; generated and printed once when absent.',
+    allowed: '8 to 128 characters, not admin@localhost and no common password',
+    secret: true,
+    fromFile: true,
+    parse: (value) =>
+      /^(?!admin@localhost$)\P{Cc}{8,128}$/iu.test(value) && !isCommonPassword(value) ? value : undefined,
+  },
+  KITH_SECRET_KEY: {
+    help: 'Encrypts the signing keys and authenticates refresh tokens. Absent: kept in a file beside the database.',
+    allowed: `${SECRET_BYTES} random bytes in base64, e.g. from: openssl rand -base64 ${SECRET_BYTES}`,
+    secret: true,
+    fromFile: true,
+    parse: parseSecretKey,
+  },
+  KITH_TLS_CERT: pem('The certificate chain, to serve TLS. Needs KITH_TLS_KEY.', 'a certificate chain', (cert) =>
+    createSecureContext({ cert }),
+  ),
+  KITH_TLS_KEY: pem('The private key. Needs KITH_TLS_CERT.', 'a private key without a passphrase', createPrivateKey),
+  KITH_ISSUER: {
+    help: 'The address callers know this service by, which access tokens carry as iss. Absent: made of host and port.',
+    allowed: 'an http or https URL',
+    parse: (value) => (/^https?:\/\/[^\s/]+\S*$/.test(value) && URL.canParse(value) ? value : undefined),
+  },
+  KITH_AUDIENCE: text('What access tokens carry as aud.', 'kith', 'a name'),
+  KITH_ACCESS_TOKEN_SECONDS: wholeNumber('How long an access token is good for.', '300', 10, 3600),
+  KITH_SESSION_IDLE_DAYS: wholeNumber('How long a session lives without being refreshed.', '30', 1, 3650),
+  KITH_SESSION_MAX_DAYS: wholeNumber('How long a session lives in any case.', '90', 1, 3650),
+  KITH_SESSIONS_PER_USER: wholeNumber(
+    'How many sessions a user may have; with one more, the oldest ends.',
+    '50',
+    1,
+    1000,
+  ),
+  KITH_FRESH_SIGN_IN_SECONDS: wholeNumber(
+    'How old a sign-in may be to change a password or second factor, or to create an API key.',
+    '900',
+    30,
+    86_400,
+  ),
+  KITH_SIGNING_KEY_DAYS: wholeNumber('How long a key signs access tokens before the next one does.', '30', 1, 365),
+  KITH_SIGN_IN_FAILURES_PER_ADDRESS: wholeNumber(
+    'How many sign-ins may fail from one address (IPv6: /64) at once; one more may every 10 s.',
+    '30',
+    5,
+    1_000_000,
+  ),
+  KITH_TRUSTED_PROXIES: {
+    help: "The proxies in front, whose X-Forwarded-For is believed from right to left; nobody else's is.",
+    fallback: '',
+    allowed: 'IP addresses or CIDR blocks separated by commas, e.g. 10.0.0.0/8',
+    parse: parseBlocks,
+  },
+  KITH_PURGE_AFTER_DAYS: wholeNumber('How long a deletion can be taken back.', '30', 1, 3650),
+  KITH_ACTIVITY_DAYS: wholeNumber('How long activity is kept.', '90', 1, 3650),
+  KITH_CONTACTS_PER_USER: wholeNumber(
+    'How many contacts a user may have, deleted ones included.',
+    '25000',
+    1,
+    1_000_000,
+  ),
+  KITH_CONTACT_BYTES_PER_USER: wholeNumber(
+    "What a user's contacts may take in the database together, search terms included.",
+    '134217728',
+    1_048_576,
+    1_099_511_627_776,
+  ),
+  KITH_CORS_ORIGINS: {
+    help: 'Pages of these origins may call from a browser; nobody else may.',
+    fallback: '',
+    allowed: 'origins separated by commas, e.g. https://app.example.org',
+    parse: parseOrigins,
+  },
+  KITH_REFLECTION: {
+    help: 'Whether tools may ask for the contract (gRPC server reflection).',
+    fallback: 'true',
+    allowed: 'true or false',
+    parse: parseFlag,
+  },
+  KITH_FAST_LANE: {
+    help: 'Whether calls take the fast lane where they can; otherwise each takes the way of Connect, several times as long.',
+    fallback: 'true',
+    allowed: 'true or false',
+    parse: parseFlag,
+  },
+  KITH_MESSAGE_BYTES: wholeNumber(
+    'The largest request message, unpacked. Methods that need less read less: those that anybody may call 64 kB, questions of reflection 4 kB.',
+    '1048576',
+    65_536,
+    67_108_864,
+  ),
+  KITH_CONNECTIONS: wholeNumber('How many connections are open at the most.', '10000', 10, 1_000_000),
+  KITH_CONNECTIONS_PER_ADDRESS: wholeNumber(
+    'How many connections are open from one address (IPv6: /64) at the most, unless it is a trusted proxy.',
+    '5000',
+    1,
+    1_000_000,
+  ),
+  KITH_WATCHES_PER_CALLER: wholeNumber(
+    'How many watches a user or an API key may have open in each process.',
+    '100',
+    1,
+    100_000,
+  ),
+  KITH_WATCHES: wholeNumber('How many watches of users and API keys are open in each process.', '2000', 1, 1_000_000),
+  KITH_REQUEST_SECONDS: wholeNumber('How long a request may take to arrive.', '60', 1, 3600),
+  KITH_SHUTDOWN_DELAY_SECONDS: wholeNumber(
+    'How long to go on serving after SIGTERM, not ready, for load balancers to notice.',
+    '0',
+    0,
+    300,
+  ),
+  KITH_SHUTDOWN_SECONDS: wholeNumber('How long running calls may take after that.', '10', 0, 300),
+  KITH_METRICS_HOST: {
+    help: 'The address to serve metrics on, to whoever can connect.',
+    fallback: '127.0.0.1',
+    allowed: 'an IP address or host name, without scheme and port',
+    parse: parseHost,
+  },
+  KITH_METRICS_PORT: wholeNumber(
+    'The port to serve metrics for Prometheus on, at /metrics; 0 for none. With several workers, each takes the next one.',
+    '0',
+    0,
+    65_535,
+  ),
+  KITH_LOG_LEVEL: {
+    help: 'The least level that is logged.',
+    fallback: 'info',
+    allowed: LOG_LEVELS.join(', '),
+    parse: (value) => LOG_LEVELS.find((level) => level === value),
+  },
+  KITH_LOG_ONE_IN: wholeNumber(
+    'Of the calls that go well, one in so many has its line in the log. Calls that do not all have one.',
+    '1',
+    1,
+    1_000_000,
+  ),
+} satisfies Record<string, Setting<unknown>>;
+
+export type Env = Readonly<Record<string, string | undefined>>;
+type Name = keyof typeof SETTINGS;
+type Value<N extends Name> = (typeof SETTINGS)[N] extends Setting<infer T> ? T : never;
+
+/** A setting that was written, and where. */
+interface Written {
+  readonly text: string;
+  /** The path of the file that it was read from. */
+  readonly file: string | undefined;
+}
+
+/** What no value holds: a line break that came along, or a text in another encoding, is a mistake. */
+const CONTROL_CHARACTERS = /[\p{Cc}\u2028\u2029\uFFFD]/u;
+
+/**
+ * Reads the settings from environment variables. An empty variable counts as absent;
+ * blanks and line breaks around a value do not count. Secrets may be in files instead,
+ * which are read. Variables that Kubernetes and Docker make are passed over. Throws
+ * ConfigError for values that are not allowed and for other unknown names that begin
+ * with KITH_.
+ */
+export function parseConfig(env: Env): Config {
+  const problems = unknownNames(env);
+  const find = (name: Name, setting: Setting<unknown>): Written | undefined => {
+    const inFile = setting.fromFile ? env[fileSettingOf(name)] : undefined;
+    if (env[name] && inFile) {
+      problems.push(`${name}: is set, and so is ${fileSettingOf(name)}: set one of them`);
+      return undefined;
+    }
+    if (inFile) return { text: writtenIn(name, inFile), file: inFile.trim() };
+    const text = (isServiceLink(name, env[name] ?? '') ? '' : env[name]) || setting.fallback;
+    return text === undefined ? undefined : { text, file: undefined };
+  };
+  const read = <N extends Name>(name: N): Value<N> | undefined => {
+    const setting: Setting<unknown> = SETTINGS[name];
+    let written: Written | undefined;
+    let why = `it must be ${setting.allowed}`;
+    try {
+      written = find(name, setting);
+      if (written === undefined) return undefined;
+      const text = written.text.trim();
+      if (CONTROL_CHARACTERS.test(text)) why += ', without control characters';
+      else {
+        const value = setting.parse(text);
+        if (value !== undefined) return value as Value<N>;
+      }
+    } catch (error) {
+      if (error instanceof SecretFileError) {
+        problems.push(error.message);
+        return undefined;
+      }
+      if (!(error instanceof DatabaseUrlError)) throw error;
+      why = error.message;
+    }
+    problems.push(`${name}: ${shownIn(name, setting, written)} is not allowed; ${why}`);
+    return undefined;
+  };
+  const port = read('KITH_PORT') ?? 0;
+  const host = read('KITH_HOST') ?? '';
+  const tls = pairTls(env, read('KITH_TLS_CERT'), read('KITH_TLS_KEY'), problems);
+  const config: Config = {
+    host,
+    port,
+    workers: read('KITH_WORKERS') ?? 1,
+    databaseUrl: read('KITH_DATABASE_URL') ?? '',
+    databaseLimits: {
+      connectionsMax: read('KITH_DATABASE_CONNECTIONS') ?? 0,
+      connectTimeoutMs: read('KITH_DATABASE_WAIT_MS') ?? 0,
+      statementTimeoutMs: read('KITH_DATABASE_STATEMENT_MS') ?? 0,
+      idleTransactionTimeoutMs: read('KITH_DATABASE_IDLE_MS') ?? 0,
+    },
+    adminPassword: read('KITH_ADMIN_PASSWORD'),
+    adminPasswordFile: env[fileSettingOf('KITH_ADMIN_PASSWORD')]?.trim() || undefined,
+    secretKey: read('KITH_SECRET_KEY'),
+    tls,
+    issuer: read('KITH_ISSUER') ?? addressOf({ host: withoutZone(host), port, tls }),
+    audience: read('KITH_AUDIENCE') ?? '',
+    accessTokenTtlMs: (read('KITH_ACCESS_TOKEN_SECONDS') ?? 0) * 1000,
+    sessionIdleMs: (read('KITH_SESSION_IDLE_DAYS') ?? 0) * DAY_MS,
+    sessionMaxMs: (read('KITH_SESSION_MAX_DAYS') ?? 0) * DAY_MS,
+    sessionsPerUserMax: read('KITH_SESSIONS_PER_USER') ?? 0,
+    freshSignInMs: (read('KITH_FRESH_SIGN_IN_SECONDS') ?? 0) * 1000,
+    signingKeyMs: (read('KITH_SIGNING_KEY_DAYS') ?? 0) * DAY_MS,
+    signInFailuresPerAddress: read('KITH_SIGN_IN_FAILURES_PER_ADDRESS') ?? 0,
+    trustedProxies: read('KITH_TRUSTED_PROXIES') ?? [],
+    purgeAfterMs: (read('KITH_PURGE_AFTER_DAYS') ?? 0) * DAY_MS,
+    activityRetentionMs: (read('KITH_ACTIVITY_DAYS') ?? 0) * DAY_MS,
+    contacts: {
+      perUserMax: read('KITH_CONTACTS_PER_USER') ?? 0,
+      bytesPerUserMax: read('KITH_CONTACT_BYTES_PER_USER') ?? 0,
+    },
+    corsOrigins: read('KITH_CORS_ORIGINS') ?? [],
+    reflection: read('KITH_REFLECTION') ?? false,
+    fastLane: read('KITH_FAST_LANE') ?? true,
+    messageBytesMax: read('KITH_MESSAGE_BYTES') ?? 0,
+    connectionsMax: read('KITH_CONNECTIONS') ?? 0,
+    connectionsPerAddressMax: read('KITH_CONNECTIONS_PER_ADDRESS') ?? 0,
+    watchesPerCallerMax: read('KITH_WATCHES_PER_CALLER') ?? 0,
+    watchesMax: read('KITH_WATCHES') ?? 0,
+    requestTimeoutMs: (read('KITH_REQUEST_SECONDS') ?? 0) * 1000,
+    metricsHost: read('KITH_METRICS_HOST') ?? '',
+    metricsPort: read('KITH_METRICS_PORT') || undefined,
+    shutdownDelayMs: (read('KITH_SHUTDOWN_DELAY_SECONDS') ?? 0) * 1000,
+    shutdownTimeoutMs: (read('KITH_SHUTDOWN_SECONDS') ?? 0) * 1000,
+    logLevel: read('KITH_LOG_LEVEL') ?? 'info',
+    logOneIn: read('KITH_LOG_ONE_IN') ?? 1,
+  };
+  if (config.workers > 1 && config.databaseUrl.startsWith('sqlite:')) {
+    problems.push(
+      'KITH_WORKERS: one process serves a SQLite file; set it to 1, or KITH_DATABASE_URL to postgres://...',
+    );
+  }
+  if (config.metricsPort !== undefined && config.metricsPort + config.workers - 1 > 65_535) {
+    problems.push('KITH_METRICS_PORT: is too high for as many workers as KITH_WORKERS says, which take one port each');
+  }
+  if (problems.length > 0) throw new ConfigError(problems.join('\n'));
+  return config;
+}
+
+/**
+ * The address to reach a server at, as a URL without a path. Every address listens on
+ * localhost too. A zone is written as in RFC 6874, which curl reads and `URL` does not.
+ */
+export function addressOf({ host, port, tls }: Pick<Config, 'host' | 'port' | 'tls'>): string {
+  const name = host === '0.0.0.0' || host === '::' || host === '127.0.0.1' ? 'localhost' : host;
+  const written = name.includes(':') ? `[${name.replace('%', '%25')}]` : name;
+  return `${tls ? 'https' : 'http'}://${written}:${port}`;
+}
+
+/** The settings as a text for people. */
+export function describeSettings(): string {
+  return (Object.entries(SETTINGS) as [Name, Setting<unknown>][])
+    .map(([name, { help, fallback, allowed, fromFile }]) => {
+      const or = fallback === undefined || fallback === '' ? '' : ` (${fallback})`;
+      const file = fromFile ? `, or ${fileSettingOf(name)}, the path of a file that holds it` : '';
+      return `  ${name}${or}${file}\n      ${help}\n      ${allowed}`;
+    })
+    .join('\n');
+}
+
+/** Every name of a setting, those of files with secrets among them. */
+function settingNames(): string[] {
+  return (Object.entries(SETTINGS) as [Name, Setting<unknown>][]).flatMap(([name, { fromFile }]) =>
+    fromFile ? [name, fileSettingOf(name)] : [name],
+  );
+}
+
+/** The variables that Kubernetes or Docker made, which are passed over. */
+export function serviceLinksOf(env: Env): string[] {
+  return Object.keys(env).filter((name) => isServiceLink(name, env[name] ?? ''));
+}
+
+function unknownNames(env: Env): string[] {
+  const known = new Set(settingNames());
+  return Object.keys(env)
+    .filter((name) => name.startsWith('KITH_') && !known.has(name) && !isServiceLink(name, env[name] ?? ''))
+    .map((name) => `${name}: there is no such setting; npm start -- --help lists them`);
+}
+
+function shownIn(
+  name: Name,
+  { secret, shown = withoutPassword }: Setting<unknown>,
+  written: Written | undefined,
+): string {
+  if (written?.file !== undefined) return `the content of ${JSON.stringify(written.file)} in ${fileSettingOf(name)}`;
+  return secret || written === undefined ? 'the value' : JSON.stringify(shown(written.text));
+}
+
+function pairTls(env: Env, cert: Buffer | undefined, key: Buffer | undefined, problems: string[]): Tls | undefined {
+  for (const [name, other] of [
+    ['KITH_TLS_CERT', 'KITH_TLS_KEY'],
+    ['KITH_TLS_KEY', 'KITH_TLS_CERT'],
+  ] as const) {
+    if (env[name]?.trim() && !env[other]?.trim())
+      problems.push(`${other}: must be set as well as ${name}, to serve TLS`);
+  }
+  if (cert === undefined || key === undefined) return undefined;
+  try {
+    createSecureContext({ cert, key });
+    return { cert, key };
+  } catch {
+    const shown = JSON.stringify(env['KITH_TLS_KEY']);
+    problems.push(
+      `KITH_TLS_KEY: ${shown} is not allowed; it must be the private key of the certificate in KITH_TLS_CERT`,
+    );
+    return undefined;
+  }
+}
+
+function text(help: string, fallback: string, allowed: string): Setting<string> {
+  return { help, fallback, allowed, parse: (value) => (/^\S+$/.test(value) ? value : undefined) };
+}
+
+function wholeNumber(help: string, fallback: string, min: number, max: number): Setting<number> {
+  return {
+    help,
+    fallback,
+    allowed: `a whole number from ${min} to ${max}`,
+    parse(value) {
+      const number = Number(value);
+      return /^\d+$/.test(value) && number >= min && number <= max ? number : undefined;
+    },
+  };
+}
+
+/** `check` throws for what is not `what`. */
+function pem(help: string, what: string, check: (bytes: Buffer) => unknown): Setting<Buffer> {
+  return {
+    help,
+    allowed: `the path of a file that can be read and holds ${what} in PEM`,
+    parse(path) {
+      try {
+        const bytes = readFileSync(path);
+        check(bytes);
+        return bytes;
+      } catch {
+        return undefined;
+      }
+    },
+  };
+}
+
+function parseFlag(value: string): boolean | undefined {
+  return value === 'true' ? true : value === 'false' ? false : undefined;
+}
+
+function parseSecretKey(value: string): Uint8Array | undefined {
+  const bytes = Buffer.from(value, 'base64');
+  return bytes.length === SECRET_BYTES ? bytes : undefined;
+}
+
+/** Blocks of addresses, not all of them at once: anybody could name any address then. */
+function parseBlocks(value: string): string[] | undefined {
+  const blocks = value
+    .split(',')
+    .map((block) => block.trim())
+    .filter(Boolean);
+  try {
+    createBlockCheck(blocks);
+    return blocks;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Exact origins (RFC 6454): scheme, host and port, without a path. */
+function parseOrigins(value: string): string[] | undefined {
+  const origins = value
+    .split(',')
+    .map((origin) => origin.trim())
+    .filter(Boolean);
+  return origins.every((origin) => URL.canParse(origin) && new URL(origin).origin === origin) ? origins : undefined;
+}

@@ -1,0 +1,154 @@
+import { randomUUIDv7 } from 'node:crypto';
+import {
+  type Caller,
+  type Permission,
+  permissionMissing,
+  permissionsOfRole,
+  requireNotAbove,
+} from '../../kernel/access.ts';
+import { appendActivities } from '../../activity/log/log.ts';
+import { type App, atOneTime } from '../../app.ts';
+import type { Db } from '../../storage/database.ts';
+import { Failure } from '../../kernel/failure.ts';
+import { revokeSession } from '../revocations/revocations.ts';
+import { requireSession, sessionEnded, type SessionsApp } from '../sessions/sessions.ts';
+import type { AccessToken } from '../tokens/access-token.ts';
+import { getAccount } from '../users/accounts.ts';
+import { getUser } from '../users/users.ts';
+import { hintOf, writeApiKey } from './api-key.ts';
+import { digestOf } from './authenticate.ts';
+import { type ApiKeyRow, countApiKeyRows, deleteApiKey, insertApiKey, permissionsOf, selectApiKeys } from './store.ts';
+
+/** How many keys a user may have, expired ones included. */
+const KEYS_MAX = 100;
+
+/** An API key without its secret; times in milliseconds since 1970. */
+export interface ApiKey extends NewApiKey {
+  readonly id: string;
+  readonly userId: string;
+  readonly secretHint: string;
+  readonly createMs: number;
+  readonly lastUsedMs: number | null;
+}
+
+export interface NewApiKey {
+  readonly name: string;
+  readonly permissions: ReadonlySet<Permission>;
+  /** Null for never. */
+  readonly expireMs: number | null;
+}
+
+/**
+ * Creates a key of the caller's, and tells its secret, now or never.
+ *
+ * Session and role are looked at again, in the transaction: a session that was
+ * revoked elsewhere a moment ago must leave no key behind.
+ *
+ * Throws permission_missing, api_key_limit_reached, session_ended.
+ */
+export async function createApiKey(
+  app: SessionsApp,
+  caller: Caller,
+  { name, permissions, expireMs }: NewApiKey,
+): Promise<{ key: ApiKey; secret: string }> {
+  const id = randomUUIDv7();
+  const secret = writeApiKey(app.keyring, id);
+  const row: ApiKeyRow = {
+    id,
+    user_id: caller.userId,
+    name,
+    secret_hash: digestOf(secret),
+    secret_hint: hintOf(secret),
+    permissions: JSON.stringify([...permissions]),
+    create_ms: app.now(),
+    expire_ms: expireMs,
+    last_used_ms: null,
+  };
+  await app.database.transaction(async (tx) => {
+    await requireSession(tx, app, caller.sessionId);
+    await requirePermissions(tx, caller.userId, permissions);
+    await requireRoom(tx, caller.userId);
+    await insertApiKey(tx, row);
+    await tell(tx, atOneTime(app, row.create_ms), caller, row, 'created');
+  }, caller.userId);
+  return { key: toApiKey(row), secret };
+}
+
+/** The keys of a user, newest first, expired ones included. Throws user_not_found. */
+export async function listApiKeys(app: App, userId: string): Promise<ApiKey[]> {
+  const { id } = await getUser(app, userId);
+  return (await selectApiKeys(app.database.db, id)).map(toApiKey);
+}
+
+/** Removes a key, and makes every instance refuse it. Throws api_key_not_found, permission_missing. */
+export async function revokeApiKey(app: App, caller: Caller, userId: string, id: string): Promise<void> {
+  const key = { user_id: userId, id };
+  await app.database.transaction(async (tx) => {
+    const owner = (await getAccount(tx, userId))?.user;
+    if (owner !== undefined) requireNotAbove(caller, owner);
+    if (!(await deleteApiKey(tx, key.user_id, key.id))) {
+      throw new Failure('api_key_not_found', 'the user has no API key with this id');
+    }
+    await revokeSession(tx, app, { userId: key.user_id, sessionId: key.id });
+    await tell(tx, app, caller, key, 'revoked');
+  }, key.user_id);
+}
+
+/**
+ * An access token in place of the API key that makes the call, with what the key is
+ * allowed at present. An access token is not exchanged for the next one, so that
+ * one that was stolen is of use for some minutes only.
+ *
+ * Throws api_key_required.
+ */
+export async function exchangeApiKey(app: SessionsApp, caller: Caller): Promise<AccessToken> {
+  const { userId, sessionId, permissions, apiKey } = caller;
+  if (apiKey === undefined) throw new Failure('api_key_required', 'send the API key itself as the bearer token');
+  return app.accessTokens.signForApiKey({
+    userId,
+    apiKeyId: sessionId,
+    role: apiKey.ownerRole,
+    scope: permissions,
+    notAfterMs: apiKey.expireMs ?? undefined,
+  });
+}
+
+async function requirePermissions(tx: Db, userId: string, permissions: ReadonlySet<Permission>): Promise<void> {
+  const account = await getAccount(tx, userId);
+  if (account === undefined) throw sessionEnded();
+  const [missing] = permissions.difference(permissionsOfRole(account.user.role));
+  if (missing !== undefined) throw permissionMissing(missing);
+}
+
+async function requireRoom(tx: Db, userId: string): Promise<void> {
+  if ((await countApiKeyRows(tx, userId)) < KEYS_MAX) return;
+  throw new Failure('api_key_limit_reached', `a user has at most ${KEYS_MAX} API keys: revoke one first`, {
+    limit: String(KEYS_MAX),
+  });
+}
+
+/** Tells of a change in the transaction that makes it. */
+async function tell(
+  tx: Db,
+  app: App,
+  by: Caller,
+  { id, user_id }: Pick<ApiKeyRow, 'id' | 'user_id'>,
+  what: string,
+): Promise<void> {
+  await appendActivities(tx, app, [
+    { userId: user_id, by, action: `kith.api_key.${what}`, attributes: { api_key_id: id } },
+  ]);
+}
+
+function toApiKey(row: ApiKeyRow): ApiKey {
+  return {
+    id: row.id,
+    userId: row.user_id,
+    name: row.name,
+    secretHint: row.secret_hint,
+    permissions: permissionsOf(row),
+    createMs: row.create_ms,
+    expireMs: row.expire_ms,
+    lastUsedMs: row.last_used_ms,
+  };
+}

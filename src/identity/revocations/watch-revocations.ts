@@ -1,0 +1,79 @@
+import { type Caller, permissionMissing } from '../../kernel/access.ts';
+import { Alarm } from '../../budget/alarm.ts';
+import type { App } from '../../app.ts';
+import { payerOf } from '../../budget/payer.ts';
+import type { WakeQueue } from '../../budget/wake-queue.ts';
+import type { Revocation, Revocations } from './revocations.ts';
+
+/** How long a watch says nothing before it says that, and how old what it says may be, milliseconds. */
+const HEARTBEAT_MS = 1000;
+
+/** How long a watch waits at least before it looks again, milliseconds. */
+const PAUSE_MS = 50;
+
+/** How many revocations a message holds, at some 60 bytes each. */
+const MESSAGE_MAX = 10_000;
+
+export interface RevocationWatchApp extends App {
+  readonly revocations: Revocations;
+  /** Wakes watches a few at a time. */
+  readonly wakes: WakeQueue;
+  /** How often the caller is asked after when nothing tells of a change, milliseconds. */
+  readonly progressMs: number;
+  /** The caller as they are now. Throws session_ended, api_key_invalid. */
+  readonly renew: (caller: Caller) => Promise<Caller>;
+}
+
+export interface RevocationNews {
+  readonly revocations: readonly Revocation[];
+  /** Whether something that was committed more than a second ago may be missing. */
+  readonly isIncomplete: boolean;
+}
+
+/**
+ * Sends all revocations that are in force at once, then new ones as they come, and
+ * word each second that there were none. Ends when `signal` is aborted.
+ *
+ * All watchers share what is sent; each remembers how far it has got, so a reader
+ * that stands still costs nothing. Those it would miss have expired by then.
+ *
+ * Throws session_ended, permission_missing, server_unavailable.
+ */
+export async function* watchRevocations(
+  app: RevocationWatchApp,
+  caller: Caller,
+  signal: AbortSignal,
+): AsyncGenerator<RevocationNews> {
+  const { revocations } = app;
+  const alarm = new Alarm(signal, app.wakes, payerOf(caller, ''));
+  alarm.until(revocations.subscribe(undefined, () => alarm.ring()));
+  let position = 0;
+  let sentMs: number | undefined;
+  let checkedMs = performance.now();
+
+  while (!signal.aborted) {
+    alarm.set();
+    await revocations.requireFresh();
+    const news = revocations.after(position, MESSAGE_MAX);
+    const isCallerAmongThem = news.revocations.some(({ user_id }) => user_id === caller.userId);
+    // Nothing tells of a session whose time is over.
+    if (isCallerAmongThem || performance.now() - checkedMs >= app.progressMs) {
+      checkedMs = performance.now();
+      await checkStillAllowed(app, caller);
+    }
+    position = news.position;
+    const isCurrent = revocations.ageMs <= HEARTBEAT_MS;
+    const isDue = isCurrent && sentMs !== undefined && performance.now() - sentMs >= HEARTBEAT_MS;
+    // While the database does not answer, silence tells the reader that.
+    if (news.revocations.length > 0 || isDue || sentMs === undefined) {
+      sentMs = performance.now();
+      yield { revocations: news.revocations, isIncomplete: !(news.isAll && isCurrent) };
+    }
+    if (news.isAll) await alarm.rung(Math.max(HEARTBEAT_MS - (performance.now() - sentMs), PAUSE_MS));
+  }
+}
+
+async function checkStillAllowed(app: RevocationWatchApp, caller: Caller): Promise<void> {
+  const { permissions } = await app.renew(caller);
+  if (!permissions.has('revocations.read')) throw permissionMissing('revocations.read');
+}

@@ -1,0 +1,40 @@
+import type { ServiceImpl } from '@connectrpc/connect';
+import type { SecondFactorService } from '../../../gen/kith/auth/v1/second_factor_service_pb.ts';
+import { callerOf } from '../../rpc/caller.ts';
+import { clientOf } from '../../rpc/client.ts';
+import { toEnrolment, toSecondFactor } from './messages.ts';
+import {
+  confirmTotp,
+  disableTotp,
+  enrollTotp,
+  getSecondFactor,
+  replaceRecoveryCodes,
+  resetSecondFactor,
+  type SecondFactorApp,
+} from './second-factor.ts';
+
+export function secondFactorService(app: SecondFactorApp): ServiceImpl<typeof SecondFactorService> {
+  return {
+    async getSecondFactor(_, context) {
+      return toSecondFactor(await getSecondFactor(app, callerOf(context)));
+    },
+    async enrollTotp(_, context) {
+      return toEnrolment(await enrollTotp(app, callerOf(context)));
+    },
+    async confirmTotp({ code }, context) {
+      const recoveryCodes = await confirmTotp(app, callerOf(context), clientOf(context), code);
+      return { recoveryCodes: [...recoveryCodes] };
+    },
+    async disableTotp(_, context) {
+      await disableTotp(app, callerOf(context));
+      return {};
+    },
+    async replaceRecoveryCodes(_, context) {
+      return { recoveryCodes: await replaceRecoveryCodes(app, callerOf(context)) };
+    },
+    async resetSecondFactor({ userId }, context) {
+      await resetSecondFactor(app, callerOf(context), userId);
+      return {};
+    },
+  };
+}

@@ -1,0 +1,127 @@
+import type { Role } from '../../kernel/access.ts';
+import type { Db } from '../../storage/database.ts';
+import { prepared } from '../../storage/prepared.ts';
+import type { SessionTable, UserTable } from '../../storage/schema.ts';
+
+export type SessionRow = SessionTable;
+
+export async function insertSession(db: Db, row: SessionRow): Promise<void> {
+  await db.insertInto('sessions').values(row).execute();
+}
+
+/** A session beside what its user allows it. */
+export interface SessionState {
+  readonly session: SessionRow;
+  readonly userState: UserTable['state'];
+  readonly userEpoch: number;
+  readonly role: Role;
+}
+
+const selectSessionRow = prepared((db, id: string) =>
+  db
+    .selectFrom('sessions')
+    .innerJoin('users', 'users.id', 'sessions.user_id')
+    .selectAll('sessions')
+    .select(['users.state', 'users.session_epoch', 'users.role'])
+    .where('sessions.id', '=', id),
+);
+
+export async function selectSession(db: Db, id: string): Promise<SessionState | undefined> {
+  const row = await selectSessionRow(db, id);
+  if (row === undefined) return undefined;
+  const { state, session_epoch, role, ...session } = row;
+  return { session, userState: state, userEpoch: session_epoch, role };
+}
+
+/** Steps to the next refresh token if `counter` is the newest; whether it was. */
+export async function stepSession(
+  db: Db,
+  id: string,
+  counter: number,
+  refreshed: Pick<SessionRow, 'refresh_ms' | 'expire_ms' | 'end_by_ms'>,
+): Promise<boolean> {
+  const { numUpdatedRows } = await db
+    .updateTable('sessions')
+    .set({ refresh_counter: counter + 1, ...refreshed })
+    .where('id', '=', id)
+    .where('refresh_counter', '=', counter)
+    .executeTakeFirst();
+  return numUpdatedRows === 1n;
+}
+
+/** Ends a user's session that is not over; whether there was one. */
+export async function endSessionRow(db: Db, userId: string, id: string, nowMs: number): Promise<boolean> {
+  const { numUpdatedRows } = await db
+    .updateTable('sessions')
+    .set({ end_ms: nowMs })
+    .where('id', '=', id)
+    .where('user_id', '=', userId)
+    .where('end_ms', 'is', null)
+    .where('expire_ms', '>', nowMs)
+    .executeTakeFirst();
+  return numUpdatedRows === 1n;
+}
+
+/** The sessions of a user that are not over, newest first. None for a user who may not sign in. */
+export function selectLiveSessions(db: Db, userId: string, nowMs: number): Promise<SessionRow[]> {
+  return db
+    .selectFrom('sessions')
+    .innerJoin('users', 'users.id', 'sessions.user_id')
+    .selectAll('sessions')
+    .where('sessions.user_id', '=', userId)
+    .where('sessions.end_ms', 'is', null)
+    .where('sessions.expire_ms', '>', nowMs)
+    .whereRef('sessions.epoch', '=', 'users.session_epoch')
+    .where('users.state', '=', 'active')
+    .orderBy('sessions.id', 'desc')
+    .execute();
+}
+
+/** Ends every session of a user that is not over but one, of whatever epoch; their ids. */
+export async function endSessionRows(
+  db: Db,
+  userId: string,
+  but: string | undefined,
+  nowMs: number,
+): Promise<string[]> {
+  let ending = db
+    .updateTable('sessions')
+    .set({ end_ms: nowMs })
+    .where('user_id', '=', userId)
+    .where('end_ms', 'is', null)
+    .where('expire_ms', '>', nowMs);
+  if (but !== undefined) ending = ending.where('id', '!=', but);
+  const ended = await ending.returning('id').execute();
+  return ended.map(({ id }) => id).toSorted();
+}
+
+/** Ends these sessions. */
+export async function endSessionRowsById(db: Db, ids: readonly string[], nowMs: number): Promise<void> {
+  await db.updateTable('sessions').set({ end_ms: nowMs }).where('id', 'in', ids).where('end_ms', 'is', null).execute();
+}
+
+/** The role of a user who is there, and not past the time to be undeleted. */
+export async function selectRole(db: Db, id: string, nowMs: number): Promise<Role | undefined> {
+  const user = await db.selectFrom('users').select(['role', 'purge_ms']).where('id', '=', id).executeTakeFirst();
+  return user === undefined || (user.purge_ms !== null && user.purge_ms <= nowMs) ? undefined : user.role;
+}
+
+export async function setSessionEpoch(db: Db, id: string, epoch: number): Promise<void> {
+  await db.updateTable('sessions').set({ epoch }).where('id', '=', id).execute();
+}
+
+/** Removes up to `limit` sessions that nobody can refresh any more; how many there were. */
+export async function deleteExpired(db: Db, nowMs: number, limit: number): Promise<number> {
+  const expired = db
+    .selectFrom('sessions')
+    .select('id')
+    .where('expire_ms', '<=', nowMs)
+    .orderBy('expire_ms')
+    .limit(limit);
+  const { numDeletedRows } = await db
+    .deleteFrom('sessions')
+    .where('id', 'in', expired)
+    .where('expire_ms', '<=', nowMs) // it may be refreshed between being found and being removed
+    .executeTakeFirst();
+  return Number(numDeletedRows);
+}

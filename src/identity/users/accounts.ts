@@ -1,0 +1,63 @@
+import type { Db } from '../../storage/database.ts';
+import { identifierKey } from '../../kernel/text.ts';
+import { selectUser, selectUserByIdentifier, type UserRow, updateUserRow } from './store.ts';
+import { toUser, type User } from './user.ts';
+
+/** What signing in needs to know of a user, for auth alone. */
+export interface Account {
+  readonly user: User;
+  readonly passwordHash: string;
+  readonly sessionEpoch: number;
+  /** Signing in takes a new password. */
+  readonly mustChangePassword: boolean;
+}
+
+/** The account with this username or email address. */
+export async function findAccount(db: Db, identifier: string): Promise<Account | undefined> {
+  const row = await selectUserByIdentifier(db, identifierKey(identifier));
+  return row && toAccount(row);
+}
+
+export async function getAccount(db: Db, id: string): Promise<Account | undefined> {
+  const row = await selectUser(db, id);
+  return row && toAccount(row);
+}
+
+/** Notes a sign-in. The etag stays: no user of the contract changes. */
+export async function recordSignIn(tx: Db, id: string, nowMs: number): Promise<void> {
+  await updateUserRow(tx, id, { last_sign_in_ms: nowMs });
+}
+
+/** Puts a stronger hash of the same password in the place of the present one. */
+export async function strengthenHash(tx: Db, id: string, passwordHash: string): Promise<void> {
+  await updateUserRow(tx, id, { password_hash: passwordHash });
+}
+
+/**
+ * Sets a password and begins a new session epoch, which is returned: a sign-in that is
+ * under way with the old password comes to nothing. Ending the sessions there
+ * are is the caller's part (endSessionsOf).
+ */
+export async function replacePassword(
+  tx: Db,
+  account: Pick<Account, 'user' | 'sessionEpoch'>,
+  passwordHash: string,
+  { mustChange = false }: { readonly mustChange?: boolean } = {},
+): Promise<number> {
+  const sessionEpoch = account.sessionEpoch + 1;
+  await updateUserRow(tx, account.user.id, {
+    password_hash: passwordHash,
+    must_change_password: mustChange ? 1 : 0,
+    session_epoch: sessionEpoch,
+  });
+  return sessionEpoch;
+}
+
+function toAccount(row: UserRow): Account {
+  return {
+    user: toUser(row),
+    passwordHash: row.password_hash,
+    sessionEpoch: row.session_epoch,
+    mustChangePassword: row.must_change_password === 1,
+  };
+}

@@ -1,0 +1,59 @@
+import type { ServiceImpl } from '@connectrpc/connect';
+import type { UserService } from '../../../gen/kith/user/v1/user_service_pb.ts';
+import type { ContactsApp } from '../../contacts/contacts.ts';
+import { callerOf } from '../../rpc/caller.ts';
+import {
+  fromCreate,
+  fromList,
+  fromPasswordSetting,
+  fromUpdate,
+  toDetails,
+  toUsage,
+  toUserMessage,
+  toUserPage,
+} from './messages.ts';
+import {
+  createUser,
+  deleteUser,
+  getUsage,
+  getUser,
+  getUserDetails,
+  listUsers,
+  setUserPassword,
+  undeleteUser,
+  updateUser,
+} from './users.ts';
+
+export function userService(app: ContactsApp): ServiceImpl<typeof UserService> {
+  return {
+    async createUser(request, context) {
+      const { signal } = context;
+      return { user: toUserMessage(await createUser(app, callerOf(context), fromCreate(request), signal)) };
+    },
+    async getUser({ userId }) {
+      return { user: toUserMessage(await getUser(app, userId)) };
+    },
+    async getUserDetails({ userId }) {
+      return toDetails(await getUserDetails(app, userId));
+    },
+    async getUsage({ userId }) {
+      return toUsage(await getUsage(app, userId));
+    },
+    async listUsers(request, context) {
+      return toUserPage(await listUsers(app, callerOf(context), fromList(request)));
+    },
+    async updateUser(request, context) {
+      return { user: toUserMessage(await updateUser(app, callerOf(context), fromUpdate(request))) };
+    },
+    async deleteUser({ userId, etag }, context) {
+      return { user: toUserMessage(await deleteUser(app, callerOf(context), userId, etag)) };
+    },
+    async setUserPassword(request, context) {
+      const user = await setUserPassword(app, callerOf(context), fromPasswordSetting(request), context.signal);
+      return { user: toUserMessage(user) };
+    },
+    async undeleteUser({ userId, etag }, context) {
+      return { user: toUserMessage(await undeleteUser(app, callerOf(context), userId, etag)) };
+    },
+  };
+}

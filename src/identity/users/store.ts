@@ -1,0 +1,231 @@
+import type { SelectQueryBuilder } from 'kysely';
+import type { Role } from '../../kernel/access.ts';
+import type { Db } from '../../storage/database.ts';
+import { isThere } from '../../storage/planning.ts';
+import { prepared } from '../../storage/prepared.ts';
+import type { Schema, UserTable } from '../../storage/schema.ts';
+import { COUNTED_MAX, type Count, cutPage } from '../../storage/pages.ts';
+import { matchesAreFew } from '../../storage/search.ts';
+import { endOfPrefix } from '../../kernel/text.ts';
+
+export type UserRow = UserTable;
+export type StoredState = UserRow['state'];
+
+/** Which users a list holds. */
+export interface UserFilter {
+  readonly states: readonly StoredState[];
+  /** None for every role. */
+  readonly roles: readonly Role[];
+  /** Folded; '' for every user. */
+  readonly query: string;
+}
+
+/** What of a user is shown: reading the rest as well takes half as long again. */
+const SHOWN = [
+  'id',
+  'username',
+  'email',
+  'name',
+  'role',
+  'state',
+  'create_ms',
+  'update_ms',
+  'delete_ms',
+  'purge_ms',
+  'revision',
+] as const satisfies (keyof UserTable)[];
+export type ShownUserRow = Pick<UserRow, (typeof SHOWN)[number]>;
+
+export const selectUser = prepared((db, id: string) => db.selectFrom('users').selectAll().where('id', '=', id));
+
+/** The user with this username or email address, given as identifierKey. */
+export function selectUserByIdentifier(db: Db, key: string): Promise<UserRow | undefined> {
+  const column = key.includes('@') ? 'email_key' : 'username_key';
+  return db.selectFrom('users').selectAll().where(column, '=', key).executeTakeFirst();
+}
+
+export async function hasUsers(db: Db): Promise<boolean> {
+  return (await db.selectFrom('users').select('id').limit(1).executeTakeFirst()) !== undefined;
+}
+
+export async function hasOtherActiveAdmin(db: Db, id: string): Promise<boolean> {
+  const other = await db
+    .selectFrom('users')
+    .select('id')
+    .where('role', '=', 'admin')
+    .where('state', '=', 'active')
+    .where('id', '!=', id)
+    .limit(1)
+    .executeTakeFirst();
+  return other !== undefined;
+}
+
+export async function insertUser(db: Db, row: UserRow, terms: readonly string[]): Promise<void> {
+  await db.insertInto('users').values(row).execute();
+  await insertTerms(db, row.id, terms);
+}
+
+export async function updateUserRow(db: Db, id: string, change: Partial<UserRow>): Promise<void> {
+  await db.updateTable('users').set(change).where('id', '=', id).execute();
+}
+
+export async function replaceTerms(db: Db, userId: string, terms: readonly string[]): Promise<void> {
+  await db.deleteFrom('user_terms').where('user_id', '=', userId).execute();
+  await insertTerms(db, userId, terms);
+}
+
+async function insertTerms(db: Db, userId: string, terms: readonly string[]): Promise<void> {
+  const rows = [...new Set(terms)].map((term) => ({ term, user_id: userId }));
+  await db.insertInto('user_terms').values(rows).execute();
+}
+
+/** A page of users, newest first, and the id after which the next one begins. */
+export interface UserPage {
+  readonly rows: readonly ShownUserRow[];
+  readonly resumeAfter: string | undefined;
+}
+
+/**
+ * How many matches of a query are sorted, and how many users are looked at in
+ * search of matches: the bound on what one page of a query costs.
+ */
+const EXAMINED_MAX = 1000;
+
+export async function selectUserPage(
+  db: Db,
+  filter: UserFilter,
+  after: string | undefined,
+  size: number,
+): Promise<UserPage> {
+  if (filter.query === '') return pageOf(await newest(db, filter, after, size + 1).execute(), size);
+  if (await matchesAreFew(db, matching(db, filter.query).select('user_id'), EXAMINED_MAX)) {
+    const rows = await newest(db, filter, after, size + 1, (users) =>
+      users.where('id', 'in', matching(db, filter.query).select('user_id')),
+    ).execute();
+    return pageOf(rows, size);
+  }
+  return searchPage(db, filter, after, size);
+}
+
+/**
+ * A page for a query that matches many: takes the next EXAMINED_MAX users and
+ * keeps those that match, so the page may be short, even empty, before the end.
+ *
+ * How far it looks is settled first, as an id: were it counted in each statement
+ * anew, a user who leaves in between would let another slip by unseen.
+ */
+async function searchPage(db: Db, filter: UserFilter, after: string | undefined, size: number): Promise<UserPage> {
+  const { oldest, count } = await db
+    .selectFrom(newestIds(db, filter, after, EXAMINED_MAX).as('users'))
+    .select(({ fn }) => [fn.min<string | null>('id').as('oldest'), fn.countAll<number>().as('count')])
+    .executeTakeFirstOrThrow();
+  if (oldest === null) return { rows: [], resumeAfter: undefined };
+  const matches = await newest(db, filter, after, size + 1, (users) =>
+    users
+      .where('id', '>=', oldest)
+      .where((eb) =>
+        isThere(
+          eb
+            .selectFrom('user_terms')
+            .whereRef('user_terms.user_id', '=', 'users.id')
+            .where('term', '>=', filter.query)
+            .where('term', '<', endOfPrefix(filter.query))
+            .select('user_id')
+            .limit(1),
+        ),
+      ),
+  ).execute();
+  if (matches.length > size) return pageOf(matches, size);
+  return { rows: matches, resumeAfter: count < EXAMINED_MAX ? undefined : oldest };
+}
+
+function pageOf(rows: readonly ShownUserRow[], size: number): UserPage {
+  const page = cutPage(rows, size);
+  return { rows: page.rows, resumeAfter: page.last?.id };
+}
+
+/**
+ * How many users the filter lets through. No more than COUNTED_MAX users are looked at, or
+ * users of as many terms that the query matches.
+ */
+export async function countUsers(db: Db, filter: UserFilter): Promise<Count> {
+  if (filter.query === '') {
+    const { count } = await db
+      .selectFrom(newestIds(db, filter, undefined, COUNTED_MAX + 1).as('users'))
+      .select(({ fn }) => fn.countAll<number>().as('count'))
+      .executeTakeFirstOrThrow();
+    return { count: Math.min(count, COUNTED_MAX), isAtLeast: count > COUNTED_MAX };
+  }
+  const terms = matching(db, filter.query)
+    .select('user_id')
+    .limit(COUNTED_MAX + 1);
+  const { looked } = await db
+    .selectFrom(terms.as('terms'))
+    .select(({ fn }) => fn.countAll<number>().as('looked'))
+    .executeTakeFirstOrThrow();
+  const { count } = await db
+    .selectFrom(db.selectFrom(terms.as('terms')).select('user_id').distinct().as('matches'))
+    .select(({ fn }) => fn.countAll<number>().as('count'))
+    .where((eb) => {
+      let user = eb
+        .selectFrom('users')
+        .whereRef('users.id', '=', 'matches.user_id')
+        .where('state', 'in', filter.states);
+      if (filter.roles.length > 0) user = user.where('role', 'in', filter.roles);
+      return isThere(user.select('users.id').limit(1));
+    })
+    .executeTakeFirstOrThrow();
+  return { count: Math.min(count, COUNTED_MAX), isAtLeast: looked > COUNTED_MAX };
+}
+
+type Ids = SelectQueryBuilder<Schema, 'users', { id: string }>;
+
+/** The newest users below `after`, sorted. */
+function newest(...asked: Parameters<typeof newestIds>): SelectQueryBuilder<Schema, 'users', ShownUserRow> {
+  const [db] = asked;
+  return db
+    .selectFrom('users')
+    .select(SHOWN)
+    .where('id', 'in', newestIds(...asked))
+    .orderBy('id', 'desc');
+}
+
+/**
+ * The ids of the newest users below `after`. One ordered range of an index for each
+ * state and role, cut to as many as are asked for, and merged: no state is so common that the
+ * others are searched through it, and no more is sorted than the ends of a few ranges.
+ */
+function newestIds(
+  db: Db,
+  { states, roles }: UserFilter,
+  after: string | undefined,
+  limit: number,
+  narrow = (users: Ids): Ids => users,
+): Ids {
+  const range = (state: StoredState, role: Role | undefined) => {
+    let users: Ids = db.selectFrom('users').select('id').where('state', '=', state);
+    if (role !== undefined) users = users.where('role', '=', role);
+    if (after !== undefined) users = users.where('id', '<', after);
+    const ordered = narrow(users).orderBy('id', 'desc').limit(limit);
+    return db.selectFrom(ordered.as('users')).select('id');
+  };
+  const asked = roles.length === 0 ? [undefined] : roles;
+  const [first, ...others] = states.flatMap((state) => asked.map((role) => range(state, role)));
+  if (first === undefined) throw new RangeError('a filter has at least one state');
+  const merged = others.reduce((all, next) => all.unionAll(next), first);
+  return db.selectFrom(merged.as('users')).select('id').orderBy('id', 'desc').limit(limit);
+}
+
+function matching(db: Db, query: string) {
+  return db.selectFrom('user_terms').where('term', '>=', query).where('term', '<', endOfPrefix(query)).orderBy('term');
+}
+
+/** Up to `limit` users whose time to be purged has come. */
+export function selectPurgeable(db: Db, nowMs: number, limit: number): Promise<{ id: string }[]> {
+  return db.selectFrom('users').select('id').where('purge_ms', '<=', nowMs).orderBy('purge_ms').limit(limit).execute();
+}
+
+/** Removes a user who is still due. What belongs to the user goes with the row. */
+export async function deletePurgeable(db: Db, id: string, nowMs: number): Promise<void> {
+  await db.deleteFrom('users').where('id', '=', id).where('purge_ms', '<=', nowMs).execute();
+}

@@ -1,0 +1,402 @@
+import { randomUUIDv7 } from 'node:crypto';
+import { type Caller, requireNotAbove, type Role } from '../../kernel/access.ts';
+import { purgeActivitiesOf } from '../../activity/log/purge.ts';
+import { tell } from '../../activity/log/log.ts';
+import { type App, atOneTime } from '../../app.ts';
+import { payerOf } from '../../budget/payer.ts';
+import { type ContactsApp, contactUsage, purgeContactsOf } from '../../contacts/contacts.ts';
+import type { Db } from '../../storage/database.ts';
+import { UniqueViolation } from '../../storage/dialect.ts';
+import { answerOnce } from '../../storage/idempotency.ts';
+import { checkEtag } from '../../storage/etag.ts';
+import { Failure } from '../../kernel/failure.ts';
+import { type Page, type PageRequest, mayTakeLong, pageSizeOf, pageTokens } from '../../storage/pages.ts';
+import { importHash } from '../passwords/hash-formats.ts';
+import type { HashRequest } from '../passwords/passwords.ts';
+import { checkNewPassword } from '../passwords/rules.ts';
+import { reviseUser } from '../revocations/revocations.ts';
+import { endSessionsOf } from '../sessions/sessions.ts';
+import { identifierKey, searchTerm, wordTerms } from '../../kernel/text.ts';
+import { replacePassword } from './accounts.ts';
+import {
+  countUsers,
+  deletePurgeable,
+  hasOtherActiveAdmin,
+  hasUsers,
+  insertUser,
+  replaceTerms,
+  selectPurgeable,
+  selectUser,
+  selectUserPage,
+  type UserRow,
+  updateUserRow,
+} from './store.ts';
+import { completeUser, toUser, type User, type UserState } from './user.ts';
+
+export interface NewUser {
+  readonly username: string;
+  readonly email: string;
+  readonly name: string;
+  readonly role: Role;
+  /** Either this or `passwordHash` is not empty. */
+  readonly password: string;
+  /** A hash of another system's. */
+  readonly passwordHash: string;
+  readonly mustChangePassword: boolean;
+  readonly requestId: string;
+}
+
+/**
+ * Creates a user. A caller who goes away while the password waits to be hashed ends the call.
+ *
+ * Throws username_taken, email_taken, password_is_identifier, password_too_common,
+ * password_hash_unsupported, request_id_reused, server_busy.
+ */
+export async function createUser(app: App, caller: Caller, input: NewUser, signal?: AbortSignal): Promise<User> {
+  const { requestId, ...asked } = input;
+  const row = await newUserRow(app, input, { payer: payerOf(caller, ''), signal });
+  const create = () =>
+    app.database.transaction((tx) =>
+      answerOnce(
+        tx,
+        app,
+        { callerId: caller.userId, requestId, method: 'CreateUser', input: asked },
+        async () => {
+          await insertUser(tx, row, termsOf(row));
+          await tell(tx, atOneTime(app, row.create_ms), row.id, caller, 'kith.user.created');
+          return toUser(row);
+        },
+        completeUser,
+      ),
+    );
+  return takingIdentifiers(async () => {
+    try {
+      return await create();
+    } catch (error) {
+      // The same request may have taken the name meanwhile, on another instance: then its answer is there by now.
+      if (error instanceof UniqueViolation && requestId !== '') return create();
+      throw error;
+    }
+  });
+}
+
+/** Creates the first user, an admin; undefined when there are users already. Throws as createUser does. */
+export async function createFirstAdmin(
+  app: App,
+  input: Pick<NewUser, 'username' | 'email' | 'name' | 'password'>,
+): Promise<User | undefined> {
+  if (await hasUsers(app.database.db)) return undefined;
+  const row = await newUserRow(
+    app,
+    { ...input, role: 'admin', passwordHash: '', mustChangePassword: false },
+    { payer: 'server' },
+  );
+  return app.database.transaction(async (tx) => {
+    if (await hasUsers(tx)) return undefined;
+    await insertUser(tx, row, termsOf(row));
+    await tell(tx, atOneTime(app, row.create_ms), row.id, null, 'kith.user.created');
+    return toUser(row);
+  });
+}
+
+/** Throws user_not_found. */
+export async function getUser(app: App, id: string): Promise<User> {
+  return toUser(await requireUser(app, app.database.db, id));
+}
+
+export interface UserDetails {
+  readonly user: User;
+  readonly lastSignInMs: number | null;
+  readonly contactCount: number;
+}
+
+/** Throws user_not_found. */
+export async function getUserDetails(app: App, id: string): Promise<UserDetails> {
+  const row = await requireUser(app, app.database.db, id);
+  const { liveContacts } = await contactUsage(app, row.id);
+  return { user: toUser(row), lastSignInMs: row.last_sign_in_ms, contactCount: liveContacts };
+}
+
+/** How much of something is used, and how much may be. */
+export interface Quota {
+  readonly used: number;
+  readonly limit: number;
+}
+
+export interface Usage {
+  readonly contacts: Quota;
+  readonly contactBytes: Quota;
+}
+
+/** How much a user has stored. Throws user_not_found. */
+export async function getUsage(app: ContactsApp, id: string): Promise<Usage> {
+  const row = await requireUser(app, app.database.db, id);
+  const { contacts, bytes } = await contactUsage(app, row.id);
+  return {
+    contacts: { used: contacts, limit: app.contacts.perUserMax },
+    contactBytes: { used: bytes, limit: app.contacts.bytesPerUserMax },
+  };
+}
+
+export interface UserListRequest extends PageRequest {
+  readonly includeTotalSize: boolean;
+  /** None for every role. */
+  readonly roles: readonly Role[];
+  /** None for active and suspended users. */
+  readonly states: readonly UserState[];
+  readonly query: string;
+}
+
+/** A page of users, newest first. Throws page_token_invalid. */
+export async function listUsers(app: App, caller: Caller, request: UserListRequest): Promise<Page<User>> {
+  const db = mayTakeLong(request) ? app.database.longReads : app.database.db;
+  const filter = {
+    roles: request.roles,
+    states: request.states.length === 0 ? (['active', 'suspended'] as const) : request.states,
+    query: searchTerm(request.query),
+  };
+  const tokens = pageTokens<[id: string]>(app.keyring, 'users', caller.userId, filter);
+  const after = tokens.read(request.pageToken)?.[0];
+  const page = await selectUserPage(db, filter, after, pageSizeOf(request));
+  return {
+    items: page.rows.map(toUser),
+    nextPageToken: tokens.write(page.resumeAfter === undefined ? undefined : [page.resumeAfter]),
+    total: request.includeTotalSize ? await countUsers(db, filter) : undefined,
+  };
+}
+
+export interface UserChange {
+  readonly id: string;
+  readonly etag: string | undefined;
+  readonly name: string | undefined;
+  readonly username: string | undefined;
+  readonly email: string | undefined;
+  readonly role: Role | undefined;
+  readonly state: 'active' | 'suspended' | undefined;
+}
+
+/**
+ * Changes what is not undefined. Suspending ends the user's sessions.
+ *
+ * Throws user_not_found, permission_missing, resource_deleted, etag_mismatch,
+ * username_taken, email_taken, last_admin.
+ */
+export async function updateUser(app: App, caller: Caller, change: UserChange): Promise<User> {
+  return takingIdentifiers(() =>
+    app.database.transaction(async (tx) => {
+      const at = atOneTime(app);
+      const row = await requireLiveUser(at, tx, caller, change.id, change.etag);
+      const username = change.username ?? row.username;
+      const email = change.email ?? row.email;
+      const wanted = {
+        username,
+        username_key: identifierKey(username),
+        email,
+        email_key: identifierKey(email),
+        name: change.name ?? row.name,
+        role: change.role ?? row.role,
+        state: change.state ?? row.state,
+      };
+      const changed = FIELDS.filter((field) => wanted[field] !== row[field]);
+      if (changed.length === 0) return toUser(row);
+      if (wanted.role !== 'admin' || wanted.state !== 'active') await requireOtherAdmin(tx, row);
+      const suspends = wanted.state === 'suspended' && row.state === 'active';
+      const next = revised(at, row, { ...wanted, session_epoch: row.session_epoch + (suspends ? 1 : 0) });
+      await updateUserRow(tx, row.id, next);
+      await replaceTerms(tx, row.id, termsOf(next));
+      if (next.role !== row.role || next.state !== row.state) await reviseUser(tx, at, accessOf(next));
+      await tell(tx, at, row.id, caller, 'kith.user.updated', {
+        fields: changed.join(),
+        ...(wanted.role === row.role ? {} : { role: wanted.role }),
+        ...(wanted.state === row.state ? {} : { state: wanted.state }),
+      });
+      if (suspends) await endSessionsOf(tx, at, row.id, { by: caller });
+      return toUser(next);
+    }, change.id),
+  );
+}
+
+/** Deletes a user until undeleted or purged, and ends the sessions. Throws user_not_found, permission_missing, resource_deleted, etag_mismatch, last_admin. */
+export async function deleteUser(app: App, caller: Caller, id: string, etag: string | undefined): Promise<User> {
+  return app.database.transaction(async (tx) => {
+    const at = atOneTime(app);
+    const row = await requireLiveUser(at, tx, caller, id, etag);
+    await requireOtherAdmin(tx, row);
+    const now = at.now();
+    const next = revised(at, row, {
+      update_ms: now,
+      state: 'deleted',
+      undelete_state: row.state === 'suspended' ? 'suspended' : 'active',
+      session_epoch: row.session_epoch + 1,
+      delete_ms: now,
+      purge_ms: now + app.purgeAfterMs,
+    });
+    await updateUserRow(tx, row.id, next);
+    await reviseUser(tx, at, accessOf(next));
+    await tell(tx, at, row.id, caller, 'kith.user.deleted');
+    await endSessionsOf(tx, at, row.id, { by: caller });
+    return toUser(next);
+  }, id);
+}
+
+export interface PasswordSetting {
+  readonly id: string;
+  readonly etag: string | undefined;
+  readonly password: string;
+  readonly mustChange: boolean;
+}
+
+/**
+ * Sets a user's password without the present one, and ends the sessions: one's own
+ * too, the caller's included. What was signed in with the old password is over,
+ * and so is what is under way with it, such as a challenge for a second factor.
+ *
+ * Throws user_not_found, permission_missing, resource_deleted, etag_mismatch, password_is_identifier,
+ * password_too_common, server_busy.
+ */
+export async function setUserPassword(
+  app: App,
+  caller: Caller,
+  { id, etag, password, mustChange }: PasswordSetting,
+  signal?: AbortSignal,
+): Promise<User> {
+  checkNewPassword(password, await requireLiveUser(app, app.database.db, caller, id, etag));
+  const hash = await app.passwords.hash(password, { payer: payerOf(caller, ''), signal });
+  return app.database.transaction(async (tx) => {
+    const at = atOneTime(app);
+    const row = await requireLiveUser(at, tx, caller, id, etag);
+    const user = toUser(row);
+    await replacePassword(tx, { user, sessionEpoch: row.session_epoch }, hash, { mustChange });
+    await tell(tx, at, row.id, caller, 'kith.password.set');
+    await endSessionsOf(tx, at, row.id, { by: caller });
+    return user;
+  }, id);
+}
+
+/** Takes a deletion back. Throws user_not_found, permission_missing, resource_not_deleted, etag_mismatch. */
+export async function undeleteUser(app: App, caller: Caller, id: string, etag: string | undefined): Promise<User> {
+  return app.database.transaction(async (tx) => {
+    const at = atOneTime(app);
+    const row = await requireUser(at, tx, id);
+    requireNotAbove(caller, row);
+    checkEtag(row, etag);
+    if (row.state !== 'deleted') throw new Failure('resource_not_deleted', 'the user is not deleted');
+    const next = revised(at, row, {
+      state: row.undelete_state ?? 'active',
+      undelete_state: null,
+      delete_ms: null,
+      purge_ms: null,
+    });
+    await updateUserRow(tx, row.id, next);
+    await reviseUser(tx, at, accessOf(next));
+    await tell(tx, at, row.id, caller, 'kith.user.undeleted');
+    return toUser(next);
+  }, id);
+}
+
+/** What a user can be changed in, and an activity names. */
+const FIELDS = ['username', 'email', 'name', 'role', 'state'] as const;
+
+async function newUserRow(app: App, input: Omit<NewUser, 'requestId'>, by: HashRequest): Promise<UserRow> {
+  const password_hash = await newPasswordHash(app, input, by);
+  const now = app.now();
+  return {
+    id: randomUUIDv7(),
+    username: input.username,
+    username_key: identifierKey(input.username),
+    email: input.email,
+    email_key: identifierKey(input.email),
+    name: input.name,
+    role: input.role,
+    state: 'active',
+    undelete_state: null,
+    password_hash,
+    must_change_password: input.mustChangePassword ? 1 : 0,
+    session_epoch: 0,
+    last_sign_in_ms: null,
+    create_ms: now,
+    update_ms: now,
+    delete_ms: null,
+    purge_ms: null,
+    revision: 1,
+  };
+}
+
+async function newPasswordHash(app: App, input: Omit<NewUser, 'requestId'>, by: HashRequest): Promise<string> {
+  if (input.passwordHash !== '') return importHash(input.passwordHash);
+  checkNewPassword(input.password, input);
+  return app.passwords.hash(input.password, by);
+}
+
+function termsOf(row: UserRow): string[] {
+  return [...wordTerms(row.name), searchTerm(row.username), searchTerm(row.email)];
+}
+
+function revised(app: App, row: UserRow, change: Partial<UserRow>): UserRow {
+  return { ...row, update_ms: app.now(), ...change, revision: row.revision + 1 };
+}
+
+/** What access tokens of the user are worth from now on. */
+function accessOf({ id, role, state, revision }: UserRow) {
+  return { userId: id, role: state === 'active' ? role : null, revision };
+}
+
+async function requireUser(app: App, db: Db, id: string): Promise<UserRow> {
+  const row = await selectUser(db, id);
+  // Past its purge time a user is gone, whether purged yet or not: there is no undeleting half-way through.
+  if (row === undefined || (row.purge_ms !== null && row.purge_ms <= app.now()))
+    throw new Failure('user_not_found', 'no user has this id');
+  return row;
+}
+
+/** A user to write to. Throws permission_missing for one who is above the caller, before anything is said of the user. */
+async function requireLiveUser(
+  app: App,
+  db: Db,
+  caller: Caller,
+  id: string,
+  etag: string | undefined,
+): Promise<UserRow> {
+  const row = await requireUser(app, db, id);
+  requireNotAbove(caller, row);
+  checkEtag(row, etag);
+  if (row.state === 'deleted') throw new Failure('resource_deleted', 'the user is deleted: undelete it first');
+  return row;
+}
+
+/** Throws last_admin when nobody else could manage users. */
+async function requireOtherAdmin(tx: Db, row: UserRow): Promise<void> {
+  if (row.role !== 'admin' || row.state !== 'active' || (await hasOtherActiveAdmin(tx, row.id))) return;
+  throw new Failure('last_admin', 'this is the last active admin: make another one first');
+}
+
+/** Turns the database's word on a taken username or email address into the contract's. */
+async function takingIdentifiers<T>(write: () => Promise<T>): Promise<T> {
+  try {
+    return await write();
+  } catch (error) {
+    if (error instanceof UniqueViolation && error.column === 'users.username_key') {
+      throw new Failure('username_taken', 'another user has this username', { field: 'username' });
+    }
+    if (error instanceof UniqueViolation && error.column === 'users.email_key') {
+      throw new Failure('email_taken', 'another user has this email address', { field: 'email' });
+    }
+    throw error;
+  }
+}
+
+/**
+ * Removes up to `limit` users, with all that is theirs, whose time to be undeleted
+ * is over, but at most `limit` contacts or activities of one of them at a time; 0 when none are left.
+ */
+export async function purgeUsers(app: App, limit: number): Promise<number> {
+  const { db } = app.database;
+  const due = await selectPurgeable(db, app.now(), limit);
+  for (const { id } of due) {
+    // What is a user's in small steps first: one statement over all of it would keep everybody waiting, a stop too.
+    if ((await purgeContactsOf(app, id, limit)) === limit) return limit;
+    if ((await purgeActivitiesOf(app, id, limit)) === limit) return limit;
+    await deletePurgeable(db, id, app.now());
+  }
+  return due.length;
+}

@@ -1,0 +1,193 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Kysely } from 'kysely';
+import { Failure } from '../kernel/failure.ts';
+import {
+  DatabaseError,
+  type DatabaseLimits,
+  DatabaseUnavailable,
+  type Dialect,
+  TransactionConflict,
+} from './dialect.ts';
+import { withoutPassword } from '../kernel/text.ts';
+import type { Tracing } from '../tracing/tracing.ts';
+import { createTurns, TURN_MAX_MS } from '../kernel/keyed-mutex.ts';
+import { migrate } from './migrate.ts';
+import { openPostgres } from './postgres.ts';
+import type { RevocationTable, Schema } from './schema.ts';
+import { openSqlite } from './sqlite.ts';
+import { traced } from './traced.ts';
+import { SQLITE } from './url.ts';
+
+/** Queries, inside a transaction or not. */
+export type Db = Kysely<Schema>;
+
+/** A revocation as it is written; the database numbers it. */
+export type NewRevocation = Readonly<Omit<RevocationTable, 'seq' | 'writer'>>;
+
+export interface Database extends AsyncDisposable {
+  readonly db: Db;
+  /** For reads that may take long, such as searches, counts and large pages: see Dialect.longReads. */
+  readonly longReads: Db;
+  readonly dialect: Dialect;
+  /**
+   * Runs `work` in a transaction that sees and leaves the data as if it ran
+   * alone, and rolls it back when it throws. When another one gets in the way,
+   * `work` is run again from the start: await nothing in it but the database,
+   * change nothing outside.
+   *
+   * Transactions of this process that write the same, a user's contacts say, get
+   * in each other's way for sure: those with the same `turn` run one after the other.
+   */
+  transaction<T>(work: (tx: Db) => Promise<T>, turn?: string): Promise<T>;
+  /** Says that a transaction appends to the log: once it is committed, those who listen are woken. */
+  willAppend(tx: Db): void;
+  /** Calls `wake` when the log may have grown, here or in another process. A hint: it may come late, twice or never. */
+  onAppended(wake: () => void): AsyncDisposable;
+  /** Says that a transaction inserts revocations: once it is committed, those who listen learn them. */
+  willRevoke(tx: Db, revocations: readonly NewRevocation[]): void;
+  /**
+   * Calls `learn` with what a transaction of this process has revoked, before it is
+   * answered that it did; and with nothing when another process may have revoked
+   * something, which is a hint: it may come late, twice or never.
+   */
+  onRevoked(learn: (revocations: readonly NewRevocation[]) => void): AsyncDisposable;
+}
+
+/** How often a transaction is tried before the caller is told to come back. */
+const ATTEMPTS_MAX = 10;
+
+/** The longest pause before the second attempt, milliseconds; it doubles with each. */
+const PAUSE_MS = 5;
+
+/** What the settings say unless they say otherwise. */
+const LIMITS: DatabaseLimits = {
+  connectionsMax: 10,
+  connectTimeoutMs: 2000,
+  statementTimeoutMs: 10_000,
+  idleTransactionTimeoutMs: 10_000,
+};
+
+/**
+ * Opens the database that `url` names, with its tables brought up to date.
+ *
+ * `sqlite:PATH` is a file, made when missing; a relative path counts from the
+ * working directory. `postgres://...` is a database on a server, which must
+ * exist. Throws DatabaseError, whose message names the database: DatabaseUnavailable
+ * when trying again later may help. With `tracing`, transactions and statements of traced calls have spans.
+ */
+export async function openDatabase(url: string, limits: DatabaseLimits = LIMITS, tracing?: Tracing): Promise<Database> {
+  try {
+    const plain = url.startsWith(SQLITE) ? openSqlite(url.slice(SQLITE.length)) : openPostgres(url, limits);
+    const dialect = tracing === undefined ? plain : traced(plain, tracing);
+    const db = new Kysely<Schema>({ dialect: dialect.queries });
+    await using opening = new AsyncDisposableStack();
+    opening.defer(() => db.destroy());
+    const longReads = dialect.longReads === undefined ? db : new Kysely<Schema>({ dialect: dialect.longReads });
+    // The connection that closes last writes the log back into the file.
+    const close = async (): Promise<void> => {
+      if (longReads !== db) await longReads.destroy();
+      await db.destroy();
+    };
+    const schema = await dialect.prepare(db);
+    await migrate(db, dialect, schema);
+    await dialect.resumeLog(db);
+    opening.move();
+    const inTurn = createTurns(TURN_MAX_MS);
+    const appending = new WeakSet<Db>();
+    const listeners = new Set<() => void>();
+    const revoking = new WeakMap<Db, NewRevocation[]>();
+    const learners = new Set<(revocations: readonly NewRevocation[]) => void>();
+    const transactionSpan = { name: 'transaction', attributes: { 'db.system.name': dialect.name.toLowerCase() } };
+    return {
+      db,
+      longReads,
+      dialect,
+      async transaction(work, turn) {
+        let used: Db | undefined;
+        const run = () =>
+          retrying(() =>
+            db
+              .transaction()
+              .setIsolationLevel('serializable')
+              .execute((tx) => work((used = tx))),
+          );
+        const runInTurn = () => (turn === undefined ? run() : inTurn(turn, run));
+        const result = await (tracing === undefined ? runInTurn() : tracing.run(() => transactionSpan, runInTurn));
+        if (used !== undefined && appending.has(used)) {
+          for (const wake of listeners) wake();
+          dialect.notify('log');
+        }
+        const revoked = used && revoking.get(used);
+        if (revoked !== undefined) {
+          for (const learn of learners) learn(revoked);
+          dialect.notify('revocations');
+        }
+        return result;
+      },
+      willAppend: (tx) => void appending.add(tx),
+      onAppended(wake) {
+        return joined(listeners, wake, dialect.listen('log', wake));
+      },
+      willRevoke: (tx, revocations) => void revoking.set(tx, [...(revoking.get(tx) ?? []), ...revocations]),
+      onRevoked(learn) {
+        return joined(
+          learners,
+          learn,
+          dialect.listen('revocations', () => learn([])),
+        );
+      },
+      [Symbol.asyncDispose]: close,
+    };
+  } catch (error) {
+    throw openingError(url, error);
+  }
+}
+
+/** What an operator reads of an error while a database is being opened. */
+export function openingError(url: string, error: unknown): DatabaseError {
+  const isUnavailable =
+    error instanceof DatabaseUnavailable || (error instanceof Failure && error.reason === 'server_unavailable');
+  const Kind = isUnavailable ? DatabaseUnavailable : DatabaseError;
+  return new Kind(`${withoutPassword(url)}: ${rootMessage(error)}`, { cause: error });
+}
+
+/** Has one hear of what this process does, until it is disposed along with `remote`, which tells of the others. */
+function joined<T>(all: Set<T>, one: T, remote: AsyncDisposable): AsyncDisposable {
+  all.add(one);
+  return {
+    [Symbol.asyncDispose]() {
+      all.delete(one);
+      return remote[Symbol.asyncDispose]();
+    },
+  };
+}
+
+async function retrying<T>(run: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await run();
+    } catch (error) {
+      if (!(error instanceof TransactionConflict)) throw error;
+      if (attempt === ATTEMPTS_MAX) {
+        throw new Failure('server_unavailable', 'too many write the same at once: try again', {}, { cause: error });
+      }
+      await sleep(Math.random() * PAUSE_MS * 2 ** (attempt - 1));
+    }
+  }
+}
+
+/** Whether the database answers. */
+export async function ping(db: Db): Promise<boolean> {
+  try {
+    await db.selectFrom('signing_keys').select('kid').limit(1).execute();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** What the driver said, which a Failure for callers does not. */
+export function rootMessage(error: unknown): string {
+  if (error instanceof Failure && error.cause !== undefined) return rootMessage(error.cause);
+  return error instanceof Error ? error.message || String(Reflect.get(error, 'code')) : String(error);
+}

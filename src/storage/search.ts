@@ -1,0 +1,16 @@
+import type { SelectQueryBuilder } from 'kysely';
+import type { Db } from './database.ts';
+import type { Schema } from './schema.ts';
+
+/** Whether a query matches no more than `max` terms; no more are looked at. */
+export async function matchesAreFew<Terms extends keyof Schema>(
+  db: Db,
+  matches: SelectQueryBuilder<Schema, Terms, object>,
+  max: number,
+): Promise<boolean> {
+  const { count } = await db
+    .selectFrom(matches.limit(max + 1).as('matches'))
+    .select(({ fn }) => fn.countAll<number>().as('count'))
+    .executeTakeFirstOrThrow();
+  return count <= max;
+}

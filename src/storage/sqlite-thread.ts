@@ -1,0 +1,177 @@
+import { once } from 'node:events';
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
+import { currentPayer } from '../budget/current-payer.ts';
+import { FairSemaphore } from '../budget/fair-semaphore.ts';
+import type { Payer } from '../budget/payer.ts';
+import { TURN_MAX_MS } from '../kernel/keyed-mutex.ts';
+import type { Outcome } from './sqlite-statements.ts';
+
+/** What the thread opens, and how. */
+export interface ThreadOptions {
+  readonly path: string;
+  /** How long a statement waits for another process that holds the file, milliseconds. */
+  readonly timeoutMs: number;
+  readonly pragmas: string;
+  /** How long a query may go on giving rows, milliseconds. Default: as long as it takes. */
+  readonly rowsMaxMs?: number;
+}
+
+/** What the thread is started with. */
+export interface ThreadData {
+  readonly options: ThreadOptions;
+  readonly port: MessagePort;
+  /** How many replies the thread has sent, for whoever waits for one without leaving the event loop. */
+  readonly replies: Int32Array;
+}
+
+export type Request =
+  | 'close'
+  | {
+      readonly sql: string;
+      readonly parameters: readonly unknown[];
+      /** Is not run when there is no transaction, any more or at all. */
+      readonly inTransaction: boolean;
+    };
+
+export interface Reply {
+  readonly outcome?: Outcome;
+  readonly error?: { readonly message: string; readonly errcode: number | undefined };
+  /** Whether a transaction is open after it. */
+  readonly isTransaction: boolean;
+}
+
+/**
+ * How long the event loop may wait for statements of one transaction, milliseconds. Most take 20 to 50 us, less
+ * than to go on with other work and come back; above it they are waited for without keeping anybody.
+ */
+const WAIT_MS = 2;
+
+/**
+ * One connection in a thread of its own: one that writes, since a commit waits for the disk, and one for reads that
+ * may take long. Meanwhile this thread serves everybody else.
+ *
+ * A statement within a transaction is waited for where it is asked for, as long as that takes no time to speak of: a
+ * transaction then takes one turn of the event loop, that of its commit, and not one for each statement. While
+ * others call as fast as they can, a turn takes some milliseconds, and all who write wait for it.
+ *
+ * It is used by one task at a time: take it, run statements, release it. Callers whose tasks wait take turns.
+ */
+export class SqliteThread {
+  readonly #options: ThreadOptions;
+  readonly #turnMaxMs: number;
+  readonly #semaphore = new FairSemaphore(1);
+  /** For whom it is used at the moment. */
+  #user: Payer = '';
+  #worker: Worker | undefined;
+  #port: MessagePort | undefined;
+  readonly #replies = new Int32Array(new SharedArrayBuffer(4));
+  /** Whether the thread has started, and what is left of WAIT_MS in this transaction. */
+  #isUp = false;
+  #waitMs = 0;
+  #answering: PromiseWithResolvers<Outcome> | undefined;
+  #isTransaction = false;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: ThreadOptions, turnMaxMs = TURN_MAX_MS) {
+    this.#options = options;
+    this.#turnMaxMs = turnMaxMs;
+  }
+
+  /** Whether a transaction is open: SQLite may have rolled it back, for a full disk, say. */
+  get isTransaction(): boolean {
+    return this.#isTransaction;
+  }
+
+  /** How many use it, which is one at the most, and how many wait for that. */
+  get tasks(): { readonly running: number; readonly waiting: number } {
+    return { running: this.#semaphore.taken, waiting: this.#semaphore.queue.size };
+  }
+
+  /** Waits until nobody else uses it; callers take turns. Throws server_unavailable when that takes too long. */
+  take(): Promise<void> {
+    return this.#take(this.#turnMaxMs);
+  }
+
+  release(): void {
+    this.#semaphore.release(this.#user);
+  }
+
+  async #take(maxMs?: number): Promise<void> {
+    const payer = currentPayer();
+    await this.#semaphore.take(payer, { maxMs });
+    this.#user = payer;
+  }
+
+  /** Runs a statement. Throws what SQLite says, with its `errcode`. */
+  run(sql: string, parameters: readonly unknown[], inTransaction: boolean): Promise<Outcome> {
+    const answering = Promise.withResolvers<Outcome>();
+    this.#answering = answering;
+    const replies = Atomics.load(this.#replies, 0);
+    this.#send({ sql, parameters, inTransaction });
+    if (sql === 'begin immediate') this.#waitMs = WAIT_MS;
+    // A commit waits for the disk, and so does a statement by itself.
+    if (this.#isUp && (inTransaction ? sql !== 'commit' : sql === 'begin immediate')) this.#wait(replies);
+    return answering.promise;
+  }
+
+  /** Closes the connection, once all that was asked of it is done. */
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
+    await this.#take();
+    if (this.#worker === undefined) return;
+    const exited = once(this.#worker, 'exit');
+    this.#send('close');
+    await exited;
+  }
+
+  /** Waits for the reply that follows `replies` others, while there is time. It comes as a message otherwise. */
+  #wait(replies: number): void {
+    if (this.#port === undefined || this.#waitMs <= 0) return;
+    const startMs = performance.now();
+    const isLate = Atomics.wait(this.#replies, 0, replies, this.#waitMs) === 'timed-out';
+    this.#waitMs = isLate ? 0 : this.#waitMs - (performance.now() - startMs);
+    if (isLate) return;
+    const reply: { message: Reply } | undefined = receiveMessageOnPort(this.#port);
+    if (reply !== undefined) this.#receive(reply.message);
+  }
+
+  #send(request: Request): void {
+    this.#worker ??= this.#start();
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
+    this.#port?.postMessage(request);
+  }
+
+  readonly #receive = ({ outcome, error, isTransaction }: Reply): void => {
+    this.#isUp = true;
+    this.#isTransaction = isTransaction;
+    if (outcome !== undefined) this.#answering?.resolve(outcome);
+    else this.#answering?.reject(Object.assign(new Error(error?.message), { errcode: error?.errcode }));
+  };
+
+  #start(): Worker {
+    const { port1: here, port2: there } = new MessageChannel();
+    const data: ThreadData = { options: this.#options, port: there, replies: this.#replies };
+    const worker = new Worker(new URL('sqlite-thread-entry.ts', import.meta.url), {
+      workerData: data,
+      transferList: [there],
+    });
+    here.on('message', this.#receive);
+    here.unref(); // the thread itself keeps the process alive
+    this.#port = here;
+    let cause: unknown;
+    worker.on('error', (error) => (cause = error));
+    // Whatever ended it, the next statement has another one started.
+    worker.once('exit', () => {
+      here.close();
+      this.#worker = undefined;
+      this.#port = undefined;
+      this.#isUp = false;
+      this.#isTransaction = false;
+      this.#answering?.reject(cause ?? new Error('the thread that uses the database ended'));
+    });
+    return worker;
+  }
+}
