@@ -15,7 +15,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['src/config'],
   ['src/app.ts', 'src/rpc', 'src/http'],
   [], // the slices
-  ['src/purge.ts', 'src/server.ts'],
+  ['src/services.ts', 'src/purge.ts', 'src/server.ts'],
   ['src/cli'],
   ['src/main.ts'],
 ];
@@ -85,7 +85,8 @@ function refusalOfWire(each: Import): string | undefined {
   const { file, module } = each;
   const isGenerated = module.startsWith('.') && targetOf(each).startsWith('gen/');
   if (!isGenerated && !/^@(connectrpc|bufbuild)\//.test(module)) return undefined;
-  if (isHandler(file) || file.startsWith('src/rpc/') || file === 'src/server.ts') return undefined;
+  if (isHandler(file) || file.startsWith('src/rpc/') || file === 'src/server.ts' || file === 'src/services.ts')
+    return undefined;
   if (file.startsWith('src/scan/') && module.startsWith('@bufbuild/')) return undefined;
   return 'messages belong to service.ts, messages.ts and src/rpc';
 }
@@ -96,8 +97,7 @@ function refusalInSlice(each: Import): string | undefined {
   if (!module.startsWith('.')) return undefined;
   const target = targetOf(each);
   if (isForeignStore(each)) return 'call another slice by its verbs';
-  if (target.endsWith('service.ts') && !file.startsWith('src/server'))
-    return 'handlers are registered by the server alone';
+  if (target.endsWith('service.ts') && file !== 'src/services.ts') return 'handlers are registered in src/services.ts';
   if (floorOf(file) !== SLICES || isHandler(file)) {
     return isHandler(file) && isStore(target) ? 'handlers call verbs' : undefined;
   }

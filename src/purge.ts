@@ -1,51 +1,39 @@
-import { purgeActivities } from './activity/log/purge.ts';
 import type { App } from './app.ts';
+import { IN_FORCE_MS } from './identity/revocations/revocations.ts';
 import { type Clocks, watchSteps } from './kernel/clock.ts';
-import { IN_FORCE_MS, purgeRevocations } from './identity/revocations/revocations.ts';
-import { purgeSessions } from './identity/sessions/sessions.ts';
-import { countOlderContacts, purgeContacts } from './contacts/contacts.ts';
-import { purgeEnrolments } from './identity/second-factor/second-factor.ts';
+import { type Purge, PURGES } from './services.ts';
 import { purgeAnswers } from './storage/idempotency.ts';
-import { purgeThrottles } from './identity/throttle/throttle.ts';
-import { purgeUsers } from './identity/users/users.ts';
 
 /** How many rows one step removes: others are served between two steps. */
 const STEP_ROWS = 100;
 
-/** How many contacts of an older version one step brings up to date: each may have 1,200 search terms. */
-const STEP_CONTACTS = 20;
+/** How many rows of an older version one step brings up to date: a contact may have 1,200 search terms. */
+const STEP_UPGRADES = 20;
 
 /** How much later than callers are refused things are removed, milliseconds: for undeletes under way, and clocks that differ. */
 const GRACE_MS = 60_000;
 
-/** What is purged. */
-const PURGED = [
-  'users',
-  'contacts',
-  'sessions',
-  'revocations',
-  'throttles',
-  'second_factors',
-  'activities',
-  'answers',
-] as const;
-type Purged = (typeof PURGED)[number];
+/** What is purged, by its name in metrics: that of the slices, and the stored answers to request ids, which they share. */
+const ALL: ReadonlyMap<string, Purge> = new Map([
+  ...PURGES,
+  ['answers', { remove: (app, rowsMax) => purgeAnswers(app.database.db, app.now(), rowsMax) }],
+]);
 
 /** What this process has purged since it began, for metrics. Activities of a user who is purged count as that user. */
 export interface PurgeCounts {
-  readonly rows: Record<Purged, number>;
+  readonly rows: Record<string, number>;
   /** When a purge went through last, milliseconds since 1970; undefined before the first one. */
   lastMs: number | undefined;
 }
 
 export function createPurgeCounts(): PurgeCounts {
-  return { rows: Object.fromEntries(PURGED.map((what) => [what, 0])) as Record<Purged, number>, lastMs: undefined };
+  return { rows: Object.fromEntries([...ALL.keys()].map((what) => [what, 0])), lastMs: undefined };
 }
 
 /** What to leave alone, and where to count. */
 interface Purging {
-  /** Default: nothing. */
-  readonly keepsRevocations?: boolean;
+  /** Whether the clock has run evenly for long enough to remove what keeps somebody out. Default: it has. */
+  readonly clockIsSteady?: boolean;
   readonly signal?: AbortSignal;
   readonly counts?: PurgeCounts;
 }
@@ -54,31 +42,24 @@ interface Purging {
  * Removes all that is past its time and brings up to date what an older version wrote, or what it gets to before
  * `signal` is aborted.
  */
-export async function purge(present: App, { keepsRevocations, signal, counts }: Purging = {}): Promise<void> {
+export async function purge(present: App, { clockIsSteady = true, signal, counts }: Purging = {}): Promise<void> {
   const app: App = { ...present, now: () => present.now() - GRACE_MS };
-  const steps = {
-    users: () => purgeUsers(app, STEP_ROWS),
-    contacts: () => purgeContacts(app, STEP_ROWS),
-    sessions: () => purgeSessions(app, STEP_ROWS),
-    revocations: async () => (keepsRevocations ? 0 : purgeRevocations(app, STEP_ROWS)),
-    throttles: () => purgeThrottles(app, STEP_ROWS),
-    second_factors: () => purgeEnrolments(app, STEP_ROWS),
-    activities: () => purgeActivities(app, STEP_ROWS),
-    answers: () => purgeAnswers(app.database.db, app.now(), STEP_ROWS),
-  } satisfies Record<Purged, () => Promise<number>>;
-  const repeat = async (step: () => Promise<number>, count: (rows: number) => void): Promise<void> => {
+  const repeat = async (step: () => Promise<number>, count?: (rows: number) => void): Promise<void> => {
     while (signal?.aborted !== true) {
       const rows = await step();
       if (rows === 0) return;
-      count(rows);
+      count?.(rows);
       await new Promise(setImmediate);
     }
   };
-  for (const what of PURGED) await repeat(steps[what], (rows) => void (counts && (counts.rows[what] += rows)));
-  await repeat(
-    () => countOlderContacts(app, STEP_CONTACTS),
-    () => {},
-  );
+  for (const [what, { remove, needsSteadyClock }] of ALL) {
+    if (!clockIsSteady && needsSteadyClock === true) continue;
+    await repeat(
+      () => remove(app, STEP_ROWS),
+      (rows) => void (counts && (counts.rows[what] = (counts.rows[what] ?? 0) + rows)),
+    );
+  }
+  for (const { upgrade } of ALL.values()) if (upgrade !== undefined) await repeat(() => upgrade(app, STEP_UPGRADES));
   if (counts !== undefined && signal?.aborted !== true) counts.lastMs = present.now();
 }
 
@@ -96,8 +77,8 @@ export function createPurger(app: App, clocks: Clocks, counts?: PurgeCounts): (s
       steadySinceMs = clocks.monotonic();
       return;
     }
-    const keepsRevocations = clocks.monotonic() - steadySinceMs < IN_FORCE_MS;
-    await purge(app, { keepsRevocations, ...(signal && { signal }), ...(counts && { counts }) });
+    const clockIsSteady = clocks.monotonic() - steadySinceMs >= IN_FORCE_MS;
+    await purge(app, { clockIsSteady, ...(signal && { signal }), ...(counts && { counts }) });
   };
 }
 

@@ -3,26 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { DescService } from '@bufbuild/protobuf';
 import { Code, ConnectError, type ConnectRouter } from '@connectrpc/connect';
 import type { FastifyInstance } from 'fastify';
-import { Health } from '../gen/health/v1/health_pb.ts';
-import { AdminService } from '../gen/kith/admin/v1/admin_service_pb.ts';
-import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
-import { ApiKeyService } from '../gen/kith/auth/v1/api_key_service_pb.ts';
-import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
-import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
-import { RevocationService } from '../gen/kith/auth/v1/revocation_service_pb.ts';
-import { SecondFactorService } from '../gen/kith/auth/v1/second_factor_service_pb.ts';
-import { SessionService } from '../gen/kith/auth/v1/session_service_pb.ts';
-import { SigningKeyService } from '../gen/kith/auth/v1/signing_key_service_pb.ts';
-import { ServerReflection } from '../gen/grpc/reflection/v1/reflection_pb.ts';
-import { ServerReflection as ServerReflectionAlpha } from '../gen/grpc/reflection/v1alpha/reflection_pb.ts';
-import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { type ActivityApp, createWatchLimits } from './activity/activity.ts';
-import { activityService } from './activity/service.ts';
 import { readLogStatus } from './activity/log/status.ts';
 import { Tail } from './activity/log/tail.ts';
-import type { AdminApp } from './admin/admin.ts';
 import { LogLevelSwitch } from './admin/log-level.ts';
-import { adminService } from './admin/service.ts';
 import { isApiKey } from './identity/api-keys/api-key.ts';
 import {
   type ApiKeyCallersApp,
@@ -31,12 +15,9 @@ import {
   recallApiKey,
   renewApiKeyCaller,
 } from './identity/api-keys/authenticate.ts';
-import { apiKeyService } from './identity/api-keys/service.ts';
 import { createAccessTokens } from './identity/tokens/access-token.ts';
 import type { AuthApp } from './identity/auth/auth.ts';
-import { authService } from './identity/auth/service.ts';
 import type { SigningKeysApp } from './identity/tokens/rotation.ts';
-import { signingKeyService } from './identity/tokens/service.ts';
 import { hasSigningKeys, SigningKeys } from './identity/tokens/signing-keys.ts';
 import { createBlockCheck } from './kernel/address.ts';
 import { type Payer, payerOfToken } from './budget/payer.ts';
@@ -44,7 +25,6 @@ import { SliceScheduler } from './budget/slice-scheduler.ts';
 import { Background } from './kernel/background.ts';
 import { addressOf, type Config, type Reloadable } from './config/config.ts';
 import type { ContactsApp } from './contacts/contacts.ts';
-import { contactService } from './contacts/service.ts';
 import { openDatabase, ping } from './storage/database.ts';
 import { readDatabaseFacts } from './storage/facts.ts';
 import { allowOrigins } from './rpc/cors.ts';
@@ -61,6 +41,7 @@ import { createKeyring } from './kernel/keyring.ts';
 import type { Measured } from './admin/measured.ts';
 import { createPasswords, type PasswordCost } from './identity/passwords/passwords.ts';
 import { createPurgeCounts, startPurging } from './purge.ts';
+import { publicServices, registerServices, SERVICES, type ServedApp } from './services.ts';
 import { readAccessRules } from './rpc/access.ts';
 import { createCallBudgets } from './rpc/call-budgets.ts';
 import { CallMetrics } from './rpc/call-metrics.ts';
@@ -73,16 +54,12 @@ import { createRefusedOriginLog } from './rpc/refused-origins.ts';
 import { serveRpcs } from './rpc/serve.ts';
 import { createStreamBudgets } from './rpc/stream-budget.ts';
 import { createRequestValidator } from './rpc/validate.ts';
-import { secondFactorService } from './identity/second-factor/service.ts';
 import type { SecondFactorApp } from './identity/second-factor/second-factor.ts';
-import { revocationService } from './identity/revocations/service.ts';
 import { startRevocations } from './identity/revocations/revocations.ts';
-import { sessionService } from './identity/sessions/service.ts';
 import { authenticate, renew } from './identity/sessions/sessions.ts';
 import { sampled } from './kernel/sampled.ts';
 import { createThrottle } from './identity/throttle/throttle.ts';
 import { findTracing } from './tracing/tracing.ts';
-import { userService } from './identity/users/service.ts';
 import { createFirstAdmin } from './identity/users/users.ts';
 import { addServerMetrics } from './admin/server-metrics.ts';
 import { loadSecretKey } from './kernel/secret-key.ts';
@@ -130,20 +107,6 @@ export interface ServerOptions {
 /** The name of the first administrator. */
 export const ADMIN_USERNAME = 'admin';
 
-const SERVICES: readonly DescService[] = [
-  AuthService,
-  SessionService,
-  RevocationService,
-  UserService,
-  ContactService,
-  ActivityService,
-  SigningKeyService,
-  ApiKeyService,
-  SecondFactorService,
-  AdminService,
-];
-const REFLECTION_SERVICES: readonly DescService[] = [ServerReflection, ServerReflectionAlpha];
-
 /** How long a watch of activity says nothing before it says that, milliseconds: less than proxies wait. */
 const PROGRESS_MS = 15_000;
 
@@ -177,8 +140,9 @@ export async function startServer(config: Config, adminPassword: string, options
   const monotonic = options.monotonic ?? (() => performance.now());
   const clocks = { now, monotonic: options.passed ?? (() => performance.now()) };
 
-  const publicServices = [Health, ...(config.reflection ? REFLECTION_SERVICES : [])];
-  const rules = readAccessRules(SERVICES, publicServices);
+  const openToAnyone = publicServices(config);
+  const served = [...SERVICES, ...openToAnyone];
+  const rules = readAccessRules(SERVICES, openToAnyone);
 
   const tracing = findTracing();
   const database = opened.use(await openDatabase(config.databaseUrl, config.databaseLimits, tracing));
@@ -202,7 +166,7 @@ export async function startServer(config: Config, adminPassword: string, options
       add: (headers, peer, serve) => scheduler.add(payerOfRequest(headers, peer), serve),
     },
     isProxy,
-    streamingPaths: streamingPathsOf([...SERVICES, ...publicServices]),
+    streamingPaths: streamingPathsOf(served),
     stalledWriteMs: options.stalledWriteMs,
     monotonic,
     worker: options.worker,
@@ -301,7 +265,7 @@ export async function startServer(config: Config, adminPassword: string, options
     now,
   };
   const logLevel = opened.use(new LogLevelSwitch(fastify.log, config.logLevel, now));
-  const adminApp: AdminApp = {
+  const adminApp: ServedApp = {
     ...app,
     measured,
     logLevel,
@@ -323,17 +287,7 @@ export async function startServer(config: Config, adminPassword: string, options
   serveJwks(fastify, () => signingKeys.jwks());
   await serveRpcs(fastify, {
     routes(router: ConnectRouter) {
-      router.service(AuthService, authService(app));
-      router.service(SessionService, sessionService(app));
-      router.service(RevocationService, revocationService(app));
-      router.service(SecondFactorService, secondFactorService(app));
-      router.service(SigningKeyService, signingKeyService(app));
-      router.service(ApiKeyService, apiKeyService(app));
-      router.service(UserService, userService(app));
-      router.service(ContactService, contactService(app));
-      router.service(ActivityService, activityService(app));
-      router.service(AdminService, adminService(adminApp));
-      const served = [...SERVICES, ...publicServices];
+      registerServices(router, adminApp);
       health(
         router,
         served.map(({ typeName }) => typeName),

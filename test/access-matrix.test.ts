@@ -32,6 +32,7 @@ import { UserState } from '../gen/kith/user/v1/user_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { SigningKeyService } from '../gen/kith/auth/v1/signing_key_service_pb.ts';
 import { writeApiKey } from '../src/identity/api-keys/api-key.ts';
+import { SERVICES } from '../src/services.ts';
 import { type Database, openDatabase } from '../src/storage/database.ts';
 import { createKeyring } from '../src/kernel/keyring.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
@@ -42,18 +43,6 @@ import { refreshed, signedIn } from './support/sign-in.ts';
 
 type Method<I extends DescMessage = DescMessage> = DescMethodUnary<I> | DescMethodServerStreaming<I>;
 
-const SERVICES = [
-  AuthService,
-  ApiKeyService,
-  RevocationService,
-  SessionService,
-  SigningKeyService,
-  UserService,
-  ContactService,
-  ActivityService,
-  SecondFactorService,
-  AdminService,
-];
 const THIRD_PARTY = [
   'grpc.health.v1.Health',
   'grpc.reflection.v1.ServerReflection',

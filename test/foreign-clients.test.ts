@@ -46,7 +46,8 @@ import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { ERROR_DETAILS } from '../src/rpc/errors.ts';
 import { withImports } from '../src/rpc/files.ts';
 import { needCommand, run } from './support/commands.ts';
-import { exampledMethods, expectAnswer, services } from './support/examples.ts';
+import { SERVICES } from '../src/services.ts';
+import { exampledMethods, expectAnswer } from './support/examples.ts';
 import { type Kith, startKith } from './support/kith.ts';
 import { startRelay } from './support/relay.ts';
 
@@ -173,7 +174,7 @@ describe('grpc-js: health', () => {
     client = connectTo(plain);
   });
   afterAll(() => client.close());
-  const names = ['', ...services.map(({ typeName }) => typeName), Health.typeName, ServerReflection.typeName];
+  const names = ['', ...SERVICES.map(({ typeName }) => typeName), Health.typeName, ServerReflection.typeName];
 
   test.each(names)('the server is serving %j', async (service) => {
     const { message } = await unary(client, Health.method.check, { service });
@@ -259,12 +260,12 @@ describe.each([
     const [answer] = await ask({ case: 'listServices', value: '' });
     if (answer?.case !== 'listServicesResponse') throw new Error(`no list: ${answer?.case}`);
     const listed = answer.value.service.map(({ name }) => name);
-    const all = [...services, Health, ServerReflection, ServerReflectionAlpha];
+    const all = [...SERVICES, Health, ServerReflection, ServerReflectionAlpha];
     expect(listed.toSorted()).toEqual(all.map(({ typeName }): string => typeName).toSorted());
   });
 
   test.each([
-    ...services.map(({ typeName }) => typeName),
+    ...SERVICES.map(({ typeName }) => typeName),
     'kith.auth.v1.AuthService.Login',
     'kith.auth.v1.LoginRequest',
     'kith.user.v1.UserState',
@@ -629,7 +630,7 @@ function statusOf(error: grpc.ServiceError): { code: number; message: string; de
 
 /** The contract as tools read it from a file. */
 function contract(): Uint8Array {
-  const files = withImports(services.map(({ file }) => file));
+  const files = withImports(SERVICES.map(({ file }) => file));
   const file = importsFirst([...files.values()].map(({ proto }) => proto));
   return toBinary(FileDescriptorSetSchema, create(FileDescriptorSetSchema, { file }));
 }

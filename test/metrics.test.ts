@@ -259,7 +259,7 @@ test('full queues and full budgets are shown', async () => {
     const limiter = new FairLimiter({ name: 'b', ...bounds });
     const wakes = new WakeQueue(1);
     const purges = { ...createPurgeCounts(), lastMs: 5000 };
-    purges.rows.answers = 7;
+    purges.rows['answers'] = 7;
     const logStatus = { head: 12, horizon: 9, heldSinceMs: 7500 };
     const registry = new Registry();
     addServerMetrics(registry, {

@@ -38,7 +38,8 @@ import { Role } from '../gen/kith/access/v1/role_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService, ListContactsResponseSchema } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
-import { exampledMethods, expectAnswer, services } from './support/examples.ts';
+import { SERVICES } from '../src/services.ts';
+import { exampledMethods, expectAnswer } from './support/examples.ts';
 import { type Kith, type Refusal, refusalOf, type SignedIn, startKith, wires } from './support/kith.ts';
 import { sendHttp1 } from './support/raw.ts';
 import { startRelay } from './support/relay.ts';
@@ -152,9 +153,9 @@ test('every unary method that is served has an example here', async () => {
     }
   }
   expect(served.filter((name) => !name.startsWith('grpc.')).toSorted()).toEqual(
-    services.map(({ typeName }): string => typeName).toSorted(),
+    SERVICES.map(({ typeName }): string => typeName).toSorted(),
   );
-  const methods = services.flatMap((service: DescService) =>
+  const methods = SERVICES.flatMap((service: DescService) =>
     service.methods.filter(({ methodKind }) => methodKind === 'unary').map(({ name }) => `${service.typeName}/${name}`),
   );
   expect(exampledMethods.filter(({ example }) => example).map(({ name }) => name)).toEqual(methods);

@@ -23,13 +23,14 @@ import { parseConfig } from '../src/config/config.ts';
 import { PASSWORD_COST } from '../src/identity/passwords/passwords.ts';
 import { Authenticator } from './support/authenticator.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
-import { exampledMethods, services } from './support/examples.ts';
+import { SERVICES } from '../src/services.ts';
+import { exampledMethods } from './support/examples.ts';
 import { ADMIN_PASSWORD, bearer, type Kith, refusalOf, type SignedIn } from './support/kith.ts';
 import { type ServingProcess, startProcess } from './support/process.ts';
 import { http1Request, type RawAnswer, sendHttp1 } from './support/raw.ts';
 import { challengeOf, signedIn } from './support/sign-in.ts';
 
-const METHODS: readonly DescMethod[] = services.flatMap((service) => service.methods);
+const METHODS: readonly DescMethod[] = SERVICES.flatMap((service) => service.methods);
 
 /** A message type and all that are inside it. */
 function withInside(desc: DescMessage, seen = new Set<DescMessage>()): Set<DescMessage> {

@@ -12,14 +12,14 @@ import { ApiKeyService } from '../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { RevocationService } from '../gen/kith/auth/v1/revocation_service_pb.ts';
 import { SessionService } from '../gen/kith/auth/v1/session_service_pb.ts';
-import { services } from './support/examples.ts';
+import { SERVICES } from '../src/services.ts';
 import { bearer, grpc, type Kith, refusalOf, startKith } from './support/kith.ts';
 import { signedIn } from './support/sign-in.ts';
 
 const PER_CALLER = 3;
 const TOTAL = 7;
 
-const STREAMS = ([...services, Health, ServerReflection, ServerReflectionAlpha] as readonly DescService[]).flatMap(
+const STREAMS = ([...SERVICES, Health, ServerReflection, ServerReflectionAlpha] as readonly DescService[]).flatMap(
   ({ methods }) => methods.filter(({ methodKind }) => methodKind !== 'unary'),
 );
 const PUBLIC_PER_ADDRESS = 100;

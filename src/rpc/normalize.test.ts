@@ -1,32 +1,17 @@
 import { create, type DescField, type DescMessage, getOption, type Message } from '@bufbuild/protobuf';
 import { field as fieldRules } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
 import { describe, expect, test } from 'vitest';
-import { ActivityService, RecordUserActivityRequestSchema } from '../../gen/kith/activity/v1/activity_service_pb.ts';
-import { ApiKeyService } from '../../gen/kith/auth/v1/api_key_service_pb.ts';
-import { AuthService, CompleteLoginRequestSchema, LoginRequestSchema } from '../../gen/kith/auth/v1/auth_service_pb.ts';
-import { ConfirmTotpRequestSchema, SecondFactorService } from '../../gen/kith/auth/v1/second_factor_service_pb.ts';
-import { SessionService } from '../../gen/kith/auth/v1/session_service_pb.ts';
+import { RecordUserActivityRequestSchema } from '../../gen/kith/activity/v1/activity_service_pb.ts';
+import { CompleteLoginRequestSchema, LoginRequestSchema } from '../../gen/kith/auth/v1/auth_service_pb.ts';
+import { ConfirmTotpRequestSchema } from '../../gen/kith/auth/v1/second_factor_service_pb.ts';
 import {
-  ContactService,
   CreateContactRequestSchema,
   UpdateContactRequestSchema,
 } from '../../gen/kith/contact/v1/contact_service_pb.ts';
-import {
-  CreateUserRequestSchema,
-  UpdateUserRequestSchema,
-  UserService,
-} from '../../gen/kith/user/v1/user_service_pb.ts';
+import { CreateUserRequestSchema, UpdateUserRequestSchema } from '../../gen/kith/user/v1/user_service_pb.ts';
+import { SERVICES } from '../services.ts';
 import { createNormalize } from './normalize.ts';
 
-const SERVICES = [
-  ActivityService,
-  ApiKeyService,
-  AuthService,
-  ContactService,
-  SecondFactorService,
-  SessionService,
-  UserService,
-];
 const normalize = createNormalize();
 const ID = '0198F0A1-7B1C-7C3E-9A4D-5E6F70819203';
 /** White space and what copying brings along: no-break and ideographic space, byte order mark, zero width, marks of direction. */

@@ -24,16 +24,8 @@ import {
   FieldRulesSchema,
 } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
 import { describe, expect, test } from 'vitest';
-import { ActivityService, ListUserActivityRequestSchema } from '../../gen/kith/activity/v1/activity_service_pb.ts';
-import { AdminService } from '../../gen/kith/admin/v1/admin_service_pb.ts';
-import { ApiKeyService } from '../../gen/kith/auth/v1/api_key_service_pb.ts';
-import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
-import { RevocationService } from '../../gen/kith/auth/v1/revocation_service_pb.ts';
-import { SecondFactorService } from '../../gen/kith/auth/v1/second_factor_service_pb.ts';
-import { SessionService } from '../../gen/kith/auth/v1/session_service_pb.ts';
-import { SigningKeyService } from '../../gen/kith/auth/v1/signing_key_service_pb.ts';
+import { ListUserActivityRequestSchema } from '../../gen/kith/activity/v1/activity_service_pb.ts';
 import {
-  ContactService,
   CreateContactRequestSchema,
   GetContactRequestSchema,
   ListContactsRequestSchema,
@@ -43,23 +35,11 @@ import {
   GetUserRequestSchema,
   ListUsersRequestSchema,
   UpdateUserRequestSchema,
-  UserService,
 } from '../../gen/kith/user/v1/user_service_pb.ts';
+import { SERVICES } from '../services.ts';
 import { createQuickCheck } from './quick-check.ts';
 import { createRequestValidator } from './validate.ts';
 
-const SERVICES = [
-  ActivityService,
-  AdminService,
-  ApiKeyService,
-  AuthService,
-  ContactService,
-  RevocationService,
-  SecondFactorService,
-  SessionService,
-  SigningKeyService,
-  UserService,
-];
 const INPUTS = [...new Set(SERVICES.flatMap(({ methods }) => methods.map(({ input }) => input)))];
 const MESSAGES_EACH = 200;
 const ID = '0198f0a1-7b1c-7c3e-9a4d-5e6f70819203';

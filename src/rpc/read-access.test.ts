@@ -8,7 +8,6 @@ import {
 import { createContextValues, type HandlerContext } from '@connectrpc/connect';
 import { describe, expect, test } from 'vitest';
 import { ActivityService } from '../../gen/kith/activity/v1/activity_service_pb.ts';
-import { ApiKeyService } from '../../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
 import { SessionService } from '../../gen/kith/auth/v1/session_service_pb.ts';
 import { SigningKeyService, SigningKeyState } from '../../gen/kith/auth/v1/signing_key_service_pb.ts';
@@ -16,20 +15,12 @@ import { ContactSchema } from '../../gen/kith/contact/v1/contact_pb.ts';
 import { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserSchema } from '../../gen/kith/user/v1/user_pb.ts';
 import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
+import { SERVICES } from '../services.ts';
 import type { Caller, Permission } from '../kernel/access.ts';
 import { readAccessRules } from './access.ts';
 import { setCaller } from './caller.ts';
 import { answerWhatMayBeRead } from './read-access.ts';
 
-const SERVICES = [
-  ActivityService,
-  ApiKeyService,
-  AuthService,
-  ContactService,
-  SessionService,
-  SigningKeyService,
-  UserService,
-];
 const rules = readAccessRules(SERVICES, []);
 
 const ME = '01900000-0000-7000-8000-00000000000a';

@@ -5,31 +5,16 @@ import { ConnectError } from '@connectrpc/connect';
 import { describe, expect, test } from 'vitest';
 import { Permission } from '../../gen/kith/access/v1/role_pb.ts';
 import { ActivityService } from '../../gen/kith/activity/v1/activity_service_pb.ts';
-import { AdminService } from '../../gen/kith/admin/v1/admin_service_pb.ts';
 import { ApiKeyService } from '../../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
-import { SecondFactorService } from '../../gen/kith/auth/v1/second_factor_service_pb.ts';
-import { SessionService } from '../../gen/kith/auth/v1/session_service_pb.ts';
-import { SigningKeyService } from '../../gen/kith/auth/v1/signing_key_service_pb.ts';
-import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
+import { SERVICES } from '../services.ts';
 import { createRequestCheck } from './request-check.ts';
 import { createRequestValidator } from './validate.ts';
 
-const services = [
-  ContactService,
-  ActivityService,
-  AdminService,
-  ApiKeyService,
-  AuthService,
-  SecondFactorService,
-  SessionService,
-  SigningKeyService,
-  UserService,
-];
-const validator = createRequestValidator(services);
+const validator = createRequestValidator(SERVICES);
 const check = createRequestCheck(
-  services.flatMap(({ methods }) => methods),
+  SERVICES.flatMap(({ methods }) => methods),
   validator,
 );
 
@@ -94,7 +79,7 @@ function withBigInts(_: string, value: unknown): unknown {
 }
 
 describe('a text that is far too long is refused as one field of the request, never as a fault', () => {
-  const texts = services.flatMap(({ methods }) =>
+  const texts = SERVICES.flatMap(({ methods }) =>
     methods.flatMap((method) =>
       method.input.fields
         .filter(({ fieldKind, scalar }) => fieldKind === 'scalar' && scalar === ScalarType.STRING)

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { DescMessage, DescMethod, DescMethodUnary, MessageInitShape } from '@bufbuild/protobuf';
+import type { DescMessage, DescMethod, DescMethodUnary, DescService, MessageInitShape } from '@bufbuild/protobuf';
 import { decodeJwt } from 'jose';
 import { expect } from 'vitest';
 import { Permission, Role } from '../../gen/kith/access/v1/role_pb.ts';
@@ -8,13 +8,13 @@ import { ActivityService } from '../../gen/kith/activity/v1/activity_service_pb.
 import { ApiKeyService } from '../../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
 import { SigningKeyService, SigningKeyState } from '../../gen/kith/auth/v1/signing_key_service_pb.ts';
-import { RevocationService } from '../../gen/kith/auth/v1/revocation_service_pb.ts';
 import { SecondFactorService } from '../../gen/kith/auth/v1/second_factor_service_pb.ts';
 import { SessionService, SignInMethod } from '../../gen/kith/auth/v1/session_service_pb.ts';
 import type { Contact } from '../../gen/kith/contact/v1/contact_pb.ts';
 import { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import { type User, UserState } from '../../gen/kith/user/v1/user_pb.ts';
 import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
+import { SERVICES } from '../../src/services.ts';
 import { Authenticator } from './authenticator.ts';
 import { type Kith, refusalOf, type SignedIn } from './kith.ts';
 import { challengeOf, signedIn } from './sign-in.ts';
@@ -527,45 +527,30 @@ export async function expectAnswer(answer: unknown, example: Example): Promise<v
   await example.verify?.();
 }
 
-/** The services of the contract. */
-export const services = [
-  AuthService,
-  ApiKeyService,
-  SessionService,
-  RevocationService,
-  SigningKeyService,
-  UserService,
-  ContactService,
-  ActivityService,
-  SecondFactorService,
-  AdminService,
-] as const;
+const EXAMPLES: ReadonlyMap<DescService, Readonly<Record<string, unknown>>> = new Map<DescService, {}>([
+  [AuthService, auth],
+  [ApiKeyService, apiKeys],
+  [SessionService, sessions],
+  [SigningKeyService, signingKeys],
+  [UserService, users],
+  [ContactService, contacts],
+  [ActivityService, activity],
+  [SecondFactorService, secondFactor],
+  [AdminService, admin],
+]);
 
-/** Good examples of every rpc, by `package.Service/Method`; undefined where one is missing. */
+/** Good examples of every rpc that is served, by `package.Service/Method`; undefined where one is missing. */
 export const exampledMethods: readonly {
   readonly name: string;
   readonly method: DescMethodUnary;
   readonly example: MakeExample | undefined;
-}[] = [
-  ...examplesOf(AuthService, auth),
-  ...examplesOf(ApiKeyService, apiKeys),
-  ...examplesOf(SessionService, sessions),
-  ...examplesOf(SigningKeyService, signingKeys),
-  ...examplesOf(UserService, users),
-  ...examplesOf(ContactService, contacts),
-  ...examplesOf(ActivityService, activity),
-  ...examplesOf(SecondFactorService, secondFactor),
-  ...examplesOf(AdminService, admin),
-];
-
-function examplesOf(service: (typeof services)[number], examples: Record<string, unknown>) {
-  const methods: readonly DescMethod[] = service.methods;
-  return methods.filter(isUnary).map((method) => ({
+}[] = SERVICES.flatMap((service) =>
+  service.methods.filter(isUnary).map((method) => ({
     name: `${service.typeName}/${method.name}`,
     method,
-    example: examples[method.localName] as MakeExample | undefined,
-  }));
-}
+    example: EXAMPLES.get(service)?.[method.localName] as MakeExample | undefined,
+  })),
+);
 
 function isUnary(method: DescMethod): method is DescMethodUnary {
   return method.methodKind === 'unary';
