@@ -21,6 +21,9 @@ const FLOORS: readonly (readonly string[])[] = [
 ];
 const SLICES = FLOORS.findIndex((rooms) => rooms.length === 0);
 
+/** The reasons of refusals are those of the contract: the one thing of it that is known below the handlers, as a type. */
+const REASONS = { file: 'src/kernel/failure.ts', contract: 'gen/kith/error/v1/error_pb.ts' };
+
 /** What a file imports. */
 export interface Import {
   readonly file: string;
@@ -85,6 +88,7 @@ function refusalOfWire(each: Import): string | undefined {
   const { file, module } = each;
   const isGenerated = module.startsWith('.') && targetOf(each).startsWith('gen/');
   if (!isGenerated && !/^@(connectrpc|bufbuild)\//.test(module)) return undefined;
+  if (each.isType && file === REASONS.file && targetOf(each) === REASONS.contract) return undefined;
   if (isHandler(file) || file.startsWith('src/rpc/') || file === 'src/server.ts' || file === 'src/services.ts')
     return undefined;
   if (file.startsWith('src/scan/') && module.startsWith('@bufbuild/')) return undefined;

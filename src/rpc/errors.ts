@@ -1,68 +1,16 @@
-import type { DescMessage, MessageInitShape } from '@bufbuild/protobuf';
+import { type DescEnum, type DescMessage, getOption, type MessageInitShape } from '@bufbuild/protobuf';
 import { ViolationsSchema } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
 import { Code, ConnectError } from '@connectrpc/connect';
-import { ErrorDetailSchema, ErrorReason } from '../../gen/kith/error/v1/error_pb.ts';
+import {
+  ErrorDetailSchema,
+  ErrorReason,
+  ErrorReasonSchema,
+  status_code as statusCodeOption,
+} from '../../gen/kith/error/v1/error_pb.ts';
 import { Failure, type FailureReason } from '../kernel/failure.ts';
 
-/** The status code and the reason in the contract of each way to be refused. */
-const REFUSALS = {
-  access_token_expired: [Code.Unauthenticated, ErrorReason.ACCESS_TOKEN_EXPIRED],
-  access_token_invalid: [Code.Unauthenticated, ErrorReason.ACCESS_TOKEN_INVALID],
-  access_token_missing: [Code.Unauthenticated, ErrorReason.ACCESS_TOKEN_MISSING],
-  action_reserved: [Code.InvalidArgument, ErrorReason.ACTION_RESERVED],
-  activity_id_taken: [Code.AlreadyExists, ErrorReason.ACTIVITY_ID_TAKEN],
-  api_key_invalid: [Code.Unauthenticated, ErrorReason.API_KEY_INVALID],
-  api_key_limit_reached: [Code.ResourceExhausted, ErrorReason.API_KEY_LIMIT_REACHED],
-  api_key_not_found: [Code.NotFound, ErrorReason.API_KEY_NOT_FOUND],
-  api_key_required: [Code.PermissionDenied, ErrorReason.API_KEY_REQUIRED],
-  budget_exceeded: [Code.ResourceExhausted, ErrorReason.BUDGET_EXCEEDED],
-  challenge_invalid: [Code.Unauthenticated, ErrorReason.CHALLENGE_INVALID],
-  challenge_step_wrong: [Code.InvalidArgument, ErrorReason.CHALLENGE_STEP_WRONG],
-  consumer_too_slow: [Code.ResourceExhausted, ErrorReason.CONSUMER_TOO_SLOW],
-  contact_empty: [Code.InvalidArgument, ErrorReason.CONTACT_EMPTY],
-  contact_limit_reached: [Code.ResourceExhausted, ErrorReason.CONTACT_LIMIT_REACHED],
-  contact_not_found: [Code.NotFound, ErrorReason.CONTACT_NOT_FOUND],
-  credentials_invalid: [Code.Unauthenticated, ErrorReason.CREDENTIALS_INVALID],
-  cursor_expired: [Code.OutOfRange, ErrorReason.CURSOR_EXPIRED],
-  cursor_invalid: [Code.InvalidArgument, ErrorReason.CURSOR_INVALID],
-  deadline_exceeded: [Code.DeadlineExceeded, ErrorReason.DEADLINE_EXCEEDED],
-  email_taken: [Code.AlreadyExists, ErrorReason.EMAIL_TAKEN],
-  encoding_unsupported: [Code.Unimplemented, ErrorReason.ENCODING_UNSUPPORTED],
-  etag_mismatch: [Code.Aborted, ErrorReason.ETAG_MISMATCH],
-  field_needs_permission: [Code.PermissionDenied, ErrorReason.FIELD_NEEDS_PERMISSION],
-  field_unknown: [Code.InvalidArgument, ErrorReason.FIELD_UNKNOWN],
-  fresh_sign_in_required: [Code.Unauthenticated, ErrorReason.FRESH_SIGN_IN_REQUIRED],
-  last_admin: [Code.FailedPrecondition, ErrorReason.LAST_ADMIN],
-  malformed_request: [Code.InvalidArgument, ErrorReason.MALFORMED_REQUEST],
-  method_unknown: [Code.Unimplemented, ErrorReason.METHOD_UNKNOWN],
-  page_token_invalid: [Code.InvalidArgument, ErrorReason.PAGE_TOKEN_INVALID],
-  password_hash_unsupported: [Code.InvalidArgument, ErrorReason.PASSWORD_HASH_UNSUPPORTED],
-  password_is_identifier: [Code.InvalidArgument, ErrorReason.PASSWORD_IS_IDENTIFIER],
-  password_too_common: [Code.InvalidArgument, ErrorReason.PASSWORD_TOO_COMMON],
-  password_unchanged: [Code.InvalidArgument, ErrorReason.PASSWORD_UNCHANGED],
-  password_wrong: [Code.PermissionDenied, ErrorReason.PASSWORD_WRONG],
-  permission_missing: [Code.PermissionDenied, ErrorReason.PERMISSION_MISSING],
-  refresh_token_invalid: [Code.Unauthenticated, ErrorReason.REFRESH_TOKEN_INVALID],
-  refresh_token_reused: [Code.Unauthenticated, ErrorReason.REFRESH_TOKEN_REUSED],
-  request_id_reused: [Code.InvalidArgument, ErrorReason.REQUEST_ID_REUSED],
-  request_too_large: [Code.ResourceExhausted, ErrorReason.REQUEST_TOO_LARGE],
-  resource_deleted: [Code.FailedPrecondition, ErrorReason.RESOURCE_DELETED],
-  resource_not_deleted: [Code.FailedPrecondition, ErrorReason.RESOURCE_NOT_DELETED],
-  second_factor_enabled: [Code.FailedPrecondition, ErrorReason.SECOND_FACTOR_ENABLED],
-  second_factor_not_enabled: [Code.FailedPrecondition, ErrorReason.SECOND_FACTOR_NOT_ENABLED],
-  second_factor_wrong: [Code.Unauthenticated, ErrorReason.SECOND_FACTOR_WRONG],
-  server_busy: [Code.ResourceExhausted, ErrorReason.SERVER_BUSY],
-  server_unavailable: [Code.Unavailable, ErrorReason.SERVER_UNAVAILABLE],
-  service_unknown: [Code.NotFound, ErrorReason.SERVICE_UNKNOWN],
-  session_ended: [Code.Unauthenticated, ErrorReason.SESSION_ENDED],
-  session_not_found: [Code.NotFound, ErrorReason.SESSION_NOT_FOUND],
-  session_required: [Code.PermissionDenied, ErrorReason.SESSION_REQUIRED],
-  too_many_attempts: [Code.ResourceExhausted, ErrorReason.TOO_MANY_ATTEMPTS],
-  totp_code_wrong: [Code.PermissionDenied, ErrorReason.TOTP_CODE_WRONG],
-  totp_not_enrolled: [Code.FailedPrecondition, ErrorReason.TOTP_NOT_ENROLLED],
-  user_not_found: [Code.NotFound, ErrorReason.USER_NOT_FOUND],
-  username_taken: [Code.AlreadyExists, ErrorReason.USERNAME_TAKEN],
-} satisfies Record<FailureReason, readonly [Code, ErrorReason]>;
+/** The reasons of the contract, each with its status code, by the name that a Failure has. */
+const REASONS = readReasons(ErrorReasonSchema) as Record<FailureReason, Reason>;
 
 /** The messages that the details of an error can hold. */
 export const ERROR_DETAILS: readonly DescMessage[] = [ErrorDetailSchema, ViolationsSchema];
@@ -77,10 +25,31 @@ const REASON_OF_CODE: Partial<Record<Code, ErrorReason>> = {
   [Code.Unavailable]: ErrorReason.SERVER_UNAVAILABLE,
 };
 
+interface Reason {
+  readonly code: Code;
+  readonly reason: ErrorReason;
+}
+
+/**
+ * The values of an enum of reasons but the unspecified one, by their names in lower case without the prefix, with
+ * the status codes that the contract declares. Throws when one declares none, so that no server starts without it.
+ */
+export function readReasons({ values }: DescEnum): Record<string, Reason> {
+  const reasons = values.filter(({ number }) => number !== ErrorReason.UNSPECIFIED);
+  return Object.fromEntries(
+    reasons.map((value) => {
+      // The numbers of gRPC's status codes are those of Connect's.
+      const code = getOption(value, statusCodeOption) as number as Code;
+      if (Code[code] === undefined) throw new Error(`${value.name} declares no (kith.error.v1.status_code)`);
+      return [value.localName.toLowerCase(), { code, reason: value.number as ErrorReason }];
+    }),
+  );
+}
+
 /** What a caller is answered for anything thrown. A fault keeps its error as `cause`, which does not travel. */
 export function toConnectError(error: unknown): ConnectError {
   if (error instanceof Failure) {
-    const [code, reason] = REFUSALS[error.reason];
+    const { code, reason } = REASONS[error.reason];
     return withReason(new ConnectError(error.message, code, undefined, undefined, error), reason, error.metadata);
   }
   if (error instanceof ConnectError && error.code !== Code.Internal && error.code !== Code.Unknown) {

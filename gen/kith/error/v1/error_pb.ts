@@ -13,15 +13,17 @@
 // @generated from file kith/error/v1/error.proto (package kith.error.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenExtension, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, extDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { EnumValueOptions } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file kith/error/v1/error.proto.
  */
 export const file_kith_error_v1_error: GenFile = /*@__PURE__*/
-  fileDesc("ChlraXRoL2Vycm9yL3YxL2Vycm9yLnByb3RvEg1raXRoLmVycm9yLnYxIqYBCgtFcnJvckRldGFpbBIqCgZyZWFzb24YASABKA4yGi5raXRoLmVycm9yLnYxLkVycm9yUmVhc29uEjoKCG1ldGFkYXRhGAIgAygLMigua2l0aC5lcnJvci52MS5FcnJvckRldGFpbC5NZXRhZGF0YUVudHJ5Gi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASruEAoLRXJyb3JSZWFzb24SHAoYRVJST1JfUkVBU09OX1VOU1BFQ0lGSUVEEAASIgoeRVJST1JfUkVBU09OX01BTEZPUk1FRF9SRVFVRVNUEAESHwobRVJST1JfUkVBU09OX0ZJRUxEU19JTlZBTElEEAISHgoaRVJST1JfUkVBU09OX0ZJRUxEX1VOS05PV04QAxIiCh5FUlJPUl9SRUFTT05fUkVRVUVTVF9UT09fTEFSR0UQBBIfChtFUlJPUl9SRUFTT05fTUVUSE9EX1VOS05PV04QBRIlCiFFUlJPUl9SRUFTT05fRU5DT0RJTkdfVU5TVVBQT1JURUQQBhIiCh5FUlJPUl9SRUFTT05fREVBRExJTkVfRVhDRUVERUQQBxIZChVFUlJPUl9SRUFTT05fQ0FOQ0VMRUQQCBIjCh9FUlJPUl9SRUFTT05fU0VSVkVSX1VOQVZBSUxBQkxFEAkSHAoYRVJST1JfUkVBU09OX1NFUlZFUl9CVVNZEAoSGQoVRVJST1JfUkVBU09OX0lOVEVSTkFMEAsSIAocRVJST1JfUkVBU09OX1NFUlZJQ0VfVU5LTk9XThAMEiAKHEVSUk9SX1JFQVNPTl9CVURHRVRfRVhDRUVERUQQDRIlCiFFUlJPUl9SRUFTT05fQUNDRVNTX1RPS0VOX01JU1NJTkcQFBIlCiFFUlJPUl9SRUFTT05fQUNDRVNTX1RPS0VOX0lOVkFMSUQQFRIlCiFFUlJPUl9SRUFTT05fQUNDRVNTX1RPS0VOX0VYUElSRUQQFhIeChpFUlJPUl9SRUFTT05fU0VTU0lPTl9FTkRFRBAXEiYKIkVSUk9SX1JFQVNPTl9SRUZSRVNIX1RPS0VOX0lOVkFMSUQQGBIlCiFFUlJPUl9SRUFTT05fUkVGUkVTSF9UT0tFTl9SRVVTRUQQGRIkCiBFUlJPUl9SRUFTT05fQ1JFREVOVElBTFNfSU5WQUxJRBAaEiMKH0VSUk9SX1JFQVNPTl9QRVJNSVNTSU9OX01JU1NJTkcQGxInCiNFUlJPUl9SRUFTT05fRklFTERfTkVFRFNfUEVSTUlTU0lPThAcEicKI0VSUk9SX1JFQVNPTl9GUkVTSF9TSUdOX0lOX1JFUVVJUkVEEB0SIQodRVJST1JfUkVBU09OX1NFU1NJT05fUkVRVUlSRUQQHhIhCh1FUlJPUl9SRUFTT05fQVBJX0tFWV9SRVFVSVJFRBAfEiIKHkVSUk9SX1JFQVNPTl9UT09fTUFOWV9BVFRFTVBUUxAgEiIKHkVSUk9SX1JFQVNPTl9DSEFMTEVOR0VfSU5WQUxJRBAhEiUKIUVSUk9SX1JFQVNPTl9DSEFMTEVOR0VfU1RFUF9XUk9ORxAiEiQKIEVSUk9SX1JFQVNPTl9TRUNPTkRfRkFDVE9SX1dST05HECMSIAocRVJST1JfUkVBU09OX0FQSV9LRVlfSU5WQUxJRBAkEh8KG0VSUk9SX1JFQVNPTl9VU0VSX05PVF9GT1VORBAoEh8KG0VSUk9SX1JFQVNPTl9VU0VSTkFNRV9UQUtFThApEhwKGEVSUk9SX1JFQVNPTl9FTUFJTF9UQUtFThAqEhsKF0VSUk9SX1JFQVNPTl9MQVNUX0FETUlOECsSHwobRVJST1JfUkVBU09OX1BBU1NXT1JEX1dST05HECwSJwojRVJST1JfUkVBU09OX1BBU1NXT1JEX0lTX0lERU5USUZJRVIQLRIkCiBFUlJPUl9SRUFTT05fUEFTU1dPUkRfVE9PX0NPTU1PThAuEioKJkVSUk9SX1JFQVNPTl9QQVNTV09SRF9IQVNIX1VOU1VQUE9SVEVEEC8SIwofRVJST1JfUkVBU09OX1BBU1NXT1JEX1VOQ0hBTkdFRBAwEiIKHkVSUk9SX1JFQVNPTl9TRVNTSU9OX05PVF9GT1VORBAxEiYKIkVSUk9SX1JFQVNPTl9TRUNPTkRfRkFDVE9SX0VOQUJMRUQQMhIqCiZFUlJPUl9SRUFTT05fU0VDT05EX0ZBQ1RPUl9OT1RfRU5BQkxFRBAzEiIKHkVSUk9SX1JFQVNPTl9UT1RQX05PVF9FTlJPTExFRBA0EiIKHkVSUk9SX1JFQVNPTl9BUElfS0VZX05PVF9GT1VORBA1EiYKIkVSUk9SX1JFQVNPTl9BUElfS0VZX0xJTUlUX1JFQUNIRUQQNhIgChxFUlJPUl9SRUFTT05fVE9UUF9DT0RFX1dST05HEDcSIgoeRVJST1JfUkVBU09OX0NPTlRBQ1RfTk9UX0ZPVU5EEDwSHgoaRVJST1JfUkVBU09OX0NPTlRBQ1RfRU1QVFkQPRImCiJFUlJPUl9SRUFTT05fQ09OVEFDVF9MSU1JVF9SRUFDSEVEED4SHgoaRVJST1JfUkVBU09OX0VUQUdfTUlTTUFUQ0gQUBIiCh5FUlJPUl9SRUFTT05fUkVRVUVTVF9JRF9SRVVTRUQQURIjCh9FUlJPUl9SRUFTT05fUEFHRV9UT0tFTl9JTlZBTElEEFISIQodRVJST1JfUkVBU09OX1JFU09VUkNFX0RFTEVURUQQUxIlCiFFUlJPUl9SRUFTT05fUkVTT1VSQ0VfTk9UX0RFTEVURUQQVBIgChxFUlJPUl9SRUFTT05fQUNUSU9OX1JFU0VSVkVEEGQSHwobRVJST1JfUkVBU09OX0NVUlNPUl9JTlZBTElEEGUSHwobRVJST1JfUkVBU09OX0NVUlNPUl9FWFBJUkVEEGYSIgoeRVJST1JfUkVBU09OX0NPTlNVTUVSX1RPT19TTE9XEGcSIgoeRVJST1JfUkVBU09OX0FDVElWSVRZX0lEX1RBS0VOEGhCNAoNa2l0aC5lcnJvci52MUIKRXJyb3JQcm90b1ABWhVraXRoL2Vycm9yL3YxO2Vycm9ydjFiBnByb3RvMw");
+  fileDesc("ChlraXRoL2Vycm9yL3YxL2Vycm9yLnByb3RvEg1raXRoLmVycm9yLnYxIqYBCgtFcnJvckRldGFpbBIqCgZyZWFzb24YASABKA4yGi5raXRoLmVycm9yLnYxLkVycm9yUmVhc29uEjoKCG1ldGFkYXRhGAIgAygLMigua2l0aC5lcnJvci52MS5FcnJvckRldGFpbC5NZXRhZGF0YUVudHJ5Gi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASrGFAoLRXJyb3JSZWFzb24SHAoYRVJST1JfUkVBU09OX1VOU1BFQ0lGSUVEEAASKgoeRVJST1JfUkVBU09OX01BTEZPUk1FRF9SRVFVRVNUEAEaBuCCxbcHAxInChtFUlJPUl9SRUFTT05fRklFTERTX0lOVkFMSUQQAhoG4ILFtwcDEiYKGkVSUk9SX1JFQVNPTl9GSUVMRF9VTktOT1dOEAMaBuCCxbcHAxIqCh5FUlJPUl9SRUFTT05fUkVRVUVTVF9UT09fTEFSR0UQBBoG4ILFtwcIEicKG0VSUk9SX1JFQVNPTl9NRVRIT0RfVU5LTk9XThAFGgbggsW3BwwSLQohRVJST1JfUkVBU09OX0VOQ09ESU5HX1VOU1VQUE9SVEVEEAYaBuCCxbcHDBIqCh5FUlJPUl9SRUFTT05fREVBRExJTkVfRVhDRUVERUQQBxoG4ILFtwcEEiEKFUVSUk9SX1JFQVNPTl9DQU5DRUxFRBAIGgbggsW3BwESKwofRVJST1JfUkVBU09OX1NFUlZFUl9VTkFWQUlMQUJMRRAJGgbggsW3Bw4SJAoYRVJST1JfUkVBU09OX1NFUlZFUl9CVVNZEAoaBuCCxbcHCBIhChVFUlJPUl9SRUFTT05fSU5URVJOQUwQCxoG4ILFtwcNEigKHEVSUk9SX1JFQVNPTl9TRVJWSUNFX1VOS05PV04QDBoG4ILFtwcFEigKHEVSUk9SX1JFQVNPTl9CVURHRVRfRVhDRUVERUQQDRoG4ILFtwcIEi0KIUVSUk9SX1JFQVNPTl9BQ0NFU1NfVE9LRU5fTUlTU0lORxAUGgbggsW3BxASLQohRVJST1JfUkVBU09OX0FDQ0VTU19UT0tFTl9JTlZBTElEEBUaBuCCxbcHEBItCiFFUlJPUl9SRUFTT05fQUNDRVNTX1RPS0VOX0VYUElSRUQQFhoG4ILFtwcQEiYKGkVSUk9SX1JFQVNPTl9TRVNTSU9OX0VOREVEEBcaBuCCxbcHEBIuCiJFUlJPUl9SRUFTT05fUkVGUkVTSF9UT0tFTl9JTlZBTElEEBgaBuCCxbcHEBItCiFFUlJPUl9SRUFTT05fUkVGUkVTSF9UT0tFTl9SRVVTRUQQGRoG4ILFtwcQEiwKIEVSUk9SX1JFQVNPTl9DUkVERU5USUFMU19JTlZBTElEEBoaBuCCxbcHEBIrCh9FUlJPUl9SRUFTT05fUEVSTUlTU0lPTl9NSVNTSU5HEBsaBuCCxbcHBxIvCiNFUlJPUl9SRUFTT05fRklFTERfTkVFRFNfUEVSTUlTU0lPThAcGgbggsW3BwcSLwojRVJST1JfUkVBU09OX0ZSRVNIX1NJR05fSU5fUkVRVUlSRUQQHRoG4ILFtwcQEikKHUVSUk9SX1JFQVNPTl9TRVNTSU9OX1JFUVVJUkVEEB4aBuCCxbcHBxIpCh1FUlJPUl9SRUFTT05fQVBJX0tFWV9SRVFVSVJFRBAfGgbggsW3BwcSKgoeRVJST1JfUkVBU09OX1RPT19NQU5ZX0FUVEVNUFRTECAaBuCCxbcHCBIqCh5FUlJPUl9SRUFTT05fQ0hBTExFTkdFX0lOVkFMSUQQIRoG4ILFtwcQEi0KIUVSUk9SX1JFQVNPTl9DSEFMTEVOR0VfU1RFUF9XUk9ORxAiGgbggsW3BwMSLAogRVJST1JfUkVBU09OX1NFQ09ORF9GQUNUT1JfV1JPTkcQIxoG4ILFtwcQEigKHEVSUk9SX1JFQVNPTl9BUElfS0VZX0lOVkFMSUQQJBoG4ILFtwcQEicKG0VSUk9SX1JFQVNPTl9VU0VSX05PVF9GT1VORBAoGgbggsW3BwUSJwobRVJST1JfUkVBU09OX1VTRVJOQU1FX1RBS0VOECkaBuCCxbcHBhIkChhFUlJPUl9SRUFTT05fRU1BSUxfVEFLRU4QKhoG4ILFtwcGEiMKF0VSUk9SX1JFQVNPTl9MQVNUX0FETUlOECsaBuCCxbcHCRInChtFUlJPUl9SRUFTT05fUEFTU1dPUkRfV1JPTkcQLBoG4ILFtwcHEi8KI0VSUk9SX1JFQVNPTl9QQVNTV09SRF9JU19JREVOVElGSUVSEC0aBuCCxbcHAxIsCiBFUlJPUl9SRUFTT05fUEFTU1dPUkRfVE9PX0NPTU1PThAuGgbggsW3BwMSMgomRVJST1JfUkVBU09OX1BBU1NXT1JEX0hBU0hfVU5TVVBQT1JURUQQLxoG4ILFtwcDEisKH0VSUk9SX1JFQVNPTl9QQVNTV09SRF9VTkNIQU5HRUQQMBoG4ILFtwcDEioKHkVSUk9SX1JFQVNPTl9TRVNTSU9OX05PVF9GT1VORBAxGgbggsW3BwUSLgoiRVJST1JfUkVBU09OX1NFQ09ORF9GQUNUT1JfRU5BQkxFRBAyGgbggsW3BwkSMgomRVJST1JfUkVBU09OX1NFQ09ORF9GQUNUT1JfTk9UX0VOQUJMRUQQMxoG4ILFtwcJEioKHkVSUk9SX1JFQVNPTl9UT1RQX05PVF9FTlJPTExFRBA0GgbggsW3BwkSKgoeRVJST1JfUkVBU09OX0FQSV9LRVlfTk9UX0ZPVU5EEDUaBuCCxbcHBRIuCiJFUlJPUl9SRUFTT05fQVBJX0tFWV9MSU1JVF9SRUFDSEVEEDYaBuCCxbcHCBIoChxFUlJPUl9SRUFTT05fVE9UUF9DT0RFX1dST05HEDcaBuCCxbcHBxIqCh5FUlJPUl9SRUFTT05fQ09OVEFDVF9OT1RfRk9VTkQQPBoG4ILFtwcFEiYKGkVSUk9SX1JFQVNPTl9DT05UQUNUX0VNUFRZED0aBuCCxbcHAxIuCiJFUlJPUl9SRUFTT05fQ09OVEFDVF9MSU1JVF9SRUFDSEVEED4aBuCCxbcHCBImChpFUlJPUl9SRUFTT05fRVRBR19NSVNNQVRDSBBQGgbggsW3BwoSKgoeRVJST1JfUkVBU09OX1JFUVVFU1RfSURfUkVVU0VEEFEaBuCCxbcHAxIrCh9FUlJPUl9SRUFTT05fUEFHRV9UT0tFTl9JTlZBTElEEFIaBuCCxbcHAxIpCh1FUlJPUl9SRUFTT05fUkVTT1VSQ0VfREVMRVRFRBBTGgbggsW3BwkSLQohRVJST1JfUkVBU09OX1JFU09VUkNFX05PVF9ERUxFVEVEEFQaBuCCxbcHCRIoChxFUlJPUl9SRUFTT05fQUNUSU9OX1JFU0VSVkVEEGQaBuCCxbcHAxInChtFUlJPUl9SRUFTT05fQ1VSU09SX0lOVkFMSUQQZRoG4ILFtwcDEicKG0VSUk9SX1JFQVNPTl9DVVJTT1JfRVhQSVJFRBBmGgbggsW3BwsSKgoeRVJST1JfUkVBU09OX0NPTlNVTUVSX1RPT19TTE9XEGcaBuCCxbcHCBIqCh5FUlJPUl9SRUFTT05fQUNUSVZJVFlfSURfVEFLRU4QaBoG4ILFtwcGKt0DCgpTdGF0dXNDb2RlEhsKF1NUQVRVU19DT0RFX1VOU1BFQ0lGSUVEEAASGAoUU1RBVFVTX0NPREVfQ0FOQ0VMRUQQARIgChxTVEFUVVNfQ09ERV9JTlZBTElEX0FSR1VNRU5UEAMSIQodU1RBVFVTX0NPREVfREVBRExJTkVfRVhDRUVERUQQBBIZChVTVEFUVVNfQ09ERV9OT1RfRk9VTkQQBRIeChpTVEFUVVNfQ09ERV9BTFJFQURZX0VYSVNUUxAGEiEKHVNUQVRVU19DT0RFX1BFUk1JU1NJT05fREVOSUVEEAcSIgoeU1RBVFVTX0NPREVfUkVTT1VSQ0VfRVhIQVVTVEVEEAgSIwofU1RBVFVTX0NPREVfRkFJTEVEX1BSRUNPTkRJVElPThAJEhcKE1NUQVRVU19DT0RFX0FCT1JURUQQChIcChhTVEFUVVNfQ09ERV9PVVRfT0ZfUkFOR0UQCxIdChlTVEFUVVNfQ09ERV9VTklNUExFTUVOVEVEEAwSGAoUU1RBVFVTX0NPREVfSU5URVJOQUwQDRIbChdTVEFUVVNfQ09ERV9VTkFWQUlMQUJMRRAOEh8KG1NUQVRVU19DT0RFX1VOQVVUSEVOVElDQVRFRBAQOmAKC3N0YXR1c19jb2RlEiEuZ29vZ2xlLnByb3RvYnVmLkVudW1WYWx1ZU9wdGlvbnMYrND4diABKA4yGS5raXRoLmVycm9yLnYxLlN0YXR1c0NvZGVSCnN0YXR1c0NvZGVCNAoNa2l0aC5lcnJvci52MUIKRXJyb3JQcm90b1ABWhVraXRoL2Vycm9yL3YxO2Vycm9ydjFiBnByb3RvMw", [file_google_protobuf_descriptor]);
 
 /**
  * The detail of every refusal.
@@ -56,7 +58,7 @@ export const ErrorDetailSchema: GenMessage<ErrorDetail> = /*@__PURE__*/
   messageDesc(file_kith_error_v1_error, 0);
 
 /**
- * Why a call was refused. The status code that goes with each is in parentheses.
+ * Why a call was refused. Each declares the status code that it is sent with.
  *
  * @generated from enum kith.error.v1.ErrorReason
  */
@@ -71,7 +73,7 @@ export const ErrorReason = {
   /**
    * The bytes are not a message of the method: truncated, not protobuf, not
    * JSON, not UTF-8, a compression that does not unpack, an unknown or repeated
-   * JSON field (INVALID_ARGUMENT).
+   * JSON field.
    *
    * @generated from enum value: ERROR_REASON_MALFORMED_REQUEST = 1;
    */
@@ -79,7 +81,7 @@ export const ErrorReason = {
 
   /**
    * Fields break the rules in the contract; the `buf.validate.Violations` detail
-   * lists the first twelve (INVALID_ARGUMENT).
+   * lists the first twelve.
    *
    * @generated from enum value: ERROR_REASON_FIELDS_INVALID = 2;
    */
@@ -87,42 +89,42 @@ export const ErrorReason = {
 
   /**
    * The request carries fields this server does not know, which it would lose.
-   * `field`: the number of the first (INVALID_ARGUMENT).
+   * `field`: the number of the first.
    *
    * @generated from enum value: ERROR_REASON_FIELD_UNKNOWN = 3;
    */
   FIELD_UNKNOWN: 3,
 
   /**
-   * The message is larger than the server reads (RESOURCE_EXHAUSTED).
+   * The message is larger than the server reads.
    *
    * @generated from enum value: ERROR_REASON_REQUEST_TOO_LARGE = 4;
    */
   REQUEST_TOO_LARGE: 4,
 
   /**
-   * No such service or method, or not over this HTTP method or version (UNIMPLEMENTED).
+   * No such service or method, or not over this HTTP method or version.
    *
    * @generated from enum value: ERROR_REASON_METHOD_UNKNOWN = 5;
    */
   METHOD_UNKNOWN: 5,
 
   /**
-   * The content type or compression is not one the server reads (UNIMPLEMENTED).
+   * The content type or compression is not one the server reads.
    *
    * @generated from enum value: ERROR_REASON_ENCODING_UNSUPPORTED = 6;
    */
   ENCODING_UNSUPPORTED: 6,
 
   /**
-   * The caller's deadline passed; whether a write took place is unknown (DEADLINE_EXCEEDED).
+   * The caller's deadline passed; whether a write took place is unknown.
    *
    * @generated from enum value: ERROR_REASON_DEADLINE_EXCEEDED = 7;
    */
   DEADLINE_EXCEEDED: 7,
 
   /**
-   * The caller went away (CANCELED).
+   * The caller went away.
    *
    * @generated from enum value: ERROR_REASON_CANCELED = 8;
    */
@@ -130,7 +132,7 @@ export const ErrorReason = {
 
   /**
    * The server is stopping, or its database cannot be used. Call again, elsewhere
-   * or in a moment; whether a write took place is unknown (UNAVAILABLE).
+   * or in a moment; whether a write took place is unknown.
    *
    * @generated from enum value: ERROR_REASON_SERVER_UNAVAILABLE = 9;
    */
@@ -140,22 +142,21 @@ export const ErrorReason = {
    * All callers together hold as much as the server has room for, or too much work
    * of this kind is waiting already. Call again later; `retry_after_seconds`: when
    * at the earliest, which the header `retry-after` says too, over gRPC the
-   * trailer. `budget` and `limit`, where present: of what, and how much there is
-   * (RESOURCE_EXHAUSTED).
+   * trailer. `budget` and `limit`, where present: of what, and how much there is.
    *
    * @generated from enum value: ERROR_REASON_SERVER_BUSY = 10;
    */
   SERVER_BUSY: 10,
 
   /**
-   * The server's fault; its log has the `x-request-id` of the answer (INTERNAL).
+   * The server's fault; its log has the `x-request-id` of the answer.
    *
    * @generated from enum value: ERROR_REASON_INTERNAL = 11;
    */
   INTERNAL: 11,
 
   /**
-   * The health of a service was asked for that is not served here (NOT_FOUND).
+   * The health of a service was asked for that is not served here.
    *
    * @generated from enum value: ERROR_REASON_SERVICE_UNKNOWN = 12;
    */
@@ -165,7 +166,7 @@ export const ErrorReason = {
    * The caller's own calls hold more than one caller may: of memory, streams, work
    * that waits or stored data. `budget`: of what, `limit`: how much is allowed,
    * `retry_after_seconds`: when to call again, if time alone helps, as for
-   * SERVER_BUSY (RESOURCE_EXHAUSTED).
+   * SERVER_BUSY.
    *
    * @generated from enum value: ERROR_REASON_BUDGET_EXCEEDED = 13;
    */
@@ -173,14 +174,14 @@ export const ErrorReason = {
 
   /**
    * The method needs a signed-in caller and there is no access token in
-   * `authorization: Bearer ...` (UNAUTHENTICATED).
+   * `authorization: Bearer ...`.
    *
    * @generated from enum value: ERROR_REASON_ACCESS_TOKEN_MISSING = 20;
    */
   ACCESS_TOKEN_MISSING: 20,
 
   /**
-   * The access token is not one of this server's (UNAUTHENTICATED).
+   * The access token is not one of this server's.
    *
    * @generated from enum value: ERROR_REASON_ACCESS_TOKEN_INVALID = 21;
    */
@@ -188,7 +189,7 @@ export const ErrorReason = {
 
   /**
    * The access token has expired, was signed before the clock of the server was set
-   * back, or by a key that has been removed since: refresh it (UNAUTHENTICATED).
+   * back, or by a key that has been removed since: refresh it.
    *
    * @generated from enum value: ERROR_REASON_ACCESS_TOKEN_EXPIRED = 22;
    */
@@ -197,14 +198,14 @@ export const ErrorReason = {
   /**
    * The session has expired, or was ended by signing out, revoking it, a new
    * password, a refresh token that came twice, too many newer sessions, or a
-   * suspended or deleted user: sign in again (UNAUTHENTICATED).
+   * suspended or deleted user: sign in again.
    *
    * @generated from enum value: ERROR_REASON_SESSION_ENDED = 23;
    */
   SESSION_ENDED: 23,
 
   /**
-   * The refresh token is not one of this server's (UNAUTHENTICATED).
+   * The refresh token is not one of this server's.
    *
    * @generated from enum value: ERROR_REASON_REFRESH_TOKEN_INVALID = 24;
    */
@@ -212,7 +213,7 @@ export const ErrorReason = {
 
   /**
    * The refresh token was used before, so that somebody else may hold it: the
-   * session has been ended. Sign in again (UNAUTHENTICATED).
+   * session has been ended. Sign in again.
    *
    * @generated from enum value: ERROR_REASON_REFRESH_TOKEN_REUSED = 25;
    */
@@ -220,15 +221,14 @@ export const ErrorReason = {
 
   /**
    * The identifier or the password is wrong, the user may not sign in, or there
-   * were too many wrong ones before: wait some minutes. Which of them is not told
-   * (UNAUTHENTICATED).
+   * were too many wrong ones before: wait some minutes. Which of them is not told.
    *
    * @generated from enum value: ERROR_REASON_CREDENTIALS_INVALID = 26;
    */
   CREDENTIALS_INVALID: 26,
 
   /**
-   * The caller lacks a permission. `permission`: its name (PERMISSION_DENIED).
+   * The caller lacks a permission. `permission`: its name.
    *
    * @generated from enum value: ERROR_REASON_PERMISSION_MISSING = 27;
    */
@@ -236,7 +236,7 @@ export const ErrorReason = {
 
   /**
    * The caller may call the method, but not set this field. `field`, and
-   * `permission`: what it takes (PERMISSION_DENIED).
+   * `permission`: what it takes.
    *
    * @generated from enum value: ERROR_REASON_FIELD_NEEDS_PERMISSION = 28;
    */
@@ -244,21 +244,21 @@ export const ErrorReason = {
 
   /**
    * The call takes a sign-in that is not older than `max_age_seconds`: sign in
-   * again, then call with the new access token (UNAUTHENTICATED).
+   * again, then call with the new access token.
    *
    * @generated from enum value: ERROR_REASON_FRESH_SIGN_IN_REQUIRED = 29;
    */
   FRESH_SIGN_IN_REQUIRED: 29,
 
   /**
-   * The call takes a session; an API key cannot make it (PERMISSION_DENIED).
+   * The call takes a session; an API key cannot make it.
    *
    * @generated from enum value: ERROR_REASON_SESSION_REQUIRED = 30;
    */
   SESSION_REQUIRED: 30,
 
   /**
-   * The call takes an API key as its bearer token (PERMISSION_DENIED).
+   * The call takes an API key as its bearer token.
    *
    * @generated from enum value: ERROR_REASON_API_KEY_REQUIRED = 31;
    */
@@ -266,8 +266,7 @@ export const ErrorReason = {
 
   /**
    * Too many sign-ins failed from this address. `retry_after_seconds`: when to
-   * come back, which the header `retry-after` says too, over gRPC the trailer
-   * (RESOURCE_EXHAUSTED).
+   * come back, which the header `retry-after` says too, over gRPC the trailer.
    *
    * @generated from enum value: ERROR_REASON_TOO_MANY_ATTEMPTS = 32;
    */
@@ -275,7 +274,7 @@ export const ErrorReason = {
 
   /**
    * The challenge token is not one of this server's, has expired, or the user has
-   * changed since: sign in again (UNAUTHENTICATED).
+   * changed since: sign in again.
    *
    * @generated from enum value: ERROR_REASON_CHALLENGE_INVALID = 33;
    */
@@ -283,7 +282,7 @@ export const ErrorReason = {
 
   /**
    * The answer is not to the step that the challenge asks for. `step`: which one
-   * that is (INVALID_ARGUMENT).
+   * that is.
    *
    * @generated from enum value: ERROR_REASON_CHALLENGE_STEP_WRONG = 34;
    */
@@ -291,8 +290,7 @@ export const ErrorReason = {
 
   /**
    * At sign-in: the code of the second factor is wrong, was used before, or there
-   * were too many wrong ones before: wait some minutes. Which of them is not told
-   * (UNAUTHENTICATED).
+   * were too many wrong ones before: wait some minutes. Which of them is not told.
    *
    * @generated from enum value: ERROR_REASON_SECOND_FACTOR_WRONG = 35;
    */
@@ -300,57 +298,56 @@ export const ErrorReason = {
 
   /**
    * The API key is not one of this server's, has expired or was revoked, or its
-   * owner may not sign in; so of the key that an access token was given for
-   * (UNAUTHENTICATED).
+   * owner may not sign in; so of the key that an access token was given for.
    *
    * @generated from enum value: ERROR_REASON_API_KEY_INVALID = 36;
    */
   API_KEY_INVALID: 36,
 
   /**
-   * No such user (NOT_FOUND).
+   * No such user.
    *
    * @generated from enum value: ERROR_REASON_USER_NOT_FOUND = 40;
    */
   USER_NOT_FOUND: 40,
 
   /**
-   * The username is taken, possibly by a deleted user not yet purged (ALREADY_EXISTS).
+   * The username is taken, possibly by a deleted user not yet purged.
    *
    * @generated from enum value: ERROR_REASON_USERNAME_TAKEN = 41;
    */
   USERNAME_TAKEN: 41,
 
   /**
-   * The email address is taken, possibly by a deleted user not yet purged (ALREADY_EXISTS).
+   * The email address is taken, possibly by a deleted user not yet purged.
    *
    * @generated from enum value: ERROR_REASON_EMAIL_TAKEN = 42;
    */
   EMAIL_TAKEN: 42,
 
   /**
-   * Nobody would be left to manage users: another active admin is needed first (FAILED_PRECONDITION).
+   * Nobody would be left to manage users: another active admin is needed first.
    *
    * @generated from enum value: ERROR_REASON_LAST_ADMIN = 43;
    */
   LAST_ADMIN: 43,
 
   /**
-   * The current password is wrong (PERMISSION_DENIED).
+   * The current password is wrong.
    *
    * @generated from enum value: ERROR_REASON_PASSWORD_WRONG = 44;
    */
   PASSWORD_WRONG: 44,
 
   /**
-   * The new password is the username or the email address (INVALID_ARGUMENT).
+   * The new password is the username or the email address.
    *
    * @generated from enum value: ERROR_REASON_PASSWORD_IS_IDENTIFIER = 45;
    */
   PASSWORD_IS_IDENTIFIER: 45,
 
   /**
-   * The new password is among those that are guessed first (INVALID_ARGUMENT).
+   * The new password is among those that are guessed first.
    *
    * @generated from enum value: ERROR_REASON_PASSWORD_TOO_COMMON = 46;
    */
@@ -358,56 +355,56 @@ export const ErrorReason = {
 
   /**
    * The password hash is not in a format that is imported, or its parameters are
-   * out of bounds (INVALID_ARGUMENT).
+   * out of bounds.
    *
    * @generated from enum value: ERROR_REASON_PASSWORD_HASH_UNSUPPORTED = 47;
    */
   PASSWORD_HASH_UNSUPPORTED: 47,
 
   /**
-   * The new password is the one that has to be changed (INVALID_ARGUMENT).
+   * The new password is the one that has to be changed.
    *
    * @generated from enum value: ERROR_REASON_PASSWORD_UNCHANGED = 48;
    */
   PASSWORD_UNCHANGED: 48,
 
   /**
-   * The user has no such session any more (NOT_FOUND).
+   * The user has no such session any more.
    *
    * @generated from enum value: ERROR_REASON_SESSION_NOT_FOUND = 49;
    */
   SESSION_NOT_FOUND: 49,
 
   /**
-   * The user has a second factor already: disable it first (FAILED_PRECONDITION).
+   * The user has a second factor already: disable it first.
    *
    * @generated from enum value: ERROR_REASON_SECOND_FACTOR_ENABLED = 50;
    */
   SECOND_FACTOR_ENABLED: 50,
 
   /**
-   * The user has no second factor (FAILED_PRECONDITION).
+   * The user has no second factor.
    *
    * @generated from enum value: ERROR_REASON_SECOND_FACTOR_NOT_ENABLED = 51;
    */
   SECOND_FACTOR_NOT_ENABLED: 51,
 
   /**
-   * There is no enrolment to confirm, or it has expired: enrol again (FAILED_PRECONDITION).
+   * There is no enrolment to confirm, or it has expired: enrol again.
    *
    * @generated from enum value: ERROR_REASON_TOTP_NOT_ENROLLED = 52;
    */
   TOTP_NOT_ENROLLED: 52,
 
   /**
-   * The user has no such API key (NOT_FOUND).
+   * The user has no such API key.
    *
    * @generated from enum value: ERROR_REASON_API_KEY_NOT_FOUND = 53;
    */
   API_KEY_NOT_FOUND: 53,
 
   /**
-   * The user has as many API keys as one may have. `limit` (RESOURCE_EXHAUSTED).
+   * The user has as many API keys as one may have. `limit`.
    *
    * @generated from enum value: ERROR_REASON_API_KEY_LIMIT_REACHED = 54;
    */
@@ -415,29 +412,28 @@ export const ErrorReason = {
 
   /**
    * The code that is to confirm an authenticator app is wrong, or there were too many
-   * wrong ones before: wait some minutes. Which of the two is not told
-   * (PERMISSION_DENIED).
+   * wrong ones before: wait some minutes. Which of the two is not told.
    *
    * @generated from enum value: ERROR_REASON_TOTP_CODE_WRONG = 55;
    */
   TOTP_CODE_WRONG: 55,
 
   /**
-   * No such contact among the caller's own (NOT_FOUND).
+   * No such contact among the caller's own.
    *
    * @generated from enum value: ERROR_REASON_CONTACT_NOT_FOUND = 60;
    */
   CONTACT_NOT_FOUND: 60,
 
   /**
-   * The contact would have no name, company, email address or phone number left (INVALID_ARGUMENT).
+   * The contact would have no name, company, email address or phone number left.
    *
    * @generated from enum value: ERROR_REASON_CONTACT_EMPTY = 61;
    */
   CONTACT_EMPTY: 61,
 
   /**
-   * The caller has as many contacts as one user may have. `limit` (RESOURCE_EXHAUSTED).
+   * The caller has as many contacts as one user may have. `limit`.
    *
    * @generated from enum value: ERROR_REASON_CONTACT_LIMIT_REACHED = 62;
    */
@@ -445,14 +441,14 @@ export const ErrorReason = {
 
   /**
    * Somebody changed the resource since this etag was read: read it again, then
-   * decide (ABORTED).
+   * decide.
    *
    * @generated from enum value: ERROR_REASON_ETAG_MISMATCH = 80;
    */
   ETAG_MISMATCH: 80,
 
   /**
-   * The request id was used before for another request (INVALID_ARGUMENT).
+   * The request id was used before for another request.
    *
    * @generated from enum value: ERROR_REASON_REQUEST_ID_REUSED = 81;
    */
@@ -460,35 +456,35 @@ export const ErrorReason = {
 
   /**
    * The page token is not one that this list gave this caller for these filters.
-   * Start again without it (INVALID_ARGUMENT).
+   * Start again without it.
    *
    * @generated from enum value: ERROR_REASON_PAGE_TOKEN_INVALID = 82;
    */
   PAGE_TOKEN_INVALID: 82,
 
   /**
-   * The resource is deleted: undelete it first (FAILED_PRECONDITION).
+   * The resource is deleted: undelete it first.
    *
    * @generated from enum value: ERROR_REASON_RESOURCE_DELETED = 83;
    */
   RESOURCE_DELETED: 83,
 
   /**
-   * There is nothing to undelete: the resource is not deleted (FAILED_PRECONDITION).
+   * There is nothing to undelete: the resource is not deleted.
    *
    * @generated from enum value: ERROR_REASON_RESOURCE_NOT_DELETED = 84;
    */
   RESOURCE_NOT_DELETED: 84,
 
   /**
-   * The action begins with `kith.`, which Kith keeps for its own (INVALID_ARGUMENT).
+   * The action begins with `kith.`, which Kith keeps for its own.
    *
    * @generated from enum value: ERROR_REASON_ACTION_RESERVED = 100;
    */
   ACTION_RESERVED: 100,
 
   /**
-   * The cursor is not one of this log's (INVALID_ARGUMENT).
+   * The cursor is not one of this log's.
    *
    * @generated from enum value: ERROR_REASON_CURSOR_INVALID = 101;
    */
@@ -496,21 +492,21 @@ export const ErrorReason = {
 
   /**
    * What follows the cursor is not kept any more, or the log was restored to
-   * before it: list, and watch from the `watch_cursor` of the first page (OUT_OF_RANGE).
+   * before it: list, and watch from the `watch_cursor` of the first page.
    *
    * @generated from enum value: ERROR_REASON_CURSOR_EXPIRED = 102;
    */
   CURSOR_EXPIRED: 102,
 
   /**
-   * The reader of a watch stood still: connect again with the last cursor (RESOURCE_EXHAUSTED).
+   * The reader of a watch stood still: connect again with the last cursor.
    *
    * @generated from enum value: ERROR_REASON_CONSUMER_TOO_SLOW = 103;
    */
   CONSUMER_TOO_SLOW: 103,
 
   /**
-   * Another activity has this id. `id` (ALREADY_EXISTS).
+   * Another activity has this id. `id`.
    *
    * @generated from enum value: ERROR_REASON_ACTIVITY_ID_TAKEN = 104;
    */
@@ -518,7 +514,7 @@ export const ErrorReason = {
 } as const;
 
 /**
- * Why a call was refused. The status code that goes with each is in parentheses.
+ * Why a call was refused. Each declares the status code that it is sent with.
  *
  * @generated from enum kith.error.v1.ErrorReason
  */
@@ -529,4 +525,139 @@ export type ErrorReason = (typeof ErrorReason)[keyof typeof ErrorReason] | Unkno
  */
 export const ErrorReasonSchema: GenEnum<ErrorReason> = /*@__PURE__*/
   enumDesc(file_kith_error_v1_error, 0);
+
+/**
+ * The status codes of gRPC that are sent with a reason, by their numbers
+ * (https://grpc.io/docs/guides/status-codes).
+ *
+ * @generated from enum kith.error.v1.StatusCode
+ */
+export const StatusCode = {
+  /**
+   * Not a status code.
+   *
+   * @generated from enum value: STATUS_CODE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * The caller ended the call.
+   *
+   * @generated from enum value: STATUS_CODE_CANCELED = 1;
+   */
+  CANCELED: 1,
+
+  /**
+   * The request is wrong, whatever the state of the server.
+   *
+   * @generated from enum value: STATUS_CODE_INVALID_ARGUMENT = 3;
+   */
+  INVALID_ARGUMENT: 3,
+
+  /**
+   * The deadline of the call passed.
+   *
+   * @generated from enum value: STATUS_CODE_DEADLINE_EXCEEDED = 4;
+   */
+  DEADLINE_EXCEEDED: 4,
+
+  /**
+   * There is no such thing.
+   *
+   * @generated from enum value: STATUS_CODE_NOT_FOUND = 5;
+   */
+  NOT_FOUND: 5,
+
+  /**
+   * There is such a thing already.
+   *
+   * @generated from enum value: STATUS_CODE_ALREADY_EXISTS = 6;
+   */
+  ALREADY_EXISTS: 6,
+
+  /**
+   * The caller is known, and may not do this.
+   *
+   * @generated from enum value: STATUS_CODE_PERMISSION_DENIED = 7;
+   */
+  PERMISSION_DENIED: 7,
+
+  /**
+   * A limit has been reached, of the caller's own or of the server.
+   *
+   * @generated from enum value: STATUS_CODE_RESOURCE_EXHAUSTED = 8;
+   */
+  RESOURCE_EXHAUSTED: 8,
+
+  /**
+   * Something else has to be changed first: calling again changes nothing.
+   *
+   * @generated from enum value: STATUS_CODE_FAILED_PRECONDITION = 9;
+   */
+  FAILED_PRECONDITION: 9,
+
+  /**
+   * Another call got in between: read again, then call again.
+   *
+   * @generated from enum value: STATUS_CODE_ABORTED = 10;
+   */
+  ABORTED: 10,
+
+  /**
+   * What was asked for is outside of what there is.
+   *
+   * @generated from enum value: STATUS_CODE_OUT_OF_RANGE = 11;
+   */
+  OUT_OF_RANGE: 11,
+
+  /**
+   * The server does not serve this.
+   *
+   * @generated from enum value: STATUS_CODE_UNIMPLEMENTED = 12;
+   */
+  UNIMPLEMENTED: 12,
+
+  /**
+   * The server's fault.
+   *
+   * @generated from enum value: STATUS_CODE_INTERNAL = 13;
+   */
+  INTERNAL: 13,
+
+  /**
+   * The server cannot serve now: call again.
+   *
+   * @generated from enum value: STATUS_CODE_UNAVAILABLE = 14;
+   */
+  UNAVAILABLE: 14,
+
+  /**
+   * The server does not know who calls.
+   *
+   * @generated from enum value: STATUS_CODE_UNAUTHENTICATED = 16;
+   */
+  UNAUTHENTICATED: 16,
+} as const;
+
+/**
+ * The status codes of gRPC that are sent with a reason, by their numbers
+ * (https://grpc.io/docs/guides/status-codes).
+ *
+ * @generated from enum kith.error.v1.StatusCode
+ */
+export type StatusCode = (typeof StatusCode)[keyof typeof StatusCode] | UnknownEnum;
+
+/**
+ * Describes the enum kith.error.v1.StatusCode.
+ */
+export const StatusCodeSchema: GenEnum<StatusCode> = /*@__PURE__*/
+  enumDesc(file_kith_error_v1_error, 1);
+
+/**
+ * The status code that a reason is sent with. Required on every reason.
+ *
+ * @generated from extension: kith.error.v1.StatusCode status_code = 249440300;
+ */
+export const status_code: GenExtension<EnumValueOptions, StatusCode> = /*@__PURE__*/
+  extDesc(file_kith_error_v1_error, 0);
 
