@@ -51,7 +51,7 @@ export function echoGroups(): Group[] {
       unit: 'requests/s',
       variants: [
         { name: 'bare node:http2', server: 'echo-http2', http: 2, request: grpcCall(method, fields) },
-        { name: 'Kith', server: 'echo-lane', http: 2, request: grpcCall(method, fields), isOurs: true },
+        { name: 'Kith', server: 'echo-fast-path', http: 2, request: grpcCall(method, fields), isOurs: true },
         { name: 'grpc-js', server: 'echo-grpc-js', http: 2, request: grpcCall(method, fields) },
         { name: 'nice-grpc', server: 'echo-nice-grpc', http: 2, request: grpcCall(method, fields) },
         { name: 'connect-fastify', server: 'echo-connect', http: 2, request: grpcCall(method, fields) },
@@ -63,16 +63,28 @@ export function echoGroups(): Group[] {
       variants: [
         { name: 'bare node:http, JSON', server: 'echo-http1', http: 1, request: { ...plain, path: '/' } },
         { name: 'Fastify, JSON', server: 'echo-fastify', http: 1, request: plain },
-        { name: 'Kith, Connect JSON', server: 'echo-lane', http: 1, request: json, isOurs: true },
+        { name: 'Kith, Connect JSON', server: 'echo-fast-path', http: 1, request: json, isOurs: true },
         {
           name: 'Kith, Connect binary',
-          server: 'echo-lane',
+          server: 'echo-fast-path',
           http: 1,
           request: protoCall(method, fields),
           isOurs: true,
         },
-        { name: 'Kith, gRPC-Web', server: 'echo-lane', http: 1, request: grpcWebCall(method, fields), isOurs: true },
-        { name: 'Kith, Connect GET', server: 'echo-lane', http: 1, request: getCall(method, fields), isOurs: true },
+        {
+          name: 'Kith, gRPC-Web',
+          server: 'echo-fast-path',
+          http: 1,
+          request: grpcWebCall(method, fields),
+          isOurs: true,
+        },
+        {
+          name: 'Kith, Connect GET',
+          server: 'echo-fast-path',
+          http: 1,
+          request: getCall(method, fields),
+          isOurs: true,
+        },
         { name: 'connect-fastify, Connect JSON', server: 'echo-connect', http: 1, request: json },
       ],
     },
@@ -81,7 +93,7 @@ export function echoGroups(): Group[] {
       unit: 'requests/s',
       variants: [
         { name: 'Fastify, JSON', server: 'echo-fastify-log', http: 1, request: plain },
-        { name: 'Kith, Connect JSON', server: 'echo-lane-log', http: 1, request: json, isOurs: true },
+        { name: 'Kith, Connect JSON', server: 'echo-fast-path-log', http: 1, request: json, isOurs: true },
       ],
     },
     {
@@ -89,15 +101,21 @@ export function echoGroups(): Group[] {
       unit: 'requests/s',
       isMinor: true,
       variants: [
-        { name: 'Kith, Connect JSON', server: 'echo-lane', http: 2, request: json, isOurs: true },
+        { name: 'Kith, Connect JSON', server: 'echo-fast-path', http: 2, request: json, isOurs: true },
         {
           name: 'Kith, Connect binary',
-          server: 'echo-lane',
+          server: 'echo-fast-path',
           http: 2,
           request: protoCall(method, fields),
           isOurs: true,
         },
-        { name: 'Kith, gRPC-Web', server: 'echo-lane', http: 2, request: grpcWebCall(method, fields), isOurs: true },
+        {
+          name: 'Kith, gRPC-Web',
+          server: 'echo-fast-path',
+          http: 2,
+          request: grpcWebCall(method, fields),
+          isOurs: true,
+        },
       ],
     },
   ];
@@ -113,7 +131,7 @@ export function streamGroups(quick: boolean): Group[] {
       unit: 'messages/s',
       each: messages,
       variants: [
-        { name: 'Kith', server: 'echo-lane', http: 2, request, amount, isOurs: true },
+        { name: 'Kith', server: 'echo-fast-path', http: 2, request, amount, isOurs: true },
         { name: 'grpc-js', server: 'echo-grpc-js', http: 2, request, amount },
         { name: 'connect-fastify', server: 'echo-connect', http: 2, request, amount },
       ],

@@ -17,7 +17,7 @@ const KINDS = [
 ] as const;
 
 const SERVERS = [
-  { name: 'Kith', server: 'echo-lane' },
+  { name: 'Kith', server: 'echo-fast-path' },
   { name: 'grpc-js', server: 'echo-grpc-js' },
 ] as const;
 

@@ -10,8 +10,8 @@ import {
 import { usersWithFastify, usersWithGrpcJs } from './peers/users.ts';
 
 const PEERS: Readonly<Record<string, () => Promise<string>>> = {
-  'echo-lane': () => echoWithConnect(true, false),
-  'echo-lane-log': () => echoWithConnect(true, true),
+  'echo-fast-path': () => echoWithConnect(true, false),
+  'echo-fast-path-log': () => echoWithConnect(true, true),
   'echo-connect': () => echoWithConnect(false, false),
   'echo-grpc-js': echoWithGrpcJs,
   'echo-nice-grpc': echoWithNiceGrpc,

@@ -15,7 +15,7 @@ const PARTS: readonly (readonly [part: string, fits: RegExp])[] = [
   ['Kysely', /\/kysely\//],
   ['messages: reading and writing protobuf', /\/@bufbuild\/protobuf\//],
   ['the rules of the contract', /\/@bufbuild\/(?:protovalidate|cel)\/|quick-check|rpc\/validate/],
-  ['gRPC: the lane', /\/src\/lane\//],
+  ['gRPC: the fast path', /\/connect-fast\//],
   ['gRPC: grpc-js', /\/@grpc\/|\/bench\/peers\/grpc-js/],
   ["the port's guards", /\/src\/http\//],
   ['the token, access, the request id, the handler', /\/(?:src|gen|bench)\/|\/lru-cache\/|\/jose\//],

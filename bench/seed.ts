@@ -40,7 +40,7 @@ export interface Seed {
 }
 
 /** The settings of a server for a database. */
-export function kithEnv(databaseUrl: string, lane: boolean): Record<string, string> {
+export function kithEnv(databaseUrl: string, fastPath: boolean): Record<string, string> {
   return {
     KITH_PORT: '0',
     KITH_DATABASE_URL: databaseUrl,
@@ -49,7 +49,7 @@ export function kithEnv(databaseUrl: string, lane: boolean): Record<string, stri
     KITH_ISSUER: 'http://kith.example',
     KITH_ACCESS_TOKEN_SECONDS: '3600',
     KITH_LOG_LEVEL: 'error',
-    KITH_FAST_LANE: String(lane),
+    KITH_FAST_PATH: String(fastPath),
   };
 }
 

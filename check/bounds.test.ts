@@ -43,7 +43,7 @@ describe('the command', () => {
     [['--seconds', '0'], '--seconds is a whole number above 0'],
     [['--heap-mb', 'x'], '--heap-mb is a whole number above 0'],
     [['--database', 'other'], '--database is sqlite or postgres'],
-    [['--fast-lane', 'maybe'], '--fast-lane is true or false'],
+    [['--fast-path', 'maybe'], '--fast-path is true or false'],
     [['--shapes', '('], '--shapes is a regular expression'],
     [['--shapes', 'no such shape'], "no shape's name matches"],
   ])('refuses %s', async (args, message) => {

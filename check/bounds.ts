@@ -18,7 +18,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '3' },
     seed: { type: 'string', default: '1' },
     database: { type: 'string', default: 'sqlite' },
-    'fast-lane': { type: 'string', default: 'true' },
+    'fast-path': { type: 'string', default: 'true' },
     'heap-mb': { type: 'string', default: '256' },
     'rss-mb': { type: 'string', default: String(LIMITS.rssMax / 2 ** 20) },
     main: { type: 'string' },
@@ -33,7 +33,7 @@ const seconds = wholeNumber('seconds');
 const heapMb = wholeNumber('heap-mb');
 const rssMb = wholeNumber('rss-mb');
 const database = oneOf('database', ['sqlite', 'postgres']);
-const fastLane = oneOf('fast-lane', ['true', 'false']) === 'true';
+const fastPath = oneOf('fast-path', ['true', 'false']) === 'true';
 const pattern = readPattern();
 const shapes = SHAPES.filter(({ name, isShort }) => pattern.test(name) && (isShort || !values.short));
 if (shapes.length === 0) refuse(`no shape's name matches ${values.shapes}; --list has them`);
@@ -53,7 +53,7 @@ let stores = 0;
 const results: Result[] = [];
 const startedMs = performance.now();
 const running = runBounds({
-  target: { fastLane, heapMb, main: values.main, command: values.command.split(' ').filter(Boolean) },
+  target: { fastPath, heapMb, main: values.main, command: values.command.split(' ').filter(Boolean) },
   createDatabase: server && (async () => opened.use(await createStore(server, `bounds_${++stores}`)).url),
   shapes,
   seconds,
@@ -98,7 +98,7 @@ function readPattern(): RegExp {
   }
 }
 
-function oneOf<T extends string>(name: 'database' | 'fast-lane', allowed: readonly T[]): T {
+function oneOf<T extends string>(name: 'database' | 'fast-path', allowed: readonly T[]): T {
   const value = allowed.find((item) => item === values[name]);
   return value ?? refuse(`--${name} is ${allowed.join(' or ')}`);
 }

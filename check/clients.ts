@@ -65,14 +65,14 @@ interface Line<T extends DescService> extends Disposable {
   readonly client: Client<T>;
 }
 
-const WIRES = ['grpc', 'grpc-web', 'connect', 'connect json'] as const;
-type Wire = (typeof WIRES)[number];
+const PROTOCOLS = ['grpc', 'grpc-web', 'connect', 'connect json'] as const;
+type Protocol = (typeof PROTOCOLS)[number];
 
 export function openLine<T extends DescService>(
   service: T,
   baseUrl: string,
   accessToken: string | undefined,
-  wire: Wire,
+  protocol: Protocol,
 ): Line<T> {
   const interceptors: Interceptor[] = [
     (next) => (request) => {
@@ -84,17 +84,17 @@ export function openLine<T extends DescService>(
     client: createClient(service, transport),
     [Symbol.dispose]: close,
   });
-  if (wire === 'grpc' || wire === 'connect') {
+  if (protocol === 'grpc' || protocol === 'connect') {
     const sessionManager = new Http2SessionManager(baseUrl);
     const options = { baseUrl, interceptors, sessionManager };
     const transport =
-      wire === 'grpc' ? createGrpcTransport(options) : createConnectTransport({ ...options, httpVersion: '2' });
+      protocol === 'grpc' ? createGrpcTransport(options) : createConnectTransport({ ...options, httpVersion: '2' });
     return line(transport, () => sessionManager.abort());
   }
   const agent = new Agent({ keepAlive: false });
   const options = { baseUrl, interceptors, httpVersion: '1.1', nodeOptions: { agent } } as const;
   const transport =
-    wire === 'grpc-web'
+    protocol === 'grpc-web'
       ? createGrpcWebTransport(options)
       : createConnectTransport({ ...options, useBinaryFormat: false });
   return line(transport, () => agent.destroy());
@@ -205,7 +205,7 @@ export interface WatcherOptions {
   readonly accessToken: string;
   /** Whether it lists first, and watches from where the list ends. */
   readonly listsFirst: boolean;
-  readonly wire: Wire;
+  readonly protocol: Protocol;
   /** How likely it is to stand still after a message. */
   readonly slowness: number;
 }
@@ -285,13 +285,13 @@ export class Watcher implements Follower {
 
   /** Reads all pages, each from any instance; what fails on the way is begun again. */
   async #list(signal: AbortSignal): Promise<void> {
-    const { wanted, accessToken, wire } = this.#options;
+    const { wanted, accessToken, protocol } = this.#options;
     const known = this.#around.acknowledged.length;
     const ids: string[] = [];
     let watchCursor = '';
     let pageToken = '';
     do {
-      using line = openLine(ActivityService, this.#random.pick(this.#around.instances).address, accessToken, wire);
+      using line = openLine(ActivityService, this.#random.pick(this.#around.instances).address, accessToken, protocol);
       const request = { ...requestFor(wanted), pageSize: this.#random.int(5, 400), pageToken };
       const page = await line.client.listUserActivity(request, { signal, timeoutMs: CALL_MAX_MS });
       ids.push(...page.activities.map(({ id }) => id));
@@ -304,8 +304,8 @@ export class Watcher implements Follower {
   }
 
   async #follow(signal: AbortSignal): Promise<void> {
-    const { wanted, accessToken, wire } = this.#options;
-    using line = openLine(ActivityService, this.#random.pick(this.#around.instances).address, accessToken, wire);
+    const { wanted, accessToken, protocol } = this.#options;
+    using line = openLine(ActivityService, this.#random.pick(this.#around.instances).address, accessToken, protocol);
     let isOpen = false;
     let isCaughtUp = false;
     const known = this.#around.acknowledged.length;
@@ -401,7 +401,7 @@ export function randomWatcher(name: string, around: Surroundings, random: Random
     name: `${name}, ${options.wanted.userId === undefined ? 'everybody' : 'one user'}, ${action || 'any action'}`,
     ...options,
     listsFirst: random.chance(0.5),
-    wire: random.weighted({ grpc: 5, 'grpc-web': 1, connect: 1, 'connect json': 1 }),
+    protocol: random.weighted({ grpc: 5, 'grpc-web': 1, connect: 1, 'connect json': 1 }),
     slowness: random.pick([0, 0, 0.02, 0.3]),
   });
 }

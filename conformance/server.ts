@@ -11,10 +11,10 @@ import { type ConnectRouter, createContextValues } from '@connectrpc/connect';
 import { fastifyConnectPlugin } from '@connectrpc/connect-fastify';
 import { fastify as createFastify } from 'fastify';
 import { createOnePortServer } from '../src/http/one-port.ts';
-import { createLane } from '../packages/connect-fast/src/lane.ts';
+import { createFastPath } from '../packages/connect-fast/src/fast-path.ts';
 import { refuseAtEnd } from '../src/rpc/early-answers.ts';
 import { COMPRESS_MIN_BYTES, Compressor } from '../src/rpc/compressor.ts';
-import { LateLane } from '../src/rpc/fast-path.ts';
+import { DeferredFastPath } from '../src/rpc/fast-path.ts';
 import { readContract } from './contract.ts';
 import { conformanceService } from './service.ts';
 
@@ -30,19 +30,19 @@ const READ_MAX_BYTES = 64 * 1024 * 1024;
 /** The tests are about requests that end early: so many that a server that is not tested would call it an attack. */
 const STREAM_RESETS = { burst: 10_000, perSecond: 10_000 };
 
-const [contractPath = '', laneSwitch] = process.argv.slice(2);
+const [contractPath = '', fastPathSwitch] = process.argv.slice(2);
 const contract = readContract(contractPath);
 const asked = fromBinary(contract.message('ServerCompatRequest'), await readFrame()) as Asked;
 const credentials = asked.useTls ? asked.serverCreds : undefined;
 const tls = credentials && { cert: Buffer.from(credentials.cert), key: Buffer.from(credentials.key) };
 
 const compressor = new Compressor();
-const lane = new LateLane();
+const fastPath = new DeferredFastPath();
 const fastify = createFastify<Server>({
   serverFactory: (handler) =>
     createOnePortServer(handler, {
       tls,
-      shortcut: lane,
+      shortcut: fastPath,
       isStreaming: (path) => /\/(?:Client|Bidi)Stream$/.test(path),
       streamResets: STREAM_RESETS,
     }) as Server,
@@ -57,9 +57,9 @@ await fastify.register(fastifyConnectPlugin, {
     router.handlers.forEach((handler, i) => {
       router.handlers[i] = refuseAtEnd(handler, readMaxBytes);
     });
-    if (laneSwitch !== 'on') return;
-    lane.open(
-      createLane([{ service, implementation }], router.handlers, {
+    if (fastPathSwitch !== 'on') return;
+    fastPath.open(
+      createFastPath([{ service, implementation }], router.handlers, {
         admit: () => ({ values: createContextValues() }),
         interceptors: [],
         readMaxBytes: () => readMaxBytes,

@@ -56,7 +56,11 @@ function refusalOf(each: Import): string | undefined {
       : 'the package needs Node and Connect alone';
   }
   return (
-    refusalOfFloor(each) ?? refusalOfDriver(each) ?? refusalOfQuery(each) ?? refusalOfWire(each) ?? refusalInSlice(each)
+    refusalOfFloor(each) ??
+    refusalOfDriver(each) ??
+    refusalOfQuery(each) ??
+    refusalOfMessages(each) ??
+    refusalInSlice(each)
   );
 }
 
@@ -84,7 +88,7 @@ function refusalOfQuery({ file, module, isType }: Import): string | undefined {
 }
 
 /** Messages of the contract end at the handlers. */
-function refusalOfWire(each: Import): string | undefined {
+function refusalOfMessages(each: Import): string | undefined {
   const { file, module } = each;
   const isGenerated = module.startsWith('.') && targetOf(each).startsWith('gen/');
   if (!isGenerated && !/^@(connectrpc|bufbuild)\//.test(module)) return undefined;

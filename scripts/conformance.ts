@@ -1,6 +1,6 @@
 /**
  * Run the official conformance tests of Connect, gRPC and gRPC-Web against
- * Kith's stack, with the fast lane and without. Options are the runner's:
+ * Kith's stack, with the fast path and without. Options are the runner's:
  * `npm run conformance -- --run 'Timeouts/**' --trace`. Fails when any case does.
  *
  * The runner and the contract of its tests come as a module for Go. Where there
@@ -22,18 +22,18 @@ else console.log('WARNING: no go on the PATH: THE CONFORMANCE TESTS ARE SKIPPED'
 async function runBoth(options: readonly string[]): Promise<boolean> {
   const runner = await installRunner();
   const contract = await compileContract();
-  const outcomes: { readonly lane: string; readonly code: number | null; readonly counts: string }[] = [];
-  for (const lane of ['on', 'off']) {
-    console.log(`\nfast lane ${lane}`);
-    const server = [process.execPath, 'conformance/server.ts', contract, lane];
+  const outcomes: { readonly fastPath: string; readonly code: number | null; readonly counts: string }[] = [];
+  for (const fastPath of ['on', 'off']) {
+    console.log(`\nfast path ${fastPath}`);
+    const server = [process.execPath, 'conformance/server.ts', contract, fastPath];
     const all = ['--mode', 'server', '--conf', 'conformance/config.yaml', ...options, '--', ...server];
     const { code, output } = await run(runner, all, { isShown: true });
     const [counts = `the runner ended before its tests, with ${code ?? 'a signal'}`] =
       /^\d+ passed, \d+ failed.*$/m.exec(output) ?? [];
-    outcomes.push({ lane, code, counts });
+    outcomes.push({ fastPath, code, counts });
   }
   console.log();
-  for (const { lane, counts } of outcomes) console.log(`fast lane ${lane}: ${counts}`);
+  for (const { fastPath, counts } of outcomes) console.log(`fast path ${fastPath}: ${counts}`);
   return outcomes.every(({ code }) => code === 0);
 }
 

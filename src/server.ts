@@ -46,7 +46,7 @@ import { readAccessRules } from './rpc/access.ts';
 import { createCallBudgets } from './rpc/call-budgets.ts';
 import { CallMetrics } from './rpc/call-metrics.ts';
 import { Compressor } from './rpc/compressor.ts';
-import { LateLane } from './rpc/fast-path.ts';
+import { DeferredFastPath } from './rpc/fast-path.ts';
 import { health } from './rpc/health.ts';
 import { reflection } from './rpc/reflection.ts';
 import { createRequestPayer } from './rpc/request-payer.ts';
@@ -155,12 +155,12 @@ export async function startServer(config: Config, adminPassword: string, options
   const isProxy = createBlockCheck(config.trustedProxies);
   const scheduler = new SliceScheduler();
   const payerOfRequest = createRequestPayer(isProxy, (bearer) => recallPayer(app, bearer));
-  const lane = config.fastLane ? new LateLane() : undefined;
+  const fastPath = config.fastPath ? new DeferredFastPath() : undefined;
   const port = createPortCounters();
   const fastify = createHttpServer({
     ...config,
     counters: port,
-    shortcut: lane,
+    shortcut: fastPath,
     scheduler: {
       mayStart: () => scheduler.mayStart(),
       add: (headers, peer, serve) => scheduler.add(payerOfRequest(headers, peer), serve),
@@ -300,7 +300,7 @@ export async function startServer(config: Config, adminPassword: string, options
           served.map(({ file }) => file),
         );
     },
-    lane,
+    fastPath,
     rules,
     isProxy,
     corsOrigins: config.corsOrigins,

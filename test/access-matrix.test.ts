@@ -36,7 +36,7 @@ import { SERVICES } from '../src/services.ts';
 import { type Database, openDatabase } from '../src/storage/database.ts';
 import { createKeyring } from '../src/kernel/keyring.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
-import { type Kith, type Refusal, refusalOf, type SignedIn, startKith, wires } from './support/kith.ts';
+import { type Kith, type Refusal, refusalOf, type SignedIn, startKith, protocols } from './support/kith.ts';
 import { connectHttp2, http1Request, outcomeOf, sendHttp1, sendHttp2 } from './support/raw.ts';
 import { type SigningKey, signingKeyOf } from './support/signing-key.ts';
 import { refreshed, signedIn } from './support/sign-in.ts';
@@ -317,7 +317,7 @@ const ENV = {
   KITH_ACCESS_TOKEN_SECONDS: '1200',
   KITH_FRESH_SIGN_IN_SECONDS: '1800',
 };
-const PROTOCOLS = wires.filter(({ name }) =>
+const PROTOCOLS = protocols.filter(({ name }) =>
   ['gRPC over HTTP/2', 'gRPC-Web over HTTP/1.1', 'gRPC-Web over HTTP/2', 'Connect JSON over HTTP/1.1'].includes(name),
 );
 
@@ -440,7 +440,7 @@ async function newContact(accessToken: string): Promise<string> {
 
 describe.each(databases)('on $name', (kind) => {
   // What is stored is read by the same queries whatever carries the call.
-  const protocols = kind === databases[0] ? PROTOCOLS : PROTOCOLS.slice(0, 1);
+  const tried = kind === databases[0] ? PROTOCOLS : PROTOCOLS.slice(0, 1);
   let database: TestDatabase;
   /** All rows, but for when API keys were last used, which the background notes. */
   const dump = async () => (await database.dump()).replaceAll(/"last_used_ms":(?:"?\d+"?|null)/g, '');
@@ -469,11 +469,11 @@ describe.each(databases)('on $name', (kind) => {
     expect(METHODS.filter(({ method }) => !hasOption(method, access))).toEqual([]);
   });
 
-  describe.each(protocols)('$name', (wire) => {
-    const isFirst = kind === databases[0] && wire === PROTOCOLS[0];
+  describe.each(tried)('$name', (protocol) => {
+    const isFirst = kind === databases[0] && protocol === PROTOCOLS[0];
     let transport: Transport;
     beforeAll(() => {
-      transport = wire.transport(kith.address);
+      transport = protocol.transport(kith.address);
     });
 
     /** `ok`, or code, reason and permission of the refusal. */
@@ -488,7 +488,7 @@ describe.each(databases)('on $name', (kind) => {
         method.methodKind === 'unary'
           ? transport.unary(method, undefined, undefined, headers, request).then(({ message }) => onAnswer(message))
           : // A connection of its own: clients reset streams that are refused, and a hundred resets look like an attack.
-            firstMessage(wire.transport(kith.address), method, headers, request),
+            firstMessage(protocol.transport(kith.address), method, headers, request),
       );
     }
 

@@ -10,7 +10,7 @@ import { UserState } from '../gen/kith/user/v1/user_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { needCommand } from './support/commands.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
-import { grpc, type Kith, refusalOf, type SignedIn, startKith, wires } from './support/kith.ts';
+import { grpc, type Kith, refusalOf, type SignedIn, startKith, protocols } from './support/kith.ts';
 import { startProcess } from './support/process.ts';
 import { startOn } from './support/stored.ts';
 import { patternOf, runSteps, stepsOf } from './support/tour.ts';
@@ -66,7 +66,7 @@ describe.each(databases)('on $name', (kind) => {
   });
   afterAll(() => kith[Symbol.asyncDispose]());
 
-  test.each(wires)('a key and an access token of it are bearer tokens over $name', async ({ transport }) => {
+  test.each(protocols)('a key and an access token of it are bearer tokens over $name', async ({ transport }) => {
     const key = await newKey(kith);
     for (const bearer of [key.secret, key.accessToken]) {
       const auth = createClient(AuthService, transport(kith.address, bearer));

@@ -34,8 +34,8 @@ const REFUSED: readonly Case[] = [
   ['src/main.ts', 'pg'],
   ['packages/verify/src/verify.ts', 'node:crypto'],
   ['packages/verify/src/verify.ts', '../../../gen/kith/auth/v1/revocation_service_pb.ts'],
-  ['packages/connect-fast/src/wire.ts', '../../../src/kernel/failure.ts'],
-  ['packages/connect-fast/src/wire.ts', 'fastify'],
+  ['packages/connect-fast/src/call-format.ts', '../../../src/kernel/failure.ts'],
+  ['packages/connect-fast/src/call-format.ts', 'fastify'],
 ];
 
 const ACCEPTED: readonly Case[] = [
@@ -53,7 +53,7 @@ const ACCEPTED: readonly Case[] = [
   ['src/services.ts', '../gen/kith/contact/v1/contact_service_pb.ts'],
   ['src/contacts/contacts.test.ts', './store.ts'],
   ['src/contacts/contacts.test.ts', 'kysely'],
-  ['packages/connect-fast/src/wire.ts', '@connectrpc/connect/protocol'],
+  ['packages/connect-fast/src/call-format.ts', '@connectrpc/connect/protocol'],
   ['packages/verify/src/verify.ts', 'jose'],
 ];
 

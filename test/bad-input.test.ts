@@ -10,7 +10,7 @@ import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
 import { dumpButCounts } from './support/dump.ts';
 import { grpc } from './support/kith.ts';
-import { envelope, lanes } from './support/lanes.ts';
+import { envelope, rawProtocols } from './support/raw-protocols.ts';
 import { type ServingProcess, startProcess } from './support/process.ts';
 import { connectHttp2, http1Request, outcomeOf, type RawAnswer, sendHttp1, sendHttp2 } from './support/raw.ts';
 import { signedIn } from './support/sign-in.ts';
@@ -740,9 +740,9 @@ describe.each(databases)('on $name', ({ create: createDatabase }) => {
         headers: { authorization: `Bearer ${world.accessToken}` },
       };
       const answers: Record<string, string> = {};
-      const taken = lanes.filter((lane) => lane.takes(payload));
-      for (const lane of taken)
-        answers[lane.name] = await judged(await lane.send({ address: world.address, session }, payload));
+      const taken = rawProtocols.filter((protocol) => protocol.takes(payload));
+      for (const protocol of taken)
+        answers[protocol.name] = await judged(await protocol.send({ address: world.address, session }, payload));
       expect(answers).toEqual(Object.fromEntries(taken.map(({ name }) => [name, outcome])));
       expect(await dumpButCounts(database)).toBe(before);
     });
@@ -817,12 +817,12 @@ describe.each(databases)('on $name', ({ create: createDatabase }) => {
         for (let i = 0; i < count; i++) {
           const mutant = mutate(original, random);
           const headers = { authorization: `Bearer ${world.accessToken}` };
-          const lane = lanes[i % 4]!;
+          const protocol = rawProtocols[i % 4]!;
           const answer = await judged(
-            await lane.send({ address: world.address, session }, { method, format, bytes: mutant, headers }),
+            await protocol.send({ address: world.address, session }, { method, format, bytes: mutant, headers }),
           );
           if (!/^(ok|(InvalidArgument|NotFound|Aborted|AlreadyExists|FailedPrecondition) [A-Z_]+)$/.test(answer)) {
-            faults.push(`${lane.name} ${mutant.toString('base64')}: ${answer}`);
+            faults.push(`${protocol.name} ${mutant.toString('base64')}: ${answer}`);
           }
         }
         expect(faults).toEqual([]);

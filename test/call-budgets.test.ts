@@ -20,7 +20,7 @@ describe.each([
   let greedy: SignedIn;
   let other: SignedIn;
   beforeAll(async () => {
-    kith = await startKith({ env: { KITH_FAST_LANE: fast } });
+    kith = await startKith({ env: { KITH_FAST_PATH: fast } });
     [greedy, other] = await Promise.all([kith.user(Role.VIEWER), kith.user(Role.VIEWER)]);
     const contacts = kith.client(ContactService, greedy.accessToken);
     for (let i = 0; i < 60; i++) await contacts.createContact({ givenName: `Contact ${i}`, notes: NOTES });

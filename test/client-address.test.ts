@@ -2,16 +2,16 @@ import { createClient } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { SessionService } from '../gen/kith/auth/v1/session_service_pb.ts';
-import { ADMIN_PASSWORD, type Kith, startKith, type Wire, wires } from './support/kith.ts';
+import { ADMIN_PASSWORD, type Kith, startKith, type Protocol, protocols } from './support/kith.ts';
 import { http1Request, sendHttp1 } from './support/raw.ts';
 import { signedIn } from './support/sign-in.ts';
 
 /** Who signs in is told where from, so every way to call is asked by a sign-in. */
-const ways = wires.filter(({ name }) => !name.includes('GET'));
+const ways = protocols.filter(({ name }) => !name.includes('GET'));
 
 /** Where a sign-in came from, by the list of sessions. */
-async function seen(kith: Kith, wire: Wire, headers: Record<string, string>) {
-  const client = createClient(AuthService, wire.transport(kith.address));
+async function seen(kith: Kith, protocol: Protocol, headers: Record<string, string>) {
+  const client = createClient(AuthService, protocol.transport(kith.address));
   const { accessToken, user } = await signedIn(
     client.login({ identifier: 'admin', password: ADMIN_PASSWORD }, { headers }),
   );
@@ -19,7 +19,7 @@ async function seen(kith: Kith, wire: Wire, headers: Record<string, string>) {
   return sessions.find(({ current }) => current)!;
 }
 
-describe.each(ways)('over $name', (wire) => {
+describe.each(ways)('over $name', (protocol) => {
   let trusting: Kith;
   let trustingNone: Kith;
   let trustingOthers: Kith;
@@ -49,7 +49,7 @@ describe.each(ways)('over $name', (wire) => {
     ['very many addresses', `${'203.0.113.9, '.repeat(400)}192.0.2.1`, '192.0.2.1'],
     ['very much else', 'x'.repeat(6000), '127.0.0.1'],
   ])('a proxy that is trusted says where the caller is: %s', async (_, header, address) => {
-    expect(await seen(trusting, wire, { 'x-forwarded-for': header })).toMatchObject({ address });
+    expect(await seen(trusting, protocol, { 'x-forwarded-for': header })).toMatchObject({ address });
   });
 
   test.each([
@@ -64,17 +64,17 @@ describe.each(ways)('over $name', (wire) => {
     ['x-forwarded-host', '192.0.2.1'],
   ])('nobody is believed who is no proxy: %s: %s', async (name, value) => {
     for (const kith of [trustingNone, trustingOthers]) {
-      expect(await seen(kith, wire, { [name]: value })).toMatchObject({ address: '127.0.0.1' });
+      expect(await seen(kith, protocol, { [name]: value })).toMatchObject({ address: '127.0.0.1' });
     }
   });
 
   test('a proxy is believed in x-forwarded-for alone', async () => {
     const headers = { 'x-real-ip': '192.0.2.1', forwarded: 'for=192.0.2.1', 'x-client-ip': '192.0.2.1' };
-    expect(await seen(trusting, wire, headers)).toMatchObject({ address: '127.0.0.1' });
+    expect(await seen(trusting, protocol, headers)).toMatchObject({ address: '127.0.0.1' });
   });
 
   test('the user agent is one line of at most 256 characters', async () => {
-    const { userAgent } = await seen(trusting, wire, { 'user-agent': `kith test\t${'x'.repeat(400)}` });
+    const { userAgent } = await seen(trusting, protocol, { 'user-agent': `kith test\t${'x'.repeat(400)}` });
     expect(userAgent).toBe(`kith test\uFFFD${'x'.repeat(246)}`);
   });
 });

@@ -452,29 +452,29 @@ describe('copy-to', () => {
     await using old = await serve();
     const login = await signIn(old);
     const { accessToken } = login;
-    const wire = grpc(old.address, accessToken);
+    const transport = grpc(old.address, accessToken);
     const request = { ...newUser('ada'), requestId: randomUUID() };
-    const ada = (await createClient(UserService, wire).createUser(request)).user!;
-    const gone = (await createClient(UserService, wire).createUser(newUser('gone'))).user!;
-    await createClient(UserService, wire).deleteUser({ userId: gone.id });
+    const ada = (await createClient(UserService, transport).createUser(request)).user!;
+    const gone = (await createClient(UserService, transport).createUser(newUser('gone'))).user!;
+    await createClient(UserService, transport).deleteUser({ userId: gone.id });
     for (const givenName of ['Ünïcode 🌍', 'it\'s "quoted" \\ back', 'Z', 'a', 'É']) {
-      await createClient(ContactService, wire).createContact({ givenName, notes: 'two\nlines' });
+      await createClient(ContactService, transport).createContact({ givenName, notes: 'two\nlines' });
     }
-    const record = (transport: typeof wire, i: number) =>
-      createClient(ActivityService, transport).recordUserActivity({
+    const record = (over: typeof transport, i: number) =>
+      createClient(ActivityService, over).recordUserActivity({
         activities: [{ userId: ada.id, action: `test.no${i}`, attributes: { i: `${i}` }, details: '{"a": "\\u0000"}' }],
       });
-    for (let i = 0; i < 10; i++) await record(wire, i);
+    for (let i = 0; i < 10; i++) await record(transport, i);
     const contactPage = { pageSize: 2 };
-    const contacts = await createClient(ContactService, wire).listContacts(contactPage);
+    const contacts = await createClient(ContactService, transport).listContacts(contactPage);
     const filter = { userId: ada.id, pageSize: 3 };
-    const page = await createClient(ActivityService, wire).listUserActivity(filter);
+    const page = await createClient(ActivityService, transport).listUserActivity(filter);
     let cursor = '';
-    for await (const message of createClient(ActivityService, wire).watchUserActivity({ userId: ada.id })) {
+    for await (const message of createClient(ActivityService, transport).watchUserActivity({ userId: ada.id })) {
       cursor = message.cursor;
       break;
     }
-    for (let i = 10; i < 15; i++) await record(wire, i); // after the cursor
+    for (let i = 10; i < 15; i++) await record(transport, i); // after the cursor
     old.kill('SIGTERM');
     await old.exited;
     {
@@ -493,30 +493,33 @@ describe('copy-to', () => {
 
     await using kith = await serve(await onTarget());
     expect(kith.stderr).not.toContain('administrator');
-    const newWire = grpc(kith.address, accessToken);
-    expect((await createClient(AuthService, newWire).userMe({})).user).toEqual(login.user);
-    await createClient(AuthService, newWire).refreshAccessToken({ refreshToken: login.refreshToken });
-    expect((await createClient(UserService, newWire).createUser(request)).user).toEqual(ada);
-    const restOfContacts = await createClient(ContactService, newWire).listContacts({
+    const newTransport = grpc(kith.address, accessToken);
+    expect((await createClient(AuthService, newTransport).userMe({})).user).toEqual(login.user);
+    await createClient(AuthService, newTransport).refreshAccessToken({ refreshToken: login.refreshToken });
+    expect((await createClient(UserService, newTransport).createUser(request)).user).toEqual(ada);
+    const restOfContacts = await createClient(ContactService, newTransport).listContacts({
       ...contactPage,
       pageToken: contacts.nextPageToken,
     });
     const inOrder = [...contacts.contacts, ...restOfContacts.contacts].map(({ givenName }) => givenName);
     expect(inOrder).toEqual(['a', 'É', 'it\'s "quoted" \\ back', 'Ünïcode 🌍']);
-    const next = await createClient(ActivityService, newWire).listUserActivity({
+    const next = await createClient(ActivityService, newTransport).listUserActivity({
       ...filter,
       pageToken: page.nextPageToken,
     });
     expect(next.activities.map(({ action }) => action)).toEqual(['test.no6', 'test.no5', 'test.no4']);
-    await record(newWire, 15);
+    await record(newTransport, 15);
     const seen: string[] = [];
-    const watch = createClient(ActivityService, newWire).watchUserActivity({ userId: ada.id, afterCursor: cursor });
+    const watch = createClient(ActivityService, newTransport).watchUserActivity({
+      userId: ada.id,
+      afterCursor: cursor,
+    });
     for await (const { activity } of watch) {
       if (activity) seen.push(activity.action);
       if (seen.length === 6) break;
     }
     expect(seen).toEqual([10, 11, 12, 13, 14, 15].map((i) => `test.no${i}`));
-    const newest = await createClient(ActivityService, newWire).listUserActivity({ userId: ada.id, pageSize: 1 });
+    const newest = await createClient(ActivityService, newTransport).listUserActivity({ userId: ada.id, pageSize: 1 });
     expect(newest.activities[0]!.action).toBe('test.no15');
     await withClient(target.url, async (client) => {
       const { rows } = await client.query(
@@ -524,7 +527,7 @@ describe('copy-to', () => {
       );
       expect(rows).toEqual([{ n: 1 }]);
     });
-    expect(await refusalOf(createClient(UserService, newWire).createUser(newUser('ada')))).toMatchObject({
+    expect(await refusalOf(createClient(UserService, newTransport).createUser(newUser('ada')))).toMatchObject({
       code: 'AlreadyExists',
     });
   }, 60_000);

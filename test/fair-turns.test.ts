@@ -50,7 +50,7 @@ describe.each([
   let greedy: SignedIn;
   let other: SignedIn;
   beforeAll(async () => {
-    kith = await startKith({ env: { KITH_FAST_LANE: fast } });
+    kith = await startKith({ env: { KITH_FAST_PATH: fast } });
     [greedy, other] = await Promise.all([kith.user(Role.VIEWER), kith.user(Role.VIEWER)]);
   });
   afterAll(() => kith[Symbol.asyncDispose]());

@@ -426,12 +426,12 @@ test.for([
 });
 
 describe.each([
-  { wire: 'HTTP/1.1', flags: ['--http1.1'], version: '1.1' },
-  { wire: 'HTTP/2', flags: ['--http2-prior-knowledge'], version: '2' },
-  { wire: 'TLS, HTTP/1.1', flags: ['--http1.1', '--cacert', CERTIFICATE], version: '1.1' },
-  { wire: 'TLS, HTTP/2', flags: ['--http2', '--cacert', CERTIFICATE], version: '2' },
-])('curl over $wire', ({ wire, flags, version }) => {
-  const kithOf = () => (wire.startsWith('TLS') ? secure : plain);
+  { http: 'HTTP/1.1', flags: ['--http1.1'], version: '1.1' },
+  { http: 'HTTP/2', flags: ['--http2-prior-knowledge'], version: '2' },
+  { http: 'TLS, HTTP/1.1', flags: ['--http1.1', '--cacert', CERTIFICATE], version: '1.1' },
+  { http: 'TLS, HTTP/2', flags: ['--http2', '--cacert', CERTIFICATE], version: '2' },
+])('curl over $http', ({ http, flags, version }) => {
+  const kithOf = () => (http.startsWith('TLS') ? secure : plain);
 
   /** Prints the body, the HTTP version and the status. */
   async function curl(context: TestContext, path: string, ...args: string[]) {

@@ -6,7 +6,7 @@ import { createClient } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { ADMIN_PASSWORD, grpc } from './support/kith.ts';
-import { envelope } from './support/lanes.ts';
+import { envelope } from './support/raw-protocols.ts';
 import { type ServingProcess, startProcess } from './support/process.ts';
 import { signedIn } from './support/sign-in.ts';
 

@@ -25,7 +25,7 @@ import { addServerMetrics } from '../src/admin/server-metrics.ts';
 import { WakeQueue } from '../src/budget/wake-queue.ts';
 import { needCommand, run } from './support/commands.ts';
 import { databases } from './support/databases.ts';
-import { ADMIN_PASSWORD, type Kith, refusalOf, startKith, wires } from './support/kith.ts';
+import { ADMIN_PASSWORD, type Kith, refusalOf, startKith, protocols } from './support/kith.ts';
 import { probe, spawnKith, startProcess } from './support/process.ts';
 
 /** An endless wait would hide what went wrong; nothing here is about speed. */
@@ -193,19 +193,19 @@ describe.each(databases)('on $name', ({ create }) => {
 });
 
 describe.each([
-  { way: 'fast', lane: 'true' },
-  { way: 'connect', lane: 'false' },
-])('with KITH_FAST_LANE=$lane', ({ way, lane }) => {
+  { way: 'fast', fastPath: 'true' },
+  { way: 'connect', fastPath: 'false' },
+])('with KITH_FAST_PATH=$fastPath', ({ way, fastPath }) => {
   test('calls are counted once each, by method, protocol, way, code and reason', async () => {
     const port = await freePorts(1);
     await using kith = await startKith({
-      env: { KITH_METRICS_PORT: String(port), KITH_FAST_LANE: lane, KITH_LOG_ONE_IN: '1000' },
+      env: { KITH_METRICS_PORT: String(port), KITH_FAST_PATH: fastPath, KITH_LOG_ONE_IN: '1000' },
     });
     const { accessToken } = await kith.admin();
-    for (const wire of wires) {
-      await createClient(AuthService, wire.transport(kith.address, accessToken)).userMe({});
-      await refusalOf(createClient(AuthService, wire.transport(kith.address, 'nonsense')).userMe({}));
-      await refusalOf(createClient(AuthService, wire.transport(kith.address)).login({ identifier: '' }));
+    for (const protocol of protocols) {
+      await createClient(AuthService, protocol.transport(kith.address, accessToken)).userMe({});
+      await refusalOf(createClient(AuthService, protocol.transport(kith.address, 'nonsense')).userMe({}));
+      await refusalOf(createClient(AuthService, protocol.transport(kith.address)).login({ identifier: '' }));
     }
     const all = await scrape(port);
     const METHOD = { way, method: 'kith.auth.v1.AuthService/UserMe' };
@@ -214,7 +214,7 @@ describe.each([
       ['grpc-web', 'gRPC-Web'],
       ['connect', 'Connect'],
     ] as const) {
-      const count = wires.filter((wire) => wire.name.startsWith(name)).length;
+      const count = protocols.filter((protocol) => protocol.name.startsWith(name)).length;
       const calls = { ...METHOD, protocol };
       const refused = { code: 'unauthenticated', reason: 'ERROR_REASON_ACCESS_TOKEN_INVALID' };
       expect.soft(sumOf(all, 'kith_calls_total', { ...calls, code: 'ok', reason: '' }), name).toBe(count);
@@ -224,7 +224,7 @@ describe.each([
       expect.soft(sumOf(all, 'kith_call_duration_seconds_bucket', { ...calls, le: '+Inf' }), name).toBe(2 * count);
     }
     const refusedLogins = { method: 'kith.auth.v1.AuthService/Login', way, code: 'invalid_argument' };
-    expect(sumOf(all, 'kith_calls_total', refusedLogins)).toBe(wires.length);
+    expect(sumOf(all, 'kith_calls_total', refusedLogins)).toBe(protocols.length);
   });
 });
 

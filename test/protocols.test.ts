@@ -40,7 +40,7 @@ import { ContactService, ListContactsResponseSchema } from '../gen/kith/contact/
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { SERVICES } from '../src/services.ts';
 import { exampledMethods, expectAnswer } from './support/examples.ts';
-import { type Kith, type Refusal, refusalOf, type SignedIn, startKith, wires } from './support/kith.ts';
+import { type Kith, type Refusal, refusalOf, type SignedIn, startKith, protocols } from './support/kith.ts';
 import { sendHttp1 } from './support/raw.ts';
 import { startRelay } from './support/relay.ts';
 
@@ -170,14 +170,14 @@ describe.each([
 
   beforeAll(async () => {
     kith = await startKith({ env });
-    transports = new Map(wires.map(({ name, transport }) => [name, transport(kith.address)]));
+    transports = new Map(protocols.map(({ name, transport }) => [name, transport(kith.address)]));
   });
   afterAll(() => kith[Symbol.asyncDispose]());
 
-  describe.each(wires.map(({ name }) => name))('%s', (wire) => {
+  describe.each(protocols.map(({ name }) => name))('%s', (protocol) => {
     test.each(exampledMethods)('$name answers', async ({ method, example }) => {
       const good = await example!(kith);
-      const { message } = await call(transports.get(wire)!, method, good.request, good.accessToken);
+      const { message } = await call(transports.get(protocol)!, method, good.request, good.accessToken);
       await expectAnswer(message, good);
     });
 
@@ -185,7 +185,7 @@ describe.each([
       const users = await Promise.all(Array.from({ length: 5 }, () => kith.user()));
       const callers = [...users, ...users, ...users, ...users];
       const answers = await Promise.all(
-        callers.map(({ accessToken }) => call(transports.get(wire)!, AuthService.method.userMe, {}, accessToken)),
+        callers.map(({ accessToken }) => call(transports.get(protocol)!, AuthService.method.userMe, {}, accessToken)),
       );
       expect(answers.map(({ message }) => message.user?.id)).toEqual(callers.map(({ user }) => user.id));
     });
@@ -194,7 +194,7 @@ describe.each([
   const reads = exampledMethods.filter(({ method }) => isRead(method));
   /** Answers of the moment: connections, streams and times are others in each. */
   const momentary = new Set(['kith.admin.v1.AdminService/GetStatus']);
-  test.each(reads)('$name answers the same over every wire', async ({ name, method, example }) => {
+  test.each(reads)('$name answers the same over every protocol', async ({ name, method, example }) => {
     const { accessToken, request } = await example!(kith);
     const answers: unknown[] = [];
     for (const transport of transports.values()) {
@@ -207,7 +207,7 @@ describe.each([
     expect(answers).toEqual(answers.map(() => answers[0]));
   });
 
-  test.each(refusals)('$name is refused alike over every wire', async ({ arrange, code, reason, metadata }) => {
+  test.each(refusals)('$name is refused alike over every protocol', async ({ arrange, code, reason, metadata }) => {
     const { method, request, accessToken } = await arrange(kith);
     const seen: Refusal[] = [];
     for (const transport of transports.values()) {
@@ -218,7 +218,7 @@ describe.each([
   });
 });
 
-describe('every wire', () => {
+describe('every protocol', () => {
   let kith: Kith;
   let editor: SignedIn;
   beforeAll(async () => {
@@ -227,13 +227,13 @@ describe('every wire', () => {
   });
   afterAll(() => kith[Symbol.asyncDispose]());
 
-  test.each(wires)('is what its name says: $name', async ({ name, transport }) => {
+  test.each(protocols)('is what its name says: $name', async ({ name, transport }) => {
     await using relay = await startRelay(kith.port);
     await call(transport(relay.address), UserService.method.listUsers, {}, editor.accessToken);
     expect(relay.sent()).toMatch(requestOver(name));
   });
 
-  test.each(wires)('carries field violations: $name', async ({ transport }) => {
+  test.each(protocols)('carries field violations: $name', async ({ transport }) => {
     const refused = call(transport(kith.address), UserService.method.getUser, { userId: 'x' }, editor.accessToken);
     const error = ConnectError.from(await refused.catch((thrown: unknown) => thrown));
     const [violations] = error.findDetails(ViolationsSchema);
@@ -242,7 +242,7 @@ describe('every wire', () => {
     ]);
   });
 
-  test.each(wires)('returns a request id of the server, another each time: $name', async ({ transport }) => {
+  test.each(protocols)('returns a request id of the server, another each time: $name', async ({ transport }) => {
     const to = transport(kith.address);
     const ids = [
       await requestIdOf(to, editor.accessToken),
@@ -254,7 +254,7 @@ describe('every wire', () => {
     expect(new Set(ids).size).toBe(ids.length);
   });
 
-  test.each(wires)('keeps the caller’s own request id: $name', async ({ transport }) => {
+  test.each(protocols)('keeps the caller’s own request id: $name', async ({ transport }) => {
     const to = transport(kith.address);
     expect(await requestIdOf(to, editor.accessToken, 'mine/1.a:b=+_-')).toBe('mine/1.a:b=+_-');
     expect(await requestIdOf(to, undefined, 'y'.repeat(128))).toBe('y'.repeat(128));
@@ -263,14 +263,14 @@ describe('every wire', () => {
   test.each(['with blanks', '{"json":1}', 'y'.repeat(129), 'quote"', '<script>'])(
     'replaces a request id that could forge a log line or a header: %s',
     async (requestId) => {
-      for (const { transport } of wires) {
+      for (const { transport } of protocols) {
         const to = transport(kith.address);
         expect(await requestIdOf(to, undefined, requestId)).toMatch(/^[0-9a-f-]{36}$/);
       }
     },
   );
 
-  test.each(wires)('refuses what did not end within the caller’s deadline: $name', async ({ transport }) => {
+  test.each(protocols)('refuses what did not end within the caller’s deadline: $name', async ({ transport }) => {
     // Hashing takes longer than a millisecond. The headers are set by hand, so only the server counts.
     const refusal = await refusalOf(
       call(transport(kith.address), AuthService.method.login, { identifier: 'admin', password: 'x' }, undefined, {
@@ -281,7 +281,7 @@ describe('every wire', () => {
     expect(refusal).toMatchObject({ code: 'DeadlineExceeded', reason: 'DEADLINE_EXCEEDED' });
   });
 
-  test.each(wires)('ends a stream with the code of the deadline that it reaches: $name', async ({ transport }) => {
+  test.each(protocols)('ends a stream with the code of the deadline that it reaches: $name', async ({ transport }) => {
     const headers = {
       authorization: `Bearer ${editor.accessToken}`,
       'grpc-timeout': '50m',
@@ -299,7 +299,7 @@ describe('every wire', () => {
     }
   });
 
-  test.each(wires)('answers within a generous deadline: $name', async ({ transport }) => {
+  test.each(protocols)('answers within a generous deadline: $name', async ({ transport }) => {
     const { message } = await call(transport(kith.address), AuthService.method.userMe, {}, editor.accessToken, {
       'grpc-timeout': '20S',
       'connect-timeout-ms': '20000',
@@ -316,7 +316,7 @@ describe('every wire', () => {
     const warnings: Error[] = [];
     const onWarning = (warning: Error) => void warnings.push(warning);
     process.on('warning', onWarning);
-    for (const { transport } of wires) {
+    for (const { transport } of protocols) {
       const headers = { 'grpc-timeout': grpc, 'connect-timeout-ms': connect };
       const { message } = await call(
         transport(kith.address),
@@ -332,7 +332,7 @@ describe('every wire', () => {
   });
 
   test.each(['soon', '-1', '1.5', '12345678901', ''])('refuses a deadline it cannot read: %j', async (timeout) => {
-    for (const { transport } of wires) {
+    for (const { transport } of protocols) {
       const refusal = await refusalOf(
         call(transport(kith.address), AuthService.method.userMe, {}, editor.accessToken, {
           'grpc-timeout': timeout,
@@ -438,7 +438,7 @@ describe('compression', () => {
     { encoding: 'gzip', compression: compressionGzip },
     { encoding: 'br', compression: compressionBrotli },
   ];
-  const protocols: readonly { name: string; header: string; transport(compression: Compression): Transport }[] = [
+  const compressing: readonly { name: string; header: string; transport(compression: Compression): Transport }[] = [
     {
       name: 'gRPC over HTTP/2',
       header: 'grpc-encoding',
@@ -459,7 +459,7 @@ describe('compression', () => {
       })),
     ]),
   ];
-  const combinations = protocols.flatMap((protocol) => encodings.map((encoding) => ({ ...protocol, ...encoding })));
+  const combinations = compressing.flatMap((protocol) => encodings.map((encoding) => ({ ...protocol, ...encoding })));
 
   test.each(combinations)('$encoding, both ways: $name', async ({ header, encoding, compression, transport }) => {
     const user = await kith.user();
@@ -628,7 +628,7 @@ test('plain HTTP/2 with prior knowledge and HTTP/1.1 take turns on one port', as
   }
 });
 
-/** Any method over any wire, without retries or defaults of a client. */
+/** Any method over any protocol, without retries or defaults of a client. */
 async function call<M extends DescMethodUnary>(
   transport: Transport,
   method: M,
@@ -671,11 +671,11 @@ function compressed(compression: Compression) {
   return { sendCompression: compression, acceptCompression: [compression], compressMinBytes: 0 };
 }
 
-/** How a ListUsers request begins on a wire, as far as it can be read. */
-function requestOver(wire: string): RegExp {
-  if (wire.endsWith('HTTP/2')) return /^PRI \* HTTP\/2\.0\r\n/;
+/** How a ListUsers request begins on a protocol, as far as it can be read. */
+function requestOver(protocol: string): RegExp {
+  if (protocol.endsWith('HTTP/2')) return /^PRI \* HTTP\/2\.0\r\n/;
   const path = '/kith\\.user\\.v1\\.UserService/ListUsers';
-  if (wire.includes('GET')) return new RegExp(`^GET ${path}\\?\\S* HTTP/1\\.1\r\n`);
-  const format = wire.includes('Web') ? 'grpc-web\\+proto' : wire.includes('JSON') ? 'json' : 'proto';
+  if (protocol.includes('GET')) return new RegExp(`^GET ${path}\\?\\S* HTTP/1\\.1\r\n`);
+  const format = protocol.includes('Web') ? 'grpc-web\\+proto' : protocol.includes('JSON') ? 'json' : 'proto';
   return new RegExp(`^POST ${path} HTTP/1\\.1\r\n[^]*^content-type: application/${format}\r\n`, 'im');
 }

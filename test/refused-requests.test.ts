@@ -7,8 +7,8 @@ import { Role } from '../gen/kith/access/v1/role_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
-import { type Kith, type Refusal, refusalOf, type SignedIn, startKith, wires } from './support/kith.ts';
-import { envelope } from './support/lanes.ts';
+import { type Kith, type Refusal, refusalOf, type SignedIn, startKith, protocols } from './support/kith.ts';
+import { envelope } from './support/raw-protocols.ts';
 import { connectHttp2, http1Request, outcomeOf, type RawAnswer, sendHttp1, sendHttp2 } from './support/raw.ts';
 
 /** What is wrong with a request, in both formats, and how it is refused. */
@@ -137,7 +137,7 @@ interface Sent {
 
 type Send = (server: Server, sent: Sent) => Promise<RawAnswer>;
 
-const WIRES: Readonly<Record<string, Send>> = {
+const SENDERS: Readonly<Record<string, Send>> = {
   'gRPC over HTTP/2': ({ session }, { path, format, encoding, message, headers }) =>
     sendHttp2(
       session,
@@ -192,22 +192,24 @@ type CallTooLarge = (server: Server, caller: SignedIn, length: number) => Promis
 
 /** Ways to send a message that may be answered before its end, and goes on. */
 const TOO_LARGE_WAYS: readonly (readonly [name: string, call: CallTooLarge])[] = [
-  ...(['gRPC over HTTP/2', 'Connect over HTTP/2'] as const).flatMap((wire) =>
+  ...(['gRPC over HTTP/2', 'Connect over HTTP/2'] as const).flatMap((protocol) =>
     [true, false].map((saysLength): [string, CallTooLarge] => [
-      `${wire} ${saysLength ? 'with' : 'without'} its length`,
+      `${protocol} ${saysLength ? 'with' : 'without'} its length`,
       async (server, { accessToken }, length) => {
         const message = Buffer.alloc(length, bytes(0x0a, 0));
-        const contentLength = wire === 'gRPC over HTTP/2' ? length + 5 : length;
+        const contentLength = protocol === 'gRPC over HTTP/2' ? length + 5 : length;
         const headers = {
           authorization: `Bearer ${accessToken}`,
           ...(saysLength && { 'content-length': String(contentLength) }),
         };
         const path = `/${createContact.parent.typeName}/${createContact.name}`;
-        return outcomeOf(await WIRES[wire]!(server, { path, format: 'proto', encoding: 'identity', message, headers }));
+        return outcomeOf(
+          await SENDERS[protocol]!(server, { path, format: 'proto', encoding: 'identity', message, headers }),
+        );
       },
     ]),
   ),
-  ...wires
+  ...protocols
     .filter(({ name }) => !name.includes('GET'))
     .map(({ name, transport }): [string, CallTooLarge] => [
       `${name} by a client of Connect-ES`,
@@ -228,8 +230,8 @@ describe('what is refused by its bytes', () => {
 
   beforeAll(async () => {
     database = await databases[1]!.create();
-    const start = async (lane: string): Promise<Server> => {
-      const kith = await startKith({ database, env: { KITH_FAST_LANE: lane } });
+    const start = async (fastPath: string): Promise<Server> => {
+      const kith = await startKith({ database, env: { KITH_FAST_PATH: fastPath } });
       return { kith, session: await connectHttp2(kith.address) };
     };
     fast = await start('true');
@@ -248,22 +250,22 @@ describe('what is refused by its bytes', () => {
   const cases = SHAPES.flatMap((shape) =>
     (['proto', 'json'] as const).flatMap((format) =>
       Object.keys(ENCODINGS).flatMap((encoding) =>
-        Object.keys(WIRES)
-          .filter((wire) => wire !== 'Connect GET' || shape.method === listContacts)
-          .map((wire) => ({ shape, name: shape.name, format, encoding, wire })),
+        Object.keys(SENDERS)
+          .filter((protocol) => protocol !== 'Connect GET' || shape.method === listContacts)
+          .map((protocol) => ({ shape, name: shape.name, format, encoding, protocol })),
       ),
     ),
   );
 
   test.each(cases)(
-    'is refused alike with the fast lane and without: $name in $format as $encoding, $wire',
-    async ({ shape, format, encoding, wire }) => {
+    'is refused alike with the fast path and without: $name in $format as $encoding, $protocol',
+    async ({ shape, format, encoding, protocol }) => {
       const { method } = shape;
       const message = ENCODINGS[encoding]!(format === 'proto' ? shape.proto : Buffer.from(shape.json));
       const headers: Record<string, string> = method === login ? {} : { authorization: `Bearer ${editor.accessToken}` };
       const sent = { path: `/${method.parent.typeName}/${method.name}`, format, encoding, message, headers };
       const answers = await Promise.all(
-        [fast, slow].map(async (server) => outcomeOf(await WIRES[wire]!(server, sent))),
+        [fast, slow].map(async (server) => outcomeOf(await SENDERS[protocol]!(server, sent))),
       );
       expect(shape.reasons).toContain(answers[0]?.reason);
       expect(answers[0]).toEqual(answers[1]);
@@ -274,10 +276,10 @@ describe('what is refused by its bytes', () => {
   const CALLS = 20;
   test.each(
     TOO_LARGE_WAYS.flatMap(([way, call]) =>
-      ['true', 'false'].map((lane): [string, string, typeof call] => [way, lane, call]),
+      ['true', 'false'].map((fastPath): [string, string, typeof call] => [way, fastPath, call]),
     ),
-  )('is not held once it is answered, of whatever size: %s, fast lane %s', async (_, lane, call) => {
-    const server = lane === 'true' ? fast : slow;
+  )('is not held once it is answered, of whatever size: %s, fast path %s', async (_, fastPath, call) => {
+    const server = fastPath === 'true' ? fast : slow;
     const reasons = new Set<string | undefined>();
     for (let i = 0; i < CALLS; i++) {
       reasons.add((await call(server, editor, fast.kith.config.messageBytesMax + 100)).reason);

@@ -1,7 +1,7 @@
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Kith, startKith } from './support/kith.ts';
-import { envelope } from './support/lanes.ts';
+import { envelope } from './support/raw-protocols.ts';
 import { connectHttp2, http1Request, outcomeOf, type RawAnswer, sendHttp1, sendHttp2 } from './support/raw.ts';
 
 const CHECK = '/grpc.health.v1.Health/Check';
@@ -12,13 +12,13 @@ const UNSUPPORTED = 'Unimplemented ENCODING_UNSUPPORTED';
 const NO_METHOD = 'Unimplemented METHOD_UNKNOWN';
 
 describe.each([
-  { ways: 'the fast path and Connect', fastLane: 'true' },
-  { ways: 'Connect alone', fastLane: 'false' },
-])('served by $ways', ({ fastLane }) => {
+  { ways: 'the fast path and Connect', fastPath: 'true' },
+  { ways: 'Connect alone', fastPath: 'false' },
+])('served by $ways', ({ fastPath }) => {
   let kith: Kith;
   let authorization: string;
   beforeAll(async () => {
-    kith = await startKith({ env: { KITH_FAST_LANE: fastLane } });
+    kith = await startKith({ env: { KITH_FAST_PATH: fastPath } });
     authorization = `Bearer ${(await kith.admin()).accessToken}`;
     // So that an answer is long enough to be compressed.
     await Promise.all([1, 2, 3, 4, 5].map(() => kith.user()));

@@ -68,12 +68,12 @@ async function openAll(transport: Transport, method: DescMethod, most: number, o
   return { streams, refusal };
 }
 
-describe.each([{ fastLane: 'true' }, { fastLane: 'false' }])('with KITH_FAST_LANE=$fastLane', ({ fastLane }) => {
+describe.each([{ fastPath: 'true' }, { fastPath: 'false' }])('with KITH_FAST_PATH=$fastPath', ({ fastPath }) => {
   let kith: Kith;
   beforeAll(async () => {
     kith = await startKith({
       env: {
-        KITH_FAST_LANE: fastLane,
+        KITH_FAST_PATH: fastPath,
         KITH_WATCHES_PER_CALLER: String(PER_CALLER),
         KITH_WATCHES: String(TOTAL),
       },

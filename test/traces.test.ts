@@ -22,13 +22,13 @@ import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { databases } from './support/databases.ts';
-import { ADMIN_PASSWORD, bearer, grpc, type Kith, refusalOf, startKith, wires } from './support/kith.ts';
+import { ADMIN_PASSWORD, bearer, grpc, type Kith, refusalOf, startKith, protocols } from './support/kith.ts';
 import { startProcess } from './support/process.ts';
 import { refreshed, signedIn } from './support/sign-in.ts';
 
 const WAYS = [
-  { way: 'on the fast path', lane: 'true' },
-  { way: "in Connect's own way", lane: 'false' },
+  { way: 'on the fast path', fastPath: 'true' },
+  { way: "in Connect's own way", fastPath: 'false' },
 ];
 
 const exporter = new InMemorySpanExporter();
@@ -92,14 +92,14 @@ const USER_ME = 'kith.auth.v1.AuthService/UserMe';
 const CREATE_CONTACT = 'kith.contact.v1.ContactService/CreateContact';
 const WATCH = 'kith.activity.v1.ActivityService/WatchUserActivity';
 
-describe.each(WAYS)('$way', ({ lane }) => {
+describe.each(WAYS)('$way', ({ fastPath }) => {
   let kith: Kith;
   beforeAll(async () => {
-    kith = await startKith({ env: { KITH_FAST_LANE: lane } });
+    kith = await startKith({ env: { KITH_FAST_PATH: fastPath } });
   });
   afterAll(() => kith[Symbol.asyncDispose]());
 
-  describe.each(wires)('$name', ({ name, transport }) => {
+  describe.each(protocols)('$name', ({ name, transport }) => {
     test('a call is a child of the span that its caller names, with the attributes of the conventions', async () => {
       const { accessToken, user } = await kith.admin();
       const client = createClient(UserService, transport(kith.address, accessToken));
@@ -421,9 +421,9 @@ function linesOf(stdout: string): Line[] {
     .map((line) => JSON.parse(line) as Line);
 }
 
-describe.each(WAYS)('the log, $way,', ({ lane }) => {
+describe.each(WAYS)('the log, $way,', ({ fastPath }) => {
   test('names the trace of a caller without an SDK too', async () => {
-    await using kith = await startProcess({ env: { KITH_ADMIN_PASSWORD: ADMIN_PASSWORD, KITH_FAST_LANE: lane } });
+    await using kith = await startProcess({ env: { KITH_ADMIN_PASSWORD: ADMIN_PASSWORD, KITH_FAST_PATH: fastPath } });
     const callers = newTrace();
     const client = createClient(AuthService, grpc(kith.address));
     await client.login({ identifier: 'admin', password: ADMIN_PASSWORD }, { headers: traced(callers) });

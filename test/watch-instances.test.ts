@@ -195,11 +195,11 @@ test('nothing is lost when every connection is cut while four record', async () 
     await using _ = keepTerminating('kith listener', briefly);
     await using cutting = keepTerminating('kith', untilAcknowledged);
     await Promise.all(
-      recorders.map(async (recorder, lane) => {
+      recorders.map(async (recorder, worker) => {
         // So many, and until a cut has been felt.
         for (let i = 0; i < 15 || refusals.length === 0; i++) {
-          const activities = [{ userId, action: 'cut', attributes: { at: `${lane}.${i}` } }];
-          const requestId = `00000000-0000-4000-8000-${String(lane * 100_000 + i).padStart(12, '0')}`;
+          const activities = [{ userId, action: 'cut', attributes: { at: `${worker}.${i}` } }];
+          const requestId = `00000000-0000-4000-8000-${String(worker * 100_000 + i).padStart(12, '0')}`;
           // Until it is acknowledged; the request id makes trying again safe.
           for (let isDone = false; !isDone; ) {
             const call = recorder.recordUserActivity({ activities, requestId });

@@ -18,7 +18,7 @@ import {
   GetUserResponseSchema,
   UserService,
 } from '../../gen/kith/user/v1/user_service_pb.ts';
-import { createLane, type Lane } from '../../packages/connect-fast/src/lane.ts';
+import { createFastPath, type FastPath } from '../../packages/connect-fast/src/fast-path.ts';
 import { createOnePortServer } from '../../src/http/one-port.ts';
 import { createCallWatch } from '../../src/rpc/call.ts';
 import { createCallLog } from '../../src/rpc/call-log.ts';
@@ -57,16 +57,16 @@ async function* stream(
   await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
 }
 
-/** Kith's port, with the lane in front of Connect or without. */
-export async function echoWithConnect(withLane: boolean, withLog: boolean): Promise<string> {
-  let lane: Lane | undefined;
+/** Kith's port, with the fast path in front of Connect or without. */
+export async function echoWithConnect(withFastPath: boolean, withLog: boolean): Promise<string> {
+  let fastPath: FastPath | undefined;
   const compressor = new Compressor();
   const fastify = createFastify({
     serverFactory: (handler) =>
       createOnePortServer(handler, {
         shortcut: {
-          takeHttp1: (request, response) => lane?.takeHttp1(request, response) ?? false,
-          takeHttp2: (http2Stream, headers) => lane?.takeHttp2(http2Stream, headers) ?? false,
+          takeHttp1: (request, response) => fastPath?.takeHttp1(request, response) ?? false,
+          takeHttp2: (http2Stream, headers) => fastPath?.takeHttp2(http2Stream, headers) ?? false,
         },
       }) as Server,
     logger: withLog && { level: 'info', base: null },
@@ -79,8 +79,8 @@ export async function echoWithConnect(withLane: boolean, withLog: boolean): Prom
   await fastify.register(fastifyConnectPlugin, {
     routes(router: ConnectRouter) {
       for (const { service, implementation } of services) router.service(service, implementation);
-      if (!withLane) return;
-      lane = createLane(services, router.handlers, {
+      if (!withFastPath) return;
+      fastPath = createFastPath(services, router.handlers, {
         admit: withLog
           ? createAdmission(
               () => false,

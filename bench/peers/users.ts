@@ -36,7 +36,7 @@ import { serveGrpcJs } from './grpc-js.ts';
 export async function usersWithGrpcJs(): Promise<string> {
   const app = await openApp();
   const validator = createRequestValidator([UserService, ContactService, ActivityService]);
-  const admit = async (schema: DescMessage, request: Message, metadata: Metadata): Promise<Caller> => {
+  const identify = async (schema: DescMessage, request: Message, metadata: Metadata): Promise<Caller> => {
     const caller = await authenticate(app, tokenOf(metadata.get('authorization')[0]?.toString()));
     const checked = validator.validate(schema, request);
     if (checked.kind !== 'valid') throw checked.error ?? new Error('invalid');
@@ -48,7 +48,7 @@ export async function usersWithGrpcJs(): Promise<string> {
   ) => ({
     method,
     async handle(request: Message, metadata: Metadata): Promise<Message> {
-      return answer(request as MessageShape<M['input']>, await admit(method.input, request, metadata));
+      return answer(request as MessageShape<M['input']>, await identify(method.input, request, metadata));
     },
   });
   const watch = ActivityService.method.watchUserActivity;
@@ -69,7 +69,7 @@ export async function usersWithGrpcJs(): Promise<string> {
     {
       method: watch,
       async *handle(request, metadata, signal) {
-        const caller = await admit(watch.input, request, metadata);
+        const caller = await identify(watch.input, request, metadata);
         allow(caller, 'activity.read');
         for await (const message of watchActivities(
           app,

@@ -40,10 +40,10 @@ export interface Tally {
   readonly missed: readonly string[];
 }
 
-/** A call as it is put on a wire. */
+/** A call as it is sent. */
 export interface Call {
   readonly method: DescMethod | string;
-  readonly wire: 'grpc' | 'grpc-json' | 'connect' | 'connect-json' | 'get';
+  readonly protocol: 'grpc' | 'grpc-json' | 'connect' | 'connect-json' | 'get';
   /** The message, compressed already where `encoding` says so. */
   readonly body?: Uint8Array | string | undefined;
   readonly encoding?: 'gzip' | 'br' | undefined;
@@ -330,7 +330,7 @@ export class Attack {
       isDone ||= call === undefined;
       return call;
     };
-    const lane = async (connection: number): Promise<void> => {
+    const worker = async (connection: number): Promise<void> => {
       const address = connection % addresses;
       if (over === 'http1') {
         const agent = this.agent(address);
@@ -356,10 +356,10 @@ export class Attack {
       await Promise.all(Array.from({ length: inFlight }, one));
       session.destroy();
     };
-    const lanes = Promise.all(Array.from({ length: connections }, (_, i) => lane(i)));
-    await Promise.race([lanes, this.untilOver().then(() => sleep(GRACE_MS))]);
+    const workers = Promise.all(Array.from({ length: connections }, (_, i) => worker(i)));
+    await Promise.race([workers, this.untilOver().then(() => sleep(GRACE_MS))]);
     const isEnough = () => n >= atLeast && this.#outcomes.size > 0;
-    await Promise.race([lanes, isEnough() ? undefined : sleep(LATE_MS)]);
+    await Promise.race([workers, isEnough() ? undefined : sleep(LATE_MS)]);
   }
 
   #note({ method }: Call): void {
@@ -376,18 +376,18 @@ interface WrittenCall {
 }
 
 /** A call as HTTP sends it. */
-function writeCall({ method, wire, body = '', encoding, token, headers }: Call): WrittenCall {
+function writeCall({ method, protocol, body = '', encoding, token, headers }: Call): WrittenCall {
   const path = typeof method === 'string' ? method : pathOf(method);
   const isUnary = typeof method === 'string' || method.methodKind === 'unary';
   const bytes = Buffer.from(body);
-  const format = wire.endsWith('json') ? 'json' : 'proto';
+  const format = protocol.endsWith('json') ? 'json' : 'proto';
   const common = { ...(token !== undefined && { authorization: `Bearer ${token}` }), ...headers };
-  if (wire === 'get') {
+  if (protocol === 'get') {
     const compression = encoding === undefined ? '' : `&compression=${encoding}`;
     const query = `connect=v1&base64=1&encoding=proto${compression}&message=${bytes.toString('base64url')}`;
     return { verb: 'GET', path: `${path}?${query}`, headers: common, bytes: Buffer.alloc(0) };
   }
-  if (wire.startsWith('grpc')) {
+  if (protocol.startsWith('grpc')) {
     const grpc = {
       'content-type': `application/grpc+${format}`,
       te: 'trailers',

@@ -7,7 +7,7 @@ import { type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf
  */
 export type Hostile = (type: DescMessage, size: number) => Uint8Array | undefined;
 
-const WIRE = { varint: 0, fixed64: 1, length: 2, groupStart: 3 };
+const WIRE_TYPE = { varint: 0, fixed64: 1, length: 2, groupStart: 3 };
 
 function varint(value: number): number[] {
   const bytes: number[] = [];
@@ -16,10 +16,10 @@ function varint(value: number): number[] {
   return [...bytes, rest];
 }
 
-const tag = (number: number, wire: number) => varint(number * 8 + wire);
+const tag = (number: number, wireType: number) => varint(number * 8 + wireType);
 
 function delimited(number: number, bytes: Uint8Array): Buffer {
-  return Buffer.concat([Buffer.from([...tag(number, WIRE.length), ...varint(bytes.length)]), bytes]);
+  return Buffer.concat([Buffer.from([...tag(number, WIRE_TYPE.length), ...varint(bytes.length)]), bytes]);
 }
 
 function repeat(unit: readonly number[], size: number): Buffer {
@@ -33,7 +33,7 @@ function freeNumber({ fields }: DescMessage): number {
 }
 
 /** As many unknown fields as fit, of two bytes each where the type leaves a small number free. */
-export const unknownFields: Hostile = (type, size) => repeat([...tag(freeNumber(type), WIRE.varint), 1], size);
+export const unknownFields: Hostile = (type, size) => repeat([...tag(freeNumber(type), WIRE_TYPE.varint), 1], size);
 
 /** The same, where a field of the message holds them. */
 export const unknownFieldsInside: Hostile = (type, size) => {
@@ -48,7 +48,7 @@ export const nestedUnknown: Hostile = (type, size) => {
   const buffer = Buffer.alloc(size);
   let start = size;
   while (start > 8) {
-    const head = Buffer.from([...tag(number, WIRE.length), ...varint(size - start)]);
+    const head = Buffer.from([...tag(number, WIRE_TYPE.length), ...varint(size - start)]);
     start -= head.length;
     head.copy(buffer, start);
   }
@@ -56,7 +56,7 @@ export const nestedUnknown: Hostile = (type, size) => {
 };
 
 /** Groups in groups that never end. */
-export const deepGroups: Hostile = (type, size) => repeat(tag(freeNumber(type), WIRE.groupStart), size);
+export const deepGroups: Hostile = (type, size) => repeat(tag(freeNumber(type), WIRE_TYPE.groupStart), size);
 
 /** The longest list of empty items in the repeated field that lies nearest. */
 export const longList: Hostile = (type, size) => {
@@ -66,7 +66,7 @@ export const longList: Hostile = (type, size) => {
   const items =
     list.listKind === 'enum'
       ? delimited(list.number, repeat([1], size))
-      : repeat([...tag(list.number, WIRE.length), 0], size);
+      : repeat([...tag(list.number, WIRE_TYPE.length), 0], size);
   return wrap(path.slice(0, -1), items);
 };
 
@@ -88,7 +88,7 @@ export const longMap: Hostile = (type, size) => {
 export const merges: Hostile = (type, size) => {
   const path = findPath(type, (field) => field.fieldKind === 'message');
   const field = path?.at(-1);
-  return path && field && wrap(path.slice(0, -1), repeat([...tag(field.number, WIRE.length), 0], size));
+  return path && field && wrap(path.slice(0, -1), repeat([...tag(field.number, WIRE_TYPE.length), 0], size));
 };
 
 /** A string field with a text as long as the message may be. */
@@ -113,12 +113,12 @@ export const overlongVarints: Hostile = ({ fields }, size) => {
     ({ fieldKind, scalar }) => fieldKind === 'enum' || (fieldKind === 'scalar' && scalar !== ScalarType.STRING),
   )?.number;
   if (number === undefined) return undefined;
-  return repeat([...tag(number, WIRE.varint), ...Array.from({ length: 9 }, () => 0xff), 0x01], size);
+  return repeat([...tag(number, WIRE_TYPE.varint), ...Array.from({ length: 9 }, () => 0xff), 0x01], size);
 };
 
 /** A length that promises more than comes. */
 export const truncated: Hostile = (type) =>
-  Buffer.from([...tag(type.fields[0]?.number ?? 1, WIRE.length), ...varint(2 ** 31 - 1), 1, 2, 3]);
+  Buffer.from([...tag(type.fields[0]?.number ?? 1, WIRE_TYPE.length), ...varint(2 ** 31 - 1), 1, 2, 3]);
 
 /** Nothing but zeros: field number 0, which there is not. */
 export const zeros: Hostile = (_type, size) => Buffer.alloc(size);

@@ -37,7 +37,7 @@ function hasTool(name: string): boolean {
 
 export interface TargetOptions {
   readonly databaseUrl: string | undefined;
-  readonly fastLane: boolean;
+  readonly fastPath: boolean;
   readonly heapMb: number;
   /** The server's main.ts; undefined for that of this repository. */
   readonly main: string | undefined;
@@ -70,7 +70,7 @@ export class Target implements AsyncDisposable {
     this.#errorsRead = process.stderr.length;
   }
 
-  static async start({ databaseUrl, fastLane, heapMb, main, command, env }: TargetOptions): Promise<Target> {
+  static async start({ databaseUrl, fastPath, heapMb, main, command, env }: TargetOptions): Promise<Target> {
     const directory = await mkdtemp(join(tmpdir(), 'kith-bounds-'));
     const log = join(directory, 'log');
     const output = openSync(log, 'a');
@@ -85,7 +85,7 @@ export class Target implements AsyncDisposable {
           KITH_ADMIN_PASSWORD: ADMIN_PASSWORD,
           KITH_ACCESS_TOKEN_SECONDS: '3600',
           KITH_SHUTDOWN_SECONDS: '1',
-          KITH_FAST_LANE: String(fastLane),
+          KITH_FAST_PATH: String(fastPath),
           ...(databaseUrl !== undefined && {
             KITH_DATABASE_URL: databaseUrl,
             KITH_SECRET_KEY: Buffer.alloc(32, 7).toString('base64'),

@@ -32,7 +32,7 @@ import {
   type SignedIn,
   startKith,
   type StartOptions,
-  wires,
+  protocols,
 } from '../../test/support/kith.ts';
 import { openApp, startOn } from '../../test/support/stored.ts';
 import { cursorAfter, cursorBefore, startWatch, Watch, type WatchRequest } from '../../test/support/watch.ts';
@@ -834,8 +834,8 @@ describe.each(databases)('on $name', (kind) => {
       const start = everything.cursor;
       const count = 500;
       await Promise.all(
-        Array.from({ length: 4 }, async (_recorder, lane) => {
-          for (let i = lane; i < count / 5; i += 4) {
+        Array.from({ length: 4 }, async (_recorder, worker) => {
+          for (let i = worker; i < count / 5; i += 4) {
             const action = i % 2 === 0 ? 'load.even' : 'load.odd';
             await record(
               ...Array.from({ length: 5 }, (__, k) => ({
@@ -1005,8 +1005,8 @@ describe.each(databases)('on $name', (kind) => {
       },
     );
 
-    const wiresOfStreams = wires.filter(({ name }) => !name.includes('GET'));
-    test.each(wiresOfStreams)('works over $name, errors and leaving included', async ({ transport }) => {
+    const streamingProtocols = protocols.filter(({ name }) => !name.includes('GET'));
+    test.each(streamingProtocols)('works over $name, errors and leaving included', async ({ transport }) => {
       await expect.poll(kith.subscriptions).toBe(0); // those of other tests have ended
       const user = await kith.user(Role.EDITOR);
       const client = createClient(ActivityService, transport(kith.address, user.accessToken));

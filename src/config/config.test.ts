@@ -51,7 +51,7 @@ test('without any setting everything has its default', () => {
     workers: 1,
     corsOrigins: [],
     reflection: true,
-    fastLane: true,
+    fastPath: true,
     messageBytesMax: 1_048_576,
     connectionsMax: 10_000,
     connectionsPerAddressMax: 5000,

@@ -44,8 +44,8 @@ export interface Config {
   readonly contacts: { readonly perUserMax: number; readonly bytesPerUserMax: number };
   readonly corsOrigins: readonly string[];
   readonly reflection: boolean;
-  /** Whether calls are served by the fast lane where it can. */
-  readonly fastLane: boolean;
+  /** Whether calls are served on the fast path, where it can. */
+  readonly fastPath: boolean;
   readonly messageBytesMax: number;
   readonly connectionsMax: number;
   readonly connectionsPerAddressMax: number;
@@ -205,8 +205,8 @@ export const SETTINGS = {
     allowed: 'true or false',
     parse: parseFlag,
   },
-  KITH_FAST_LANE: {
-    help: 'Whether calls take the fast lane where they can; otherwise each takes the way of Connect, several times as long.',
+  KITH_FAST_PATH: {
+    help: 'Serve calls on the fast path, where it can. Without it Connect serves every call, several times slower.',
     fallback: 'true',
     allowed: 'true or false',
     parse: parseFlag,
@@ -358,7 +358,7 @@ export function parseConfig(env: Env): Config {
     },
     corsOrigins: read('KITH_CORS_ORIGINS') ?? [],
     reflection: read('KITH_REFLECTION') ?? false,
-    fastLane: read('KITH_FAST_LANE') ?? true,
+    fastPath: read('KITH_FAST_PATH') ?? true,
     messageBytesMax: read('KITH_MESSAGE_BYTES') ?? 0,
     connectionsMax: read('KITH_CONNECTIONS') ?? 0,
     connectionsPerAddressMax: read('KITH_CONNECTIONS_PER_ADDRESS') ?? 0,

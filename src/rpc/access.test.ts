@@ -338,7 +338,7 @@ describe('a caller', () => {
 
   test('is told how old a sign-in may be', async () => {
     const service = serviceOf(fresh);
-    const call = admit(longAgo(viewer), service, '');
+    const call = callWith(longAgo(viewer), service, '');
     await expect(call).rejects.toMatchObject({
       reason: 'fresh_sign_in_required',
       metadata: { max_age_seconds: '600' },
@@ -363,7 +363,7 @@ describe('a caller', () => {
   });
 
   /** Passes the gate, then the interceptor, as a call does. */
-  async function admit(caller: Caller, service: DescService, id: string): Promise<void> {
+  async function callWith(caller: Caller, service: DescService, id: string): Promise<void> {
     const rules = readAccessRules([service], []);
     const freshness = { maxAgeMs: MAX_AGE_MS, now: () => NOW_MS };
     const context = contextOf(service, new Headers({ authorization: 'Bearer token' }));
@@ -376,7 +376,7 @@ describe('a caller', () => {
 
   async function answerTo(caller: Caller, service: DescService, id: string): Promise<string> {
     try {
-      await admit(caller, service, id);
+      await callWith(caller, service, id);
       return 'ok';
     } catch (error) {
       if (error instanceof Failure) return error.reason;

@@ -199,7 +199,7 @@ export function createAccessGate(
 function pass(access: Access, caller: Caller, values: ContextValues, freshness: Freshness): void {
   setCaller(values, caller);
   if (access.kind === 'permission' && access.selfField !== undefined) return; // the message decides
-  admit(access, caller, false, freshness);
+  requireAccess(access, caller, false, freshness);
 }
 
 /**
@@ -248,7 +248,7 @@ function authorize(
   const selfField = access.kind === 'permission' ? access.selfField : undefined;
   // A string of the message itself, as findSelfField saw to. Reflection takes longer than all else here.
   const named = selfField && (message as unknown as Readonly<Record<string, unknown>>)[selfField.localName];
-  admit(access, caller, named === caller.userId, freshness);
+  requireAccess(access, caller, named === caller.userId, freshness);
   if (guarded.length === 0) return;
   const reflected = reflect(desc, message);
   for (const { field, permission } of guarded) {
@@ -262,7 +262,7 @@ function authorize(
   }
 }
 
-function admit(access: Access, caller: Caller, isSelf: boolean, { maxAgeMs, now }: Freshness): void {
+function requireAccess(access: Access, caller: Caller, isSelf: boolean, { maxAgeMs, now }: Freshness): void {
   if (access.kind === 'public') return;
   if (access.kind === 'permission') {
     // What an API key may is what it was given: that it acts for the user is not enough.

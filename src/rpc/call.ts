@@ -38,13 +38,13 @@ export function createCallWatch(
   tracing?: CallTracing,
 ): (context: HandlerContext) => void {
   const observers = { log, metrics, tracing };
-  const endOnLane = (context: CallContext, reason: unknown): void => {
+  const endOnFastPath = (context: CallContext, reason: unknown): void => {
     endCall(observers, context, finalError(context, reason), context.startMs);
   };
   return (context) => {
     tracing?.begin(context, context.values.get(requestIdKey));
     if (context instanceof CallContext) {
-      context.onEnd = endOnLane;
+      context.onEnd = endOnFastPath;
       return;
     }
     const controller = context as HandlerContext & { abort(reason?: unknown): void };
@@ -74,7 +74,7 @@ function finalError(context: HandlerContext, reason: unknown): ConnectError | un
     else explained(reason);
   }
   // Whatever came of it, nobody waits for the answer. To ask for the signal is to make it, which the
-  // lane does only for those who want it.
+  // fast path does only for those who want it.
   const isAborted = context instanceof CallContext ? context.isAborted : context.signal.aborted;
   if (isAborted) return interruption(context.signal.reason);
   if (reason === undefined) return undefined;

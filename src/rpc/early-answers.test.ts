@@ -1,7 +1,7 @@
 import { createConnectRouter } from '@connectrpc/connect';
 import type { UniversalServerRequest } from '@connectrpc/connect/protocol';
 import { describe, expect, test } from 'vitest';
-import { EchoService } from '../../packages/connect-fast/src/lane.testkit.ts';
+import { EchoService } from '../../packages/connect-fast/src/fast-path.testkit.ts';
 import { refuseAtEnd } from './early-answers.ts';
 
 const CHUNK_BYTES = 1000;

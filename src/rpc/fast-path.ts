@@ -1,5 +1,5 @@
 import type { ContextKey, ContextValues } from '@connectrpc/connect';
-import type { Admission, Lane } from '../../packages/connect-fast/src/lane.ts';
+import type { Admission, FastPath } from '../../packages/connect-fast/src/fast-path.ts';
 import type { Exchange } from '../../packages/connect-fast/src/exchange.ts';
 import { ANSWER_HEADERS, requestIdOf } from './answers.ts';
 import { setRequestId } from './call.ts';
@@ -7,20 +7,20 @@ import { readClient, setClient } from './client.ts';
 import { createOriginHeaders } from './cors.ts';
 import type { RefusedOriginLog } from './refused-origins.ts';
 
-/** A lane that is there once the routes are, which is after the server that asks it. */
-export class LateLane implements Lane {
-  #lane: Lane | undefined;
+/** A fast path that is there once the routes are, which is after the server that asks it. */
+export class DeferredFastPath implements FastPath {
+  #fastPath: FastPath | undefined;
 
-  open(lane: Lane): void {
-    this.#lane = lane;
+  open(fastPath: FastPath): void {
+    this.#fastPath = fastPath;
   }
 
-  takeHttp1: Lane['takeHttp1'] = (request, response) => this.#lane?.takeHttp1(request, response) ?? false;
-  takeHttp2: Lane['takeHttp2'] = (stream, headers) => this.#lane?.takeHttp2(stream, headers) ?? false;
+  takeHttp1: FastPath['takeHttp1'] = (request, response) => this.#fastPath?.takeHttp1(request, response) ?? false;
+  takeHttp2: FastPath['takeHttp2'] = (stream, headers) => this.#fastPath?.takeHttp2(stream, headers) ?? false;
 }
 
 /**
- * Does for a request of the fast lane what Fastify's hooks do for others, but for what
+ * Does for a request of the fast path what Fastify's hooks do for others, but for what
  * both have done before. A request of a page that may not call is left to them.
  */
 export function createAdmission(

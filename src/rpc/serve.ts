@@ -5,7 +5,7 @@ import type { FastifyInstance } from 'fastify';
 import type { Caller } from '../kernel/access.ts';
 import { currentPayer } from '../budget/current-payer.ts';
 import type { SliceScheduler } from '../budget/slice-scheduler.ts';
-import { createLane, type LaneService, SMALL_BYTES } from '../../packages/connect-fast/src/lane.ts';
+import { createFastPath, type FastPathService, SMALL_BYTES } from '../../packages/connect-fast/src/fast-path.ts';
 import type { Tracing } from '../tracing/tracing.ts';
 import {
   type AccessRules,
@@ -30,7 +30,7 @@ import { readClient, setClient } from './client.ts';
 import { toConnectError } from './errors.ts';
 import { checkQuery, checkRequests } from './checked-requests.ts';
 import { COMPRESS_MIN_BYTES, type Compressor } from './compressor.ts';
-import { createAdmission, type LateLane } from './fast-path.ts';
+import { createAdmission, type DeferredFastPath } from './fast-path.ts';
 import { refuseAtEnd } from './early-answers.ts';
 import { explainRefusals } from './http-refusals.ts';
 import { createDeadlineInterceptor, createDrainInterceptor, createErrorInterceptor } from './interceptors.ts';
@@ -46,7 +46,7 @@ import { createValidationInterceptor } from './validate.ts';
 export interface RpcOptions {
   readonly routes: (router: ConnectRouter) => void;
   /** Is opened for the same routes; undefined for none. */
-  readonly lane: LateLane | undefined;
+  readonly fastPath: DeferredFastPath | undefined;
   readonly rules: AccessRules;
   /** Who an access token speaks for. Throws a Failure when nobody. */
   readonly authenticate: (accessToken: string) => Caller | Promise<Caller>;
@@ -94,7 +94,7 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
       throwConverted(error);
     }
   };
-  // Between them Connect needs one more; the lane itself does not wait for who is late.
+  // Between them Connect needs one more; the fast path itself does not wait for who is late.
   const outer = createErrorInterceptor();
   const { budgets, compressor } = options;
   const checkAccess = createAccessCheck(options.rules, options.freshness);
@@ -120,8 +120,8 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
         const checked = checkRequests(handler, { readMaxBytes, compressions, turn, check });
         router.handlers[i] = holdRequests(explainRefusals(refuseAtEnd(checked, readMaxBytes)), budgets);
       });
-      options.lane?.open(
-        createLane(services, router.handlers, {
+      options.fastPath?.open(
+        createFastPath(services, router.handlers, {
           admit: createAdmission(options.isProxy, options.corsOrigins, options.logRefusedOrigin),
           interceptors: [outer, ...inner],
           bypass: {
@@ -191,8 +191,8 @@ function recordServices(
   streamBudgets: StreamBudgets,
   rules: AccessRules,
   tracing: CallTracing | undefined,
-): LaneService[] {
-  const services: LaneService[] = [];
+): FastPathService[] {
+  const services: FastPathService[] = [];
   const recording: ConnectRouter = {
     handlers: router.handlers,
     service(service, implementation, serviceOptions) {

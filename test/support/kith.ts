@@ -16,7 +16,7 @@ import { type Config, parseConfig } from '../../src/config/config.ts';
 import type { PasswordCost } from '../../src/identity/passwords/passwords.ts';
 import { type ServerOptions, startServer } from '../../src/server.ts';
 import { databases, type TestDatabase } from './databases.ts';
-import { laneOfTests } from './lane-switch.ts';
+import { fastPathSetting } from './fast-path-setting.ts';
 import { signedIn } from './sign-in.ts';
 
 export const ADMIN_PASSWORD = 'admin password of the tests';
@@ -71,7 +71,7 @@ export async function startKith({ env, database: given, server: options, now }: 
     // All tests of a file call from one address.
     KITH_SIGN_IN_FAILURES_PER_ADDRESS: '1000000',
     KITH_SECRET_KEY: Buffer.alloc(32, 'kith').toString('base64'),
-    ...laneOfTests,
+    ...fastPathSetting,
     ...env,
   });
   const clock = { offsetMs: 0 };
@@ -143,22 +143,22 @@ export function grpc(baseUrl: string, accessToken?: string, sessionManager?: Htt
 }
 
 /** One way to call: protocol, encoding and HTTP version. */
-export interface Wire {
+export interface Protocol {
   readonly name: string;
   transport(baseUrl: string, accessToken?: string): Transport;
 }
 
 /** Every way to call with Connect-ES clients. */
-export const wires: readonly Wire[] = [
+export const protocols: readonly Protocol[] = [
   { name: 'gRPC over HTTP/2', transport: (baseUrl, token) => grpc(baseUrl, token) },
-  ...(['1.1', '2'] as const).flatMap((httpVersion): Wire[] => [
+  ...(['1.1', '2'] as const).flatMap((httpVersion): Protocol[] => [
     {
       name: `gRPC-Web over HTTP/${httpVersion}`,
       transport: (baseUrl, token) =>
         createGrpcWebTransport({ baseUrl, httpVersion, interceptors: bearer(token), nodeOptions: insecure }),
     },
     ...[true, false].map(
-      (useBinaryFormat): Wire => ({
+      (useBinaryFormat): Protocol => ({
         name: `Connect ${useBinaryFormat ? 'binary' : 'JSON'} over HTTP/${httpVersion}`,
         transport: (baseUrl, token) =>
           createConnectTransport({

@@ -6,7 +6,7 @@ import { get as httpsGet } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { laneOfTests } from './lane-switch.ts';
+import { fastPathSetting } from './fast-path-setting.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
@@ -70,7 +70,7 @@ export async function spawnKith(options: ProcessOptions = {}): Promise<KithProce
   const child = spawn(file!, rest, {
     cwd,
     // Of the environment the tests run in, nothing else gets through.
-    env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE, KITH_PORT: '0', ...laneOfTests, ...env },
+    env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE, KITH_PORT: '0', ...fastPathSetting, ...env },
     stdio: ['ignore', stdout ?? 'pipe', 'pipe'],
     ...(uid === undefined ? {} : { uid, gid: uid }),
   });

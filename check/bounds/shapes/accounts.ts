@@ -13,7 +13,7 @@ import { fillContacts, fullContact, largestBatch, type NewContact, phonesContact
 function call(attack: Attack, name: string, message: object, token?: string, headers?: Record<string, string>): Call {
   const method = attack.methods.find((method) => method.name === name);
   if (method === undefined) throw new Error(`there is no method ${name}`);
-  return { method, wire: 'connect-json', body: JSON.stringify(message), token, ...(headers && { headers }) };
+  return { method, protocol: 'connect-json', body: JSON.stringify(message), token, ...(headers && { headers }) };
 }
 
 const FLOOD: Pump = { connections: 4, inFlight: 20 };
@@ -274,7 +274,7 @@ const searchShapes: readonly Shape[] = [
 function binary(attack: Attack, name: string, body: Uint8Array, token: string): Call {
   const method = attack.methods.find((method) => method.name === name);
   if (method === undefined) throw new Error(`there is no method ${name}`);
-  return { method, wire: 'grpc', body, token };
+  return { method, protocol: 'grpc', body, token };
 }
 
 function creates(attack: Attack, contact: NewContact): Call {

@@ -16,7 +16,7 @@ const fill = (attack: Attack) => fillContacts(attack, 120, largeContact);
 function page(attack: Attack, headers: Record<string, string> = {}, leaveAfterMs?: number): Call {
   return {
     method: method(attack, 'ListContacts'),
-    wire: 'grpc',
+    protocol: 'grpc',
     body: PAGE_BYTES,
     token: attack.viewer.accessToken,
     headers,
@@ -143,7 +143,7 @@ export const answerShapes: readonly Shape[] = [
     run: (attack) =>
       attack.pump({ over: 'http1', connections: 10, perSecond: 10 }, () => ({
         ...page(attack),
-        wire: 'connect-json',
+        protocol: 'connect-json',
         body: JSON.stringify(PAGE),
         headers: { 'accept-encoding': 'gzip' },
       })),
@@ -175,7 +175,7 @@ export const answerShapes: readonly Shape[] = [
     run: (attack) =>
       attack.pump({ connections: 2, inFlight: 10 }, () => ({
         method: method(attack, 'ListUserActivity'),
-        wire: 'grpc',
+        protocol: 'grpc',
         body: toBinary(ListUserActivityRequestSchema, create(ListUserActivityRequestSchema, PAGE)),
         token: attack.editor.accessToken,
       })),
@@ -190,7 +190,7 @@ export const answerShapes: readonly Shape[] = [
     run: (attack) =>
       leaveUnread(attack, 4, 100, () => ({
         method: method(attack, 'ListUserActivity'),
-        wire: 'grpc',
+        protocol: 'grpc',
         body: toBinary(ListUserActivityRequestSchema, create(ListUserActivityRequestSchema, PAGE)),
         token: attack.editor.accessToken,
       })),
@@ -218,7 +218,7 @@ export const answerShapes: readonly Shape[] = [
         const one = methods[n % methods.length]!;
         return {
           method: one,
-          wire: n % 2 === 0 ? 'grpc' : 'connect',
+          protocol: n % 2 === 0 ? 'grpc' : 'connect',
           body: '',
           token: attack.tokenFor(one),
           leaveAfterMs: n % 3,
@@ -240,7 +240,7 @@ export const answerShapes: readonly Shape[] = [
         const one = methods[n % methods.length]!;
         return {
           method: one,
-          wire: n % 2 === 0 ? 'connect' : 'connect-json',
+          protocol: n % 2 === 0 ? 'connect' : 'connect-json',
           body: n % 2 === 0 ? '' : '{}',
           token: attack.tokenFor(one),
           leaveAfterMs: n % 3,

@@ -60,7 +60,7 @@ async function eachConnection(
   use: (socket: net.Socket, i: number) => Promise<void>,
   addresses = 1,
 ): Promise<void> {
-  const lane = async (i: number): Promise<void> => {
+  const worker = async (i: number): Promise<void> => {
     while (!attack.isOver) {
       const socket = attack.socket(i % addresses);
       await use(socket, i);
@@ -69,7 +69,7 @@ async function eachConnection(
       await attack.wait(10);
     }
   };
-  await Promise.all(Array.from({ length: count }, (_, i) => lane(i)));
+  await Promise.all(Array.from({ length: count }, (_, i) => worker(i)));
 }
 
 /** Opens so many connections, some at a time, and keeps them; `use` is called again each second. */
@@ -438,7 +438,7 @@ export const connectionShapes: readonly Shape[] = [
     run: (attack) =>
       attack.pump({ connections: 4, inFlight: 20 }, (n) => ({
         method: LOGIN,
-        wire: 'connect-json',
+        protocol: 'connect-json',
         body: '{}',
         headers: { 'x-request-id': `${n}${'"\\'.repeat(3000)}`, 'user-agent': '\\"'.repeat(3000) },
       })),
@@ -454,7 +454,7 @@ export const connectionShapes: readonly Shape[] = [
     run: (attack) =>
       attack.pump({ connections: 4, inFlight: 20 }, (n) => ({
         method: LIST_CONTACTS,
-        wire: n % 2 === 0 ? 'connect-json' : 'connect',
+        protocol: n % 2 === 0 ? 'connect-json' : 'connect',
         body: n % 2 === 0 ? '{}' : envelope(Buffer.alloc(0)),
         token: attack.viewer.accessToken,
         headers: n % 2 === 0 ? { 'connect-timeout-ms': '1' } : { ...GRPC, 'grpc-timeout': n % 4 === 1 ? '1n' : '1m' },

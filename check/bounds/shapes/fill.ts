@@ -96,14 +96,14 @@ export function largestBatch(userId: string): MessageInitShape<typeof RecordUser
 async function fill(count: number, one: (i: number) => Promise<unknown>): Promise<void> {
   const endMs = performance.now() + PREPARE_MAX_MS;
   let next = 0;
-  const lane = async (): Promise<void> => {
+  const worker = async (): Promise<void> => {
     while (next < count && performance.now() < endMs) {
       const i = next++;
       // What is refused is a bound that holds already.
       await one(i).catch(() => {});
     }
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, lane));
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
 }
 
 const transports = new Map<string, Transport>();

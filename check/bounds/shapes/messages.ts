@@ -19,7 +19,7 @@ interface OverMethods {
   readonly sends: string;
   readonly make: hostile.Hostile;
   readonly size: number;
-  readonly wire: Call['wire'];
+  readonly protocol: Call['protocol'];
   readonly encoding?: Call['encoding'];
   readonly expects: readonly RegExp[];
   readonly pump?: Pump;
@@ -34,7 +34,7 @@ function overMethods({
   sends,
   make,
   size,
-  wire,
+  protocol,
   encoding,
   expects,
   pump,
@@ -53,7 +53,7 @@ function overMethods({
     isShort: isShort ?? false,
     async prepare({ methods }) {
       for (const method of methods) {
-        if (wire === 'get' && method.idempotency !== MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS) continue;
+        if (protocol === 'get' && method.idempotency !== MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS) continue;
         const body = make(method.input, size);
         if (body !== undefined) bodies.set(method, packed(body, encoding));
       }
@@ -66,13 +66,13 @@ function overMethods({
           connections: 2,
           inFlight: 4,
           perSecond: 30,
-          over: wire.startsWith('grpc') ? 'http2' : 'http1',
+          over: protocol.startsWith('grpc') ? 'http2' : 'http1',
           ...pump,
           atLeast: all.length,
         },
         (n) => {
           const [method, body] = all[n % all.length]!;
-          return { method, wire, encoding, body, token: attack.tokenFor(method), ...(headers && { headers }) };
+          return { method, protocol, encoding, body, token: attack.tokenFor(method), ...(headers && { headers }) };
         },
       );
     },
@@ -102,7 +102,7 @@ export const messageShapes: readonly Shape[] = [
     sends: '1 MB of two-byte unknown fields in a kilobyte',
     make: hostile.unknownFields,
     size: MB,
-    wire: 'grpc',
+    protocol: 'grpc',
     encoding: 'gzip',
     expects: [UNKNOWN_FIELD],
     pump: BURST,
@@ -112,7 +112,7 @@ export const messageShapes: readonly Shape[] = [
     sends: '1 MB of two-byte unknown fields in a kilobyte, a hundred connections',
     make: hostile.unknownFields,
     size: MB,
-    wire: 'connect',
+    protocol: 'connect',
     encoding: 'gzip',
     expects: [UNKNOWN_FIELD],
     pump: { connections: 100, perSecond: 100 },
@@ -122,7 +122,7 @@ export const messageShapes: readonly Shape[] = [
     sends: '1 MB of two-byte unknown fields in some bytes',
     make: hostile.unknownFields,
     size: MB,
-    wire: 'grpc',
+    protocol: 'grpc',
     encoding: 'br',
     expects: [UNKNOWN_FIELD],
     pump: BURST,
@@ -132,7 +132,7 @@ export const messageShapes: readonly Shape[] = [
     sends: '1 MB of two-byte unknown fields in some bytes',
     make: hostile.unknownFields,
     size: MB,
-    wire: 'connect',
+    protocol: 'connect',
     encoding: 'br',
     expects: [UNKNOWN_FIELD],
     pump: { connections: 50, perSecond: 100 },
@@ -142,7 +142,7 @@ export const messageShapes: readonly Shape[] = [
     sends: '60 kB of two-byte unknown fields, gzip, as fast as can be',
     make: hostile.unknownFields,
     size: 60_000,
-    wire: 'grpc',
+    protocol: 'grpc',
     encoding: 'gzip',
     expects: [UNKNOWN_FIELD],
     pump: { connections: 4, inFlight: 20, perSecond: 1_000_000 },
@@ -153,7 +153,7 @@ export const messageShapes: readonly Shape[] = [
     sends: '64 MB of zeros in 62 kB',
     make: hostile.zeros,
     size: 64 * MB,
-    wire: 'grpc',
+    protocol: 'grpc',
     encoding: 'gzip',
     expects: [TOO_LARGE],
     pump: { connections: 4, inFlight: 4, perSecond: 40 },
@@ -164,7 +164,7 @@ export const messageShapes: readonly Shape[] = [
     sends: '64 MB of zeros in some bytes',
     make: hostile.zeros,
     size: 64 * MB,
-    wire: 'connect',
+    protocol: 'connect',
     encoding: 'br',
     expects: [TOO_LARGE],
     pump: { connections: 10, perSecond: 40 },
@@ -174,7 +174,7 @@ export const messageShapes: readonly Shape[] = [
     sends: '10 kB that are no gzip',
     make: hostile.invalidUtf8,
     size: 10_000,
-    wire: 'grpc',
+    protocol: 'grpc',
     headers: { 'grpc-encoding': 'gzip' },
     expects: [MALFORMED],
   }),
@@ -183,7 +183,7 @@ export const messageShapes: readonly Shape[] = [
     sends: '1 MB of unknown fields',
     make: hostile.unknownFields,
     size: MB,
-    wire: 'grpc',
+    protocol: 'grpc',
     expects: [UNKNOWN_FIELD],
     pump: { connections: 2, inFlight: 10, perSecond: 20 },
   }),
@@ -192,7 +192,7 @@ export const messageShapes: readonly Shape[] = [
     sends: '200 kB of unknown fields in a message of the message',
     make: hostile.unknownFieldsInside,
     size: 200_000,
-    wire: 'connect',
+    protocol: 'connect',
     expects: [UNKNOWN_FIELD],
     pump: { connections: 8, perSecond: 20 },
   }),
@@ -201,7 +201,7 @@ export const messageShapes: readonly Shape[] = [
     sends: '500 kB of unknown fields, each in the one before',
     make: hostile.nestedUnknown,
     size: 500_000,
-    wire: 'grpc',
+    protocol: 'grpc',
     expects: [UNKNOWN_FIELD],
   }),
   overMethods({
@@ -209,7 +209,7 @@ export const messageShapes: readonly Shape[] = [
     sends: '500 kB of beginnings of groups',
     make: hostile.deepGroups,
     size: 500_000,
-    wire: 'grpc',
+    protocol: 'grpc',
     expects: [/MALFORMED_REQUEST|FIELD_UNKNOWN|REQUEST_TOO_LARGE/],
   }),
   overMethods({
@@ -217,7 +217,7 @@ export const messageShapes: readonly Shape[] = [
     sends: '1 MB of beginnings of groups in a kilobyte',
     make: hostile.deepGroups,
     size: MB,
-    wire: 'connect',
+    protocol: 'connect',
     encoding: 'gzip',
     expects: [/MALFORMED_REQUEST|FIELD_UNKNOWN|REQUEST_TOO_LARGE/],
     pump: { connections: 8, perSecond: 40 },
@@ -228,7 +228,7 @@ export const messageShapes: readonly Shape[] = [
     sends: '500,000 empty items in the longest list of the message',
     make: hostile.longList,
     size: MB,
-    wire: 'grpc',
+    protocol: 'grpc',
     expects: [/FIELDS_INVALID|REQUEST_TOO_LARGE/],
     pump: { connections: 4, inFlight: 10, perSecond: 20 },
   }),
@@ -237,7 +237,7 @@ export const messageShapes: readonly Shape[] = [
     sends: '500,000 empty items in a kilobyte',
     make: hostile.longList,
     size: MB,
-    wire: 'connect',
+    protocol: 'connect',
     encoding: 'gzip',
     expects: [/FIELDS_INVALID|REQUEST_TOO_LARGE/],
     pump: { connections: 20, perSecond: 40 },
@@ -247,7 +247,7 @@ export const messageShapes: readonly Shape[] = [
     sends: 'a map of 90,000 keys',
     make: hostile.longMap,
     size: 900_000,
-    wire: 'grpc',
+    protocol: 'grpc',
     encoding: 'gzip',
     expects: [/FIELDS_INVALID|PERMISSION_MISSING|REQUEST_TOO_LARGE/],
     pump: { connections: 4, inFlight: 10, perSecond: 20 },
@@ -257,7 +257,7 @@ export const messageShapes: readonly Shape[] = [
     sends: 'one message field again and again',
     make: hostile.merges,
     size: MB,
-    wire: 'grpc',
+    protocol: 'grpc',
     encoding: 'gzip',
     expects: [],
     pump: { connections: 2, inFlight: 10, perSecond: 20 },
@@ -267,7 +267,7 @@ export const messageShapes: readonly Shape[] = [
     sends: 'the longest varints in a field that takes one',
     make: hostile.overlongVarints,
     size: 900_000,
-    wire: 'grpc',
+    protocol: 'grpc',
     expects: [],
     pump: { connections: 2, inFlight: 10, perSecond: 20 },
   }),
@@ -276,7 +276,7 @@ export const messageShapes: readonly Shape[] = [
     sends: 'a text of 900 kB where a line is asked for',
     make: hostile.hugeString,
     size: 900_000,
-    wire: 'grpc',
+    protocol: 'grpc',
     expects: [/FIELDS_INVALID|REQUEST_TOO_LARGE/],
     pump: { connections: 2, inFlight: 8, perSecond: 20 },
   }),
@@ -285,7 +285,7 @@ export const messageShapes: readonly Shape[] = [
     sends: 'a text of 250,000 characters of four bytes, in a kilobyte',
     make: hostile.hugeEmoji,
     size: MB,
-    wire: 'connect',
+    protocol: 'connect',
     encoding: 'gzip',
     expects: [/FIELDS_INVALID|REQUEST_TOO_LARGE/],
     pump: { connections: 20, perSecond: 40 },
@@ -295,7 +295,7 @@ export const messageShapes: readonly Shape[] = [
     sends: '500 kB that are no text in a string field',
     make: hostile.invalidUtf8,
     size: 500_000,
-    wire: 'grpc',
+    protocol: 'grpc',
     expects: [MALFORMED],
   }),
   overMethods({
@@ -303,7 +303,7 @@ export const messageShapes: readonly Shape[] = [
     sends: 'a field that promises 2 GB, as fast as can be',
     make: hostile.truncated,
     size: 0,
-    wire: 'grpc',
+    protocol: 'grpc',
     expects: [/MALFORMED_REQUEST/],
     pump: { connections: 4, inFlight: 20, perSecond: 1_000_000 },
     isFlood: true,
@@ -313,7 +313,7 @@ export const messageShapes: readonly Shape[] = [
     sends: '215 kB of distinct keys',
     make: hostile.jsonKeys,
     size: 215_000,
-    wire: 'connect-json',
+    protocol: 'connect-json',
     expects: [MALFORMED],
     pump: { connections: 8, perSecond: 20 },
     isShort: true,
@@ -323,7 +323,7 @@ export const messageShapes: readonly Shape[] = [
     sends: '1 MB of distinct keys, gzip',
     make: hostile.jsonKeys,
     size: MB,
-    wire: 'connect-json',
+    protocol: 'connect-json',
     encoding: 'gzip',
     expects: [MALFORMED],
     pump: { connections: 20, perSecond: 20 },
@@ -333,7 +333,7 @@ export const messageShapes: readonly Shape[] = [
     sends: '1 MB of brackets',
     make: hostile.jsonNestedArrays,
     size: MB,
-    wire: 'connect-json',
+    protocol: 'connect-json',
     expects: [MALFORMED],
     pump: { connections: 4, perSecond: 20 },
   }),
@@ -342,7 +342,7 @@ export const messageShapes: readonly Shape[] = [
     sends: '600 kB of objects, each in the one before',
     make: hostile.jsonNestedObjects,
     size: 600_000,
-    wire: 'grpc-json',
+    protocol: 'grpc-json',
     expects: [MALFORMED],
     pump: { connections: 2, inFlight: 4, perSecond: 20 },
   }),
@@ -351,7 +351,7 @@ export const messageShapes: readonly Shape[] = [
     sends: '1 MB of beginnings in a kilobyte',
     make: hostile.jsonUnclosed,
     size: MB,
-    wire: 'connect-json',
+    protocol: 'connect-json',
     encoding: 'gzip',
     expects: [MALFORMED],
     pump: { connections: 20, perSecond: 40 },
@@ -361,7 +361,7 @@ export const messageShapes: readonly Shape[] = [
     sends: '200 kB of one key',
     make: hostile.jsonDuplicates,
     size: 200_000,
-    wire: 'connect-json',
+    protocol: 'connect-json',
     expects: [],
     pump: { connections: 4, perSecond: 20 },
   }),
@@ -370,7 +370,7 @@ export const messageShapes: readonly Shape[] = [
     sends: '300 kB of empty items, or of a map',
     make: hostile.jsonLongList,
     size: 300_000,
-    wire: 'connect-json',
+    protocol: 'connect-json',
     expects: [/FIELDS_INVALID|MALFORMED|REQUEST_TOO_LARGE/],
     pump: { connections: 8, perSecond: 20 },
   }),
@@ -379,7 +379,7 @@ export const messageShapes: readonly Shape[] = [
     sends: 'a number of 900,000 digits',
     make: hostile.jsonLongNumber,
     size: 900_000,
-    wire: 'connect-json',
+    protocol: 'connect-json',
     expects: [MALFORMED],
     pump: { connections: 4, perSecond: 20 },
   }),
@@ -388,7 +388,7 @@ export const messageShapes: readonly Shape[] = [
     sends: 'a text of 900 kB of escapes',
     make: hostile.jsonEscapes,
     size: 900_000,
-    wire: 'connect-json',
+    protocol: 'connect-json',
     expects: [/FIELDS_INVALID|MALFORMED|REQUEST_TOO_LARGE/],
     pump: { connections: 4, perSecond: 20 },
   }),
@@ -397,7 +397,7 @@ export const messageShapes: readonly Shape[] = [
     sends: '1 MB of spaces in a kilobyte',
     make: hostile.jsonSpaces,
     size: MB - 100,
-    wire: 'grpc-json',
+    protocol: 'grpc-json',
     encoding: 'gzip',
     expects: [MALFORMED],
     pump: { connections: 4, inFlight: 10, perSecond: 100 },
@@ -407,7 +407,7 @@ export const messageShapes: readonly Shape[] = [
     sends: '9 kB of unknown fields in the URL',
     make: hostile.unknownFields,
     size: 9000,
-    wire: 'get',
+    protocol: 'get',
     expects: [/FIELD_UNKNOWN/],
     pump: { connections: 10, perSecond: 1_000_000 },
     isFlood: true,
@@ -417,7 +417,7 @@ export const messageShapes: readonly Shape[] = [
     sends: '1 MB of unknown fields, gzip, in the URL',
     make: hostile.unknownFields,
     size: MB,
-    wire: 'get',
+    protocol: 'get',
     encoding: 'gzip',
     expects: [UNKNOWN_FIELD],
     pump: { connections: 20, perSecond: 100 },
@@ -427,7 +427,7 @@ export const messageShapes: readonly Shape[] = [
     sends: 'more than any method reads',
     make: hostile.zeros,
     size: 3 * MB,
-    wire: 'connect',
+    protocol: 'connect',
     expects: [TOO_LARGE],
     pump: { connections: 4, perSecond: 40 },
   }),
@@ -478,9 +478,9 @@ export const messageShapes: readonly Shape[] = [
 function rawGrpc(attack: Attack, method: DescMethod, bytes: Uint8Array, isBare = false): Call {
   const headers = { 'content-type': 'application/grpc+proto', te: 'trailers' };
   const token = attack.tokenFor(method);
-  // The wire `connect` writes the body of a path as it is.
+  // The protocol `connect` writes the body of a path as it is.
   const body = isBare ? bytes : Buffer.concat([envelope(Buffer.alloc(0)), bytes]);
-  return { method: pathOf(method), wire: 'connect', body, token, headers };
+  return { method: pathOf(method), protocol: 'connect', body, token, headers };
 }
 
 /** Writes one envelope over and over into reflection streams and reads what comes back. */

@@ -18,7 +18,7 @@ function watch(
 ): Call {
   return {
     method: methodOf(attack, 'WatchUserActivity'),
-    wire: 'grpc',
+    protocol: 'grpc',
     body: toBinary(WatchUserActivityRequestSchema, create(WatchUserActivityRequestSchema, request)),
     token: token ?? attack.viewer.accessToken,
   };
@@ -71,7 +71,7 @@ function change(attack: Attack): () => Promise<void> {
     const body = JSON.stringify({ givenName: 'Change' });
     await attack.callHttp1(agent, {
       method: methodOf(attack, 'CreateContact'),
-      wire: 'connect-json',
+      protocol: 'connect-json',
       body,
       token: attack.viewer.accessToken,
     });
@@ -168,7 +168,7 @@ export const streamShapes: readonly Shape[] = [
     run: (attack) =>
       holdStreams(attack, 8000, () => ({
         method: methodOf(attack, 'Watch', 'grpc.health.v1.Health'),
-        wire: 'grpc',
+        protocol: 'grpc',
         body: '',
       })),
   },
@@ -183,7 +183,7 @@ export const streamShapes: readonly Shape[] = [
         const name = Buffer.from(`service ${i} ${'n'.repeat(100)}`);
         return {
           method: methodOf(attack, 'Watch', 'grpc.health.v1.Health'),
-          wire: 'grpc',
+          protocol: 'grpc',
           body: Buffer.concat([Buffer.from([10, name.length]), name]),
         };
       }),
@@ -197,7 +197,7 @@ export const streamShapes: readonly Shape[] = [
     run: (attack) =>
       holdStreams(attack, 3000, () => ({
         method: methodOf(attack, 'WatchRevocations'),
-        wire: 'grpc',
+        protocol: 'grpc',
         body: '',
         token: attack.editor.accessToken,
       })),

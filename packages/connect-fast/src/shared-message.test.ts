@@ -5,7 +5,7 @@ import { frameOf, shareMessage } from './shared-message.ts';
 
 const messageOf = (value: string) => create(StringValueSchema, { value });
 
-test('the frame of a shared message is made once for each wire, and of others each time', async () => {
+test('the frame of a shared message is made once for each protocol, and of others each time', async () => {
   let made = 0;
   const make = () => Buffer.from(String(++made));
   const message = shareMessage(messageOf('shared'));

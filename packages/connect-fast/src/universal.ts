@@ -1,7 +1,7 @@
 import { ConnectError } from '@connectrpc/connect';
 import type { UniversalHandler, UniversalServerRequest } from '@connectrpc/connect/protocol';
 import type { Exchange } from './exchange.ts';
-import { addHeaders, nodeHeaders } from './wire.ts';
+import { addHeaders, nodeHeaders } from './call-format.ts';
 
 /** Serves an exchange with one of Connect's handlers. `added` is sent with the headers of the answer. */
 export async function serveUniversal(

@@ -44,16 +44,16 @@ const ARGON2 = new RegExp(
 );
 const ARGON2_KIB_MAX = 256 * 1024;
 const ARGON2_PASSES_MAX = 10;
-const ARGON2_LANES_MAX = 16;
+const ARGON2_PARALLELISM_MAX = 16;
 const ARGON2_WORK_MAX = 1024 * 1024; // KiB over all passes
 const ARGON2_SALT_BYTES_MIN = 8;
 
 function readArgon2(text: string): VerifyPassword | undefined {
-  const [, memory, passes, lanes, salt, hash] = ARGON2.exec(text) ?? [];
-  const [m, t, p] = [Number(memory), Number(passes), Number(lanes)];
+  const [, memory, passes, parallelism, salt, hash] = ARGON2.exec(text) ?? [];
+  const [m, t, p] = [Number(memory), Number(passes), Number(parallelism)];
   if (bytesOf(salt, ARGON2_SALT_BYTES_MIN, SALT_BYTES_MAX) === undefined || hashOf(hash) === undefined)
     return undefined;
-  if (m > ARGON2_KIB_MAX || t > ARGON2_PASSES_MAX || p > ARGON2_LANES_MAX) return undefined;
+  if (m > ARGON2_KIB_MAX || t > ARGON2_PASSES_MAX || p > ARGON2_PARALLELISM_MAX) return undefined;
   if (m < 8 * p || m * t > ARGON2_WORK_MAX) return undefined;
   return (password) => verifyArgon2(text, password);
 }
@@ -89,8 +89,8 @@ const SCRYPT_BLOCKS_MAX = 1024 * 1024; // N * r blocks of 128 bytes
 const SCRYPT_WORK_MAX = 2 * SCRYPT_BLOCKS_MAX; // N * r * p
 
 function readScrypt(text: string): VerifyPassword | undefined {
-  const [, logN, blockSize, lanes, encodedSalt, encodedHash] = SCRYPT.exec(text) ?? [];
-  const [ln, r, p] = [Number(logN), Number(blockSize), Number(lanes)];
+  const [, logN, blockSize, parallelism, encodedSalt, encodedHash] = SCRYPT.exec(text) ?? [];
+  const [ln, r, p] = [Number(logN), Number(blockSize), Number(parallelism)];
   const salt = bytesOf(encodedSalt, 1, SALT_BYTES_MAX);
   const hash = hashOf(encodedHash);
   if (salt === undefined || hash === undefined || ln > SCRYPT_LN_MAX || r > SCRYPT_R_MAX) return undefined;

@@ -59,7 +59,7 @@ describe('isOutdated', () => {
     ['with less memory', { memoryCost: 8192 }, true],
     ['with more memory', { memoryCost: 65_536 }, true],
     ['with fewer passes', { timeCost: 1 }, true],
-    ['with more lanes', { parallelism: 2 }, true],
+    ['with more parallelism', { parallelism: 2 }, true],
     ['of argon2i', { algorithm: 1 }, true],
   ])('tells of a hash %s', async (_, other, outdated) => {
     const today = { algorithm: 2, memoryCost: 19 * 1024, timeCost: 2, parallelism: 1, outputLen: 32 };

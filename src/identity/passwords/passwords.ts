@@ -15,7 +15,7 @@ export interface PasswordCost {
   readonly timeCost: number;
 }
 
-/** OWASP's Password Storage Cheat Sheet, first choice for argon2id: 19 MiB, 2 passes, 1 lane (RFC 9106). */
+/** OWASP's Password Storage Cheat Sheet, first choice for argon2id: 19 MiB, 2 passes, parallelism 1 (RFC 9106). */
 export const PASSWORD_COST: PasswordCost = { memoryCost: 19 * 1024, timeCost: 2 };
 
 /** How many of one caller's wait for a core at the most, at 10 to 30 ms a hash, and how many of all callers'. */

@@ -22,12 +22,12 @@ import {
   EchoService,
   type Note,
   NoteSchema,
-  postWires,
+  postProtocols,
   type Served,
   serve as serveBy,
   servers,
-  wires,
-} from './lane.testkit.ts';
+  protocols,
+} from './fast-path.testkit.ts';
 
 const upper: Echo = {
   echo: ({ text }) => ({ text: text.toUpperCase() }),
@@ -40,10 +40,10 @@ const upper: Echo = {
 describe.each(servers)('a call that %s serves', (by) => {
   const serve = serveBy.bind(undefined, by);
 
-  describe.each(wires)('by $name', (wire) => {
+  describe.each(protocols)('by $name', (protocol) => {
     test('is answered', async () => {
       await using served = await serve(upper);
-      const client = wire.client(served);
+      const client = protocol.client(served);
       expect(await client.read({ text: 'änd' })).toMatchObject({ text: 'ÄND' });
       expect(await client.echo({ text: 'änd' })).toMatchObject({ text: 'ÄND' });
       expect(await client.echo({})).toMatchObject({ text: '' });
@@ -77,7 +77,7 @@ describe.each(servers)('a call that %s serves', (by) => {
           yield {};
         },
       });
-      const client = wire.client(served);
+      const client = protocol.client(served);
       const headers = { 'x-asked': 'plainly', 'x-asked-bin': encodeBinaryHeader(bytes) };
       const got: Headers[] = [];
       const options = { headers, onHeader: (h: Headers) => got.push(h), onTrailer: (t: Headers) => got.push(t) };
@@ -112,7 +112,7 @@ describe.each(servers)('a call that %s serves', (by) => {
           refuse();
         },
       });
-      const client = wire.client(served);
+      const client = protocol.client(served);
       const calls = [client.read({}), textsOf(client.stream({})), textsOf(client.stream({ text: 'late' }))];
       for (const error of await errorsOf(calls)) {
         expect(error.code).toBe(Code.FailedPrecondition);
@@ -138,7 +138,7 @@ describe.each(servers)('a call that %s serves', (by) => {
           refuse(context);
         },
       });
-      const client = wire.client(served);
+      const client = protocol.client(served);
       const calls = [client.read({}), textsOf(client.stream({})), textsOf(client.stream({ text: 'late' }))];
       for (const { code, metadata } of await errorsOf(calls)) {
         expect(code).toBe(Code.Aborted);
@@ -155,7 +155,7 @@ describe.each(servers)('a call that %s serves', (by) => {
         throw new Error('the password is 1234');
       };
       await using served = await serve({ read: fail, stream: fail });
-      const client = wire.client(served);
+      const client = protocol.client(served);
       for (const error of await errorsOf([client.read({}), textsOf(client.stream({}))])) {
         expect(error).toMatchObject({ code: Code.Internal, rawMessage: 'internal error' });
       }
@@ -163,7 +163,7 @@ describe.each(servers)('a call that %s serves', (by) => {
 
     test('may be a stream without a message', async () => {
       await using served = await serve(upper);
-      expect(await textsOf(wire.client(served).stream({ text: '' }))).toEqual([]);
+      expect(await textsOf(protocol.client(served).stream({ text: '' }))).toEqual([]);
     });
 
     test('of a stream that fails has brought the messages before', async () => {
@@ -176,7 +176,7 @@ describe.each(servers)('a call that %s serves', (by) => {
       });
       const texts: string[] = [];
       const call = (async () => {
-        for await (const { text } of wire.client(served).stream({})) texts.push(text);
+        for await (const { text } of protocol.client(served).stream({})) texts.push(text);
       })();
       expect(await errorOf(call)).toMatchObject({ code: Code.DataLoss, rawMessage: 'no more' });
       expect(texts).toEqual(['a', 'b']);
@@ -199,8 +199,8 @@ describe.each(servers)('a call that %s serves', (by) => {
           await stop(note, context);
         },
       });
-      const timeout = wire.timeoutHeader === 'grpc-timeout' ? `${ms}m` : ms;
-      const client = wire.client(served, { interceptors: [setHeader(wire.timeoutHeader, timeout)] });
+      const timeout = protocol.timeoutHeader === 'grpc-timeout' ? `${ms}m` : ms;
+      const client = protocol.client(served, { interceptors: [setHeader(protocol.timeoutHeader, timeout)] });
       for (const error of await errorsOf([client.read({}), textsOf(client.stream({}))])) {
         expect(error).toMatchObject({ code: Code.DeadlineExceeded });
       }
@@ -225,7 +225,7 @@ describe.each(servers)('a call that %s serves', (by) => {
           yield {};
         },
       });
-      const client = wire.client(served);
+      const client = protocol.client(served);
       const leaving = new AbortController();
       const unary = errorOf(client.read({}, { signal: leaving.signal }));
       await begun.promise;
@@ -258,7 +258,7 @@ describe.each(servers)('a call that %s serves', (by) => {
         },
         { shutdownSignal: shutdown.signal },
       );
-      const client = wire.client(served);
+      const client = protocol.client(served);
       const calls = errorsOf([client.read({}), textsOf(client.stream({}))]);
       await Promise.all(begun.map(({ promise }) => promise));
       shutdown.abort(new ConnectError('shutting down', Code.Unavailable));
@@ -279,27 +279,27 @@ describe.each(servers)('a call that %s serves', (by) => {
         },
         { compressions: [compression] },
       );
-      const client = wire.client(served, { sendCompression: compression });
+      const client = protocol.client(served, { sendCompression: compression });
       const encodings: (string | null)[] = [];
       const onHeader = (header: Headers) =>
         encodings.push(
           header.get('content-encoding') ?? header.get('grpc-encoding') ?? header.get('connect-content-encoding'),
         );
       // A URL has no room for the text as it is.
-      const sent = wire.isGet ? 'ab' : text;
-      expect((await client.read({ text: sent }, wire.isGet ? {} : { onHeader })).text).toBe(sent);
+      const sent = protocol.isGet ? 'ab' : text;
+      expect((await client.read({ text: sent }, protocol.isGet ? {} : { onHeader })).text).toBe(sent);
       expect(await textsOf(client.stream({ text }, { onHeader }))).toEqual([text, 'short', text]);
       expect(new Set(encodings)).toEqual(new Set([compression.name]));
     });
   });
 
-  describe.each(postWires)('by $name', (wire) => {
+  describe.each(postProtocols)('by $name', (protocol) => {
     test('is refused when its message is one byte larger than the server reads', async () => {
-      const isJson = wire.name.includes('JSON');
+      const isJson = protocol.name.includes('JSON');
       const overhead = isJson ? '{"text":""}'.length : toBinary(NoteSchema, note('a'.repeat(900))).length - 900;
       const text = 'a'.repeat(1000 - overhead);
       await using served = await serve(upper, { readMaxBytes: 1000 });
-      const client = wire.client(served);
+      const client = protocol.client(served);
       expect((await client.echo({ text })).text).toHaveLength(text.length);
       expect(await textsOf(client.stream({ text }))).toHaveLength(text.length);
       const tooLarge = { text: `${text}a` };
@@ -311,7 +311,7 @@ describe.each(servers)('a call that %s serves', (by) => {
 
     test('is refused when its message unpacks to more than the server reads', async () => {
       await using served = await serve(upper, { readMaxBytes: 10_000 });
-      const client = wire.client(served, { sendCompression: compressionGzip });
+      const client = protocol.client(served, { sendCompression: compressionGzip });
       const bomb = { text: 'a'.repeat(5_000_000) };
       for (const error of await errorsOf([client.echo(bomb), textsOf(client.stream(bomb))])) {
         expect(error).toMatchObject({ code: Code.ResourceExhausted });
@@ -319,7 +319,7 @@ describe.each(servers)('a call that %s serves', (by) => {
     });
   });
 
-  describe.each([wires[0]!, wires[2]!, wires[3]!])('by $name', (wire) => {
+  describe.each([protocols[0]!, protocols[2]!, protocols[3]!])('by $name', (protocol) => {
     test.each([
       [
         'throws',
@@ -339,7 +339,7 @@ describe.each(servers)('a call that %s serves', (by) => {
         },
         { requestGate },
       );
-      expect(await errorOf(wire.client(served).echo({}))).toMatchObject({
+      expect(await errorOf(protocol.client(served).echo({}))).toMatchObject({
         code: Code.PermissionDenied,
         rawMessage: 'stay out',
       });
@@ -358,7 +358,7 @@ describe.each(servers)('a call that %s serves', (by) => {
         },
       );
       let header: Headers | undefined;
-      const call = wire.client(served).echo({}, { headers: { 'x-who': 'me' }, onHeader: (h) => (header = h) });
+      const call = protocol.client(served).echo({}, { headers: { 'x-who': 'me' }, onHeader: (h) => (header = h) });
       expect(await call).toMatchObject({ text: 'me' });
       expect(header?.get('x-gate')).toBe('passed');
     });
@@ -387,7 +387,7 @@ describe.each(servers)('a call that %s serves', (by) => {
         },
         { interceptors: [replace] },
       );
-      const client = wire.client(served);
+      const client = protocol.client(served);
       const text = 'changed, an interceptor, a value, true';
       expect(await client.echo({})).toMatchObject({ text });
       expect(await textsOf(client.stream({}))).toEqual([text]);
@@ -423,7 +423,7 @@ describe.each(servers)('a call that %s serves', (by) => {
         },
         { interceptors: [mark('outer'), replace, mark('inner')] },
       );
-      const client = wire.client(served);
+      const client = protocol.client(served);
       let header: Headers | undefined;
       let trailer: Headers | undefined;
       const options = { onHeader: (h: Headers) => (header = h), onTrailer: (t: Headers) => (trailer = t) };
@@ -455,7 +455,7 @@ describe.each(servers)('a call that %s serves', (by) => {
         },
         { interceptors: [refuse] },
       );
-      const client = wire.client(served);
+      const client = protocol.client(served);
       for (const error of await errorsOf([client.echo({}), textsOf(client.stream({}))])) {
         expect(error).toMatchObject({ code: Code.Aborted, rawMessage: 'refused' });
         expect(error.metadata.get('x-why')).toBe('because');
@@ -476,7 +476,7 @@ describe.each(servers)('a call that %s serves', (by) => {
           }
         },
       });
-      const client = wire.client(served);
+      const client = protocol.client(served);
       const texts = Array.from({ length: 50 }, (_, i) => String(i));
       const [unary, streams] = await Promise.all([
         Promise.all(texts.map((text) => client.echo({ text }))),
@@ -580,7 +580,7 @@ describe.each(servers)('a call that %s serves', (by) => {
     const stream = session.request({ ':method': 'CONNECT', ':authority': 'example.org:443' });
     const [headers] = (await once(stream.resume(), 'response')) as [http2.IncomingHttpHeaders];
     expect(headers[':status']).toBe(405);
-    expect(await wires[0]!.client(served).echo({ text: 'a' })).toMatchObject({ text: 'A' });
+    expect(await protocols[0]!.client(served).echo({ text: 'a' })).toMatchObject({ text: 'A' });
     session.destroy();
   });
 
@@ -626,35 +626,38 @@ describe.each(servers)('a call that %s serves', (by) => {
   });
 });
 
-describe('a call that the lane serves', () => {
-  test.each(postWires)('ends when its answer cannot be written, and the next is served: $name', async (wire) => {
-    const compress = () => Promise.reject(new Error('out of memory'));
-    await using served = await serveBy(
-      'the lane',
-      {
-        read: ({ text }) => ({ text: text.repeat(10_000) }),
-        async *stream({ text }) {
-          yield { text };
-          yield { text: text.repeat(10_000) };
+describe('a call that the fast path serves', () => {
+  test.each(postProtocols)(
+    'ends when its answer cannot be written, and the next is served: $name',
+    async (protocol) => {
+      const compress = () => Promise.reject(new Error('out of memory'));
+      await using served = await serveBy(
+        'the fast path',
+        {
+          read: ({ text }) => ({ text: text.repeat(10_000) }),
+          async *stream({ text }) {
+            yield { text };
+            yield { text: text.repeat(10_000) };
+          },
         },
-      },
-      { compressions: [{ ...compressionGzip, compress }] },
-    );
-    const client = wire.client(served);
-    await errorOf(client.read({ text: 'a' }));
-    expect(served.faults).toMatchObject([{ message: 'out of memory' }]);
-    expect(await errorOf(textsOf(client.stream({ text: 'a' })))).toMatchObject({ code: Code.Internal });
-    expect(await client.read({ text: '' })).toMatchObject({ text: '' });
-  });
+        { compressions: [{ ...compressionGzip, compress }] },
+      );
+      const client = protocol.client(served);
+      await errorOf(client.read({ text: 'a' }));
+      expect(served.faults).toMatchObject([{ message: 'out of memory' }]);
+      expect(await errorOf(textsOf(client.stream({ text: 'a' })))).toMatchObject({ code: Code.Internal });
+      expect(await client.read({ text: '' })).toMatchObject({ text: '' });
+    },
+  );
 
-  test.each(wires)('goes past the interceptors where it may: $name', async (wire) => {
+  test.each(protocols)('goes past the interceptors where it may: $name', async (protocol) => {
     const intercepted: string[] = [];
     const interceptor: Interceptor = (next) => (request) => {
       intercepted.push(request.method.name);
       return next(request);
     };
     await using served = await serveBy(
-      'the lane',
+      'the fast path',
       {
         ...upper,
         read({ text }) {
@@ -670,7 +673,7 @@ describe('a call that the lane serves', () => {
         },
       },
     );
-    const client = wire.client(served);
+    const client = protocol.client(served);
     expect(await client.read({ text: 'pass' })).toMatchObject({ text: 'PASS' });
     const converted = { code: Code.Aborted, rawMessage: 'converted: pass and throw' };
     expect(await errorOf(client.read({ text: 'pass and throw' }))).toMatchObject(converted);
@@ -681,24 +684,27 @@ describe('a call that the lane serves', () => {
     expect(intercepted).toEqual(['Read', 'Read', 'Stream']);
   });
 
-  test.each(wires)('is answered at its deadline, whatever its implementation does later: $name', async (wire) => {
-    const later = Promise.withResolvers<{ text: string }>();
-    await using served = await serveBy(
-      'the lane',
-      { read: ({ text }) => (text === 'late' ? later.promise : { text }) },
-      { abandonsInterrupted: true },
-    );
-    const client = wire.client(served);
-    const headers = { [wire.timeoutHeader]: wire.timeoutHeader === 'grpc-timeout' ? '50m' : '50' };
-    const expired = { code: Code.DeadlineExceeded };
-    expect(await errorOf(client.read({ text: 'late' }, { headers }))).toMatchObject(expired);
-    later.reject(new Error('too late'));
-    expect(await errorOf(client.read({ text: 'late' }))).toMatchObject({ code: Code.Internal });
-    expect(await client.read({ text: 'a' })).toMatchObject({ text: 'a' });
-    expect(served.faults).toEqual([]);
-  });
+  test.each(protocols)(
+    'is answered at its deadline, whatever its implementation does later: $name',
+    async (protocol) => {
+      const later = Promise.withResolvers<{ text: string }>();
+      await using served = await serveBy(
+        'the fast path',
+        { read: ({ text }) => (text === 'late' ? later.promise : { text }) },
+        { abandonsInterrupted: true },
+      );
+      const client = protocol.client(served);
+      const headers = { [protocol.timeoutHeader]: protocol.timeoutHeader === 'grpc-timeout' ? '50m' : '50' };
+      const expired = { code: Code.DeadlineExceeded };
+      expect(await errorOf(client.read({ text: 'late' }, { headers }))).toMatchObject(expired);
+      later.reject(new Error('too late'));
+      expect(await errorOf(client.read({ text: 'late' }))).toMatchObject({ code: Code.Internal });
+      expect(await client.read({ text: 'a' })).toMatchObject({ text: 'a' });
+      expect(served.faults).toEqual([]);
+    },
+  );
 
-  test.each(wires)('keeps headers to itself that are of the connection: $name', async (wire) => {
+  test.each(protocols)('keeps headers to itself that are of the connection: $name', async (protocol) => {
     const add = ({ responseHeader, responseTrailer }: HandlerContext) => {
       for (const name of ['connection', 'keep-alive', 'te', 'transfer-encoding', 'upgrade']) {
         responseHeader.set(name, 'x');
@@ -706,13 +712,13 @@ describe('a call that the lane serves', () => {
       }
       return {};
     };
-    await using served = await serveBy('the lane', {
+    await using served = await serveBy('the fast path', {
       read: (_note, context) => add(context),
       async *stream(_note, context) {
         yield add(context);
       },
     });
-    const client = wire.client(served);
+    const client = protocol.client(served);
     expect(await client.read({})).toMatchObject({ text: '' });
     expect(await textsOf(client.stream({}))).toEqual(['']);
     expect(served.faults).toEqual([]);

@@ -18,7 +18,7 @@ export interface Target {
 }
 
 /** One way to send the bytes of one message. */
-export interface Lane {
+export interface RawProtocol {
   readonly name: string;
   /** Whether the method can be called so. */
   takes(payload: Payload): boolean;
@@ -36,7 +36,7 @@ export function envelope(bytes: string | Uint8Array, flags = 0): Buffer {
 }
 
 /** The three protocols, each as a client without a protobuf library would speak it. */
-export const lanes: readonly Lane[] = [
+export const rawProtocols: readonly RawProtocol[] = [
   {
     name: 'gRPC over HTTP/2',
     takes: () => true,

@@ -7,7 +7,7 @@ import { encodeMessage } from './grpc-message.ts';
 import { parseConnectTimeout, parseGrpcTimeout } from './timeouts.ts';
 
 /** How one protocol writes calls with one codec. */
-export interface Wire {
+export interface CallFormat {
   readonly protocolName: 'connect' | 'grpc' | 'grpc-web';
   /** Protobuf's binary format; JSON otherwise. */
   readonly isBinary: boolean;
@@ -49,27 +49,37 @@ const CONNECT_STREAM = {
   acceptEncodingHeader: 'connect-accept-encoding',
 } as const;
 
-const unaryJson: Wire = { ...CONNECT_UNARY, isBinary: false, contentType: 'application/json' };
-const unaryProto: Wire = { ...CONNECT_UNARY, isBinary: true, contentType: 'application/proto' };
-const streamJson: Wire = { ...CONNECT_STREAM, isBinary: false, contentType: 'application/connect+json' };
-const streamProto: Wire = { ...CONNECT_STREAM, isBinary: true, contentType: 'application/connect+proto' };
-const grpcProto: Wire = { ...GRPC, protocolName: 'grpc', isBinary: true, contentType: 'application/grpc+proto' };
-const grpcJson: Wire = { ...GRPC, protocolName: 'grpc', isBinary: false, contentType: 'application/grpc+json' };
-const webProto: Wire = { ...GRPC, protocolName: 'grpc-web', isBinary: true, contentType: 'application/grpc-web+proto' };
-const webJson: Wire = { ...GRPC, protocolName: 'grpc-web', isBinary: false, contentType: 'application/grpc-web+json' };
+const unaryJson: CallFormat = { ...CONNECT_UNARY, isBinary: false, contentType: 'application/json' };
+const unaryProto: CallFormat = { ...CONNECT_UNARY, isBinary: true, contentType: 'application/proto' };
+const streamJson: CallFormat = { ...CONNECT_STREAM, isBinary: false, contentType: 'application/connect+json' };
+const streamProto: CallFormat = { ...CONNECT_STREAM, isBinary: true, contentType: 'application/connect+proto' };
+const grpcProto: CallFormat = { ...GRPC, protocolName: 'grpc', isBinary: true, contentType: 'application/grpc+proto' };
+const grpcJson: CallFormat = { ...GRPC, protocolName: 'grpc', isBinary: false, contentType: 'application/grpc+json' };
+const webProto: CallFormat = {
+  ...GRPC,
+  protocolName: 'grpc-web',
+  isBinary: true,
+  contentType: 'application/grpc-web+proto',
+};
+const webJson: CallFormat = {
+  ...GRPC,
+  protocolName: 'grpc-web',
+  isBinary: false,
+  contentType: 'application/grpc-web+json',
+};
 
 /** By the spelling of the content type that clients use; any other is left to Connect. */
-const UNARY = new Map<string, Wire>([
+const UNARY = new Map<string, CallFormat>([
   ['application/json', unaryJson],
   ['application/json; charset=utf-8', unaryJson],
   ['application/json;charset=utf-8', unaryJson],
   ['application/proto', unaryProto],
 ]);
-const STREAM = new Map<string, Wire>([
+const STREAM = new Map<string, CallFormat>([
   ['application/connect+json', streamJson],
   ['application/connect+proto', streamProto],
 ]);
-const ANY = new Map<string, Wire>([
+const ANY = new Map<string, CallFormat>([
   ['application/grpc', grpcProto],
   ['application/grpc+proto', grpcProto],
   ['application/grpc+json', grpcJson],
@@ -78,14 +88,14 @@ const ANY = new Map<string, Wire>([
   ['application/grpc-web+json', webJson],
 ]);
 
-/** The wire of a POST with this content type, or undefined for one that is left to Connect. */
-export function findWire(contentType: string | undefined, isUnary: boolean): Wire | undefined {
+/** The format of a POST with this content type, or undefined for one that is left to Connect. */
+export function findFormat(contentType: string | undefined, isUnary: boolean): CallFormat | undefined {
   if (contentType === undefined) return undefined;
   return ANY.get(contentType) ?? (isUnary ? UNARY : STREAM).get(contentType);
 }
 
-/** The wire of a Connect GET with this `encoding`. */
-export function findGetWire(encoding: string | null): Wire | undefined {
+/** The format of a Connect GET with this `encoding`. */
+export function findGetFormat(encoding: string | null): CallFormat | undefined {
   return encoding === 'json' ? unaryJson : encoding === 'proto' ? unaryProto : undefined;
 }
 
@@ -127,14 +137,14 @@ const endStream = createEndStreamSerialization(undefined);
 const WENT_WELL_CONNECT = { frame: { flags: endStreamFlag, data: Buffer.from('{}') } };
 
 /** The end of an enveloped answer: its status, and what trailers the implementation added. */
-export function endingOf(wire: Wire, added: Headers | undefined, error: ConnectError | undefined): Ending {
-  if (wire.protocolName === 'connect') {
+export function endingOf(format: CallFormat, added: Headers | undefined, error: ConnectError | undefined): Ending {
+  if (format.protocolName === 'connect') {
     if (added === undefined && error === undefined) return WENT_WELL_CONNECT;
     const data = endStream.serialize({ metadata: added ?? new Headers(), ...(error === undefined ? {} : { error }) });
     return { frame: { flags: endStreamFlag, data } };
   }
   if (added === undefined && error === undefined) {
-    return wire.protocolName === 'grpc' ? WENT_WELL_GRPC : WENT_WELL_WEB;
+    return format.protocolName === 'grpc' ? WENT_WELL_GRPC : WENT_WELL_WEB;
   }
   const trailer = new Headers(WENT_WELL);
   added?.forEach((value, name) => trailer.set(name, value));
@@ -142,7 +152,7 @@ export function endingOf(wire: Wire, added: Headers | undefined, error: ConnectE
     setTrailerStatus(trailer, error);
     encodeMessage(trailer);
   }
-  if (wire.protocolName === 'grpc') return { trailers: nodeHeaders(trailer) };
+  if (format.protocolName === 'grpc') return { trailers: nodeHeaders(trailer) };
   return { frame: { flags: trailerFlag, data: trailerSerialize(trailer) } };
 }
 

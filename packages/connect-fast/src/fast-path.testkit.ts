@@ -29,7 +29,7 @@ import {
 } from '@connectrpc/connect-node';
 import type { Compression } from '@connectrpc/connect/protocol';
 import { createOnePortServer } from '../../../src/http/one-port.ts';
-import { createLane, type Lane, type LaneOptions } from './lane.ts';
+import { createFastPath, type FastPath, type FastPathOptions } from './fast-path.ts';
 
 /** What the tests send and get. */
 export interface Note extends Message {
@@ -50,11 +50,11 @@ export interface EchoClient {
   stream(note: Partial<Note>, options?: CallOptions): AsyncIterable<Note>;
 }
 
-const NOTE = '.lane.test.Note';
+const NOTE = '.echo.test.Note';
 const types = { inputType: NOTE, outputType: NOTE };
 const file = create(FileDescriptorProtoSchema, {
-  name: 'lane_test.proto',
-  package: 'lane.test',
+  name: 'echo_test.proto',
+  package: 'echo.test',
   syntax: 'proto3',
   messageType: [
     {
@@ -82,35 +82,35 @@ const file = create(FileDescriptorProtoSchema, {
   ],
 });
 const registry = createFileRegistry(file, () => undefined);
-export const EchoService = registry.getService('lane.test.Echo') as DescService;
-export const NoteSchema = registry.getMessage('lane.test.Note')!;
+export const EchoService = registry.getService('echo.test.Echo') as DescService;
+export const NoteSchema = registry.getMessage('echo.test.Note')!;
 
 /** By whom calls are served: what holds for one must hold for the other. */
-export const servers = ['the lane', 'Connect'] as const;
+export const servers = ['the fast path', 'Connect'] as const;
 export type ServedBy = (typeof servers)[number];
 
 /** A started server. */
 export interface Served extends AsyncDisposable {
   readonly baseUrl: string;
   readonly port: number;
-  /** What the lane could not write. */
+  /** What the fast path could not write. */
   readonly faults: unknown[];
 }
 
 type ServeOptions = Partial<
   Pick<
-    LaneOptions,
+    FastPathOptions,
     | 'interceptors'
     | 'requestGate'
     | 'shutdownSignal'
     | 'compressions'
-    // Of the lane alone:
+    // Of the fast path alone:
     | 'bypass'
     | 'abandonsInterrupted'
   >
 > & { readonly readMaxBytes?: number };
 
-/** Serves an implementation on a free port. What the lane leaves to others fails the test that sent it. */
+/** Serves an implementation on a free port. What the fast path leaves to others fails the test that sent it. */
 export async function serve(by: ServedBy, echo: Partial<Echo>, options: ServeOptions = {}): Promise<Served> {
   const { interceptors = [], readMaxBytes = 1_000_000, requestGate, shutdownSignal, bypass } = options;
   const compressions: readonly Compression[] = options.compressions ?? [compressionGzip, compressionBrotli];
@@ -123,10 +123,10 @@ export async function serve(by: ServedBy, echo: Partial<Echo>, options: ServeOpt
   const connect = { ...shared, interceptors: [...interceptors], acceptCompression: [...compressions] };
   const routes = (router: ConnectRouter) => void router.service(EchoService, echo as ServiceImpl<DescService>);
   const faults: unknown[] = [];
-  const lane = (): Lane => {
+  const fastPath = (): FastPath => {
     const router = createConnectRouter(connect);
     routes(router);
-    return createLane([{ service: EchoService, implementation: { ...echo } }], router.handlers, {
+    return createFastPath([{ service: EchoService, implementation: { ...echo } }], router.handlers, {
       ...shared,
       readMaxBytes: () => readMaxBytes,
       interceptors,
@@ -139,8 +139,8 @@ export async function serve(by: ServedBy, echo: Partial<Echo>, options: ServeOpt
   };
   const left: RequestListener = (_request, response) => response.writeHead(500).end('left to others');
   const server =
-    by === 'the lane'
-      ? createOnePortServer(left, { shortcut: lane() })
+    by === 'the fast path'
+      ? createOnePortServer(left, { shortcut: fastPath() })
       : createOnePortServer(connectNodeAdapter({ ...connect, routes }));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -159,7 +159,7 @@ export async function serve(by: ServedBy, echo: Partial<Echo>, options: ServeOpt
 }
 
 /** One way to call: protocol, encoding and HTTP version. */
-export interface Wire {
+export interface Protocol {
   readonly name: string;
   readonly isGet: boolean;
   readonly timeoutHeader: string;
@@ -173,7 +173,7 @@ interface ClientOptions {
 
 type CreateTransport = (options: { baseUrl: string } & ClientOptions) => Transport;
 
-function wire(name: string, createTransport: CreateTransport): Wire {
+function protocol(name: string, createTransport: CreateTransport): Protocol {
   return {
     name,
     isGet: name.includes('GET'),
@@ -184,21 +184,21 @@ function wire(name: string, createTransport: CreateTransport): Wire {
 }
 
 /** Every way to call. */
-export const wires: readonly Wire[] = [
-  wire('gRPC', createGrpcTransport),
+export const protocols: readonly Protocol[] = [
+  protocol('gRPC', createGrpcTransport),
   ...(['1.1', '2'] as const).flatMap((httpVersion) => [
-    wire(`gRPC-Web over HTTP/${httpVersion}`, (o) => createGrpcWebTransport({ ...o, httpVersion })),
-    wire(`Connect over HTTP/${httpVersion}`, (o) =>
+    protocol(`gRPC-Web over HTTP/${httpVersion}`, (o) => createGrpcWebTransport({ ...o, httpVersion })),
+    protocol(`Connect over HTTP/${httpVersion}`, (o) =>
       createConnectTransport({ ...o, httpVersion, useBinaryFormat: true }),
     ),
-    wire(`Connect JSON over HTTP/${httpVersion}`, (o) =>
+    protocol(`Connect JSON over HTTP/${httpVersion}`, (o) =>
       createConnectTransport({ ...o, httpVersion, useBinaryFormat: false }),
     ),
-    wire(`Connect GET over HTTP/${httpVersion}`, (o) =>
+    protocol(`Connect GET over HTTP/${httpVersion}`, (o) =>
       createConnectTransport({ ...o, httpVersion, useHttpGet: true }),
     ),
   ]),
 ];
 
 /** Those that send a body. */
-export const postWires = wires.filter(({ isGet }) => !isGet);
+export const postProtocols = protocols.filter(({ isGet }) => !isGet);

@@ -40,27 +40,27 @@ import {
   endingOf,
   ENVELOPE_BYTES,
   envelope,
-  findGetWire,
-  findWire,
+  findGetFormat,
+  findFormat,
   nodeHeaders,
   openEnvelope,
-  type Wire,
-} from './wire.ts';
+  type CallFormat,
+} from './call-format.ts';
 
 /** A service and what implements it, as ConnectRouter.service takes them. */
-export interface LaneService {
+export interface FastPathService {
   readonly service: DescService;
   readonly implementation: Readonly<Record<string, unknown>>;
 }
 
-/** What the lane is told of a call it admits. */
+/** What the fast path is told of a call it admits. */
 export interface Admission {
   readonly values: ContextValues;
   /** Sent with every answer. */
   readonly header?: Readonly<Record<string, string>>;
 }
 
-export interface LaneOptions {
+export interface FastPathOptions {
   /**
    * Looks at a request before anything of it is read, and says what goes with the
    * call. Undefined leaves the request to others.
@@ -145,7 +145,7 @@ export interface Bypass {
  * Connect, several times as fast. A request that it does not take is the
  * caller's to serve some other way.
  */
-export interface Lane {
+export interface FastPath {
   /** Whether it took the request. */
   takeHttp1(request: IncomingMessage, response: ServerResponse): boolean;
   /** Whether it took the request. */
@@ -169,7 +169,7 @@ interface Route {
 const UTF8 = new TextDecoder();
 
 /**
- * Creates a lane for unary and server-streaming methods over gRPC (HTTP/2),
+ * Creates a fast path for unary and server-streaming methods over gRPC (HTTP/2),
  * gRPC-Web and Connect (POST and GET), in binary and JSON, compressed or not.
  *
  * It serves what is well formed. A request whose headers it does not know is not
@@ -181,18 +181,18 @@ const UTF8 = new TextDecoder();
  * own adapter:
  *
  *     const adapter = connectNodeAdapter({ routes, ...options });
- *     const lane = createLane([{ service, implementation }], createConnectRouter(options).service(service, implementation).handlers, laneOptions);
- *     http.createServer((request, response) => lane.takeHttp1(request, response) || adapter(request, response));
+ *     const fastPath = createFastPath([{ service, implementation }], createConnectRouter(options).service(service, implementation).handlers, fastPathOptions);
+ *     http.createServer((request, response) => fastPath.takeHttp1(request, response) || adapter(request, response));
  *
  * Over HTTP/2 give it each 'stream' of the server before the listener that makes a
  * request of it. The headers of a request are its `IncomingHttpHeaders`, as Node
  * gives them.
  */
-export function createLane(
-  services: readonly LaneService[],
+export function createFastPath(
+  services: readonly FastPathService[],
   handlers: readonly UniversalHandler[],
-  options: LaneOptions,
-): Lane {
+  options: FastPathOptions,
+): FastPath {
   const routes = routesOf(services, handlers, options);
   const running = new Set<CallContext>();
   const { shutdownSignal } = options;
@@ -226,9 +226,9 @@ export function createLane(
 }
 
 function routesOf(
-  services: readonly LaneService[],
+  services: readonly FastPathService[],
   handlers: readonly UniversalHandler[],
-  options: LaneOptions,
+  options: FastPathOptions,
 ): Map<string, Route> {
   const routes = new Map<string, Route>();
   for (const { service, implementation } of services) {
@@ -253,7 +253,7 @@ function routesOf(
 
 /** How a call is written, as its headers say. */
 interface Call {
-  readonly wire: Wire;
+  readonly format: CallFormat;
   readonly timeoutMs: number | undefined;
   /** How the client compressed what it sent. */
   readonly requestCompression: Compression | undefined;
@@ -261,43 +261,43 @@ interface Call {
   readonly message: Buffer | undefined;
 }
 
-function readPost(route: Route, exchange: Exchange, isHttp2: boolean, options: LaneOptions): Call | undefined {
+function readPost(route: Route, exchange: Exchange, isHttp2: boolean, options: FastPathOptions): Call | undefined {
   if (exchange.method !== 'POST') return undefined;
   const { headers } = exchange;
-  const wire = findWire(headers['content-type'], route.isUnary);
-  if (wire === undefined || (wire.protocolName === 'grpc' && !isHttp2)) return undefined;
-  const timeoutMs = timeoutOf(wire, headers);
-  const requestCompression = findCompression(options, headers[wire.encodingHeader]);
+  const format = findFormat(headers['content-type'], route.isUnary);
+  if (format === undefined || (format.protocolName === 'grpc' && !isHttp2)) return undefined;
+  const timeoutMs = timeoutOf(format, headers);
+  const requestCompression = findCompression(options, headers[format.encodingHeader]);
   if (timeoutMs === null || requestCompression === null) return undefined;
-  return { wire, timeoutMs, requestCompression, message: undefined };
+  return { format, timeoutMs, requestCompression, message: undefined };
 }
 
-function readGet(route: Route, exchange: Exchange, queryAt: number, options: LaneOptions): Call | undefined {
+function readGet(route: Route, exchange: Exchange, queryAt: number, options: FastPathOptions): Call | undefined {
   if (!route.allowsGet || queryAt < 0 || exchange.headers['content-type'] !== undefined) return undefined;
   const query = new URLSearchParams(exchange.target.slice(queryAt));
-  const wire = findGetWire(query.get('encoding'));
+  const format = findGetFormat(query.get('encoding'));
   const requestCompression = findCompression(options, query.get('compression') ?? undefined);
-  if (wire === undefined || requestCompression === null) return undefined;
+  if (format === undefined || requestCompression === null) return undefined;
   const written = query.get('message') ?? '';
   const isBase64 = query.get('base64') === '1';
   if (isBase64 && !/^[\w-]*$/.test(written)) return undefined; // padded, or broken
   const message = Buffer.from(written, isBase64 ? 'base64url' : 'utf8');
   if (isBase64 && written.length % 4 === 1) return undefined;
-  const timeoutMs = timeoutOf(wire, exchange.headers);
-  return timeoutMs === null ? undefined : { wire, timeoutMs, requestCompression, message };
+  const timeoutMs = timeoutOf(format, exchange.headers);
+  return timeoutMs === null ? undefined : { format, timeoutMs, requestCompression, message };
 }
 
 /** Null for a timeout that is not understood, or too long for a timer. */
-function timeoutOf(wire: Wire, headers: IncomingHttpHeaders): number | undefined | null {
-  const written = headers[wire.timeoutHeader];
+function timeoutOf(format: CallFormat, headers: IncomingHttpHeaders): number | undefined | null {
+  const written = headers[format.timeoutHeader];
   if (written === undefined) return undefined;
-  const timeoutMs = typeof written === 'string' ? wire.parseTimeout(written) : undefined;
+  const timeoutMs = typeof written === 'string' ? format.parseTimeout(written) : undefined;
   return timeoutMs === undefined || timeoutMs > TIMER_MAX_MS ? null : timeoutMs;
 }
 
 /** Null for one that is not offered. */
 function findCompression(
-  { compressions }: LaneOptions,
+  { compressions }: FastPathOptions,
   encoding: string | string[] | undefined,
 ): Compression | undefined | null {
   if (encoding === undefined || encoding === 'identity') return undefined;
@@ -306,7 +306,7 @@ function findCompression(
 
 /** The first compression that the client accepts, in the client's order; where it says nothing, that of its request. */
 function negotiate(
-  { compressions }: LaneOptions,
+  { compressions }: FastPathOptions,
   accepted: string | string[] | undefined,
   requested: Compression | undefined,
 ): Compression | undefined {
@@ -338,7 +338,7 @@ function serve(call: CallInProgress): void {
 }
 
 function receive(call: CallInProgress): void {
-  const { exchange, message, options, route, wire } = call;
+  const { exchange, message, options, route, format } = call;
   if (options.hold !== undefined) {
     if (exchange.isClosed) return;
     try {
@@ -347,7 +347,7 @@ function receive(call: CallInProgress): void {
       return refuse(call, error);
     }
   }
-  if (message === undefined) exchange.read(route.readMaxBytes + (wire.isEnveloped ? ENVELOPE_BYTES : 0));
+  if (message === undefined) exchange.read(route.readMaxBytes + (format.isEnveloped ? ENVELOPE_BYTES : 0));
   else if (call.arrives(message.length)) call.received(message, undefined);
 }
 
@@ -356,10 +356,10 @@ class CallInProgress implements ExchangeListener {
   readonly route: Route;
   readonly exchange: Exchange;
   readonly context: CallContext;
-  readonly wire: Wire;
+  readonly format: CallFormat;
   /** Sent with every answer. */
   readonly header: Readonly<Record<string, string>> | undefined;
-  readonly options: LaneOptions;
+  readonly options: FastPathOptions;
   readonly requestCompression: Compression | undefined;
   /** How the answer is compressed where it is large. */
   readonly compression: Compression | undefined;
@@ -374,20 +374,20 @@ class CallInProgress implements ExchangeListener {
   constructor(
     route: Route,
     exchange: Exchange,
-    { wire, timeoutMs, requestCompression, message }: Call,
+    { format, timeoutMs, requestCompression, message }: Call,
     { values, header }: Admission,
-    options: LaneOptions,
+    options: FastPathOptions,
     running: Set<CallContext>,
   ) {
     this.route = route;
     this.exchange = exchange;
-    this.context = new CallContext(route.method, exchange, wire.protocolName, timeoutMs, values);
+    this.context = new CallContext(route.method, exchange, format.protocolName, timeoutMs, values);
     this.context.owner = this;
-    this.wire = wire;
+    this.format = format;
     this.header = header;
     this.options = options;
     this.requestCompression = requestCompression;
-    this.compression = negotiate(options, exchange.headers[wire.acceptEncodingHeader], requestCompression);
+    this.compression = negotiate(options, exchange.headers[format.acceptEncodingHeader], requestCompression);
     this.message = message;
     this.#running = running;
     running.add(this.context);
@@ -462,8 +462,8 @@ function answerTo(
   body: Buffer,
   rest: AsyncIterable<Uint8Array> | undefined,
 ): void {
-  const { route, wire, options } = call;
-  const refusal = bytes && options.check?.(route.method, bytes, wire.isBinary);
+  const { route, format, options } = call;
+  const refusal = bytes && options.check?.(route.method, bytes, format.isBinary);
   if (refusal !== undefined) return failNow(call, refusal);
   const message = bytes === undefined ? undefined : parse(call, bytes);
   if (message !== undefined && route.isUnary) return void answerUnary(call, message);
@@ -473,10 +473,10 @@ function answerTo(
 
 /** The bytes of the request message, or undefined for a body that does not hold just one. Rejects for what does not unpack. */
 function unpack(
-  { route, wire, requestCompression, context, options }: CallInProgress,
+  { route, format, requestCompression, context, options }: CallInProgress,
   body: Buffer,
 ): Uint8Array | undefined | Promise<Uint8Array> {
-  const opened = wire.isEnveloped
+  const opened = format.isEnveloped
     ? openEnvelope(body)
     : { isCompressed: requestCompression !== undefined, message: body };
   if (opened?.isCompressed !== true) return opened?.message;
@@ -488,10 +488,10 @@ function unpack(
 }
 
 /** The request message, or undefined for bytes that are not one. */
-function parse({ route, wire, options }: CallInProgress, bytes: Uint8Array): Message | undefined {
+function parse({ route, format, options }: CallInProgress, bytes: Uint8Array): Message | undefined {
   const { input } = route.method;
   try {
-    if (wire.isBinary) return fromBinary(input, bytes);
+    if (format.isBinary) return fromBinary(input, bytes);
     const { jsonOptions } = options;
     const text = (jsonOptions?.textDecoder ?? UTF8).decode(bytes);
     return fromJsonString(input, text, { ignoreUnknownFields: true, ...jsonOptions });
@@ -521,7 +521,7 @@ function handOver(call: CallInProgress, body: Buffer, rest: AsyncIterable<Uint8A
 
 /** Does not reject: a promise that waits for this one would cost another turn of the queue. */
 async function answerUnary(call: CallInProgress, message: Message): Promise<void> {
-  const { route, exchange, context, wire, options } = call;
+  const { route, exchange, context, format, options } = call;
   const { bypass } = options;
   if (options.abandonsInterrupted === true) {
     if (context.isAborted) return failNow(call, context.reason);
@@ -533,7 +533,7 @@ async function answerUnary(call: CallInProgress, message: Message): Promise<void
     const output = await (isPassed ? route.implementation(message, context) : invokeUnary(call, message));
     if (call.isAnswered) return;
     const answered = normalize(route.method.output, output);
-    body = wire.isEnveloped ? serialize(call, answered) : written(call, answered);
+    body = format.isEnveloped ? serialize(call, answered) : written(call, answered);
   } catch (error) {
     if (!call.isAnswered) failNow(call, isPassed ? bypass.toError(error) : error);
     return;
@@ -547,11 +547,12 @@ async function answerUnary(call: CallInProgress, message: Message): Promise<void
   try {
     if (context.isAborted && exchange.isClosed) return context.abort();
     context.abort();
-    if (!wire.isEnveloped || typeof body === 'string') return await answerConnect(call, 200, wire.contentType, body);
+    if (!format.isEnveloped || typeof body === 'string')
+      return await answerConnect(call, 200, format.contentType, body);
     // Awaited only where there is something to wait for.
     const frame = framed(call, 0, body);
     const ready = frame instanceof Promise ? await frame : frame;
-    const ending = endingOf(wire, context.addedTrailer, undefined);
+    const ending = endingOf(format, context.addedTrailer, undefined);
     const headers = responseHeaders(call);
     if (ending.frame === undefined) {
       exchange.begin(200, headers, true);
@@ -567,18 +568,18 @@ async function answerUnary(call: CallInProgress, message: Message): Promise<void
 }
 
 async function answerStream(call: CallInProgress, message: Message): Promise<void> {
-  const { exchange, context, wire, compression } = call;
-  const wireKey = `${wire.isBinary ? 'proto' : 'json'} ${compression?.name ?? ''}`;
+  const { exchange, context, format, compression } = call;
+  const formatKey = `${format.isBinary ? 'proto' : 'json'} ${compression?.name ?? ''}`;
   let hasBegun = false;
   const begin = (): void => {
     if (hasBegun) return;
     hasBegun = true;
-    exchange.begin(200, responseHeaders(call), call.wire.protocolName === 'grpc');
+    exchange.begin(200, responseHeaders(call), call.format.protocolName === 'grpc');
   };
   let error: unknown;
   try {
     for await (const output of await invokeStream(call, message)) {
-      const frame = frameOf(output, wireKey, () => framed(call, 0, serialize(call, output)));
+      const frame = frameOf(output, formatKey, () => framed(call, 0, serialize(call, output)));
       const ready = frame instanceof Promise ? await frame : frame;
       if (exchange.isClosed) break;
       begin();
@@ -628,11 +629,11 @@ function giveUp({ exchange, options }: CallInProgress, error: unknown): void {
 
 /** Refuses a call that has not been answered yet. */
 async function fail(call: CallInProgress, error: unknown): Promise<void> {
-  const { exchange, context, wire } = call;
+  const { exchange, context, format } = call;
   call.isAnswered = true;
   context.abort(error);
   if (exchange.isClosed) return;
-  if (!wire.isEnveloped) {
+  if (!format.isEnveloped) {
     const shown = shownError(error);
     shown.metadata.forEach((value, name) => context.responseHeader.append(name, value));
     return answerConnect(
@@ -642,14 +643,14 @@ async function fail(call: CallInProgress, error: unknown): Promise<void> {
       errorToJsonBytes(shown, call.options.jsonOptions),
     );
   }
-  exchange.begin(200, responseHeaders(call), wire.protocolName === 'grpc');
+  exchange.begin(200, responseHeaders(call), format.protocolName === 'grpc');
   await end(call, error);
 }
 
 /** Ends an enveloped answer. */
 async function end(call: CallInProgress, error: unknown): Promise<void> {
-  const { exchange, context, wire } = call;
-  const ending = endingOf(wire, context.addedTrailer, error === undefined ? undefined : shownError(error));
+  const { exchange, context, format } = call;
+  const ending = endingOf(format, context.addedTrailer, error === undefined ? undefined : shownError(error));
   if (ending.frame === undefined) return exchange.end(undefined, ending.trailers);
   exchange.end(await framed(call, ending.frame.flags, ending.frame.data), undefined);
 }
@@ -687,9 +688,9 @@ async function answerConnect(
   exchange.answer(status, headers, body);
 }
 
-function responseHeaders({ header, wire, compression, context }: CallInProgress): OutgoingHttpHeaders {
-  const headers: OutgoingHttpHeaders = { ...header, 'content-type': wire.contentType };
-  if (compression !== undefined) headers[wire.encodingHeader] = compression.name;
+function responseHeaders({ header, format, compression, context }: CallInProgress): OutgoingHttpHeaders {
+  const headers: OutgoingHttpHeaders = { ...header, 'content-type': format.contentType };
+  if (compression !== undefined) headers[format.encodingHeader] = compression.name;
   if (context.addedHeader !== undefined) addHeaders(headers, context.addedHeader);
   return headers;
 }
@@ -714,10 +715,10 @@ function compressed(
     : compressAnswer(compression.name, bytes, context, () => !exchange.isClosed);
 }
 
-/** A message as the wire writes it; JSON is a text, which Node writes along with the headers. */
-function written({ route, wire, options }: CallInProgress, message: Message): Uint8Array | string {
+/** A message as the format writes it; JSON is a text, which Node writes along with the headers. */
+function written({ route, format, options }: CallInProgress, message: Message): Uint8Array | string {
   const { output } = route.method;
-  return wire.isBinary ? toBinary(output, message) : toJsonString(output, message, options.jsonOptions);
+  return format.isBinary ? toBinary(output, message) : toJsonString(output, message, options.jsonOptions);
 }
 
 function serialize(call: CallInProgress, message: Message): Uint8Array {
@@ -763,11 +764,11 @@ function chain(interceptors: readonly Interceptor[], last: Next): Next {
 }
 
 /** What interceptors are given. Spreading it makes all that costs. */
-interface LaneRequest {
+interface FastPathRequest {
   readonly context: CallContext;
 }
 
-function requestOf({ context, route }: CallInProgress, stream: boolean, message: unknown): LaneRequest {
+function requestOf({ context, route }: CallInProgress, stream: boolean, message: unknown): FastPathRequest {
   const { method } = route;
   const request = { context, stream, message, method, service: method.parent, requestMethod: context.requestMethod };
   Object.defineProperty(request, 'url', URL_OF);
@@ -796,7 +797,7 @@ const RESPONSE_TRAILER_OF = own(({ responseTrailer }) => responseTrailer);
 /** A property that spreading copies. */
 function own(get: (context: CallContext) => unknown): PropertyDescriptor {
   return {
-    get(this: LaneRequest) {
+    get(this: FastPathRequest) {
       return get(this.context);
     },
     enumerable: true,

@@ -89,8 +89,8 @@ describe.each(WAYS)('a request $name', ({ requests, env, headers: added }) => {
 
   beforeAll(async () => {
     database = await databases[1]!.create();
-    on = await startKith({ database, env: { ...env, KITH_FAST_LANE: 'true' } });
-    off = await startKith({ database, env: { ...env, KITH_FAST_LANE: 'false' } });
+    on = await startKith({ database, env: { ...env, KITH_FAST_PATH: 'true' } });
+    off = await startKith({ database, env: { ...env, KITH_FAST_PATH: 'false' } });
     viewer = await on.user(Role.EDITOR);
   });
 
@@ -134,7 +134,7 @@ describe.each(WAYS)('a request $name', ({ requests, env, headers: added }) => {
     return comparable(answer.status, answer.headers, Buffer.concat(chunks), answer.trailers);
   }
 
-  test(`is answered alike with the fast lane and without, for ${requests} of them, well formed and hostile`, async () => {
+  test(`is answered alike with the fast path and without, for ${requests} of them, well formed and hostile`, async () => {
     const values = generator(Number(process.env['KITH_TEST_SEED'] ?? 5));
     const chance = (probability: number) => values.below(10_000) < probability * 10_000;
     const differences: unknown[] = [];
