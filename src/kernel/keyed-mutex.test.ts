@@ -1,12 +1,12 @@
 import { expect, test } from 'vitest';
-import { createTurns } from './keyed-mutex.ts';
+import { createKeyedMutex } from './keyed-mutex.ts';
 
-test('tasks of one name run one after the other in the order they came, whether they fail or not; others beside them', async () => {
-  const inTurn = createTurns();
+test('tasks with one key run one after the other in the order they came, whether they fail or not; others beside them', async () => {
+  const runExclusive = createKeyedMutex();
   const first = Promise.withResolvers<void>();
   const order: string[] = [];
   const task = (name: string, wait: Promise<void> = Promise.resolve()) =>
-    inTurn(name[0]!, async () => {
+    runExclusive(name[0]!, async () => {
       await wait;
       order.push(name);
       if (name === 'a1') throw new Error('a1 fails');
@@ -24,17 +24,17 @@ test('tasks of one name run one after the other in the order they came, whether 
   expect(order).toEqual(['b1', 'a1', 'a2', 'a3']);
 });
 
-test('one that waits too long is not run, and those after it still wait for those before', async () => {
-  const inTurn = createTurns(20);
+test('a task that waits too long is not run, and later tasks still wait for earlier ones', async () => {
+  const runExclusive = createKeyedMutex(20);
   const first = Promise.withResolvers<string>();
   const ran: string[] = [];
-  const running = inTurn('a', () => first.promise);
+  const running = runExclusive('a', () => first.promise);
   const refused = expect.objectContaining({ name: 'Failure', reason: 'server_unavailable' });
   for (const name of ['second', 'third']) {
-    await expect(inTurn('a', async () => ran.push(name))).rejects.toEqual(refused);
+    await expect(runExclusive('a', async () => ran.push(name))).rejects.toEqual(refused);
   }
   first.resolve('done');
   expect(await running).toBe('done');
-  await inTurn('a', async () => ran.push('fourth'));
+  await runExclusive('a', async () => ran.push('fourth'));
   expect(ran).toEqual(['fourth']);
 });

@@ -1,42 +1,42 @@
 import { Failure } from './failure.ts';
 
-/** How long somebody waits to write for those before, milliseconds: one of them may wait for a disk that stands still. */
-export const TURN_MAX_MS = 15_000;
+/** How long a task waits for a mutex of writers, milliseconds: the task that holds it may wait for a slow disk. */
+export const LOCK_WAIT_MAX_MS = 15_000;
 
-interface Waiting {
+interface Waiter {
   readonly resolve: () => void;
   readonly timer: NodeJS.Timeout | undefined;
 }
 
-/** Something that one task has at a time, in the order they came. */
-class Lock {
-  #isTaken = false;
-  readonly #waiting: Waiting[] = [];
+/** One task holds it at a time; those that wait acquire it in the order in which they asked. */
+class Mutex {
+  #isLocked = false;
+  readonly #waiters: Waiter[] = [];
 
-  get isTaken(): boolean {
-    return this.#isTaken;
+  get isLocked(): boolean {
+    return this.#isLocked;
   }
 
-  /** Waits until nobody else has it. Throws server_unavailable when that takes longer than `waitMaxMs`, if that is given. */
-  async take(waitMaxMs?: number): Promise<void> {
-    if (!this.#isTaken) {
-      this.#isTaken = true;
+  /** Waits until no other task holds it. Throws server_unavailable if that takes longer than `waitMaxMs`, if that is given. */
+  async acquire(waitMaxMs?: number): Promise<void> {
+    if (!this.#isLocked) {
+      this.#isLocked = true;
       return;
     }
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const giveUp = (): void => {
-      this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
-      reject(new Failure('server_unavailable', 'too much waits to be written: try again'));
+      this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
+      reject(new Failure('server_unavailable', 'too many writes are waiting: try again'));
     };
-    const waiting: Waiting = { resolve, timer: waitMaxMs === undefined ? undefined : setTimeout(giveUp, waitMaxMs) };
-    this.#waiting.push(waiting);
+    const waiter: Waiter = { resolve, timer: waitMaxMs === undefined ? undefined : setTimeout(giveUp, waitMaxMs) };
+    this.#waiters.push(waiter);
     await promise;
   }
 
   release(): void {
-    const next = this.#waiting.shift();
+    const next = this.#waiters.shift();
     if (next === undefined) {
-      this.#isTaken = false;
+      this.#isLocked = false;
       return;
     }
     clearTimeout(next.timer);
@@ -44,21 +44,24 @@ class Lock {
   }
 }
 
-/** Runs tasks with the same name one after the other, in the order they came. */
-export type InTurn = <T>(name: string, task: () => Promise<T>) => Promise<T>;
+/** Runs a task while it holds the mutex of `key`: tasks with the same key run one after the other, in order. */
+export type RunExclusive = <T>(key: string, task: () => Promise<T>) => Promise<T>;
 
-/** One that waits longer than `waitMaxMs`, if that is given, throws server_unavailable, and is not run. */
-export function createTurns(waitMaxMs?: number): InTurn {
-  const locks = new Map<string, Lock>();
-  return async (name, task) => {
-    const lock = locks.get(name) ?? new Lock();
-    locks.set(name, lock);
-    await lock.take(waitMaxMs);
+/**
+ * A mutex for each key. A task that waits longer than `waitMaxMs` milliseconds, if that is given,
+ * is not run: the call throws server_unavailable.
+ */
+export function createKeyedMutex(waitMaxMs?: number): RunExclusive {
+  const mutexes = new Map<string, Mutex>();
+  return async (key, task) => {
+    const mutex = mutexes.get(key) ?? new Mutex();
+    mutexes.set(key, mutex);
+    await mutex.acquire(waitMaxMs);
     try {
       return await task();
     } finally {
-      lock.release();
-      if (!lock.isTaken) locks.delete(name);
+      mutex.release();
+      if (!mutex.isLocked) mutexes.delete(key);
     }
   };
 }

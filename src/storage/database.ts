@@ -10,7 +10,7 @@ import {
 } from './dialect.ts';
 import { withoutPassword } from '../kernel/text.ts';
 import type { Tracing } from '../tracing/tracing.ts';
-import { createTurns, TURN_MAX_MS } from '../kernel/keyed-mutex.ts';
+import { createKeyedMutex, LOCK_WAIT_MAX_MS } from '../kernel/keyed-mutex.ts';
 import { migrate } from './migrate.ts';
 import { openPostgres } from './postgres.ts';
 import type { RevocationTable, Schema } from './schema.ts';
@@ -36,9 +36,9 @@ export interface Database extends AsyncDisposable {
    * change nothing outside.
    *
    * Transactions of this process that write the same, a user's contacts say, get
-   * in each other's way for sure: those with the same `turn` run one after the other.
+   * conflict for sure: those with the same `lockKey` run one after the other in this process.
    */
-  transaction<T>(work: (tx: Db) => Promise<T>, turn?: string): Promise<T>;
+  transaction<T>(work: (tx: Db) => Promise<T>, lockKey?: string): Promise<T>;
   /** Says that a transaction appends to the log: once it is committed, those who listen are woken. */
   willAppend(tx: Db): void;
   /** Calls `wake` when the log may have grown, here or in another process. A hint: it may come late, twice or never. */
@@ -92,7 +92,7 @@ export async function openDatabase(url: string, limits: DatabaseLimits = LIMITS,
     await migrate(db, dialect, schema);
     await dialect.resumeLog(db);
     opening.move();
-    const inTurn = createTurns(TURN_MAX_MS);
+    const runExclusive = createKeyedMutex(LOCK_WAIT_MAX_MS);
     const appending = new WeakSet<Db>();
     const listeners = new Set<() => void>();
     const revoking = new WeakMap<Db, NewRevocation[]>();
@@ -102,7 +102,7 @@ export async function openDatabase(url: string, limits: DatabaseLimits = LIMITS,
       db,
       longReads,
       dialect,
-      async transaction(work, turn) {
+      async transaction(work, lockKey) {
         let used: Db | undefined;
         const run = () =>
           retrying(() =>
@@ -111,8 +111,8 @@ export async function openDatabase(url: string, limits: DatabaseLimits = LIMITS,
               .setIsolationLevel('serializable')
               .execute((tx) => work((used = tx))),
           );
-        const runInTurn = () => (turn === undefined ? run() : inTurn(turn, run));
-        const result = await (tracing === undefined ? runInTurn() : tracing.run(() => transactionSpan, runInTurn));
+        const runLocked = () => (lockKey === undefined ? run() : runExclusive(lockKey, run));
+        const result = await (tracing === undefined ? runLocked() : tracing.run(() => transactionSpan, runLocked));
         if (used !== undefined && appending.has(used)) {
           for (const wake of listeners) wake();
           dialect.notify('log');

@@ -3,7 +3,7 @@ import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from '
 import { currentPayer } from '../budget/current-payer.ts';
 import { FairSemaphore } from '../budget/fair-semaphore.ts';
 import type { Payer } from '../budget/payer.ts';
-import { TURN_MAX_MS } from '../kernel/keyed-mutex.ts';
+import { LOCK_WAIT_MAX_MS } from '../kernel/keyed-mutex.ts';
 import type { Outcome } from './sqlite-statements.ts';
 
 /** What the thread opens, and how. */
@@ -58,7 +58,7 @@ const WAIT_MS = 2;
  */
 export class SqliteThread {
   readonly #options: ThreadOptions;
-  readonly #turnMaxMs: number;
+  readonly #waitMaxMs: number;
   readonly #semaphore = new FairSemaphore(1);
   /** For whom it is used at the moment. */
   #user: Payer = '';
@@ -72,9 +72,9 @@ export class SqliteThread {
   #isTransaction = false;
   #closing: Promise<void> | undefined;
 
-  constructor(options: ThreadOptions, turnMaxMs = TURN_MAX_MS) {
+  constructor(options: ThreadOptions, waitMaxMs = LOCK_WAIT_MAX_MS) {
     this.#options = options;
-    this.#turnMaxMs = turnMaxMs;
+    this.#waitMaxMs = waitMaxMs;
   }
 
   /** Whether a transaction is open: SQLite may have rolled it back, for a full disk, say. */
@@ -89,7 +89,7 @@ export class SqliteThread {
 
   /** Waits until nobody else uses it; callers take turns. Throws server_unavailable when that takes too long. */
   take(): Promise<void> {
-    return this.#take(this.#turnMaxMs);
+    return this.#take(this.#waitMaxMs);
   }
 
   release(): void {

@@ -2,7 +2,7 @@ import type { Client } from '../../kernel/access.ts';
 import { countedAddress } from '../../kernel/address.ts';
 import type { App } from '../../app.ts';
 import { Failure } from '../../kernel/failure.ts';
-import { createTurns, type InTurn } from '../../kernel/keyed-mutex.ts';
+import { createKeyedMutex, type RunExclusive } from '../../kernel/keyed-mutex.ts';
 import {
   ADDRESS_INTERVAL_MS,
   CODES,
@@ -39,13 +39,13 @@ export interface Throttle {
    * Guesses at the same thing from the same address, one after the other: were they
    * counted at once, many right ones would look like many wrong ones.
    */
-  readonly inTurn: InTurn;
+  readonly runExclusive: RunExclusive;
   /** How many attempts and guesses had to wait so far: for too many failures from an address, or at an account. */
   readonly throttled: { address: number; account: number };
 }
 
 export function createThrottle(failuresPerAddress: number): Throttle {
-  return { failuresPerAddress, inTurn: createTurns(), throttled: { address: 0, account: 0 } };
+  return { failuresPerAddress, runExclusive: createKeyedMutex(), throttled: { address: 0, account: 0 } };
 }
 
 /** An attempt to sign in that its address has been charged for. */
@@ -217,7 +217,7 @@ function compared(
   compare: (granted: boolean) => Promise<boolean>,
   countGuess: () => Promise<Ticket>,
 ): Promise<Guess> {
-  return app.throttle.inTurn(name, async () => {
+  return app.throttle.runExclusive(name, async () => {
     const { granted, takeBack, forgive } = await countGuess();
     if (!granted) app.throttle.throttled.account += 1;
     let right: boolean;
