@@ -1,5 +1,5 @@
 import { type Caller, permissionMissing } from '../kernel/access.ts';
-import { Alarm } from '../budget/alarm.ts';
+import { Notification } from '../budget/notification.ts';
 import type { App } from '../app.ts';
 import { Budget, type Charge } from '../budget/budget.ts';
 import { FairLimiter } from '../budget/fair-limiter.ts';
@@ -255,26 +255,26 @@ export async function* watchActivities(
 ): AsyncGenerator<WatchMessage> {
   const payer = payerOf(caller, '');
   const filter = filterFor(caller, request);
-  const alarm = new Alarm(signal, app.wakes, payer);
-  app.watchLags.fallBehind(alarm); // until it has begun
-  alarm.until(() => app.watchLags.catchUp(alarm));
-  const wakeForNews = () => {
-    app.watchLags.fallBehind(alarm);
-    alarm.ring();
+  const notification = new Notification(signal, app.wakes, payer);
+  app.watchLags.fallBehind(notification); // until it has begun
+  notification.onAbort(() => app.watchLags.catchUp(notification));
+  const notifyOfAppend = () => {
+    app.watchLags.fallBehind(notification);
+    notification.notify();
   };
-  alarm.until(app.tail.subscribe(request.userId, wakeForNews));
+  notification.onAbort(app.tail.subscribe(request.userId, notifyOfAppend));
   let isCallerStale = false;
-  alarm.until(
+  notification.onAbort(
     app.revocations.subscribe(caller.userId, () => {
       isCallerStale = true;
-      alarm.ring();
+      notification.notify();
     }),
   );
   // What ended or changed between the gate and here woke nobody.
   if (app.revocations.hasEnded(caller.sessionId) || app.revocations.hasChanged(caller.userId)) isCallerStale = true;
   const query = <T>(read: () => Promise<T>): Promise<T> => app.watchReads.run(payer, read, signal);
   let batch: Charge | undefined;
-  alarm.until(() => batch?.release());
+  notification.onAbort(() => batch?.release());
   const { after, goal } = await query(() => startOf(app, request.afterCursor));
   let position = after.end;
   /** What was there at the moment of the cursor, beyond its end: sent or listed before. */
@@ -291,7 +291,7 @@ export async function* watchActivities(
   let checkedMs = sentMs;
 
   while (!signal.aborted) {
-    alarm.set();
+    notification.reset();
     // Nothing tells of a session whose time is over, and a watch of everybody's may never fall silent.
     if (isCallerStale || performance.now() - checkedMs >= app.progressMs) {
       isCallerStale = false;
@@ -324,8 +324,8 @@ export async function* watchActivities(
       sentMs = performance.now();
     }
     if (isBehind) continue;
-    if (!alarm.isRinging) app.watchLags.catchUp(alarm);
-    await alarm.rung(Math.max(app.progressMs - silentMs, 0));
+    if (!notification.isNotified) app.watchLags.catchUp(notification);
+    await notification.wait(Math.max(app.progressMs - silentMs, 0));
   }
 }
 

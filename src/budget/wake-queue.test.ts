@@ -1,36 +1,36 @@
 import { expect, test } from 'vitest';
-import { Alarm } from './alarm.ts';
+import { Notification } from './notification.ts';
 import { WakeQueue } from './wake-queue.ts';
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-/** Sleepers that note their names in the order in which they are woken. */
-function bedroom() {
+/** Waiters that note their names in the order in which they are woken. */
+function createWaiters() {
   const woken: string[] = [];
-  const sleeperOf = (payer: string, name = payer) => ({ payer, wake: () => void woken.push(name) });
-  return { woken, sleeperOf };
+  const waiterOf = (payer: string, name = payer) => ({ payer, wake: () => void woken.push(name) });
+  return { woken, waiterOf };
 }
 
 test('a few are woken at once, and of many a few in each turn of the loop', async () => {
   const queue = new WakeQueue(10);
-  const { woken, sleeperOf } = bedroom();
-  for (let i = 0; i < 35; i++) queue.add(sleeperOf('user:a'));
+  const { woken, waiterOf } = createWaiters();
+  for (let i = 0; i < 35; i++) queue.add(waiterOf('user:a'));
   const counts = [woken.length];
   while (queue.size > 0) {
     await turn();
     counts.push(woken.length);
   }
   expect(counts).toEqual([10, 20, 30, 35]);
-  queue.add(sleeperOf('user:a'));
+  queue.add(waiterOf('user:a'));
   expect(woken.length).toBe(36);
 });
 
 test('callers take turns: one with thousands delays its own', async () => {
   const queue = new WakeQueue(10);
-  const { woken, sleeperOf } = bedroom();
-  for (let i = 0; i < 1000; i++) queue.add(sleeperOf('user:many'));
-  queue.add(sleeperOf('user:one'));
-  queue.add(sleeperOf('user:other'));
+  const { woken, waiterOf } = createWaiters();
+  for (let i = 0; i < 1000; i++) queue.add(waiterOf('user:many'));
+  queue.add(waiterOf('user:one'));
+  queue.add(waiterOf('user:other'));
   await turn();
   expect(woken.length).toBe(20);
   expect(woken).toEqual(expect.arrayContaining(['user:one', 'user:other']));
@@ -38,17 +38,17 @@ test('callers take turns: one with thousands delays its own', async () => {
 
 test('each is woken once for all that it was added for, in the order of the first', async () => {
   const queue = new WakeQueue(1);
-  const { woken, sleeperOf } = bedroom();
-  const [first, second, third] = ['first', 'second', 'third'].map((name) => sleeperOf('user:a', name));
-  for (const sleeper of [first!, second!, third!, second!, third!]) queue.add(sleeper);
+  const { woken, waiterOf } = createWaiters();
+  const [first, second, third] = ['first', 'second', 'third'].map((name) => waiterOf('user:a', name));
+  for (const waiter of [first!, second!, third!, second!, third!]) queue.add(waiter);
   for (let i = 0; i < 5; i++) await turn();
   expect(woken).toEqual(['first', 'second', 'third']);
 });
 
 test('what was removed is not woken', async () => {
   const queue = new WakeQueue(1);
-  const { woken, sleeperOf } = bedroom();
-  const [first, second] = ['first', 'second'].map((name) => sleeperOf('user:a', name));
+  const { woken, waiterOf } = createWaiters();
+  const [first, second] = ['first', 'second'].map((name) => waiterOf('user:a', name));
   queue.add(first!);
   queue.add(second!);
   queue.remove(second!);
@@ -57,20 +57,20 @@ test('what was removed is not woken', async () => {
   expect(woken).toEqual(['first']);
 });
 
-test('alarms that ring or are due together end a few in each turn', async () => {
+test('tasks that are notified or time out together are woken a few in each turn', async () => {
   for (const ms of [undefined, 1]) {
     const queue = new WakeQueue(10);
     const { signal } = new AbortController();
-    const alarms = Array.from({ length: 30 }, () => new Alarm(signal, queue, 'user:a'));
+    const notifications = Array.from({ length: 30 }, () => new Notification(signal, queue, 'user:a'));
     let woken = 0;
-    const all = alarms.map(async (alarm) => {
-      alarm.set();
-      await alarm.rung(ms);
+    const all = notifications.map(async (notification) => {
+      notification.reset();
+      await notification.wait(ms);
       woken++;
     });
-    if (ms === undefined) for (const alarm of alarms) alarm.ring();
+    if (ms === undefined) for (const notification of notifications) notification.notify();
     let most = 0;
-    for (let before = 0; woken < alarms.length; before = woken) {
+    for (let before = 0; woken < notifications.length; before = woken) {
       await turn();
       most = Math.max(most, woken - before);
     }
@@ -79,17 +79,17 @@ test('alarms that ring or are due together end a few in each turn', async () => 
   }
 });
 
-test('an alarm whose task ends does not wait for its turn', async () => {
+test('a task that is aborted while it waits does not wait in the queue', async () => {
   const queue = new WakeQueue(1);
   const ending = new AbortController();
-  const { sleeperOf } = bedroom();
-  queue.add(sleeperOf('user:a'));
-  const alarm = new Alarm(ending.signal, queue, 'user:a');
-  alarm.set();
-  const rung = alarm.rung();
-  alarm.ring();
+  const { waiterOf } = createWaiters();
+  queue.add(waiterOf('user:a'));
+  const notification = new Notification(ending.signal, queue, 'user:a');
+  notification.reset();
+  const waited = notification.wait();
+  notification.notify();
   expect(queue.size).toBe(1);
   ending.abort();
-  await rung;
+  await waited;
   expect(queue.size).toBe(0);
 });

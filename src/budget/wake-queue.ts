@@ -7,8 +7,8 @@ import type { Payer } from './payer.ts';
  */
 const WOKEN_PER_TURN = 50;
 
-/** Something that waits to be woken. */
-export interface Sleeper {
+/** A task that waits to be woken. */
+export interface Waiter {
   readonly payer: Payer;
   wake(): void;
 }
@@ -20,7 +20,7 @@ export interface Sleeper {
  */
 export class WakeQueue {
   readonly #perTurn: number;
-  readonly #sleepers = new FairQueue<Sleeper>();
+  readonly #waiters = new FairQueue<Waiter>();
   #wokenThisTurn = 0;
   #isTurnScheduled = false;
 
@@ -30,22 +30,22 @@ export class WakeQueue {
 
   /** How many wait to be woken. */
   get size(): number {
-    return this.#sleepers.size;
+    return this.#waiters.size;
   }
 
-  /** Wakes a sleeper: at once, or in one of the next turns of the loop. Once, however often it is added until then. */
-  add(sleeper: Sleeper): void {
+  /** Wakes a waiter: at once, or in one of the next turns of the loop. Once, however often it is added until then. */
+  add(waiter: Waiter): void {
     this.#scheduleTurn();
-    if (this.#sleepers.size === 0 && this.#wokenThisTurn < this.#perTurn) {
+    if (this.#waiters.size === 0 && this.#wokenThisTurn < this.#perTurn) {
       this.#wokenThisTurn += 1;
-      return sleeper.wake();
+      return waiter.wake();
     }
-    this.#sleepers.add(sleeper.payer, sleeper);
+    this.#waiters.add(waiter.payer, waiter);
   }
 
-  /** Forgets a sleeper that does not wait any more. */
-  remove(sleeper: Sleeper): void {
-    this.#sleepers.remove(sleeper.payer, sleeper);
+  /** Removes a waiter that does not wait any more. */
+  remove(waiter: Waiter): void {
+    this.#waiters.remove(waiter.payer, waiter);
   }
 
   #scheduleTurn(): void {
@@ -58,7 +58,7 @@ export class WakeQueue {
     this.#isTurnScheduled = false;
     this.#wokenThisTurn = 0;
     while (this.#wokenThisTurn < this.#perTurn) {
-      const next = this.#sleepers.take();
+      const next = this.#waiters.take();
       if (next === undefined) return;
       this.#wokenThisTurn += 1;
       next.wake();

@@ -1,6 +1,6 @@
 import type { ConnectRouter } from '@connectrpc/connect';
 import { Health, HealthCheckResponse_ServingStatus as Status } from '../../gen/health/v1/health_pb.ts';
-import { Alarm } from '../budget/alarm.ts';
+import { Notification } from '../budget/notification.ts';
 import { Failure } from '../kernel/failure.ts';
 import type { WakeQueue } from '../budget/wake-queue.ts';
 import { payerOfCall } from './call-budgets.ts';
@@ -35,20 +35,20 @@ export function health(
       return { statuses: Object.fromEntries([...known].map((service) => [service, { status: now }])) };
     },
     async *watch({ service }, context) {
-      const alarm = new Alarm(context.signal, wakes, payerOfCall(context));
+      const notification = new Notification(context.signal, wakes, payerOfCall(context));
       // An unknown service may be known one day: the protocol keeps the stream open.
       const isKnown = known.has(service);
       if (isKnown) {
-        alarm.until(watched.subscribe(() => alarm.ring()));
+        notification.onAbort(watched.subscribe(() => notification.notify()));
         await watched.look();
       }
       let sent: Status | undefined;
       while (!context.signal.aborted) {
-        alarm.set();
+        notification.reset();
         const now = isKnown ? watched.last : Status.SERVICE_UNKNOWN;
         if (now !== sent) yield { status: now };
         sent = now;
-        await alarm.rung();
+        await notification.wait();
       }
     },
   });

@@ -35,8 +35,8 @@ export interface Database extends AsyncDisposable {
    * `work` is run again from the start: await nothing in it but the database,
    * change nothing outside.
    *
-   * Transactions of this process that write the same, a user's contacts say, get
-   * conflict for sure: those with the same `lockKey` run one after the other in this process.
+   * Transactions of this process that write the same, a user's contacts say, conflict
+   * for sure: those with the same `lockKey` run one after the other in this process.
    */
   transaction<T>(work: (tx: Db) => Promise<T>, lockKey?: string): Promise<T>;
   /** Says that a transaction appends to the log: once it is committed, those who listen are woken. */

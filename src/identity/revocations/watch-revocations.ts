@@ -1,5 +1,5 @@
 import { type Caller, permissionMissing } from '../../kernel/access.ts';
-import { Alarm } from '../../budget/alarm.ts';
+import { Notification } from '../../budget/notification.ts';
 import type { App } from '../../app.ts';
 import { payerOf } from '../../budget/payer.ts';
 import type { WakeQueue } from '../../budget/wake-queue.ts';
@@ -45,14 +45,14 @@ export async function* watchRevocations(
   signal: AbortSignal,
 ): AsyncGenerator<RevocationNews> {
   const { revocations } = app;
-  const alarm = new Alarm(signal, app.wakes, payerOf(caller, ''));
-  alarm.until(revocations.subscribe(undefined, () => alarm.ring()));
+  const notification = new Notification(signal, app.wakes, payerOf(caller, ''));
+  notification.onAbort(revocations.subscribe(undefined, () => notification.notify()));
   let position = 0;
   let sentMs: number | undefined;
   let checkedMs = performance.now();
 
   while (!signal.aborted) {
-    alarm.set();
+    notification.reset();
     await revocations.requireFresh();
     const news = revocations.after(position, MESSAGE_MAX);
     const isCallerAmongThem = news.revocations.some(({ user_id }) => user_id === caller.userId);
@@ -69,7 +69,7 @@ export async function* watchRevocations(
       sentMs = performance.now();
       yield { revocations: news.revocations, isIncomplete: !(news.isAll && isCurrent) };
     }
-    if (news.isAll) await alarm.rung(Math.max(HEARTBEAT_MS - (performance.now() - sentMs), PAUSE_MS));
+    if (news.isAll) await notification.wait(Math.max(HEARTBEAT_MS - (performance.now() - sentMs), PAUSE_MS));
   }
 }
 
