@@ -15,7 +15,7 @@ import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts'
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { Budget } from '../src/budget/budget.ts';
-import { FairLimiter } from '../src/budget/fair-limiter.ts';
+import { ConcurrencyLimiter } from '../src/budget/concurrency-limiter.ts';
 import { openDatabase } from '../src/storage/database.ts';
 import { Registry } from '../src/metrics/registry.ts';
 import { createPortCounters } from '../src/http/port-counters.ts';
@@ -256,7 +256,7 @@ test('full queues and full budgets are shown', async () => {
     await using database = await openDatabase(`sqlite:${join(directory, 'kith.db')}`);
     const budget = new Budget({ name: 'a', perCaller: 5, total: 10 });
     const bounds = { running: 1, runningPerCaller: 1, waiting: 2, waitingPerCaller: 1, waitMaxMs: 1000, taskMs: 1 };
-    const limiter = new FairLimiter({ name: 'b', ...bounds });
+    const limiter = new ConcurrencyLimiter({ name: 'b', ...bounds });
     const wakes = new WakeQueue(1);
     const purges = { ...createPurgeCounts(), lastMs: 5000 };
     purges.rows['answers'] = 7;

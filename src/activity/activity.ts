@@ -2,7 +2,7 @@ import { type Caller, permissionMissing } from '../kernel/access.ts';
 import { Notification } from '../budget/notification.ts';
 import type { App } from '../app.ts';
 import { Budget, type Charge } from '../budget/budget.ts';
-import { FairLimiter } from '../budget/fair-limiter.ts';
+import { ConcurrencyLimiter } from '../budget/concurrency-limiter.ts';
 import { payerOf } from '../budget/payer.ts';
 import { answerOnce } from '../storage/idempotency.ts';
 import type { Db } from '../storage/database.ts';
@@ -32,7 +32,7 @@ export interface ActivityApp extends App {
   /** Wakes watches a few at a time. */
   readonly wakes: WakeQueue;
   /** The reads that watches make of the database, a few at a time. */
-  readonly watchReads: FairLimiter;
+  readonly watchReads: ConcurrencyLimiter;
   /** Bytes of rows that were read for watches and are not sent yet. */
   readonly watchBytes: Budget;
   /** Which watches are behind the end of the log. */
@@ -353,7 +353,7 @@ export function createWatchLimits(
   const waiting = { waiting: watchesMax, waitingPerCaller: watchesMax, waitMaxMs: Number.POSITIVE_INFINITY };
   return {
     wakes: new WakeQueue(),
-    watchReads: new FairLimiter({ name: 'watch_reads', ...READS, ...waiting, taskMs: 2 }),
+    watchReads: new ConcurrencyLimiter({ name: 'watch_reads', ...READS, ...waiting, taskMs: 2 }),
     watchBytes: new Budget({ name: 'watch_bytes', ...HELD_BYTES }),
     watchLags: new WatchLags(),
   };

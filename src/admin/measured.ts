@@ -1,6 +1,6 @@
 import type { LogStatus } from '../activity/log/status.ts';
 import type { Budget } from '../budget/budget.ts';
-import type { FairLimiter } from '../budget/fair-limiter.ts';
+import type { ConcurrencyLimiter } from '../budget/concurrency-limiter.ts';
 import type { Dialect } from '../storage/dialect.ts';
 import type { PortCounters } from '../http/port-counters.ts';
 import type { Sample } from '../kernel/sampled.ts';
@@ -10,7 +10,7 @@ export interface Measured {
   readonly dialect: Dialect;
   readonly port: PortCounters;
   readonly budgets: readonly Budget[];
-  readonly limiters: readonly FairLimiter[];
+  readonly limiters: readonly ConcurrencyLimiter[];
   /** How many watches wait to be woken. */
   readonly wakes: { readonly size: number };
   /** How many watches are behind, and for how long the one that is furthest behind, milliseconds. */

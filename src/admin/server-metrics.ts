@@ -1,7 +1,7 @@
 import type { LogStatus } from '../activity/log/status.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { Budget } from '../budget/budget.ts';
-import type { FairLimiter } from '../budget/fair-limiter.ts';
+import type { ConcurrencyLimiter } from '../budget/concurrency-limiter.ts';
 import { heldForMs, type Measured } from './measured.ts';
 import type { Registry, Sample } from '../metrics/registry.ts';
 
@@ -39,7 +39,7 @@ export function addServerMetrics(registry: Registry, measured: Measured): void {
     ofBudgets(({ refusals }) => refusals),
   );
 
-  const ofLimiters = (read: (limiter: FairLimiter) => number) => (): Sample[] =>
+  const ofLimiters = (read: (limiter: ConcurrencyLimiter) => number) => (): Sample[] =>
     limiters.map((limiter) => [{ limiter: limiter.limits.name }, read(limiter)]);
   registry.gauge(
     'kith_limiter_running',

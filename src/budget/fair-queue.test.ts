@@ -26,7 +26,7 @@ test('strangers have every second place at the most while users wait, from howev
   expect(queue.size).toBe(197);
 });
 
-test('how many places pass until a caller is served is at least what passes', () => {
+test('the position of the next item of a caller is at least the number of items that are served until then', () => {
   for (const [some, others] of [
     [users(5), strangers(7)],
     [strangers(5), users(2)],
@@ -34,11 +34,11 @@ test('how many places pass until a caller is served is at least what passes', ()
   ] as const) {
     const queue = new FairQueue<string>();
     for (const payer of [...some, ...some, ...others, ...others, ...others]) queue.add(payer, `${payer} ${queue.size}`);
-    const places = queue.placesUntil(some[1]!);
+    const position = queue.positionOfNext(some[1]!);
     queue.add(some[1]!, 'the next');
     const passed = takeAll(queue).indexOf('the next') + 1;
     expect(passed).toBeGreaterThan(0);
-    expect(passed).toBeLessThanOrEqual(places);
+    expect(passed).toBeLessThanOrEqual(position);
   }
 });
 

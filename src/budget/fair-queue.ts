@@ -1,9 +1,9 @@
 import { isStranger, type Payer } from './payer.ts';
 
 /**
- * A queue for each caller, served in turn (fair queuing, RFC 970): who asks for much waits behind their
+ * A queue for each caller, served in turn (fair queuing, RFC 970): whoever asks for much waits behind their
  * own, and not before others. Users and strangers take turns as well, so that however many addresses
- * strangers ask from, they get every second place at the most while a user waits.
+ * strangers ask from, they are served every second time at the most while a user waits.
  */
 export class FairQueue<T> {
   readonly #ofUsers = new Map<Payer, Set<T>>();
@@ -18,12 +18,12 @@ export class FairQueue<T> {
 
   /** How many items of one caller wait. */
   sizeOf(payer: Payer): number {
-    return this.#callersLike(payer).get(payer)?.size ?? 0;
+    return this.#queuesLike(payer).get(payer)?.size ?? 0;
   }
 
-  /** How many places pass, at the most, until the next item of a caller is served, were one added now. */
-  placesUntil(payer: Payer): number {
-    const callers = this.#callersLike(payer);
+  /** The position at which the next item of a caller would be served, were one added now: at most this, and 1 is next. */
+  positionOfNext(payer: Payer): number {
+    const callers = this.#queuesLike(payer);
     const others = callers === this.#ofUsers ? this.#ofStrangers : this.#ofUsers;
     const round = callers.size + (callers.has(payer) ? 0 : 1);
     return (this.sizeOf(payer) + 1) * round * (others.size > 0 ? 2 : 1);
@@ -31,7 +31,7 @@ export class FairQueue<T> {
 
   /** Adds an item at the end of its caller's queue. One that is there stays where it is. */
   add(payer: Payer, item: T): void {
-    const callers = this.#callersLike(payer);
+    const callers = this.#queuesLike(payer);
     const items = callers.get(payer);
     if (items === undefined) callers.set(payer, new Set([item]));
     else if (items.has(item)) return;
@@ -41,7 +41,7 @@ export class FairQueue<T> {
 
   /** Takes out an item that is not to be served any more. Whether it was there. */
   remove(payer: Payer, item: T): boolean {
-    const callers = this.#callersLike(payer);
+    const callers = this.#queuesLike(payer);
     const items = callers.get(payer);
     if (items?.delete(item) !== true) return false;
     if (items.size === 0) callers.delete(payer);
@@ -73,13 +73,13 @@ export class FairQueue<T> {
       const [item] = items as Set<T> & [T];
       items.delete(item);
       callers.delete(payer);
-      if (items.size > 0) callers.set(payer, items); // to the end of the line
+      if (items.size > 0) callers.set(payer, items); // to the end of the round
       return { item, callers };
     }
     return undefined;
   }
 
-  #callersLike(payer: Payer): Map<Payer, Set<T>> {
+  #queuesLike(payer: Payer): Map<Payer, Set<T>> {
     return isStranger(payer) ? this.#ofStrangers : this.#ofUsers;
   }
 }

@@ -10,77 +10,77 @@ export interface WaitOptions {
   readonly maxMs?: number | undefined;
 }
 
-/** Things of which there are few, such as connections to a database or tasks that may run, handed to callers in turn. */
+/** A semaphore that serves callers in turn: its permits are for what is scarce, such as connections to a database. */
 export class FairSemaphore {
   readonly #count: number;
   readonly #perCaller: number;
   readonly #queue = new FairQueue<() => void>();
-  readonly #takenBy = new Map<Payer, number>();
-  #taken = 0;
+  readonly #inUseBy = new Map<Payer, number>();
+  #inUse = 0;
 
   constructor(count: number, perCaller = count) {
     this.#count = count;
     this.#perCaller = perCaller;
   }
 
-  /** How many are taken. */
-  get taken(): number {
-    return this.#taken;
+  /** How many permits are in use. */
+  get inUse(): number {
+    return this.#inUse;
   }
 
-  /** Those that wait for one. */
-  get queue(): Pick<FairQueue<unknown>, 'size' | 'sizeOf' | 'placesUntil'> {
+  /** The tasks that wait for a permit. */
+  get queue(): Pick<FairQueue<unknown>, 'size' | 'sizeOf' | 'positionOfNext'> {
     return this.#queue;
   }
 
-  /** Takes one if there is one for the caller; give it back with `release`. */
-  tryTake(payer: Payer): boolean {
-    if (this.#taken >= this.#count || !this.#mayTake(payer)) return false;
-    this.#takenBy.set(payer, (this.#takenBy.get(payer) ?? 0) + 1);
-    this.#taken += 1;
+  /** Takes a permit if there is one for the caller; `release` gives it back. */
+  tryAcquire(payer: Payer): boolean {
+    if (this.#inUse >= this.#count || !this.#mayAcquire(payer)) return false;
+    this.#inUseBy.set(payer, (this.#inUseBy.get(payer) ?? 0) + 1);
+    this.#inUse += 1;
     return true;
   }
 
-  /** As tryTake, and otherwise waits for the caller's turn. */
-  async take(payer: Payer, { signal, maxMs }: WaitOptions = {}): Promise<void> {
-    if (this.tryTake(payer)) return;
+  /** As tryAcquire; if there is none for the caller, waits until it is the caller's turn. */
+  async acquire(payer: Payer, { signal, maxMs }: WaitOptions = {}): Promise<void> {
+    if (this.tryAcquire(payer)) return;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const begin = (): void => {
-      this.tryTake(payer);
+      this.tryAcquire(payer);
       resolve();
     };
     const giveUp = (error: unknown): void => {
       this.#queue.remove(payer, begin);
       reject(error);
     };
-    const leave = (): void => giveUp(signal?.reason);
+    const abort = (): void => giveUp(signal?.reason);
     const tooLong = () => giveUp(new Failure('server_unavailable', 'too much waits for the database: try again'));
     this.#queue.add(payer, begin);
-    signal?.addEventListener('abort', leave, { once: true });
+    signal?.addEventListener('abort', abort, { once: true });
     const timer = maxMs === undefined ? undefined : setTimeout(tooLong, maxMs);
     try {
       await promise;
     } finally {
-      signal?.removeEventListener('abort', leave);
+      signal?.removeEventListener('abort', abort);
       clearTimeout(timer);
     }
   }
 
   release(payer: Payer): void {
-    const left = (this.#takenBy.get(payer) ?? 0) - 1;
-    if (left > 0) this.#takenBy.set(payer, left);
-    else this.#takenBy.delete(payer);
-    this.#taken -= 1;
+    const left = (this.#inUseBy.get(payer) ?? 0) - 1;
+    if (left > 0) this.#inUseBy.set(payer, left);
+    else this.#inUseBy.delete(payer);
+    this.#inUse -= 1;
     if (this.#queue.size > 0) this.#serveNext();
   }
 
   #serveNext(): void {
-    while (this.#taken < this.#count) {
-      const begin = this.#queue.take(this.#mayTake);
+    while (this.#inUse < this.#count) {
+      const begin = this.#queue.take(this.#mayAcquire);
       if (begin === undefined) return;
       begin();
     }
   }
 
-  readonly #mayTake = (payer: Payer): boolean => (this.#takenBy.get(payer) ?? 0) < this.#perCaller;
+  readonly #mayAcquire = (payer: Payer): boolean => (this.#inUseBy.get(payer) ?? 0) < this.#perCaller;
 }

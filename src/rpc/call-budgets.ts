@@ -4,7 +4,7 @@ import { createContextKey, type HandlerContext, type Interceptor } from '@connec
 import type { UniversalHandler, UniversalServerRequest, UniversalServerResponse } from '@connectrpc/connect/protocol';
 import { Budget, type Charge } from '../budget/budget.ts';
 import { payFor } from '../budget/current-payer.ts';
-import { FairLimiter } from '../budget/fair-limiter.ts';
+import { ConcurrencyLimiter } from '../budget/concurrency-limiter.ts';
 import { addressPayer, callerPayer, type Payer } from '../budget/payer.ts';
 import { Failure } from '../kernel/failure.ts';
 import type { AccessRules } from './access.ts';
@@ -45,17 +45,17 @@ const WAIT_MAX_MS = 10_000;
 /** The budgets that calls are charged to. */
 export interface CallBudgets {
   readonly bytes: Budget;
-  readonly lists: FairLimiter;
-  readonly writes: FairLimiter;
-  readonly reads: FairLimiter;
+  readonly lists: ConcurrencyLimiter;
+  readonly writes: ConcurrencyLimiter;
+  readonly reads: ConcurrencyLimiter;
 }
 
 export function createCallBudgets(): CallBudgets {
   return {
     bytes: new Budget(CALL_BYTES_LIMITS),
-    lists: new FairLimiter({ ...LISTS, waitMaxMs: WAIT_MAX_MS }),
-    writes: new FairLimiter({ ...WRITES, waitMaxMs: WAIT_MAX_MS }),
-    reads: new FairLimiter({ ...READS, waitMaxMs: WAIT_MAX_MS }),
+    lists: new ConcurrencyLimiter({ ...LISTS, waitMaxMs: WAIT_MAX_MS }),
+    writes: new ConcurrencyLimiter({ ...WRITES, waitMaxMs: WAIT_MAX_MS }),
+    reads: new ConcurrencyLimiter({ ...READS, waitMaxMs: WAIT_MAX_MS }),
   };
 }
 
@@ -120,29 +120,29 @@ function paidFor(implemented: Unary): Unary {
 }
 
 /** Not an async function: for a call that may run at once, each turn of the queue costs. */
-function within(limiter: FairLimiter, implemented: Unary): Unary {
+function within(limiter: ConcurrencyLimiter, implemented: Unary): Unary {
   return (request, context) => {
     const payer = payerOfCall(context);
     const call = () => payFor(payer, () => implemented(request, context));
-    if (!limiter.enter(payer)) return limiter.run(payer, call, context.signal);
+    if (!limiter.tryAcquire(payer)) return limiter.run(payer, call, context.signal);
     let answer: unknown;
     try {
       answer = call();
     } catch (error) {
-      limiter.leave(payer);
+      limiter.release(payer);
       throw error;
     }
     if (!(answer instanceof Promise)) {
-      limiter.leave(payer);
+      limiter.release(payer);
       return answer;
     }
     return answer.then(
       (value: unknown) => {
-        limiter.leave(payer);
+        limiter.release(payer);
         return value;
       },
       (error: unknown) => {
-        limiter.leave(payer);
+        limiter.release(payer);
         throw error;
       },
     );

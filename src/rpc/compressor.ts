@@ -2,7 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { Code, ConnectError } from '@connectrpc/connect';
 import type { Compression } from '@connectrpc/connect/protocol';
 import { currentPayer } from '../budget/current-payer.ts';
-import { FairLimiter } from '../budget/fair-limiter.ts';
+import { ConcurrencyLimiter } from '../budget/concurrency-limiter.ts';
 import type { Payer } from '../budget/payer.ts';
 import { compress, decompress, type Encoding, ENCODINGS, type UnpackFault } from './zlib-codecs.ts';
 
@@ -39,7 +39,7 @@ const TASK_MS = 5;
  * The thread starts when it is first needed and does not keep the process alive.
  */
 export class Compressor implements Disposable {
-  readonly #limiter = new FairLimiter({
+  readonly #limiter = new ConcurrencyLimiter({
     name: 'compressions',
     running: 1,
     runningPerCaller: 1,
@@ -48,7 +48,7 @@ export class Compressor implements Disposable {
     waitMaxMs: WAIT_MAX_MS,
     taskMs: TASK_MS,
   });
-  readonly #requests = new FairLimiter({
+  readonly #requests = new ConcurrencyLimiter({
     name: 'unpacked_requests',
     running: 1,
     runningPerCaller: 1,
@@ -58,7 +58,7 @@ export class Compressor implements Disposable {
     taskMs: TASK_MS,
   });
   /** What waits for the thread, for metrics. */
-  readonly limiters: readonly FairLimiter[] = [this.#limiter, this.#requests];
+  readonly limiters: readonly ConcurrencyLimiter[] = [this.#limiter, this.#requests];
   #worker: Worker | undefined;
   /** Of what was handed to the thread, in its order. */
   readonly #answering: PromiseWithResolvers<JobOutcome>[] = [];

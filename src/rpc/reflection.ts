@@ -4,7 +4,7 @@ import { Code, type ConnectRouter, type HandlerContext } from '@connectrpc/conne
 import { type ServerReflectionRequest, ServerReflection as V1 } from '../../gen/grpc/reflection/v1/reflection_pb.ts';
 import { ServerReflection as V1Alpha } from '../../gen/grpc/reflection/v1alpha/reflection_pb.ts';
 import { overBudget } from '../budget/budget.ts';
-import { FairLimiter } from '../budget/fair-limiter.ts';
+import { ConcurrencyLimiter } from '../budget/concurrency-limiter.ts';
 import type { Payer } from '../budget/payer.ts';
 import { Failure } from '../kernel/failure.ts';
 import { payerOfCall } from './call-budgets.ts';
@@ -48,7 +48,7 @@ type Question = ServerReflectionRequest['messageRequest'];
  */
 export function reflection(router: ConnectRouter, roots: readonly DescFile[]): void {
   const answer = createAnswers(roots);
-  const answers = new FairLimiter(ANSWERS);
+  const answers = new ConcurrencyLimiter(ANSWERS);
   async function* converse(requests: AsyncIterable<ServerReflectionRequest>, context: HandlerContext) {
     const { signal } = context;
     const payer = payerOfCall(context);
@@ -74,7 +74,7 @@ export function reflection(router: ConnectRouter, roots: readonly DescFile[]): v
 }
 
 /** Waits for a turn, which lasts until what is returned is called. */
-function takeTurn(limiter: FairLimiter, payer: Payer, signal: AbortSignal): Promise<() => void> {
+function takeTurn(limiter: ConcurrencyLimiter, payer: Payer, signal: AbortSignal): Promise<() => void> {
   const started = Promise.withResolvers<() => void>();
   const ended = Promise.withResolvers<void>();
   const task = (): Promise<void> => {

@@ -163,7 +163,7 @@ function bounded(pool: Pool, limitMs: number, shares: FairSemaphore, waitMaxMs: 
     end: () => pool.end(),
     async connect() {
       const payer = currentPayer();
-      await shares.take(payer, { maxMs: waitMaxMs });
+      await shares.acquire(payer, { maxMs: waitMaxMs });
       const client = await pool.connect().catch((error: unknown) => {
         shares.release(payer);
         throw error;

@@ -84,7 +84,7 @@ export class SqliteThread {
 
   /** How many use it, which is one at the most, and how many wait for that. */
   get tasks(): { readonly running: number; readonly waiting: number } {
-    return { running: this.#semaphore.taken, waiting: this.#semaphore.queue.size };
+    return { running: this.#semaphore.inUse, waiting: this.#semaphore.queue.size };
   }
 
   /** Waits until nobody else uses it; callers take turns. Throws server_unavailable when that takes too long. */
@@ -98,7 +98,7 @@ export class SqliteThread {
 
   async #take(maxMs?: number): Promise<void> {
     const payer = currentPayer();
-    await this.#semaphore.take(payer, { maxMs });
+    await this.#semaphore.acquire(payer, { maxMs });
     this.#user = payer;
   }
 

@@ -115,7 +115,7 @@ describe('when many wait', () => {
     expect(await few.verify(KNOWN_CHEAP, 'password', BY)).toBe(true);
   });
 
-  test('processes that share the cores take a part of the places each, one at the least', async () => {
+  test('processes that share the cores run a part of the hashes each, one at the least', async () => {
     const one = await createPasswords({ workers: 1000 });
     const order: number[] = [];
     await Promise.all(
@@ -127,7 +127,7 @@ describe('when many wait', () => {
     expect(order).toEqual([4, 3, 2, 1]);
   });
 
-  test('a hash that cannot be read takes no place', async () => {
+  test('a hash that cannot be read does not count as running', async () => {
     const few = await createPasswords();
     for (let i = 0; i < availableParallelism() + 1; i++) {
       await expect(few.verify('not a hash', 'password', BY)).rejects.toThrow('cannot be read');

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { type Algorithm, hash } from '@node-rs/argon2';
-import { FairLimiter } from '../../budget/fair-limiter.ts';
+import { ConcurrencyLimiter } from '../../budget/concurrency-limiter.ts';
 import type { Payer } from '../../budget/payer.ts';
 import type { Tracing } from '../../tracing/tracing.ts';
 import { readHash } from './hash-formats.ts';
@@ -55,7 +55,7 @@ export interface Passwords {
   /** Whether the hash was made with another function or other parameters than a new one would be. */
   isOutdated(phc: string): boolean;
   /** What waits for a core, for metrics. */
-  readonly limiter: FairLimiter;
+  readonly limiter: ConcurrencyLimiter;
 }
 
 /**
@@ -80,15 +80,15 @@ export async function createPasswords({
     `^\\$argon2id\\$v=19\\$m=${cost.memoryCost},t=${cost.timeCost},p=1\\$[A-Za-z0-9+/]{22}\\$[A-Za-z0-9+/]{43}$`,
   );
   const isOwn = (phc: string): boolean => ownHash.test(phc);
-  const places = Math.max(1, Math.min(Math.floor(availableParallelism() / workers), THREADS - 1));
+  const limit = Math.max(1, Math.min(Math.floor(availableParallelism() / workers), THREADS - 1));
   const makeHash = (password: string) => hash(password.normalize('NFC'), parameters);
   const startMs = performance.now();
   const standIn = await makeHash(randomBytes(32).toString('base64'));
   const taskMs = performance.now() - startMs;
-  const limiter = new FairLimiter({
+  const limiter = new ConcurrencyLimiter({
     name: 'password_hashes',
-    running: places,
-    runningPerCaller: places,
+    running: limit,
+    runningPerCaller: limit,
     waiting: WAITING_MAX,
     waitingPerCaller: WAITING_PER_CALLER,
     waitMaxMs: WAIT_MAX_MS,

@@ -2,7 +2,7 @@ import { overBudget } from './budget.ts';
 import { FairSemaphore } from './fair-semaphore.ts';
 import type { Payer } from './payer.ts';
 
-export interface FairLimits {
+export interface ConcurrencyLimits {
   /** What it limits, as refusals and metrics name it, e.g. "password_hashes". */
   readonly name: string;
   /** How many tasks run at once, and how many of one caller's. */
@@ -22,27 +22,27 @@ export interface FairLimits {
 /** How much of a task's time goes into the mean. */
 const WEIGHT = 1 / 8;
 
-/** A concurrency limiter: callers whose tasks wait are served in turn, and refused when too much waits. */
-export class FairLimiter {
-  readonly limits: FairLimits;
+/** A concurrency limiter: it serves callers whose tasks wait in turn, and refuses tasks when too many wait. */
+export class ConcurrencyLimiter {
+  readonly limits: ConcurrencyLimits;
   readonly #now: () => number;
-  readonly #places: FairSemaphore;
+  readonly #semaphore: FairSemaphore;
   #taskMs: number;
   #refusals = 0;
 
-  constructor(limits: FairLimits) {
+  constructor(limits: ConcurrencyLimits) {
     this.limits = limits;
     this.#now = limits.now ?? (() => performance.now());
-    this.#places = new FairSemaphore(limits.running, limits.runningPerCaller);
+    this.#semaphore = new FairSemaphore(limits.running, limits.runningPerCaller);
     this.#taskMs = limits.taskMs;
   }
 
   get running(): number {
-    return this.#places.taken;
+    return this.#semaphore.inUse;
   }
 
   get waiting(): number {
-    return this.#places.queue.size;
+    return this.#semaphore.queue.size;
   }
 
   /** How many tasks were refused so far. */
@@ -51,45 +51,45 @@ export class FairLimiter {
   }
 
   /**
-   * Runs a task as soon as there is room for it. One whose signal is aborted until then
-   * leaves the queue and throws the signal's reason; one that runs is not interrupted.
+   * Runs a task as soon as the limits allow it. A task whose signal is aborted before that
+   * leaves the queue and throws the signal's reason; a task that runs is not interrupted.
    *
    * Throws budget_exceeded when too many of the caller's wait, and server_busy when too
    * many wait or the wait would be too long, both with `retry_after_seconds`.
    */
   async run<T>(payer: Payer, task: () => Promise<T> | T, signal?: AbortSignal): Promise<T> {
     signal?.throwIfAborted();
-    if (!this.enter(payer)) {
-      this.#refuseWhereFull(payer);
-      await this.#places.take(payer, { signal });
+    if (!this.tryAcquire(payer)) {
+      this.#refuseIfFull(payer);
+      await this.#semaphore.acquire(payer, { signal });
     }
     const startMs = this.#now();
     try {
       return await task();
     } finally {
       this.#taskMs += (this.#now() - startMs - this.#taskMs) * WEIGHT;
-      this.leave(payer);
+      this.release(payer);
     }
   }
 
   /**
-   * Whether a task may run at once; then it counts as running until `leave` is called.
-   * For tasks of which the time does not matter: it takes less than `run`.
+   * Whether a task may run at once. If so, it counts as running until `release` is called.
+   * For tasks whose duration need not be measured: this costs less than `run`.
    */
-  enter(payer: Payer): boolean {
-    return this.#places.tryTake(payer);
+  tryAcquire(payer: Payer): boolean {
+    return this.#semaphore.tryAcquire(payer);
   }
 
-  leave(payer: Payer): void {
-    this.#places.release(payer);
+  release(payer: Payer): void {
+    this.#semaphore.release(payer);
   }
 
-  #refuseWhereFull(payer: Payer): void {
+  #refuseIfFull(payer: Payer): void {
     const { name, running, runningPerCaller, waiting, waitingPerCaller, waitMaxMs } = this.limits;
-    const { queue } = this.#places;
-    const places = queue.placesUntil(payer);
-    const callers = places / (queue.sizeOf(payer) + 1);
-    const waitMs = (places * this.#taskMs) / Math.min(running, runningPerCaller * callers);
+    const { queue } = this.#semaphore;
+    const position = queue.positionOfNext(payer);
+    const callers = position / (queue.sizeOf(payer) + 1);
+    const waitMs = (position * this.#taskMs) / Math.min(running, runningPerCaller * callers);
     const refuse = (reason: 'budget_exceeded' | 'server_busy', limit: number, why: string): never => {
       this.#refusals += 1;
       throw overBudget(reason, name, limit, why, waitMs / 1000);

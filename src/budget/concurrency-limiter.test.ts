@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { FairLimiter, type FairLimits } from './fair-limiter.ts';
+import { ConcurrencyLimiter, type ConcurrencyLimits } from './concurrency-limiter.ts';
 
 /** A limiter whose tasks end when they are told to, on a clock of its own. Tasks are of the caller that their name begins with. */
-function limiterOf(limits: Partial<FairLimits> = {}) {
+function limiterOf(limits: Partial<ConcurrencyLimits> = {}) {
   let nowMs = 0;
-  const limiter = new FairLimiter({
+  const limiter = new ConcurrencyLimiter({
     name: 'things',
     running: 2,
     runningPerCaller: 2,
