@@ -2,7 +2,7 @@ import type { App } from './app.ts';
 import { IN_FORCE_MS } from './identity/revocations/revocations.ts';
 import { type Clocks, watchSteps } from './kernel/clock.ts';
 import { type Purge, PURGES } from './services.ts';
-import { purgeAnswers } from './storage/idempotency.ts';
+import { purgeResponses } from './storage/idempotency.ts';
 
 /** How many rows one step removes: others are served between two steps. */
 const STEP_ROWS = 100;
@@ -16,7 +16,7 @@ const GRACE_MS = 60_000;
 /** What is purged, by its name in metrics: that of the slices, and the stored answers to request ids, which they share. */
 const ALL: ReadonlyMap<string, Purge> = new Map([
   ...PURGES,
-  ['answers', { remove: (app, rowsMax) => purgeAnswers(app.database.db, app.now(), rowsMax) }],
+  ['answers', { remove: (app, rowsMax) => purgeResponses(app.database.db, app.now(), rowsMax) }],
 ]);
 
 /** What this process has purged since it began, for metrics. Activities of a user who is purged count as that user. */

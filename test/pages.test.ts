@@ -18,7 +18,7 @@ import {
   SORTED_MAX,
 } from '../src/contacts/store.ts';
 import { type Db, openDatabase } from '../src/storage/database.ts';
-import { purgeAnswers } from '../src/storage/idempotency.ts';
+import { purgeResponses } from '../src/storage/idempotency.ts';
 import { fold } from '../src/kernel/text.ts';
 import { findAccount } from '../src/identity/users/accounts.ts';
 import {
@@ -336,7 +336,7 @@ describe.each(databases)('$name', ({ name, create }) => {
       { name: 'the purge of a user', run: (db) => deletePurgeable(db, randomUUID(), 0) },
       { name: 'the purge of contacts', run: (db) => deletePurgeableContacts(db, 0, 100) },
       { name: 'the purge of sessions', run: (db) => deleteExpired(db, 0, 100) },
-      { name: 'the purge of remembered requests', run: (db) => purgeAnswers(db, 0, 100) },
+      { name: 'the purge of remembered requests', run: (db) => purgeResponses(db, 0, 100) },
       {
         name: 'the total of users',
         run: (db) => countUsers(db, { states: ['active', 'suspended'], roles: [], query: '' }),

@@ -4,7 +4,7 @@ import type { App } from '../app.ts';
 import { Budget, type Charge } from '../budget/budget.ts';
 import { ConcurrencyLimiter } from '../budget/concurrency-limiter.ts';
 import { payerOf } from '../budget/payer.ts';
-import { answerOnce } from '../storage/idempotency.ts';
+import { runIdempotently } from '../storage/idempotency.ts';
 import type { Db } from '../storage/database.ts';
 import { type LogPosition, type LogView, TransactionConflict, UniqueViolation } from '../storage/dialect.ts';
 import { Failure } from '../kernel/failure.ts';
@@ -94,7 +94,7 @@ export async function recordActivities(
     }
   }
   return app.database.transaction((tx) =>
-    answerOnce(
+    runIdempotently(
       tx,
       app,
       { callerId: caller.userId, requestId, method: 'RecordUserActivity', input: activities },

@@ -68,7 +68,7 @@ export function fromRecord(request: RecordUserActivityRequest): AskedActivity[] 
   }));
 }
 
-/** A map has no order, and a caller who tries again may send another one: see OnceRequest.input. */
+/** A map has no order, and a caller who tries again may send another one: see IdempotentRequest.input. */
 function sorted(attributes: Readonly<Record<string, string>>): Record<string, string> {
   return Object.fromEntries(Object.entries(attributes).toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }

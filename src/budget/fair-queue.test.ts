@@ -58,10 +58,10 @@ test('what is removed, or of a caller that may not, is not taken', () => {
 test('a semaphore hands out what there is in turn, and no caller more than a share', async () => {
   const semaphore = new FairSemaphore(2, 1);
   const got: string[] = [];
-  const take = (payer: string, name: string) => semaphore.take(payer).then(() => void got.push(name));
+  const take = (payer: string, name: string) => semaphore.acquire(payer).then(() => void got.push(name));
   const all = [take('user:a', 'a1'), take('user:a', 'a2'), take('user:a', 'a3'), take('user:b', 'b1')];
   await new Promise(setImmediate);
-  expect([got, semaphore.taken, semaphore.queue.size]).toEqual([['a1', 'b1'], 2, 2]);
+  expect([got, semaphore.inUse, semaphore.queue.size]).toEqual([['a1', 'b1'], 2, 2]);
   semaphore.release('user:b');
   all.push(take('address:192.0.2.1', 's1'));
   await new Promise(setImmediate);
@@ -74,13 +74,13 @@ test('a semaphore hands out what there is in turn, and no caller more than a sha
 
 test('a semaphore refuses whoever waits too long, and serves the others', async () => {
   const semaphore = new FairSemaphore(1);
-  await semaphore.take('user:a');
-  const late = semaphore.take('user:b', { maxMs: 5 });
-  const patient = semaphore.take('user:c', { maxMs: 60_000 });
+  await semaphore.acquire('user:a');
+  const late = semaphore.acquire('user:b', { maxMs: 5 });
+  const patient = semaphore.acquire('user:c', { maxMs: 60_000 });
   await expect(late).rejects.toEqual(expect.objectContaining({ reason: 'server_unavailable' }));
   semaphore.release('user:a');
   await patient;
-  expect([semaphore.taken, semaphore.queue.size]).toEqual([1, 0]);
+  expect([semaphore.inUse, semaphore.queue.size]).toEqual([1, 0]);
 });
 
 test('work is paid for by whoever it is done for, also what follows from it, and else by the server', async () => {

@@ -3,7 +3,7 @@ import type { Caller } from '../kernel/access.ts';
 import { appendActivities } from '../activity/log/log.ts';
 import { type App, atOneTime } from '../app.ts';
 import type { Db } from '../storage/database.ts';
-import { answerOnce } from '../storage/idempotency.ts';
+import { runIdempotently } from '../storage/idempotency.ts';
 import { checkEtag } from '../storage/etag.ts';
 import { Failure } from '../kernel/failure.ts';
 import { mapInSlices, type Page, type PageRequest, mayTakeLong, pageSizeOf, pageTokens } from '../storage/pages.ts';
@@ -57,7 +57,7 @@ export async function createContact(
   requireSomething(fields);
   return app.database.transaction(
     (tx) =>
-      answerOnce(
+      runIdempotently(
         tx,
         app,
         { callerId: caller.userId, requestId, method: 'CreateContact', input: fields },

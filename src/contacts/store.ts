@@ -1,6 +1,6 @@
 import { type ExpressionBuilder, type SelectQueryBuilder, sql } from 'kysely';
 import type { Db } from '../storage/database.ts';
-import { isThere, lookedAt } from '../storage/planning.ts';
+import { existsPerRow, notIndexed } from '../storage/query-hints.ts';
 import type { ContactTable, Schema } from '../storage/schema.ts';
 import { COUNTED_MAX, type Count, readBounded, readKeys } from '../storage/pages.ts';
 import { endOfPrefix } from '../kernel/text.ts';
@@ -147,9 +147,11 @@ function among(db: Db, ownerId: string, { deleted, starred }: ContactFilter, ids
   const contacts = db
     .selectFrom('contacts')
     .where('contacts.id', 'in', ids)
-    .where(lookedAt<string>('contacts.owner_id'), '=', ownerId)
-    .where(lookedAt<number>('contacts.deleted'), '=', deleted ? 1 : 0);
-  return starred === undefined ? contacts : contacts.where(lookedAt<number>('contacts.starred'), '=', starred ? 1 : 0);
+    .where(notIndexed<string>('contacts.owner_id'), '=', ownerId)
+    .where(notIndexed<number>('contacts.deleted'), '=', deleted ? 1 : 0);
+  return starred === undefined
+    ? contacts
+    : contacts.where(notIndexed<number>('contacts.starred'), '=', starred ? 1 : 0);
 }
 
 function byName(contacts: Contacts, after: ContactKey | undefined, limit: number): Contacts {
@@ -187,7 +189,7 @@ function isUpTo({ eb, refTuple, tuple }: Expressions, key: ContactKey) {
 function isFound(eb: Expressions, ranges: readonly TermRange[]) {
   return eb.or(
     ranges.map((range) =>
-      isThere(
+      existsPerRow(
         eb
           .selectFrom('contact_terms')
           .whereRef('contact_id', '=', 'contacts.id')

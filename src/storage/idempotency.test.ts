@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createOpened, databases, type OpenedDatabase } from '../../test/support/databases.ts';
 import { userRow } from '../../test/support/rows.ts';
 import { createKeyring } from '../kernel/keyring.ts';
-import { answerOnce, type OnceRequest, purgeAnswers, REQUEST_TTL_MS } from './idempotency.ts';
+import { runIdempotently, type IdempotentRequest, purgeResponses, REQUEST_TTL_MS } from './idempotency.ts';
 
 const REQUEST_ID_REUSED = expect.objectContaining({ name: 'Failure', reason: 'request_id_reused' });
 
@@ -16,7 +16,7 @@ describe.each(databases)('on $name', (kind) => {
   });
   afterAll(() => database[Symbol.asyncDispose]());
 
-  async function newRequest(): Promise<OnceRequest> {
+  async function newRequest(): Promise<IdempotentRequest> {
     const caller = userRow();
     await database.db.insertInto('users').values(caller).execute();
     return { callerId: caller.id, requestId: randomUUID(), method: 'CreateThing', input: { name: 'a', list: [1] } };
@@ -33,9 +33,9 @@ describe.each(databases)('on $name', (kind) => {
   function asker() {
     let made = 0;
     return {
-      ask: (request: OnceRequest) =>
+      ask: (request: IdempotentRequest) =>
         database.transaction((tx) =>
-          answerOnce(tx, app(), request, async () => ({ number: ++made, name: 'ä"🦉', added: '' }), complete),
+          runIdempotently(tx, app(), request, async () => ({ number: ++made, name: 'ä"🦉', added: '' }), complete),
         ),
       made: () => made,
     };
@@ -70,7 +70,7 @@ describe.each(databases)('on $name', (kind) => {
     expect(await count()).toBe(before);
   });
 
-  test.each<[string, Partial<OnceRequest>]>([
+  test.each<[string, Partial<IdempotentRequest>]>([
     ['another input', { input: { name: 'b', list: [1] } }],
     ['more input', { input: { name: 'a', list: [1], more: true } }],
     ['a list that is longer', { input: { name: 'a', list: [1, 1] } }],
@@ -124,11 +124,13 @@ describe.each(databases)('on $name', (kind) => {
     const request = await newRequest();
     const { ask } = asker();
     await expect(
-      database.transaction((tx) => answerOnce(tx, app(), request, () => Promise.reject(new Error('no')), complete)),
+      database.transaction((tx) =>
+        runIdempotently(tx, app(), request, () => Promise.reject(new Error('no')), complete),
+      ),
     ).rejects.toThrow('no');
     await expect(
       database.transaction(async (tx) => {
-        await answerOnce(tx, app(), request, async () => complete({}), complete);
+        await runIdempotently(tx, app(), request, async () => complete({}), complete);
         throw new Error('late');
       }),
     ).rejects.toThrow('late');
@@ -150,9 +152,9 @@ describe.each(databases)('on $name', (kind) => {
       await ask(request);
       nowMs += 1000;
     }
-    expect(await purgeAnswers(database.db, startMs + REQUEST_TTL_MS - 1, 10)).toBe(0);
-    expect(await purgeAnswers(database.db, startMs + REQUEST_TTL_MS, 10)).toBe(1);
-    expect(await purgeAnswers(database.db, startMs + REQUEST_TTL_MS + 5000, 2)).toBe(2);
+    expect(await purgeResponses(database.db, startMs + REQUEST_TTL_MS - 1, 10)).toBe(0);
+    expect(await purgeResponses(database.db, startMs + REQUEST_TTL_MS, 10)).toBe(1);
+    expect(await purgeResponses(database.db, startMs + REQUEST_TTL_MS + 5000, 2)).toBe(2);
     const left = await database.db.selectFrom('requests').select('request_id').execute();
     expect(left).toEqual([{ request_id: requests[3].requestId }]);
     expect(await ask(requests[0])).toMatchObject({ number: 5 });

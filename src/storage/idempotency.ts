@@ -8,7 +8,7 @@ import type { Schema } from './schema.ts';
 export const REQUEST_TTL_MS = 24 * 60 * 60 * 1000;
 
 /** A create that its caller may send again. */
-export interface OnceRequest {
+export interface IdempotentRequest {
   readonly callerId: string;
   /** Empty: not to be remembered. */
   readonly requestId: string;
@@ -32,10 +32,10 @@ export type Stored<T> = T extends readonly (infer Item)[] ? readonly Partial<Ite
  *
  * Throws request_id_reused when the id came with another request before.
  */
-export async function answerOnce<T>(
+export async function runIdempotently<T>(
   tx: Db,
   { keyring, now }: { keyring: Keyring; now: () => number },
-  request: OnceRequest,
+  request: IdempotentRequest,
   create: () => Promise<T>,
   complete: (stored: Stored<T>) => T,
 ): Promise<T> {
@@ -85,7 +85,7 @@ async function remember(tx: Db, row: Schema['requests']): Promise<void> {
 }
 
 /** Forgets up to `limit` answers whose time is over; how many there were. */
-export async function purgeAnswers(db: Db, nowMs: number, limit: number): Promise<number> {
+export async function purgeResponses(db: Db, nowMs: number, limit: number): Promise<number> {
   const old = db
     .selectFrom('requests')
     .select(['caller_id', 'request_id'])

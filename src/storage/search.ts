@@ -2,8 +2,8 @@ import type { SelectQueryBuilder } from 'kysely';
 import type { Db } from './database.ts';
 import type { Schema } from './schema.ts';
 
-/** Whether a query matches no more than `max` terms; no more are looked at. */
-export async function matchesAreFew<Terms extends keyof Schema>(
+/** Whether a query matches at most `max` terms. It examines no more than one beyond that. */
+export async function matchesAtMost<Terms extends keyof Schema>(
   db: Db,
   matches: SelectQueryBuilder<Schema, Terms, object>,
   max: number,

@@ -8,12 +8,12 @@ import {
 } from '../../../gen/kith/auth/v1/revocation_service_pb.ts';
 import { toRole } from '../../rpc/enums.ts';
 import type { Revocation } from './revocations.ts';
-import type { RevocationNews } from './watch-revocations.ts';
+import type { RevocationBatch } from './watch-revocations.ts';
 
-export function toNewsMessage({
+export function toBatchMessage({
   revocations,
   isIncomplete,
-}: RevocationNews): MessageInitShape<typeof WatchRevocationsResponseSchema> {
+}: RevocationBatch): MessageInitShape<typeof WatchRevocationsResponseSchema> {
   return { revocations: revocations.map(toRevocationMessage), incomplete: isIncomplete };
 }
 

@@ -139,7 +139,7 @@ describe.each(databases)('on $name', (kind) => {
       await expect(revocations.currentRole(token)).rejects.toEqual(SESSION_ENDED);
     });
 
-    test('is what the highest revision says, in whatever order they are learned', async () => {
+    test('is what the highest revision says, in whatever order they are applied', async () => {
       const token = tokenOf();
       const early = await start();
       await revise(token.userId, 'admin', 4);
@@ -288,7 +288,7 @@ describe.each(databases)('on $name', (kind) => {
 describe('where transactions run side by side', () => {
   const kind = databases[1]!;
 
-  test('one that commits late, with an early number, is learned as well', async () => {
+  test('one that commits late, with an early number, is applied as well', async () => {
     await using file = await kind.create();
     await using here = await openDatabase(file.url);
     await using there = await openDatabase(file.url);
@@ -312,7 +312,7 @@ describe('where transactions run side by side', () => {
     await soon(() => expect(revocations.currentRole(late)).rejects.toEqual(SESSION_ENDED));
   });
 
-  test('of many that commit in any order each is learned', async () => {
+  test('of many that commit in any order each is applied', async () => {
     await using file = await kind.create();
     await using here = await openDatabase(file.url);
     await using there = await openDatabase(file.url);

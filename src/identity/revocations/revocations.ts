@@ -122,9 +122,9 @@ export class Revocations implements AsyncDisposable {
   readonly #ended = new Map<string, number>();
   /** What became of users, by their ids. */
   readonly #users = new Map<string, Revocation>();
-  /** All that is in force in the order it was learned, once for all watchers. */
-  readonly #learned: Held[] = [];
-  /** How many were learned before those. */
+  /** All that is in force, in the order in which it was applied, once for all watchers. */
+  readonly #applied: Held[] = [];
+  /** How many were applied before those and have been removed. */
   #forgotten = 0;
   readonly #watchers = new Map<string | undefined, Set<() => void>>();
   /** Up to where the table has been read; undefined to read all of it. */
@@ -145,7 +145,7 @@ export class Revocations implements AsyncDisposable {
     this.#staleMs = options.staleMs ?? STALE_MS;
     this.#timer = setInterval(() => void this.#advance(), POLL_MS);
     this.#signals = database.onRevoked((own) => {
-      this.#learn(own);
+      this.#apply(own);
       if (own.length === 0) void this.#advance();
     });
   }
@@ -182,8 +182,8 @@ export class Revocations implements AsyncDisposable {
       : new Failure('session_ended', 'the session has ended: sign in again');
   }
 
-  /** The same where that can be told without waiting or refusing, otherwise undefined. */
-  roleAtHand(token: RevocableToken): Role | undefined {
+  /** The same, or undefined if it takes waiting to tell or the token is to be refused. */
+  currentRoleSync(token: RevocableToken): Role | undefined {
     return this.ageMs > this.#staleMs ? undefined : this.#roleOf(token);
   }
 
@@ -225,12 +225,12 @@ export class Revocations implements AsyncDisposable {
     };
   }
 
-  /** At most `limit` of those in force that were learned after a position, 0 for all, and the position they reach. */
+  /** At most `limit` of those in force that were applied after a position, 0 for all, and the position they reach. */
   after(position: number, limit: number): { revocations: readonly Revocation[]; position: number; isAll: boolean } {
     const start = Math.max(position - this.#forgotten, 0);
-    const revocations = this.#learned.slice(start, start + limit).map(({ row }) => row);
+    const revocations = this.#applied.slice(start, start + limit).map(({ row }) => row);
     const end = start + revocations.length;
-    return { revocations, position: this.#forgotten + end, isAll: end === this.#learned.length };
+    return { revocations, position: this.#forgotten + end, isAll: end === this.#applied.length };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -276,28 +276,28 @@ export class Revocations implements AsyncDisposable {
       this.#again = true;
       return;
     }
-    this.#learn(found.rows);
+    this.#apply(found.rows);
     this.#position = found.position;
     this.#readMs = startMs;
   }
 
-  #learn(rows: readonly Revocation[]): void {
-    const news: Revocation[] = [];
+  #apply(rows: readonly Revocation[]): void {
+    const added: Revocation[] = [];
     for (const row of rows) {
-      if (!this.#isNews(row)) continue;
+      if (!this.#isNew(row)) continue;
       if (row.session_id === null) this.#users.set(row.user_id, row);
       else this.#ended.set(row.session_id, row.expire_ms);
-      news.push(row);
+      added.push(row);
     }
-    if (news.length === 0) return;
+    if (added.length === 0) return;
     const untilMs = this.#options.monotonic() + IN_FORCE_MS;
-    for (const row of news) this.#learned.push({ row, untilMs });
-    for (const userId of new Set([undefined, ...news.map((row) => row.user_id)])) {
+    for (const row of added) this.#applied.push({ row, untilMs });
+    for (const userId of new Set([undefined, ...added.map((row) => row.user_id)])) {
       for (const wake of this.#watchers.get(userId) ?? []) wake();
     }
   }
 
-  #isNews({ session_id, user_id, revision, expire_ms }: Revocation): boolean {
+  #isNew({ session_id, user_id, revision, expire_ms }: Revocation): boolean {
     if (expire_ms <= this.#options.now()) return false;
     if (session_id !== null) return expire_ms > (this.#ended.get(session_id) ?? 0);
     return revision > (this.#users.get(user_id)?.revision ?? -1);
@@ -312,7 +312,7 @@ export class Revocations implements AsyncDisposable {
     const [now, monotonicMs] = [this.#options.now(), this.#options.monotonic()];
     const kept: Held[] = [];
     let count = 0;
-    for (const { row, untilMs } of this.#learned) {
+    for (const { row, untilMs } of this.#applied) {
       if (untilMs > monotonicMs) break;
       count++;
       if (row.expire_ms > now && this.#holds(row)) {
@@ -323,8 +323,8 @@ export class Revocations implements AsyncDisposable {
       }
     }
     if (count === 0) return;
-    this.#learned.splice(0, count);
-    for (const held of kept) this.#learned.push(held);
+    this.#applied.splice(0, count);
+    for (const held of kept) this.#applied.push(held);
     this.#forgotten += count;
   }
 

@@ -24,7 +24,7 @@ export interface RevocationWatchApp extends App {
   readonly renew: (caller: Caller) => Promise<Caller>;
 }
 
-export interface RevocationNews {
+export interface RevocationBatch {
   readonly revocations: readonly Revocation[];
   /** Whether something that was committed more than a second ago may be missing. */
   readonly isIncomplete: boolean;
@@ -43,7 +43,7 @@ export async function* watchRevocations(
   app: RevocationWatchApp,
   caller: Caller,
   signal: AbortSignal,
-): AsyncGenerator<RevocationNews> {
+): AsyncGenerator<RevocationBatch> {
   const { revocations } = app;
   const notification = new Notification(signal, app.wakes, payerOf(caller, ''));
   notification.onAbort(revocations.subscribe(undefined, () => notification.notify()));
@@ -54,22 +54,22 @@ export async function* watchRevocations(
   while (!signal.aborted) {
     notification.reset();
     await revocations.requireFresh();
-    const news = revocations.after(position, MESSAGE_MAX);
-    const isCallerAmongThem = news.revocations.some(({ user_id }) => user_id === caller.userId);
+    const batch = revocations.after(position, MESSAGE_MAX);
+    const isCallerAmongThem = batch.revocations.some(({ user_id }) => user_id === caller.userId);
     // Nothing tells of a session whose time is over.
     if (isCallerAmongThem || performance.now() - checkedMs >= app.progressMs) {
       checkedMs = performance.now();
       await checkStillAllowed(app, caller);
     }
-    position = news.position;
+    position = batch.position;
     const isCurrent = revocations.ageMs <= HEARTBEAT_MS;
     const isDue = isCurrent && sentMs !== undefined && performance.now() - sentMs >= HEARTBEAT_MS;
     // While the database does not answer, silence tells the reader that.
-    if (news.revocations.length > 0 || isDue || sentMs === undefined) {
+    if (batch.revocations.length > 0 || isDue || sentMs === undefined) {
       sentMs = performance.now();
-      yield { revocations: news.revocations, isIncomplete: !(news.isAll && isCurrent) };
+      yield { revocations: batch.revocations, isIncomplete: !(batch.isAll && isCurrent) };
     }
-    if (news.isAll) await notification.wait(Math.max(HEARTBEAT_MS - (performance.now() - sentMs), PAUSE_MS));
+    if (batch.isAll) await notification.wait(Math.max(HEARTBEAT_MS - (performance.now() - sentMs), PAUSE_MS));
   }
 }
 

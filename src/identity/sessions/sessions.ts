@@ -155,7 +155,7 @@ async function refreshSession(app: SessionsApp, sessionId: string, counter: numb
 export function authenticate(app: SessionsApp, accessToken: string): Caller | Promise<Caller> {
   const claims = app.accessTokens.verify(accessToken);
   if (claims instanceof Promise) return claims.then((verified) => currentCaller(app, verified));
-  const role = app.revocations.roleAtHand(claims);
+  const role = app.revocations.currentRoleSync(claims);
   return role === undefined ? currentCaller(app, claims) : toCaller(claims, role);
 }
 

@@ -1,11 +1,11 @@
 import type { SelectQueryBuilder } from 'kysely';
 import type { Role } from '../../kernel/access.ts';
 import type { Db } from '../../storage/database.ts';
-import { isThere } from '../../storage/planning.ts';
+import { existsPerRow } from '../../storage/query-hints.ts';
 import { prepared } from '../../storage/prepared.ts';
 import type { Schema, UserTable } from '../../storage/schema.ts';
 import { COUNTED_MAX, type Count, cutPage } from '../../storage/pages.ts';
-import { matchesAreFew } from '../../storage/search.ts';
+import { matchesAtMost } from '../../storage/search.ts';
 import { endOfPrefix } from '../../kernel/text.ts';
 
 export type UserRow = UserTable;
@@ -98,7 +98,7 @@ export async function selectUserPage(
   size: number,
 ): Promise<UserPage> {
   if (filter.query === '') return pageOf(await newest(db, filter, after, size + 1).execute(), size);
-  if (await matchesAreFew(db, matching(db, filter.query).select('user_id'), EXAMINED_MAX)) {
+  if (await matchesAtMost(db, matching(db, filter.query).select('user_id'), EXAMINED_MAX)) {
     const rows = await newest(db, filter, after, size + 1, (users) =>
       users.where('id', 'in', matching(db, filter.query).select('user_id')),
     ).execute();
@@ -124,7 +124,7 @@ async function searchPage(db: Db, filter: UserFilter, after: string | undefined,
     users
       .where('id', '>=', oldest)
       .where((eb) =>
-        isThere(
+        existsPerRow(
           eb
             .selectFrom('user_terms')
             .whereRef('user_terms.user_id', '=', 'users.id')
@@ -172,7 +172,7 @@ export async function countUsers(db: Db, filter: UserFilter): Promise<Count> {
         .whereRef('users.id', '=', 'matches.user_id')
         .where('state', 'in', filter.states);
       if (filter.roles.length > 0) user = user.where('role', 'in', filter.roles);
-      return isThere(user.select('users.id').limit(1));
+      return existsPerRow(user.select('users.id').limit(1));
     })
     .executeTakeFirstOrThrow();
   return { count: Math.min(count, COUNTED_MAX), isAtLeast: looked > COUNTED_MAX };

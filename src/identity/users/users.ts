@@ -7,7 +7,7 @@ import { payerOf } from '../../budget/payer.ts';
 import { type ContactsApp, contactUsage, purgeContactsOf } from '../../contacts/contacts.ts';
 import type { Db } from '../../storage/database.ts';
 import { UniqueViolation } from '../../storage/dialect.ts';
-import { answerOnce } from '../../storage/idempotency.ts';
+import { runIdempotently } from '../../storage/idempotency.ts';
 import { checkEtag } from '../../storage/etag.ts';
 import { Failure } from '../../kernel/failure.ts';
 import { type Page, type PageRequest, mayTakeLong, pageSizeOf, pageTokens } from '../../storage/pages.ts';
@@ -57,7 +57,7 @@ export async function createUser(app: App, caller: Caller, input: NewUser, signa
   const row = await newUserRow(app, input, { payer: payerOf(caller, ''), signal });
   const create = () =>
     app.database.transaction((tx) =>
-      answerOnce(
+      runIdempotently(
         tx,
         app,
         { callerId: caller.userId, requestId, method: 'CreateUser', input: asked },
