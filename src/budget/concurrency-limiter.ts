@@ -11,15 +11,15 @@ export interface ConcurrencyLimits {
   /** How many wait at the most, and how many of one caller's. */
   readonly waiting: number;
   readonly waitingPerCaller: number;
-  /** How long one that comes may expect to wait, milliseconds. */
+  /** How long a new task may have to wait, as estimated, milliseconds; a longer wait is refused. */
   readonly waitMaxMs: number;
-  /** What a task is believed to take before one has ended, milliseconds. */
+  /** The estimated duration of a task until one has ended, milliseconds. */
   readonly taskMs: number;
   /** Milliseconds of any clock that does not go back. Tests set it. */
   readonly now?: () => number;
 }
 
-/** How much of a task's time goes into the mean. */
+/** The weight of a new duration in the moving average. */
 const WEIGHT = 1 / 8;
 
 /** A concurrency limiter: it serves callers whose tasks wait in turn, and refuses tasks when too many wait. */

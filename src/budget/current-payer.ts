@@ -3,15 +3,15 @@ import type { Payer } from './payer.ts';
 
 const paying = new AsyncLocalStorage<Payer>();
 
-/** The payer of what the server does by itself: purging, say. */
+/** The payer of what the server does by itself, such as purging. */
 const SERVER: Payer = 'server';
 
-/** Does work, and all that follows from it, as a payer's. */
+/** Runs work, and everything that it starts, on behalf of a payer. */
 export function payFor<T>(payer: Payer, work: () => T): T {
   return paying.run(payer, work);
 }
 
-/** Whose work is being done: for what lies too deep to be told, such as the database. */
+/** The payer on whose behalf this code runs: for code that is not passed one, such as the database drivers. */
 export function currentPayer(): Payer {
   return paying.getStore() ?? SERVER;
 }

@@ -29,7 +29,7 @@ export class FairQueue<T> {
     return (this.sizeOf(payer) + 1) * round * (others.size > 0 ? 2 : 1);
   }
 
-  /** Adds an item at the end of its caller's queue. One that is there stays where it is. */
+  /** Adds an item at the end of its caller's queue. An item that is in it already stays where it is. */
   add(payer: Payer, item: T): void {
     const callers = this.#queuesLike(payer);
     const items = callers.get(payer);
@@ -39,7 +39,7 @@ export class FairQueue<T> {
     this.#size += 1;
   }
 
-  /** Takes out an item that is not to be served any more. Whether it was there. */
+  /** Removes an item. Returns whether it was there. */
   remove(payer: Payer, item: T): boolean {
     const callers = this.#queuesLike(payer);
     const items = callers.get(payer);
@@ -50,8 +50,8 @@ export class FairQueue<T> {
   }
 
   /**
-   * Takes out the item whose turn it is: the first of the caller who was served least recently. Passes over
-   * callers that `mayTake` says no to. Undefined when nothing is left.
+   * Takes out the next item: the first of the caller who was served least recently. It skips callers that
+   * `mayTake` refuses. Undefined if no item is left.
    */
   take(mayTake: (payer: Payer) => boolean = always): T | undefined {
     const [first, second] = this.#isStrangersTurn

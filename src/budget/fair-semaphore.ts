@@ -54,7 +54,7 @@ export class FairSemaphore {
       reject(error);
     };
     const abort = (): void => giveUp(signal?.reason);
-    const tooLong = () => giveUp(new Failure('server_unavailable', 'too much waits for the database: try again'));
+    const tooLong = () => giveUp(new Failure('server_unavailable', 'too many calls wait for the database: try again'));
     this.#queue.add(payer, begin);
     signal?.addEventListener('abort', abort, { once: true });
     const timer = maxMs === undefined ? undefined : setTimeout(tooLong, maxMs);

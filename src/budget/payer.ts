@@ -2,8 +2,8 @@ import type { Caller } from '../kernel/access.ts';
 import { canonicalAddress, countedAddress } from '../kernel/address.ts';
 
 /**
- * Whom a budget charges: the signed-in user, the API key, or, for a call that nobody
- * has signed in for, the address it comes from. The key of every share, and of every queue's turn.
+ * Whom a budget charges: the signed-in user, the API key, or, for an anonymous call, the
+ * address that it comes from. Budgets and queues use it as their key.
  */
 export type Payer = string;
 
@@ -14,7 +14,7 @@ export function payerOf(caller: Caller | undefined, address: string): Payer {
   return caller === undefined ? addressPayer(address) : callerPayer(caller);
 }
 
-/** Callers are kept as long as their tokens are good, and so is whom they are charged as. */
+/** Callers are cached as long as their tokens are valid; so are their payers. */
 const payers = new WeakMap<Caller, Payer>();
 
 /** The payer of the calls of somebody who has signed in. */
@@ -38,7 +38,7 @@ export function addressPayer(address: string): Payer {
   return STRANGER + (canonical === undefined ? address : countedAddress(canonical));
 }
 
-/** The payer of somebody who is about to sign in, and has shown that they are probably who they say. */
+/** The payer of a sign-in that comes from a known address of the user, or that has passed the password. */
 export function signInPayer(userId: string): Payer {
   return `sign-in:${userId}`;
 }
@@ -48,7 +48,7 @@ export function sessionPayer(sessionId: string): Payer {
   return `session:${sessionId}`;
 }
 
-/** Whether nobody has signed in for what the payer asks for. */
+/** Whether the payer is an address: an anonymous caller. */
 export function isStranger(payer: Payer): boolean {
   return payer.startsWith(STRANGER);
 }

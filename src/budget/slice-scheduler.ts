@@ -24,10 +24,10 @@ const LONGER_MAX = 5;
 const STEPS_MAX = 64;
 
 /**
- * Starts tasks in slices of the event loop, callers in turn: a flood of calls, or of connections with calls on
- * them, takes some milliseconds of each turn of the loop, and whoever has one call waits for one slice.
+ * Starts tasks in slices of the event loop and serves callers in turn. A flood of calls, or of connections with
+ * calls on them, takes some milliseconds of each turn of the loop, and a caller with one call waits for one slice.
  *
- * What follows from a task before the loop goes on, the promises and next ticks, counts as its time.
+ * The promises and next ticks that a task causes before the loop goes on count as its time.
  */
 export class SliceScheduler {
   readonly #direct: number;
@@ -68,13 +68,13 @@ export class SliceScheduler {
     return true;
   }
 
-  /** Starts a task when it is its caller's turn. It must not throw. */
+  /** Starts a task when the queue comes to it. The task must not throw. */
   add(payer: Payer, task: () => void): void {
     this.#queue.add(payer, task);
     this.#planStep();
   }
 
-  /** Resolves when it is the caller's turn: what follows is done then. */
+  /** Resolves when the queue comes to the caller. */
   turn(payer: Payer): Promise<void> {
     return new Promise((resolve) => this.add(payer, resolve));
   }

@@ -14,9 +14,9 @@ export interface Waiter {
 }
 
 /**
- * Wakes tasks a few in each turn of the event loop, so that one change that thousands
- * wait for does not keep other calls waiting. Callers take turns: one with thousands of
- * tasks delays its own, and not those of others.
+ * Wakes a few tasks in each turn of the event loop, so that a change that thousands of
+ * tasks wait for does not delay other calls. It serves callers in turn: one with thousands
+ * of tasks delays its own and not those of others.
  */
 export class WakeQueue {
   readonly #perTurn: number;

@@ -43,7 +43,7 @@ export const PERMISSIONS_OF_ROLE: Readonly<Record<Role, ReadonlySet<Permission>>
 
 const NOTHING: ReadonlySet<Permission> = new Set();
 
-/** What a role allows. One that is not known, such as a later version's, is no role: it allows nothing. */
+/** What a role allows. An unknown role, such as one of a later version, allows nothing. */
 export function permissionsOfRole(role: string): ReadonlySet<Permission> {
   return isRole(role) ? PERMISSIONS_OF_ROLE[role] : NOTHING;
 }
@@ -52,7 +52,7 @@ export function isRole(value: unknown): value is Role {
   return ROLES.some((role) => role === value);
 }
 
-/** Those of the named permissions that there are. One that is not known, such as a later version's, is none. */
+/** The named permissions that this version knows. It ignores others, such as those of a later version. */
 export function knownPermissions(names: Iterable<string>): ReadonlySet<Permission> {
   const named = new Set(names);
   return new Set([...PERMISSIONS_OF_ROLE.admin].filter((permission) => named.has(permission)));
@@ -70,11 +70,12 @@ export function permissionMissing(permission: Permission): Failure {
 }
 
 /**
- * Refuses to write to a user who is above the caller: whose role allows what the caller
- * is not allowed. Viewers are above nobody, users not above themselves, and nobody is
- * above who may write roles. A role that is not known may allow anything, elsewhere.
+ * Refuses a write to a user who is above the caller, that is, whose role allows something
+ * that the caller is not allowed. Viewers are above nobody, users are not above themselves,
+ * and nobody is above a caller who may write roles. An unknown role counts as above, since
+ * another version may allow it anything.
  *
- * To be asked in the transaction that writes. Throws permission_missing.
+ * Call it in the transaction that writes. Throws permission_missing.
  */
 export function requireNotAbove(caller: Caller, user: { readonly id: string; readonly role: string }): void {
   const { kind, userId, permissions } = caller;

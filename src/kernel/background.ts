@@ -1,6 +1,6 @@
 /**
- * Work that nobody waits for, such as a record of something that was answered
- * already. A failure is told to `onError`; disposing waits for all of it.
+ * Runs tasks that no call waits for, such as recording what was answered already.
+ * It passes the error of a task that fails to `onError`. Disposing waits for all tasks.
  */
 export class Background implements AsyncDisposable {
   readonly #onError: (error: unknown) => void;
@@ -10,7 +10,7 @@ export class Background implements AsyncDisposable {
     this.#onError = onError;
   }
 
-  /** Runs a task after whatever is under way, the answer of the present call among it. */
+  /** Runs a task after the work of this turn of the event loop, such as sending the response of the present call. */
   run(task: () => Promise<unknown>): void {
     const running = this.#attempt(task).finally(() => this.#running.delete(running));
     this.#running.add(running);

@@ -5,9 +5,9 @@
 export const CLOCKS_DIFFER_MS = 60 * 1000;
 
 /**
- * How long ago a moment was, by the wall clock, milliseconds. One further in the
- * future than clocks differ was noted before the clock was set back: nobody knows
- * how long ago that was, so it counts as very long, and nothing stays fresh by it.
+ * How long ago a moment was, by the wall clock, milliseconds. A moment further in the
+ * future than CLOCKS_DIFFER_MS was stored before the clock was set back. Its age is
+ * unknown and counts as infinite, so that nothing stays fresh by it.
  */
 export function ageOf(thenMs: number, nowMs: number): number {
   const ageMs = nowMs - thenMs;
@@ -41,9 +41,9 @@ export function momentOf({ now, monotonic }: Clocks): Moment {
 }
 
 /**
- * Milliseconds since a moment of this process, by the clock that says more: what is
- * remembered is forgotten in time although the wall clock was set back, and
- * although the other one stood still.
+ * Milliseconds since a moment of this process, by the clock that shows more. What is
+ * cached thus expires in time even if the wall clock was set back or the monotonic
+ * clock stood still.
  */
 export function sinceMs(then: Moment, clocks: Clocks): number {
   const { wallMs, monotonicMs } = momentOf(clocks);
@@ -51,9 +51,9 @@ export function sinceMs(then: Moment, clocks: Clocks): number {
 }
 
 /**
- * By how much the wall clock was set since it was asked last, milliseconds,
- * negative for back: how far it is from where the other clock would have brought it.
- * 0 for what clocks may differ by.
+ * Returns a function that tells by how much the wall clock was set since the last call,
+ * milliseconds, negative for back: its distance from the time that the monotonic clock
+ * leads to. It returns 0 up to CLOCKS_DIFFER_MS.
  */
 export function watchSteps(clocks: Clocks): () => number {
   let last = momentOf(clocks);

@@ -1,4 +1,4 @@
-/** An answer, how long it took, and when it came, by the clock that only goes forward; milliseconds. */
+/** A value, how long reading it took, and when it was read, by the monotonic clock; milliseconds. */
 export interface Sample<T> {
   readonly value: T;
   readonly tookMs: number;
@@ -6,20 +6,21 @@ export interface Sample<T> {
 }
 
 export interface SampledOptions {
-  /** How long an answer is good for, milliseconds. */
+  /** How long a sample is given to callers, milliseconds. */
   readonly keepMs: number;
-  /** How long whoever asks waits at the most, milliseconds. */
+  /** How long a caller waits at most, milliseconds. */
   readonly waitMaxMs: number;
 }
 
 /**
- * Asks once for all who want to know: anybody may, and as often as they like. Resolves to undefined
- * when `ask` rejects or takes too long; it is never asked again while it is under way.
+ * Returns a function that callers may call as often as they like: they share one sample for `keepMs`.
+ * It resolves to undefined if `ask` rejects or takes longer than `waitMaxMs`. `ask` is never called
+ * again while it runs.
  */
 export function sampled<T>(ask: () => Promise<T>, options: SampledOptions): () => Promise<Sample<T> | undefined> {
   const { keepMs, waitMaxMs } = options;
   let sample: Promise<Sample<T> | undefined> | undefined;
-  /** What `sample` has come to, for those who ask often. */
+  /** The result of `sample` once it has settled. */
   let settled: { readonly sample: Sample<T> | undefined } | undefined;
   const take = async (): Promise<Sample<T> | undefined> => {
     const startMs = performance.now();
@@ -29,7 +30,7 @@ export function sampled<T>(ask: () => Promise<T>, options: SampledOptions): () =
       const atMs = performance.now();
       taken = { value, tookMs: atMs - startMs, atMs };
     } catch {
-      // is told as undefined
+      // callers get undefined
     }
     settled = { sample: taken };
     setTimeout(() => (sample = settled = undefined), keepMs).unref();

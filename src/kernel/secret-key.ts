@@ -2,15 +2,15 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { existsSync, linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { SECRET_BYTES } from './keyring.ts';
 
-/** The secret of the installation cannot be had, or is another one's; the message is for the operator. */
+/** The secret of the installation is missing, cannot be read, or belongs to another installation; the message is for the operator. */
 export class SecretKeyError extends Error {
   override readonly name = 'SecretKeyError';
 }
 
 /**
- * Reads the secret of the installation from the file beside the database, which is
- * made with mode 0600 when it is missing and `mayCreate`. Throws SecretKeyError when
- * there is none, or none that can be read.
+ * Reads the secret of the installation from the file beside the database. If the file is
+ * missing and `mayCreate`, it creates one with mode 0600. Throws SecretKeyError if there is
+ * no secret, or it cannot be read.
  */
 export function loadSecretKey(path: string | undefined, mayCreate: boolean): Uint8Array {
   if (path === undefined) {

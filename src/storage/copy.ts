@@ -18,7 +18,7 @@ export interface CopiedTable {
 /** How many rows are sent or compared at once. */
 const BATCH_ROWS = 500;
 
-/** Tables that the migrations themselves put a row into, and by what it is known that it has changed since. */
+/** Tables into which the migrations insert a row, and the condition that tells that the row has changed since. */
 const SEEDED = new Map([['activity_purged', sql<boolean>`(writer, seq, base) <> (-1, 0, 0)`]]);
 
 /** Kysely's own, which each database keeps for itself. */
@@ -81,7 +81,7 @@ function serverUrl(url: string): string {
   }
 }
 
-/** Before the first migration touches it. */
+/** Checks that the target is empty before the first migration writes to it. */
 async function requireNothing(url: string, limits: DatabaseLimits, tables: readonly Table[]): Promise<void> {
   const dialect = openPostgres(url, limits);
   const db = new Kysely<Schema>({ dialect: dialect.queries });
@@ -155,7 +155,7 @@ function* batches(source: DatabaseSync, { name, columns }: Table): Generator<Row
   if (batch.length > 0) yield batch;
 }
 
-/** Throws for what would be refused with less to go by. */
+/** Throws for a value that PostgreSQL would refuse with a less helpful message. */
 function storable(table: Table, row: Row): Row {
   for (const [column, value] of Object.entries(row)) {
     if (typeof value === 'string' && value.includes('\0')) {
@@ -168,7 +168,7 @@ function storable(table: Table, row: Row): Row {
   return row;
 }
 
-/** One parameter, however many rows and columns there are. */
+/** Inserts with one parameter, however many rows and columns there are. */
 async function insert(tx: Db, { name, columns }: Table, rows: readonly Row[]): Promise<void> {
   const list = sql.join(columns.map((column) => sql.ref(column)));
   await sql`
@@ -189,7 +189,7 @@ async function readBack(tx: Db, { name, columns }: Table): Promise<Digest> {
   return digest;
 }
 
-/** Of a set of rows in whatever order: the sum of the rows' SHA-256. */
+/** A digest of a set of rows that does not depend on their order: the sum of the rows' SHA-256. */
 class Digest {
   rows = 0;
   value = 0n;

@@ -223,7 +223,7 @@ function giveModeOf(path: string, file: string): void {
   chmodSync(file, statSync(path).mode & 0o777);
 }
 
-/** The superuser restores for the user who serves. */
+/** If the superuser restores, gives the file to the user who runs the server. */
 function giveToOwnerOf(path: string, file: string): void {
   if (process.getuid?.() !== 0) return;
   const { uid, gid } = statSync(path);
@@ -244,7 +244,7 @@ function isSameFile(a: string, b: string): boolean {
   return one.dev === other.dev && one.ino === other.ino;
 }
 
-/** Sees to it that a file, or the names in a directory, outlive a power cut. */
+/** Flushes a file, or the names in a directory, to the disk, so that they survive a power cut. */
 function flush(path: string): void {
   const descriptor = openSync(path, 'r');
   try {
@@ -254,7 +254,7 @@ function flush(path: string): void {
   }
 }
 
-/** Names the file in what the operator reads. */
+/** Runs `run`, and puts the path in front of the message of an error. */
 function explained<T>(path: string, run: () => T): T {
   try {
     return run();

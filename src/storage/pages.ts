@@ -4,7 +4,7 @@ import type { Keyring } from '../kernel/keyring.ts';
 
 const PAGE_SIZE_DEFAULT = 50;
 const PAGE_SIZE_MAX = 1000;
-/** A token is as long as its key to within so many bytes: how long a key is, is nobody's business. */
+/** Keys are padded to a multiple of so many bytes, so that a token does not tell the length of its key. */
 const PADDING_BYTES = 64;
 
 /** Which page of a list is asked for. */
@@ -29,12 +29,12 @@ export interface Count {
   readonly isAtLeast: boolean;
 }
 
-/** The fields of the contract that tell of a total. */
+/** The total as fields of the contract. */
 export function totalOf({ total }: Pick<Page<unknown>, 'total'>): { totalSize?: number; totalSizeAtLeast?: boolean } {
   return total === undefined ? {} : { totalSize: total.count, totalSizeAtLeast: total.isAtLeast };
 }
 
-/** How many rows are looked at to count them. */
+/** How many rows are counted at most. */
 export const COUNTED_MAX = 10_000;
 
 /** A page of more items may take long to read. */
@@ -90,7 +90,7 @@ export function pageTokens<Key extends readonly string[]>(keyring: Keyring, ...s
   };
 }
 
-/** The rows of a page out of one more than it holds: a surplus row tells that another page follows the last one shown. */
+/** The rows of a page, given one row more than it holds if another page follows. `last` is the last row of the page in that case. */
 export function cutPage<Row>(rows: readonly Row[], size: number): { rows: readonly Row[]; last: Row | undefined } {
   return rows.length > size ? { rows: rows.slice(0, size), last: rows[size - 1] } : { rows, last: undefined };
 }
@@ -155,10 +155,10 @@ export async function readKeys<Key, Row extends object>(
   return { rows, last: keys.length > size ? keys[size - 1] : undefined };
 }
 
-/** How many rows are turned into messages before others are served. */
+/** How many rows are converted before the event loop serves other calls. */
 const SLICE_ROWS = 50;
 
-/** As `items.map(convert)`, with the event loop left after each slice: a page keeps nobody waiting. */
+/** As `items.map(convert)`, but yields to the event loop after each slice, so that a large page does not block other calls. */
 export async function mapInSlices<T, U>(items: readonly T[], convert: (item: T) => U): Promise<U[]> {
   const converted: U[] = [];
   for (const item of items) {

@@ -2,7 +2,7 @@ import type { PostgresPool } from 'kysely';
 import { Client } from 'pg';
 import type { Topic } from './dialect.ts';
 
-/** What a listener is called among the server's connections. */
+/** The application_name of the listening connections. */
 const LISTENERS: Readonly<Record<Topic, string>> = {
   log: 'kith listener',
   revocations: 'kith revocation listener',
@@ -17,7 +17,7 @@ const RECONNECT_MS = 1000;
 /** How long to wait for a connection, and for its first answer, milliseconds. */
 const CONNECT_TIMEOUT_MS = 5000;
 
-/** A function that tells the other processes, soon and once for many calls. */
+/** A function that notifies the other processes, soon, and once for many calls. */
 export function createNotifier(pool: PostgresPool): (topic: Topic) => void {
   const scheduled = new Set<Topic>();
   return (topic) => {
@@ -45,8 +45,8 @@ function channelOf(topic: Topic): string {
 }
 
 /**
- * Calls `wake` for each notification, on a connection of its own, and once after
- * each time it connected: what was notified in between was not heard.
+ * Calls `wake` for each notification, on a connection of its own, and once after each
+ * connect, since notifications that were sent while it was not connected are lost.
  */
 export function listenForSignals(url: string, topic: Topic, wake: () => void): AsyncDisposable {
   const stopping = new AbortController();

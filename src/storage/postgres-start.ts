@@ -70,7 +70,7 @@ export async function requireSuitable(db: Kysely<Schema>): Promise<string> {
   return facts.schema ?? '';
 }
 
-/** What keeps a database from being served, and what to do about it; undefined when nothing does. */
+/** Why the database cannot be served, and what to do about it; undefined if it can. */
 export function problemOf(facts: Facts): string | undefined {
   const { user, schema, version } = facts;
   if (version < VERSION_MIN * 10_000) {
@@ -92,7 +92,7 @@ export function problemOf(facts: Facts): string | undefined {
   return undefined;
 }
 
-/** Of Node: nobody there, or not yet; no name for it yet; too many connections or files at this moment. */
+/** Error codes of Node: no server listens yet, its name does not resolve yet, or there are too many connections or files at the moment. */
 const TRANSIENT = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
@@ -115,8 +115,8 @@ const TRANSIENT = new Set([
 const TRANSIENT_STATES = /^(08(?!P01)|53|55P03|57|58)/;
 
 /**
- * Whether an error of the first connection may be over when it is tried again, with nothing
- * changed by a person. What is not known is taken for a mistake: a supervisor would try for ever.
+ * Whether an error of the first connection may pass without anybody changing anything. An
+ * unknown error counts as permanent, since a supervisor would otherwise try for ever.
  */
 export function mayPass(error: Error): boolean {
   if (error instanceof ServerError) return TRANSIENT_STATES.test(error.code ?? '');

@@ -1,22 +1,22 @@
 import type { Compilable, CompiledQuery, DialectAdapter } from 'kysely';
 import type { Db } from './database.ts';
 
-/** A database that is read without Kysely's executor, which takes longer than SQLite takes to find a row. */
+/** An adapter that reads without Kysely's executor, which takes longer than SQLite takes to find a row. */
 export interface ReadingAdapter extends DialectAdapter {
   /** The first row that a query finds, outside of transactions. Throws or rejects as the executor does. */
   readFirst(sql: string, parameters: readonly unknown[]): unknown;
 }
 
-/** A query as it was built, and where its parameters come from: one of the texts, by its place, or the query itself. */
+/** A compiled query, and the source of each parameter: the index of one of the texts, or a value of the query itself. */
 interface Prepared<Row> {
   readonly query: CompiledQuery<Row>;
   readonly sources: readonly (number | { readonly own: unknown })[];
 }
 
 /**
- * A query for the first row of something that is built once for each database, then
- * run with other texts in its place: building one takes longer than SQLite takes to
- * find a row. `build` gets stand-ins for the texts, so it must not look at them.
+ * A query for one row that is built once for each database and then run with other
+ * texts: building a query takes longer than SQLite takes to find a row. `build` gets
+ * placeholders for the texts, so it must not examine them.
  */
 export function prepared<Texts extends readonly string[], Row>(
   build: (db: Db, ...texts: Texts) => Compilable<Row>,

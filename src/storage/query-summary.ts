@@ -1,4 +1,4 @@
-/** Of a statement that is made for a list of values there is one text for each length. */
+/** How many texts are cached. A statement for a list of values has one text for each length. */
 const KNOWN_MAX = 1000;
 
 /** As https://opentelemetry.io/docs/specs/semconv/db/database-spans/#generating-a-summary-of-the-query has it. */
@@ -29,7 +29,7 @@ export function summarizeQuery(sql: string): string {
   return summary;
 }
 
-/** Between two words. */
+/** Cuts between two words. */
 function cut(summary: string): string {
   return summary.length <= SUMMARY_MAX ? summary : summary.slice(0, summary.lastIndexOf(' ', SUMMARY_MAX));
 }

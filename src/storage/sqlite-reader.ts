@@ -5,8 +5,8 @@ import { type Outcome, Statements } from './sqlite-statements.ts';
  * Reads on one connection. Those of one turn of the event loop share a snapshot:
  * taking and leaving the locks of the write-ahead log costs more than finding a row.
  *
- * Call `renew` before anybody is told that something was committed: what comes
- * after a change then sees it, as if each read had a snapshot of its own.
+ * Call `renew` before a commit is reported to anybody: a read that follows a change
+ * then sees it, as if each read had a snapshot of its own.
  */
 export class Reader {
   readonly #database: DatabaseSync;
@@ -33,7 +33,7 @@ export class Reader {
     return this.#statements.first(sql, parameters);
   }
 
-  /** From now on reads see all that is committed. */
+  /** Makes the next reads see everything that is committed. */
   renew(): void {
     if (this.#database.isOpen && this.#database.isTransaction) this.#commit.run();
   }
@@ -42,7 +42,7 @@ export class Reader {
     this.#statements.close();
   }
 
-  /** Only from the second read of a turn on: alone, one is quicker without. */
+  /** Begins a snapshot at the second read of a turn: a single read is quicker without one. */
   #share(): void {
     if (!this.#hasRead) {
       this.#hasRead = true;

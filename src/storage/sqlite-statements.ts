@@ -11,7 +11,7 @@ interface Prepared {
   readonly givesRows: boolean;
 }
 
-/** What a query is ended with that takes too long. */
+/** The error message of a query that takes too long. */
 export const TOO_LONG = 'the query takes too long';
 
 function within<Row>(ms: number, rows: Iterable<Row>): Row[] {
@@ -24,7 +24,7 @@ function within<Row>(ms: number, rows: Iterable<Row>): Row[] {
   return read;
 }
 
-/** Runs statements on one connection, and keeps those that were used last prepared. */
+/** Runs statements on one connection, and keeps the most recently used ones prepared. */
 export class Statements {
   readonly #database: DatabaseSync;
   readonly #prepared = new LRUCache<string, Prepared>({ max: CACHED_MAX });

@@ -9,7 +9,7 @@ const { path, timeoutMs, pragmas, rowsMaxMs } = options;
 
 let opened: { readonly database: DatabaseSync; readonly statements: Statements } | undefined;
 
-/** When it is first asked for, so that whoever asks is told why it cannot be. */
+/** Opens the file at the first statement, so that an error reaches the caller of that statement. */
 function open(): NonNullable<typeof opened> {
   const database = new DatabaseSync(path, { timeout: timeoutMs, enableForeignKeyConstraints: true });
   try {

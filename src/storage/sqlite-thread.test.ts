@@ -82,12 +82,12 @@ test('a file that cannot be opened at the moment is opened by a later statement'
   expect(stored()).toEqual([1]);
 });
 
-describe('taking it', () => {
+describe('acquiring it', () => {
   test('is for one at a time, in the order they came', async () => {
-    await writer.take();
+    await writer.acquire();
     const order: number[] = [];
     const others = [1, 2].map(async (n) => {
-      await writer.take();
+      await writer.acquire();
       order.push(n);
       writer.release();
     });
@@ -98,18 +98,18 @@ describe('taking it', () => {
   });
 
   test('is refused after a while, and does not come back to those who were', async () => {
-    await writer.take();
+    await writer.acquire();
     const refused = expect.objectContaining({ name: 'Failure', reason: 'server_unavailable' });
-    await expect(writer.take()).rejects.toEqual(refused);
-    await expect(writer.take()).rejects.toEqual(refused);
+    await expect(writer.acquire()).rejects.toEqual(refused);
+    await expect(writer.acquire()).rejects.toEqual(refused);
     writer.release();
-    await writer.take();
+    await writer.acquire();
     writer.release();
   });
 });
 
 test('closing waits for who has it, and leaves no log behind', async () => {
-  await writer.take();
+  await writer.acquire();
   await run('begin immediate');
   const closed = writer.close();
   await runIn('insert into things values (1, null)');

@@ -20,7 +20,7 @@ export interface ThreadOptions {
 export interface ThreadData {
   readonly options: ThreadOptions;
   readonly port: MessagePort;
-  /** How many replies the thread has sent, for whoever waits for one without leaving the event loop. */
+  /** How many replies the thread has sent: the main thread blocks on it. */
   readonly replies: Int32Array;
 }
 
@@ -29,7 +29,7 @@ export type Request =
   | {
       readonly sql: string;
       readonly parameters: readonly unknown[];
-      /** Is not run when there is no transaction, any more or at all. */
+      /** The statement is refused unless a transaction is open. */
       readonly inTransaction: boolean;
     };
 
@@ -41,26 +41,26 @@ export interface Reply {
 }
 
 /**
- * How long the event loop may wait for statements of one transaction, milliseconds. Most take 20 to 50 us, less
- * than to go on with other work and come back; above it they are waited for without keeping anybody.
+ * How long the main thread may block for the statements of one transaction, milliseconds. Most take 20 to 50 us,
+ * which is less than a turn of the event loop costs; beyond it the transaction awaits them.
  */
 const WAIT_MS = 2;
 
 /**
- * One connection in a thread of its own: one that writes, since a commit waits for the disk, and one for reads that
- * may take long. Meanwhile this thread serves everybody else.
+ * A connection in a thread of its own, for writes, since a commit waits for the disk, or for reads that may take
+ * long. The main thread serves other calls meanwhile.
  *
- * A statement within a transaction is waited for where it is asked for, as long as that takes no time to speak of: a
- * transaction then takes one turn of the event loop, that of its commit, and not one for each statement. While
- * others call as fast as they can, a turn takes some milliseconds, and all who write wait for it.
+ * `run` blocks the main thread for the statements of a transaction, up to WAIT_MS in all: the transaction then takes
+ * one turn of the event loop, that of its commit, and not one for each statement. Under load a turn takes some
+ * milliseconds, and all writers wait for it.
  *
- * It is used by one task at a time: take it, run statements, release it. Callers whose tasks wait take turns.
+ * One task uses it at a time: acquire it, run statements, release it. Callers whose tasks wait are served in turn.
  */
 export class SqliteThread {
   readonly #options: ThreadOptions;
   readonly #waitMaxMs: number;
   readonly #semaphore = new FairSemaphore(1);
-  /** For whom it is used at the moment. */
+  /** The payer of the task that uses it. */
   #user: Payer = '';
   #worker: Worker | undefined;
   #port: MessagePort | undefined;
@@ -82,21 +82,21 @@ export class SqliteThread {
     return this.#isTransaction;
   }
 
-  /** How many use it, which is one at the most, and how many wait for that. */
+  /** How many tasks use it, which is at most one, and how many wait. */
   get tasks(): { readonly running: number; readonly waiting: number } {
     return { running: this.#semaphore.inUse, waiting: this.#semaphore.queue.size };
   }
 
-  /** Waits until nobody else uses it; callers take turns. Throws server_unavailable when that takes too long. */
-  take(): Promise<void> {
-    return this.#take(this.#waitMaxMs);
+  /** Waits until no other task uses it; callers are served in turn. Throws server_unavailable if that takes too long. */
+  acquire(): Promise<void> {
+    return this.#acquire(this.#waitMaxMs);
   }
 
   release(): void {
     this.#semaphore.release(this.#user);
   }
 
-  async #take(maxMs?: number): Promise<void> {
+  async #acquire(maxMs?: number): Promise<void> {
     const payer = currentPayer();
     await this.#semaphore.acquire(payer, { maxMs });
     this.#user = payer;
@@ -120,14 +120,14 @@ export class SqliteThread {
   }
 
   async #close(): Promise<void> {
-    await this.#take();
+    await this.#acquire();
     if (this.#worker === undefined) return;
     const exited = once(this.#worker, 'exit');
     this.#send('close');
     await exited;
   }
 
-  /** Waits for the reply that follows `replies` others, while there is time. It comes as a message otherwise. */
+  /** Blocks until the reply that follows `replies` others, while WAIT_MS lasts. After that it comes as a message. */
   #wait(replies: number): void {
     if (this.#port === undefined || this.#waitMs <= 0) return;
     const startMs = performance.now();

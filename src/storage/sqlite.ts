@@ -187,7 +187,7 @@ class Adapter extends SqliteAdapter implements ReadingAdapter {
     return true;
   }
 
-  /** As far as Kysely is concerned: who writes waits in the driver. */
+  /** Kysely need not serialize connections: the driver makes writers wait. */
   override get supportsMultipleConnections(): boolean {
     return true;
   }
@@ -258,7 +258,7 @@ class SqliteConnection implements DatabaseConnection {
 
   /** IMMEDIATE takes the write lock at once: a transaction that reads first cannot fail half-way for want of it. */
   async begin(): Promise<void> {
-    await this.#writer.take();
+    await this.#writer.acquire();
     try {
       await this.#write('begin immediate', []);
     } catch (error) {
@@ -302,7 +302,7 @@ class SqliteConnection implements DatabaseConnection {
     const { sql, parameters } = query;
     if (this.#inTransaction) return this.#write(sql, parameters);
     if (onlyReads(query)) return translated(() => this.#reader.run(sql, parameters));
-    await this.#writer.take();
+    await this.#writer.acquire();
     try {
       return await this.#write(sql, parameters);
     } finally {
@@ -320,7 +320,7 @@ class SqliteConnection implements DatabaseConnection {
   }
 }
 
-/** Reads one after the other in a thread of their own, where they are in nobody's way. */
+/** Runs reads one after the other in a thread of their own, where they do not block other calls. */
 class LongReadDriver implements Driver {
   readonly #thread: SqliteThread;
 
@@ -334,7 +334,7 @@ class LongReadDriver implements Driver {
     const thread = this.#thread;
     return {
       async executeQuery<R>({ sql: query, parameters }: CompiledQuery): Promise<QueryResult<R>> {
-        await thread.take();
+        await thread.acquire();
         try {
           return (await thread.run(query, parameters, false)) as QueryResult<R>;
         } catch (error) {
@@ -411,7 +411,7 @@ function translated<T>(run: () => T): T {
   }
 }
 
-/** What the rest of the code knows of errors in place of SQLite's. */
+/** The error that the rest of the code knows, in place of SQLite's. */
 function toKnown(error: unknown): unknown {
   if (error instanceof Error && error.message === TOO_LONG) {
     return new Failure('server_busy', 'the query takes too long: ask for less', {}, { cause: error });

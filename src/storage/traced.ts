@@ -49,7 +49,7 @@ class Statements {
     return this.#tracing.run(describe, work);
   }
 
-  /** Of a transaction's frame, which each driver writes as it likes. */
+  /** Runs a statement that begins or ends a transaction, whose text depends on the driver. */
   operation<T>(name: 'BEGIN' | 'COMMIT' | 'ROLLBACK', work: () => T): T {
     return this.#tracing.run(() => this.#describe(name, { 'db.operation.name': name }), work);
   }
