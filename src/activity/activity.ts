@@ -286,7 +286,7 @@ export async function* watchActivities(
     return { activity: undefined, cursor, isCaughtUp: isCaughtUp() };
   };
   let hasSaidSo = isCaughtUp();
-  yield* unhurried(app, progress());
+  yield* yieldBeforeStall(app, progress());
   let sentMs = performance.now();
   let checkedMs = sentMs;
 
@@ -308,7 +308,7 @@ export async function* watchActivities(
     for (const row of part.rows) {
       if (seen !== undefined && isInView(seen, row)) continue;
       const cursor = cursorOf(app, row, seen);
-      yield* unhurried(app, { activity: shownTo(reader, row), cursor, isCaughtUp: false });
+      yield* yieldBeforeStall(app, { activity: shownTo(reader, row), cursor, isCaughtUp: false });
       sentMs = performance.now();
     }
     batch?.release();
@@ -320,7 +320,7 @@ export async function* watchActivities(
     // Also while there is more to read, which others may have done: when word comes tells nothing of them.
     if (isNews || silentMs >= app.progressMs) {
       hasSaidSo = isCaughtUp();
-      yield* unhurried(app, progress());
+      yield* yieldBeforeStall(app, progress());
       sentMs = performance.now();
     }
     if (isBehind) continue;
@@ -329,8 +329,11 @@ export async function* watchActivities(
   }
 }
 
-/** Yields a message, and throws consumer_too_slow when it was taken too late: what is sent meanwhile is not kept for the reader. */
-async function* unhurried({ stallMs, monotonic }: WatchApp, message: WatchMessage): AsyncGenerator<WatchMessage> {
+/** Yields a message. Throws consumer_too_slow if the reader took it later than `stallMs`: messages for slow readers are not buffered. */
+async function* yieldBeforeStall(
+  { stallMs, monotonic }: WatchApp,
+  message: WatchMessage,
+): AsyncGenerator<WatchMessage> {
   const startMs = monotonic();
   yield message;
   if (monotonic() - startMs > stallMs) {

@@ -2,7 +2,7 @@ import type { LogStatus } from '../activity/log/status.ts';
 import { hostname } from 'node:os';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { Caller } from '../kernel/access.ts';
-import { appendActivities } from '../activity/log/log.ts';
+import { recordActivity } from '../activity/log/log.ts';
 import type { App } from '../app.ts';
 import type { LogLevel } from '../config/config.ts';
 import type { DatabaseFacts } from '../storage/facts.ts';
@@ -17,7 +17,7 @@ export interface AdminApp extends App {
   readonly signingKeys: { schedule(): readonly ScheduledKey[] };
   /** Undefined when the database does not answer in time. */
   readonly databaseFacts: () => Promise<Sample<DatabaseFacts> | undefined>;
-  /** Told why the activity of a new level could not be recorded. */
+  /** Called with the error if the activity of a new level could not be recorded. */
   readonly onUnrecorded: (error: unknown) => void;
   /** The number of this process among those that share a port, from 1; undefined for the only one. */
   readonly worker: number | undefined;
@@ -83,7 +83,7 @@ export async function setLogLevel(
   const { state } = app.logLevel;
   const { hostname: host, pid } = describeProcess(app);
   const attributes = { level: state.level, hostname: host, pid: String(pid) };
-  const activity = { userId: caller.userId, by: caller, action: 'kith.log_level.set', attributes };
-  await app.database.transaction((tx) => appendActivities(tx, app, [activity])).catch(app.onUnrecorded);
+  const activity = { userId: caller.userId, by: caller, action: 'kith.log_level.set' as const, attributes };
+  await app.database.transaction((tx) => recordActivity(tx, app, activity)).catch(app.onUnrecorded);
   return state;
 }

@@ -1,6 +1,6 @@
 import { randomUUIDv7 } from 'node:crypto';
 import type { Caller } from '../kernel/access.ts';
-import { appendActivities } from '../activity/log/log.ts';
+import { type KithActivity, recordActivity } from '../activity/log/log.ts';
 import { type App, atOneTime } from '../app.ts';
 import type { Db } from '../storage/database.ts';
 import { runIdempotently } from '../storage/idempotency.ts';
@@ -54,7 +54,7 @@ export async function createContact(
   fields: ContactFields,
   requestId: string,
 ): Promise<Contact> {
-  requireSomething(fields);
+  requireNotEmpty(fields);
   return app.database.transaction(
     (tx) =>
       runIdempotently(
@@ -67,7 +67,7 @@ export async function createContact(
           const columns = toColumns(fields);
           const terms = contactTerms(fields);
           const bytes = bytesOf(columns, terms);
-          await requireRoom(tx, app, caller.userId, { contacts: 1, bytes });
+          await requireWithinLimits(tx, app, caller.userId, { contacts: 1, bytes });
           const row: ContactRow = {
             ...columns,
             id: randomUUIDv7(),
@@ -82,7 +82,7 @@ export async function createContact(
           };
           await insertContact(tx, row, terms);
           await addUsage(tx, caller.userId, { contacts: 1, liveContacts: 1, bytes });
-          await tell(tx, at, caller, row, 'created');
+          await recordActivity(tx, at, contactActivity(caller, row, 'created'));
           return toContact(row);
         },
         completeContact,
@@ -141,20 +141,20 @@ export async function updateContact(
     const at = atOneTime(app);
     const row = await requireLiveContact(at, tx, caller, id, etag);
     const fields = { ...toFields(row), ...change };
-    requireSomething(fields);
+    requireNotEmpty(fields);
     const columns = toColumns(fields);
     if ((Object.keys(columns) as (keyof typeof columns)[]).every((column) => columns[column] === row[column])) {
       return toContact(row);
     }
     const terms = contactTerms(fields);
     const bytes = bytesOf(columns, terms);
-    if (bytes > row.bytes) await requireRoom(tx, app, caller.userId, { contacts: 0, bytes: bytes - row.bytes });
-    const next = revised(at, row, { ...columns, bytes });
+    if (bytes > row.bytes) await requireWithinLimits(tx, app, caller.userId, { contacts: 0, bytes: bytes - row.bytes });
+    const next = nextRevision(at, row, { ...columns, bytes });
     await updateContactRow(tx, next);
     await replaceTerms(tx, next, terms);
     const uncounted = row.bytes === 0 ? 1 : 0;
     await addUsage(tx, row.owner_id, { contacts: uncounted, liveContacts: uncounted, bytes: bytes - row.bytes });
-    await tell(tx, at, caller, next, 'updated');
+    await recordActivity(tx, at, contactActivity(caller, next, 'updated'));
     return toContact(next);
   }, caller.userId);
 }
@@ -165,10 +165,10 @@ export async function deleteContact(app: App, caller: Caller, id: string, etag: 
     const at = atOneTime(app);
     const row = await requireLiveContact(at, tx, caller, id, etag);
     const now = at.now();
-    const next = revised(at, row, { deleted: 1, delete_ms: now, purge_ms: now + app.purgeAfterMs });
+    const next = nextRevision(at, row, { deleted: 1, delete_ms: now, purge_ms: now + app.purgeAfterMs });
     await updateContactRow(tx, next);
     if (row.bytes > 0) await addUsage(tx, row.owner_id, { contacts: 0, liveContacts: -1, bytes: 0 });
-    await tell(tx, at, caller, next, 'deleted');
+    await recordActivity(tx, at, contactActivity(caller, next, 'deleted'));
     return toContact(next);
   }, caller.userId);
 }
@@ -185,10 +185,10 @@ export async function undeleteContact(
     const row = await requireContact(at, tx, caller, id);
     checkEtag(row, etag);
     if (row.deleted === 0) throw new Failure('resource_not_deleted', 'the contact is not deleted');
-    const next = revised(at, row, { deleted: 0, delete_ms: null, purge_ms: null });
+    const next = nextRevision(at, row, { deleted: 0, delete_ms: null, purge_ms: null });
     await updateContactRow(tx, next);
     if (row.bytes > 0) await addUsage(tx, row.owner_id, { contacts: 0, liveContacts: 1, bytes: 0 });
-    await tell(tx, at, caller, next, 'undeleted');
+    await recordActivity(tx, at, contactActivity(caller, next, 'undeleted'));
     return toContact(next);
   }, caller.userId);
 }
@@ -227,26 +227,30 @@ export function countOlderContacts(app: Pick<App, 'database'>, limit: number): P
   });
 }
 
-/** Tells the owner, and nobody else, of a change. What the contact holds is not told. */
-async function tell(tx: Db, app: App, by: Caller, { id, owner_id }: ContactRow, what: string): Promise<void> {
-  await appendActivities(tx, app, [
-    {
-      userId: owner_id,
-      by,
-      action: `kith.contact.${what}`,
-      attributes: { contact_id: id },
-      isPrivate: true,
-    },
-  ]);
+/** Only the owner sees the activity. It names the contact by its id alone. */
+function contactActivity(
+  by: Caller,
+  { id, owner_id }: ContactRow,
+  change: 'created' | 'updated' | 'deleted' | 'undeleted',
+): KithActivity {
+  return {
+    userId: owner_id,
+    by,
+    action: `kith.contact.${change}`,
+    attributes: { contact_id: id },
+    isPrivate: true,
+  };
 }
 
-function requireSomething(fields: ContactFields): void {
+/** Throws contact_empty. */
+function requireNotEmpty(fields: ContactFields): void {
   if (isEmpty(fields)) {
     throw new Failure('contact_empty', 'a contact needs a name, a company, an email address or a phone number');
   }
 }
 
-async function requireRoom(
+/** Throws contact_limit_reached or budget_exceeded if `more` would exceed what a user's contacts may take. */
+async function requireWithinLimits(
   tx: Db,
   { contacts: { perUserMax, bytesPerUserMax } }: ContactsApp,
   ownerId: string,
@@ -288,6 +292,6 @@ async function requireLiveContact(
   return row;
 }
 
-function revised(app: App, row: ContactRow, change: Partial<ContactRow>): ContactRow {
+function nextRevision(app: App, row: ContactRow, change: Partial<ContactRow>): ContactRow {
   return { ...row, ...change, update_ms: app.now(), revision: row.revision + 1 };
 }

@@ -3,36 +3,36 @@ import type { App } from '../../app.ts';
 import type { Db } from '../../storage/database.ts';
 import { type ActivityRow, insertActivities } from './store.ts';
 
-/** What Kith's own actions begin with. Nobody else may record such. */
+/** The actions of Kith's own activities begin with this. Callers may not record such actions. */
 export const OWN_PREFIX = 'kith.';
 
 /** Who did something. */
 export interface Actor {
   readonly userId: string;
-  /** The session or API key; absent for what a sign-in does before its session begins. */
+  /** The session or API key; absent during a sign-in, before its session begins. */
   readonly sessionId?: string;
 }
 
-/** Something to append to the log. */
+/** An activity to append to the log. */
 export interface NewActivity {
-  /** A UUID that no activity has; absent for one of Kith's. */
+  /** A UUID that no activity in the log has; absent to have one made. */
   readonly id?: string | undefined;
-  /** Null for what concerns no user. */
+  /** The user whom the activity concerns; null for none. */
   readonly userId: string | null;
   /** Null when nobody was signed in. */
   readonly by: Actor | null;
   readonly action: string;
   readonly details?: string;
   readonly attributes?: Readonly<Record<string, string>>;
-  /** Whether the user alone may see it. */
+  /** Whether only that user may see the activity. */
   readonly isPrivate?: boolean;
   /** Milliseconds since 1970; absent for now. */
   readonly eventMs?: number | undefined;
 }
 
 /**
- * Appends to the log, in the transaction of the change that is told of: both
- * happen or neither. Watchers are woken once it is committed.
+ * Appends activities to the log in the transaction of the change that they record: both are
+ * committed or neither is. Watchers are woken after the commit. Returns the rows, in the order given.
  */
 export async function appendActivities(
   tx: Db,
@@ -59,14 +59,16 @@ export async function appendActivities(
   return rows;
 }
 
-/** Appends one of Kith's own activities; `by` is null when nobody was signed in. */
-export async function tell(
+/** An activity that Kith records of itself. */
+export interface KithActivity extends Pick<NewActivity, 'userId' | 'by' | 'attributes' | 'isPrivate'> {
+  readonly action: `${typeof OWN_PREFIX}${string}`;
+}
+
+/** Records activities of Kith's own in the transaction of the change. Without any, does nothing. */
+export async function recordActivity(
   tx: Db,
   app: Pick<App, 'database' | 'now'>,
-  userId: string,
-  by: Actor | null,
-  action: string,
-  attributes: Readonly<Record<string, string>> = {},
+  ...activities: readonly KithActivity[]
 ): Promise<void> {
-  await appendActivities(tx, app, [{ userId, by, action, attributes }]);
+  if (activities.length > 0) await appendActivities(tx, app, activities);
 }

@@ -6,7 +6,7 @@ import {
   permissionsOfRole,
   requireNotAbove,
 } from '../../kernel/access.ts';
-import { appendActivities } from '../../activity/log/log.ts';
+import { type KithActivity, recordActivity } from '../../activity/log/log.ts';
 import { type App, atOneTime } from '../../app.ts';
 import type { Db } from '../../storage/database.ts';
 import { Failure } from '../../kernel/failure.ts';
@@ -67,9 +67,9 @@ export async function createApiKey(
   await app.database.transaction(async (tx) => {
     await requireSession(tx, app, caller.sessionId);
     await requirePermissions(tx, caller.userId, permissions);
-    await requireRoom(tx, caller.userId);
+    await requireBelowKeyLimit(tx, caller.userId);
     await insertApiKey(tx, row);
-    await tell(tx, atOneTime(app, row.create_ms), caller, row, 'created');
+    await recordActivity(tx, atOneTime(app, row.create_ms), keyActivity(caller, row, 'created'));
   }, caller.userId);
   return { key: toApiKey(row), secret };
 }
@@ -90,7 +90,7 @@ export async function revokeApiKey(app: App, caller: Caller, userId: string, id:
       throw new Failure('api_key_not_found', 'the user has no API key with this id');
     }
     await revokeSession(tx, app, { userId: key.user_id, sessionId: key.id });
-    await tell(tx, app, caller, key, 'revoked');
+    await recordActivity(tx, app, keyActivity(caller, key, 'revoked'));
   }, key.user_id);
 }
 
@@ -120,24 +120,20 @@ async function requirePermissions(tx: Db, userId: string, permissions: ReadonlyS
   if (missing !== undefined) throw permissionMissing(missing);
 }
 
-async function requireRoom(tx: Db, userId: string): Promise<void> {
+/** Throws api_key_limit_reached. */
+async function requireBelowKeyLimit(tx: Db, userId: string): Promise<void> {
   if ((await countApiKeyRows(tx, userId)) < KEYS_MAX) return;
   throw new Failure('api_key_limit_reached', `a user has at most ${KEYS_MAX} API keys: revoke one first`, {
     limit: String(KEYS_MAX),
   });
 }
 
-/** Tells of a change in the transaction that makes it. */
-async function tell(
-  tx: Db,
-  app: App,
+function keyActivity(
   by: Caller,
   { id, user_id }: Pick<ApiKeyRow, 'id' | 'user_id'>,
-  what: string,
-): Promise<void> {
-  await appendActivities(tx, app, [
-    { userId: user_id, by, action: `kith.api_key.${what}`, attributes: { api_key_id: id } },
-  ]);
+  change: 'created' | 'revoked',
+): KithActivity {
+  return { userId: user_id, by, action: `kith.api_key.${change}`, attributes: { api_key_id: id } };
 }
 
 function toApiKey(row: ApiKeyRow): ApiKey {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Caller, Client, Permission, SignInMethod } from '../../kernel/access.ts';
-import { type Actor, tell } from '../../activity/log/log.ts';
+import { type KithActivity, recordActivity } from '../../activity/log/log.ts';
 import type { App } from '../../app.ts';
 import { payFor } from '../../budget/current-payer.ts';
 import { addressPayer, payerOf, signInPayer } from '../../budget/payer.ts';
@@ -113,7 +113,9 @@ async function loginTo(app: AuthApp, account: Account | undefined, of: SignInAtt
   };
   const guess = await guessPassword(app, attempt, subject, compare, isKnown);
   if (!guess.right || account === undefined) {
-    if (guess.granted && account !== undefined) tellLater(app, account.user.id, null, 'kith.sign_in.failed');
+    if (guess.granted && account !== undefined) {
+      recordActivityLater(app, { userId: account.user.id, by: null, action: 'kith.sign_in.failed' });
+    }
     throw credentialsInvalid();
   }
   const isOutdated = app.passwords.isOutdated(account.passwordHash);
@@ -176,7 +178,10 @@ async function takeCode(
     return progress !== undefined;
   });
   if (progress !== undefined) return progress;
-  if (guess.granted) tellLater(app, userId, null, 'kith.sign_in.failed', { step: 'second_factor' });
+  if (guess.granted) {
+    const attributes = { step: 'second_factor' };
+    recordActivityLater(app, { userId, by: null, action: 'kith.sign_in.failed', attributes });
+  }
   throw secondFactorWrong();
 }
 
@@ -196,7 +201,7 @@ async function takeNewPassword(
   const progress = await app.database.transaction(async (tx) => {
     const account = await requireStep(tx, challenge, 'LOGIN_STEP_NEW_PASSWORD');
     const sessionEpoch = await replacePassword(tx, account, hash);
-    await tell(tx, app, userId, { userId }, 'kith.password.changed');
+    await recordActivity(tx, app, { userId, by: { userId }, action: 'kith.password.changed' });
     await endSessionsOf(tx, app, userId, { by: { userId } });
     return proceed(tx, app, { ...account, sessionEpoch, mustChangePassword: false }, client, methods);
   }, userId);
@@ -234,7 +239,7 @@ export async function changePassword(
     app.passwords.verify(granted ? account.passwordHash : undefined, current, by),
   );
   if (!guess.right) {
-    if (guess.granted) tellLater(app, userId, caller, 'kith.password.change_failed');
+    if (guess.granted) recordActivityLater(app, { userId, by: caller, action: 'kith.password.change_failed' });
     throw passwordWrong();
   }
   checkNewPassword(next, account.user);
@@ -246,7 +251,7 @@ export async function changePassword(
     if (latest.sessionEpoch !== account.sessionEpoch) throw passwordWrong(); // another call changed it meanwhile
     await requireSession(tx, app, sessionId);
     await keepSession(tx, sessionId, await replacePassword(tx, latest, hash));
-    await tell(tx, app, userId, caller, 'kith.password.changed');
+    await recordActivity(tx, app, { userId, by: caller, action: 'kith.password.changed' });
     await endSessionsOf(tx, app, userId, { by: caller, but: sessionId });
   }, userId);
 }
@@ -310,23 +315,17 @@ async function methodsOf({ database }: AuthApp, { user }: Account, step: LoginSt
   return (await hasRecoveryCode(database.db, user.id)) ? ['otp', 'recovery'] : ['otp'];
 }
 
-/** How long after the answer a failure is told of at the most, milliseconds. */
-const TELL_MS = 100;
+/** The longest time between the answer and the record of a failure, milliseconds. */
+const RECORD_DELAY_MAX_MS = 100;
 
 /**
- * Tells of a failure at some time after the answer: before, it would take longer for a
- * user who exists, and right behind it the next answer would.
+ * Records a failure at a random time after the answer. Recorded before the answer, it would
+ * delay that for users who exist; directly after it, it would delay the next answer.
  */
-function tellLater(
-  app: App,
-  userId: string,
-  by: Actor | null,
-  action: string,
-  attributes?: Record<string, string>,
-): void {
+function recordActivityLater(app: App, activity: KithActivity): void {
   app.background.run(async () => {
-    await sleep(Math.random() * TELL_MS);
-    await app.database.transaction((tx) => tell(tx, app, userId, by, action, attributes));
+    await sleep(Math.random() * RECORD_DELAY_MAX_MS);
+    await app.database.transaction((tx) => recordActivity(tx, app, activity));
   });
 }
 

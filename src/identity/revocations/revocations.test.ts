@@ -7,7 +7,7 @@ import type { Role } from '../../kernel/access.ts';
 import { type Database, type Db, openDatabase } from '../../storage/database.ts';
 import {
   IN_FORCE_MS,
-  reviseUser,
+  publishAccessChange,
   revokeSession,
   revokeSessions,
   type Revocations,
@@ -64,7 +64,7 @@ describe.each(databases)('on $name', (kind) => {
   const revoke = (token: { userId: string; sessionId: string }, database = here) =>
     inTransaction((tx) => revokeSession(tx, { database, now }, token), database);
   const revise = (userId: string, role: Role | null, revision: number, database = here) =>
-    inTransaction((tx) => reviseUser(tx, { database, now }, { userId, role, revision }), database);
+    inTransaction((tx) => publishAccessChange(tx, { database, now }, { userId, role, revision }), database);
 
   describe('what this process commits', () => {
     test('is known before the transaction is answered, without a query', async () => {

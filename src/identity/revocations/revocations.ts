@@ -53,11 +53,11 @@ export async function revokeSessions(tx: Db, app: WritingApp, userId: string, id
 }
 
 /**
- * Makes every instance take a user for what the user has become, whatever access
- * tokens say, in the transaction of the change. `role` is null for one who may not
- * sign in; of several, the highest revision holds.
+ * Publishes a user's role to every instance, in the transaction that changes it, so that access
+ * tokens that were signed before are judged by the new role. `role` is null if the user may not
+ * sign in any more. Of several changes the one with the highest revision holds.
  */
-export async function reviseUser(
+export async function publishAccessChange(
   tx: Db,
   app: WritingApp,
   { userId, role, revision }: { readonly userId: string; readonly role: Role | null; readonly revision: number },

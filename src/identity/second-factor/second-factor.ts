@@ -1,5 +1,5 @@
 import { type Caller, type Client, requireNotAbove } from '../../kernel/access.ts';
-import { tell } from '../../activity/log/log.ts';
+import { recordActivity } from '../../activity/log/log.ts';
 import type { App } from '../../app.ts';
 import { ageOf } from '../../kernel/clock.ts';
 import type { Db } from '../../storage/database.ts';
@@ -108,7 +108,7 @@ function confirmWith(app: SecondFactorApp, caller: Caller, code: string, granted
     if (step === undefined || !granted) return [];
     if (!(await confirmEnrolment(tx, userId, step, now))) throw secondFactorEnabled();
     await endSessionsOf(tx, app, userId, { by: caller, but: caller.sessionId });
-    await tell(tx, app, userId, caller, 'kith.second_factor.enabled');
+    await recordActivity(tx, app, { userId, by: caller, action: 'kith.second_factor.enabled' });
     return giveRecoveryCodes(tx, app, userId);
   }, userId);
 }
@@ -118,7 +118,7 @@ export async function disableTotp(app: SecondFactorApp, caller: Caller): Promise
   await app.database.transaction(async (tx) => {
     await requireSession(tx, app, caller.sessionId);
     if (!(await deleteSecondFactor(tx, caller.userId))) throw secondFactorNotEnabled();
-    await tell(tx, app, caller.userId, caller, 'kith.second_factor.disabled');
+    await recordActivity(tx, app, { userId: caller.userId, by: caller, action: 'kith.second_factor.disabled' });
   }, caller.userId);
 }
 
@@ -127,7 +127,11 @@ export async function replaceRecoveryCodes(app: SecondFactorApp, caller: Caller)
   return app.database.transaction(async (tx) => {
     await requireSession(tx, app, caller.sessionId);
     if (!(await hasSecondFactor(tx, caller.userId))) throw secondFactorNotEnabled();
-    await tell(tx, app, caller.userId, caller, 'kith.second_factor.recovery_codes_replaced');
+    await recordActivity(tx, app, {
+      userId: caller.userId,
+      by: caller,
+      action: 'kith.second_factor.recovery_codes_replaced',
+    });
     return giveRecoveryCodes(tx, app, caller.userId);
   }, caller.userId);
 }
@@ -148,7 +152,7 @@ export async function resetSecondFactor(app: SecondFactorApp, caller: Caller, us
     requireNotAbove(caller, user);
     if (!(await deleteSecondFactor(tx, userId))) throw secondFactorNotEnabled();
     await endSessionsOf(tx, app, userId, { by: caller });
-    await tell(tx, app, userId, caller, 'kith.second_factor.reset');
+    await recordActivity(tx, app, { userId, by: caller, action: 'kith.second_factor.reset' });
   }, userId);
 }
 
@@ -183,8 +187,11 @@ export async function acceptTotp(tx: Db, app: App, userId: string, code: string)
 export async function acceptRecoveryCode(tx: Db, app: App, userId: string, code: string): Promise<boolean> {
   if (!(await deleteRecoveryCode(tx, userId, recoveryCodeMac(app.keyring, userId, code)))) return false;
   const left = await countRecoveryCodes(tx, userId);
-  await tell(tx, app, userId, { userId }, 'kith.second_factor.recovery_code_used', {
-    recovery_codes_left: String(left),
+  await recordActivity(tx, app, {
+    userId,
+    by: { userId },
+    action: 'kith.second_factor.recovery_code_used',
+    attributes: { recovery_codes_left: String(left) },
   });
   return true;
 }

@@ -7,7 +7,7 @@ import {
   type Role,
   type SignInMethod,
 } from '../../kernel/access.ts';
-import { type Actor, appendActivities } from '../../activity/log/log.ts';
+import { type Actor, type KithActivity, recordActivity } from '../../activity/log/log.ts';
 import type { App } from '../../app.ts';
 import { payFor } from '../../budget/current-payer.ts';
 import { sessionPayer } from '../../budget/payer.ts';
@@ -94,10 +94,10 @@ export async function startSession(
   if (surplus.length > 0) {
     await endSessionRowsById(tx, surplus, now);
     await revokeSessions(tx, app, user.id, surplus);
-    await tell(tx, app, user.id, by, 'kith.session.revoked', surplus);
+    await recordActivity(tx, app, ...sessionActivities(user.id, by, 'kith.session.revoked', surplus));
   }
   await insertSession(tx, session);
-  await tell(tx, app, user.id, by, 'kith.session.started', [session.id]);
+  await recordActivity(tx, app, ...sessionActivities(user.id, by, 'kith.session.started', [session.id]));
   return session;
 }
 
@@ -128,7 +128,7 @@ async function refreshSession(app: SessionsApp, sessionId: string, counter: numb
     if (session.refresh_counter <= counter) return 'unknown'; // the database was restored to before this step
     await endSessionRow(tx, session.user_id, sessionId, now);
     await revokeSession(tx, app, { userId: session.user_id, sessionId });
-    await tell(tx, app, session.user_id, null, 'kith.session.revoked', [sessionId]);
+    await recordActivity(tx, app, ...sessionActivities(session.user_id, null, 'kith.session.revoked', [sessionId]));
     return 'reused';
   }, sessionId);
   switch (outcome) {
@@ -229,7 +229,7 @@ export async function endSession(app: App, caller: Caller, userId: string, sessi
     requireNotAbove(caller, { id: userId, role: state.role });
     await endSessionRow(tx, userId, sessionId, app.now());
     await revokeSession(tx, app, { userId, sessionId });
-    await tell(tx, app, userId, caller, 'kith.session.revoked', [sessionId]);
+    await recordActivity(tx, app, ...sessionActivities(userId, caller, 'kith.session.revoked', [sessionId]));
   }, sessionId);
 }
 
@@ -258,7 +258,7 @@ export async function endSessionsOf(
 ): Promise<number> {
   const ended = await endSessionRows(tx, userId, but, app.now());
   await revokeSessions(tx, app, userId, ended);
-  await tell(tx, app, userId, by, 'kith.session.revoked', ended);
+  await recordActivity(tx, app, ...sessionActivities(userId, by, 'kith.session.revoked', ended));
   return ended.length;
 }
 
@@ -268,7 +268,7 @@ export async function logout(app: SessionsApp, caller: Caller): Promise<void> {
   await app.database.transaction(async (tx) => {
     if (!(await endSessionRow(tx, userId, sessionId, app.now()))) return;
     await revokeSession(tx, app, { userId, sessionId });
-    await tell(tx, app, userId, caller, 'kith.session.ended', [sessionId]);
+    await recordActivity(tx, app, ...sessionActivities(userId, caller, 'kith.session.ended', [sessionId]));
   }, sessionId);
 }
 
@@ -285,18 +285,14 @@ export function purgeSessions(app: App, limit: number): Promise<number> {
   return deleteExpired(app.database.db, app.now(), limit);
 }
 
-/** Tells what became of sessions, in the transaction that does it. Where they came from stays out of it: others may read this. */
-async function tell(
-  tx: Db,
-  app: Pick<App, 'database' | 'now'>,
+/** One activity for each session. They do not say where a session came from: others may read them. */
+function sessionActivities(
   userId: string,
   by: Actor | null,
-  action: string,
+  action: KithActivity['action'],
   sessionIds: readonly string[],
-): Promise<void> {
-  if (sessionIds.length === 0) return;
-  const activities = sessionIds.map((id) => ({ userId, by, action, attributes: { session_id: id } }));
-  await appendActivities(tx, app, activities);
+): KithActivity[] {
+  return sessionIds.map((id) => ({ userId, by, action, attributes: { session_id: id } }));
 }
 
 /** The role of a user who is not purged. */

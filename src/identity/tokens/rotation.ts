@@ -1,5 +1,5 @@
 import type { Caller } from '../../kernel/access.ts';
-import { appendActivities } from '../../activity/log/log.ts';
+import { recordActivity } from '../../activity/log/log.ts';
 import type { App } from '../../app.ts';
 import { isOfFuture, type Scheduled, scheduleOf } from './key-schedule.ts';
 import { insertNextKey, makeSigningKey, SIGNING_KEYS_TURN, type SigningKeys } from './signing-keys.ts';
@@ -38,14 +38,12 @@ export async function rotateSigningKey(
     const key = compromised
       ? await insertSigningKey(tx, { ...pair, create_ms: nowMs, activate_ms: nowMs })
       : await insertNextKey(tx, pair, nowMs);
-    await appendActivities(tx, app, [
-      {
-        userId: caller.userId,
-        by: caller,
-        action: 'kith.signing_key.rotated',
-        attributes: { kid: key.kid, compromised: String(compromised) },
-      },
-    ]);
+    await recordActivity(tx, app, {
+      userId: caller.userId,
+      by: caller,
+      action: 'kith.signing_key.rotated',
+      attributes: { kid: key.kid, compromised: String(compromised) },
+    });
     return { key, state: compromised ? 'active' : 'pending', retireMs: undefined, removeMs: undefined };
   }, SIGNING_KEYS_TURN);
   await app.signingKeys.reload();

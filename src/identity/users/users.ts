@@ -1,7 +1,7 @@
 import { randomUUIDv7 } from 'node:crypto';
 import { type Caller, requireNotAbove, type Role } from '../../kernel/access.ts';
 import { purgeActivitiesOf } from '../../activity/log/purge.ts';
-import { tell } from '../../activity/log/log.ts';
+import { recordActivity } from '../../activity/log/log.ts';
 import { type App, atOneTime } from '../../app.ts';
 import { payerOf } from '../../budget/payer.ts';
 import { type ContactsApp, contactUsage, purgeContactsOf } from '../../contacts/contacts.ts';
@@ -14,7 +14,7 @@ import { type Page, type PageRequest, mayTakeLong, pageSizeOf, pageTokens } from
 import { importHash } from '../passwords/hash-formats.ts';
 import type { HashRequest } from '../passwords/passwords.ts';
 import { checkNewPassword } from '../passwords/rules.ts';
-import { reviseUser } from '../revocations/revocations.ts';
+import { publishAccessChange } from '../revocations/revocations.ts';
 import { endSessionsOf } from '../sessions/sessions.ts';
 import { identifierKey, searchTerm, wordTerms } from '../../kernel/text.ts';
 import { replacePassword } from './accounts.ts';
@@ -63,13 +63,14 @@ export async function createUser(app: App, caller: Caller, input: NewUser, signa
         { callerId: caller.userId, requestId, method: 'CreateUser', input: asked },
         async () => {
           await insertUser(tx, row, termsOf(row));
-          await tell(tx, atOneTime(app, row.create_ms), row.id, caller, 'kith.user.created');
+          const at = atOneTime(app, row.create_ms);
+          await recordActivity(tx, at, { userId: row.id, by: caller, action: 'kith.user.created' });
           return toUser(row);
         },
         completeUser,
       ),
     );
-  return takingIdentifiers(async () => {
+  return reportTakenIdentifiers(async () => {
     try {
       return await create();
     } catch (error) {
@@ -94,7 +95,8 @@ export async function createFirstAdmin(
   return app.database.transaction(async (tx) => {
     if (await hasUsers(tx)) return undefined;
     await insertUser(tx, row, termsOf(row));
-    await tell(tx, atOneTime(app, row.create_ms), row.id, null, 'kith.user.created');
+    const at = atOneTime(app, row.create_ms);
+    await recordActivity(tx, at, { userId: row.id, by: null, action: 'kith.user.created' });
     return toUser(row);
   });
 }
@@ -182,7 +184,7 @@ export interface UserChange {
  * username_taken, email_taken, last_admin.
  */
 export async function updateUser(app: App, caller: Caller, change: UserChange): Promise<User> {
-  return takingIdentifiers(() =>
+  return reportTakenIdentifiers(() =>
     app.database.transaction(async (tx) => {
       const at = atOneTime(app);
       const row = await requireLiveUser(at, tx, caller, change.id, change.etag);
@@ -201,15 +203,16 @@ export async function updateUser(app: App, caller: Caller, change: UserChange): 
       if (changed.length === 0) return toUser(row);
       if (wanted.role !== 'admin' || wanted.state !== 'active') await requireOtherAdmin(tx, row);
       const suspends = wanted.state === 'suspended' && row.state === 'active';
-      const next = revised(at, row, { ...wanted, session_epoch: row.session_epoch + (suspends ? 1 : 0) });
+      const next = nextRevision(at, row, { ...wanted, session_epoch: row.session_epoch + (suspends ? 1 : 0) });
       await updateUserRow(tx, row.id, next);
       await replaceTerms(tx, row.id, termsOf(next));
-      if (next.role !== row.role || next.state !== row.state) await reviseUser(tx, at, accessOf(next));
-      await tell(tx, at, row.id, caller, 'kith.user.updated', {
+      if (next.role !== row.role || next.state !== row.state) await publishAccessChange(tx, at, accessOf(next));
+      const attributes = {
         fields: changed.join(),
         ...(wanted.role === row.role ? {} : { role: wanted.role }),
         ...(wanted.state === row.state ? {} : { state: wanted.state }),
-      });
+      };
+      await recordActivity(tx, at, { userId: row.id, by: caller, action: 'kith.user.updated', attributes });
       if (suspends) await endSessionsOf(tx, at, row.id, { by: caller });
       return toUser(next);
     }, change.id),
@@ -223,7 +226,7 @@ export async function deleteUser(app: App, caller: Caller, id: string, etag: str
     const row = await requireLiveUser(at, tx, caller, id, etag);
     await requireOtherAdmin(tx, row);
     const now = at.now();
-    const next = revised(at, row, {
+    const next = nextRevision(at, row, {
       update_ms: now,
       state: 'deleted',
       undelete_state: row.state === 'suspended' ? 'suspended' : 'active',
@@ -232,8 +235,8 @@ export async function deleteUser(app: App, caller: Caller, id: string, etag: str
       purge_ms: now + app.purgeAfterMs,
     });
     await updateUserRow(tx, row.id, next);
-    await reviseUser(tx, at, accessOf(next));
-    await tell(tx, at, row.id, caller, 'kith.user.deleted');
+    await publishAccessChange(tx, at, accessOf(next));
+    await recordActivity(tx, at, { userId: row.id, by: caller, action: 'kith.user.deleted' });
     await endSessionsOf(tx, at, row.id, { by: caller });
     return toUser(next);
   }, id);
@@ -267,7 +270,7 @@ export async function setUserPassword(
     const row = await requireLiveUser(at, tx, caller, id, etag);
     const user = toUser(row);
     await replacePassword(tx, { user, sessionEpoch: row.session_epoch }, hash, { mustChange });
-    await tell(tx, at, row.id, caller, 'kith.password.set');
+    await recordActivity(tx, at, { userId: row.id, by: caller, action: 'kith.password.set' });
     await endSessionsOf(tx, at, row.id, { by: caller });
     return user;
   }, id);
@@ -281,15 +284,15 @@ export async function undeleteUser(app: App, caller: Caller, id: string, etag: s
     requireNotAbove(caller, row);
     checkEtag(row, etag);
     if (row.state !== 'deleted') throw new Failure('resource_not_deleted', 'the user is not deleted');
-    const next = revised(at, row, {
+    const next = nextRevision(at, row, {
       state: row.undelete_state ?? 'active',
       undelete_state: null,
       delete_ms: null,
       purge_ms: null,
     });
     await updateUserRow(tx, row.id, next);
-    await reviseUser(tx, at, accessOf(next));
-    await tell(tx, at, row.id, caller, 'kith.user.undeleted');
+    await publishAccessChange(tx, at, accessOf(next));
+    await recordActivity(tx, at, { userId: row.id, by: caller, action: 'kith.user.undeleted' });
     return toUser(next);
   }, id);
 }
@@ -332,7 +335,7 @@ function termsOf(row: UserRow): string[] {
   return [...wordTerms(row.name), searchTerm(row.username), searchTerm(row.email)];
 }
 
-function revised(app: App, row: UserRow, change: Partial<UserRow>): UserRow {
+function nextRevision(app: App, row: UserRow, change: Partial<UserRow>): UserRow {
   return { ...row, update_ms: app.now(), ...change, revision: row.revision + 1 };
 }
 
@@ -370,8 +373,8 @@ async function requireOtherAdmin(tx: Db, row: UserRow): Promise<void> {
   throw new Failure('last_admin', 'this is the last active admin: make another one first');
 }
 
-/** Turns the database's word on a taken username or email address into the contract's. */
-async function takingIdentifiers<T>(write: () => Promise<T>): Promise<T> {
+/** Runs a write. Throws username_taken or email_taken if it violates the unique index of usernames or email addresses. */
+async function reportTakenIdentifiers<T>(write: () => Promise<T>): Promise<T> {
   try {
     return await write();
   } catch (error) {
