@@ -31,19 +31,19 @@ export interface ActivityApp extends App {
   readonly revocations: Revocations;
   /** Wakes watches a few at a time. */
   readonly wakes: WakeQueue;
-  /** The reads that watches make of the database, a few at a time. */
+  /** Limits how many watches read the database at once. */
   readonly watchReads: ConcurrencyLimiter;
-  /** Bytes of rows that were read for watches and are not sent yet. */
+  /** Bytes of rows that were read for watches and have not been sent yet. */
   readonly watchBytes: Budget;
   /** Which watches are behind the end of the log. */
   readonly watchLags: WatchLags;
-  /** How long a watch says nothing before it says that, milliseconds. */
+  /** The longest time between two messages of a watch, milliseconds: without activity, it sends its progress. */
   readonly progressMs: number;
-  /** How long a watcher may stand still, milliseconds. */
+  /** How long a reader may take to receive one message before the watch fails, milliseconds. */
   readonly stallMs: number;
   /** A clock that only goes forward, milliseconds. */
   readonly monotonic: () => number;
-  /** The caller as they are now. Throws session_ended. */
+  /** Reads the caller's present role and permissions. Throws session_ended. */
   readonly renew: (caller: Caller) => Promise<Caller>;
 }
 
@@ -53,7 +53,7 @@ export interface Activity {
   /** Null for what concerns no user. */
   readonly userId: string | null;
   readonly actorId: string | null;
-  /** The session or API key of the actor; null also where the reader is not told. */
+  /** The session or API key of the actor; null also if the reader may not see it. */
   readonly actorSessionId: string | null;
   readonly action: string;
   readonly details: string;
@@ -62,7 +62,7 @@ export interface Activity {
   readonly recordMs: number;
 }
 
-/** What an answer that was stored by an earlier version may lack. */
+/** Defaults for fields that a response stored by an earlier version lacks. */
 const NO_ACTIVITY: Activity = {
   id: '',
   userId: null,
@@ -75,7 +75,7 @@ const NO_ACTIVITY: Activity = {
   recordMs: 0,
 };
 
-/** An activity that somebody asks to record. */
+/** An activity that a caller asks to record. */
 export type AskedActivity = Omit<NewActivity, 'by' | 'isPrivate'>;
 
 /**
@@ -134,14 +134,14 @@ export async function recordActivities(
   );
 }
 
-/** The activities asked for whose id was recorded before, by their id. */
+/** The rows whose ids the request repeats, by id. */
 async function recordedBefore(tx: Db, activities: readonly AskedActivity[]): Promise<Map<string, ActivityRow>> {
   const ids = activities.map(({ id }) => id).filter((id) => id !== undefined);
   const rows = ids.length === 0 ? [] : await selectActivities(tx, [...new Set(ids)]);
   return new Map(rows.map((row) => [row.id, row]));
 }
 
-/** Throws activity_id_taken unless it is the same activity that is asked for again. */
+/** Throws activity_id_taken unless the request repeats the same activity. */
 function requireSame(before: ActivityRow | AskedActivity, asked: AskedActivity): void {
   const earlier =
     'user_id' in before
@@ -168,7 +168,7 @@ async function appendOnce(tx: Db, app: ActivityApp, activities: readonly NewActi
   try {
     return await appendActivities(tx, app, activities);
   } catch (error) {
-    // Another transaction records it: a second attempt finds it.
+    // Another transaction has inserted the same id: the retry finds its row.
     throw error instanceof UniqueViolation ? new TransactionConflict('recorded meanwhile', { cause: error }) : error;
   }
 }
@@ -182,13 +182,13 @@ export interface ActivityListRequest extends PageRequest {
 }
 
 export interface ActivityPage extends Omit<Page<Activity>, 'total'> {
-  /** On the first page, from where a watch sends what is on none of the pages; '' on others. */
+  /** On the first page: the cursor from which a watch sends everything that no page holds. '' on other pages. */
   readonly watchCursor: string;
 }
 
 /**
- * A page of activities, newest first. All pages of a list have what could be read when its first
- * page was: what the log has after that is for a watch. Throws page_token_invalid.
+ * A page of activities, newest first. All pages of a list show the log as it was when the first page
+ * was read; a watch sends what is recorded later. Throws page_token_invalid.
  */
 export async function listActivities(
   app: ActivityApp,
@@ -214,35 +214,34 @@ export async function listActivities(
 export interface ActivityWatchRequest {
   /** Undefined: everybody's. */
   readonly userId: string | undefined;
-  /** '' for what is recorded from now on. */
+  /** '' to start with what is recorded from now on. */
   readonly afterCursor: string;
   readonly actionPrefixes: readonly string[];
 }
 
-/** One message of a watch: an activity, or word of how far the watch has got. */
+/** One message of a watch: an activity, or the position that the watch has reached. */
 export interface WatchMessage {
   readonly activity: Activity | undefined;
   readonly cursor: string;
-  /** Whether everything that was recorded before the watch began has been sent; only said without an activity. */
+  /** Whether everything recorded before the watch began has been sent; false beside an activity. */
   readonly isCaughtUp: boolean;
 }
 
-/** What a watch needs. */
+/** The parts of the app that a watch uses. */
 export type WatchApp = Omit<ActivityApp, Exclude<keyof App, 'database' | 'keyring'>>;
 
-/** What a batch of rows takes at the most, but for its last row, bytes: two for each UTF-16 code unit. */
+/** The most that the rows of a batch take, except for the last one, bytes: two for each UTF-16 code unit. */
 const BATCH_BYTES = 2 * BATCH.textMax;
 
 /**
  * Sends a first message at once, then every activity after the cursor in the
  * order of the log, exactly once. Ends when `signal` is aborted.
  *
- * Subscribes before it reads, so that what is recorded in between wakes it. It
- * cleans up on `signal`: with a reader that leaves while standing still, a
- * generator is never resumed.
+ * Subscribes before it reads, so that activity recorded in between wakes it. Cleans up on
+ * `signal`: if a reader disconnects while it receives nothing, the generator is never resumed.
  *
- * While a reader stands still, the watch holds one message for it and, when it has fallen
- * behind, a batch of rows where there is budget for one.
+ * While a reader receives nothing, the watch holds one message for it and, if it lags behind the
+ * log and the budget allows, a batch of rows.
  *
  * Throws cursor_invalid, cursor_expired, consumer_too_slow, session_ended,
  * permission_missing.
@@ -270,14 +269,14 @@ export async function* watchActivities(
       notification.notify();
     }),
   );
-  // What ended or changed between the gate and here woke nobody.
+  // A session that ended, or a user who changed, before the subscription has woken nobody.
   if (app.revocations.hasEnded(caller.sessionId) || app.revocations.hasChanged(caller.userId)) isCallerStale = true;
   const query = <T>(read: () => Promise<T>): Promise<T> => app.watchReads.run(payer, read, signal);
   let batch: Charge | undefined;
   notification.onAbort(() => batch?.release());
   const { after, goal } = await query(() => startOf(app, request.afterCursor));
   let position = after.end;
-  /** What was there at the moment of the cursor, beyond its end: sent or listed before. */
+  /** The rows beyond the end of the cursor that were sent or listed before. */
   let seen = isBeyondEnd(after) ? after : undefined;
   let reader = caller;
   const isCaughtUp = () => goal === undefined || comparePositions(position, goal) >= 0;
@@ -292,7 +291,7 @@ export async function* watchActivities(
 
   while (!signal.aborted) {
     notification.reset();
-    // Nothing tells of a session whose time is over, and a watch of everybody's may never fall silent.
+    // No notification says that a session has expired, and a watch of all users may never be idle.
     if (isCallerStale || performance.now() - checkedMs >= app.progressMs) {
       isCallerStale = false;
       checkedMs = performance.now();
@@ -317,7 +316,7 @@ export async function* watchActivities(
     if (seen !== undefined && comparePositions(position, seen.newest) >= 0) seen = undefined;
     const silentMs = performance.now() - sentMs;
     const isNews = !hasSaidSo && isCaughtUp();
-    // Also while there is more to read, which others may have done: when word comes tells nothing of them.
+    // Also while rows of other users remain to be read: the time of a progress message must reveal nothing about them.
     if (isNews || silentMs >= app.progressMs) {
       hasSaidSo = isCaughtUp();
       yield* yieldBeforeStall(app, progress());
@@ -343,13 +342,13 @@ async function* yieldBeforeStall(
   }
 }
 
-/** Few at once: each may hold the rows of a batch, and calls that read need the database as well. */
+/** Few at once: each may hold the rows of a batch, and other calls need the database as well. */
 const READS = { running: 4, runningPerCaller: 2 };
 
-/** Bytes of rows that were read for watches and wait for their readers. Beyond it, watches that lag read a few at a time. */
+/** Bytes of rows that wait for the readers of watches. A watch that gets no more of this budget reads a few rows at a time. */
 const HELD_BYTES = { perCaller: 16 * BATCH_BYTES, total: 256 * BATCH_BYTES };
 
-/** The limits that watches of one process share. Each watch waits for one read at the most, so `watchesMax` bounds those that wait. */
+/** The limits that the watches of one process share. Each watch waits for at most one read, so `watchesMax` bounds the queue. */
 export function createWatchLimits(
   watchesMax: number,
 ): Pick<ActivityApp, 'wakes' | 'watchReads' | 'watchBytes' | 'watchLags'> {
@@ -362,7 +361,7 @@ export function createWatchLimits(
   };
 }
 
-/** Where a watch begins, and what it has caught up with once it gets there; undefined when it has from the start. */
+/** Where a watch begins, and the position at which it has caught up; undefined if it has from the start. */
 async function startOf(
   { database, keyring }: WatchApp,
   afterCursor: string,
@@ -393,7 +392,7 @@ function filterFor(
   return { userId, withPrivate: isOneself(caller, userId), actionPrefixes };
 }
 
-/** An API key is not its owner: it may what it was given permission for, and is not shown what the owner alone may see. */
+/** An API key acts with its own permissions. It does not see the activities that only its owner may see. */
 function isOneself(caller: Caller, userId: string | undefined): boolean {
   return caller.kind === 'session' && userId === caller.userId;
 }

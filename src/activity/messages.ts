@@ -19,7 +19,7 @@ import type {
   WatchMessage,
 } from './activity.ts';
 
-/** One activity goes to many watchers: its message is made once. */
+/** Caches the message of an activity, which goes to many watchers. */
 const messages = new WeakMap<Activity, UserActivity>();
 
 export function toActivityMessage(activity: Activity): UserActivity {
@@ -89,7 +89,7 @@ export function fromWatch({ userId, afterCursor, actionPrefixes }: WatchUserActi
   return { userId: userId || undefined, afterCursor, actionPrefixes: distinct(actionPrefixes) };
 }
 
-/** Each once, in one order: page tokens are good for the same filter, however it is written. */
+/** Sorted and without repeats, so that a page token is valid for the same filter in any order. */
 function distinct(values: readonly string[]): string[] {
   return [...new Set(values)].toSorted();
 }

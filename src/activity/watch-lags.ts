@@ -1,10 +1,9 @@
 /**
- * Which watches have not been sent yet all that there is for them, and for how long. Takes memory for those
- * that are behind alone.
+ * The watches that lag behind the log, and for how long. Takes memory only for watches that lag.
  */
 export class WatchLags {
   readonly #monotonic: () => number;
-  /** Since when each is behind. In this order they fell behind. */
+  /** When each watch fell behind, in that order. */
   readonly #behind = new Map<object, number>();
 
   /** `monotonic` is a clock that only goes forward, milliseconds. */
@@ -12,23 +11,23 @@ export class WatchLags {
     this.#monotonic = monotonic;
   }
 
-  /** How many watches are behind. */
+  /** How many watches lag. */
   get count(): number {
     return this.#behind.size;
   }
 
-  /** How long the watch that is furthest behind has been so, milliseconds; 0 when none is. */
+  /** For how long the watch that has lagged longest has done so, milliseconds; 0 if none does. */
   get longestMs(): number {
     for (const sinceMs of this.#behind.values()) return this.#monotonic() - sinceMs;
     return 0;
   }
 
-  /** There is something for a watch to send. Changes nothing where it has been behind before. */
+  /** Notes that a watch has something to send. A watch that lags already keeps its time. */
   fallBehind(watch: object): void {
     if (!this.#behind.has(watch)) this.#behind.set(watch, this.#monotonic());
   }
 
-  /** A watch has been sent everything, or has ended. */
+  /** Notes that a watch has sent everything, or has ended. */
   catchUp(watch: object): void {
     this.#behind.delete(watch);
   }

@@ -15,7 +15,7 @@ export interface AdminApp extends App {
   readonly measured: Measured;
   readonly logLevel: LogLevelSwitch;
   readonly signingKeys: { schedule(): readonly ScheduledKey[] };
-  /** Undefined when the database does not answer in time. */
+  /** Undefined if the database does not answer in time. */
   readonly databaseFacts: () => Promise<Sample<DatabaseFacts> | undefined>;
   /** Called with the error if the activity of a new level could not be recorded. */
   readonly onUnrecorded: (error: unknown) => void;
@@ -43,7 +43,7 @@ export interface Status {
   readonly logLevel: LogLevelState;
 }
 
-/** How this process is doing. Takes a second at the most where the database does not answer. */
+/** Describes this process. Takes at most a second if the database does not answer. */
 export async function readStatus(app: AdminApp): Promise<Status> {
   const [database, log] = await Promise.all([app.databaseFacts(), app.measured.logStatus()]);
   return {
@@ -69,9 +69,9 @@ export function describeProcess({ now, worker = 0 }: Pick<AdminApp, 'now' | 'wor
 }
 
 /**
- * Sets the level of this process's log; undefined for that of the settings. Where the activity cannot be
- * recorded, the level is set all the same: a database that cannot be written must not keep an operator from
- * looking at why. The log has a line of who did it in any case.
+ * Sets the level of this process's log; undefined for that of the settings. If the activity cannot be
+ * recorded, the level is set all the same: an operator needs the log to find out why a database cannot be
+ * written. The log says in any case who set the level.
  */
 export async function setLogLevel(
   app: AdminApp,

@@ -1,6 +1,6 @@
 import type { LogLevel } from '../config/config.ts';
 
-/** What the switch needs of a logger. */
+/** The parts of a logger that are used. */
 export interface LeveledLog {
   level: string;
   info(fields: object, message: string): void;
@@ -8,23 +8,23 @@ export interface LeveledLog {
 
 export interface LogLevelState {
   readonly level: LogLevel;
-  /** What the settings say. */
+  /** The level in the settings. */
   readonly setting: LogLevel;
-  /** When the setting comes back, milliseconds since 1970; undefined when it is in force, or another level for good. */
+  /** When the level of the settings returns, milliseconds since 1970; undefined if it is in force, or if another level stays. */
   readonly revertMs: number | undefined;
 }
 
-/** How a level is set. */
+/** A change of the level. */
 export interface LogLevelChange {
-  /** Undefined for what the settings say. */
+  /** Undefined for the level of the settings. */
   readonly level: LogLevel | undefined;
-  /** After how long the setting comes back, milliseconds, at most what setTimeout takes (24 days); undefined for never. */
+  /** After how long the level of the settings returns, milliseconds, at most what setTimeout takes (24 days); undefined for never. */
   readonly durationMs: number | undefined;
   /** The id of the user who asks for it, for the log. */
   readonly userId: string;
 }
 
-/** The level of the log: that of the settings, or another for some time. */
+/** The level of the log: that of the settings, or another one for some time. */
 export class LogLevelSwitch implements Disposable {
   readonly #log: LeveledLog;
   readonly #now: () => number;
@@ -45,14 +45,14 @@ export class LogLevelSwitch implements Disposable {
     return { level: this.#level, setting: this.#setting, revertMs: this.#revertMs };
   }
 
-  /** Takes the setting over. The same one again, as when a certificate is replaced, leaves another level in force. */
+  /** Applies the level of reloaded settings. If it is unchanged, as when a certificate is replaced, a level that was set stays in force. */
   takeSetting(setting: LogLevel): void {
     if (setting === this.#setting) return;
     this.#setting = setting;
     this.#use(setting);
   }
 
-  /** Sets the level, and says in the log who did, whatever the level was and is: nobody goes unseen by turning it up first. */
+  /** Sets the level, and logs who did so at any level, so that raising the level first hides nobody. */
   set({ level = this.#setting, durationMs, userId }: LogLevelChange): void {
     const before = this.#level;
     const isSetting = level === this.#setting;
@@ -77,7 +77,7 @@ export class LogLevelSwitch implements Disposable {
     this.#log.level = level;
   }
 
-  /** Writes a line, unless nothing was logged before and nothing will be: then the operator wants no log. */
+  /** Writes a line unless the log is silent before and after the change: then the operator wants no log. */
   #say(fields: object, level: LogLevel): void {
     if (this.#level === 'silent' && level === 'silent') return;
     this.#log.level = 'info';

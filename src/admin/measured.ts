@@ -5,7 +5,7 @@ import type { Dialect } from '../storage/dialect.ts';
 import type { PortCounters } from '../http/port-counters.ts';
 import type { Sample } from '../kernel/sampled.ts';
 
-/** What a server has to show of itself besides its calls: to metrics, and to AdminService. */
+/** What a server reports in metrics and in AdminService, besides its calls. */
 export interface Measured {
   readonly dialect: Dialect;
   readonly port: PortCounters;
@@ -13,9 +13,9 @@ export interface Measured {
   readonly limiters: readonly ConcurrencyLimiter[];
   /** How many watches wait to be woken. */
   readonly wakes: { readonly size: number };
-  /** How many watches are behind, and for how long the one that is furthest behind, milliseconds. */
+  /** How many watches lag, and for how long the one that has lagged longest, milliseconds. */
   readonly watchLags: { readonly count: number; readonly longestMs: number };
-  /** How far the log has come; undefined when the database does not answer in time. */
+  /** The head and horizon of the log; undefined if the database does not answer in time. */
   readonly logStatus: () => Promise<Sample<LogStatus> | undefined>;
   readonly purges: { readonly rows: Readonly<Record<string, number>>; readonly lastMs: number | undefined };
   /** Guesses at passwords and codes that had to wait, by what they were counted for. */

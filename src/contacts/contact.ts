@@ -2,7 +2,7 @@ import { etagOf } from '../storage/etag.ts';
 import { cut, fold, isVisible } from '../kernel/text.ts';
 import type { ContactRow } from './store.ts';
 
-/** What a user writes down about a contact. */
+/** The fields of a contact that a user sets. */
 export interface ContactFields {
   readonly givenName: string;
   readonly familyName: string;
@@ -17,9 +17,9 @@ export interface ContactFields {
   readonly starred: boolean;
 }
 
-/** One of several; exactly one of a list that is not empty is primary. */
+/** An entry of a list. Exactly one entry of a list is primary, unless the list is empty. */
 interface Entry {
-  /** What kind it is, in words. */
+  /** The kind of the entry, as free text. */
   readonly type: string;
   readonly primary: boolean;
 }
@@ -39,7 +39,7 @@ export interface Address extends Entry {
 export interface Url extends Entry {
   readonly url: string;
 }
-/** A date of the Gregorian calendar, as far as it is known: with a year, a month or both; with a day only where there is a month. */
+/** The known parts of a date of the Gregorian calendar: a year, a month or both; a day only with a month. */
 export interface PartialDate {
   readonly year: number | undefined;
   readonly month: number | undefined;
@@ -138,31 +138,31 @@ const NO_CONTACT: Contact = {
   etag: '',
 };
 
-/** A contact as answered before, perhaps by a version that knew fewer fields. */
+/** A contact from a stored response. Fields that the version which stored it did not have get their defaults. */
 export function completeContact(stored: Partial<Contact>): Contact {
   return { ...NO_CONTACT, ...stored };
 }
 
-/** Whether there is nothing to know the contact by. */
+/** Whether a contact has no visible name or company, no email address and no phone number. */
 export function isEmpty(fields: ContactFields): boolean {
   const { givenName, familyName, company, emails, phones } = fields;
   return !isVisible(givenName + familyName + company) && emails.length === 0 && phones.length === 0;
 }
 
-/** What a contact takes beside its texts, and each of its search terms beside its own, in a database's pages, bytes. */
+/** Approximate overhead in a database of a contact and of each of its search terms, beside their texts, bytes. */
 const BYTES_PER_CONTACT = 700;
 const BYTES_PER_TERM = 230;
 
-/** What a contact with its search terms takes in the database, about, bytes. Never 0. */
+/** The approximate size of a contact with its search terms in the database, bytes. Never 0. */
 export function bytesOf(columns: FieldColumns, terms: readonly string[]): number {
   const texts = Object.values(columns).filter((value) => typeof value === 'string');
   const textBytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), Buffer.byteLength(columns.sort_key) * 2);
-  // Each term stands in the table and in two indexes.
+  // The table and two indexes each hold the term.
   const termBytes = terms.reduce((sum, term) => sum + BYTES_PER_TERM + 3 * Buffer.byteLength(term), 0);
   return BYTES_PER_CONTACT + textBytes + termBytes;
 }
 
-/** As long as a page token can carry. */
+/** The most that a page token can carry, UTF-16 code units. */
 const SORT_KEY_LENGTH = 200;
 
 function sortKeyOf({ givenName, familyName, company, emails, phones }: ContactFields): string {

@@ -35,11 +35,11 @@ import {
 } from './store.ts';
 import { contactQueries, contactTerms } from './terms.ts';
 
-/** What a user's contacts may take. */
+/** The limits of one user's contacts. */
 export interface ContactLimits {
   /** How many contacts a user may have, deleted ones included until they are purged. */
   readonly perUserMax: number;
-  /** What they may take together, bytes: see bytesOf. */
+  /** How much they may take together, bytes: see bytesOf. */
   readonly bytesPerUserMax: number;
 }
 
@@ -173,7 +173,7 @@ export async function deleteContact(app: App, caller: Caller, id: string, etag: 
   }, caller.userId);
 }
 
-/** Takes a deletion back. Throws contact_not_found, resource_not_deleted, etag_mismatch. */
+/** Undeletes a contact. Throws contact_not_found, resource_not_deleted, etag_mismatch. */
 export async function undeleteContact(
   app: App,
   caller: Caller,
@@ -193,24 +193,24 @@ export async function undeleteContact(
   }, caller.userId);
 }
 
-/** What a user's contacts take. */
+/** The usage of a user's contacts. */
 export function contactUsage(app: Pick<App, 'database'>, ownerId: string): Promise<ContactUsage> {
   return selectUsage(app.database.db, ownerId);
 }
 
-/** Removes up to `limit` contacts whose time to be undeleted is over; how many there were. */
+/** Removes up to `limit` contacts whose purge time has passed. Returns how many were removed. */
 export function purgeContacts(app: App, limit: number): Promise<number> {
   return app.database.transaction((tx) => deletePurgeable(tx, app.now(), limit));
 }
 
-/** Removes up to `limit` contacts of a user who is about to be purged; how many there were. */
+/** Removes up to `limit` contacts of a user who is about to be purged. Returns how many were removed. */
 export function purgeContactsOf(app: App, ownerId: string, limit: number): Promise<number> {
   return app.database.transaction((tx) => deleteOfOwner(tx, ownerId, limit));
 }
 
 /**
- * Brings the search terms and the usage of up to `limit` contacts up to date that an older
- * version of Kith wrote; how many there were. Each step is complete by itself.
+ * Updates the search terms and the usage of up to `limit` contacts that an older version of Kith
+ * wrote. Returns how many were updated. Each step is complete by itself.
  */
 export function countOlderContacts(app: Pick<App, 'database'>, limit: number): Promise<number> {
   return app.database.transaction(async (tx) => {

@@ -8,15 +8,15 @@ import { isInRange, type TermRange } from './terms.ts';
 
 export type ContactRow = ContactTable;
 
-/** Which of an owner's contacts a list holds. */
+/** Selects contacts of an owner. */
 export interface ContactFilter {
   readonly deleted: boolean;
   readonly starred: boolean | undefined;
-  /** Search terms, any of which finds a contact; none for every contact. */
+  /** Ranges of search terms; a term in any of them finds the contact. None for every contact. */
   readonly queries: readonly TermRange[];
 }
 
-/** Where a page of contacts ends. */
+/** The sort key and id of the last contact of a page. */
 export type ContactKey = [sortKey: string, id: string];
 
 export function selectContact(db: Db, ownerId: string, id: string): Promise<ContactRow | undefined> {
@@ -43,10 +43,10 @@ async function insertTerms(db: Db, row: ContactRow, terms: readonly string[]): P
   await db.insertInto('contact_terms').values(rows).execute();
 }
 
-/** How many terms of a query are read, and the contacts they find sorted, before the contacts are walked instead. */
+/** The most terms that a query may match for its contacts to be sorted; beyond it, the contacts are read in order and tested. */
 export const SORTED_MAX = 250;
 
-/** How many contacts one page of a walk looks at in search of those that match. */
+/** The most contacts that one page tests for a match. */
 export const EXAMINED_MAX = 500;
 
 /** A page of an owner's contacts by name. `resumeAfter` is the key after which the next page begins. */
@@ -56,9 +56,9 @@ export interface ContactPage {
 }
 
 /**
- * What one page costs is bounded, whatever matches: for a query at most SORTED_MAX + 1
- * terms are read, and then as many contacts looked up, or EXAMINED_MAX contacts looked at by
- * name. A page may be short, even empty, before the end.
+ * The cost of a page is bounded, whatever matches. A query reads at most SORTED_MAX + 1 terms, then
+ * either looks up the contacts of these terms or tests EXAMINED_MAX contacts in the order of their
+ * names. A page before the end may be short, even empty.
  */
 export async function selectContactPage(
   db: Db,
@@ -110,7 +110,7 @@ async function keysOf(contacts: Contacts): Promise<ContactKey[]> {
   return (await contacts.select(['contacts.sort_key', 'contacts.id']).execute()).map(keyOf);
 }
 
-/** How many of an owner's contacts the filter lets through; no more than COUNTED_MAX are looked at. */
+/** Counts the contacts of an owner that match a filter. Examines at most COUNTED_MAX. */
 export async function countContactRows(db: Db, ownerId: string, filter: ContactFilter): Promise<Count> {
   const { queries } = filter;
   const found = queries.length === 0 ? undefined : await findFew(db, ownerId, queries);
@@ -142,7 +142,7 @@ function filtered(db: Db, ownerId: string, { deleted, starred }: ContactFilter):
   return starred === undefined ? contacts : contacts.where('contacts.starred', '=', starred ? 1 : 0);
 }
 
-/** Those of a few contacts that the filter lets through, whatever its queries. */
+/** The contacts with these ids that match a filter, apart from its queries. */
 function among(db: Db, ownerId: string, { deleted, starred }: ContactFilter, ids: readonly string[]): Contacts {
   const contacts = db
     .selectFrom('contacts')
@@ -165,9 +165,9 @@ function byName(contacts: Contacts, after: ContactKey | undefined, limit: number
 }
 
 /**
- * Where a walk from `after` on ends for now; undefined at the end of the list. It is settled
- * first, as a key: were it counted in each statement anew, a contact that leaves in
- * between would let another slip by unseen.
+ * The key at which a page of tested contacts from `after` on ends; undefined at the end of the list.
+ * It is determined first: if each statement counted contacts anew, a contact deleted in between
+ * would make it skip another one.
  */
 async function endOfWalk(
   db: Db,
@@ -185,7 +185,7 @@ function isUpTo({ eb, refTuple, tuple }: Expressions, key: ContactKey) {
   return eb(refTuple('contacts.sort_key', 'contacts.id'), '<=', tuple(...key));
 }
 
-/** Whether a contact has a term of one of the ranges: without its owner, whose terms would all be looked at. */
+/** Whether a contact has a term in one of the ranges. Does not filter by owner, which would scan all of the owner's terms. */
 function isFound(eb: Expressions, ranges: readonly TermRange[]) {
   return eb.or(
     ranges.map((range) =>
@@ -206,7 +206,7 @@ function isOfRange(eb: ExpressionBuilder<Schema, 'contact_terms'>, { begin, like
   return eb.and(like === undefined ? isInside : [...isInside, eb('term', 'like', like)]);
 }
 
-/** The contacts of an owner that the queries find; undefined when there are more than SORTED_MAX terms to look at. */
+/** The ids of an owner's contacts that the queries find; undefined if they match more than SORTED_MAX terms. */
 async function findFew(db: Db, ownerId: string, ranges: readonly TermRange[]): Promise<string[] | undefined> {
   const [first, ...others] = ranges.map(({ begin }) => {
     const range = db
@@ -232,15 +232,15 @@ async function findFew(db: Db, ownerId: string, ranges: readonly TermRange[]): P
 
 /** What a user's contacts take. */
 export interface ContactUsage {
-  /** All of them, and those that are not deleted. */
+  /** All contacts, and those that are not deleted. */
   readonly contacts: number;
   readonly liveContacts: number;
   readonly bytes: number;
 }
 
 /**
- * What a user's contacts take. Those that an older version wrote, and nobody has counted
- * since, count as contacts and not as bytes.
+ * The usage of a user's contacts. Contacts that an older version wrote and that are not counted yet
+ * count as contacts, but not as bytes.
  */
 export async function selectUsage(db: Db, ownerId: string): Promise<ContactUsage> {
   const counted = db.selectFrom('user_usage').where('user_id', '=', ownerId);
@@ -263,7 +263,7 @@ export async function selectUsage(db: Db, ownerId: string): Promise<ContactUsage
   };
 }
 
-/** Adds to what a user's contacts take, in the transaction of the change. */
+/** Adds to the usage of a user's contacts, in the transaction of the change. */
 export async function addUsage(
   tx: Db,
   ownerId: string,
@@ -285,7 +285,7 @@ export async function addUsage(
 
 /** Contacts that an older version wrote: their terms and usage are not up to date. */
 function uncounted(db: Db) {
-  // A literal: only then do the databases know that the index of these holds all of them.
+  // A literal, without which the databases do not use the partial index of these contacts.
   return db.selectFrom('contacts').where('bytes', '=', sql.lit(0));
 }
 
@@ -294,20 +294,20 @@ export function selectUncounted(db: Db, limit: number): Promise<ContactRow[]> {
   return uncounted(db).selectAll().limit(limit).execute();
 }
 
-/** Removes up to `limit` contacts whose time to be purged has come; how many there were. */
+/** Removes up to `limit` contacts whose purge time has passed. Returns how many were removed. */
 export async function deletePurgeable(tx: Db, nowMs: number, limit: number): Promise<number> {
   const due = tx.selectFrom('contacts').select('id').where('purge_ms', '<=', nowMs).orderBy('purge_ms').limit(limit);
-  // Asked again of the row itself: it may be undeleted between being found and being removed.
+  // The condition is repeated for the row itself: it may be undeleted after the subquery found it.
   const deleted = await tx
     .deleteFrom('contacts')
     .where('id', 'in', due)
     .where('purge_ms', '<=', nowMs)
     .returning(['owner_id', 'deleted', 'bytes'])
     .execute();
-  return forget(tx, deleted);
+  return subtractUsage(tx, deleted);
 }
 
-/** Removes up to `limit` contacts of an owner; how many there were. */
+/** Removes up to `limit` contacts of an owner. Returns how many were removed. */
 export async function deleteOfOwner(tx: Db, ownerId: string, limit: number): Promise<number> {
   const some = tx.selectFrom('contacts').select('id').where('owner_id', '=', ownerId).limit(limit);
   const deleted = await tx
@@ -315,12 +315,15 @@ export async function deleteOfOwner(tx: Db, ownerId: string, limit: number): Pro
     .where('id', 'in', some)
     .returning(['owner_id', 'deleted', 'bytes'])
     .execute();
-  return forget(tx, deleted);
+  return subtractUsage(tx, deleted);
 }
 
-async function forget(tx: Db, deleted: readonly Pick<ContactRow, 'owner_id' | 'deleted' | 'bytes'>[]): Promise<number> {
+async function subtractUsage(
+  tx: Db,
+  deleted: readonly Pick<ContactRow, 'owner_id' | 'deleted' | 'bytes'>[],
+): Promise<number> {
   const byOwner = Map.groupBy(deleted, ({ owner_id }) => owner_id);
-  // In one order everywhere: transactions that wait for each other's rows in a circle would be rolled back.
+  // Every transaction locks owners in the same order, so that none of them deadlock.
   for (const ownerId of [...byOwner.keys()].toSorted()) {
     const counted = byOwner.get(ownerId)!.filter(({ bytes }) => bytes > 0);
     await addUsage(tx, ownerId, {

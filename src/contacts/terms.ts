@@ -1,23 +1,23 @@
 import { searchTerm, WORDS_MAX, wordTerms } from '../kernel/text.ts';
 import type { ContactFields } from './contact.ts';
 
-/** The shortest run of digits inside a phone number that finds it. */
+/** The fewest consecutive digits inside a phone number that find it. */
 const PHONE_DIGITS_MIN = 4;
 
 /**
- * Digits of a number up to which the runs inside it are looked up: the 15 of E.164 and a
- * prefix or extension. Longer ones are compared one by one.
+ * The most digits of a number for which terms index the digits inside it: the 15 of E.164 and a
+ * prefix or extension. Longer numbers are compared one by one.
  */
 const PHONE_DIGITS_MAX = 20;
 
-/** Every how many digits a run inside a number is a term. */
+/** Distance in digits between the places inside a number that have a term. */
 const STRIDE = 2;
 
-/** Begin the terms of what is inside a phone number, as opposed to its beginning. No text of the contract holds them. */
+/** First characters of the terms for the inside of a phone number. The contract allows them in no text. */
 const INSIDE = '\u0001';
 const LONG = '\u0002';
 
-/** Stands in a term between the digits from a place on and the digit before that place; sorts behind every digit. */
+/** Separates, in a term, the digits from a place on from the digit before that place. Sorts after every digit. */
 const BEFORE = '<';
 
 /**
@@ -38,15 +38,15 @@ export function contactTerms({ givenName, familyName, company, emails, phones }:
   return [...new Set(terms)].filter((term) => term !== '');
 }
 
-/** Terms that find a contact: those that begin with `begin` and, if there is one, match the pattern of LIKE. */
+/** A range of terms: those that begin with `begin` and, if given, match the pattern of LIKE. */
 export interface TermRange {
   readonly begin: string;
   readonly like?: string;
 }
 
 /**
- * The terms that a query asks for, any of which finds a contact; none asks for all.
- * What could be a phone number asks for its digits as well.
+ * The ranges of terms that a query selects. A term in any of them finds the contact; without
+ * ranges every contact is found. A query that could be a phone number selects its digits as well.
  */
 export function contactQueries(query: string): TermRange[] {
   const text = searchTerm(query);
@@ -63,7 +63,7 @@ export function contactQueries(query: string): TermRange[] {
   return ranges;
 }
 
-/** Whether a term is of a range. */
+/** Whether a range contains a term. */
 export function isInRange(term: string, { begin, like }: TermRange): boolean {
   if (!term.startsWith(begin)) return false;
   if (like === undefined) return true;
@@ -72,8 +72,8 @@ export function isInRange(term: string, { begin, like }: TermRange): boolean {
 }
 
 /**
- * All digits, and the ends of them from every second place on, each with the digit
- * before it: a run of digits begins at such a place, or its second digit does.
+ * All digits, and the digits from every second place to the end, each with the digit before that
+ * place: any digits inside the number begin at such a place, or one digit before it.
  */
 function digitTerms(digits: string): string[] {
   if (digits.length > PHONE_DIGITS_MAX) return [digits, LONG + digits];

@@ -5,43 +5,43 @@ import { comparePositions } from './store.ts';
 
 const NUMBER_BYTES = 8;
 const POSITION_BYTES = 2 * NUMBER_BYTES;
-/** Of a transaction: by how much its number is below that of the newest row. */
+/** The distance of a transaction: the newest row's transaction number minus its own. */
 const DISTANCE_BYTES = 4;
-/** A view takes so many bytes, where up to eight transactions ran, or twice as many, and so on: that any ran is not to be read from it. */
+/** The bytes of a view with up to eight open transactions; it doubles for more, so that the length does not reveal their number. */
 const VIEW_BYTES = 64;
 const NO_SALT = Buffer.alloc(SALT_BYTES);
 
 /**
- * The position of an activity as callers hold it: each time the same, as long as any
- * other, and encrypted, since the distance of two positions tells how much others do.
- * Good on every instance with the same secret, for every filter.
+ * The cursor of an activity: the same each time, of one length for all positions, and encrypted,
+ * since the distance between two positions reveals how much other users do. It is valid on every
+ * instance with the same secret and for every filter.
  */
 export function writeCursor(keyring: Keyring, position: LogPosition): string {
   return keyring.writeToken('cursor', bytesOfPosition(position), '', NO_SALT);
 }
 
 /**
- * A position that a watch has got to, whoever wrote the activity there: each time another
- * cursor, so that two of them do not even tell whether anybody did anything in between.
- * A view stands for what follows its end without what could be read at its moment.
+ * The cursor of a position that a watch has reached. It differs each time, so that two cursors do
+ * not reveal whether other users did anything in between. The cursor of a view stands for
+ * everything after the view's end except the rows that the view holds.
  */
 export function writeProgressCursor(keyring: Keyring, at: LogPosition | LogView): string {
   return keyring.writeToken('cursor', bytesOfView('end' in at ? at : viewUpTo(at)));
 }
 
-/** What a cursor stands for; of a position, a view that ends there. Throws cursor_invalid for anything that the two above did not write. */
+/** The view that a cursor stands for; for a position, the view that ends there. Throws cursor_invalid for a text that the two functions above did not write. */
 export function readCursor(keyring: Keyring, cursor: string): LogView {
   const view = readView(keyring.readToken('cursor', cursor));
   if (view !== undefined) return view;
   throw new Failure('cursor_invalid', 'the cursor is not one of this log: send one that was received, or none');
 }
 
-/** Where a page of a list begins, in the view that all pages have: text for a page token, as long for one place as for another. */
+/** The key of a page token: where the page begins, and the view of the log that all pages share. Of one length for all places. */
 export function writePlace(before: LogPosition, view: LogView): string {
   return Buffer.concat([bytesOfView(view), bytesOfPosition(before)]).toString('base64url');
 }
 
-/** Throws RangeError for what writePlace did not write. */
+/** Throws RangeError for a text that writePlace did not write. */
 export function readPlace(place: string): { before: LogPosition; view: LogView } {
   const bytes = Buffer.from(place, 'base64url');
   const view = readView(bytes.subarray(0, -POSITION_BYTES));
@@ -49,12 +49,12 @@ export function readPlace(place: string): { before: LogPosition; view: LogView }
   return { before: readPosition(bytes, bytes.length - POSITION_BYTES), view };
 }
 
-/** Everything up to a position. */
+/** The view of everything up to a position. */
 function viewUpTo(end: LogPosition): LogView {
   return { end, newest: end, running: [] };
 }
 
-/** Whether a view has more than is complete at its end. */
+/** Whether a view holds rows beyond its end. */
 export function isBeyondEnd({ end, newest }: LogView): boolean {
   return comparePositions(end, newest) < 0;
 }
@@ -70,7 +70,7 @@ function bytesOfView({ end, newest, running }: LogView): Buffer {
   return bytes;
 }
 
-/** Undefined for what is none. */
+/** Undefined if the bytes are not a view. */
 function readView(bytes: Buffer | undefined): LogView | undefined {
   if (bytes?.length === POSITION_BYTES) return viewUpTo(readPosition(bytes, 0));
   if (bytes === undefined || bytes.length === 0 || bytes.length % VIEW_BYTES !== 0) return undefined;

@@ -1,7 +1,7 @@
 import type { App } from '../../app.ts';
 import { selectLogStatus } from './store.ts';
 
-/** How far the log has come, and how far it may be read. Positions are told by `seq`, which counts all activities. */
+/** How far the log has come, and how far it may be read. Positions are given by `seq`, which counts all activities. */
 export interface LogStatus {
   /** The newest activity; 0 before the first one. */
   readonly head: number;
@@ -10,7 +10,7 @@ export interface LogStatus {
    * on the same server, that is older than those which wrote the rest.
    */
   readonly horizon: number;
-  /** When the first activity behind the horizon was recorded, milliseconds since 1970; undefined without one. */
+  /** When the first activity after the horizon was recorded, milliseconds since 1970; undefined without one. */
   readonly heldSinceMs: number | undefined;
 }
 

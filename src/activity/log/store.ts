@@ -6,13 +6,13 @@ import { PAGE_TEXT_MAX, readBounded } from '../../storage/pages.ts';
 
 export type ActivityRow = Selectable<ActivityTable>;
 
-/** Which activities are asked for. */
+/** The activities to read. */
 export interface ActivityFilter {
   /** Undefined: everybody's. */
   readonly userId: string | undefined;
-  /** Whether those that the user alone may see are among them. */
+  /** Whether to include activities that only their user may see. */
   readonly withPrivate: boolean;
-  /** Actions, or the words that they begin with; none for every action. */
+  /** Actions, or their first words; none for every action. */
   readonly actionPrefixes: readonly string[];
 }
 
@@ -22,21 +22,20 @@ export interface ActivityListFilter extends ActivityFilter {
   readonly endMs: number | undefined;
 }
 
-/** Of these ids the activities that there are. */
+/** The activities with these ids. */
 export function selectActivities(db: Db, ids: readonly string[]): Promise<ActivityRow[]> {
   return db.selectFrom('activity').selectAll().where('id', 'in', ids).execute();
 }
 
-/** In the order given, which is the order of the log: rows of one statement are numbered one after the other. */
+/** Inserts rows. The log keeps the order given: one statement numbers its rows one after the other. */
 export async function insertActivities(db: Db, rows: readonly Insertable<ActivityTable>[]): Promise<ActivityRow[]> {
   const inserted = await db.insertInto('activity').values(rows).returningAll().execute();
   return inserted.toSorted(comparePositions);
 }
 
 /**
- * Whatever their filter, up to `limit` rows after one position and up to another,
- * in the order of the log, fewer when they are large; and the position up to which
- * that is all.
+ * Up to `limit` rows of all users after one position and up to another, in the order of the log,
+ * fewer if they are large, and the position up to which they are complete.
  */
 export async function selectAfter(db: Db, after: LogPosition, upTo: LogPosition, limit: number): Promise<LogPart> {
   return readPart({ rowsMax: limit, textMax: PAGE_TEXT_MAX }, upTo, after, (from) =>
@@ -44,22 +43,22 @@ export async function selectAfter(db: Db, after: LogPosition, upTo: LogPosition,
   );
 }
 
-/** Rows of the log, and the position up to which that is all. */
+/** Rows of the log, and the position up to which they are complete. */
 export interface LogPart {
   readonly rows: readonly ActivityRow[];
   readonly position: LogPosition;
 }
 
-/** How many rows one read looks at in search of those that a filter lets through: more than a page holds. */
+/** The most rows that one read examines for matches of a filter: more than a page holds. */
 const EXAMINED_MAX = 1001;
 
 /**
- * The rows that a filter lets through after one position and up to another, in
- * the order of the log, and the position up to which that holds: before `upTo`
- * when there are more of them than `limits` say, or when there are many others.
+ * The rows that match a filter after one position and up to another, in the order of the log, and
+ * the position up to which they are complete: before `upTo` if more rows match than `limits` allow,
+ * or if many rows do not match.
  *
- * How far it looks is settled first, as a position: were it counted in each
- * statement anew, rows that are purged in between would let others slip by.
+ * The end of the examined range is determined first, as a position. If each statement counted rows
+ * anew, rows purged in between would make it skip others.
  */
 export async function readLog(
   { db, dialect }: Reading,
@@ -76,7 +75,7 @@ export async function readLog(
   );
 }
 
-/** How many rows are read, and what they may take, in UTF-16 code units, but for the last. */
+/** The most rows to read, and the most that all but the last may take, in UTF-16 code units. */
 export interface PartLimits {
   readonly rowsMax: number;
   readonly textMax: number;
@@ -100,8 +99,8 @@ async function readPart(
 }
 
 /**
- * A page of what a view of the log has, newest first, fewer activities when they are large, and
- * the position below which the next one begins.
+ * A page of a view of the log, newest first, with fewer activities if they are large, and the
+ * position below which the next page begins.
  */
 export async function selectActivityPage(
   { db, dialect }: Reading,
@@ -125,7 +124,7 @@ export async function selectActivityPage(
   return { rows, resumeBefore: last ? positionOf(last) : lookedAt };
 }
 
-/** Whether a view of the log has a row. */
+/** Whether a view of the log holds a row. */
 export function isInView({ end, newest, running }: LogView, row: LogPosition): boolean {
   if (comparePositions(row, end) <= 0) return true;
   return comparePositions(row, newest) <= 0 && !running.includes(row.writer);
@@ -135,7 +134,7 @@ export function positionOf({ writer, seq }: ActivityRow): LogPosition {
   return { writer, seq };
 }
 
-/** Up to where the log has been purged. */
+/** The position up to which the log has been purged. */
 export function selectPurged(db: Db): Promise<LogPosition> {
   return db.selectFrom('activity_purged').select(['writer', 'seq']).where('id', '=', 1).executeTakeFirstOrThrow();
 }
@@ -145,7 +144,7 @@ export async function selectLogStatus({
   db,
   dialect,
 }: Reading): Promise<{ head: number; horizon: number; heldSinceMs: number | undefined }> {
-  // The newest first: it is behind an end that is looked for later only where it is held back.
+  // The newest row is read first: an end that is read later lies behind it only if an open transaction holds it back.
   const newest = await nthPosition(newestFirst(db.selectFrom('activity').selectAll()), 1);
   const end = await dialect.endOfLog(db);
   if (newest === undefined || comparePositions(newest, end) <= 0) {
@@ -155,7 +154,7 @@ export async function selectLogStatus({
   return { head: Math.max(newest.seq, end.seq), horizon: end.seq, heldSinceMs: held?.record_ms };
 }
 
-/** Removes up to `limit` of the oldest rows recorded before a time, and notes up to where; how many there were. */
+/** Removes up to `limit` of the oldest rows recorded before a time, and stores the position purged up to. Returns how many rows were removed. */
 export async function deleteOldest(tx: Db, beforeMs: number, limit: number): Promise<number> {
   const old = await tx
     .selectFrom('activity')
@@ -179,7 +178,7 @@ export async function deleteOldest(tx: Db, beforeMs: number, limit: number): Pro
   return old.length;
 }
 
-/** Removes up to `limit` rows of a user; how many there were. */
+/** Removes up to `limit` rows of a user. Returns how many were removed. */
 export async function deleteOfUser(db: Db, userId: string, limit: number): Promise<number> {
   const rows = db.selectFrom('activity').select('seq').where('user_id', '=', userId).limit(limit);
   const { numDeletedRows } = await db.deleteFrom('activity').where('seq', 'in', rows).executeTakeFirst();
@@ -191,7 +190,7 @@ export function comparePositions(a: LogPosition, b: LogPosition): number {
   return a.writer - b.writer || a.seq - b.seq;
 }
 
-/** What a read needs of a database. */
+/** The parts of a database that a read uses. */
 type Reading = Pick<Database, 'db' | 'dialect'>;
 
 type Rows = SelectQueryBuilder<Schema, 'activity', ActivityRow>;
@@ -201,8 +200,8 @@ function range(rows: Rows, after: LogPosition, upTo: LogPosition): Rows {
 }
 
 /**
- * One user's rows, or all. A planner that counts columns would look for one user's
- * among all rows of a part of the log: the log's index takes one column less.
+ * One user's rows, or all. A query planner that prefers the index of fewer columns would scan a
+ * whole range of the log for one user's rows.
  */
 function rowsOf({ db, dialect }: Reading, userId: string | undefined): Rows {
   if (userId === undefined) return db.selectFrom('activity').selectAll();
@@ -218,9 +217,9 @@ function oneBefore({ writer, seq }: LogPosition): LogPosition {
 }
 
 /**
- * After one position and up to another. Where both have the same writer, as
- * always where transactions run one at a time, `seq` alone is compared: of a tuple
- * an index may serve the first column only, and every row would be looked at.
+ * After one position and up to another. If both have the same writer, as they always do in a
+ * database that runs one transaction at a time, only `seq` is compared: an index may serve only the
+ * first column of a tuple, so that every row would be scanned.
  */
 function isBetween(after: LogPosition, upTo: LogPosition) {
   return ({ and, eb, refTuple, tuple }: ExpressionBuilder<Schema, 'activity'>) =>
@@ -236,7 +235,7 @@ function newestFirst(rows: Rows): Rows {
   return rows.orderBy('writer', 'desc').orderBy('seq', 'desc');
 }
 
-/** Those of the candidates that a filter lets through. */
+/** The candidates that match a filter. */
 function accepted(db: Db, candidates: Rows, { withPrivate, actionPrefixes }: ActivityFilter): Rows {
   let rows = db.selectFrom(candidates.as('activity')).selectAll();
   if (!withPrivate) rows = rows.where('private', '=', 0);
@@ -252,7 +251,7 @@ function accepted(db: Db, candidates: Rows, { withPrivate, actionPrefixes }: Act
   return rows;
 }
 
-/** The position of the n-th of the sorted rows, or undefined when there are fewer. */
+/** The position of the n-th of the sorted rows, or undefined if there are fewer. */
 async function nthPosition(sorted: Rows, n: number): Promise<LogPosition | undefined> {
   const row = await sorted
     .limit(1)

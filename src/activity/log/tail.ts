@@ -15,24 +15,24 @@ import {
   selectPurged,
 } from './store.ts';
 
-/** How often the end of the log is looked at when nobody says that it has grown, milliseconds. */
+/** How often the end of the log is read while no notification arrives, milliseconds. */
 const POLL_MS = 500;
 
-/** How many of the newest rows are kept in memory for all watchers of this process, and what they may take, in UTF-16 code units. */
+/** The most rows kept in memory for all watchers of this process, and the most they may take, in UTF-16 code units. */
 const RECENT_MAX = 2000;
 const RECENT_TEXT_MAX = 8_000_000;
 
-/** How many rows the log is followed by at once. */
+/** How many rows are read at once to follow the log. */
 const FOLLOW_ROWS = 500;
 
-/** What is read from the database at once for a watcher that lags: where there is room for it, and where there is not. */
+/** How much is read from the database at once for a watcher that lags: with budget for it, and without. */
 export const BATCH: PartLimits = { rowsMax: 100, textMax: 65_536 };
 export const SMALL_BATCH: PartLimits = { rowsMax: 8, textMax: 4096 };
 
 /**
- * The end of the log, followed once for all watchers of this process: an idle
- * watcher costs no query, and one that keeps up is served from memory. Those that
- * fall behind read the database, which is the buffer; none is kept here for them.
+ * Follows the end of the log once for all watchers of this process: an idle watcher costs no
+ * query, and a watcher that keeps up is served from memory. A watcher that falls behind reads the
+ * database; nothing is buffered here for it.
  */
 export class Tail implements AsyncDisposable {
   readonly #database: Database;
@@ -49,7 +49,7 @@ export class Tail implements AsyncDisposable {
   #advancing: Promise<void> | undefined;
   #again = false;
   #isFailing = false;
-  /** Where what is done for all watchers belongs to no call, of which one would be traced as doing it. */
+  /** Runs work for all watchers outside the context of a call, so that no call's trace contains it. */
   readonly #outsideCalls = AsyncLocalStorage.snapshot();
 
   constructor(database: Database, onError: (error: unknown) => void) {
@@ -57,14 +57,14 @@ export class Tail implements AsyncDisposable {
     this.#onError = onError;
   }
 
-  /** How many subscriptions there are. */
+  /** The number of subscriptions. */
   get size(): number {
     return this.#watchers.values().reduce((sum, wakes) => sum + wakes.size, 0);
   }
 
   /**
-   * Calls `wake` after each activity of the user, or of anybody without an id,
-   * once it can be read. Returns how to end that.
+   * Calls `wake` after each activity of the user, or without an id of all users, as soon as the
+   * activity can be read. Returns a function that ends the subscription.
    */
   subscribe(userId: string | undefined, wake: () => void): () => void {
     const wakes = this.#watchers.get(userId) ?? new Set();
@@ -81,9 +81,9 @@ export class Tail implements AsyncDisposable {
   }
 
   /**
-   * The next row that a filter lets through after a position, from memory, and the position
-   * up to which that is all. Undefined where the database must be asked. One row at a time:
-   * a reader that stands still holds no others.
+   * The next row that matches a filter after a position, from memory, and the position up to which
+   * that is complete. Undefined if the database has to be read. One row at a time, so that a slow
+   * reader holds no others.
    */
   readRecent(filter: ActivityFilter, after: LogPosition): LogPart | undefined {
     const end = this.#end;
@@ -98,8 +98,8 @@ export class Tail implements AsyncDisposable {
   }
 
   /**
-   * What a filter lets through after a position, from memory or from the database, and the
-   * position up to which that is all. Throws cursor_expired when some may have been purged.
+   * The rows that match a filter after a position, from memory or from the database, and the
+   * position up to which they are complete. Throws cursor_expired if some may have been purged.
    */
   async read(filter: ActivityFilter, after: LogPosition, limits = BATCH): Promise<LogPart> {
     const recent = this.readRecent(filter, after);
@@ -107,7 +107,7 @@ export class Tail implements AsyncDisposable {
     const end = this.#end ?? (await this.#database.dialect.endOfLog(this.#database.db));
     if (comparePositions(after, end) >= 0) return { rows: [], position: after };
     const found = await readLog(this.#database, filter, after, end, limits);
-    // Looked at after reading: rows that were purged in between may be missing from what was read.
+    // Checked after reading: rows purged in between may be missing from what was read.
     if (comparePositions(after, await selectPurged(this.#database.db)) < 0) {
       throw new Failure(
         'cursor_expired',
@@ -123,7 +123,7 @@ export class Tail implements AsyncDisposable {
     await this.#advancing;
   }
 
-  /** Nobody watches: forget the end, and find it again when somebody does. */
+  /** Without watchers, forgets the end of the log; the next watcher finds it anew. */
   async #rest(): Promise<void> {
     clearInterval(this.#timer);
     this.#timer = undefined;
@@ -147,7 +147,7 @@ export class Tail implements AsyncDisposable {
     }
     this.#advancing = this.#outsideCalls(() => this.#readToEnd())
       .catch((error: unknown) => {
-        this.#forget(); // the watchers read the database, and say so to their callers when it fails
+        this.#forget(); // the watchers read the database, and report its failure to their callers
         this.#wakeAll();
         if (!this.#isFailing) this.#onError(error); // once, not with every poll
         this.#isFailing = true;

@@ -19,7 +19,7 @@ import { hintOf, writeApiKey } from './api-key.ts';
 import { digestOf } from './authenticate.ts';
 import { type ApiKeyRow, countApiKeyRows, deleteApiKey, insertApiKey, permissionsOf, selectApiKeys } from './store.ts';
 
-/** How many keys a user may have, expired ones included. */
+/** The most keys that a user may have, expired ones included. */
 const KEYS_MAX = 100;
 
 /** An API key without its secret; times in milliseconds since 1970. */
@@ -39,10 +39,10 @@ export interface NewApiKey {
 }
 
 /**
- * Creates a key of the caller's, and tells its secret, now or never.
+ * Creates a key of the caller's, and returns its secret, which is shown only once.
  *
- * Session and role are looked at again, in the transaction: a session that was
- * revoked elsewhere a moment ago must leave no key behind.
+ * Checks session and role again in the transaction: a session that another instance has just
+ * revoked must not create a key.
  *
  * Throws permission_missing, api_key_limit_reached, session_ended.
  */
@@ -80,7 +80,7 @@ export async function listApiKeys(app: App, userId: string): Promise<ApiKey[]> {
   return (await selectApiKeys(app.database.db, id)).map(toApiKey);
 }
 
-/** Removes a key, and makes every instance refuse it. Throws api_key_not_found, permission_missing. */
+/** Removes a key, which every instance then refuses. Throws api_key_not_found, permission_missing. */
 export async function revokeApiKey(app: App, caller: Caller, userId: string, id: string): Promise<void> {
   const key = { user_id: userId, id };
   await app.database.transaction(async (tx) => {
@@ -95,9 +95,8 @@ export async function revokeApiKey(app: App, caller: Caller, userId: string, id:
 }
 
 /**
- * An access token in place of the API key that makes the call, with what the key is
- * allowed at present. An access token is not exchanged for the next one, so that
- * one that was stolen is of use for some minutes only.
+ * An access token for the API key of the call, with the key's present permissions. An access token
+ * cannot be exchanged for another one, so that a stolen token is valid only for minutes.
  *
  * Throws api_key_required.
  */

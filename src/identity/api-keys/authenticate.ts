@@ -9,10 +9,10 @@ import { apiKeyInvalid } from '../revocations/revocations.ts';
 import { readApiKey } from './api-key.ts';
 import { type ApiKeyState, permissionsOf, selectApiKey, updateLastUsed } from './store.ts';
 
-/** How many answers of the database's are remembered, at about 1 KB each. */
+/** How many keys are cached, at about 1 KB each. */
 const KNOWN_MAX = 10_000;
 
-/** How exact the time of the last use is, milliseconds. */
+/** The precision of the time of the last use, milliseconds. */
 const LAST_USED_MS = 60_000;
 
 export interface ApiKeyCallersApp extends App {
@@ -21,15 +21,15 @@ export interface ApiKeyCallersApp extends App {
   readonly clocks: Clocks;
 }
 
-/** What the database said about secrets lately, by their digests. */
+/** A cache of keys read from the database, by the digests of their secrets. */
 export type KnownApiKeys = LRUCache<string, KnownApiKey>;
 
 interface KnownApiKey {
   /** Undefined for a key that was revoked, or removed with its owner. */
   readonly state: KeyState | undefined;
-  /** When the database was asked. */
+  /** When the key was read. */
   readonly asked: Moment;
-  /** When a use was last noted, milliseconds since 1970. */
+  /** When a use was last stored, milliseconds since 1970. */
   notedMs: number;
 }
 
@@ -52,12 +52,12 @@ export function digestOf(secret: string): string {
 }
 
 /**
- * Who an API key speaks for, as it and its owner are now. One that was used lately
- * costs no query, and nor does a secret that was never given out: there is nothing
- * to gain by guessing, nor a load to make by it.
+ * The caller of an API key, with the present permissions of the key and its owner. Neither a key
+ * that was used recently nor a secret that was never issued costs a query, so that guessing
+ * secrets causes no load.
  *
- * What the database said is relied on for as long as an access token is, and like
- * one it is checked against the revocations, which are kept for at least that long.
+ * A cached key is used for as long as an access token is valid and, like a token, is checked
+ * against the revocations, which are kept for at least that long.
  *
  * Throws api_key_invalid, server_unavailable.
  */
@@ -69,14 +69,14 @@ export async function authenticateApiKey(app: ApiKeyCallersApp, secret: string):
   return caller;
 }
 
-/** The caller as they are now, for a call that lasts. Throws api_key_invalid, server_unavailable. */
+/** The caller with their present permissions, for a long call. Throws api_key_invalid, server_unavailable. */
 export async function renewApiKeyCaller(app: ApiKeyCallersApp, caller: Caller): Promise<Caller> {
   const state = await selectApiKey(app.database.db, caller.sessionId);
   if (state === undefined) throw apiKeyInvalid();
   return callerOf(app, toKeyState(state));
 }
 
-/** The id of the key with this secret, if it was used lately, whether or not it is still good: for who waits, and not for who may. */
+/** The id of the key with this secret if it is cached, whether or not it is still valid: identifies who pays for a call, not who may make it. */
 export function recallApiKey({ knownApiKeys }: ApiKeyCallersApp, secret: string): string | undefined {
   return knownApiKeys.peek(digestOf(secret))?.state?.id;
 }
@@ -122,7 +122,7 @@ function toKeyState({ key, ownerState, ownerRole }: ApiKeyState): KeyState {
   };
 }
 
-/** Leaves the time of the use to the background: no call waits for it, or fails by it. */
+/** Stores the time of the use in the background: no call waits for that or fails because of it. */
 function noteUse(app: ApiKeyCallersApp, id: string, known: KnownApiKey): void {
   const now = app.now();
   if (ageOf(known.notedMs, now) < LAST_USED_MS) return;

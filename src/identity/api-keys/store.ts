@@ -28,7 +28,7 @@ export function selectApiKeys(db: Db, userId: string): Promise<ApiKeyRow[]> {
   return db.selectFrom('api_keys').selectAll().where('user_id', '=', userId).orderBy('id', 'desc').execute();
 }
 
-/** A key beside what its owner allows it. */
+/** A key with its owner's role and state. */
 export interface ApiKeyState {
   readonly key: ApiKeyRow;
   readonly ownerState: UserTable['state'];
@@ -48,7 +48,7 @@ export async function selectApiKey(db: Db, id: string): Promise<ApiKeyState | un
   return { key, ownerState: state, ownerRole: role };
 }
 
-/** Removes a key of a user; whether there was one. */
+/** Removes a key of a user. Returns whether there was one. */
 export async function deleteApiKey(db: Db, userId: string, id: string): Promise<boolean> {
   const { numDeletedRows } = await db
     .deleteFrom('api_keys')
@@ -58,7 +58,7 @@ export async function deleteApiKey(db: Db, userId: string, id: string): Promise<
   return numDeletedRows === 1n;
 }
 
-/** Notes a use, unless one is noted that was after `unlessAfterMs`, and not at a time that is still to come. */
+/** Stores the time of a use, unless a time after `unlessAfterMs` and not in the future is stored. */
 export async function updateLastUsed(db: Db, id: string, nowMs: number, unlessAfterMs: number): Promise<void> {
   await db
     .updateTable('api_keys')

@@ -49,10 +49,10 @@ import { type Challenge, CHALLENGE_MS, challengeInvalid, readChallenge, writeCha
 
 export interface AuthApp extends SessionsApp, ThrottleApp {}
 
-/** What a sign-in takes beside the password, as the contract names it. */
+/** A step of a sign-in after the password, as the contract names it. */
 export type LoginStep = 'LOGIN_STEP_SECOND_FACTOR' | 'LOGIN_STEP_NEW_PASSWORD';
 
-/** How far a sign-in came: the user is signed in, or has another step to take. */
+/** The result of a step of a sign-in: the user is signed in, or has another step to take. */
 export type SignIn =
   | { readonly tokens: Tokens; readonly user: User }
   | {
@@ -71,8 +71,8 @@ export type LoginAnswer =
   | { readonly method: 'new_password'; readonly password: string };
 
 /**
- * Signs in with a username or email address and its password, as far as that goes.
- * `signal` ends the call while it waits for its turn to hash.
+ * Signs in with a username or email address and a password, up to the next step if there is one.
+ * `signal` aborts the call while it waits to hash.
  *
  * Throws credentials_invalid, alike in text and work for an unknown user, a wrong
  * password, a user who may not sign in, and after too many wrong passwords;
@@ -88,16 +88,16 @@ export async function login(
   const account = await findAccount(app.database.db, identifier);
   const subject = account?.user.id ?? `nobody ${identifierKey(identifier)}`;
   const isKnown = await isKnownAddress(app, subject, client);
-  // Whoever has been here before does not wait behind strangers, from however many addresses these come.
+  // A known address does not wait for the hashes of unknown ones, however many there are.
   const payer = isKnown ? signInPayer(subject) : addressPayer(client.address);
   return payFor(payer, () => loginTo(app, account, { subject, isKnown, password, client, by: { payer, signal } }));
 }
 
-/** A sign-in under way. */
+/** A sign-in that is not complete. */
 interface SignInAttempt {
   /** As in guessPassword. */
   readonly subject: string;
-  /** Whether the user signed in from the address lately. */
+  /** Whether the user signed in from the address recently. */
   readonly isKnown: boolean;
   readonly password: string;
   readonly client: Client;
@@ -132,7 +132,7 @@ async function loginTo(app: AuthApp, account: Account | undefined, of: SignInAtt
 }
 
 /**
- * Takes the step of a sign-in that its challenge asks for.
+ * Completes the step of a sign-in that its challenge requires.
  *
  * Throws challenge_invalid, challenge_step_wrong, second_factor_wrong,
  * too_many_attempts, budget_exceeded, server_busy, and for a new password what checkNewPassword
@@ -171,7 +171,7 @@ async function takeCode(
   const guess = await guessCode(app, attempt, userId, async (granted) => {
     progress = await app.database.transaction(async (tx) => {
       const account = await requireStep(tx, challenge, 'LOGIN_STEP_SECOND_FACTOR');
-      // Without a grant the same work, with what no code is.
+      // Without a grant, does the same work with a value that is no code.
       if (!(await accept(tx, app, userId, granted ? code : ''))) return undefined;
       return proceed(tx, app, account, client, [...methods, method]);
     }, userId);
@@ -209,7 +209,7 @@ async function takeNewPassword(
   return progress;
 }
 
-/** The caller as they are now, with what they are allowed. */
+/** The caller with their present role and permissions. */
 export async function me(app: AuthApp, caller: Caller): Promise<{ user: User; permissions: ReadonlySet<Permission> }> {
   const account = await getAccount(app.database.db, caller.userId);
   if (account === undefined) throw sessionEnded();
@@ -245,7 +245,7 @@ export async function changePassword(
   checkNewPassword(next, account.user);
   const hash = await app.passwords.hash(next, by);
   await app.database.transaction(async (tx) => {
-    // The session may have ended while hashing: it must not be taken along into the new epoch.
+    // The session may have ended while hashing: it must not move to the new epoch.
     const latest = await getAccount(tx, userId);
     if (latest === undefined) throw sessionEnded();
     if (latest.sessionEpoch !== account.sessionEpoch) throw passwordWrong(); // another call changed it meanwhile
@@ -256,12 +256,12 @@ export async function changePassword(
   }, userId);
 }
 
-/** How far a sign-in came, within the transaction that takes it there. */
+/** The result of a step, within its transaction. */
 type Progress =
   | { readonly session: Session; readonly user: User }
   | { readonly account: Account; readonly methods: readonly SignInMethod[]; readonly step: LoginStep };
 
-/** Opens the session when no step is left, in the transaction that looked at the account. */
+/** Opens the session if no step is left, in the transaction that read the account. */
 async function proceed(
   tx: Db,
   app: AuthApp,
@@ -287,7 +287,7 @@ async function nextStep(
   return mustChangePassword ? 'LOGIN_STEP_NEW_PASSWORD' : undefined;
 }
 
-/** The account of a sign-in that has this step to take now. Throws challenge_invalid, challenge_step_wrong. */
+/** The account of a sign-in whose next step is this one. Throws challenge_invalid, challenge_step_wrong. */
 async function requireStep(db: Db, challenge: Challenge, answered: LoginStep): Promise<Account> {
   const account = await getAccount(db, challenge.userId);
   if (account?.user.state !== 'active' || account.sessionEpoch !== challenge.sessionEpoch) throw challengeInvalid();
@@ -309,7 +309,7 @@ async function toSignIn(app: AuthApp, progress: Progress, client: Client, expire
   return { challenge: { token: writeChallenge(app.keyring, challenge), step, methods: accepted, expireMs } };
 }
 
-/** The answers to a step that the user can give. */
+/** The methods by which the user can complete a step. */
 async function methodsOf({ database }: AuthApp, { user }: Account, step: LoginStep): Promise<LoginAnswer['method'][]> {
   if (step === 'LOGIN_STEP_NEW_PASSWORD') return ['new_password'];
   return (await hasRecoveryCode(database.db, user.id)) ? ['otp', 'recovery'] : ['otp'];

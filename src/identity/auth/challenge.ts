@@ -18,18 +18,18 @@ const BYTES = ID_BYTES + 2 * NUMBER_BYTES + PROVED_BYTES;
 /** The bit of each method. */
 const BITS: Readonly<Record<SignInMethod, number>> = { pwd: 1, otp: 2, recovery: 4 };
 
-/** A sign-in on its way. */
+/** A sign-in that is not complete. */
 export interface Challenge {
   readonly userId: string;
   /** The user's session epoch when the password was right: a new password or state since ends the sign-in. */
   readonly sessionEpoch: number;
-  /** What was proved until now. */
+  /** The methods used so far. */
   readonly methods: readonly SignInMethod[];
   /** Milliseconds since 1970. */
   readonly expireMs: number;
 }
 
-/** A challenge with an HMAC-SHA256 over it: the server keeps nothing of a sign-in that is not complete. */
+/** A challenge with an HMAC-SHA256 over it, so that the server stores nothing about an incomplete sign-in. */
 export function writeChallenge(keyring: Keyring, { userId, sessionEpoch, methods, expireMs }: Challenge): string {
   const bytes = Buffer.alloc(BYTES);
   bytes.write(userId.replaceAll('-', ''), 'hex');
@@ -42,7 +42,7 @@ export function writeChallenge(keyring: Keyring, { userId, sessionEpoch, methods
   return PREFIX + Buffer.concat([bytes, keyring.mac('login-challenge', bytes)]).toString('base64url');
 }
 
-/** Throws challenge_invalid for anything that writeChallenge did not write, and for what has expired, or was given before the clock was set back. */
+/** Throws challenge_invalid for a text that writeChallenge did not write, for an expired challenge, and for one issued before the clock was set back. */
 export function readChallenge(keyring: Keyring, token: string, nowMs: number): Challenge {
   const all = Buffer.from(token.slice(PREFIX.length), 'base64url');
   const bytes = all.subarray(0, BYTES);

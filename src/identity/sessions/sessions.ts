@@ -32,7 +32,7 @@ import {
   stepSession,
 } from './store.ts';
 
-/** How long after its use a refresh token still gives the successor it gave, milliseconds. */
+/** How long after its first use a refresh token returns the same successor again, milliseconds. */
 const REPLAY_WINDOW_MS = 30_000;
 
 export interface SessionOptions {
@@ -59,8 +59,8 @@ export interface Tokens {
 }
 
 /**
- * Opens a session, in the transaction that found the user to be one who may sign
- * in. The oldest ends when there are more than one user may have.
+ * Opens a session, in the transaction that found that the user may sign in. Ends the oldest
+ * sessions if the user has more than allowed.
  */
 export async function startSession(
   tx: Db,
@@ -102,8 +102,8 @@ export async function startSession(
 }
 
 /**
- * Takes a session one step further. The immediate predecessor gives the same
- * successor again for 30 s; anything older ends the session (RFC 9700, 4.14.2).
+ * Replaces the refresh token of a session. The immediate predecessor returns the same successor
+ * for 30 s; an older token ends the session (RFC 9700, 4.14.2).
  *
  * Throws refresh_token_invalid, refresh_token_reused, session_ended.
  */
@@ -147,8 +147,8 @@ async function refreshSession(app: SessionsApp, sessionId: string, counter: numb
 }
 
 /**
- * Who a valid access token speaks for, as they are now, without a query. No promise
- * where nothing has to be waited for, which is with nearly every call.
+ * The caller of a valid access token with their present role, without a query. Returns a promise
+ * only if it has to wait, which is rare.
  *
  * Rejects with access_token_invalid, access_token_expired, session_ended, server_unavailable.
  */
@@ -174,7 +174,7 @@ function toCaller({ userId, sessionId, kind, scope, signInMs }: AccessTokenClaim
   };
 }
 
-/** The caller of a session as they are now, by the database. Throws session_ended. */
+/** The caller of a session with their present role, from the database. Throws session_ended. */
 export async function renew(app: App, { userId, sessionId }: Pick<Caller, 'userId' | 'sessionId'>): Promise<Caller> {
   const state = await selectSession(app.database.db, sessionId);
   if (!isAlive(state, app.now()) || state.session.user_id !== userId) throw sessionEnded();
@@ -187,7 +187,7 @@ export async function renew(app: App, { userId, sessionId }: Pick<Caller, 'userI
   };
 }
 
-/** A session as it is shown; times in milliseconds since 1970. */
+/** A session as the contract shows it; times in milliseconds since 1970. */
 export interface SessionInfo {
   readonly id: string;
   readonly userId: string;
@@ -233,7 +233,7 @@ export async function endSession(app: App, caller: Caller, userId: string, sessi
   }, sessionId);
 }
 
-/** Ends every session of a user, or every one but the caller's; how many there were. Throws user_not_found, permission_missing. */
+/** Ends all sessions of a user, or all but the caller's. Returns how many. Throws user_not_found, permission_missing. */
 export async function endAllSessions(
   app: App,
   caller: Caller,
@@ -247,8 +247,8 @@ export async function endAllSessions(
 }
 
 /**
- * Ends every session of a user, or every one but one, in the transaction of what
- * makes that necessary; how many there were. `by` is who did that.
+ * Ends all sessions of a user, or all but `but`, in the transaction of the change that requires it.
+ * Returns how many. `by` is who made that change.
  */
 export async function endSessionsOf(
   tx: Db,
@@ -277,10 +277,10 @@ export async function requireSession(tx: Db, app: App, sessionId: string): Promi
   if (!isAlive(await selectSession(tx, sessionId), app.now())) throw sessionEnded();
 }
 
-/** Takes a session along into its user's new epoch, which ends the others. */
+/** Moves a session to its user's new epoch, which ends the other sessions. */
 export const keepSession = setSessionEpoch;
 
-/** Removes up to `limit` sessions whose time is over; how many there were. */
+/** Removes up to `limit` expired sessions. Returns how many were removed. */
 export function purgeSessions(app: App, limit: number): Promise<number> {
   return deleteExpired(app.database.db, app.now(), limit);
 }

@@ -9,7 +9,7 @@ export async function insertSession(db: Db, row: SessionRow): Promise<void> {
   await db.insertInto('sessions').values(row).execute();
 }
 
-/** A session beside what its user allows it. */
+/** A session with its user's role, state and epoch. */
 export interface SessionState {
   readonly session: SessionRow;
   readonly userState: UserTable['state'];
@@ -33,7 +33,7 @@ export async function selectSession(db: Db, id: string): Promise<SessionState | 
   return { session, userState: state, userEpoch: session_epoch, role };
 }
 
-/** Steps to the next refresh token if `counter` is the newest; whether it was. */
+/** Advances to the next refresh token if `counter` is the newest. Returns whether it was. */
 export async function stepSession(
   db: Db,
   id: string,
@@ -49,7 +49,7 @@ export async function stepSession(
   return numUpdatedRows === 1n;
 }
 
-/** Ends a user's session that is not over; whether there was one. */
+/** Ends a session of a user if it has not ended. Returns whether it did. */
 export async function endSessionRow(db: Db, userId: string, id: string, nowMs: number): Promise<boolean> {
   const { numUpdatedRows } = await db
     .updateTable('sessions')
@@ -77,7 +77,7 @@ export function selectLiveSessions(db: Db, userId: string, nowMs: number): Promi
     .execute();
 }
 
-/** Ends every session of a user that is not over but one, of whatever epoch; their ids. */
+/** Ends all sessions of a user but one, of any epoch. Returns the ids of those that had not ended. */
 export async function endSessionRows(
   db: Db,
   userId: string,
@@ -100,7 +100,7 @@ export async function endSessionRowsById(db: Db, ids: readonly string[], nowMs: 
   await db.updateTable('sessions').set({ end_ms: nowMs }).where('id', 'in', ids).where('end_ms', 'is', null).execute();
 }
 
-/** The role of a user who is there, and not past the time to be undeleted. */
+/** The role of a user who exists and is not past the purge time. */
 export async function selectRole(db: Db, id: string, nowMs: number): Promise<Role | undefined> {
   const user = await db.selectFrom('users').select(['role', 'purge_ms']).where('id', '=', id).executeTakeFirst();
   return user === undefined || (user.purge_ms !== null && user.purge_ms <= nowMs) ? undefined : user.role;
@@ -110,7 +110,7 @@ export async function setSessionEpoch(db: Db, id: string, epoch: number): Promis
   await db.updateTable('sessions').set({ epoch }).where('id', '=', id).execute();
 }
 
-/** Removes up to `limit` sessions that nobody can refresh any more; how many there were. */
+/** Removes up to `limit` sessions that cannot be refreshed any more. Returns how many were removed. */
 export async function deleteExpired(db: Db, nowMs: number, limit: number): Promise<number> {
   const expired = db
     .selectFrom('sessions')

@@ -3,12 +3,12 @@ import { identifierKey } from '../../kernel/text.ts';
 import { selectUser, selectUserByIdentifier, type UserRow, updateUserRow } from './store.ts';
 import { toUser, type User } from './user.ts';
 
-/** What signing in needs to know of a user, for auth alone. */
+/** A user with what sign-in needs beside the contract's fields. */
 export interface Account {
   readonly user: User;
   readonly passwordHash: string;
   readonly sessionEpoch: number;
-  /** Signing in takes a new password. */
+  /** Whether the user has to set a new password at the next sign-in. */
   readonly mustChangePassword: boolean;
 }
 
@@ -23,20 +23,19 @@ export async function getAccount(db: Db, id: string): Promise<Account | undefine
   return row && toAccount(row);
 }
 
-/** Notes a sign-in. The etag stays: no user of the contract changes. */
+/** Stores the time of a sign-in. The etag stays, since the contract's User does not change. */
 export async function recordSignIn(tx: Db, id: string, nowMs: number): Promise<void> {
   await updateUserRow(tx, id, { last_sign_in_ms: nowMs });
 }
 
-/** Puts a stronger hash of the same password in the place of the present one. */
+/** Replaces the hash of a password by a stronger hash of the same password. */
 export async function strengthenHash(tx: Db, id: string, passwordHash: string): Promise<void> {
   await updateUserRow(tx, id, { password_hash: passwordHash });
 }
 
 /**
- * Sets a password and begins a new session epoch, which is returned: a sign-in that is
- * under way with the old password comes to nothing. Ending the sessions there
- * are is the caller's part (endSessionsOf).
+ * Sets a password and begins a new session epoch, so that sign-ins that began with the old password
+ * fail. Returns the epoch. The caller has to end the present sessions (endSessionsOf).
  */
 export async function replacePassword(
   tx: Db,

@@ -81,7 +81,7 @@ export function fromList(request: ListUsersRequest): UserListRequest {
   };
 }
 
-/** Each once, in one order: page tokens are good for the same filter, however it is written. */
+/** Sorted and without repeats, so that a page token is valid for the same filter in any order. */
 function distinct<T extends string>(values: readonly (T | undefined)[]): T[] {
   return [...new Set(values)].filter((value) => value !== undefined).toSorted();
 }

@@ -11,16 +11,16 @@ import { endOfPrefix } from '../../kernel/text.ts';
 export type UserRow = UserTable;
 export type StoredState = UserRow['state'];
 
-/** Which users a list holds. */
+/** Selects users. */
 export interface UserFilter {
   readonly states: readonly StoredState[];
-  /** None for every role. */
+  /** Empty for every role. */
   readonly roles: readonly Role[];
   /** Folded; '' for every user. */
   readonly query: string;
 }
 
-/** What of a user is shown: reading the rest as well takes half as long again. */
+/** The columns that the contract's User shows. Reading all columns takes half as long again. */
 const SHOWN = [
   'id',
   'username',
@@ -85,10 +85,7 @@ export interface UserPage {
   readonly resumeAfter: string | undefined;
 }
 
-/**
- * How many matches of a query are sorted, and how many users are looked at in
- * search of matches: the bound on what one page of a query costs.
- */
+/** The most matches of a query that are sorted, and the most users that are tested: bounds the cost of a page. */
 const EXAMINED_MAX = 1000;
 
 export async function selectUserPage(
@@ -111,8 +108,8 @@ export async function selectUserPage(
  * A page for a query that matches many: takes the next EXAMINED_MAX users and
  * keeps those that match, so the page may be short, even empty, before the end.
  *
- * How far it looks is settled first, as an id: were it counted in each statement
- * anew, a user who leaves in between would let another slip by unseen.
+ * The last id to test is determined first: if each statement counted users anew, a user purged in
+ * between would make it skip another one.
  */
 async function searchPage(db: Db, filter: UserFilter, after: string | undefined, size: number): Promise<UserPage> {
   const { oldest, count } = await db
@@ -145,8 +142,8 @@ function pageOf(rows: readonly ShownUserRow[], size: number): UserPage {
 }
 
 /**
- * How many users the filter lets through. No more than COUNTED_MAX users are looked at, or
- * users of as many terms that the query matches.
+ * Counts the users that match a filter. Examines at most COUNTED_MAX users or, with a query, the
+ * users of at most as many matching terms.
  */
 export async function countUsers(db: Db, filter: UserFilter): Promise<Count> {
   if (filter.query === '') {
@@ -191,9 +188,9 @@ function newest(...asked: Parameters<typeof newestIds>): SelectQueryBuilder<Sche
 }
 
 /**
- * The ids of the newest users below `after`. One ordered range of an index for each
- * state and role, cut to as many as are asked for, and merged: no state is so common that the
- * others are searched through it, and no more is sorted than the ends of a few ranges.
+ * The ids of the newest users below `after`. Reads one range of an index for each state and role, up
+ * to `limit` ids of each, and merges them, so that a rare state or role is not searched for among
+ * the users of a common one.
  */
 function newestIds(
   db: Db,
@@ -220,12 +217,12 @@ function matching(db: Db, query: string) {
   return db.selectFrom('user_terms').where('term', '>=', query).where('term', '<', endOfPrefix(query)).orderBy('term');
 }
 
-/** Up to `limit` users whose time to be purged has come. */
+/** Up to `limit` users whose purge time has passed. */
 export function selectPurgeable(db: Db, nowMs: number, limit: number): Promise<{ id: string }[]> {
   return db.selectFrom('users').select('id').where('purge_ms', '<=', nowMs).orderBy('purge_ms').limit(limit).execute();
 }
 
-/** Removes a user who is still due. What belongs to the user goes with the row. */
+/** Removes a user if the purge time has still passed, with everything that belongs to the user. */
 export async function deletePurgeable(db: Db, id: string, nowMs: number): Promise<void> {
   await db.deleteFrom('users').where('id', '=', id).where('purge_ms', '<=', nowMs).execute();
 }

@@ -33,7 +33,7 @@ const NO_USER: User = {
   etag: '',
 };
 
-/** A user as answered before, perhaps by a version that knew fewer fields. */
+/** A user from a stored response. Fields that the version which stored it did not have get their defaults. */
 export function completeUser(stored: Partial<User>): User {
   return { ...NO_USER, ...stored };
 }

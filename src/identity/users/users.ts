@@ -40,14 +40,14 @@ export interface NewUser {
   readonly role: Role;
   /** Either this or `passwordHash` is not empty. */
   readonly password: string;
-  /** A hash of another system's. */
+  /** A hash from another system. */
   readonly passwordHash: string;
   readonly mustChangePassword: boolean;
   readonly requestId: string;
 }
 
 /**
- * Creates a user. A caller who goes away while the password waits to be hashed ends the call.
+ * Creates a user. `signal` aborts the call while the password waits to be hashed.
  *
  * Throws username_taken, email_taken, password_is_identifier, password_too_common,
  * password_hash_unsupported, request_id_reused, server_busy.
@@ -74,7 +74,7 @@ export async function createUser(app: App, caller: Caller, input: NewUser, signa
     try {
       return await create();
     } catch (error) {
-      // The same request may have taken the name meanwhile, on another instance: then its answer is there by now.
+      // The same request may have taken the name on another instance: then its response is stored by now.
       if (error instanceof UniqueViolation && requestId !== '') return create();
       throw error;
     }
@@ -119,7 +119,7 @@ export async function getUserDetails(app: App, id: string): Promise<UserDetails>
   return { user: toUser(row), lastSignInMs: row.last_sign_in_ms, contactCount: liveContacts };
 }
 
-/** How much of something is used, and how much may be. */
+/** How much of a limit is used. */
 export interface Quota {
   readonly used: number;
   readonly limit: number;
@@ -130,7 +130,7 @@ export interface Usage {
   readonly contactBytes: Quota;
 }
 
-/** How much a user has stored. Throws user_not_found. */
+/** How much a user has stored, and the limits. Throws user_not_found. */
 export async function getUsage(app: ContactsApp, id: string): Promise<Usage> {
   const row = await requireUser(app, app.database.db, id);
   const { contacts, bytes } = await contactUsage(app, row.id);
@@ -178,7 +178,7 @@ export interface UserChange {
 }
 
 /**
- * Changes what is not undefined. Suspending ends the user's sessions.
+ * Changes the fields that are not undefined. Suspending ends the user's sessions.
  *
  * Throws user_not_found, permission_missing, resource_deleted, etag_mismatch,
  * username_taken, email_taken, last_admin.
@@ -250,9 +250,9 @@ export interface PasswordSetting {
 }
 
 /**
- * Sets a user's password without the present one, and ends the sessions: one's own
- * too, the caller's included. What was signed in with the old password is over,
- * and so is what is under way with it, such as a challenge for a second factor.
+ * Sets a user's password without knowing the present one, and ends all sessions of the user, also
+ * the caller's own. Sign-ins that began with the old password fail, e.g. one that waits for a
+ * second factor.
  *
  * Throws user_not_found, permission_missing, resource_deleted, etag_mismatch, password_is_identifier,
  * password_too_common, server_busy.
@@ -276,7 +276,7 @@ export async function setUserPassword(
   }, id);
 }
 
-/** Takes a deletion back. Throws user_not_found, permission_missing, resource_not_deleted, etag_mismatch. */
+/** Undeletes a user. Throws user_not_found, permission_missing, resource_not_deleted, etag_mismatch. */
 export async function undeleteUser(app: App, caller: Caller, id: string, etag: string | undefined): Promise<User> {
   return app.database.transaction(async (tx) => {
     const at = atOneTime(app);
@@ -297,7 +297,7 @@ export async function undeleteUser(app: App, caller: Caller, id: string, etag: s
   }, id);
 }
 
-/** What a user can be changed in, and an activity names. */
+/** The fields that an update changes and that its activity names. */
 const FIELDS = ['username', 'email', 'name', 'role', 'state'] as const;
 
 async function newUserRow(app: App, input: Omit<NewUser, 'requestId'>, by: HashRequest): Promise<UserRow> {
@@ -339,20 +339,20 @@ function nextRevision(app: App, row: UserRow, change: Partial<UserRow>): UserRow
   return { ...row, update_ms: app.now(), ...change, revision: row.revision + 1 };
 }
 
-/** What access tokens of the user are worth from now on. */
+/** The access that tokens of the user give from this revision on. */
 function accessOf({ id, role, state, revision }: UserRow) {
   return { userId: id, role: state === 'active' ? role : null, revision };
 }
 
 async function requireUser(app: App, db: Db, id: string): Promise<UserRow> {
   const row = await selectUser(db, id);
-  // Past its purge time a user is gone, whether purged yet or not: there is no undeleting half-way through.
+  // A user past the purge time counts as purged: purging takes several steps and cannot be undone half-way.
   if (row === undefined || (row.purge_ms !== null && row.purge_ms <= app.now()))
     throw new Failure('user_not_found', 'no user has this id');
   return row;
 }
 
-/** A user to write to. Throws permission_missing for one who is above the caller, before anything is said of the user. */
+/** A user to change. Checks the caller's rank first: a refusal for it reveals nothing about the user. */
 async function requireLiveUser(
   app: App,
   db: Db,
@@ -367,7 +367,7 @@ async function requireLiveUser(
   return row;
 }
 
-/** Throws last_admin when nobody else could manage users. */
+/** Throws last_admin if the user is the only active admin. */
 async function requireOtherAdmin(tx: Db, row: UserRow): Promise<void> {
   if (row.role !== 'admin' || row.state !== 'active' || (await hasOtherActiveAdmin(tx, row.id))) return;
   throw new Failure('last_admin', 'this is the last active admin: make another one first');
@@ -389,14 +389,14 @@ async function reportTakenIdentifiers<T>(write: () => Promise<T>): Promise<T> {
 }
 
 /**
- * Removes up to `limit` users, with all that is theirs, whose time to be undeleted
- * is over, but at most `limit` contacts or activities of one of them at a time; 0 when none are left.
+ * Removes up to `limit` users whose purge time has passed, with everything that belongs to them.
+ * Removes at most `limit` contacts or activities of one user at a time. Returns 0 if none are left.
  */
 export async function purgeUsers(app: App, limit: number): Promise<number> {
   const { db } = app.database;
   const due = await selectPurgeable(db, app.now(), limit);
   for (const { id } of due) {
-    // What is a user's in small steps first: one statement over all of it would keep everybody waiting, a stop too.
+    // First the user's contacts and activities in small steps: one statement over all of them would block other writes and a stop.
     if ((await purgeContactsOf(app, id, limit)) === limit) return limit;
     if ((await purgeActivitiesOf(app, id, limit)) === limit) return limit;
     await deletePurgeable(db, id, app.now());
