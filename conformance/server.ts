@@ -7,14 +7,12 @@
 import type { AddressInfo } from 'node:net';
 import type { Server } from 'node:http';
 import { create, fromBinary, type Message, toBinary } from '@bufbuild/protobuf';
-import { type ConnectRouter, createContextValues } from '@connectrpc/connect';
 import { fastifyConnectPlugin } from '@connectrpc/connect-fastify';
 import { fastify as createFastify } from 'fastify';
 import { createOnePortServer } from '../src/http/one-port.ts';
-import { createFastPath } from '../packages/connect-fast/src/fast-path.ts';
+import { createFastHandlers } from '../packages/connect-fast/src/index.ts';
 import { refuseAtEnd } from '../src/rpc/early-answers.ts';
 import { COMPRESS_MIN_BYTES, Compressor } from '../src/rpc/compressor.ts';
-import { DeferredFastPath } from '../src/rpc/fast-path.ts';
 import { readContract } from './contract.ts';
 import { conformanceService } from './service.ts';
 
@@ -37,43 +35,30 @@ const credentials = asked.useTls ? asked.serverCreds : undefined;
 const tls = credentials && { cert: Buffer.from(credentials.cert), key: Buffer.from(credentials.key) };
 
 const compressor = new Compressor();
-const fastPath = new DeferredFastPath();
+const readMaxBytes = asked.messageReceiveLimit || READ_MAX_BYTES;
+const handlers = createFastHandlers({
+  routes(router) {
+    router.service(contract.service, conformanceService(contract));
+    router.handlers.forEach((handler, i) => {
+      router.handlers[i] = refuseAtEnd(handler, readMaxBytes);
+    });
+  },
+  readMaxBytes,
+  compressMinBytes: COMPRESS_MIN_BYTES,
+  acceptCompression: compressor.compressions,
+  compressAnswer: (name, bytes, _context, isWanted) => compressor.compress(name, bytes, 'anybody', isWanted),
+  jsonOptions: { registry: contract.registry },
+});
 const fastify = createFastify<Server>({
   serverFactory: (handler) =>
     createOnePortServer(handler, {
       tls,
-      shortcut: fastPath,
+      ...(fastPathSwitch === 'on' && { shortcut: { takeHttp1: handlers.http1, takeHttp2: handlers.http2 } }),
       isStreaming: (path) => /\/(?:Client|Bidi)Stream$/.test(path),
       streamResets: STREAM_RESETS,
     }) as Server,
 });
-const jsonOptions = { registry: contract.registry };
-const readMaxBytes = asked.messageReceiveLimit || READ_MAX_BYTES;
-await fastify.register(fastifyConnectPlugin, {
-  routes(router: ConnectRouter) {
-    const { service } = contract;
-    const implementation = conformanceService(contract);
-    router.service(service, implementation);
-    router.handlers.forEach((handler, i) => {
-      router.handlers[i] = refuseAtEnd(handler, readMaxBytes);
-    });
-    if (fastPathSwitch !== 'on') return;
-    fastPath.open(
-      createFastPath([{ service, implementation }], router.handlers, {
-        admit: () => ({ values: createContextValues() }),
-        interceptors: [],
-        readMaxBytes: () => readMaxBytes,
-        compressMinBytes: COMPRESS_MIN_BYTES,
-        compressions: compressor.compressions,
-        compressAnswer: (name, bytes, _context, isWanted) => compressor.compress(name, bytes, 'anybody', isWanted),
-        jsonOptions,
-        onFault: (error) => console.error(error),
-      }),
-    );
-  },
-  jsonOptions,
-  readMaxBytes,
-});
+await fastify.register(fastifyConnectPlugin, { routes: (router) => void router.handlers.push(...handlers.handlers) });
 await fastify.listen({ host: '127.0.0.1', port: 0 });
 
 const responseDesc = contract.message('ServerCompatResponse');

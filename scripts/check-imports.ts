@@ -73,6 +73,7 @@ function refusalOfFloor(each: Import): string | undefined {
   if (!each.module.startsWith('.')) return undefined;
   const target = targetOf(each);
   if (target.startsWith('packages/verify/')) return 'the verifier is for other services';
+  if (target.startsWith('packages/') && !target.endsWith('/src/index.ts')) return 'a package is used by its entry';
   if (!target.startsWith('src/')) return undefined;
   return floorOf(target) > floorOf(each.file) ? `${roomOf(target)} stands above ${roomOf(each.file)}` : undefined;
 }

@@ -36,6 +36,7 @@ const REFUSED: readonly Case[] = [
   ['packages/verify/src/verify.ts', '../../../gen/kith/auth/v1/revocation_service_pb.ts'],
   ['packages/connect-fast/src/call-format.ts', '../../../src/kernel/failure.ts'],
   ['packages/connect-fast/src/call-format.ts', 'fastify'],
+  ['src/rpc/access.ts', '../../packages/connect-fast/src/context.ts'],
 ];
 
 const ACCEPTED: readonly Case[] = [
@@ -54,6 +55,7 @@ const ACCEPTED: readonly Case[] = [
   ['src/contacts/contacts.test.ts', './store.ts'],
   ['src/contacts/contacts.test.ts', 'kysely'],
   ['packages/connect-fast/src/call-format.ts', '@connectrpc/connect/protocol'],
+  ['src/rpc/access.ts', '../../packages/connect-fast/src/index.ts'],
   ['packages/verify/src/verify.ts', 'jose'],
 ];
 

@@ -2,7 +2,7 @@ import { createServer as createHttp1Server, type IncomingHttpHeaders, type Serve
 import { createServer as createHttp2Server, type ServerHttp2Stream } from 'node:http2';
 import type { AddressInfo, Server as TcpServer } from 'node:net';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { type ConnectRouter, createContextValues, type HandlerContext } from '@connectrpc/connect';
+import type { HandlerContext } from '@connectrpc/connect';
 import { fastifyConnectPlugin } from '@connectrpc/connect-fastify';
 import { fastify as createFastify } from 'fastify';
 import {
@@ -18,13 +18,13 @@ import {
   GetUserResponseSchema,
   UserService,
 } from '../../gen/kith/user/v1/user_service_pb.ts';
-import { createFastPath, type FastPath } from '../../packages/connect-fast/src/fast-path.ts';
+import { createFastHandlers } from '../../packages/connect-fast/src/index.ts';
 import { createOnePortServer } from '../../src/http/one-port.ts';
-import { createCallWatch } from '../../src/rpc/call.ts';
+import { createCallEnd } from '../../src/rpc/call.ts';
 import { createCallLog } from '../../src/rpc/call-log.ts';
 import { ANSWER_HEADERS, requestIdOf } from '../../src/rpc/answers.ts';
 import { COMPRESS_MIN_BYTES, Compressor } from '../../src/rpc/compressor.ts';
-import { createAdmission } from '../../src/rpc/fast-path.ts';
+import { createRequestHooks, DeferredFastPath } from '../../src/rpc/fast-path.ts';
 import { serveGrpcJs } from './grpc-js.ts';
 import { serveNiceGrpc } from './nice-grpc.ts';
 
@@ -59,44 +59,33 @@ async function* stream(
 
 /** Kith's port, with the fast path in front of Connect or without. */
 export async function echoWithConnect(withFastPath: boolean, withLog: boolean): Promise<string> {
-  let fastPath: FastPath | undefined;
+  const fastPath = new DeferredFastPath();
   const compressor = new Compressor();
   const fastify = createFastify({
-    serverFactory: (handler) =>
-      createOnePortServer(handler, {
-        shortcut: {
-          takeHttp1: (request, response) => fastPath?.takeHttp1(request, response) ?? false,
-          takeHttp2: (http2Stream, headers) => fastPath?.takeHttp2(http2Stream, headers) ?? false,
-        },
-      }) as Server,
+    serverFactory: (handler) => createOnePortServer(handler, { shortcut: fastPath }) as Server,
     logger: withLog && { level: 'info', base: null },
     disableRequestLogging: true,
   });
-  const services = [
-    { service: UserService, implementation: { getUser: echo } },
-    { service: ActivityService, implementation: { watchUserActivity: stream } },
-  ];
-  await fastify.register(fastifyConnectPlugin, {
-    routes(router: ConnectRouter) {
-      for (const { service, implementation } of services) router.service(service, implementation);
-      if (!withFastPath) return;
-      fastPath = createFastPath(services, router.handlers, {
-        admit: withLog
-          ? createAdmission(
-              () => false,
-              [],
-              () => {},
-            )
-          : () => ({ values: createContextValues() }),
-        requestGate: withLog ? createCallWatch(createCallLog(fastify.log, 1)) : undefined,
-        interceptors: [],
-        readMaxBytes: () => 2 ** 20,
-        compressMinBytes: COMPRESS_MIN_BYTES,
-        compressions: compressor.compressions,
-        compressAnswer: (name, bytes, _context, isWanted) => compressor.compress(name, bytes, 'anybody', isWanted),
-        onFault: (error) => console.error(error),
-      });
+  const handlers = createFastHandlers({
+    routes(router) {
+      router.service(UserService, { getUser: echo });
+      router.service(ActivityService, { watchUserActivity: stream });
     },
+    ...(withLog &&
+      createRequestHooks(
+        () => false,
+        [],
+        () => {},
+      )),
+    onCallEnd: withLog ? createCallEnd(createCallLog(fastify.log, 1)) : undefined,
+    readMaxBytes: 2 ** 20,
+    compressMinBytes: COMPRESS_MIN_BYTES,
+    acceptCompression: compressor.compressions,
+    compressAnswer: (name, bytes, _context, isWanted) => compressor.compress(name, bytes, 'anybody', isWanted),
+  });
+  if (withFastPath) fastPath.open(handlers);
+  await fastify.register(fastifyConnectPlugin, {
+    routes: (router) => void router.handlers.push(...handlers.handlers),
   });
   return fastify.listen({ host: '127.0.0.1', port: 0 });
 }

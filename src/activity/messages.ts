@@ -9,7 +9,7 @@ import {
   type WatchUserActivityResponse,
   WatchUserActivityResponseSchema,
 } from '../../gen/kith/activity/v1/activity_service_pb.ts';
-import { shareMessage } from '../../packages/connect-fast/src/shared-message.ts';
+import { shareMessage } from '../../packages/connect-fast/src/index.ts';
 import type {
   Activity,
   ActivityListRequest,

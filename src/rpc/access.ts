@@ -18,7 +18,7 @@ import {
 import { type Caller, type Permission, permissionMissing, permissionName } from '../kernel/access.ts';
 import { ageOf } from '../kernel/clock.ts';
 import { Failure } from '../kernel/failure.ts';
-import { CallContext } from '../../packages/connect-fast/src/context.ts';
+import { findHeader } from '../../packages/connect-fast/src/index.ts';
 import { findCaller, setCaller } from './caller.ts';
 import { fromPermission } from './enums.ts';
 
@@ -189,8 +189,7 @@ export function createAccessGate(
     const { method, values } = context;
     const { access } = rules.of(method);
     if (access.kind === 'public') return;
-    const written = context instanceof CallContext ? context.headerOf('authorization') : undefined;
-    const caller = authenticate(bearerToken(written ?? context.requestHeader.get('authorization')));
+    const caller = authenticate(bearerToken(findHeader(context, 'authorization') ?? null));
     if (!(caller instanceof Promise)) return pass(access, caller, values, freshness);
     return caller.then((known) => pass(access, known, values, freshness));
   };

@@ -10,7 +10,7 @@ import {
   SpanStatusCode,
   trace,
 } from '@opentelemetry/api';
-import { CallContext } from '../../packages/connect-fast/src/context.ts';
+import { findHeader } from '../../packages/connect-fast/src/index.ts';
 import { readTraceContext } from '../tracing/trace-context.ts';
 import type { Tracing } from '../tracing/tracing.ts';
 
@@ -63,7 +63,7 @@ export class CallTracing {
     // Instrumentation of HTTP has read the header, and made a span that stands between.
     const caller =
       trace.getSpan(around) === undefined
-        ? readTraceContext(headerOf(call, 'traceparent'), headerOf(call, 'tracestate'))
+        ? readTraceContext(findHeader(call, 'traceparent'), findHeader(call, 'tracestate'))
         : undefined;
     const parent = caller === undefined ? around : trace.setSpanContext(around, caller);
     const name = `${method.parent.typeName}/${method.name}`;
@@ -136,11 +136,7 @@ export class CallTracing {
 
 /** The span that a caller says it makes the call in. */
 export function callerSpanOf(call: HandlerContext): SpanContext | undefined {
-  return readTraceContext(headerOf(call, 'traceparent'));
-}
-
-function headerOf(call: HandlerContext, name: string): string | undefined {
-  return call instanceof CallContext ? call.headerOf(name) : (call.requestHeader.get(name) ?? undefined);
+  return readTraceContext(findHeader(call, 'traceparent'));
 }
 
 /** What the protocol calls a code; Connect has a name only for those of errors. */

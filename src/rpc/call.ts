@@ -4,7 +4,7 @@ import { codeToString } from '@connectrpc/connect/protocol-connect';
 import { secret } from '../../gen/kith/access/v1/access_pb.ts';
 import { ErrorReason, ErrorReasonSchema } from '../../gen/kith/error/v1/error_pb.ts';
 import { Failure } from '../kernel/failure.ts';
-import { CallContext } from '../../packages/connect-fast/src/context.ts';
+import { hasEnded, isFast } from '../../packages/connect-fast/src/index.ts';
 import type { CallLog } from './call-log.ts';
 import type { CallMetrics } from './call-metrics.ts';
 import { callerSpanOf, type CallTracing } from './call-tracing.ts';
@@ -19,47 +19,30 @@ export function setRequestId(values: ContextValues, requestId: string): void {
   values.set(requestIdKey, requestId);
 }
 
+/** The id that was noted. */
+export function findRequestId(values: ContextValues): string {
+  return values.get(requestIdKey);
+}
+
 /** Notes that a unary call's message was read and parsed: what fails from here on is not the message's fault. */
 export function setReceived(values: ContextValues): void {
   values.set(receivedKey, true);
 }
 
 /**
- * Gives what watches calls to their ends: whatever the protocol, and wherever they fail.
+ * Returns what is called at the end of each call: whatever the protocol, and wherever it fails.
  *
  * An interceptor sees neither a message that cannot be parsed nor what the
- * request gate refuses. But Connect aborts the context of every call, with the
- * error if there is one, just before it writes the status; so that is where the
- * error gets its reason and the call its line in the log.
+ * request gate refuses. Just before the status is written is where an error
+ * gets its reason and the call its line in the log.
  */
-export function createCallWatch(
+export function createCallEnd(
   log: CallLog,
   metrics?: CallMetrics,
   tracing?: CallTracing,
-): (context: HandlerContext) => void {
+): (context: HandlerContext, reason: unknown, durationMs: number) => void {
   const observers = { log, metrics, tracing };
-  const endOnFastPath = (context: CallContext, reason: unknown): void => {
-    endCall(observers, context, finalError(context, reason), context.startMs);
-  };
-  return (context) => {
-    tracing?.begin(context, context.values.get(requestIdKey));
-    if (context instanceof CallContext) {
-      context.onEnd = endOnFastPath;
-      return;
-    }
-    const controller = context as HandlerContext & { abort(reason?: unknown): void };
-    const { abort } = controller;
-    const startMs = performance.now();
-    let ended = false;
-    controller.abort = (reason) => {
-      if (!ended) {
-        ended = true;
-        const error = finalError(context, reason);
-        endCall(observers, context, error, startMs);
-      }
-      abort.call(controller, reason);
-    };
-  };
+  return (context, reason, durationMs) => endCall(observers, context, finalError(context, reason), durationMs);
 }
 
 function finalError(context: HandlerContext, reason: unknown): ConnectError | undefined {
@@ -75,8 +58,7 @@ function finalError(context: HandlerContext, reason: unknown): ConnectError | un
   }
   // Whatever came of it, nobody waits for the answer. To ask for the signal is to make it, which the
   // fast path does only for those who want it.
-  const isAborted = context instanceof CallContext ? context.isAborted : context.signal.aborted;
-  if (isAborted) return interruption(context.signal.reason);
+  if (hasEnded(context)) return interruption(context.signal.reason);
   if (reason === undefined) return undefined;
   return explained(ConnectError.from(reason, isDisconnect(reason) ? Code.Canceled : Code.Internal));
 }
@@ -132,16 +114,15 @@ function endCall(
   observers: Observers,
   context: HandlerContext,
   error: ConnectError | undefined,
-  startMs: number,
+  durationMs: number,
 ): void {
   const { metrics, tracing } = observers;
   if (metrics !== undefined) {
-    const isFast = context instanceof CallContext;
-    const durationMs = performance.now() - startMs;
-    metrics.record(context.method, context.protocolName, isFast, durationMs, error?.code, error && reasonOf(error));
+    const { method, protocolName } = context;
+    metrics.record(method, protocolName, isFast(context), durationMs, error?.code, error && reasonOf(error));
   }
   tracing?.end(context, error?.code, error && reasonName(reasonOf(error)));
-  logCall(observers, context, error, startMs);
+  logCall(observers, context, error, durationMs);
 }
 
 /** One line a call. Messages stay out of it: they may quote what was sent, a password perhaps. */
@@ -149,7 +130,7 @@ function logCall(
   { log, tracing }: Observers,
   context: HandlerContext,
   error: ConnectError | undefined,
-  startMs: number,
+  durationMs: number,
 ): void {
   if (error === undefined && !log.takesNext()) return;
   const span = tracing?.spanOf(context) ?? callerSpanOf(context);
@@ -160,7 +141,7 @@ function logCall(
     code: error === undefined ? 'ok' : codeToString(error.code),
     reason: error && reasonName(reasonOf(error)),
     caller: findCaller(context.values)?.userId,
-    durationMs: Math.round((performance.now() - startMs) * 1000) / 1000,
+    durationMs: Math.round(durationMs * 1000) / 1000,
     trace_id: span?.traceId,
     span_id: span?.spanId,
   };

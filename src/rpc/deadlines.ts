@@ -1,4 +1,4 @@
-import { parseConnectTimeout, parseGrpcTimeout, TIMER_MAX_MS } from '../../packages/connect-fast/src/timeouts.ts';
+import { parseConnectTimeout, parseGrpcTimeout, TIMER_MAX_MS } from '../../packages/connect-fast/src/index.ts';
 
 /**
  * Takes the deadline out of request headers when it is too far off for a timer:

@@ -1,47 +1,55 @@
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import type { ServerHttp2Stream } from 'node:http2';
 import type { ContextKey, ContextValues } from '@connectrpc/connect';
-import type { Admission, FastPath } from '../../packages/connect-fast/src/fast-path.ts';
-import type { Exchange } from '../../packages/connect-fast/src/exchange.ts';
+import type { FastHandlers, FastHandlersOptions } from '../../packages/connect-fast/src/index.ts';
 import { ANSWER_HEADERS, requestIdOf } from './answers.ts';
-import { setRequestId } from './call.ts';
+import { findRequestId, setRequestId } from './call.ts';
 import { readClient, setClient } from './client.ts';
 import { createOriginHeaders } from './cors.ts';
 import type { RefusedOriginLog } from './refused-origins.ts';
 
-/** A fast path that is there once the routes are, which is after the server that asks it. */
-export class DeferredFastPath implements FastPath {
-  #fastPath: FastPath | undefined;
+/** The fast path of a server that listens before its routes are known: until `open` it serves nothing. */
+export class DeferredFastPath {
+  #handlers: Pick<FastHandlers, 'http1' | 'http2'> | undefined;
 
-  open(fastPath: FastPath): void {
-    this.#fastPath = fastPath;
+  open(handlers: Pick<FastHandlers, 'http1' | 'http2'>): void {
+    this.#handlers = handlers;
   }
 
-  takeHttp1: FastPath['takeHttp1'] = (request, response) => this.#fastPath?.takeHttp1(request, response) ?? false;
-  takeHttp2: FastPath['takeHttp2'] = (stream, headers) => this.#fastPath?.takeHttp2(stream, headers) ?? false;
+  takeHttp1 = (request: IncomingMessage, response: ServerResponse): boolean =>
+    this.#handlers?.http1(request, response) ?? false;
+  takeHttp2 = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders): boolean =>
+    this.#handlers?.http2(stream, headers) ?? false;
 }
 
 /**
- * Does for a request of the fast path what Fastify's hooks do for others, but for what
+ * Does for a request on the fast path what Fastify's hooks do for others, but for what
  * both have done before. A request of a page that may not call is left to them.
  */
-export function createAdmission(
+export function createRequestHooks(
   isProxy: (address: string | undefined) => boolean,
   corsOrigins: readonly string[],
   logRefusedOrigin: RefusedOriginLog,
-): (exchange: Exchange) => Admission | undefined {
+): Required<Pick<FastHandlersOptions, 'accepts' | 'contextValues' | 'responseHeaders'>> {
   const originHeadersOf = createOriginHeaders(corsOrigins);
-  return (exchange) => {
-    const { headers } = exchange;
-    const originHeaders = originHeadersOf(headers.origin);
-    if (originHeaders === undefined) return undefined;
-    if (headers.origin !== undefined && corsOrigins.length === 0) logRefusedOrigin(headers);
-    const requestId = requestIdOf(headers);
-    const values = new Values();
-    setRequestId(values, requestId);
-    const { remoteAddress } = exchange; // it is not known any more once the connection is closed
-    setClient(values, () => {
-      return readClient({ ips: forwardedBy(remoteAddress, headers['x-forwarded-for'], isProxy), headers });
-    });
-    return { values, header: { 'x-request-id': requestId, ...ANSWER_HEADERS, ...originHeaders } };
+  return {
+    accepts({ headers }) {
+      if (originHeadersOf(headers.origin) === undefined) return false;
+      if (headers.origin !== undefined && corsOrigins.length === 0) logRefusedOrigin(headers);
+      return true;
+    },
+    contextValues({ headers, remoteAddress }) {
+      const values = new Values();
+      setRequestId(values, requestIdOf(headers));
+      // The address is not known any more once the connection is closed.
+      setClient(values, () => {
+        return readClient({ ips: forwardedBy(remoteAddress, headers['x-forwarded-for'], isProxy), headers });
+      });
+      return values;
+    },
+    responseHeaders({ headers }, values) {
+      return { 'x-request-id': findRequestId(values), ...ANSWER_HEADERS, ...originHeadersOf(headers.origin) };
+    },
   };
 }
 

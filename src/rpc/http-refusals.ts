@@ -10,7 +10,7 @@ import { setTrailerStatus } from '@connectrpc/connect/protocol-grpc';
 import { Failure } from '../kernel/failure.ts';
 import { dropFarDeadline } from './deadlines.ts';
 import { toConnectError } from './errors.ts';
-import { encodeMessage, encodeMessageOf } from '../../packages/connect-fast/src/grpc-message.ts';
+import { encodeMessage } from '../../packages/connect-fast/src/index.ts';
 
 /**
  * Gives a body to what Connect refuses with a bare HTTP status, and refuses what
@@ -32,7 +32,7 @@ export function explainRefusals(handler: UniversalHandler): UniversalHandler {
       case 505:
         return answer(505, needsHttp2(), { connection: 'close' });
       default:
-        return encodeMessageOf(response);
+        return response;
     }
   };
   return Object.assign(explaining, handler);

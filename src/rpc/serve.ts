@@ -1,11 +1,12 @@
-import { type ConnectRouter, createContextValues, type HandlerContext } from '@connectrpc/connect';
+import type { DescService } from '@bufbuild/protobuf';
+import { type ConnectRouter, createContextValues, type HandlerContext, type ServiceImpl } from '@connectrpc/connect';
 import { fastifyConnectPlugin } from '@connectrpc/connect-fastify';
 import type { Validator } from '@bufbuild/protovalidate';
 import type { FastifyInstance } from 'fastify';
 import type { Caller } from '../kernel/access.ts';
 import { currentPayer } from '../budget/current-payer.ts';
 import type { SliceScheduler } from '../budget/slice-scheduler.ts';
-import { createFastPath, type FastPathService, SMALL_BYTES } from '../../packages/connect-fast/src/fast-path.ts';
+import { createFastHandlers, SMALL_BYTES } from '../../packages/connect-fast/src/index.ts';
 import type { Tracing } from '../tracing/tracing.ts';
 import {
   type AccessRules,
@@ -14,7 +15,7 @@ import {
   createAccessInterceptor,
   type Freshness,
 } from './access.ts';
-import { createCallWatch, setReceived, setRequestId } from './call.ts';
+import { createCallEnd, findRequestId, setReceived, setRequestId } from './call.ts';
 import {
   type CallBudgets,
   createAnswerHoldInterceptor,
@@ -30,7 +31,7 @@ import { readClient, setClient } from './client.ts';
 import { toConnectError } from './errors.ts';
 import { checkQuery, checkRequests } from './checked-requests.ts';
 import { COMPRESS_MIN_BYTES, type Compressor } from './compressor.ts';
-import { createAdmission, type DeferredFastPath } from './fast-path.ts';
+import { createRequestHooks, type DeferredFastPath } from './fast-path.ts';
 import { refuseAtEnd } from './early-answers.ts';
 import { explainRefusals } from './http-refusals.ts';
 import { createDeadlineInterceptor, createDrainInterceptor, createErrorInterceptor } from './interceptors.ts';
@@ -83,11 +84,10 @@ export interface RpcOptions {
 export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): Promise<void> {
   const gate = createAccessGate(options.rules, options.authenticate, options.freshness);
   const tracing = options.tracing && new CallTracing(options.tracing);
-  const watchCall = createCallWatch(createCallLog(fastify.log, options.logOneIn), options.metrics, tracing);
   const authorize = tracing ? (context: HandlerContext) => tracing.within(context, () => gate(context)) : gate;
   const limitOf = createMessageLimits(options.rules, options.readMaxBytes);
   const requestGate = (context: HandlerContext): void | Promise<void> => {
-    watchCall(context);
+    tracing?.begin(context, findRequestId(context.values));
     try {
       return authorize(context)?.catch(throwConverted);
     } catch (error) {
@@ -106,56 +106,66 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
     createAccessInterceptor(checkAccess),
     createValidationInterceptor(options.validator),
   ];
-  await fastify.register(fastifyConnectPlugin, {
-    routes(router: ConnectRouter) {
-      const services = recordServices(router, options.routes, budgets, options.streamBudgets, options.rules, tracing);
-      const check = createRequestCheck(
-        services.flatMap(({ service }) => service.methods),
-        options.validator,
-      );
-      const turn = (bytes: number) => (bytes > SMALL_BYTES ? options.scheduler.turn(currentPayer()) : undefined);
+  const services = collectServices(options.routes, budgets, options.streamBudgets, options.rules, tracing);
+  const checkBytes = createRequestCheck(
+    services.flatMap(({ service }) => service.methods),
+    options.validator,
+  );
+  const { compressions } = compressor;
+  const turn = (bytes: number) => (bytes > SMALL_BYTES ? options.scheduler.turn(currentPayer()) : undefined);
+  const handlers = createFastHandlers({
+    routes(router) {
+      for (const { service, implementation } of services) router.service(service, implementation);
       router.handlers.forEach((handler, i) => {
         const readMaxBytes = limitOf(handler.method);
-        const { compressions } = compressor;
-        const checked = checkRequests(handler, { readMaxBytes, compressions, turn, check });
+        const checked = checkRequests(handler, { readMaxBytes, compressions, turn, check: checkBytes });
         router.handlers[i] = holdRequests(explainRefusals(refuseAtEnd(checked, readMaxBytes)), budgets);
       });
-      options.fastPath?.open(
-        createFastPath(services, router.handlers, {
-          admit: createAdmission(options.isProxy, options.corsOrigins, options.logRefusedOrigin),
-          interceptors: [outer, ...inner],
-          bypass: {
-            isPassed(message, { method, values }) {
-              setReceived(values);
-              normalize(method.input, message);
-              try {
-                checkAccess(method, values, message);
-              } catch {
-                return false; // and is refused by the interceptor
-              }
-              return isSurelyValid(method.input, message);
-            },
-            toError: toConnectError,
-          },
-          abandonsInterrupted: true,
-          requestGate,
-          readMaxBytes: limitOf,
-          check,
-          compressMinBytes: COMPRESS_MIN_BYTES,
-          compressions: compressor.compressions,
-          compressAnswer: (name, bytes, context, isWanted) =>
-            compressor.compress(name, bytes, payerOfCall(context), isWanted),
-          decompressRequest: (context, name, bytes, maxBytes) =>
-            compressor.decompress(name, bytes, maxBytes, payerOfCall(context)),
-          schedule: (context, begin) => options.scheduler.add(payerOfCall(context), begin),
-          hold: (context) => holdCall(budgets, context),
-          toError: toConnectError,
-          jsonOptions: STRICT_JSON,
-          shutdownSignal: options.halting,
-          onFault: (error) => fastify.log.error({ err: error }, 'an answer could not be written'),
-        }),
-      );
     },
+    ...createRequestHooks(options.isProxy, options.corsOrigins, options.logRefusedOrigin),
+    requestGate,
+    interceptors: [outer, ...inner],
+    fallback: {
+      async requestGate(context) {
+        await requestGate(context);
+        await checkQuery(context);
+      },
+      interceptors: [outer, createDeadlineInterceptor(), ...inner, createAnswerHoldInterceptor(budgets)],
+    },
+    bypass: {
+      isPassed(message, { method, values }) {
+        setReceived(values);
+        normalize(method.input, message);
+        try {
+          checkAccess(method, values, message);
+        } catch {
+          return false; // and is refused by the interceptor
+        }
+        return isSurelyValid(method.input, message);
+      },
+      toError: toConnectError,
+    },
+    abandonsInterrupted: true,
+    readMaxBytes: options.readMaxBytes,
+    readMaxBytesOf: limitOf,
+    checkBytes,
+    acceptCompression: compressions,
+    compressMinBytes: COMPRESS_MIN_BYTES,
+    compressAnswer: (name, bytes, context, isWanted) =>
+      compressor.compress(name, bytes, payerOfCall(context), isWanted),
+    decompressRequest: (context, name, bytes, maxBytes) =>
+      compressor.decompress(name, bytes, maxBytes, payerOfCall(context)),
+    schedule: (context, begin) => options.scheduler.add(payerOfCall(context), begin),
+    hold: (context) => holdCall(budgets, context),
+    toError: toConnectError,
+    jsonOptions: STRICT_JSON,
+    shutdownSignal: options.halting,
+    onCallEnd: createCallEnd(createCallLog(fastify.log, options.logOneIn), options.metrics, tracing),
+    onFault: (error) => fastify.log.error({ err: error }, 'an answer could not be written'),
+  });
+  options.fastPath?.open(handlers);
+  await fastify.register(fastifyConnectPlugin, {
+    routes: (router) => void router.handlers.push(...handlers.handlers),
     contextValues(request) {
       const values = createContextValues();
       setRequestId(values, request.id);
@@ -163,16 +173,6 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
       setClient(values, () => client);
       return values;
     },
-    async requestGate(context) {
-      await requestGate(context);
-      await checkQuery(context);
-    },
-    interceptors: [outer, createDeadlineInterceptor(), ...inner, createAnswerHoldInterceptor(budgets)],
-    acceptCompression: [...compressor.compressions],
-    compressMinBytes: COMPRESS_MIN_BYTES,
-    readMaxBytes: options.readMaxBytes,
-    shutdownSignal: options.halting,
-    jsonOptions: STRICT_JSON,
   });
 }
 
@@ -180,34 +180,36 @@ function throwConverted(error: unknown): never {
   throw toConnectError(error);
 }
 
+interface ServedService {
+  readonly service: DescService;
+  readonly implementation: Partial<ServiceImpl<DescService>>;
+}
+
 /**
- * Registers the routes, within the limits on calls and streams, as they may be answered and, where they are
- * traced, with the spans of their calls active; and notes which services they are of.
+ * The services of the routes, within the limits on calls and streams, as they may be answered and, where they are
+ * traced, with the spans of their calls active.
  */
-function recordServices(
-  router: ConnectRouter,
+function collectServices(
   register: (router: ConnectRouter) => void,
   budgets: CallBudgets,
   streamBudgets: StreamBudgets,
   rules: AccessRules,
   tracing: CallTracing | undefined,
-): FastPathService[] {
-  const services: FastPathService[] = [];
-  const recording: ConnectRouter = {
-    handlers: router.handlers,
-    service(service, implementation, serviceOptions) {
+): ServedService[] {
+  const services: ServedService[] = [];
+  const collecting: ConnectRouter = {
+    handlers: [],
+    service(service, implementation) {
       const kept = answerWhatMayBeRead(service.methods, implementation, rules) as typeof implementation;
       const limited = withStreamBudget(service, limitCalls(service, kept, budgets, rules), streamBudgets);
-      const traced = tracing === undefined ? limited : tracing.trace(service, limited);
-      services.push({ service, implementation: traced });
-      router.service(service, traced, serviceOptions);
-      return recording;
+      services.push({ service, implementation: tracing === undefined ? limited : tracing.trace(service, limited) });
+      return collecting;
     },
     rpc() {
       throw new Error('register whole services: their streams have a budget');
     },
   };
-  register(recording);
+  register(collecting);
   return services;
 }
 

@@ -277,7 +277,7 @@ describe.each(servers)('a call that %s serves', (by) => {
             yield note;
           },
         },
-        { compressions: [compression] },
+        { acceptCompression: [compression] },
       );
       const client = protocol.client(served, { sendCompression: compression });
       const encodings: (string | null)[] = [];
@@ -640,7 +640,7 @@ describe('a call that the fast path serves', () => {
             yield { text: text.repeat(10_000) };
           },
         },
-        { compressions: [{ ...compressionGzip, compress }] },
+        { acceptCompression: [{ ...compressionGzip, compress }] },
       );
       const client = protocol.client(served);
       await errorOf(client.read({ text: 'a' }));

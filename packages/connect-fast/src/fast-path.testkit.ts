@@ -12,24 +12,15 @@ import {
   type CallOptions,
   type ConnectRouter,
   createClient,
-  createConnectRouter,
-  createContextValues,
   type HandlerContext,
   type Interceptor,
   type ServiceImpl,
   type Transport,
 } from '@connectrpc/connect';
-import {
-  compressionBrotli,
-  compressionGzip,
-  connectNodeAdapter,
-  createConnectTransport,
-  createGrpcTransport,
-  createGrpcWebTransport,
-} from '@connectrpc/connect-node';
+import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from '@connectrpc/connect-node';
 import type { Compression } from '@connectrpc/connect/protocol';
 import { createOnePortServer } from '../../../src/http/one-port.ts';
-import { createFastPath, type FastPath, type FastPathOptions } from './fast-path.ts';
+import { createFastHandlers, type FastHandlersOptions } from './index.ts';
 
 /** What the tests send and get. */
 export interface Note extends Message {
@@ -87,7 +78,8 @@ export const NoteSchema = registry.getMessage('echo.test.Note')!;
 
 /** By whom calls are served: what holds for one must hold for the other. */
 export const servers = ['the fast path', 'Connect'] as const;
-export type ServedBy = (typeof servers)[number];
+/** The last leaves to Connect what it does not serve itself. */
+export type ServedBy = (typeof servers)[number] | 'the fast path before Connect';
 
 /** A started server. */
 export interface Served extends AsyncDisposable {
@@ -97,51 +89,23 @@ export interface Served extends AsyncDisposable {
   readonly faults: unknown[];
 }
 
-type ServeOptions = Partial<
-  Pick<
-    FastPathOptions,
-    | 'interceptors'
-    | 'requestGate'
-    | 'shutdownSignal'
-    | 'compressions'
-    // Of the fast path alone:
-    | 'bypass'
-    | 'abandonsInterrupted'
-  >
-> & { readonly readMaxBytes?: number };
+type ServeOptions = Omit<FastHandlersOptions, 'routes' | 'onFault'>;
 
 /** Serves an implementation on a free port. What the fast path leaves to others fails the test that sent it. */
 export async function serve(by: ServedBy, echo: Partial<Echo>, options: ServeOptions = {}): Promise<Served> {
-  const { interceptors = [], readMaxBytes = 1_000_000, requestGate, shutdownSignal, bypass } = options;
-  const compressions: readonly Compression[] = options.compressions ?? [compressionGzip, compressionBrotli];
-  const shared = {
-    readMaxBytes,
-    compressMinBytes: 1024,
-    ...(requestGate && { requestGate }),
-    ...(shutdownSignal && { shutdownSignal }),
-  };
-  const connect = { ...shared, interceptors: [...interceptors], acceptCompression: [...compressions] };
-  const routes = (router: ConnectRouter) => void router.service(EchoService, echo as ServiceImpl<DescService>);
   const faults: unknown[] = [];
-  const fastPath = (): FastPath => {
-    const router = createConnectRouter(connect);
-    routes(router);
-    return createFastPath([{ service: EchoService, implementation: { ...echo } }], router.handlers, {
-      ...shared,
-      readMaxBytes: () => readMaxBytes,
-      interceptors,
-      compressions,
-      ...(bypass && { bypass }),
-      abandonsInterrupted: options.abandonsInterrupted === true,
-      admit: () => ({ values: createContextValues() }),
-      onFault: (error) => faults.push(error),
-    });
-  };
+  const handlers = createFastHandlers({
+    readMaxBytes: 1_000_000,
+    ...options,
+    routes: (router: ConnectRouter) => void router.service(EchoService, echo as ServiceImpl<DescService>),
+    onFault: (error) => faults.push(error),
+  });
   const left: RequestListener = (_request, response) => response.writeHead(500).end('left to others');
+  const shortcut = { takeHttp1: handlers.http1, takeHttp2: handlers.http2 };
   const server =
-    by === 'the fast path'
-      ? createOnePortServer(left, { shortcut: fastPath() })
-      : createOnePortServer(connectNodeAdapter({ ...connect, routes }));
+    by === 'Connect'
+      ? createOnePortServer(handlers.fallback)
+      : createOnePortServer(by === 'the fast path' ? left : handlers.fallback, { shortcut });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;

@@ -1,15 +1,11 @@
-import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
-import type { ServerHttp2Stream } from 'node:http2';
+import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
 import {
   create,
   type DescMessage,
   type DescMethod,
-  type DescService,
   fromBinary,
   fromJsonString,
   isMessage,
-  type JsonReadOptions,
-  type JsonWriteOptions,
   type Message,
   type MessageShape,
   toBinary,
@@ -19,7 +15,6 @@ import { MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
 import {
   Code,
   ConnectError,
-  type ContextValues,
   type HandlerContext,
   type Interceptor,
   type StreamRequest,
@@ -31,8 +26,9 @@ import type { Compression, UniversalHandler } from '@connectrpc/connect/protocol
 import { codeToHttpStatus, errorToJsonBytes } from '@connectrpc/connect/protocol-connect';
 import { CallContext } from './context.ts';
 import { type Exchange, type ExchangeListener, Http1Exchange, Http2Exchange } from './exchange.ts';
+import type { FastHandlers } from './fast-handlers.ts';
+import type { Hold, Settings } from './options.ts';
 import { frameOf } from './shared-message.ts';
-import { TIMER_MAX_MS } from './timeouts.ts';
 import { serveUniversal } from './universal.ts';
 import {
   addHeaders,
@@ -47,121 +43,17 @@ import {
   type CallFormat,
 } from './call-format.ts';
 
-/** A service and what implements it, as ConnectRouter.service takes them. */
-export interface FastPathService {
-  readonly service: DescService;
-  readonly implementation: Readonly<Record<string, unknown>>;
-}
-
-/** What the fast path is told of a call it admits. */
-export interface Admission {
-  readonly values: ContextValues;
-  /** Sent with every answer. */
-  readonly header?: Readonly<Record<string, string>>;
-}
-
-export interface FastPathOptions {
-  /**
-   * Looks at a request before anything of it is read, and says what goes with the
-   * call. Undefined leaves the request to others.
-   */
-  readonly admit: (exchange: Exchange) => Admission | undefined;
-  readonly interceptors: readonly Interceptor[];
-  /** Spares unary calls the interceptors where they do nothing: what they are given takes as long to make as the rest of a small call. */
-  readonly bypass?: Bypass;
-  /** As Connect's: runs after the headers and before the body. */
-  readonly requestGate?: ((context: HandlerContext) => void | Promise<void>) | undefined;
-  /** The largest message of a method that is read, bytes unpacked. Asked once for each. */
-  readonly readMaxBytes: (method: DescMethod) => number;
-  /**
-   * Looks at the bytes of a request message before a message is made of them, and says why they are refused,
-   * if they are.
-   */
-  readonly check?: (method: DescMethod, bytes: Uint8Array, isBinary: boolean) => ConnectError | undefined;
-  /** Answers of at least so many bytes are compressed for clients that accept it. */
-  readonly compressMinBytes: number;
-  /** In the order of preference where the client has none. */
-  readonly compressions: readonly Compression[];
-  readonly jsonOptions?: Partial<JsonReadOptions & JsonWriteOptions> & { textDecoder?: TextDecoder };
-  /**
-   * Whether a unary call is answered as soon as its deadline passes or the server
-   * shuts down, rather than when its implementation gets round to it.
-   */
-  readonly abandonsInterrupted?: boolean;
-  /** Aborts the calls that are under way. */
-  readonly shutdownSignal?: AbortSignal | undefined;
-  /**
-   * Compresses an answer, or the message of a stream, unless the client has left. Undefined for one that
-   * is to be sent as it is. Default: with the compression that was negotiated, whatever it costs.
-   */
-  readonly compressAnswer?:
-    | ((
-        name: string,
-        bytes: Uint8Array,
-        context: CallContext,
-        isWanted: () => boolean,
-      ) => Promise<Uint8Array | undefined>)
-    | undefined;
-  /** Unpacks a request. Default: with the compression that it names, whatever it costs. */
-  readonly decompressRequest?:
-    | ((context: CallContext, name: string, bytes: Uint8Array, maxBytes: number) => Promise<Uint8Array>)
-    | undefined;
-  /**
-   * Charges a call that the gate has let in for what it makes the server hold: its body, and
-   * its answer until the client has taken it. Throws what the call is refused with.
-   */
-  readonly hold?: ((context: CallContext) => Hold) | undefined;
-  /**
-   * Says when the work on a large message begins that has arrived: calls `begin`, at once or later. Default: at once,
-   * as on every small one.
-   */
-  readonly schedule?: ((context: CallContext, begin: () => void) => void) | undefined;
-  /** What a call is answered for what `hold` throws. Default: that very error. */
-  readonly toError?: ((error: unknown) => unknown) | undefined;
-  /** Told of what went wrong while answering, other than that the client left. */
-  readonly onFault: (error: unknown) => void;
-}
-
-/** What a call makes the server hold. */
-export interface Hold {
-  /** Holds so many bytes more. Throws what the call is refused with. */
-  grow(bytes: number): void;
-  /** Gives a part of them back. */
-  shrink(bytes: number): void;
-  /** Gives everything back: the call is over, and its answer taken or given up. */
-  release(): void;
-}
-
-/** What the interceptors would do, said without them. */
-export interface Bypass {
-  /** Whether they would call the implementation with this very message and leave its answer as it is. Must not throw. */
-  readonly isPassed: (message: Message, context: HandlerContext) => boolean;
-  /** What they make of what the implementation throws. */
-  readonly toError: (error: unknown) => unknown;
-}
-
-/**
- * Serves RPCs from implementations and interceptors that were written for
- * Connect, several times as fast. A request that it does not take is the
- * caller's to serve some other way.
- */
-export interface FastPath {
-  /** Whether it took the request. */
-  takeHttp1(request: IncomingMessage, response: ServerResponse): boolean;
-  /** Whether it took the request. */
-  takeHttp2(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): boolean;
-}
-
 type AnyResponse = UnaryResponse | StreamResponse;
 type Next = (request: UnaryRequest | StreamRequest) => Promise<AnyResponse>;
-type Implementation = (request: Message, context: HandlerContext) => unknown;
+/** What implements a method. */
+export type Implemented = (request: Message, context: HandlerContext) => unknown;
 
 interface Route {
   readonly method: DescMethod;
   readonly isUnary: boolean;
   readonly allowsGet: boolean;
   readonly readMaxBytes: number;
-  readonly implementation: Implementation;
+  readonly implementation: Implemented;
   /** Serves what is not well formed, of which the body was read already. */
   readonly handler: UniversalHandler;
 }
@@ -169,33 +61,18 @@ interface Route {
 const UTF8 = new TextDecoder();
 
 /**
- * Creates a fast path for unary and server-streaming methods over gRPC (HTTP/2),
- * gRPC-Web and Connect (POST and GET), in binary and JSON, compressed or not.
- *
- * It serves what is well formed. A request whose headers it does not know is not
- * taken; one that turns out to be malformed or too large is handed to Connect's own
- * handler of the method, so that what it is answered is Connect's word.
- *
- * It needs nothing but Node and Connect. `handlers` are those of a ConnectRouter
- * with the same services and options, and what is not taken goes to the router's
- * own adapter:
- *
- *     const adapter = connectNodeAdapter({ routes, ...options });
- *     const fastPath = createFastPath([{ service, implementation }], createConnectRouter(options).service(service, implementation).handlers, fastPathOptions);
- *     http.createServer((request, response) => fastPath.takeHttp1(request, response) || adapter(request, response));
- *
- * Over HTTP/2 give it each 'stream' of the server before the listener that makes a
- * request of it. The headers of a request are its `IncomingHttpHeaders`, as Node
- * gives them.
+ * Creates the fast path for the methods of `implemented`. `handlers` are Connect's for the same methods; they serve
+ * what is not well formed.
  */
 export function createFastPath(
-  services: readonly FastPathService[],
+  implemented: ReadonlyMap<DescMethod, Implemented>,
   handlers: readonly UniversalHandler[],
-  options: FastPathOptions,
-): FastPath {
-  const routes = routesOf(services, handlers, options);
+  prefix: string,
+  settings: Settings,
+): Pick<FastHandlers, 'http1' | 'http2'> {
+  const routes = routesOf(implemented, handlers, prefix, settings);
   const running = new Set<CallContext>();
-  const { shutdownSignal } = options;
+  const { shutdownSignal } = settings;
   // One listener for all calls: adding one for each takes longer than serving it.
   shutdownSignal?.addEventListener(
     'abort',
@@ -211,42 +88,38 @@ export function createFastPath(
     if (route === undefined) return false;
     const call =
       exchange.method === 'GET'
-        ? readGet(route, exchange, queryAt, options)
-        : readPost(route, exchange, isHttp2, options);
-    if (call === undefined) return false;
-    const admission = options.admit(exchange);
-    if (admission === undefined) return false;
-    serve(new CallInProgress(route, exchange, call, admission, options, running));
+        ? readGet(route, exchange, queryAt, settings)
+        : readPost(route, exchange, isHttp2, settings);
+    if (call === undefined || settings.accepts?.(exchange) === false) return false;
+    serve(new CallInProgress(route, exchange, call, settings, running));
     return true;
   };
   return {
-    takeHttp1: (request, response) => take(new Http1Exchange(request, response), false),
-    takeHttp2: (stream, headers) => take(new Http2Exchange(stream, headers), true),
+    http1: (request, response) => take(new Http1Exchange(request, response), false),
+    http2: (stream, headers) => take(new Http2Exchange(stream, headers), true),
   };
 }
 
 function routesOf(
-  services: readonly FastPathService[],
+  implemented: ReadonlyMap<DescMethod, Implemented>,
   handlers: readonly UniversalHandler[],
-  options: FastPathOptions,
+  prefix: string,
+  settings: Settings,
 ): Map<string, Route> {
   const routes = new Map<string, Route>();
-  for (const { service, implementation } of services) {
-    for (const method of service.methods) {
-      const implemented = implementation[method.localName];
-      const handler = handlers.find((candidate) => candidate.method === method);
-      const isUnary = method.methodKind === 'unary';
-      if (typeof implemented !== 'function' || handler === undefined) continue;
-      if (!isUnary && method.methodKind !== 'server_streaming') continue;
-      routes.set(handler.requestPath, {
-        method,
-        isUnary,
-        allowsGet: isUnary && method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS,
-        readMaxBytes: options.readMaxBytes(method),
-        implementation: implemented.bind(implementation) as Implementation,
-        handler,
-      });
-    }
+  for (const handler of handlers) {
+    const { method } = handler;
+    const implementation = implemented.get(method);
+    const isUnary = method.methodKind === 'unary';
+    if (implementation === undefined || (!isUnary && method.methodKind !== 'server_streaming')) continue;
+    routes.set(prefix + handler.requestPath, {
+      method,
+      isUnary,
+      allowsGet: isUnary && method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS,
+      readMaxBytes: settings.readMaxBytesOf(method),
+      implementation,
+      handler,
+    });
   }
   return routes;
 }
@@ -261,43 +134,53 @@ interface Call {
   readonly message: Buffer | undefined;
 }
 
-function readPost(route: Route, exchange: Exchange, isHttp2: boolean, options: FastPathOptions): Call | undefined {
+function readPost(route: Route, exchange: Exchange, isHttp2: boolean, settings: Settings): Call | undefined {
   if (exchange.method !== 'POST') return undefined;
   const { headers } = exchange;
   const format = findFormat(headers['content-type'], route.isUnary);
   if (format === undefined || (format.protocolName === 'grpc' && !isHttp2)) return undefined;
-  const timeoutMs = timeoutOf(format, headers);
-  const requestCompression = findCompression(options, headers[format.encodingHeader]);
+  if (settings.disabled.has(format.protocolName)) return undefined;
+  if (settings.requireConnectProtocolHeader && format.protocolName === 'connect') {
+    if (headers['connect-protocol-version'] !== '1') return undefined;
+  }
+  const timeoutMs = timeoutOf(format, headers, settings);
+  const requestCompression = findCompression(settings, headers[format.encodingHeader]);
   if (timeoutMs === null || requestCompression === null) return undefined;
   return { format, timeoutMs, requestCompression, message: undefined };
 }
 
-function readGet(route: Route, exchange: Exchange, queryAt: number, options: FastPathOptions): Call | undefined {
+function readGet(route: Route, exchange: Exchange, queryAt: number, settings: Settings): Call | undefined {
   if (!route.allowsGet || queryAt < 0 || exchange.headers['content-type'] !== undefined) return undefined;
   const query = new URLSearchParams(exchange.target.slice(queryAt));
   const format = findGetFormat(query.get('encoding'));
-  const requestCompression = findCompression(options, query.get('compression') ?? undefined);
+  const requestCompression = findCompression(settings, query.get('compression') ?? undefined);
   if (format === undefined || requestCompression === null) return undefined;
   const written = query.get('message') ?? '';
   const isBase64 = query.get('base64') === '1';
   if (isBase64 && !/^[\w-]*$/.test(written)) return undefined; // padded, or broken
   const message = Buffer.from(written, isBase64 ? 'base64url' : 'utf8');
   if (isBase64 && written.length % 4 === 1) return undefined;
-  const timeoutMs = timeoutOf(format, exchange.headers);
+  if (settings.disabled.has(format.protocolName)) return undefined;
+  if (settings.requireConnectProtocolHeader && query.get('connect') !== 'v1') return undefined;
+  const timeoutMs = timeoutOf(format, exchange.headers, settings);
   return timeoutMs === null ? undefined : { format, timeoutMs, requestCompression, message };
 }
 
-/** Null for a timeout that is not understood, or too long for a timer. */
-function timeoutOf(format: CallFormat, headers: IncomingHttpHeaders): number | undefined | null {
+/** Null for a timeout that is not understood, or longer than is allowed. */
+function timeoutOf(
+  format: CallFormat,
+  headers: IncomingHttpHeaders,
+  { maxTimeoutMs }: Settings,
+): number | undefined | null {
   const written = headers[format.timeoutHeader];
   if (written === undefined) return undefined;
   const timeoutMs = typeof written === 'string' ? format.parseTimeout(written) : undefined;
-  return timeoutMs === undefined || timeoutMs > TIMER_MAX_MS ? null : timeoutMs;
+  return timeoutMs === undefined || timeoutMs > maxTimeoutMs ? null : timeoutMs;
 }
 
 /** Null for one that is not offered. */
 function findCompression(
-  { compressions }: FastPathOptions,
+  { compressions }: Settings,
   encoding: string | string[] | undefined,
 ): Compression | undefined | null {
   if (encoding === undefined || encoding === 'identity') return undefined;
@@ -306,7 +189,7 @@ function findCompression(
 
 /** The first compression that the client accepts, in the client's order; where it says nothing, that of its request. */
 function negotiate(
-  { compressions }: FastPathOptions,
+  { compressions }: Settings,
   accepted: string | string[] | undefined,
   requested: Compression | undefined,
 ): Compression | undefined {
@@ -320,11 +203,11 @@ function negotiate(
 }
 
 function serve(call: CallInProgress): void {
-  const { context, exchange, options } = call;
+  const { context, exchange, settings } = call;
   exchange.listen(call);
-  if (options.shutdownSignal?.aborted === true) context.interrupt(options.shutdownSignal.reason);
+  if (settings.shutdownSignal?.aborted === true) context.interrupt(settings.shutdownSignal.reason);
   try {
-    const gate = options.requestGate?.(context);
+    const gate = settings.requestGate?.(context);
     if (gate === undefined) receive(call);
     else {
       gate.then(
@@ -338,11 +221,11 @@ function serve(call: CallInProgress): void {
 }
 
 function receive(call: CallInProgress): void {
-  const { exchange, message, options, route, format } = call;
-  if (options.hold !== undefined) {
+  const { exchange, message, settings, route, format } = call;
+  if (settings.hold !== undefined) {
     if (exchange.isClosed) return;
     try {
-      call.hold = options.hold(call.context);
+      call.hold = settings.hold(call.context);
     } catch (error) {
       return refuse(call, error);
     }
@@ -351,7 +234,7 @@ function receive(call: CallInProgress): void {
   else if (call.arrives(message.length)) call.received(message, undefined);
 }
 
-/** A call from when it is admitted. One object for all that is known of it, since functions for each call take their time. */
+/** A call from when it is accepted. One object for all that is known of it, since functions for each call take their time. */
 class CallInProgress implements ExchangeListener {
   readonly route: Route;
   readonly exchange: Exchange;
@@ -359,7 +242,7 @@ class CallInProgress implements ExchangeListener {
   readonly format: CallFormat;
   /** Sent with every answer. */
   readonly header: Readonly<Record<string, string>> | undefined;
-  readonly options: FastPathOptions;
+  readonly settings: Settings;
   readonly requestCompression: Compression | undefined;
   /** How the answer is compressed where it is large. */
   readonly compression: Compression | undefined;
@@ -375,19 +258,25 @@ class CallInProgress implements ExchangeListener {
     route: Route,
     exchange: Exchange,
     { format, timeoutMs, requestCompression, message }: Call,
-    { values, header }: Admission,
-    options: FastPathOptions,
+    settings: Settings,
     running: Set<CallContext>,
   ) {
     this.route = route;
     this.exchange = exchange;
-    this.context = new CallContext(route.method, exchange, format.protocolName, timeoutMs, values);
+    this.context = new CallContext(
+      route.method,
+      exchange,
+      format.protocolName,
+      timeoutMs,
+      settings.contextValues?.(exchange),
+      settings.onCallEnd,
+    );
     this.context.owner = this;
     this.format = format;
-    this.header = header;
-    this.options = options;
+    this.header = settings.responseHeaders?.(exchange, this.context.values);
+    this.settings = settings;
     this.requestCompression = requestCompression;
-    this.compression = negotiate(options, exchange.headers[format.acceptEncodingHeader], requestCompression);
+    this.compression = negotiate(settings, exchange.headers[format.acceptEncodingHeader], requestCompression);
     this.message = message;
     this.#running = running;
     running.add(this.context);
@@ -443,7 +332,7 @@ function answer(call: CallInProgress, body: Buffer, rest: AsyncIterable<Uint8Arr
 export const SMALL_BYTES = 8192;
 
 function answerInTurn(call: CallInProgress, bytes: Uint8Array, body: Buffer): void {
-  const { schedule } = call.options;
+  const { schedule } = call.settings;
   if (schedule === undefined || bytes.length <= SMALL_BYTES) return answerTo(call, bytes, body, undefined);
   schedule(call.context, () => {
     if (call.exchange.isClosed) return;
@@ -462,8 +351,8 @@ function answerTo(
   body: Buffer,
   rest: AsyncIterable<Uint8Array> | undefined,
 ): void {
-  const { route, format, options } = call;
-  const refusal = bytes && options.check?.(route.method, bytes, format.isBinary);
+  const { route, format, settings } = call;
+  const refusal = bytes && settings.checkBytes?.(route.method, bytes, format.isBinary);
   if (refusal !== undefined) return failNow(call, refusal);
   const message = bytes === undefined ? undefined : parse(call, bytes);
   if (message !== undefined && route.isUnary) return void answerUnary(call, message);
@@ -473,7 +362,7 @@ function answerTo(
 
 /** The bytes of the request message, or undefined for a body that does not hold just one. Rejects for what does not unpack. */
 function unpack(
-  { route, format, requestCompression, context, options }: CallInProgress,
+  { route, format, requestCompression, context, settings }: CallInProgress,
   body: Buffer,
 ): Uint8Array | undefined | Promise<Uint8Array> {
   const opened = format.isEnveloped
@@ -481,18 +370,18 @@ function unpack(
     : { isCompressed: requestCompression !== undefined, message: body };
   if (opened?.isCompressed !== true) return opened?.message;
   if (requestCompression === undefined) return undefined;
-  const { decompressRequest } = options;
+  const { decompressRequest } = settings;
   return decompressRequest === undefined
     ? requestCompression.decompress(opened.message, route.readMaxBytes)
     : decompressRequest(context, requestCompression.name, opened.message, route.readMaxBytes);
 }
 
 /** The request message, or undefined for bytes that are not one. */
-function parse({ route, format, options }: CallInProgress, bytes: Uint8Array): Message | undefined {
+function parse({ route, format, settings }: CallInProgress, bytes: Uint8Array): Message | undefined {
   const { input } = route.method;
   try {
-    if (format.isBinary) return fromBinary(input, bytes);
-    const { jsonOptions } = options;
+    if (format.isBinary) return fromBinary(input, bytes, settings.binaryOptions);
+    const { jsonOptions } = settings;
     const text = (jsonOptions?.textDecoder ?? UTF8).decode(bytes);
     return fromJsonString(input, text, { ignoreUnknownFields: true, ...jsonOptions });
   } catch {
@@ -521,9 +410,9 @@ function handOver(call: CallInProgress, body: Buffer, rest: AsyncIterable<Uint8A
 
 /** Does not reject: a promise that waits for this one would cost another turn of the queue. */
 async function answerUnary(call: CallInProgress, message: Message): Promise<void> {
-  const { route, exchange, context, format, options } = call;
-  const { bypass } = options;
-  if (options.abandonsInterrupted === true) {
+  const { route, exchange, context, format, settings } = call;
+  const { bypass } = settings;
+  if (settings.abandonsInterrupted) {
     if (context.isAborted) return failNow(call, context.reason);
     context.onInterrupt = failInterrupted;
   }
@@ -569,7 +458,7 @@ async function answerUnary(call: CallInProgress, message: Message): Promise<void
 
 async function answerStream(call: CallInProgress, message: Message): Promise<void> {
   const { exchange, context, format, compression } = call;
-  const formatKey = `${format.isBinary ? 'proto' : 'json'} ${compression?.name ?? ''}`;
+  const formatKey = `${call.settings.id} ${format.isBinary ? 'proto' : 'json'} ${compression?.name ?? ''}`;
   let hasBegun = false;
   const begin = (): void => {
     if (hasBegun) return;
@@ -596,11 +485,11 @@ async function answerStream(call: CallInProgress, message: Message): Promise<voi
 }
 
 /** Waits until the client has taken a message, which is held for it until then. */
-async function untilTaken({ exchange, hold, options }: CallInProgress, bytes: number): Promise<void> {
+async function untilTaken({ exchange, hold, settings }: CallInProgress, bytes: number): Promise<void> {
   try {
     hold?.grow(bytes);
   } catch (error) {
-    throw options.toError?.(error) ?? error;
+    throw settings.toError?.(error) ?? error;
   }
   await exchange.drained();
   hold?.shrink(bytes);
@@ -608,7 +497,7 @@ async function untilTaken({ exchange, hold, options }: CallInProgress, bytes: nu
 
 /** Answers a call with why it may not hold any more. */
 function refuse(call: CallInProgress, error: unknown): void {
-  failNow(call, call.options.toError?.(error) ?? error);
+  failNow(call, call.settings.toError?.(error) ?? error);
 }
 
 /** Of a unary call that is interrupted while its implementation runs: what comes of that is not waited for. */
@@ -622,8 +511,8 @@ function failNow(call: CallInProgress, reason: unknown): void {
 }
 
 /** For an answer that could not be written. */
-function giveUp({ exchange, options }: CallInProgress, error: unknown): void {
-  options.onFault(error);
+function giveUp({ exchange, settings }: CallInProgress, error: unknown): void {
+  settings.onFault(error);
   exchange.abandon();
 }
 
@@ -640,7 +529,7 @@ async function fail(call: CallInProgress, error: unknown): Promise<void> {
       call,
       codeToHttpStatus(shown.code),
       'application/json',
-      errorToJsonBytes(shown, call.options.jsonOptions),
+      errorToJsonBytes(shown, call.settings.jsonOptions),
     );
   }
   exchange.begin(200, responseHeaders(call), format.protocolName === 'grpc');
@@ -667,7 +556,7 @@ async function answerConnect(
   type: string,
   message: Uint8Array | string,
 ): Promise<void> {
-  const { exchange, context, compression, options } = call;
+  const { exchange, context, compression, settings } = call;
   const headers: OutgoingHttpHeaders = { ...call.header, 'content-type': type };
   if (context.addedHeader !== undefined) addHeaders(headers, context.addedHeader);
   const { addedTrailer } = context;
@@ -676,7 +565,7 @@ async function answerConnect(
   }
   let body = message;
   let bytes = Buffer.byteLength(body);
-  if (compression !== undefined && bytes >= options.compressMinBytes) {
+  if (compression !== undefined && bytes >= settings.compressMinBytes) {
     const smaller = await compressed(call, compression, typeof body === 'string' ? Buffer.from(body) : body);
     if (smaller !== undefined) {
       body = smaller;
@@ -697,28 +586,40 @@ function responseHeaders({ header, format, compression, context }: CallInProgres
 
 /** Not a promise where there is nothing to wait for: a stream's messages would each take a turn of the loop. */
 function framed(call: CallInProgress, flags: number, message: Uint8Array): Buffer | Promise<Buffer> {
-  const { compression, options } = call;
-  if (compression === undefined || message.length < options.compressMinBytes) return envelope(flags, message);
+  const { compression, settings } = call;
+  if (compression === undefined || message.length < settings.compressMinBytes) return envelope(flags, message);
   return compressed(call, compression, message).then((smaller) =>
     smaller === undefined ? envelope(flags, message) : compressedEnvelope(flags, smaller),
   );
 }
 
 function compressed(
-  { context, exchange, options }: CallInProgress,
+  { context, exchange, settings }: CallInProgress,
   compression: Compression,
   bytes: Uint8Array,
 ): Promise<Uint8Array | undefined> {
-  const { compressAnswer } = options;
+  const { compressAnswer } = settings;
   return compressAnswer === undefined
     ? compression.compress(bytes)
     : compressAnswer(compression.name, bytes, context, () => !exchange.isClosed);
 }
 
 /** A message as the format writes it; JSON is a text, which Node writes along with the headers. */
-function written({ route, format, options }: CallInProgress, message: Message): Uint8Array | string {
+function written({ route, format, settings }: CallInProgress, message: Message): Uint8Array | string {
   const { output } = route.method;
-  return format.isBinary ? toBinary(output, message) : toJsonString(output, message, options.jsonOptions);
+  const { writeMaxBytes } = settings;
+  const bytesOrText = format.isBinary
+    ? toBinary(output, message, settings.binaryOptions)
+    : toJsonString(output, message, settings.jsonOptions);
+  // No character takes more than three bytes, so that most texts need not be measured.
+  if (bytesOrText.length * 3 > writeMaxBytes) checkWritten(Buffer.byteLength(bytesOrText), writeMaxBytes);
+  return bytesOrText;
+}
+
+function checkWritten(bytes: number, writeMaxBytes: number): void {
+  if (bytes <= writeMaxBytes) return;
+  const what = `message size ${bytes} is larger than configured writeMaxBytes ${writeMaxBytes}`;
+  throw new ConnectError(what, Code.ResourceExhausted);
 }
 
 function serialize(call: CallInProgress, message: Message): Uint8Array {
@@ -727,12 +628,12 @@ function serialize(call: CallInProgress, message: Message): Uint8Array {
 }
 
 function invokeUnary(call: CallInProgress, message: Message): unknown {
-  const { route, context, options } = call;
+  const { route, context, settings } = call;
   const { method, implementation } = route;
-  if (options.interceptors.length === 0) return implementation(message, context);
+  if (settings.interceptors.length === 0) return implementation(message, context);
   const request = requestOf(call, false, message);
   let made: AnyResponse | undefined;
-  const next = chain(options.interceptors, async (intercepted) => {
+  const next = chain(settings.interceptors, async (intercepted) => {
     const output = await implementation(intercepted.message as Message, contextFor(context, request, intercepted));
     return (made = responseOf(call, false, normalize(method.output, output)));
   });
@@ -743,13 +644,13 @@ function invokeUnary(call: CallInProgress, message: Message): unknown {
 }
 
 async function invokeStream(call: CallInProgress, message: Message): Promise<AsyncIterable<Message>> {
-  const { route, context, options } = call;
+  const { route, context, settings } = call;
   const { method, implementation } = route;
-  if (options.interceptors.length === 0) {
+  if (settings.interceptors.length === 0) {
     return normalized(method.output, implementation(message, context) as AsyncIterable<unknown>);
   }
   const request = requestOf(call, true, single(message));
-  const response = await chain(options.interceptors, async (intercepted) => {
+  const response = await chain(settings.interceptors, async (intercepted) => {
     const input = await onlyOf(intercepted.message as AsyncIterable<Message>);
     const output = implementation(input, contextFor(context, request, intercepted)) as AsyncIterable<unknown>;
     return responseOf(call, true, normalized(method.output, output));
