@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { FairQueue } from './fair-queue.ts';
 import { FairSemaphore } from './fair-semaphore.ts';
 import { currentPayer, payFor } from './current-payer.ts';
@@ -53,6 +53,27 @@ test('what is removed, or of a caller that may not, is not taken', () => {
   expect(queue.take((payer) => payer !== 'user:a')).toBe('b1');
   expect(queue.take((payer) => payer !== 'user:a')).toBeUndefined();
   expect(takeAll(queue)).toEqual(['a2']);
+});
+
+test.each([
+  ['one caller', (i: number) => i && 'user:a'],
+  ['many callers', (i: number) => `user:${i}`],
+] as const)('taking an item of %s does not pass over those that were taken before', (_, payerOf) => {
+  const queue = new FairQueue<string>();
+  for (let i = 1; i <= 1000; i++) for (const item of ['1', '2']) queue.add(String(payerOf(i)), `${i} ${item}`);
+  // An iterator of a Map or Set passes over every entry that was deleted since the table was built.
+  const iterators = [Map.prototype, Set.prototype].flatMap((of) =>
+    ([Symbol.iterator, 'values', 'keys', 'entries'] as const).map((name) =>
+      vi.spyOn(of as Set<unknown>, name as 'values'),
+    ),
+  );
+  try {
+    for (let i = 0; i < 2000; i++) queue.take();
+    expect(iterators.flatMap((iterator) => iterator.mock.calls).length).toBe(0);
+  } finally {
+    for (const iterator of iterators) iterator.mockRestore();
+  }
+  expect([queue.size, queue.take()]).toEqual([0, undefined]);
 });
 
 test('a semaphore hands out what there is in turn, and no caller more than a share', async () => {
