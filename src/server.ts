@@ -12,7 +12,7 @@ import {
   type ApiKeyCallersApp,
   authenticateApiKey,
   createKnownApiKeys,
-  recallApiKey,
+  recallApiKeyOwner,
   renewApiKeyCaller,
 } from './identity/api-keys/authenticate.ts';
 import { createAccessTokens } from './identity/tokens/access-token.ts';
@@ -20,7 +20,7 @@ import type { AuthApp } from './identity/auth/auth.ts';
 import type { SigningKeysApp } from './identity/tokens/rotation.ts';
 import { hasSigningKeys, SigningKeys } from './identity/tokens/signing-keys.ts';
 import { createBlockCheck } from './kernel/address.ts';
-import { type Payer, payerOfToken } from './budget/payer.ts';
+import { type Payer, userPayer } from './budget/payer.ts';
 import { SliceScheduler } from './budget/slice-scheduler.ts';
 import { Background } from './kernel/background.ts';
 import { addressOf, type Config, type Reloadable } from './config/config.ts';
@@ -363,12 +363,8 @@ export async function startServer(config: Config, adminPassword: string, options
 
 /** Whose an access token or API key is that was used lately. */
 function recallPayer(app: AuthApp & ApiKeyCallersApp, bearer: string): Payer | undefined {
-  if (!isApiKey(bearer)) {
-    const claims = app.accessTokens.recall(bearer);
-    return claims && payerOfToken(claims);
-  }
-  const id = recallApiKey(app, bearer);
-  return id === undefined ? undefined : payerOfToken({ kind: 'api_key', userId: '', sessionId: id });
+  const userId = isApiKey(bearer) ? recallApiKeyOwner(app, bearer) : app.accessTokens.recall(bearer)?.userId;
+  return userId === undefined ? undefined : userPayer(userId);
 }
 
 /** The request paths of client streams, whose bodies arrive as long as the stream lives. */

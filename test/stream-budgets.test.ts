@@ -133,6 +133,22 @@ describe.each([{ fastPath: 'true' }, { fastPath: 'false' }])('with KITH_FAST_PAT
     await expect.poll(() => open(callers[2]!, WATCH).then((stream) => stream.leave())).toBeUndefined();
   });
 
+  test('what the API keys of a user hold counts within the share of their owner', async () => {
+    const owner = await kith.user(Role.ADMIN);
+    const keys = kith.client(ApiKeyService, owner.accessToken);
+    const permissions = [Permission.ACTIVITY_READ];
+    const secrets: string[] = [];
+    for (let i = 0; i < PER_CALLER; i++) secrets.push((await keys.createApiKey({ name: `${i}`, permissions })).secret);
+    const streams = await Promise.all(secrets.map((secret) => open(transportOf(secret), WATCH)));
+    const exchanged = await kith.client(ApiKeyService, secrets[0]).exchangeApiKey({});
+    for (const token of [owner.accessToken, ...secrets, exchanged.accessToken]) {
+      const refusal = await refusalOf(open(transportOf(token), WATCH));
+      expect(refusal).toMatchObject({ reason: 'BUDGET_EXCEEDED', metadata: { budget: 'watches' } });
+    }
+    for (const stream of streams) stream.leave();
+    await expect.poll(() => open(transportOf(secrets[0]), WATCH).then((stream) => stream.leave())).toBeUndefined();
+  });
+
   describe('a stream has given back its share when', () => {
     const ENDS: readonly { readonly name: string; readonly end: (accessToken: string) => Promise<unknown> }[] = [
       {

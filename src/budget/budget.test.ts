@@ -74,7 +74,7 @@ describe('the payer', () => {
   const bounds = { permissions: new Set<never>(), signInMs: undefined };
   test.each([
     ['user:u', payerOf({ ...bounds, kind: 'session', userId: 'u', sessionId: 's' }, '192.0.2.1'), false],
-    ['key:k', payerOf({ ...bounds, kind: 'api_key', userId: 'u', sessionId: 'k' }, '192.0.2.1'), false],
+    ['user:u', payerOf({ ...bounds, kind: 'api_key', userId: 'u', sessionId: 'k' }, '192.0.2.1'), false],
     ['address:192.0.2.1', payerOf(undefined, '192.0.2.1'), true],
     ['address:2001:db8:1:2::/64', addressPayer('2001:db8:1:2:3:4:5:6'), true],
     ['address:', addressPayer(''), true],

@@ -2,8 +2,8 @@ import type { Caller } from '../kernel/access.ts';
 import { canonicalAddress, countedAddress } from '../kernel/address.ts';
 
 /**
- * Whom a budget charges: the signed-in user, the API key, or, for an anonymous call, the
- * address that it comes from. Budgets and queues use it as their key.
+ * Whom a budget charges: the signed-in user, the owner of the API key, or, for an anonymous call,
+ * the address that it comes from. Budgets and queues use it as their key.
  */
 export type Payer = string;
 
@@ -21,15 +21,18 @@ const payers = new WeakMap<Caller, Payer>();
 export function callerPayer(caller: Caller): Payer {
   let payer = payers.get(caller);
   if (payer === undefined) {
-    payer = payerOfToken(caller);
+    payer = userPayer(caller.userId);
     payers.set(caller, payer);
   }
   return payer;
 }
 
-/** The payer of the calls that an access token or API key speaks for. */
-export function payerOfToken({ kind, userId, sessionId }: Pick<Caller, 'kind' | 'userId' | 'sessionId'>): Payer {
-  return kind === 'api_key' ? `key:${sessionId}` : `user:${userId}`;
+/**
+ * The payer of the calls of a user's sessions and API keys: one for all, since a user may have
+ * a hundred keys, which would otherwise be a hundred shares.
+ */
+export function userPayer(userId: string): Payer {
+  return `user:${userId}`;
 }
 
 /** The payer of what comes from an address before it is known who calls. */

@@ -49,7 +49,7 @@ export interface Config {
   readonly messageBytesMax: number;
   readonly connectionsMax: number;
   readonly connectionsPerAddressMax: number;
-  /** Streams of one user or API key, and of all of them, in each process. */
+  /** Streams of one user with all API keys, and of all users, in each process. */
   readonly watchesPerCallerMax: number;
   readonly watchesMax: number;
   readonly requestTimeoutMs: number;
@@ -225,12 +225,12 @@ export const SETTINGS = {
     1_000_000,
   ),
   KITH_WATCHES_PER_CALLER: wholeNumber(
-    'How many watches a user or an API key may have open in each process.',
+    'How many watches a user, with all API keys, may have open in each process.',
     '100',
     1,
     100_000,
   ),
-  KITH_WATCHES: wholeNumber('How many watches of users and API keys are open in each process.', '2000', 1, 1_000_000),
+  KITH_WATCHES: wholeNumber('How many watches of all users are open in each process.', '2000', 1, 1_000_000),
   KITH_REQUEST_SECONDS: wholeNumber('How long a request may take to arrive.', '60', 1, 3600),
   KITH_SHUTDOWN_DELAY_SECONDS: wholeNumber(
     'How long to go on serving after SIGTERM, not ready, for load balancers to notice.',

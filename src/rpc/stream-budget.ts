@@ -6,7 +6,7 @@ import { payerOfCall } from './call-budgets.ts';
 
 /** What open streams are charged to. */
 export interface StreamBudgets {
-  /** Streams of users and API keys. */
+  /** Streams of users and of their API keys. */
   readonly watches: Budget;
   /** Streams that take no sign-in: health checks and reflection. */
   readonly publicStreams: Budget;
@@ -15,7 +15,7 @@ export interface StreamBudgets {
 /** Streams that take no sign-in: one address stands for everybody behind one proxy or on one machine. */
 const PUBLIC_STREAMS = { perCaller: 100, total: 1000 };
 
-/** `perCaller` and `total` are of the streams of users and API keys in this process. */
+/** `perCaller` and `total` are of the streams of users and of their API keys in this process. */
 export function createStreamBudgets({ perCaller, total }: Pick<BudgetLimits, 'perCaller' | 'total'>): StreamBudgets {
   return {
     watches: new Budget({ name: 'watches', perCaller, total }),

@@ -76,9 +76,9 @@ export async function renewApiKeyCaller(app: ApiKeyCallersApp, caller: Caller): 
   return callerOf(app, toKeyState(state));
 }
 
-/** The id of the key with this secret if it is cached, whether or not it is still valid: identifies who pays for a call, not who may make it. */
-export function recallApiKey({ knownApiKeys }: ApiKeyCallersApp, secret: string): string | undefined {
-  return knownApiKeys.peek(digestOf(secret))?.state?.id;
+/** The owner of the key with this secret if it is cached, whether or not it is still valid: identifies who pays for a call, not who may make it. */
+export function recallApiKeyOwner({ knownApiKeys }: ApiKeyCallersApp, secret: string): string | undefined {
+  return knownApiKeys.peek(digestOf(secret))?.state?.userId;
 }
 
 async function callerOf(app: ApiKeyCallersApp, key: KeyState): Promise<Caller> {
