@@ -4,8 +4,9 @@ import { type KithActivity, recordActivity } from '../activity/log/log.ts';
 import { type App, atOneTime } from '../app.ts';
 import type { Db } from '../storage/database.ts';
 import { runIdempotently } from '../storage/idempotency.ts';
-import { checkEtag } from '../storage/etag.ts';
 import { Failure } from '../kernel/failure.ts';
+import { applyUpdate, type PartialUpdate } from '../resources/partial-update.ts';
+import { changeResource, readResource, type Resource } from '../resources/resource.ts';
 import { mapInSlices, type Page, type PageRequest, mayTakeLong, pageSizeOf, pageTokens } from '../storage/pages.ts';
 import {
   bytesOf,
@@ -32,6 +33,7 @@ import {
   selectUncounted,
   selectUsage,
   updateContactRow,
+  usageOf,
 } from './store.ts';
 import { contactQueries, contactTerms } from './terms.ts';
 
@@ -81,8 +83,8 @@ export async function createContact(
             bytes,
           };
           await insertContact(tx, row, terms);
-          await addUsage(tx, caller.userId, { contacts: 1, liveContacts: 1, bytes });
-          await recordActivity(tx, at, contactActivity(caller, row, 'created'));
+          await addUsage(tx, caller.userId, usageOf(row));
+          await recordActivity(tx, at, { ...contactActivity(caller, row), action: 'kith.contact.created' });
           return toContact(row);
         },
         completeContact,
@@ -93,7 +95,7 @@ export async function createContact(
 
 /** Throws contact_not_found. */
 export async function getContact(app: App, caller: Caller, id: string): Promise<Contact> {
-  return toContact(await requireContact(app, app.database.db, caller, id));
+  return toContact(await readResource(app, app.database.db, contactResource(caller, id)));
 }
 
 export interface ContactListRequest extends PageRequest {
@@ -126,7 +128,7 @@ export async function listContacts(app: App, caller: Caller, request: ContactLis
 }
 
 /**
- * Changes the fields that `change` has.
+ * Changes the fields that are not undefined.
  *
  * Throws contact_not_found, contact_empty, resource_deleted, etag_mismatch, budget_exceeded.
  */
@@ -135,42 +137,27 @@ export async function updateContact(
   caller: Caller,
   id: string,
   etag: string | undefined,
-  change: Partial<ContactFields>,
+  update: PartialUpdate<ContactFields>,
 ): Promise<Contact> {
-  return app.database.transaction(async (tx) => {
-    const at = atOneTime(app);
-    const row = await requireLiveContact(at, tx, caller, id, etag);
-    const fields = { ...toFields(row), ...change };
+  const next = await changeResource(app, 'update', contactResource(caller, id), etag, async ({ tx, row }) => {
+    const fields = applyUpdate(toFields(row), update);
     requireNotEmpty(fields);
     const columns = toColumns(fields);
     if ((Object.keys(columns) as (keyof typeof columns)[]).every((column) => columns[column] === row[column])) {
-      return toContact(row);
+      return undefined;
     }
     const terms = contactTerms(fields);
     const bytes = bytesOf(columns, terms);
-    if (bytes > row.bytes) await requireWithinLimits(tx, app, caller.userId, { contacts: 0, bytes: bytes - row.bytes });
-    const next = nextRevision(at, row, { ...columns, bytes });
-    await updateContactRow(tx, next);
-    await replaceTerms(tx, next, terms);
-    const uncounted = row.bytes === 0 ? 1 : 0;
-    await addUsage(tx, row.owner_id, { contacts: uncounted, liveContacts: uncounted, bytes: bytes - row.bytes });
-    await recordActivity(tx, at, contactActivity(caller, next, 'updated'));
-    return toContact(next);
-  }, caller.userId);
+    if (bytes > row.bytes) await requireWithinLimits(tx, app, row.owner_id, { contacts: 0, bytes: bytes - row.bytes });
+    return { columns: { ...columns, bytes }, afterwards: (changed) => replaceTerms(tx, changed, terms) };
+  });
+  return toContact(next);
 }
 
 /** Deletes a contact until undeleted or purged. Throws contact_not_found, resource_deleted, etag_mismatch. */
 export async function deleteContact(app: App, caller: Caller, id: string, etag: string | undefined): Promise<Contact> {
-  return app.database.transaction(async (tx) => {
-    const at = atOneTime(app);
-    const row = await requireLiveContact(at, tx, caller, id, etag);
-    const now = at.now();
-    const next = nextRevision(at, row, { deleted: 1, delete_ms: now, purge_ms: now + app.purgeAfterMs });
-    await updateContactRow(tx, next);
-    if (row.bytes > 0) await addUsage(tx, row.owner_id, { contacts: 0, liveContacts: -1, bytes: 0 });
-    await recordActivity(tx, at, contactActivity(caller, next, 'deleted'));
-    return toContact(next);
-  }, caller.userId);
+  const resource = contactResource(caller, id);
+  return toContact(await changeResource(app, 'delete', resource, etag, () => ({ columns: { deleted: 1 } })));
 }
 
 /** Undeletes a contact. Throws contact_not_found, resource_not_deleted, etag_mismatch. */
@@ -180,17 +167,8 @@ export async function undeleteContact(
   id: string,
   etag: string | undefined,
 ): Promise<Contact> {
-  return app.database.transaction(async (tx) => {
-    const at = atOneTime(app);
-    const row = await requireContact(at, tx, caller, id);
-    checkEtag(row, etag);
-    if (row.deleted === 0) throw new Failure('resource_not_deleted', 'the contact is not deleted');
-    const next = nextRevision(at, row, { deleted: 0, delete_ms: null, purge_ms: null });
-    await updateContactRow(tx, next);
-    if (row.bytes > 0) await addUsage(tx, row.owner_id, { contacts: 0, liveContacts: 1, bytes: 0 });
-    await recordActivity(tx, at, contactActivity(caller, next, 'undeleted'));
-    return toContact(next);
-  }, caller.userId);
+  const resource = contactResource(caller, id);
+  return toContact(await changeResource(app, 'undelete', resource, etag, () => ({ columns: { deleted: 0 } })));
 }
 
 /** The usage of a user's contacts. */
@@ -220,26 +198,38 @@ export function countOlderContacts(app: Pick<App, 'database'>, limit: number): P
       const terms = contactTerms(fields);
       const bytes = bytesOf(toColumns(fields), terms);
       await replaceTerms(tx, row, terms);
-      await updateContactRow(tx, { ...row, bytes });
-      await addUsage(tx, row.owner_id, { contacts: 1, liveContacts: 1 - row.deleted, bytes });
+      await writeContact(tx, { ...row, bytes }, row);
     }
     return rows.length;
   });
 }
 
-/** Only the owner sees the activity. It names the contact by its id alone. */
-function contactActivity(
-  by: Caller,
-  { id, owner_id }: ContactRow,
-  change: 'created' | 'updated' | 'deleted' | 'undeleted',
-): KithActivity {
+/** A contact of the caller's. Nobody else may read or change it. */
+function contactResource(caller: Caller, id: string): Resource<ContactRow> {
   return {
-    userId: owner_id,
-    by,
-    action: `kith.contact.${change}`,
-    attributes: { contact_id: id },
-    isPrivate: true,
+    noun: 'contact',
+    lockKey: caller.userId,
+    select: (db) => selectContact(db, caller.userId, id),
+    notFound: () => new Failure('contact_not_found', 'none of your contacts has this id'),
+    authorize: () => {},
+    write: (tx, _at, next, row) => writeContact(tx, next, row),
+    activity: (row) => contactActivity(caller, row),
   };
+}
+
+/** Only the owner sees the activity. It names the contact by its id alone. */
+function contactActivity(by: Caller, { id, owner_id }: ContactRow): Omit<KithActivity, 'action'> {
+  return { userId: owner_id, by, attributes: { contact_id: id }, isPrivate: true };
+}
+
+async function writeContact(tx: Db, next: ContactRow, row: ContactRow): Promise<void> {
+  await updateContactRow(tx, next);
+  const [before, after] = [usageOf(row), usageOf(next)];
+  await addUsage(tx, row.owner_id, {
+    contacts: after.contacts - before.contacts,
+    liveContacts: after.liveContacts - before.liveContacts,
+    bytes: after.bytes - before.bytes,
+  });
 }
 
 /** Throws contact_empty. */
@@ -269,29 +259,4 @@ async function requireWithinLimits(
       { budget: 'contact_bytes', limit: String(bytesPerUserMax) },
     );
   }
-}
-
-async function requireContact(app: App, db: Db, caller: Caller, id: string): Promise<ContactRow> {
-  const row = await selectContact(db, caller.userId, id);
-  // Past its purge time a contact is gone, whether purged yet or not.
-  if (row === undefined || (row.purge_ms !== null && row.purge_ms <= app.now()))
-    throw new Failure('contact_not_found', 'none of your contacts has this id');
-  return row;
-}
-
-async function requireLiveContact(
-  app: App,
-  tx: Db,
-  caller: Caller,
-  id: string,
-  etag: string | undefined,
-): Promise<ContactRow> {
-  const row = await requireContact(app, tx, caller, id);
-  checkEtag(row, etag);
-  if (row.deleted === 1) throw new Failure('resource_deleted', 'the contact is deleted: undelete it first');
-  return row;
-}
-
-function nextRevision(app: App, row: ContactRow, change: Partial<ContactRow>): ContactRow {
-  return { ...row, ...change, update_ms: app.now(), revision: row.revision + 1 };
 }

@@ -17,6 +17,7 @@ import type {
   UpdateContactRequest,
 } from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import { mapInSlices, type Page, totalOf } from '../storage/pages.ts';
+import type { PartialUpdate } from '../resources/partial-update.ts';
 import type { Address, Contact, ContactFields, Email, PartialDate, Phone, Url } from './contact.ts';
 import type { ContactListRequest } from './contacts.ts';
 
@@ -73,10 +74,9 @@ export function fromList(request: ListContactsRequest): ContactListRequest {
   return { pageSize, pageToken, includeTotalSize, query, starred, deleted };
 }
 
-/** The fields that are present. */
-export function fromUpdate(request: UpdateContactRequest): Partial<ContactFields> {
+export function fromUpdate(request: UpdateContactRequest): PartialUpdate<ContactFields> {
   const { givenName, familyName, company, jobTitle, notes, starred, birthday } = request;
-  const change = {
+  return {
     givenName,
     familyName,
     company,
@@ -85,11 +85,10 @@ export function fromUpdate(request: UpdateContactRequest): Partial<ContactFields
     phones: request.phones?.values.map(fromPhone),
     addresses: request.addresses?.values.map(fromAddress),
     urls: request.urls?.values.map(fromUrl),
+    birthday: birthday && (fromPartialDate(birthday.value) ?? null),
     notes,
     starred,
   };
-  const present = Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined));
-  return birthday === undefined ? present : { ...present, birthday: fromPartialDate(birthday.value) };
 }
 
 /** Entries as plain data, without what protobuf adds to its messages. */

@@ -263,6 +263,13 @@ export async function selectUsage(db: Db, ownerId: string): Promise<ContactUsage
   };
 }
 
+/** What one contact adds to the usage; nothing while an older version's. */
+export function usageOf({ deleted, bytes }: Pick<ContactRow, 'deleted' | 'bytes'>): ContactUsage {
+  return bytes === 0
+    ? { contacts: 0, liveContacts: 0, bytes: 0 }
+    : { contacts: 1, liveContacts: deleted === 0 ? 1 : 0, bytes };
+}
+
 /** Adds to the usage of a user's contacts, in the transaction of the change. */
 export async function addUsage(
   tx: Db,
@@ -325,11 +332,11 @@ async function subtractUsage(
   const byOwner = Map.groupBy(deleted, ({ owner_id }) => owner_id);
   // Every transaction locks owners in the same order, so that none of them deadlock.
   for (const ownerId of [...byOwner.keys()].toSorted()) {
-    const counted = byOwner.get(ownerId)!.filter(({ bytes }) => bytes > 0);
+    const usages = byOwner.get(ownerId)!.map(usageOf);
     await addUsage(tx, ownerId, {
-      contacts: -counted.length,
-      liveContacts: -counted.filter((row) => row.deleted === 0).length,
-      bytes: -counted.reduce((sum, { bytes }) => sum + bytes, 0),
+      contacts: -usages.reduce((sum, { contacts }) => sum + contacts, 0),
+      liveContacts: -usages.reduce((sum, { liveContacts }) => sum + liveContacts, 0),
+      bytes: -usages.reduce((sum, { bytes }) => sum + bytes, 0),
     });
   }
   return deleted.length;

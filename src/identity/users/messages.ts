@@ -13,8 +13,9 @@ import type {
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { type Page, totalOf } from '../../storage/pages.ts';
 import { fromRole, toRole } from '../../rpc/enums.ts';
+import type { PartialUpdate } from '../../resources/partial-update.ts';
 import type { User, UserState } from './user.ts';
-import type { NewUser, PasswordSetting, Quota, Usage, UserChange, UserDetails, UserListRequest } from './users.ts';
+import type { NewUser, PasswordSetting, Quota, Usage, UserDetails, UserFields, UserListRequest } from './users.ts';
 
 const STATES = {
   active: State.ACTIVE,
@@ -86,18 +87,10 @@ function distinct<T extends string>(values: readonly (T | undefined)[]): T[] {
   return [...new Set(values)].filter((value) => value !== undefined).toSorted();
 }
 
-export function fromUpdate(request: UpdateUserRequest): UserChange {
-  const { userId, etag, name, username, email } = request;
+export function fromUpdate(request: UpdateUserRequest): PartialUpdate<UserFields> {
+  const { name, username, email } = request;
   const state = fromState(request.state);
-  return {
-    id: userId,
-    etag,
-    name,
-    username,
-    email,
-    role: fromRole(request.role),
-    state: state === 'deleted' ? undefined : state,
-  };
+  return { name, username, email, role: fromRole(request.role), state: state === 'deleted' ? undefined : state };
 }
 
 export function fromPasswordSetting(request: SetUserPasswordRequest): PasswordSetting {

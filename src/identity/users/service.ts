@@ -43,7 +43,8 @@ export function userService(app: ContactsApp): ServiceImpl<typeof UserService> {
       return toUserPage(await listUsers(app, callerOf(context), fromList(request)));
     },
     async updateUser(request, context) {
-      return { user: toUserMessage(await updateUser(app, callerOf(context), fromUpdate(request))) };
+      const user = await updateUser(app, callerOf(context), request.userId, request.etag, fromUpdate(request));
+      return { user: toUserMessage(user) };
     },
     async deleteUser({ userId, etag }, context) {
       return { user: toUserMessage(await deleteUser(app, callerOf(context), userId, etag)) };

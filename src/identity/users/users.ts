@@ -8,9 +8,10 @@ import { type ContactsApp, contactUsage, purgeContactsOf } from '../../contacts/
 import type { Db } from '../../storage/database.ts';
 import { UniqueViolation } from '../../storage/dialect.ts';
 import { runIdempotently } from '../../storage/idempotency.ts';
-import { checkEtag } from '../../storage/etag.ts';
 import { Failure } from '../../kernel/failure.ts';
 import { type Page, type PageRequest, mayTakeLong, pageSizeOf, pageTokens } from '../../storage/pages.ts';
+import { applyUpdate, type PartialUpdate } from '../../resources/partial-update.ts';
+import { type Change, changeResource, readResource, readToChange, type Resource } from '../../resources/resource.ts';
 import { importHash } from '../passwords/hash-formats.ts';
 import type { HashRequest } from '../passwords/passwords.ts';
 import { checkNewPassword } from '../passwords/rules.ts';
@@ -167,14 +168,13 @@ export async function listUsers(app: App, caller: Caller, request: UserListReque
   };
 }
 
-export interface UserChange {
-  readonly id: string;
-  readonly etag: string | undefined;
-  readonly name: string | undefined;
-  readonly username: string | undefined;
-  readonly email: string | undefined;
-  readonly role: Role | undefined;
-  readonly state: 'active' | 'suspended' | undefined;
+/** The fields of a user that an update changes, and that its activity names. */
+export interface UserFields {
+  readonly username: string;
+  readonly email: string;
+  readonly name: string;
+  readonly role: Role;
+  readonly state: 'active' | 'suspended';
 }
 
 /**
@@ -183,63 +183,62 @@ export interface UserChange {
  * Throws user_not_found, permission_missing, resource_deleted, etag_mismatch,
  * username_taken, email_taken, last_admin.
  */
-export async function updateUser(app: App, caller: Caller, change: UserChange): Promise<User> {
-  return reportTakenIdentifiers(() =>
-    app.database.transaction(async (tx) => {
-      const at = atOneTime(app);
-      const row = await requireLiveUser(at, tx, caller, change.id, change.etag);
-      const username = change.username ?? row.username;
-      const email = change.email ?? row.email;
-      const wanted = {
-        username,
-        username_key: identifierKey(username),
-        email,
-        email_key: identifierKey(email),
-        name: change.name ?? row.name,
-        role: change.role ?? row.role,
-        state: change.state ?? row.state,
-      };
-      const changed = FIELDS.filter((field) => wanted[field] !== row[field]);
-      if (changed.length === 0) return toUser(row);
+export async function updateUser(
+  app: App,
+  caller: Caller,
+  id: string,
+  etag: string | undefined,
+  update: PartialUpdate<UserFields>,
+): Promise<User> {
+  const next = await reportTakenIdentifiers(() =>
+    changeResource(app, 'update', userResource(caller, id), etag, async ({ tx, at, row }) => {
+      const present = fieldsOf(row);
+      const wanted = applyUpdate(present, update);
+      const changed = (Object.keys(present) as (keyof UserFields)[]).filter(
+        (field) => wanted[field] !== present[field],
+      );
+      if (changed.length === 0) return undefined;
       if (wanted.role !== 'admin' || wanted.state !== 'active') await requireOtherAdmin(tx, row);
       const suspends = wanted.state === 'suspended' && row.state === 'active';
-      const next = nextRevision(at, row, { ...wanted, session_epoch: row.session_epoch + (suspends ? 1 : 0) });
-      await updateUserRow(tx, row.id, next);
-      await replaceTerms(tx, row.id, termsOf(next));
-      if (next.role !== row.role || next.state !== row.state) await publishAccessChange(tx, at, accessOf(next));
-      const attributes = {
-        fields: changed.join(),
-        ...(wanted.role === row.role ? {} : { role: wanted.role }),
-        ...(wanted.state === row.state ? {} : { state: wanted.state }),
+      return {
+        columns: {
+          ...wanted,
+          username_key: identifierKey(wanted.username),
+          email_key: identifierKey(wanted.email),
+          session_epoch: row.session_epoch + (suspends ? 1 : 0),
+        },
+        attributes: {
+          fields: changed.join(),
+          ...(wanted.role === row.role ? {} : { role: wanted.role }),
+          ...(wanted.state === row.state ? {} : { state: wanted.state }),
+        },
+        afterwards: async () => suspends && (await endSessionsOf(tx, at, id, { by: caller })),
       };
-      await recordActivity(tx, at, { userId: row.id, by: caller, action: 'kith.user.updated', attributes });
-      if (suspends) await endSessionsOf(tx, at, row.id, { by: caller });
-      return toUser(next);
-    }, change.id),
+    }),
   );
+  return toUser(next);
 }
 
 /** Deletes a user until undeleted or purged, and ends the sessions. Throws user_not_found, permission_missing, resource_deleted, etag_mismatch, last_admin. */
 export async function deleteUser(app: App, caller: Caller, id: string, etag: string | undefined): Promise<User> {
-  return app.database.transaction(async (tx) => {
-    const at = atOneTime(app);
-    const row = await requireLiveUser(at, tx, caller, id, etag);
-    await requireOtherAdmin(tx, row);
-    const now = at.now();
-    const next = nextRevision(at, row, {
-      update_ms: now,
-      state: 'deleted',
-      undelete_state: row.state === 'suspended' ? 'suspended' : 'active',
-      session_epoch: row.session_epoch + 1,
-      delete_ms: now,
-      purge_ms: now + app.purgeAfterMs,
-    });
-    await updateUserRow(tx, row.id, next);
-    await publishAccessChange(tx, at, accessOf(next));
-    await recordActivity(tx, at, { userId: row.id, by: caller, action: 'kith.user.deleted' });
-    await endSessionsOf(tx, at, row.id, { by: caller });
-    return toUser(next);
-  }, id);
+  const next = await changeResource(
+    app,
+    'delete',
+    userResource(caller, id),
+    etag,
+    async ({ tx, at, row }): Promise<Change<UserRow>> => {
+      await requireOtherAdmin(tx, row);
+      return {
+        columns: {
+          state: 'deleted',
+          undelete_state: row.state === 'suspended' ? 'suspended' : 'active',
+          session_epoch: row.session_epoch + 1,
+        },
+        afterwards: () => endSessionsOf(tx, at, id, { by: caller }),
+      };
+    },
+  );
+  return toUser(next);
 }
 
 export interface PasswordSetting {
@@ -263,42 +262,27 @@ export async function setUserPassword(
   { id, etag, password, mustChange }: PasswordSetting,
   signal?: AbortSignal,
 ): Promise<User> {
-  checkNewPassword(password, await requireLiveUser(app, app.database.db, caller, id, etag));
+  const resource = userResource(caller, id);
+  checkNewPassword(password, await readToChange(app, app.database.db, resource, etag));
   const hash = await app.passwords.hash(password, { payer: payerOf(caller, ''), signal });
   return app.database.transaction(async (tx) => {
     const at = atOneTime(app);
-    const row = await requireLiveUser(at, tx, caller, id, etag);
+    const row = await readToChange(at, tx, resource, etag);
     const user = toUser(row);
     await replacePassword(tx, { user, sessionEpoch: row.session_epoch }, hash, { mustChange });
     await recordActivity(tx, at, { userId: row.id, by: caller, action: 'kith.password.set' });
     await endSessionsOf(tx, at, row.id, { by: caller });
     return user;
-  }, id);
+  }, resource.lockKey);
 }
 
 /** Undeletes a user. Throws user_not_found, permission_missing, resource_not_deleted, etag_mismatch. */
 export async function undeleteUser(app: App, caller: Caller, id: string, etag: string | undefined): Promise<User> {
-  return app.database.transaction(async (tx) => {
-    const at = atOneTime(app);
-    const row = await requireUser(at, tx, id);
-    requireNotAbove(caller, row);
-    checkEtag(row, etag);
-    if (row.state !== 'deleted') throw new Failure('resource_not_deleted', 'the user is not deleted');
-    const next = nextRevision(at, row, {
-      state: row.undelete_state ?? 'active',
-      undelete_state: null,
-      delete_ms: null,
-      purge_ms: null,
-    });
-    await updateUserRow(tx, row.id, next);
-    await publishAccessChange(tx, at, accessOf(next));
-    await recordActivity(tx, at, { userId: row.id, by: caller, action: 'kith.user.undeleted' });
-    return toUser(next);
-  }, id);
+  const next = await changeResource(app, 'undelete', userResource(caller, id), etag, ({ row }) => ({
+    columns: { state: row.undelete_state ?? 'active', undelete_state: null },
+  }));
+  return toUser(next);
 }
-
-/** The fields that an update changes and that its activity names. */
-const FIELDS = ['username', 'email', 'name', 'role', 'state'] as const;
 
 async function newUserRow(app: App, input: Omit<NewUser, 'requestId'>, by: HashRequest): Promise<UserRow> {
   const password_hash = await newPasswordHash(app, input, by);
@@ -335,8 +319,29 @@ function termsOf(row: UserRow): string[] {
   return [...wordTerms(row.name), searchTerm(row.username), searchTerm(row.email)];
 }
 
-function nextRevision(app: App, row: UserRow, change: Partial<UserRow>): UserRow {
-  return { ...row, update_ms: app.now(), ...change, revision: row.revision + 1 };
+/** The fields in the order in which an activity names them. */
+function fieldsOf({ username, email, name, role, state }: UserRow): UserFields {
+  return { username, email, name, role, state: state === 'suspended' ? 'suspended' : 'active' };
+}
+
+/** The user with an id, to a caller who may change users that are not above them. */
+function userResource(caller: Caller, id: string): Resource<UserRow> {
+  return {
+    noun: 'user',
+    lockKey: id,
+    select: (db) => selectUser(db, id),
+    notFound: userNotFound,
+    authorize: (row) => requireNotAbove(caller, row),
+    write: writeUser,
+    activity: (row) => ({ userId: row.id, by: caller }),
+  };
+}
+
+async function writeUser(tx: Db, at: App, next: UserRow, row: UserRow): Promise<void> {
+  await updateUserRow(tx, row.id, next);
+  const isFoundAlike = next.name === row.name && next.username === row.username && next.email === row.email;
+  if (!isFoundAlike) await replaceTerms(tx, row.id, termsOf(next));
+  if (next.role !== row.role || next.state !== row.state) await publishAccessChange(tx, at, accessOf(next));
 }
 
 /** The access that tokens of the user give from this revision on. */
@@ -344,27 +349,12 @@ function accessOf({ id, role, state, revision }: UserRow) {
   return { userId: id, role: state === 'active' ? role : null, revision };
 }
 
-async function requireUser(app: App, db: Db, id: string): Promise<UserRow> {
-  const row = await selectUser(db, id);
-  // A user past the purge time counts as purged: purging takes several steps and cannot be undone half-way.
-  if (row === undefined || (row.purge_ms !== null && row.purge_ms <= app.now()))
-    throw new Failure('user_not_found', 'no user has this id');
-  return row;
+function requireUser(app: App, db: Db, id: string): Promise<UserRow> {
+  return readResource(app, db, { select: () => selectUser(db, id), notFound: userNotFound });
 }
 
-/** A user to change. Checks the caller's rank first: a refusal for it reveals nothing about the user. */
-async function requireLiveUser(
-  app: App,
-  db: Db,
-  caller: Caller,
-  id: string,
-  etag: string | undefined,
-): Promise<UserRow> {
-  const row = await requireUser(app, db, id);
-  requireNotAbove(caller, row);
-  checkEtag(row, etag);
-  if (row.state === 'deleted') throw new Failure('resource_deleted', 'the user is deleted: undelete it first');
-  return row;
+function userNotFound(): Failure {
+  return new Failure('user_not_found', 'no user has this id');
 }
 
 /** Throws last_admin if the user is the only active admin. */
