@@ -1,6 +1,8 @@
 FROM node:26-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
+COPY packages/connect-fast/package.json packages/connect-fast/
+COPY packages/verify/package.json packages/verify/
 # Node's own platform packages serve machines with an older Node; the image has its own.
 RUN npm ci --omit=dev --ignore-scripts && rm -rf node_modules/node-linux-* node_modules/.bin
 

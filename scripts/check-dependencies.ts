@@ -13,6 +13,7 @@ type Manifest = Partial<Record<(typeof DEPENDENCY_FIELDS)[number], Record<string
 /** One installed package. `os`, `cpu` and `libc` limit where; npm writes one value as a string. */
 interface LockedPackage {
   dev?: boolean;
+  link?: boolean;
   resolved?: string;
   hasInstallScript?: boolean;
   os?: string | string[];
@@ -23,8 +24,8 @@ interface LockedPackage {
 const manifest: Manifest = JSON.parse(await readFile('package.json', 'utf8'));
 const lock: { packages: Record<string, LockedPackage> } = JSON.parse(await readFile('package-lock.json', 'utf8'));
 
-// The entry with the empty path is the project itself.
-const packages = Object.entries(lock.packages).filter(([path]) => path !== '');
+// The other entries are the project itself, its workspaces and the links to them.
+const packages = Object.entries(lock.packages).filter(([path, { link }]) => path.includes('node_modules/') && !link);
 // `devOptional` counts as production: `npm ci --omit=dev` installs it for its optional half.
 const production = packages.filter(([, locked]) => !locked.dev);
 const [platform, count] = largestInstall(production.map(([, locked]) => locked));

@@ -1,7 +1,7 @@
 import { globSync, readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 
-/** What the server and `kith/verify` are made of, without comments. */
+/** What the server and `@kith/verify` are made of, without comments. */
 const SOURCES = globSync('{src,packages}/**/*.ts', { exclude: ['**/node_modules'] })
   .filter((file) => !/\.(test|testkit)\.ts$/.test(file))
   .toSorted()
@@ -62,7 +62,7 @@ const RULES: readonly Rule[] = [
     caught: 'connect({ rejectUnauthorized: false })',
   },
   {
-    what: 'makes a request to anybody, but kith/verify to its issuer',
+    what: 'makes a request to anybody, but @kith/verify to its issuer',
     pattern: /\bfetch\(|\b(http|https|http2)\.(request|get|connect)\(|\bnet\.connect\(|new WebSocket/,
     but: ['packages/verify/src/connect-stream.ts', 'packages/verify/src/keys.ts', 'packages/verify/src/verify.ts'],
     caught: 'await fetch(url)',
@@ -84,6 +84,8 @@ test('the image holds what serves: no tests, no history, no settings; and does n
   const copied = Array.from(dockerfile.matchAll(/^COPY (?:--from=\S+ )?(.+) \S+$/gm), ([, from]) => from);
   expect(copied).toEqual([
     'package.json package-lock.json .npmrc',
+    'packages/connect-fast/package.json',
+    'packages/verify/package.json',
     '/app/node_modules',
     'package.json',
     'gen',

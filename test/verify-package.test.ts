@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { delimiter, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { createClient } from '@connectrpc/connect';
@@ -12,73 +11,46 @@ import { ApiKeyService } from '../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { SigningKeyService } from '../gen/kith/auth/v1/signing_key_service_pb.ts';
 import { Health, HealthCheckResponse_ServingStatus } from '../gen/health/v1/health_pb.ts';
-import { findCommand, run, skipLoudly } from './support/commands.ts';
+import { run } from './support/commands.ts';
 import { grpc, type Kith, refusalOf, startKith } from './support/kith.ts';
+import { type Consumer, installPacked, needPackage } from './support/packed.ts';
 import { signedIn } from './support/sign-in.ts';
 import { sectionOf } from './support/tour.ts';
 
 const DOCUMENT = await readFile('docs/verify.md', 'utf8');
 const [, EXAMPLE_ISSUER] = /issuer: '([^']+)'/.exec(DOCUMENT)!;
 
-/** A folder with the package in it, as npm installs it from what is published; empty without npm. */
-const consumer = { directory: '', manifest: '', files: [] as string[] };
-
+let packed: Consumer | undefined;
 beforeAll(async () => {
-  const directory = await mkdtemp(join(tmpdir(), 'kith-package-'));
-  consumer.directory = directory;
-  const npm = findCommand('npm');
-  if (npm === undefined) return;
-  const expectDone = async (command: string, args: readonly string[]) => {
-    const outcome = await run(command, args);
-    if (outcome.code !== 0) throw new Error(`${command} ${args.join(' ')}\n${outcome.stdout}\n${outcome.stderr}`);
-    return outcome.stdout;
-  };
-  await expectDone(process.execPath, ['scripts/build-package.ts', join(directory, 'dist')]);
-  const npmFlags = ['--offline', '--no-audit', '--no-fund', '--no-update-notifier', '--prefix', directory];
-  const packed = await expectDone(npm, ['pack', '--json', '--pack-destination', directory, join(directory, 'dist')]);
-  const [{ filename, files }] = JSON.parse(packed) as [{ filename: string; files: { path: string }[] }];
-  consumer.files = files.map(({ path }) => path);
-  // jose from here rather than from a registry, so that the test needs no network.
-  const manifest = { private: true, type: 'module', overrides: { jose: `file:${resolve('node_modules/jose')}` } };
-  await writeFile(join(directory, 'package.json'), JSON.stringify(manifest));
-  await expectDone(npm, ['install', ...npmFlags, join(directory, filename)]);
-  consumer.manifest = await readFile(join(directory, 'node_modules/kith/package.json'), 'utf8');
+  packed = await installPacked('verify', ['jose']);
 });
-afterAll(() => rm(consumer.directory, { recursive: true, force: true }));
-
-function needPackage(context: TestContext): void {
-  if (consumer.manifest === '') skipLoudly(context, 'npm is not on this machine');
-}
+afterAll(() => packed?.[Symbol.asyncDispose]());
 
 describe('the package', () => {
   test('holds the entry and nothing of the server', (context) => {
-    needPackage(context);
-    const {
-      name,
-      private: isPrivate,
-      exports,
-      dependencies,
-      ...rest
-    } = JSON.parse(consumer.manifest) as Record<string, unknown>;
-    expect({ name, dependencies }).toEqual({ name: 'kith', dependencies: { jose: expect.stringMatching(/^\^\d/) } });
-    expect(isPrivate).toBe(true); // the name is somebody else's in the registry
-    expect(Object.keys(exports as object)).toEqual(['./verify', './package.json']);
+    const { manifest, files } = needPackage(context, packed);
+    const { name, private: isPrivate, exports, dependencies, ...rest } = manifest;
+    expect({ name, dependencies }).toEqual({
+      name: '@kith/verify',
+      dependencies: { jose: expect.stringMatching(/^\^\d/) },
+    });
+    expect(isPrivate).toBe(true); // the scope is not the project's in the registry
+    expect(Object.keys(exports as object)).toEqual(['.', './package.json']);
     for (const field of ['scripts', 'bin', 'optionalDependencies', 'peerDependencies', 'bundleDependencies']) {
       expect(rest).not.toHaveProperty(field);
     }
-    const others = consumer.files.filter((file) => !/^verify\/[a-z-]+\.(js|d\.ts)$/.test(file));
+    const others = files.filter((file) => !/^lib\/[a-z-]+\.(js|d\.ts)$/.test(file));
     expect(others.toSorted()).toEqual(['LICENSE', 'README.md', 'package.json']);
   });
 
   test('brings along jose and nothing else', async (context) => {
-    needPackage(context);
-    const installed = await readdir(join(consumer.directory, 'node_modules'));
-    expect(installed.filter((name) => !name.startsWith('.')).toSorted()).toEqual(['jose', 'kith']);
+    const { directory } = needPackage(context, packed);
+    const installed = await readdir(join(directory, 'node_modules'));
+    expect(installed.filter((name) => !name.startsWith('.')).toSorted()).toEqual(['@kith', 'jose']);
   });
 
   test('imports nothing but jose and its own files', async (context) => {
-    needPackage(context);
-    const directory = join(consumer.directory, 'node_modules/kith/verify');
+    const directory = join(needPackage(context, packed).installed, 'lib');
     const imported = new Set<string>();
     for (const file of await readdir(directory)) {
       const source = await readFile(join(directory, file), 'utf8');
@@ -88,15 +60,14 @@ describe('the package', () => {
   });
 
   test('has a readme without links into the repository', async (context) => {
-    needPackage(context);
-    const readme = await readFile(join(consumer.directory, 'node_modules/kith/README.md'), 'utf8');
+    const readme = await readFile(join(needPackage(context, packed).installed, 'README.md'), 'utf8');
     expect(readme).toContain('createVerifier');
     expect(readme).not.toMatch(/\]\(\.\.?\//);
   });
 });
 
 const USE = `
-import { bearerToken, createVerifier, type Role, VerificationError, type VerificationReason, type VerifiedToken, type Verifier } from 'kith/verify';
+import { bearerToken, createVerifier, type Role, VerificationError, type VerificationReason, type VerifiedToken, type Verifier } from '@kith/verify';
 const verifier: Verifier = createVerifier({ issuer: 'https://x.example', revocations: { apiKey: 'x', whenStale: 'accept' } });
 const other: Verifier = createVerifier({ issuer: 'https://x.example', audience: undefined, fetch, revocations: { getToken: async () => 'x' } });
 // @ts-expect-error an issuer is needed
@@ -132,8 +103,8 @@ describe('the declarations compile under strict, libraries included', () => {
       ['--module', 'nodenext', '--lib', 'es2022', '--types', 'node', '--typeRoots', resolve('node_modules/@types')],
     ],
   ])('%s', async ([, options], context) => {
-    needPackage(context);
-    const file = join(consumer.directory, 'use.ts');
+    needPackage(context, packed);
+    const file = join(packed!.directory, 'use.ts');
     await writeFile(file, USE);
     const types = options.includes('--types') ? [] : ['--types', ''];
     const strict = ['--ignoreConfig', '--noEmit', '--strict', '--exactOptionalPropertyTypes', '--target', 'es2022'];
@@ -145,7 +116,7 @@ describe('the declarations compile under strict, libraries included', () => {
 /** A plain JavaScript program that verifies each line it is given. */
 const PROGRAM = `
 import { createInterface } from 'node:readline';
-import { createVerifier } from 'kith/verify';
+import { createVerifier } from '@kith/verify';
 const { ISSUER, ADDRESS, API_KEY } = process.env;
 const verifier = createVerifier({ issuer: ISSUER, address: ADDRESS, revocations: { apiKey: API_KEY } });
 await verifier.ready(60000);
@@ -166,7 +137,7 @@ interface Program extends AsyncDisposable {
 
 async function startProgram(node: string, env: Record<string, string>): Promise<Program> {
   const child = spawn(node, ['program.js'], {
-    cwd: consumer.directory,
+    cwd: packed!.directory,
     env: { PATH: process.env['PATH'], ...env },
     stdio: ['pipe', 'pipe', 'inherit'],
   });
@@ -213,8 +184,8 @@ async function createSecret(kith: Kith): Promise<string> {
 }
 
 test('a program in plain JavaScript verifies, on each Node of this machine', async (context) => {
-  needPackage(context);
-  await writeFile(join(consumer.directory, 'program.js'), PROGRAM);
+  needPackage(context, packed);
+  await writeFile(join(packed!.directory, 'program.js'), PROGRAM);
   await using relay = await startRelay();
   await using kith = await startKith({ env: { KITH_ISSUER: EXAMPLE_ISSUER! } });
   relay.upstream = kith.address;
@@ -266,20 +237,21 @@ describe('docs/verify.md', () => {
     kith = cleanUp.use(await startKith({ env: { KITH_ISSUER: issuer } }));
     relay.upstream = kith.address;
     env = { KITH_API_KEY: await createSecret(kith) };
-    if (consumer.manifest === '') return;
-    const modules = join(consumer.directory, 'node_modules');
+    if (packed === undefined) return;
+    const { directory } = packed;
+    const modules = join(directory, 'node_modules');
     await mkdir(join(modules, '@types'), { recursive: true });
     for (const name of ['fastify', '@connectrpc', '@bufbuild', '@types/node']) {
       await symlink(resolve('node_modules', name), join(modules, name));
     }
-    await cp('gen/health', join(consumer.directory, 'gen/health'), { recursive: true });
+    await cp('gen/health', join(directory, 'gen/health'), { recursive: true });
   });
   afterAll(() => cleanUp.disposeAsync());
 
   /** The code of a section, to be run where it says another port and another issuer. */
   async function exampleOf(heading: string, file: string): Promise<string> {
     const [, code] = /^```ts\n(.*?)^```$/ms.exec(sectionOf(DOCUMENT, heading))!;
-    const path = join(consumer.directory, file);
+    const path = join(packed!.directory, file);
     await writeFile(path, code!.replaceAll(EXAMPLE_ISSUER!, issuer).replace(/(listen\(|port: )3000/, '$10'));
     return path;
   }
@@ -287,7 +259,7 @@ describe('docs/verify.md', () => {
   /** Starts an example and waits for what it prints. */
   async function startExample(path: string): Promise<{ line: string } & AsyncDisposable> {
     const child: ChildProcess = spawn(process.execPath, [path], {
-      cwd: consumer.directory,
+      cwd: packed!.directory,
       env: { PATH: process.env['PATH'], ...env },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
@@ -309,7 +281,7 @@ describe('docs/verify.md', () => {
     ['## Fastify', 'fastify.ts'],
     ['## Connect-ES', 'connect.ts'],
   ])('the example under %s has no error of types', async ([heading, file], context) => {
-    needPackage(context);
+    needPackage(context, packed);
     const tsc = resolve('node_modules/typescript/bin/tsc');
     const options = [
       '--ignoreConfig',
@@ -327,7 +299,7 @@ describe('docs/verify.md', () => {
   });
 
   test('the service under Fastify answers whom it should', async (context) => {
-    needPackage(context);
+    needPackage(context, packed);
     await using service = await startExample(await exampleOf('## Fastify', 'fastify.ts'));
     const call = async (method: string, path: string, token?: string) => {
       const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
@@ -347,7 +319,7 @@ describe('docs/verify.md', () => {
   });
 
   test('the service under Connect-ES answers whom it should, over gRPC', async (context) => {
-    needPackage(context);
+    needPackage(context, packed);
     await using service = await startExample(await exampleOf('## Connect-ES', 'connect.ts'));
     const [, port] = /port: (\d+)/.exec(service.line)!;
     const call = (token?: string) => createClient(Health, grpc(`http://localhost:${port}`, token)).check({});

@@ -489,7 +489,7 @@ describe('a token is refused that is spelt with', () => {
   });
 });
 
-describe('kith/verify refuses what the server refuses: a token with', () => {
+describe('@kith/verify refuses what the server refuses: a token with', () => {
   const asked: string[] = [];
   let verifier: Verifier;
   beforeAll(async () => {
