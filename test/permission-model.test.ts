@@ -16,8 +16,7 @@ import type { ContactsApp } from '../src/contacts/contacts.ts';
 import { Failure } from '../src/kernel/failure.ts';
 import { createKeyring } from '../src/kernel/keyring.ts';
 import { createPasswords } from '../src/identity/passwords/passwords.ts';
-import { type AccessCheck, createAccessCheck, readAccessRules } from '../src/rpc/access.ts';
-import { setCaller } from '../src/rpc/caller.ts';
+import { createAccessCheck, createAccessGate, readAccessRules } from '../src/rpc/access.ts';
 import { toPermissions } from '../src/rpc/enums.ts';
 import { answerWhatMayBeRead } from '../src/rpc/read-access.ts';
 import { startRevocations } from '../src/identity/revocations/revocations.ts';
@@ -64,7 +63,8 @@ type Implemented = (request: Message, context: HandlerContext) => Promise<Messag
 const cleanUp = new AsyncDisposableStack();
 let database: OpenedDatabase;
 let app: App;
-let check: AccessCheck;
+/** Passes the gate and the check, as a call does. */
+let authorize: (caller: Caller, context: HandlerContext, request: Message) => void;
 const implemented = new Map<DescMethodUnary, Implemented>();
 
 beforeAll(async () => {
@@ -99,7 +99,12 @@ beforeAll(async () => {
     revocations,
   };
   const rules = readAccessRules(SERVICES, []);
-  check = createAccessCheck(rules, { maxAgeMs: 1e6, now });
+  const freshness = { maxAgeMs: 1e6, now };
+  const check = createAccessCheck(rules, freshness);
+  authorize = (caller, context, request) => {
+    void createAccessGate(rules, () => caller, freshness)(context);
+    void check(context, request);
+  };
   const implementations = [
     [UserService, userService(app)],
     [SessionService, sessionService(app)],
@@ -295,11 +300,14 @@ async function send(caller: Caller, { method, asked, rest }: Call): Promise<Mess
   const { permissions, ...fields } = asked;
   const named = permissions === undefined ? {} : { permissions: toPermissions(new Set(permissions)) };
   const request = create(method.input, { ...fields, ...named, ...rest });
-  const values = createContextValues();
-  setCaller(values, caller);
+  const context = {
+    method,
+    values: createContextValues(),
+    requestHeader: new Headers({ authorization: 'Bearer token' }),
+    signal: new AbortController().signal,
+  } as unknown as HandlerContext;
   try {
-    check(method, values, request);
-    const context = { values, signal: new AbortController().signal } as HandlerContext;
+    authorize(caller, context, request);
     return await implemented.get(method)!(request, context);
   } catch (error) {
     if (error instanceof Failure) return error.reason;

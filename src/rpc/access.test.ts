@@ -16,7 +16,7 @@ import {
   FileDescriptorSetSchema,
   MethodOptionsSchema,
 } from '@bufbuild/protobuf/wkt';
-import { createContextValues, type HandlerContext, type UnaryRequest, type UnaryResponse } from '@connectrpc/connect';
+import { createContextValues, type HandlerContext } from '@connectrpc/connect';
 import { describe, expect, test } from 'vitest';
 import { access, AccessSchema, required_permission } from '../../gen/kith/access/v1/access_pb.ts';
 import { Permission } from '../../gen/kith/access/v1/role_pb.ts';
@@ -25,13 +25,7 @@ import { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts'
 import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
 import type { Caller } from '../kernel/access.ts';
 import { Failure } from '../kernel/failure.ts';
-import {
-  AccessDeclarationError,
-  createAccessCheck,
-  createAccessGate,
-  createAccessInterceptor,
-  readAccessRules,
-} from './access.ts';
+import { AccessDeclarationError, createAccessCheck, createAccessGate, readAccessRules } from './access.ts';
 
 interface FieldDeclaration {
   readonly name: string;
@@ -362,16 +356,41 @@ describe('a caller', () => {
     await expect(pass()).rejects.toMatchObject({ name: 'Failure', reason });
   });
 
-  /** Passes the gate, then the interceptor, as a call does. */
+  test.each([
+    ['signed_in', { access: signedIn }],
+    ['a permission', { access: usersWrite }],
+    ['self_field', own],
+  ])('whom no gate has let in is refused where the method declares %s', (_, declaration) => {
+    const service = serviceOf(declaration);
+    const context = contextOf(service, new Headers());
+    const check = createAccessCheck(readAccessRules([service], []), { maxAgeMs: MAX_AGE_MS, now: () => NOW_MS });
+    expect(() => check(context, create(context.method.input))).toThrow('the access gate did not run');
+  });
+
+  test.each([
+    ['nothing of the message, which the gate decides', writeFresh, 1],
+    ['self_field, which the message decides', ownFresh, 1],
+  ])('is authorized once where the method declares %s', async (_, declaration, times) => {
+    const service = serviceOf(declaration);
+    const rules = readAccessRules([service], []);
+    let asked = 0;
+    const now = () => {
+      asked++;
+      return NOW_MS;
+    };
+    const context = contextOf(service, new Headers({ authorization: 'Bearer token' }));
+    await createAccessGate(rules, () => admin, { maxAgeMs: MAX_AGE_MS, now })(context);
+    await createAccessCheck(rules, { maxAgeMs: MAX_AGE_MS, now })(context, create(context.method.input));
+    expect(asked).toBe(times);
+  });
+
+  /** Passes the gate, then the check, as a call does. */
   async function callWith(caller: Caller, service: DescService, id: string): Promise<void> {
     const rules = readAccessRules([service], []);
     const freshness = { maxAgeMs: MAX_AGE_MS, now: () => NOW_MS };
     const context = contextOf(service, new Headers({ authorization: 'Bearer token' }));
     await createAccessGate(rules, async () => caller, freshness)(context);
-    const { method, values: contextValues } = context;
-    const message = create(method.input, id === '' ? {} : { id });
-    const request = { stream: false, method, contextValues, message } as unknown as UnaryRequest;
-    await createAccessInterceptor(createAccessCheck(rules, freshness))(async () => ({}) as UnaryResponse)(request);
+    await createAccessCheck(rules, freshness)(context, create(context.method.input, id === '' ? {} : { id }));
   }
 
   async function answerTo(caller: Caller, service: DescService, id: string): Promise<string> {

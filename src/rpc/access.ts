@@ -10,7 +10,7 @@ import {
 } from '@bufbuild/protobuf';
 import { reflect } from '@bufbuild/protobuf/reflect';
 import { FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt';
-import type { ContextValues, HandlerContext, Interceptor } from '@connectrpc/connect';
+import type { ContextValues, HandlerContext } from '@connectrpc/connect';
 import {
   access as accessOption,
   required_permission as requiredPermissionOption,
@@ -18,7 +18,7 @@ import {
 import { type Caller, type Permission, permissionMissing, permissionName } from '../kernel/access.ts';
 import { ageOf } from '../kernel/clock.ts';
 import { Failure } from '../kernel/failure.ts';
-import { findHeader } from '../../packages/connect-fast/src/index.ts';
+import { type Check, findHeader } from '../../packages/connect-fast/src/index.ts';
 import { findCaller, setCaller } from './caller.ts';
 import { fromPermission } from './enums.ts';
 
@@ -202,53 +202,31 @@ function pass(access: Access, caller: Caller, values: ContextValues, freshness: 
 }
 
 /**
- * The whole check, with the message: for unary calls and streams alike, on the
- * method descriptor and never on the URL. Throws session_required,
- * permission_missing, fresh_sign_in_required and field_needs_permission.
+ * The part of the check that needs the message, after the gate: for unary calls and streams alike, on the
+ * method descriptor and never on the URL. Throws permission_missing, fresh_sign_in_required and
+ * field_needs_permission.
  */
-export function createAccessInterceptor(check: AccessCheck): Interceptor {
-  return (next) => (request) => {
-    const { method, contextValues } = request;
-    if (request.stream) {
-      return next({ ...request, message: each(request.message, (message) => check(method, contextValues, message)) });
-    }
-    check(method, contextValues, request.message);
-    return next(request);
-  };
-}
-
-async function* each<T>(items: AsyncIterable<T>, check: (item: T) => void): AsyncIterable<T> {
-  for await (const item of items) {
-    check(item);
-    yield item;
-  }
-}
-
-/** Throws what createAccessInterceptor says, for one message of a call. */
-export type AccessCheck = (method: DescMethod, values: ContextValues, message: Message) => void;
-
-export function createAccessCheck(rules: AccessRules, freshness: Freshness): AccessCheck {
-  return (method, values, message) => {
-    const rule = rules.of(method);
-    if (rule.access.kind === 'public') return;
+export function createAccessCheck(rules: AccessRules, freshness: Freshness): Check {
+  return ({ method, values }, message) => {
+    const { access, guarded } = rules.of(method);
+    if (access.kind === 'public') return;
     const caller = findCaller(values);
     if (caller === undefined) throw new Error('the access gate did not run');
-    authorize(rule, caller, freshness, method.input, message);
+    if (access.kind === 'permission' && access.selfField !== undefined) {
+      // A string of the message itself, as findSelfField saw to. Reflection takes longer than all else here.
+      const named = (message as unknown as Readonly<Record<string, unknown>>)[access.selfField.localName];
+      requireAccess(access, caller, named === caller.userId, freshness);
+    }
+    if (guarded.length > 0) requireFieldPermissions(guarded, caller, method.input, message);
   };
 }
 
-function authorize(
-  { access, guarded }: Rule,
+function requireFieldPermissions(
+  guarded: readonly GuardedField[],
   caller: Caller,
-  freshness: Freshness,
   desc: DescMessage,
   message: Message,
 ): void {
-  const selfField = access.kind === 'permission' ? access.selfField : undefined;
-  // A string of the message itself, as findSelfField saw to. Reflection takes longer than all else here.
-  const named = selfField && (message as unknown as Readonly<Record<string, unknown>>)[selfField.localName];
-  requireAccess(access, caller, named === caller.userId, freshness);
-  if (guarded.length === 0) return;
   const reflected = reflect(desc, message);
   for (const { field, permission } of guarded) {
     if (reflected.isSet(field) && !caller.permissions.has(permission)) {

@@ -10,7 +10,7 @@ import {
 import { describe, expect, test } from 'vitest';
 import { ErrorDetailSchema, ErrorReason } from '../../gen/kith/error/v1/error_pb.ts';
 import { Failure } from '../kernel/failure.ts';
-import { createDeadlineInterceptor, createDrainInterceptor, createErrorInterceptor } from './interceptors.ts';
+import { createDeadlineInterceptor, createErrorInterceptor } from './interceptors.ts';
 
 type Next = ReturnType<Interceptor>;
 type Request = Parameters<Next>[0];
@@ -32,25 +32,6 @@ const answerStream = (message: AsyncIterable<unknown>) => ({ stream: true, messa
 async function* from(messages: readonly unknown[], error?: Error): AsyncIterable<unknown> {
   yield* messages;
   if (error) throw error;
-}
-
-/** A stream that sends what it is told to, and tells when it is let go. */
-function channel() {
-  const released = Promise.withResolvers<void>();
-  const waiting: ((message: IteratorResult<unknown>) => void)[] = [];
-  return {
-    released: released.promise,
-    send: (value: unknown) => waiting.shift()!({ done: false, value }),
-    messages: {
-      [Symbol.asyncIterator]: () => ({
-        next: () => new Promise<IteratorResult<unknown>>((resolve) => waiting.push(resolve)),
-        return: async () => {
-          released.resolve();
-          return { done: true as const, value: undefined };
-        },
-      }),
-    },
-  };
 }
 
 async function collect(response: Response): Promise<{ messages: unknown[]; error: unknown }> {
@@ -117,81 +98,6 @@ describe('the deadline interceptor', () => {
   test('leaves streams alone', async () => {
     const response = answerStream(from([1]));
     expect(await run(async () => response, streaming())).toBe(response);
-  });
-});
-
-describe('the drain interceptor', () => {
-  const run = (draining: AbortController, response: Response) =>
-    createDrainInterceptor(draining.signal)(async () => response)(streaming());
-
-  test('leaves unary calls alone', async () => {
-    const draining = new AbortController();
-    draining.abort();
-    expect(await run(draining, ANSWER)).toBe(ANSWER);
-  });
-
-  test('passes every message on, and then the end', async () => {
-    const draining = new AbortController();
-    const messages = Array.from({ length: 100 }, (_, i) => i);
-    expect(await collect(await run(draining, answerStream(from(messages))))).toEqual({ messages, error: undefined });
-    expect(getEventListeners(draining.signal, 'abort')).toEqual([]);
-  });
-
-  test('passes an error on', async () => {
-    const draining = new AbortController();
-    const error = new Error('broken');
-    expect(await collect(await run(draining, answerStream(from([1], error))))).toEqual({ messages: [1], error });
-    expect(getEventListeners(draining.signal, 'abort')).toEqual([]);
-  });
-
-  test('ends a stream that waits, and lets its source go', async () => {
-    const draining = new AbortController();
-    const { messages, send, released } = channel();
-    const outcome = run(draining, answerStream(messages)).then(collect);
-    await new Promise(setImmediate);
-    send('first');
-    await new Promise(setImmediate);
-    draining.abort();
-    expect(await outcome).toMatchObject({ messages: ['first'], error: { reason: 'server_unavailable' } });
-    await released;
-    expect(getEventListeners(draining.signal, 'abort')).toEqual([]);
-  });
-
-  test('ends a stream that has never a pause', async () => {
-    const draining = new AbortController();
-    async function* endless() {
-      for (let i = 0; ; i++) {
-        if (i === 1000) draining.abort();
-        yield i;
-      }
-    }
-    const { messages, error } = await collect(await run(draining, answerStream(endless())));
-    expect(error).toMatchObject({ reason: 'server_unavailable' });
-    expect(messages.length).toBeLessThanOrEqual(1001);
-  });
-
-  test('begins no stream any more', async () => {
-    const draining = new AbortController();
-    draining.abort();
-    const { messages, released } = channel();
-    expect(await collect(await run(draining, answerStream(messages)))).toMatchObject({
-      messages: [],
-      error: { reason: 'server_unavailable' },
-    });
-    await released;
-  });
-
-  test('lets the source go when the caller leaves', async () => {
-    const draining = new AbortController();
-    const { messages, send, released } = channel();
-    const response = await run(draining, answerStream(messages));
-    const iterator = (response.message as AsyncIterable<unknown>)[Symbol.asyncIterator]();
-    const first = iterator.next();
-    send('first');
-    expect(await first).toEqual({ done: false, value: 'first' });
-    await iterator.return?.();
-    await released;
-    expect(getEventListeners(draining.signal, 'abort')).toEqual([]);
   });
 });
 

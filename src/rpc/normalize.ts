@@ -1,6 +1,5 @@
 import { type DescField, type DescMessage, getOption, type Message, ScalarType } from '@bufbuild/protobuf';
 import { field as fieldRules, type FieldRules } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
-import type { Interceptor } from '@connectrpc/connect';
 import { Normalization, normalization } from '../../gen/kith/text/v1/text_pb.ts';
 import { compact, trimEnds } from '../kernel/text.ts';
 
@@ -94,20 +93,4 @@ function isId({ type }: FieldRules): boolean {
 
 function lowerCase(id: string): string {
   return id.toLowerCase();
-}
-
-/** Normalizes requests, of unary calls and streams alike. It comes before whatever looks at them. */
-export function createNormalizeInterceptor(normalize: Normalize): Interceptor {
-  return (next) => (request) => {
-    if (request.stream) return next({ ...request, message: each(request.message, request.method.input, normalize) });
-    normalize(request.method.input, request.message);
-    return next(request);
-  };
-}
-
-async function* each<T extends Message>(messages: AsyncIterable<T>, desc: DescMessage, normalize: Normalize) {
-  for await (const message of messages) {
-    normalize(desc, message);
-    yield message;
-  }
 }

@@ -29,6 +29,7 @@ import {
   CreateContactRequestSchema,
   GetContactRequestSchema,
   ListContactsRequestSchema,
+  UpdateContactRequestSchema,
 } from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import {
   GetUserDetailsRequestSchema,
@@ -43,6 +44,20 @@ import { createRequestValidator } from './validate.ts';
 const INPUTS = [...new Set(SERVICES.flatMap(({ methods }) => methods.map(({ input }) => input)))];
 const MESSAGES_EACH = 200;
 const ID = '0198f0a1-7b1c-7c3e-9a4d-5e6f70819203';
+const PRIMARY = { number: '1', primary: true };
+const CONTACT = {
+  givenName: 'Ada',
+  familyName: 'Lovelace',
+  company: 'Analytical Engines',
+  jobTitle: 'Programmer',
+  emails: [{ address: 'ada@example.org', type: 'home', primary: true }, { address: 'a@example.org' }],
+  phones: [{ number: '+44 20 7946 0018', type: 'mobile' }],
+  addresses: [{ street: '12 St James’s Square\nFlat 2', city: 'London', country: 'GB' }],
+  urls: [{ url: 'https://example.org:8443/ada/?lang=en#notes', type: 'blog' }],
+  birthday: { year: 1816, month: 2, day: 29 },
+  notes: 'Met at the soirée\n\tin June',
+  requestId: ID,
+};
 const UNKNOWN_FIELD = Uint8Array.of(0xfa, 0x3e, 1, 65); // number 1007
 
 const validator = createRequestValidator(SERVICES);
@@ -69,6 +84,11 @@ test.each<[DescMessage, Record<string, unknown>]>([
   [UpdateUserRequestSchema, { userId: ID, name: 'Ada' }],
   [CreateContactRequestSchema, { givenName: 'Ada', notes: 'one\ntwo' }],
   [ListUserActivityRequestSchema, { pageSize: 20 }],
+  [CreateContactRequestSchema, CONTACT],
+  [
+    UpdateContactRequestSchema,
+    { contactId: ID, emails: { values: CONTACT.emails }, birthday: { value: CONTACT.birthday } },
+  ],
 ])('is certain without the validator: %s', (input, fields) => {
   expect(isSurelyValid(input, create(input, fields))).toBe(true);
 });
@@ -80,7 +100,10 @@ describe('is not certain of', () => {
     ['a number below its bound', ListUsersRequestSchema, { pageSize: -1 }],
     ['a text beyond its bound', ListUsersRequestSchema, { pageToken: 'x'.repeat(2049) }],
     ['an enum value that is not defined', ListUsersRequestSchema, { roles: [99] }],
-    ['a rule in CEL', CreateContactRequestSchema, { emails: [{ address: 'ada@example.org' }] }],
+    ['a text that a rule in CEL refuses', CreateContactRequestSchema, { emails: [{ address: 'ada' }] }],
+    ['two that are primary', CreateContactRequestSchema, { phones: [PRIMARY, PRIMARY] }],
+    ['a message that its rule refuses', CreateContactRequestSchema, { birthday: { day: 30, month: 2 } }],
+    ['a URI that is rare', CreateContactRequestSchema, { urls: [{ url: 'https://[::1]/' }] }],
     ['a text that a pattern refuses', UpdateUserRequestSchema, { userId: ID, name: 'A\u202e' }],
     ['a field that must be there', GetUserRequestSchema, {}],
   ])('%s', (_, input, fields) => {
@@ -220,7 +243,7 @@ function single(field: DescField, rules: FieldRules | undefined, pick: Picker, d
     case ScalarType.UINT64:
       return pick([0n, 1n, 2n ** 40n]);
     default:
-      return pick([0, 1, -1, 2, 100, 1000, 1001, 2 ** 31 - 1, -(2 ** 31)]);
+      return pick([0, 1, -1, 2, 4, 29, 30, 31, 100, 1000, 1001, 1900, 2000, 2 ** 31 - 1, -(2 ** 31)]);
   }
 }
 
@@ -233,6 +256,7 @@ function text(rules: FieldRules | undefined, pick: Picker): string {
     ID.toUpperCase(),
     ID.slice(1),
     'ada@example.org',
+    pick(['https://example.org/a?b#c', 'http://a b/', 'https://example.org/%zz', 'HTTP://x', 'http:///x']),
     '+44 20 7946 0958',
     ...[...around(minLen), ...around(maxLen)].map((length) => letter.repeat(length)),
   ]);

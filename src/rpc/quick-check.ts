@@ -20,9 +20,11 @@ import {
   Int32RulesSchema,
   MapRulesSchema,
   message as messageOption,
+  MessageRulesSchema,
   oneof as oneofOption,
   predefined,
   RepeatedRulesSchema,
+  type Rule,
   SInt32RulesSchema,
   type StringRules,
   StringRulesSchema,
@@ -30,6 +32,7 @@ import {
 } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
 import { file_kith_text_v1_text } from '../../gen/kith/text/v1/text_pb.ts';
 import { matchPattern } from './patterns.ts';
+import { compileCel, type Subject } from './quick-cel.ts';
 
 /** Whether a message is certainly valid. False says nothing. */
 export type QuickCheck = (desc: DescMessage, message: Message) => boolean;
@@ -46,9 +49,9 @@ const cannotTell: Test = () => false;
  * field. It never says so of a message that the validator refuses. False says
  * nothing: ask the validator, so that what is wrong stays its word.
  *
- * Understood are the plain rules of texts, their patterns and the rules of kith.text.v1, those of 32-bit numbers, enums, lists and maps. A
- * field with any other, CEL in particular, has to be absent, and the validator was
- * asked once whether it may be; so no rule of an absent field may look at the clock.
+ * Understood are the plain rules of texts, their patterns and the rules of kith.text.v1, those of 32-bit numbers,
+ * enums, lists and maps, and what compileCel understands. A field with any other has to be absent, and the validator
+ * was asked once whether it may be; so no rule of an absent field may look at the clock.
  */
 export function createQuickCheck(validator: Validator): QuickCheck {
   const tests = new Map<DescMessage, Test>();
@@ -64,7 +67,10 @@ export function createQuickCheck(validator: Validator): QuickCheck {
   };
 
   const messageTest = (desc: DescMessage): Test => {
-    if (hasOption(desc, messageOption) || desc.oneofs.some((oneof) => hasOption(oneof, oneofOption))) return cannotTell;
+    const rules = getOption(desc, messageOption);
+    const cel = celTest(rules.cel, desc);
+    if (cel === undefined || !hasOnly(rules, MessageRulesSchema, ['cel'])) return cannotTell;
+    if (desc.oneofs.some((oneof) => hasOption(oneof, oneofOption))) return cannotTell;
     const empty = validator.validate(desc, create(desc));
     if (empty.kind === 'error') return cannotTell;
     const needed = new Set(empty.violations?.map((violation) => violation.field[0]));
@@ -80,7 +86,7 @@ export function createQuickCheck(validator: Validator): QuickCheck {
       for (const { field, name, mayBeUnset, test } of fields) {
         if (isFieldSet(message, field) ? !test(message[name]) : !mayBeUnset) return false;
       }
-      return true;
+      return cel(message);
     };
   };
 
@@ -90,14 +96,22 @@ export function createQuickCheck(validator: Validator): QuickCheck {
     const kind = rules.type.case ?? '';
     // What is to be ignored is cut to its bound all the same.
     if (field.oneof !== undefined || rules.ignore === Ignore.ALWAYS) return cannotTell;
-    if (!hasOnly(rules, FieldRulesSchema, ['required', 'ignore', kind])) return cannotTell;
+    if (!hasOnly(rules, FieldRulesSchema, ['required', 'ignore', 'cel', kind])) return cannotTell;
+    const test = kindTest(field, rules);
+    if (rules.cel.length === 0) return test;
+    const subject = subjectOf(field);
+    const cel = subject && celTest(rules.cel, subject);
+    return cel === undefined ? cannotTell : (value) => test(value) && cel(value);
+  };
+
+  const kindTest = (field: DescField, rules: FieldRules): Test => {
     switch (field.fieldKind) {
       case 'scalar':
         return scalarTest(field.scalar, rules);
       case 'enum':
         return enumTest(field.enum, rules);
       case 'message':
-        return kind === '' ? testOf(field.message) : cannotTell;
+        return rules.type.case === undefined ? testOf(field.message) : cannotTell;
       case 'list':
         return listTest(field, rules);
       case 'map':
@@ -163,46 +177,59 @@ function scalarTest(scalar: ScalarType, rules: FieldRules | undefined): Test {
   return cannotTell;
 }
 
-const UUID = /^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$/;
+/** Forms that texts have by name: all UUIDs, and the URIs of the Web as most are (RFC 3986). */
+const FORMS: ReadonlyMap<string | undefined, RegExp> = new Map([
+  ['uuid', /^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$/],
+  [
+    'uri',
+    /^https?:\/\/[\w.-]+(?::\d{1,5})?(?:\/[\w.~!$&'()*+,;=:@/-]*)?(?:\?[\w.~!$&'()*+,;=:@/?-]*)?(?:#[\w.~!$&'()*+,;=:@/?-]*)?$/,
+  ],
+]);
 
 /** Bounds count code points, of which a text has at most as many as code units, and at least half as many. */
 function textTest(rules: StringRules): Test {
-  const patterns = patternsOf(rules);
-  const { $unknown: _, ...known } = rules; // the rules of kith.text.v1, which are among the patterns
-  if (patterns === undefined || !hasOnly(known, StringRulesSchema, ['min_len', 'max_len', 'in', 'uuid', 'pattern'])) {
-    return cannotTell;
-  }
+  const expressions = expressionsOf(rules);
+  const { $unknown: _, ...known } = rules; // the rules of kith.text.v1, which are among the expressions
+  const understood = ['min_len', 'max_len', 'in', 'uuid', 'uri', 'pattern'];
+  if (expressions === undefined || !hasOnly(known, StringRulesSchema, understood)) return cannotTell;
   const { wellKnown } = rules;
-  const isUuid = wellKnown.case === 'uuid' && wellKnown.value;
-  if (wellKnown.case !== undefined && !isUuid) return cannotTell;
+  const form = wellKnown.value === true ? FORMS.get(wellKnown.case) : undefined;
+  if (wellKnown.case !== undefined && form === undefined) return cannotTell;
   const [min, max] = boundsOf(rules, StringRulesSchema.field.minLen, StringRulesSchema.field.maxLen);
   const among = rules.in.length > 0 ? new Set(rules.in) : undefined;
   return (value) => {
     const text = value as string;
     if (text.length > max || (text.length < 2 * min && Array.from(text).length < min)) return false;
-    if ((isUuid && !UUID.test(text)) || (among !== undefined && !among.has(text))) return false;
-    return patterns.every((pattern) => matchPattern(pattern, text));
+    if ((form !== undefined && !form.test(text)) || (among !== undefined && !among.has(text))) return false;
+    return expressions.every((test) => test(text));
   };
 }
 
-/** A predefined rule that asks for nothing but a pattern. */
-const MATCHES = /^!rule \|\| this\.matches\('((?:[^'\\]|\\\\)*)'\)$/;
-
-/** The patterns that texts must match by these rules; undefined where they ask for something else. */
-function patternsOf(rules: StringRules): string[] | undefined {
-  const patterns = rules.pattern === '' ? [] : [rules.pattern];
+/** What the pattern and the predefined rules of kith.text.v1 ask for; undefined where that is not understood. */
+function expressionsOf(rules: StringRules): Test[] | undefined {
+  const { pattern } = rules;
+  const tests: (Test | undefined)[] = pattern === '' ? [] : [(text) => matchPattern(pattern, text as string)];
   for (const { no } of rules.$unknown ?? []) {
     const rule = file_kith_text_v1_text.extensions.find(
       ({ number, extendee }) => number === no && extendee.typeName === rules.$typeName,
     );
     if (rule === undefined || getExtension(rules, rule) !== true) return undefined;
-    for (const { expression } of getOption(rule, predefined).cel) {
-      const [, pattern] = MATCHES.exec(expression) ?? [];
-      if (pattern === undefined) return undefined;
-      patterns.push(pattern.replaceAll('\\\\', '\\'));
-    }
+    tests.push(celTest(getOption(rule, predefined).cel, 'string'));
   }
-  return patterns;
+  return tests.every((test) => test !== undefined) ? tests : undefined;
+}
+
+/** Of rules in CEL; undefined where one is not understood. */
+function celTest(rules: readonly Rule[], subject: Subject): Test | undefined {
+  const tests = rules.map(({ expression }) => compileCel(expression, subject));
+  return tests.every((test) => test !== undefined) ? (value) => tests.every((test) => test(value)) : undefined;
+}
+
+/** What `this` is in the rules of a field. */
+function subjectOf(field: DescField): Subject | undefined {
+  if (field.fieldKind === 'list') return field.message && { listOf: field.message };
+  if (field.fieldKind === 'message') return field.message;
+  return field.fieldKind === 'scalar' && field.scalar === ScalarType.STRING ? 'string' : undefined;
 }
 
 interface NumberRules extends Message {

@@ -1,13 +1,14 @@
 import { create, type DescField, type DescMethod, type Message, ScalarType } from '@bufbuild/protobuf';
 import { scalarZeroValue } from '@bufbuild/protobuf/reflect';
-import { ValidationError, type Validator, Violation, violationsToProto } from '@bufbuild/protovalidate';
-import { Code, ConnectError } from '@connectrpc/connect';
+import { ValidationError, type Validator, Violation } from '@bufbuild/protovalidate';
+import type { ConnectError } from '@connectrpc/connect';
 import { Failure } from '../kernel/failure.ts';
 import { scanBinary } from '../scan/binary.ts';
 import type { Finding, TooMany } from '../scan/finding.ts';
 import { scanJson } from '../scan/json.ts';
 import { compilePlan, type FieldPlan, type Plan } from '../scan/plan.ts';
 import { explained, toConnectError } from './errors.ts';
+import { toInvalidArgument } from './validate.ts';
 
 /** Why the bytes of a request message are refused, if they are. Does not throw. */
 export type RequestCheck = (method: DescMethod, bytes: Uint8Array, isBinary: boolean) => ConnectError | undefined;
@@ -39,9 +40,7 @@ export function createRequestCheck(methods: readonly DescMethod[], validator: Va
       default: {
         const { message, ruleId, rule, forKey } = violationOf(finding.field, finding.of);
         const error = new ValidationError([new Violation(message, ruleId, finding.path, rule, forKey)]);
-        const [value, desc] = violationsToProto(error.violations);
-        const details = [{ desc, value }];
-        return explained(new ConnectError(error.message, Code.InvalidArgument, undefined, details, error));
+        return explained(toInvalidArgument(error));
       }
     }
   };

@@ -6,15 +6,9 @@ import type { FastifyInstance } from 'fastify';
 import type { Caller } from '../kernel/access.ts';
 import { currentPayer } from '../budget/current-payer.ts';
 import type { SliceScheduler } from '../budget/slice-scheduler.ts';
-import { createFastHandlers, SMALL_BYTES } from '../../packages/connect-fast/src/index.ts';
+import { type Check, createFastHandlers, SMALL_BYTES } from '../../packages/connect-fast/src/index.ts';
 import type { Tracing } from '../tracing/tracing.ts';
-import {
-  type AccessRules,
-  createAccessCheck,
-  createAccessGate,
-  createAccessInterceptor,
-  type Freshness,
-} from './access.ts';
+import { type AccessRules, createAccessCheck, createAccessGate, type Freshness } from './access.ts';
 import { createCallEnd, findRequestId, setReceived, setRequestId } from './call.ts';
 import {
   type CallBudgets,
@@ -34,15 +28,15 @@ import { COMPRESS_MIN_BYTES, type Compressor } from './compressor.ts';
 import { createRequestHooks, type DeferredFastPath } from './fast-path.ts';
 import { refuseAtEnd } from './early-answers.ts';
 import { explainRefusals } from './http-refusals.ts';
-import { createDeadlineInterceptor, createDrainInterceptor, createErrorInterceptor } from './interceptors.ts';
+import { createDeadlineInterceptor, createErrorInterceptor } from './interceptors.ts';
 import { createMessageLimits } from './message-limits.ts';
-import { createNormalize, createNormalizeInterceptor } from './normalize.ts';
+import { createNormalize } from './normalize.ts';
 import { answerWhatMayBeRead } from './read-access.ts';
-import { createQuickCheck } from './quick-check.ts';
 import { createRequestCheck } from './request-check.ts';
 import { type StreamBudgets, withStreamBudget } from './stream-budget.ts';
 import type { RefusedOriginLog } from './refused-origins.ts';
-import { createValidationInterceptor } from './validate.ts';
+import { withStreamEnds } from './stream-ends.ts';
+import { createValidationCheck } from './validate.ts';
 
 export interface RpcOptions {
   readonly routes: (router: ConnectRouter) => void;
@@ -94,19 +88,8 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
       throwConverted(error);
     }
   };
-  // Between them Connect needs one more; the fast path itself does not wait for who is late.
-  const outer = createErrorInterceptor();
   const { budgets, compressor } = options;
-  const checkAccess = createAccessCheck(options.rules, options.freshness);
-  const isSurelyValid = createQuickCheck(options.validator);
-  const normalize = createNormalize();
-  const inner = [
-    createDrainInterceptor(options.draining),
-    createNormalizeInterceptor(normalize),
-    createAccessInterceptor(checkAccess),
-    createValidationInterceptor(options.validator),
-  ];
-  const services = collectServices(options.routes, budgets, options.streamBudgets, options.rules, tracing);
+  const services = collectServices(options, tracing);
   const checkBytes = createRequestCheck(
     services.flatMap(({ service }) => service.methods),
     options.validator,
@@ -124,27 +107,15 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
     },
     ...createRequestHooks(options.isProxy, options.corsOrigins, options.logRefusedOrigin),
     requestGate,
-    interceptors: [outer, ...inner],
     fallback: {
       async requestGate(context) {
         await requestGate(context);
         await checkQuery(context);
       },
-      interceptors: [outer, createDeadlineInterceptor(), ...inner, createAnswerHoldInterceptor(budgets)],
+      // What `toError`, `abandonsInterrupted` and `hold` do on the fast path.
+      interceptors: [createErrorInterceptor(), createDeadlineInterceptor(), createAnswerHoldInterceptor(budgets)],
     },
-    bypass: {
-      isPassed(message, { method, values }) {
-        setReceived(values);
-        normalize(method.input, message);
-        try {
-          checkAccess(method, values, message);
-        } catch {
-          return false; // and is refused by the interceptor
-        }
-        return isSurelyValid(method.input, message);
-      },
-      toError: toConnectError,
-    },
+    checks: createChecks(options),
     abandonsInterrupted: true,
     readMaxBytes: options.readMaxBytes,
     readMaxBytesOf: limitOf,
@@ -176,6 +147,19 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
   });
 }
 
+/** What happens to each request message before its implementation is given it, on the fast path and in the fallback. */
+function createChecks({ rules, freshness, validator }: RpcOptions): readonly Check[] {
+  const normalize = createNormalize();
+  return [
+    ({ method, values }) => {
+      if (method.methodKind === 'unary') setReceived(values);
+    },
+    ({ method }, message) => normalize(method.input, message),
+    createAccessCheck(rules, freshness),
+    createValidationCheck(validator),
+  ];
+}
+
 function throwConverted(error: unknown): never {
   throw toConnectError(error);
 }
@@ -190,10 +174,7 @@ interface ServedService {
  * traced, with the spans of their calls active.
  */
 function collectServices(
-  register: (router: ConnectRouter) => void,
-  budgets: CallBudgets,
-  streamBudgets: StreamBudgets,
-  rules: AccessRules,
+  { routes, budgets, streamBudgets, rules, draining }: RpcOptions,
   tracing: CallTracing | undefined,
 ): ServedService[] {
   const services: ServedService[] = [];
@@ -202,14 +183,15 @@ function collectServices(
     service(service, implementation) {
       const kept = answerWhatMayBeRead(service.methods, implementation, rules) as typeof implementation;
       const limited = withStreamBudget(service, limitCalls(service, kept, budgets, rules), streamBudgets);
-      services.push({ service, implementation: tracing === undefined ? limited : tracing.trace(service, limited) });
+      const traced = tracing === undefined ? limited : tracing.trace(service, limited);
+      services.push({ service, implementation: withStreamEnds(service, traced, draining) });
       return collecting;
     },
     rpc() {
       throw new Error('register whole services: their streams have a budget');
     },
   };
-  register(collecting);
+  routes(collecting);
   return services;
 }
 

@@ -1,9 +1,10 @@
 import { create, createRegistry, type DescService } from '@bufbuild/protobuf';
-import { createValidator, type Validator } from '@bufbuild/protovalidate';
-import type { Interceptor } from '@connectrpc/connect';
-import { createValidateInterceptor } from '@connectrpc/validate';
+import { createValidator, ValidationError, type Validator, violationsToProto } from '@bufbuild/protovalidate';
+import { Code, ConnectError } from '@connectrpc/connect';
+import type { Check } from '../../packages/connect-fast/src/index.ts';
 import { withImports } from './files.ts';
 import { matchPattern } from './patterns.ts';
+import { createQuickCheck } from './quick-check.ts';
 
 /**
  * Checks the requests of these services against the rules in the contract.
@@ -24,9 +25,25 @@ export function createRequestValidator(services: readonly DescService[]): Valida
 }
 
 /**
- * Refuses requests that break the rules in the contract, with the violations. That they hold no more than it
- * allows, and nothing that it does not know, was seen before they were parsed: see createRequestCheck.
+ * Refuses messages that break the rules in the contract, with the violations. The validator is asked only where the
+ * quick check does not know. That a message holds no more than the contract allows, and nothing that it does not
+ * know, was seen before it was parsed: see createRequestCheck.
  */
-export function createValidationInterceptor(validator: Validator): Interceptor {
-  return createValidateInterceptor({ validator });
+export function createValidationCheck(validator: Validator): Check {
+  const isSurelyValid = createQuickCheck(validator);
+  return ({ method: { input } }, message) => {
+    if (isSurelyValid(input, message)) return;
+    const { error } = validator.validate(input, message);
+    if (error !== undefined) throw toInvalidArgument(error);
+  };
+}
+
+/** What a caller is answered for an error of the validator. */
+export function toInvalidArgument(error: Error): ConnectError {
+  const details = [];
+  if (error instanceof ValidationError) {
+    const [value, desc] = violationsToProto(error.violations);
+    details.push({ desc, value });
+  }
+  return new ConnectError(error.message, Code.InvalidArgument, undefined, details, error);
 }

@@ -11,6 +11,7 @@ import {
 } from '@connectrpc/connect';
 import { compressionBrotli, compressionGzip, connectNodeAdapter } from '@connectrpc/connect-node';
 import type { UniversalHandler } from '@connectrpc/connect/protocol';
+import { createCheckInterceptor } from './checks.ts';
 import { createFastPath, type Implemented } from './fast-path.ts';
 import { encodeMessageOf } from './grpc-message.ts';
 import type { FastHandlersOptions, RequestHead, Settings } from './options.ts';
@@ -79,7 +80,7 @@ function toSettings(options: FastHandlersOptions): Settings {
     jsonOptions: options.jsonOptions,
     binaryOptions: options.binaryOptions,
     checkBytes: options.checkBytes,
-    bypass: options.bypass,
+    checks: options.checks ?? [],
     abandonsInterrupted: options.abandonsInterrupted ?? false,
     shutdownSignal: options.shutdownSignal,
     compressAnswer: options.compressAnswer,
@@ -93,9 +94,10 @@ function toSettings(options: FastHandlersOptions): Settings {
 function toRouterOptions(options: FastHandlersOptions, settings: Settings): ConnectRouterOptions {
   const { fallback, jsonOptions, readMaxBytes, maxTimeoutMs, grpc, grpcWeb, connect, binaryOptions } = options;
   const requestGate = observingEnd(fallback?.requestGate ?? options.requestGate, options.onCallEnd);
+  const checking = settings.checks.length > 0 ? [createCheckInterceptor(settings.checks)] : [];
   return {
     acceptCompression: [...settings.compressions],
-    interceptors: [...(fallback?.interceptors ?? settings.interceptors)],
+    interceptors: [...(fallback?.interceptors ?? settings.interceptors), ...checking],
     compressMinBytes: settings.compressMinBytes,
     writeMaxBytes: settings.writeMaxBytes,
     requireConnectProtocolHeader: settings.requireConnectProtocolHeader,

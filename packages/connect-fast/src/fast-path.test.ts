@@ -17,6 +17,7 @@ import {
 } from '@connectrpc/connect';
 import { compressionBrotli, compressionGzip } from '@connectrpc/connect-node';
 import { describe, expect, test } from 'vitest';
+import type { Check } from './checks.ts';
 import {
   type Echo,
   EchoService,
@@ -49,6 +50,41 @@ describe.each(servers)('a call that %s serves', (by) => {
       expect(await client.echo({})).toMatchObject({ text: '' });
       expect(await textsOf(client.stream({ text: 'abc' }))).toEqual(['A', 'B', 'C']);
       expect(served.faults).toEqual([]);
+    });
+
+    test('is checked in order behind the interceptors, by checks that wait and checks that do not', async () => {
+      const ran: string[] = [];
+      const interceptor: Interceptor = (next) => (request) => {
+        ran.push('intercepted');
+        return next(request);
+      };
+      const check =
+        (name: string, isAsync: boolean): Check =>
+        ({ method }, message) => {
+          const note = message as Note;
+          ran.push(`${name} ${method.name}`);
+          const refusal = note.text === `refused by ${name}` ? new ConnectError(name, Code.Aborted) : undefined;
+          if (refusal !== undefined && !isAsync) throw refusal;
+          note.text = note.text.trim();
+          if (isAsync) return refusal === undefined ? Promise.resolve() : Promise.reject(refusal);
+          return undefined;
+        };
+      const checks = [check('first', false), check('second', true), check('third', false)];
+      await using served = await serve(upper, { interceptors: [interceptor], checks });
+      const client = protocol.client(served);
+      for (const [name, call] of [
+        ['Read', async (text: string) => [(await client.read({ text })).text]],
+        ['Stream', (text: string) => textsOf(client.stream({ text }))],
+      ] as const) {
+        expect(await call(' a ')).toEqual(['A']);
+        expect(ran.splice(0)).toEqual(['intercepted', `first ${name}`, `second ${name}`, `third ${name}`]);
+        expect(await errorOf(call('refused by first'))).toMatchObject({ code: Code.Aborted, rawMessage: 'first' });
+        expect(ran.splice(0)).toEqual(['intercepted', `first ${name}`]);
+        expect(await errorOf(call('refused by second'))).toMatchObject({ code: Code.Aborted, rawMessage: 'second' });
+        expect(ran.splice(0)).toEqual(['intercepted', `first ${name}`, `second ${name}`]);
+        expect(await errorOf(call('refused by third'))).toMatchObject({ code: Code.Aborted, rawMessage: 'third' });
+        expect(ran.splice(0)).toEqual(['intercepted', `first ${name}`, `second ${name}`, `third ${name}`]);
+      }
     });
 
     test('brings headers and trailers, binary ones and repeated ones, both ways', async () => {
@@ -650,38 +686,25 @@ describe('a call that the fast path serves', () => {
     },
   );
 
-  test.each(protocols)('goes past the interceptors where it may: $name', async (protocol) => {
-    const intercepted: string[] = [];
-    const interceptor: Interceptor = (next) => (request) => {
-      intercepted.push(request.method.name);
-      return next(request);
+  test.each(protocols)('is answered as toError has it: $name', async (protocol) => {
+    const fail = ({ text }: { readonly text: string }): never => {
+      throw new Error(text);
     };
     await using served = await serveBy(
       'the fast path',
       {
-        ...upper,
-        read({ text }) {
-          if (text === 'pass and throw' || text === 'throw') throw new Error(text);
-          return { text: text.toUpperCase() };
+        read: fail,
+        async *stream(note) {
+          yield { text: 'first' };
+          fail(note);
         },
       },
-      {
-        interceptors: [interceptor],
-        bypass: {
-          isPassed: (message) => (message as unknown as Note).text.startsWith('pass'),
-          toError: (error) => new ConnectError(`converted: ${(error as Error).message}`, Code.Aborted),
-        },
-      },
+      { toError: (error) => new ConnectError(`converted: ${(error as Error).message}`, Code.Aborted) },
     );
     const client = protocol.client(served);
-    expect(await client.read({ text: 'pass' })).toMatchObject({ text: 'PASS' });
-    const converted = { code: Code.Aborted, rawMessage: 'converted: pass and throw' };
-    expect(await errorOf(client.read({ text: 'pass and throw' }))).toMatchObject(converted);
-    expect(intercepted).toEqual([]);
-    expect(await client.read({ text: 'a' })).toMatchObject({ text: 'A' });
-    expect(await errorOf(client.read({ text: 'throw' }))).toMatchObject({ code: Code.Internal });
-    expect(await textsOf(client.stream({ text: 'pass' }))).toEqual(['P', 'A', 'S', 'S']);
-    expect(intercepted).toEqual(['Read', 'Read', 'Stream']);
+    const converted = { code: Code.Aborted, rawMessage: 'converted: a' };
+    expect(await errorOf(client.read({ text: 'a' }))).toMatchObject(converted);
+    expect(await errorOf(textsOf(client.stream({ text: 'a' })))).toMatchObject(converted);
   });
 
   test.each(protocols)(

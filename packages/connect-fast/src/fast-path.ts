@@ -24,6 +24,7 @@ import {
 } from '@connectrpc/connect';
 import type { Compression, UniversalHandler } from '@connectrpc/connect/protocol';
 import { codeToHttpStatus, errorToJsonBytes } from '@connectrpc/connect/protocol-connect';
+import { runChecks } from './checks.ts';
 import { CallContext } from './context.ts';
 import { type Exchange, type ExchangeListener, Http1Exchange, Http2Exchange } from './exchange.ts';
 import type { FastHandlers } from './fast-handlers.ts';
@@ -411,20 +412,18 @@ function handOver(call: CallInProgress, body: Buffer, rest: AsyncIterable<Uint8A
 /** Does not reject: a promise that waits for this one would cost another turn of the queue. */
 async function answerUnary(call: CallInProgress, message: Message): Promise<void> {
   const { route, exchange, context, format, settings } = call;
-  const { bypass } = settings;
   if (settings.abandonsInterrupted) {
     if (context.isAborted) return failNow(call, context.reason);
     context.onInterrupt = failInterrupted;
   }
-  const isPassed = bypass !== undefined && bypass.isPassed(message, context);
   let body: Uint8Array | string;
   try {
-    const output = await (isPassed ? route.implementation(message, context) : invokeUnary(call, message));
+    const output = await invokeUnary(call, message);
     if (call.isAnswered) return;
     const answered = normalize(route.method.output, output);
     body = format.isEnveloped ? serialize(call, answered) : written(call, answered);
   } catch (error) {
-    if (!call.isAnswered) failNow(call, isPassed ? bypass.toError(error) : error);
+    if (!call.isAnswered) refuse(call, error);
     return;
   }
   try {
@@ -467,7 +466,7 @@ async function answerStream(call: CallInProgress, message: Message): Promise<voi
   };
   let error: unknown;
   try {
-    for await (const output of await invokeStream(call, message)) {
+    for await (const output of outputsOf(call, message)) {
       const frame = frameOf(output, formatKey, () => framed(call, 0, serialize(call, output)));
       const ready = frame instanceof Promise ? await frame : frame;
       if (exchange.isClosed) break;
@@ -495,7 +494,7 @@ async function untilTaken({ exchange, hold, settings }: CallInProgress, bytes: n
   hold?.shrink(bytes);
 }
 
-/** Answers a call with why it may not hold any more. */
+/** Answers a call with what was thrown. */
 function refuse(call: CallInProgress, error: unknown): void {
   failNow(call, call.settings.toError?.(error) ?? error);
 }
@@ -629,12 +628,12 @@ function serialize(call: CallInProgress, message: Message): Uint8Array {
 
 function invokeUnary(call: CallInProgress, message: Message): unknown {
   const { route, context, settings } = call;
-  const { method, implementation } = route;
-  if (settings.interceptors.length === 0) return implementation(message, context);
+  const { method } = route;
+  if (settings.interceptors.length === 0) return implemented(call, message, context);
   const request = requestOf(call, false, message);
   let made: AnyResponse | undefined;
   const next = chain(settings.interceptors, async (intercepted) => {
-    const output = await implementation(intercepted.message as Message, contextFor(context, request, intercepted));
+    const output = await implemented(call, intercepted.message as Message, contextFor(context, request, intercepted));
     return (made = responseOf(call, false, normalize(method.output, output)));
   });
   return next(request as never).then((response) => {
@@ -643,17 +642,33 @@ function invokeUnary(call: CallInProgress, message: Message): unknown {
   });
 }
 
+/** Runs the checks, then the implementation. A promise only if one of them returns one. */
+function implemented({ route, settings }: CallInProgress, message: Message, context: HandlerContext): unknown {
+  const pending = runChecks(settings.checks, context, message);
+  if (pending === undefined) return route.implementation(message, context);
+  return pending.then(() => route.implementation(message, context));
+}
+
+/** What a stream answers. Throws what its checks, interceptors and implementation throw, as `toError` has it. */
+async function* outputsOf(call: CallInProgress, message: Message): AsyncGenerator<Message> {
+  const { route, context, settings } = call;
+  try {
+    const hasInterceptors = settings.interceptors.length > 0;
+    const outputs = await (hasInterceptors ? invokeStream(call, message) : implemented(call, message, context));
+    for await (const output of outputs as AsyncIterable<unknown>) yield normalize(route.method.output, output);
+  } catch (error) {
+    throw settings.toError?.(error) ?? error;
+  }
+}
+
 async function invokeStream(call: CallInProgress, message: Message): Promise<AsyncIterable<Message>> {
   const { route, context, settings } = call;
-  const { method, implementation } = route;
-  if (settings.interceptors.length === 0) {
-    return normalized(method.output, implementation(message, context) as AsyncIterable<unknown>);
-  }
+  const { method } = route;
   const request = requestOf(call, true, single(message));
   const response = await chain(settings.interceptors, async (intercepted) => {
     const input = await onlyOf(intercepted.message as AsyncIterable<Message>);
-    const output = implementation(input, contextFor(context, request, intercepted)) as AsyncIterable<unknown>;
-    return responseOf(call, true, normalized(method.output, output));
+    const output = await implemented(call, input, contextFor(context, request, intercepted));
+    return responseOf(call, true, normalized(method.output, output as AsyncIterable<unknown>));
   })(request as never);
   keepHeaders(context, response);
   return response.message as AsyncIterable<Message>;

@@ -5,7 +5,6 @@ import type {
   DescMethod,
   JsonReadOptions,
   JsonWriteOptions,
-  Message,
 } from '@bufbuild/protobuf';
 import type {
   ConnectError,
@@ -16,6 +15,7 @@ import type {
   Interceptor,
 } from '@connectrpc/connect';
 import type { Compression } from '@connectrpc/connect/protocol';
+import type { Check } from './checks.ts';
 
 /** The head of an HTTP request, over either version of HTTP. */
 export interface RequestHead {
@@ -67,8 +67,11 @@ export interface FastHandlersOptions extends Omit<ConnectRouterOptions, Replaced
   readonly readMaxBytesOf?: (method: DescMethod) => number;
   /** Looks at the bytes of a request message before it is parsed; what it returns refuses the call. */
   readonly checkBytes?: (method: DescMethod, bytes: Uint8Array, isBinary: boolean) => ConnectError | undefined;
-  /** Spares unary calls the interceptors if these would do nothing: their arguments take as long to make as the rest of a small call. */
-  readonly bypass?: Bypass;
+  /**
+   * Run in their order with each request message, after the interceptors, on the fast path and in the fallback. They
+   * cost a small call less than an interceptor does, whose arguments take as long to make as the rest of it.
+   */
+  readonly checks?: readonly Check[];
   /**
    * Whether a unary call is answered as soon as its deadline passes or the server shuts down, rather than when
    * its implementation returns. Default: false, as in Connect.
@@ -98,7 +101,10 @@ export interface FastHandlersOptions extends Omit<ConnectRouterOptions, Replaced
   readonly hold?: (context: HandlerContext) => Hold;
   /** Says when the work on a large request begins, by calling `begin`, at once or later. Default: at once. */
   readonly schedule?: (context: HandlerContext, begin: () => void) => void;
-  /** Turns what `hold` throws into what the call is answered. Default: that very error. */
+  /**
+   * Turns what `hold`, checks, interceptors and implementations throw on the fast path into what the call is answered;
+   * in the fallback an interceptor does. Default: that very error.
+   */
   readonly toError?: (error: unknown) => unknown;
 }
 
@@ -110,14 +116,6 @@ export interface Hold {
   shrink(bytes: number): void;
   /** Gives everything back: the call is over, and its answer taken or given up. */
   release(): void;
-}
-
-/** Says without the interceptors what they would do. */
-export interface Bypass {
-  /** Whether they would call the implementation with this very message and leave its answer as it is. Must not throw. */
-  readonly isPassed: (message: Message, context: HandlerContext) => boolean;
-  /** What they make of what the implementation throws. */
-  readonly toError: (error: unknown) => unknown;
 }
 
 /** The options as the fast path uses them. One shape for all: calls read it often. */
@@ -144,7 +142,7 @@ export interface Settings {
     | undefined;
   readonly binaryOptions: Partial<BinaryReadOptions & BinaryWriteOptions> | undefined;
   readonly checkBytes: FastHandlersOptions['checkBytes'];
-  readonly bypass: Bypass | undefined;
+  readonly checks: readonly Check[];
   readonly abandonsInterrupted: boolean;
   readonly shutdownSignal: AbortSignal | undefined;
   readonly compressAnswer: FastHandlersOptions['compressAnswer'];
