@@ -54,7 +54,7 @@ test.each(databases)('what is past its time stays a minute more, and is counted,
       request_id: requestId,
       method: '',
       fingerprint: '',
-      answer: '{}',
+      response: '',
       create_ms: dueMs - REQUEST_TTL_MS,
     })
     .execute();

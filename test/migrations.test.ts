@@ -1,7 +1,5 @@
 import { randomUUIDv7 } from 'node:crypto';
 import { getOption, hasOption } from '@bufbuild/protobuf';
-import { Kysely } from 'kysely';
-import { Migrator } from 'kysely/migration';
 import { decodeJwt } from 'jose';
 import { expect, test } from 'vitest';
 import { access, required_permission } from '../gen/kith/access/v1/access_pb.ts';
@@ -14,11 +12,7 @@ import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { bytesOf, toColumns, toFields } from '../src/contacts/contact.ts';
 import { contactTerms } from '../src/contacts/terms.ts';
-import type { Dialect } from '../src/storage/dialect.ts';
-import { migrations } from '../src/storage/migrate.ts';
-import { openPostgres } from '../src/storage/postgres.ts';
 import type { Schema } from '../src/storage/schema.ts';
-import { openSqlite } from '../src/storage/sqlite.ts';
 import { createKeyring } from '../src/kernel/keyring.ts';
 import { createPasswords } from '../src/identity/passwords/passwords.ts';
 import { writeRefreshToken } from '../src/identity/sessions/refresh-token.ts';
@@ -26,34 +20,7 @@ import { databases } from './support/databases.ts';
 import { startKith } from './support/kith.ts';
 import { userRow } from './support/rows.ts';
 import { refreshed, signedIn } from './support/sign-in.ts';
-
-const LIMITS = {
-  connectionsMax: 1,
-  connectTimeoutMs: 2000,
-  statementTimeoutMs: 10_000,
-  idleTransactionTimeoutMs: 10_000,
-};
-
-/** Makes the tables of the first migrations alone, as a version from before the others did. */
-async function migrateFirst(
-  url: string,
-  names: readonly string[],
-  fill: (db: Kysely<Schema>) => Promise<void>,
-): Promise<void> {
-  const dialect: Dialect = url.startsWith('sqlite:')
-    ? openSqlite(url.slice('sqlite:'.length))
-    : openPostgres(url, LIMITS);
-  const db = new Kysely<Schema>({ dialect: dialect.queries });
-  try {
-    const known = migrations(dialect);
-    const some = Object.fromEntries(names.map((name) => [name, known[name]!]));
-    const { error } = await new Migrator({ db, provider: { getMigrations: async () => some } }).migrateToLatest();
-    if (error !== undefined) throw error;
-    await fill(db);
-  } finally {
-    await db.destroy();
-  }
-}
+import { migrateUpTo } from './support/stored-database.ts';
 
 test.each(databases)(
   'sessions from before they told how they began go on as sign-ins by password, on $name',
@@ -72,7 +39,7 @@ test.each(databases)(
       end_by_ms: now + 3_600_000,
       end_ms: null,
     };
-    await migrateFirst(database.url, ['0001-initial', '0002-activity'], async (db) => {
+    await migrateUpTo(database.url, '0002-activity', async (db) => {
       await db
         .insertInto('users')
         .values(user as ReturnType<typeof userRow>)
@@ -127,7 +94,7 @@ test.each(databases)(
     const terms = contactTerms(fields);
     const { emails, phones, addresses, urls } = contact;
     const bytes = bytesOf({ ...toColumns(fields), emails, phones, addresses, urls }, terms);
-    await migrateFirst(database.url, ['0001-initial', '0002-activity', '0003-sign-in', '0004-usage'], async (db) => {
+    await migrateUpTo(database.url, '0004-usage', async (db) => {
       await db.insertInto('users').values(user).execute();
       const rows = [{ ...contact, bytes }, uncounted];
       await db
@@ -224,7 +191,7 @@ test.each(databases)(
       OLD_PERMISSIONS.filter((__, bit) => bits & (1 << bit)),
     );
     const keys = new Map<string, readonly string[]>(subsets.map((held) => [randomUUIDv7(), held]));
-    await migrateFirst(database.url, ['0001-initial', '0002-activity', '0003-sign-in', '0004-usage'], async (db) => {
+    await migrateUpTo(database.url, '0004-usage', async (db) => {
       await db.insertInto('users').values(owner).execute();
       const rest = { name: 'key', secret_hash: '', secret_hint: '', create_ms: 0, expire_ms: null, last_used_ms: null };
       const rows = [...keys].map(([id, held]) => ({ id, permissions: JSON.stringify(held), ...rest }));

@@ -1,4 +1,5 @@
 import { create, type DescMessage, type DescMethodUnary, type Message, type MessageShape } from '@bufbuild/protobuf';
+import { timestampDate } from '@bufbuild/protobuf/wkt';
 import type { Metadata } from '@grpc/grpc-js';
 import { fastify as createFastify, type FastifyRequest } from 'fastify';
 import {
@@ -10,7 +11,6 @@ import {
   ContactService,
   type CreateContactRequest,
   CreateContactRequestSchema,
-  CreateContactResponseSchema,
 } from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import {
   type GetUserRequest,
@@ -24,7 +24,7 @@ import type { Caller, Permission } from '../../src/kernel/access.ts';
 import { watchActivities } from '../../src/activity/activity.ts';
 import { fromWatch, toWatchMessage } from '../../src/activity/messages.ts';
 import { createContact } from '../../src/contacts/contacts.ts';
-import { fromCreate, toContactMessage } from '../../src/contacts/messages.ts';
+import { createResponse, fromCreate } from '../../src/contacts/messages.ts';
 import { createRequestValidator } from '../../src/rpc/validate.ts';
 import { authenticate } from '../../src/identity/sessions/sessions.ts';
 import { fromList, toUserMessage, toUserPage } from '../../src/identity/users/messages.ts';
@@ -63,8 +63,7 @@ export async function usersWithGrpcJs(): Promise<string> {
     }),
     route(ContactService.method.createContact, async (request: CreateContactRequest, caller) => {
       allow(caller, 'contacts.write');
-      const contact = await createContact(app, caller, fromCreate(request), request.requestId);
-      return create(CreateContactResponseSchema, { contact: toContactMessage(contact) });
+      return createContact(app, caller, fromCreate(request), request.requestId, createResponse);
     }),
     {
       method: watch,
@@ -170,8 +169,9 @@ export async function usersWithFastify(): Promise<string> {
       const caller = await callerOf(request);
       allow(caller, 'contacts.write');
       const asked = create(CreateContactRequestSchema, request.body as object);
-      const { id, givenName, familyName, etag, createMs } = await createContact(app, caller, fromCreate(asked), '');
-      return { contact: { id, givenName, familyName, etag, createTime: new Date(createMs).toISOString() } };
+      const { contact } = await createContact(app, caller, fromCreate(asked), '', createResponse);
+      const { id, givenName, familyName, etag, createTime } = contact!;
+      return { contact: { id, givenName, familyName, etag, createTime: timestampDate(createTime!).toISOString() } };
     },
   );
   return fastify.listen({ host: '127.0.0.1', port: 0 });

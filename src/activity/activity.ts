@@ -4,7 +4,7 @@ import type { App } from '../app.ts';
 import { Budget, type Charge } from '../budget/budget.ts';
 import { ConcurrencyLimiter } from '../budget/concurrency-limiter.ts';
 import { payerOf } from '../budget/payer.ts';
-import { runIdempotently } from '../storage/idempotency.ts';
+import { type ResponseFormat, runIdempotently } from '../storage/idempotency.ts';
 import type { Db } from '../storage/database.ts';
 import { type LogPosition, type LogView, TransactionConflict, UniqueViolation } from '../storage/dialect.ts';
 import { Failure } from '../kernel/failure.ts';
@@ -62,19 +62,6 @@ export interface Activity {
   readonly recordMs: number;
 }
 
-/** Defaults for fields that a response stored by an earlier version lacks. */
-const NO_ACTIVITY: Activity = {
-  id: '',
-  userId: null,
-  actorId: null,
-  actorSessionId: null,
-  action: '',
-  details: '',
-  attributes: {},
-  eventMs: 0,
-  recordMs: 0,
-};
-
 /** An activity that a caller asks to record. */
 export type AskedActivity = Omit<NewActivity, 'by' | 'isPrivate'>;
 
@@ -82,55 +69,50 @@ export type AskedActivity = Omit<NewActivity, 'by' | 'isPrivate'>;
  * Records all of the activities or none; those whose id was recorded before are left as they are.
  * Throws user_not_found, action_reserved, activity_id_taken, request_id_reused.
  */
-export async function recordActivities(
+export async function recordActivities<Response>(
   app: ActivityApp,
   caller: Caller,
   activities: readonly AskedActivity[],
   requestId: string,
-): Promise<Activity[]> {
+  format: ResponseFormat<readonly Activity[], Response>,
+): Promise<Response> {
   for (const { action } of activities) {
     if (`${action}.`.startsWith(OWN_PREFIX)) {
       throw new Failure('action_reserved', `actions that begin with ${OWN_PREFIX} are Kith's own`, { action });
     }
   }
   return app.database.transaction((tx) =>
-    runIdempotently(
-      tx,
-      app,
-      { callerId: caller.userId, requestId, method: 'RecordUserActivity', input: activities },
-      async () => {
-        const known = await recordedBefore(tx, activities);
-        const added = new Map<string, AskedActivity>();
-        const fresh = activities.filter((activity) => {
-          if (activity.id === undefined) return true;
-          const before = known.get(activity.id) ?? added.get(activity.id);
-          if (before === undefined) {
-            added.set(activity.id, activity);
-            return true;
-          }
-          requireSame(before, activity);
-          return false;
-        });
-        for (const userId of new Set(fresh.map((activity) => activity.userId))) {
-          const account = userId === null ? null : await getAccount(tx, userId);
-          if (account === undefined || account?.user.state === 'deleted') {
-            throw new Failure('user_not_found', 'no user has this id', { user_id: userId ?? '' });
-          }
+    runIdempotently(tx, app, { callerId: caller.userId, requestId, input: activities }, format, async () => {
+      const known = await recordedBefore(tx, activities);
+      const added = new Map<string, AskedActivity>();
+      const fresh = activities.filter((activity) => {
+        if (activity.id === undefined) return true;
+        const before = known.get(activity.id) ?? added.get(activity.id);
+        if (before === undefined) {
+          added.set(activity.id, activity);
+          return true;
         }
-        const rows = await appendOnce(
-          tx,
-          app,
-          fresh.map((activity) => ({ ...activity, by: caller })),
-        );
-        const byId = new Map([...known.values(), ...rows].map((row) => [row.id, row]));
-        const appended = rows.values();
-        const isFresh = new Set(fresh);
-        return activities.map((activity) =>
-          shownTo(caller, isFresh.has(activity) ? appended.next().value! : byId.get(activity.id!)!),
-        );
-      },
-      (stored) => stored.map((activity) => ({ ...NO_ACTIVITY, ...activity })),
-    ),
+        requireSame(before, activity);
+        return false;
+      });
+      for (const userId of new Set(fresh.map((activity) => activity.userId))) {
+        const account = userId === null ? null : await getAccount(tx, userId);
+        if (account === undefined || account?.user.state === 'deleted') {
+          throw new Failure('user_not_found', 'no user has this id', { user_id: userId ?? '' });
+        }
+      }
+      const rows = await appendOnce(
+        tx,
+        app,
+        fresh.map((activity) => ({ ...activity, by: caller })),
+      );
+      const byId = new Map([...known.values(), ...rows].map((row) => [row.id, row]));
+      const appended = rows.values();
+      const isFresh = new Set(fresh);
+      return activities.map((activity) =>
+        shownTo(caller, isFresh.has(activity) ? appended.next().value! : byId.get(activity.id!)!),
+      );
+    }),
   );
 }
 

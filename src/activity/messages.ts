@@ -2,6 +2,7 @@ import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import { type UserActivity, UserActivitySchema } from '../../gen/kith/activity/v1/activity_pb.ts';
 import {
+  ActivityService,
   type ListUserActivityRequest,
   type ListUserActivityResponseSchema,
   type RecordUserActivityRequest,
@@ -10,6 +11,7 @@ import {
   WatchUserActivityResponseSchema,
 } from '../../gen/kith/activity/v1/activity_service_pb.ts';
 import { shareMessage } from '../../packages/connect-fast/src/index.ts';
+import { responseFormat } from '../rpc/response-format.ts';
 import type {
   Activity,
   ActivityListRequest,
@@ -22,7 +24,7 @@ import type {
 /** Caches the message of an activity, which goes to many watchers. */
 const messages = new WeakMap<Activity, UserActivity>();
 
-export function toActivityMessage(activity: Activity): UserActivity {
+function toActivityMessage(activity: Activity): UserActivity {
   const known = messages.get(activity);
   if (known !== undefined) return known;
   const message = create(UserActivitySchema, {
@@ -93,3 +95,11 @@ export function fromWatch({ userId, afterCursor, actionPrefixes }: WatchUserActi
 function distinct(values: readonly string[]): string[] {
   return [...new Set(values)].toSorted();
 }
+
+/** Responses to RecordUserActivity, which are stored for a caller that sends the request again. */
+export const recordResponse = responseFormat(
+  ActivityService.method.recordUserActivity,
+  (activities: readonly Activity[]) => ({
+    activities: activities.map(toActivityMessage),
+  }),
+);

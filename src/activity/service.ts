@@ -2,13 +2,12 @@ import type { ServiceImpl } from '@connectrpc/connect';
 import type { ActivityService } from '../../gen/kith/activity/v1/activity_service_pb.ts';
 import { callerOf } from '../rpc/caller.ts';
 import { type ActivityApp, listActivities, recordActivities, watchActivities } from './activity.ts';
-import { fromList, fromRecord, fromWatch, toActivityMessage, toActivityPage, toWatchMessage } from './messages.ts';
+import { recordResponse, fromList, fromRecord, fromWatch, toActivityPage, toWatchMessage } from './messages.ts';
 
 export function activityService(app: ActivityApp): ServiceImpl<typeof ActivityService> {
   return {
-    async recordUserActivity(request, context) {
-      const recorded = await recordActivities(app, callerOf(context), fromRecord(request), request.requestId);
-      return { activities: recorded.map(toActivityMessage) };
+    recordUserActivity(request, context) {
+      return recordActivities(app, callerOf(context), fromRecord(request), request.requestId, recordResponse);
     },
     async listUserActivity(request, context) {
       return toActivityPage(await listActivities(app, callerOf(context), fromList(request)));

@@ -118,31 +118,6 @@ export function toContact(row: ContactRow): Contact {
   };
 }
 
-const NO_CONTACT: Contact = {
-  id: '',
-  givenName: '',
-  familyName: '',
-  company: '',
-  jobTitle: '',
-  emails: [],
-  phones: [],
-  addresses: [],
-  urls: [],
-  birthday: undefined,
-  notes: '',
-  starred: false,
-  createMs: 0,
-  updateMs: 0,
-  deleteMs: null,
-  purgeMs: null,
-  etag: '',
-};
-
-/** A contact from a stored response. Fields that the version which stored it did not have get their defaults. */
-export function completeContact(stored: Partial<Contact>): Contact {
-  return { ...NO_CONTACT, ...stored };
-}
-
 /** Whether a contact has no visible name or company, no email address and no phone number. */
 export function isEmpty(fields: ContactFields): boolean {
   const { givenName, familyName, company, emails, phones } = fields;

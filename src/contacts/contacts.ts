@@ -3,21 +3,12 @@ import type { Caller } from '../kernel/access.ts';
 import { type KithActivity, recordActivity } from '../activity/log/log.ts';
 import { type App, atOneTime } from '../app.ts';
 import type { Db } from '../storage/database.ts';
-import { runIdempotently } from '../storage/idempotency.ts';
+import { type ResponseFormat, runIdempotently } from '../storage/idempotency.ts';
 import { Failure } from '../kernel/failure.ts';
 import { applyUpdate, type PartialUpdate } from '../resources/partial-update.ts';
 import { changeResource, readResource, type Resource } from '../resources/resource.ts';
 import { mapInSlices, type Page, type PageRequest, mayTakeLong, pageSizeOf, pageTokens } from '../storage/pages.ts';
-import {
-  bytesOf,
-  type Contact,
-  type ContactFields,
-  completeContact,
-  isEmpty,
-  toColumns,
-  toContact,
-  toFields,
-} from './contact.ts';
+import { bytesOf, type Contact, type ContactFields, isEmpty, toColumns, toContact, toFields } from './contact.ts';
 import {
   addUsage,
   type ContactKey,
@@ -50,45 +41,40 @@ export interface ContactsApp extends App {
 }
 
 /** Creates a contact of the caller's. Throws contact_empty, contact_limit_reached, budget_exceeded, request_id_reused. */
-export async function createContact(
+export async function createContact<Response>(
   app: ContactsApp,
   caller: Caller,
   fields: ContactFields,
   requestId: string,
-): Promise<Contact> {
+  format: ResponseFormat<Contact, Response>,
+): Promise<Response> {
   requireNotEmpty(fields);
   return app.database.transaction(
     (tx) =>
-      runIdempotently(
-        tx,
-        app,
-        { callerId: caller.userId, requestId, method: 'CreateContact', input: fields },
-        async () => {
-          const at = atOneTime(app);
-          const now = at.now();
-          const columns = toColumns(fields);
-          const terms = contactTerms(fields);
-          const bytes = bytesOf(columns, terms);
-          await requireWithinLimits(tx, app, caller.userId, { contacts: 1, bytes });
-          const row: ContactRow = {
-            ...columns,
-            id: randomUUIDv7(),
-            owner_id: caller.userId,
-            deleted: 0,
-            create_ms: now,
-            update_ms: now,
-            delete_ms: null,
-            purge_ms: null,
-            revision: 1,
-            bytes,
-          };
-          await insertContact(tx, row, terms);
-          await addUsage(tx, caller.userId, usageOf(row));
-          await recordActivity(tx, at, { ...contactActivity(caller, row), action: 'kith.contact.created' });
-          return toContact(row);
-        },
-        completeContact,
-      ),
+      runIdempotently(tx, app, { callerId: caller.userId, requestId, input: fields }, format, async () => {
+        const at = atOneTime(app);
+        const now = at.now();
+        const columns = toColumns(fields);
+        const terms = contactTerms(fields);
+        const bytes = bytesOf(columns, terms);
+        await requireWithinLimits(tx, app, caller.userId, { contacts: 1, bytes });
+        const row: ContactRow = {
+          ...columns,
+          id: randomUUIDv7(),
+          owner_id: caller.userId,
+          deleted: 0,
+          create_ms: now,
+          update_ms: now,
+          delete_ms: null,
+          purge_ms: null,
+          revision: 1,
+          bytes,
+        };
+        await insertContact(tx, row, terms);
+        await addUsage(tx, caller.userId, usageOf(row));
+        await recordActivity(tx, at, { ...contactActivity(caller, row), action: 'kith.contact.created' });
+        return toContact(row);
+      }),
     caller.userId,
   );
 }

@@ -10,12 +10,14 @@ import {
   type PostalAddress,
   type WebAddress,
 } from '../../gen/kith/contact/v1/contact_pb.ts';
-import type {
-  CreateContactRequest,
-  ListContactsRequest,
-  ListContactsResponseSchema,
-  UpdateContactRequest,
+import {
+  ContactService,
+  type CreateContactRequest,
+  type ListContactsRequest,
+  type ListContactsResponseSchema,
+  type UpdateContactRequest,
 } from '../../gen/kith/contact/v1/contact_service_pb.ts';
+import { responseFormat } from '../rpc/response-format.ts';
 import { mapInSlices, type Page, totalOf } from '../storage/pages.ts';
 import type { PartialUpdate } from '../resources/partial-update.ts';
 import type { Address, Contact, ContactFields, Email, PartialDate, Phone, Url } from './contact.ts';
@@ -119,3 +121,8 @@ function toPartialDate({ year, month, day }: PartialDate): MessageInitShape<type
 function fromPartialDate(date: PartialDateMessage | undefined): PartialDate | undefined {
   return date && { year: date.year, month: date.month, day: date.day };
 }
+
+/** Responses to CreateContact, which are stored for a caller that sends the request again. */
+export const createResponse = responseFormat(ContactService.method.createContact, (contact: Contact) => ({
+  contact: toContactMessage(contact),
+}));

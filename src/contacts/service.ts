@@ -10,13 +10,12 @@ import {
   undeleteContact,
   updateContact,
 } from './contacts.ts';
-import { fromCreate, fromList, fromUpdate, toContactMessage, toContactPage } from './messages.ts';
+import { createResponse, fromCreate, fromList, fromUpdate, toContactMessage, toContactPage } from './messages.ts';
 
 export function contactService(app: ContactsApp): ServiceImpl<typeof ContactService> {
   return {
-    async createContact(request, context) {
-      const contact = await createContact(app, callerOf(context), fromCreate(request), request.requestId);
-      return { contact: toContactMessage(contact) };
+    createContact(request, context) {
+      return createContact(app, callerOf(context), fromCreate(request), request.requestId, createResponse);
     },
     async getContact({ contactId }, context) {
       return { contact: toContactMessage(await getContact(app, callerOf(context), contactId)) };

@@ -4,65 +4,72 @@ import type { Db } from './database.ts';
 import { TransactionConflict, UniqueViolation } from './dialect.ts';
 import type { Schema } from './schema.ts';
 
-/** How long the answer to a request id is kept, milliseconds. */
+/** How long the response to a request id is kept, milliseconds. */
 export const REQUEST_TTL_MS = 24 * 60 * 60 * 1000;
 
 /** A create that its caller may send again. */
 export interface IdempotentRequest {
   readonly callerId: string;
-  /** Empty: not to be remembered. */
+  /** Empty if the response is not to be stored. */
   readonly requestId: string;
-  readonly method: string;
   /**
-   * What was asked for: plain data, the same keys in the same order each time. What is
-   * empty ('', false, null, undefined, an empty list or object) is as good as absent, so
-   * that a version which knows a field more takes the same request for the same.
+   * The request as plain data, with the same keys in the same order each time. An empty
+   * value ('', false, null, undefined, an empty list or object) is the same as an absent
+   * one, so that a version with one more field takes the same request for the same.
    */
   readonly input: unknown;
 }
 
-/** An answer as it was stored, perhaps by a version that knew fewer fields of it. */
-export type Stored<T> = T extends readonly (infer Item)[] ? readonly Partial<Item>[] : Partial<T>;
+/**
+ * How a method makes its response of what was created, and how the response is stored. What was
+ * stored by a version that knew fewer fields decodes to a response that lacks them.
+ */
+export interface ResponseFormat<Created, Response> {
+  /** The name of the method. */
+  readonly method: string;
+  toResponse(created: Created): Response;
+  encode(response: Response): Uint8Array;
+  decode(bytes: Uint8Array): Response;
+}
 
 /**
- * Runs `create` and remembers its answer, or gives the answer of the first time
- * (AIP-155). Call it inside the transaction that creates. The answer is plain
- * data; `complete` gives a stored one the fields it was stored without. Only a MAC of
- * the request is kept: it may hold a password.
+ * Runs `create` and stores the response, or returns the response that was stored the
+ * first time (AIP-155). Call it inside the transaction that creates. Of the request only
+ * a MAC is stored, since it may hold a password.
  *
- * Throws request_id_reused when the id came with another request before.
+ * Throws request_id_reused if the request id came with another request before.
  */
-export async function runIdempotently<T>(
+export async function runIdempotently<Created, Response>(
   tx: Db,
   { keyring, now }: { keyring: Keyring; now: () => number },
-  request: IdempotentRequest,
-  create: () => Promise<T>,
-  complete: (stored: Stored<T>) => T,
-): Promise<T> {
-  if (request.requestId === '') return create();
-  const key = { caller_id: request.callerId, request_id: request.requestId };
+  { callerId, requestId, input }: IdempotentRequest,
+  format: ResponseFormat<Created, Response>,
+  create: () => Promise<Created>,
+): Promise<Response> {
+  if (requestId === '') return format.toResponse(await create());
+  const key = { caller_id: callerId, request_id: requestId };
   const fingerprint = keyring
-    .mac('request-fingerprint', JSON.stringify([request.method, request.input], withoutEmpty))
+    .mac('request-fingerprint', JSON.stringify([format.method, input], withoutEmpty))
     .toString('base64url');
   const earlier = await tx
     .selectFrom('requests')
-    .select(['fingerprint', 'answer'])
+    .select(['fingerprint', 'response'])
     .where('caller_id', '=', key.caller_id)
     .where('request_id', '=', key.request_id)
     .executeTakeFirst();
   if (earlier !== undefined) {
-    if (earlier.fingerprint === fingerprint) return complete(JSON.parse(earlier.answer) as Stored<T>);
+    if (earlier.fingerprint === fingerprint) return format.decode(Buffer.from(earlier.response, 'base64'));
     throw new Failure('request_id_reused', 'request_id was used before for another request: make a new one');
   }
-  const answer = await create();
-  await remember(tx, {
+  const response = format.toResponse(await create());
+  await store(tx, {
     ...key,
-    method: request.method,
+    method: format.method,
     fingerprint,
-    answer: JSON.stringify(answer),
+    response: Buffer.from(format.encode(response)).toString('base64'),
     create_ms: now(),
   });
-  return answer;
+  return response;
 }
 
 /** Leaves out the fields that are empty; JSON.stringify calls it with the object or list that holds the value. */
@@ -75,16 +82,16 @@ function isEmpty(value: unknown): boolean {
   return value === '' || value === false || value === null;
 }
 
-async function remember(tx: Db, row: Schema['requests']): Promise<void> {
+async function store(tx: Db, row: Schema['requests']): Promise<void> {
   try {
     await tx.insertInto('requests').values(row).execute();
   } catch (error) {
-    // The same request is answered by another transaction: a second attempt finds its answer.
+    // Another transaction ran the same request meanwhile: the next attempt finds its response.
     throw error instanceof UniqueViolation ? new TransactionConflict('answered meanwhile', { cause: error }) : error;
   }
 }
 
-/** Forgets up to `limit` answers whose time is over; how many there were. */
+/** Removes up to `limit` responses whose time is over. Returns how many it removed. */
 export async function purgeResponses(db: Db, nowMs: number, limit: number): Promise<number> {
   const old = db
     .selectFrom('requests')

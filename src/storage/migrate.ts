@@ -8,6 +8,7 @@ import { usage } from './migrations/0004-usage.ts';
 import { contactFields } from './migrations/0005-contact-fields.ts';
 import { keyPermissions } from './migrations/0006-key-permissions.ts';
 import { activityActors } from './migrations/0007-activity-actors.ts';
+import { binaryResponses } from './migrations/0008-binary-responses.ts';
 
 /** Every migration, in order. What has been released is never changed, only followed. */
 export function migrations(dialect: Dialect): Record<string, Migration> {
@@ -19,6 +20,7 @@ export function migrations(dialect: Dialect): Record<string, Migration> {
     '0005-contact-fields': contactFields(),
     '0006-key-permissions': keyPermissions(),
     '0007-activity-actors': activityActors(dialect),
+    '0008-binary-responses': binaryResponses(),
   };
 }
 

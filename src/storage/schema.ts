@@ -209,15 +209,15 @@ export interface ContactTermTable {
   contact_id: string;
 }
 
-/** Answers given to creates with a request_id, to give them again. */
+/** The responses of creates with a request_id, to give them again. */
 export interface RequestTable {
   caller_id: string;
   request_id: string;
   method: string;
   /** MAC of the request. */
   fingerprint: string;
-  /** JSON. */
-  answer: string;
+  /** The response message in protobuf's binary format, base64. */
+  response: string;
   create_ms: number;
 }
 

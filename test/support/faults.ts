@@ -1,3 +1,6 @@
+import { fromBinary } from '@bufbuild/protobuf';
+import { CreateContactResponseSchema } from '../../gen/kith/contact/v1/contact_service_pb.ts';
+import { CreateUserResponseSchema } from '../../gen/kith/user/v1/user_service_pb.ts';
 import type { ContactRow } from '../../src/contacts/store.ts';
 import { bytesOf, toColumns, toFields } from '../../src/contacts/contact.ts';
 import { contactTerms } from '../../src/contacts/terms.ts';
@@ -68,12 +71,19 @@ export async function findFaults(select: Select): Promise<string[]> {
   for (const key of terms.keys()) faults.push(`search terms without their contact: ${key}`);
 
   const ids = new Set([...users, ...contacts].map(({ id }) => id));
-  for (const { request_id, answer } of await select('select request_id, answer from requests')) {
-    const { id } = JSON.parse(String(answer)) as { id?: string };
+  for (const { request_id, method, response } of await select('select request_id, method, response from requests')) {
+    const id = createdIdOf(String(method), Buffer.from(String(response), 'base64'));
     if (id !== undefined && !ids.has(id))
-      faults.push(`request ${String(request_id)} is remembered without what it created`);
+      faults.push(`request ${String(request_id)} has a response without what it created`);
   }
   return faults;
+}
+
+/** The id of the user or contact in a stored response; undefined for one that holds neither. */
+function createdIdOf(method: string, response: Uint8Array): string | undefined {
+  if (method === 'CreateUser') return fromBinary(CreateUserResponseSchema, response).user?.id;
+  if (method === 'CreateContact') return fromBinary(CreateContactResponseSchema, response).contact?.id;
+  return undefined;
 }
 
 async function termsBy(select: Select, sql: string): Promise<Map<string, Set<string>>> {

@@ -1,19 +1,21 @@
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { type User as UserMessage, UserSchema, UserState as State } from '../../../gen/kith/user/v1/user_pb.ts';
-import type {
-  CreateUserRequest,
-  GetUsageResponseSchema,
-  GetUserDetailsResponseSchema,
-  ListUsersRequest,
-  ListUsersResponseSchema,
-  SetUserPasswordRequest,
-  UpdateUserRequest,
+import {
+  type CreateUserRequest,
+  type GetUsageResponseSchema,
+  type GetUserDetailsResponseSchema,
+  type ListUsersRequest,
+  type ListUsersResponseSchema,
+  type SetUserPasswordRequest,
+  type UpdateUserRequest,
+  UserService,
 } from '../../../gen/kith/user/v1/user_service_pb.ts';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { type Page, totalOf } from '../../storage/pages.ts';
 import { fromRole, toRole } from '../../rpc/enums.ts';
 import type { PartialUpdate } from '../../resources/partial-update.ts';
+import { responseFormat } from '../../rpc/response-format.ts';
 import type { User, UserState } from './user.ts';
 import type { NewUser, PasswordSetting, Quota, Usage, UserDetails, UserFields, UserListRequest } from './users.ts';
 
@@ -101,3 +103,8 @@ export function fromPasswordSetting(request: SetUserPasswordRequest): PasswordSe
 function fromState(state: State | undefined): UserState | undefined {
   return (Object.keys(STATES) as UserState[]).find((name) => STATES[name] === state);
 }
+
+/** Responses to CreateUser, which are stored for a caller that sends the request again. */
+export const createResponse = responseFormat(UserService.method.createUser, (user: User) => ({
+  user: toUserMessage(user),
+}));

@@ -3,6 +3,7 @@ import type { UserService } from '../../../gen/kith/user/v1/user_service_pb.ts';
 import type { ContactsApp } from '../../contacts/contacts.ts';
 import { callerOf } from '../../rpc/caller.ts';
 import {
+  createResponse,
   fromCreate,
   fromList,
   fromPasswordSetting,
@@ -26,9 +27,8 @@ import {
 
 export function userService(app: ContactsApp): ServiceImpl<typeof UserService> {
   return {
-    async createUser(request, context) {
-      const { signal } = context;
-      return { user: toUserMessage(await createUser(app, callerOf(context), fromCreate(request), signal)) };
+    createUser(request, context) {
+      return createUser(app, callerOf(context), fromCreate(request), createResponse, context.signal);
     },
     async getUser({ userId }) {
       return { user: toUserMessage(await getUser(app, userId)) };

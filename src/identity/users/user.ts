@@ -19,25 +19,6 @@ export interface User {
   readonly etag: string;
 }
 
-const NO_USER: User = {
-  id: '',
-  username: '',
-  email: '',
-  name: '',
-  role: 'viewer',
-  state: 'active',
-  createMs: 0,
-  updateMs: 0,
-  deleteMs: null,
-  purgeMs: null,
-  etag: '',
-};
-
-/** A user from a stored response. Fields that the version which stored it did not have get their defaults. */
-export function completeUser(stored: Partial<User>): User {
-  return { ...NO_USER, ...stored };
-}
-
 export function toUser(row: ShownUserRow): User {
   return {
     id: row.id,

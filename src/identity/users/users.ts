@@ -7,7 +7,7 @@ import { payerOf } from '../../budget/payer.ts';
 import { type ContactsApp, contactUsage, purgeContactsOf } from '../../contacts/contacts.ts';
 import type { Db } from '../../storage/database.ts';
 import { UniqueViolation } from '../../storage/dialect.ts';
-import { runIdempotently } from '../../storage/idempotency.ts';
+import { type ResponseFormat, runIdempotently } from '../../storage/idempotency.ts';
 import { Failure } from '../../kernel/failure.ts';
 import { type Page, type PageRequest, mayTakeLong, pageSizeOf, pageTokens } from '../../storage/pages.ts';
 import { applyUpdate, type PartialUpdate } from '../../resources/partial-update.ts';
@@ -32,7 +32,7 @@ import {
   type UserRow,
   updateUserRow,
 } from './store.ts';
-import { completeUser, toUser, type User, type UserState } from './user.ts';
+import { toUser, type User, type UserState } from './user.ts';
 
 export interface NewUser {
   readonly username: string;
@@ -53,23 +53,23 @@ export interface NewUser {
  * Throws username_taken, email_taken, password_is_identifier, password_too_common,
  * password_hash_unsupported, request_id_reused, server_busy.
  */
-export async function createUser(app: App, caller: Caller, input: NewUser, signal?: AbortSignal): Promise<User> {
+export async function createUser<Response>(
+  app: App,
+  caller: Caller,
+  input: NewUser,
+  format: ResponseFormat<User, Response>,
+  signal?: AbortSignal,
+): Promise<Response> {
   const { requestId, ...asked } = input;
   const row = await newUserRow(app, input, { payer: payerOf(caller, ''), signal });
   const create = () =>
     app.database.transaction((tx) =>
-      runIdempotently(
-        tx,
-        app,
-        { callerId: caller.userId, requestId, method: 'CreateUser', input: asked },
-        async () => {
-          await insertUser(tx, row, termsOf(row));
-          const at = atOneTime(app, row.create_ms);
-          await recordActivity(tx, at, { userId: row.id, by: caller, action: 'kith.user.created' });
-          return toUser(row);
-        },
-        completeUser,
-      ),
+      runIdempotently(tx, app, { callerId: caller.userId, requestId, input: asked }, format, async () => {
+        await insertUser(tx, row, termsOf(row));
+        const at = atOneTime(app, row.create_ms);
+        await recordActivity(tx, at, { userId: row.id, by: caller, action: 'kith.user.created' });
+        return toUser(row);
+      }),
     );
   return reportTakenIdentifiers(async () => {
     try {
