@@ -11,7 +11,7 @@ import { fastifyConnectPlugin } from '@connectrpc/connect-fastify';
 import { fastify as createFastify } from 'fastify';
 import { createOnePortServer } from '../src/http/one-port.ts';
 import { createFastHandlers } from '../packages/connect-fast/src/index.ts';
-import { refuseAtEnd } from '../src/rpc/early-answers.ts';
+import { answerAfterRequest } from '../src/rpc/answer-after-request.ts';
 import { COMPRESS_MIN_BYTES, Compressor } from '../src/rpc/compressor.ts';
 import { readContract } from './contract.ts';
 import { conformanceService } from './service.ts';
@@ -40,7 +40,7 @@ const handlers = createFastHandlers({
   routes(router) {
     router.service(contract.service, conformanceService(contract));
     router.handlers.forEach((handler, i) => {
-      router.handlers[i] = refuseAtEnd(handler, readMaxBytes);
+      router.handlers[i] = answerAfterRequest(handler, readMaxBytes);
     });
   },
   readMaxBytes,

@@ -71,7 +71,7 @@ function openSession(address: string): ClientHttp2Session {
   return session;
 }
 
-/** A call that has a line in the log where calls that go well have one. */
+/** A successful call, which is logged if successful calls are. */
 const call = (address: string): Promise<unknown> => createClient(Health, grpc(address)).check({});
 
 const callsIn = (kith: KithProcess) => kith.stdout.split('\n').filter((line) => line.includes('"msg":"call"')).length;

@@ -59,7 +59,7 @@ export interface Config {
   readonly shutdownDelayMs: number;
   readonly shutdownTimeoutMs: number;
   readonly logLevel: LogLevel;
-  /** Of the calls that go well, one in so many has a line in the log. */
+  /** One in this many successful calls is logged. */
   readonly logOneIn: number;
 }
 
@@ -102,32 +102,42 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 /** Every setting, in the order of the help. */
 export const SETTINGS = {
   KITH_HOST: {
-    help: 'The address to listen on; 0.0.0.0 or :: for all.',
+    help: 'The address to listen on; 0.0.0.0 or :: listens on all.',
     fallback: '127.0.0.1',
     allowed: 'an IP address or host name, without scheme and port',
     parse: parseHost,
   },
-  KITH_PORT: wholeNumber('The port to listen on, for every protocol; 0 for any that is free.', '8080', 0, 65_535),
-  KITH_WORKERS: wholeNumber('How many processes share the port. More than one needs PostgreSQL.', '1', 1, 64),
+  KITH_PORT: wholeNumber('The port to listen on, for every protocol; 0 chooses a free one.', '8080', 0, 65_535),
+  KITH_WORKERS: wholeNumber('The number of processes that share the port. More than one needs PostgreSQL.', '1', 1, 64),
   KITH_DATABASE_URL: {
-    help: 'Where the data is.',
+    help: 'The database that stores the data.',
     fallback: 'sqlite:./data/kith.db',
     allowed: DATABASE_URL_FORMS,
     fromFile: true,
     shown: shownRefusedUrl,
     parse: checkDatabaseUrl,
   },
-  KITH_DATABASE_CONNECTIONS: wholeNumber('PostgreSQL: connections of each process.', '10', 2, 1000),
+  KITH_DATABASE_CONNECTIONS: wholeNumber('PostgreSQL: the number of connections of each process.', '10', 2, 1000),
   KITH_DATABASE_WAIT_MS: wholeNumber(
     'PostgreSQL: how long a call waits for a connection before it is refused.',
     '2000',
     10,
     60_000,
   ),
-  KITH_DATABASE_STATEMENT_MS: wholeNumber('PostgreSQL: how long one statement may take.', '10000', 100, 600_000),
-  KITH_DATABASE_IDLE_MS: wholeNumber('PostgreSQL: how long a transaction may stand idle.', '10000', 100, 600_000),
+  KITH_DATABASE_STATEMENT_MS: wholeNumber(
+    'PostgreSQL: how long one statement may run before it is canceled.',
+    '10000',
+    100,
+    600_000,
+  ),
+  KITH_DATABASE_IDLE_MS: wholeNumber(
+    'PostgreSQL: how long a transaction may be idle before it is rolled back.',
+    '10000',
+    100,
+    600_000,
+  ),
   KITH_ADMIN_PASSWORD: {
-    help: 'The password of the administrator that the first start creates; generated and printed once when absent.',
+    help: 'The password of the administrator that the first start creates. Absent: generated, and printed once.',
     allowed: '8 to 128 characters, not admin@localhost and no common password',
     secret: true,
     fromFile: true,
@@ -135,7 +145,7 @@ export const SETTINGS = {
       /^(?!admin@localhost$)\P{Cc}{8,128}$/iu.test(value) && !isCommonPassword(value) ? value : undefined,
   },
   KITH_SECRET_KEY: {
-    help: 'Encrypts the signing keys and authenticates refresh tokens. Absent: kept in a file beside the database.',
+    help: 'Encrypts the signing keys and authenticates refresh tokens. Absent: a key in a file beside the database, created by the first start.',
     allowed: `${SECRET_BYTES} random bytes in base64, e.g. from: openssl rand -base64 ${SECRET_BYTES}`,
     secret: true,
     fromFile: true,
@@ -146,16 +156,16 @@ export const SETTINGS = {
   ),
   KITH_TLS_KEY: pem('The private key. Needs KITH_TLS_CERT.', 'a private key without a passphrase', createPrivateKey),
   KITH_ISSUER: {
-    help: 'The address callers know this service by, which access tokens carry as iss. Absent: made of host and port.',
+    help: 'The iss claim of access tokens: the URL by which callers know this service. Absent: made of host and port.',
     allowed: 'an http or https URL',
     parse: (value) => (/^https?:\/\/[^\s/]+\S*$/.test(value) && URL.canParse(value) ? value : undefined),
   },
-  KITH_AUDIENCE: text('What access tokens carry as aud.', 'kith', 'a name'),
-  KITH_ACCESS_TOKEN_SECONDS: wholeNumber('How long an access token is good for.', '300', 10, 3600),
-  KITH_SESSION_IDLE_DAYS: wholeNumber('How long a session lives without being refreshed.', '30', 1, 3650),
-  KITH_SESSION_MAX_DAYS: wholeNumber('How long a session lives in any case.', '90', 1, 3650),
+  KITH_AUDIENCE: text('The aud claim of access tokens.', 'kith', 'a name'),
+  KITH_ACCESS_TOKEN_SECONDS: wholeNumber('How long an access token is valid.', '300', 10, 3600),
+  KITH_SESSION_IDLE_DAYS: wholeNumber('How long a session lasts if it is not refreshed.', '30', 1, 3650),
+  KITH_SESSION_MAX_DAYS: wholeNumber('How long a session lasts at most, refreshed or not.', '90', 1, 3650),
   KITH_SESSIONS_PER_USER: wholeNumber(
-    'How many sessions a user may have; with one more, the oldest ends.',
+    'How many sessions a user may have. If a sign-in exceeds it, the oldest session ends.',
     '50',
     1,
     1000,
@@ -168,18 +178,18 @@ export const SETTINGS = {
   ),
   KITH_SIGNING_KEY_DAYS: wholeNumber('How long a key signs access tokens before the next one does.', '30', 1, 365),
   KITH_SIGN_IN_FAILURES_PER_ADDRESS: wholeNumber(
-    'How many sign-ins may fail from one address (IPv6: /64) at once; one more may every 10 s.',
+    'How many sign-ins may fail from one address (IPv6: /64) in a burst. After that, one may fail every 10 s.',
     '30',
     5,
     1_000_000,
   ),
   KITH_TRUSTED_PROXIES: {
-    help: "The proxies in front, whose X-Forwarded-For is believed from right to left; nobody else's is.",
+    help: 'The reverse proxies whose X-Forwarded-For header is trusted, from right to left. Absent: none.',
     fallback: '',
     allowed: 'IP addresses or CIDR blocks separated by commas, e.g. 10.0.0.0/8',
     parse: parseBlocks,
   },
-  KITH_PURGE_AFTER_DAYS: wholeNumber('How long a deletion can be taken back.', '30', 1, 3650),
+  KITH_PURGE_AFTER_DAYS: wholeNumber('How long a deletion can be undone.', '30', 1, 3650),
   KITH_ACTIVITY_DAYS: wholeNumber('How long activity is kept.', '90', 1, 3650),
   KITH_CONTACTS_PER_USER: wholeNumber(
     'How many contacts a user may have, deleted ones included.',
@@ -188,25 +198,25 @@ export const SETTINGS = {
     1_000_000,
   ),
   KITH_CONTACT_BYTES_PER_USER: wholeNumber(
-    "What a user's contacts may take in the database together, search terms included.",
+    'How many bytes the contacts of a user may take in the database, search terms included.',
     '134217728',
     1_048_576,
     1_099_511_627_776,
   ),
   KITH_CORS_ORIGINS: {
-    help: 'Pages of these origins may call from a browser; nobody else may.',
+    help: 'The origins whose pages may call from a browser. Absent: none.',
     fallback: '',
     allowed: 'origins separated by commas, e.g. https://app.example.org',
     parse: parseOrigins,
   },
   KITH_REFLECTION: {
-    help: 'Whether tools may ask for the contract (gRPC server reflection).',
+    help: 'Serve the contract to tools (gRPC server reflection).',
     fallback: 'true',
     allowed: 'true or false',
     parse: parseFlag,
   },
   KITH_FAST_PATH: {
-    help: 'Serve calls on the fast path, where it can. Without it Connect serves every call, several times slower.',
+    help: 'Serve calls on the fast path if possible. If false, Connect serves every call, several times slower.',
     fallback: 'true',
     allowed: 'true or false',
     parse: parseFlag,
@@ -217,52 +227,47 @@ export const SETTINGS = {
     65_536,
     67_108_864,
   ),
-  KITH_CONNECTIONS: wholeNumber('How many connections are open at the most.', '10000', 10, 1_000_000),
+  KITH_CONNECTIONS: wholeNumber('How many connections may be open.', '10000', 10, 1_000_000),
   KITH_CONNECTIONS_PER_ADDRESS: wholeNumber(
-    'How many connections are open from one address (IPv6: /64) at the most, unless it is a trusted proxy.',
+    'How many connections may be open from one address (IPv6: /64) that is not a trusted proxy.',
     '5000',
     1,
     1_000_000,
   ),
   KITH_WATCHES_PER_CALLER: wholeNumber(
-    'How many watches a user, with all API keys, may have open in each process.',
+    'How many watches a user may have open in each process, API keys included.',
     '100',
     1,
     100_000,
   ),
-  KITH_WATCHES: wholeNumber('How many watches of all users are open in each process.', '2000', 1, 1_000_000),
+  KITH_WATCHES: wholeNumber('How many watches of all users may be open in each process.', '2000', 1, 1_000_000),
   KITH_REQUEST_SECONDS: wholeNumber('How long a request may take to arrive.', '60', 1, 3600),
   KITH_SHUTDOWN_DELAY_SECONDS: wholeNumber(
-    'How long to go on serving after SIGTERM, not ready, for load balancers to notice.',
+    'How long the server, not ready, goes on serving after SIGTERM, so that load balancers notice.',
     '0',
     0,
     300,
   ),
-  KITH_SHUTDOWN_SECONDS: wholeNumber('How long running calls may take after that.', '10', 0, 300),
+  KITH_SHUTDOWN_SECONDS: wholeNumber('How long running calls may take after that delay.', '10', 0, 300),
   KITH_METRICS_HOST: {
-    help: 'The address to serve metrics on, to whoever can connect.',
+    help: 'The address to serve metrics on. Anybody who can connect can read them.',
     fallback: '127.0.0.1',
     allowed: 'an IP address or host name, without scheme and port',
     parse: parseHost,
   },
   KITH_METRICS_PORT: wholeNumber(
-    'The port to serve metrics for Prometheus on, at /metrics; 0 for none. With several workers, each takes the next one.',
+    'The port to serve metrics for Prometheus on, at /metrics; 0 serves none. With several workers, each takes the next port.',
     '0',
     0,
     65_535,
   ),
   KITH_LOG_LEVEL: {
-    help: 'The least level that is logged.',
+    help: 'The lowest level that is logged.',
     fallback: 'info',
     allowed: LOG_LEVELS.join(', '),
     parse: (value) => LOG_LEVELS.find((level) => level === value),
   },
-  KITH_LOG_ONE_IN: wholeNumber(
-    'Of the calls that go well, one in so many has its line in the log. Calls that do not all have one.',
-    '1',
-    1,
-    1_000_000,
-  ),
+  KITH_LOG_ONE_IN: wholeNumber('Log one in N successful calls. Failures are always logged.', '1', 1, 1_000_000),
 } satisfies Record<string, Setting<unknown>>;
 
 export type Env = Readonly<Record<string, string | undefined>>;

@@ -149,7 +149,7 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
     return opened;
   };
 
-  const start = (socket: Socket, acceptedAt: number): ConnectionStage => {
+  const start = (socket: Socket, acceptedMs: number): ConnectionStage => {
     const session = openSession(socket);
     const connection: Http2Connection = { streams: new Map(), activeSinceCheck: true };
     connections.set(session, connection);
@@ -175,7 +175,7 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
           if (now - endingSince > limits.closeGraceMs) socket.destroy();
           return;
         }
-        if (!prefaceComplete && now - acceptedAt > limits.prefaceTimeoutMs) {
+        if (!prefaceComplete && now - acceptedMs > limits.prefaceTimeoutMs) {
           endSession(session, NGHTTP2_PROTOCOL_ERROR);
           return;
         }

@@ -97,8 +97,8 @@ describe.each(transports)('over %s', (transport) => {
 
   test.each([
     // The last tenth is left to addresses that hold few.
-    ['the maximum', { maxConnections: 20 }, 18],
-    ['the share of an address', { maxConnections: 20, maxConnectionsPerAddress: 7 }, 7],
+    ['the maximum', { connectionsMax: 20 }, 18],
+    ['the share of an address', { connectionsMax: 20, connectionsPerAddressMax: 7 }, 7],
   ])('connections above %s are closed on arrival, and others served again later', async (_, limits, most) => {
     await using port = await startPort(transport, limits);
     const clients = await Promise.all(Array.from({ length: most }, () => connectTcp(port)));

@@ -68,9 +68,9 @@ export interface OnePortOptions {
   /** How long the last frames to a peer that does not read are kept before its connection is destroyed. Default 5 s. */
   closeGraceMs?: number | undefined;
   /** Connections at once; further ones are closed on arrival. Default 10,000. */
-  maxConnections?: number | undefined;
+  connectionsMax?: number | undefined;
   /** Connections at once from one address; IPv6 counts as its /64. Default: as many as there are. */
-  maxConnectionsPerAddress?: number | undefined;
+  connectionsPerAddressMax?: number | undefined;
   /** Whether an address is that of a proxy, which may hold more. Default: none is. */
   isProxy?: ((address: string | undefined) => boolean) | undefined;
   /** Called for each connection that is closed on arrival. */
@@ -125,8 +125,8 @@ function withDefaults(options: OnePortOptions) {
     stalledWriteMs: options.stalledWriteMs ?? 30_000,
     restTimeoutMs: options.restTimeoutMs ?? 5_000,
     closeGraceMs: options.closeGraceMs ?? 5_000,
-    maxConnections: options.maxConnections ?? 10_000,
-    maxConnectionsPerAddress: options.maxConnectionsPerAddress ?? Infinity,
+    connectionsMax: options.connectionsMax ?? 10_000,
+    connectionsPerAddressMax: options.connectionsPerAddressMax ?? Infinity,
     isProxy: options.isProxy ?? never,
     onConnectionRefused: options.onConnectionRefused,
     maxHeaderBytes: options.maxHeaderBytes ?? 16_384,
@@ -152,7 +152,7 @@ function withDefaults(options: OnePortOptions) {
 
 interface Connection {
   socket: Socket;
-  acceptedAt: number;
+  acceptedMs: number;
   stage: ConnectionStage;
 }
 
@@ -174,8 +174,8 @@ export function createOnePortServer(
   const http2 = createHttp2Connections(handler, limits);
   const connections = new Map<Socket, Connection>();
   const shares = new ConnectionShares({
-    max: limits.maxConnections,
-    perAddress: limits.maxConnectionsPerAddress,
+    max: limits.connectionsMax,
+    perAddress: limits.connectionsPerAddressMax,
     isProxy: limits.isProxy,
   });
   let closing = false;
@@ -199,9 +199,9 @@ export function createOnePortServer(
       limits.onConnectionRefused?.(remoteAddress);
       return undefined;
     }
-    const acceptedAt = limits.monotonic();
-    const stage = undecided(socket, acceptedAt, limits.prefaceTimeoutMs);
-    const connection = { socket, acceptedAt, stage };
+    const acceptedMs = limits.monotonic();
+    const stage = undecided(socket, acceptedMs, limits.prefaceTimeoutMs);
+    const connection = { socket, acceptedMs, stage };
     connections.set(socket, connection);
     counters.connectionsOpen += 1;
     socket.on('error', ignoreError);
@@ -219,7 +219,7 @@ export function createOnePortServer(
     if (isHttp2) {
       // http.Server accepts sockets that stay half open; an HTTP/2 session has no use for them.
       socket.allowHalfOpen = false;
-      connection.stage = http2.start(socket, connection.acceptedAt);
+      connection.stage = http2.start(socket, connection.acceptedMs);
     } else {
       connection.stage = http1.start(socket);
       acceptHttp1(socket);
@@ -314,10 +314,10 @@ function decideByFirstBytes(server: http.Server | https.Server, accept: Accept, 
   });
 }
 
-function undecided(socket: Socket, acceptedAt: number, prefaceTimeoutMs: number): ConnectionStage {
+function undecided(socket: Socket, acceptedMs: number, prefaceTimeoutMs: number): ConnectionStage {
   return {
     check(now) {
-      if (now - acceptedAt > prefaceTimeoutMs) socket.destroy();
+      if (now - acceptedMs > prefaceTimeoutMs) socket.destroy();
     },
     retire() {
       socket.destroy();

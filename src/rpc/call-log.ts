@@ -30,7 +30,7 @@ export interface CallLog {
   error(line: CallLine, error: unknown): void;
 }
 
-/** Of the calls that go well, one in `oneIn` has a line. */
+/** Logs one in `oneIn` successful calls, and every failure. */
 export function createCallLog(log: FastifyBaseLogger, oneIn: number): CallLog {
   const writeInfo = createInfoWriter(log as Logger);
   const takesOne = sampleOneIn(oneIn);

@@ -26,7 +26,7 @@ import { toConnectError } from './errors.ts';
 import { checkQuery, checkRequests } from './checked-requests.ts';
 import { COMPRESS_MIN_BYTES, type Compressor } from './compressor.ts';
 import { createRequestHooks, type DeferredFastPath } from './fast-path.ts';
-import { refuseAtEnd } from './early-answers.ts';
+import { answerAfterRequest } from './answer-after-request.ts';
 import { explainRefusals } from './http-refusals.ts';
 import { createDeadlineInterceptor, createErrorInterceptor } from './interceptors.ts';
 import { createMessageLimits } from './message-limits.ts';
@@ -58,7 +58,7 @@ export interface RpcOptions {
   readonly compressor: Compressor;
   /** Says when the work on large requests begins. */
   readonly scheduler: SliceScheduler;
-  /** Of the calls that go well, one in so many has a line in the log. */
+  /** One in this many successful calls is logged; failures always are. */
   readonly logOneIn: number;
   /** Counts calls; undefined when nobody asks for metrics. */
   readonly metrics: CallMetrics | undefined;
@@ -102,7 +102,7 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
       router.handlers.forEach((handler, i) => {
         const readMaxBytes = limitOf(handler.method);
         const checked = checkRequests(handler, { readMaxBytes, compressions, turn, check: checkBytes });
-        router.handlers[i] = holdRequests(explainRefusals(refuseAtEnd(checked, readMaxBytes)), budgets);
+        router.handlers[i] = holdRequests(explainRefusals(answerAfterRequest(checked, readMaxBytes)), budgets);
       });
     },
     ...createRequestHooks(options.isProxy, options.corsOrigins, options.logRefusedOrigin),

@@ -14,13 +14,13 @@ const REST_BYTES_MAX = 8 * 1024 * 1024;
  * https://github.com/connectrpc/connect-go, duplex_http_call.go: payloadCloser
  * https://github.com/nginx/nginx, ngx_http_request.c: ngx_http_finalize_connection
  */
-export function refuseAtEnd(handler: UniversalHandler, readMaxBytes: number): UniversalHandler {
+export function answerAfterRequest(handler: UniversalHandler, readMaxBytes: number): UniversalHandler {
   const refusing = (request: UniversalServerRequest): Promise<UniversalServerResponse> =>
-    mayBeTooLarge(handler, request, readMaxBytes) ? answerAtEnd(handler, request) : handler(request);
+    mayBeTooLarge(handler, request, readMaxBytes) ? answerAfterBody(handler, request) : handler(request);
   return Object.assign(refusing, handler);
 }
 
-async function answerAtEnd(
+async function answerAfterBody(
   handler: UniversalHandler,
   request: UniversalServerRequest,
 ): Promise<UniversalServerResponse> {

@@ -2,13 +2,13 @@ import { createConnectRouter } from '@connectrpc/connect';
 import type { UniversalServerRequest } from '@connectrpc/connect/protocol';
 import { describe, expect, test } from 'vitest';
 import { EchoService } from '../../packages/connect-fast/src/fast-path.testkit.ts';
-import { refuseAtEnd } from './early-answers.ts';
+import { answerAfterRequest } from './answer-after-request.ts';
 
 const CHUNK_BYTES = 1000;
 const READ_MAX_BYTES = 2500;
 
 const [connect] = createConnectRouter({ readMaxBytes: READ_MAX_BYTES }).service(EchoService, {}).handlers;
-const handler = refuseAtEnd(connect!, READ_MAX_BYTES);
+const handler = answerAfterRequest(connect!, READ_MAX_BYTES);
 
 /** A request of so many chunks, and how many of them were read. */
 function request(
