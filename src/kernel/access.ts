@@ -114,7 +114,7 @@ export interface ApiKeyBounds {
 }
 
 /** Where a call comes from, as far as it is known. */
-export interface Client {
+export interface Peer {
   /** IP address, in the canonical form of its family; IPv4 that is mapped into IPv6 as IPv4. */
   readonly address: string;
   /** The header user-agent, at most 256 code points of one line; '' without. */

@@ -9,7 +9,7 @@ import { addressPayer, callerPayer, type Payer } from '../budget/payer.ts';
 import { Failure } from '../kernel/failure.ts';
 import type { AccessRules } from './access.ts';
 import { findCaller } from './caller.ts';
-import { clientOf } from './client.ts';
+import { peerOf } from './peer.ts';
 import { toConnectError } from './errors.ts';
 
 const MIB = 1024 * 1024;
@@ -62,7 +62,7 @@ export function createCallBudgets(): CallBudgets {
 /** Whom a call is charged to. */
 export function payerOfCall(context: Pick<HandlerContext, 'values'>): Payer {
   const caller = findCaller(context.values);
-  return caller === undefined ? addressPayer(clientOf(context).address) : callerPayer(caller);
+  return caller === undefined ? addressPayer(peerOf(context).address) : callerPayer(caller);
 }
 
 /** Charges a call for what it makes the server hold. Throws budget_exceeded, server_busy. */
@@ -167,7 +167,7 @@ export function holdRequests(handler: UniversalHandler, { bytes }: CallBudgets):
   const holding = (request: UniversalServerRequest): Promise<UniversalServerResponse> => {
     const { contextValues: values, signal, body } = request;
     if (values === undefined || values.get(heldKey) !== undefined) return handler(request);
-    const payer = addressPayer(clientOf({ values }).address);
+    const payer = addressPayer(peerOf({ values }).address);
     const held = chargeUntil(signal, () => bytes.charge(payer, CALL_BYTES));
     values.set(heldKey, { request: held, closed: signal });
     if (typeof body !== 'object' || body === null || !(Symbol.asyncIterator in body)) return handler(request);

@@ -4,7 +4,7 @@ import type { ContextKey, ContextValues } from '@connectrpc/connect';
 import type { FastHandlers, FastHandlersOptions } from '../../packages/connect-fast/src/index.ts';
 import { ANSWER_HEADERS, requestIdOf } from './answers.ts';
 import { findRequestId, setRequestId } from './call.ts';
-import { readClient, setClient } from './client.ts';
+import { readPeer, setPeer } from './peer.ts';
 import { createOriginHeaders } from './cors.ts';
 import type { RefusedOriginLog } from './refused-origins.ts';
 
@@ -42,8 +42,8 @@ export function createRequestHooks(
       const values = new Values();
       setRequestId(values, requestIdOf(headers));
       // The address is not known any more once the connection is closed.
-      setClient(values, () => {
-        return readClient({ ips: forwardedBy(remoteAddress, headers['x-forwarded-for'], isProxy), headers });
+      setPeer(values, () => {
+        return readPeer({ ips: forwardedBy(remoteAddress, headers['x-forwarded-for'], isProxy), headers });
       });
       return values;
     },

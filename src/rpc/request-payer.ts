@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { addressPayer, type Payer } from '../budget/payer.ts';
-import { readClient } from './client.ts';
+import { readPeer } from './peer.ts';
 import { forwardedBy } from './fast-path.ts';
 
 /** Whom a request is charged to before anything is done for it, by its headers and the address of its peer. */
@@ -19,6 +19,6 @@ export function createRequestPayer(
     const known = authorization?.startsWith('Bearer ') === true ? recall(authorization.slice(7)) : undefined;
     if (known !== undefined) return known;
     const ips = forwardedBy(peer, headers['x-forwarded-for'], isProxy);
-    return addressPayer(readClient({ ips, headers: {} }).address);
+    return addressPayer(readPeer({ ips, headers: {} }).address);
   };
 }

@@ -21,7 +21,7 @@ import {
 import { createCallLog } from './call-log.ts';
 import type { CallMetrics } from './call-metrics.ts';
 import { CallTracing } from './call-tracing.ts';
-import { readClient, setClient } from './client.ts';
+import { readPeer, setPeer } from './peer.ts';
 import { toConnectError } from './errors.ts';
 import { checkQuery, checkRequests } from './checked-requests.ts';
 import { COMPRESS_MIN_BYTES, type Compressor } from './compressor.ts';
@@ -140,8 +140,8 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
     contextValues(request) {
       const values = createContextValues();
       setRequestId(values, request.id);
-      const client = readClient(request);
-      setClient(values, () => client);
+      const peer = readPeer(request);
+      setPeer(values, () => peer);
       return values;
     },
   });

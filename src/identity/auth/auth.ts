@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Caller, Client, Permission, SignInMethod } from '../../kernel/access.ts';
+import type { Caller, Peer, Permission, SignInMethod } from '../../kernel/access.ts';
 import { type KithActivity, recordActivity } from '../../activity/log/log.ts';
 import type { App } from '../../app.ts';
 import { payFor } from '../../budget/current-payer.ts';
@@ -82,15 +82,15 @@ export async function login(
   app: AuthApp,
   identifier: string,
   password: string,
-  client: Client,
+  peer: Peer,
   signal?: AbortSignal,
 ): Promise<SignIn> {
   const account = await findAccount(app.database.db, identifier);
   const subject = account?.user.id ?? `nobody ${identifierKey(identifier)}`;
-  const isKnown = await isKnownAddress(app, subject, client);
+  const isKnown = await isKnownAddress(app, subject, peer);
   // A known address does not wait for the hashes of unknown ones, however many there are.
-  const payer = isKnown ? signInPayer(subject) : addressPayer(client.address);
-  return payFor(payer, () => loginTo(app, account, { subject, isKnown, password, client, by: { payer, signal } }));
+  const payer = isKnown ? signInPayer(subject) : addressPayer(peer.address);
+  return payFor(payer, () => loginTo(app, account, { subject, isKnown, password, peer, by: { payer, signal } }));
 }
 
 /** A sign-in that is not complete. */
@@ -100,13 +100,13 @@ interface SignInAttempt {
   /** Whether the user signed in from the address recently. */
   readonly isKnown: boolean;
   readonly password: string;
-  readonly client: Client;
+  readonly peer: Peer;
   readonly by: HashRequest;
 }
 
 async function loginTo(app: AuthApp, account: Account | undefined, of: SignInAttempt): Promise<SignIn> {
-  const { subject, isKnown, password, client, by } = of;
-  const attempt = await beginAttempt(app, client);
+  const { subject, isKnown, password, peer, by } = of;
+  const attempt = await beginAttempt(app, peer);
   const compare = async (granted: boolean): Promise<boolean> => {
     const right = await app.passwords.verify(granted ? account?.passwordHash : undefined, password, by);
     return right && account?.user.state === 'active';
@@ -126,9 +126,9 @@ async function loginTo(app: AuthApp, account: Account | undefined, of: SignInAtt
     const current = await getAccount(tx, account.user.id);
     if (current?.user.state !== 'active' || current.sessionEpoch !== account.sessionEpoch) throw credentialsInvalid();
     if (stronger !== undefined) await strengthenHash(tx, current.user.id, stronger);
-    return proceed(tx, app, current, client, ['pwd']);
+    return proceed(tx, app, current, peer, ['pwd']);
   }, account.user.id);
-  return toSignIn(app, progress, client, app.now() + CHALLENGE_MS);
+  return toSignIn(app, progress, peer, app.now() + CHALLENGE_MS);
 }
 
 /**
@@ -142,7 +142,7 @@ export async function completeLogin(
   app: AuthApp,
   challengeToken: string,
   answer: LoginAnswer,
-  client: Client,
+  peer: Peer,
   signal?: AbortSignal,
 ): Promise<SignIn> {
   const challenge = readChallenge(app.keyring, challengeToken, app.now());
@@ -150,9 +150,9 @@ export async function completeLogin(
   return payFor(payer, async () => {
     const progress =
       answer.method === 'new_password'
-        ? await takeNewPassword(app, challenge, answer.password, client, { payer, signal })
-        : await takeCode(app, challenge, answer.method, answer.code, client);
-    return toSignIn(app, progress, client, challenge.expireMs);
+        ? await takeNewPassword(app, challenge, answer.password, peer, { payer, signal })
+        : await takeCode(app, challenge, answer.method, answer.code, peer);
+    return toSignIn(app, progress, peer, challenge.expireMs);
   });
 }
 
@@ -161,11 +161,11 @@ async function takeCode(
   challenge: Challenge,
   method: 'otp' | 'recovery',
   code: string,
-  client: Client,
+  peer: Peer,
 ): Promise<Progress> {
   const { userId, methods } = challenge;
   await requireStep(app.database.db, challenge, 'LOGIN_STEP_SECOND_FACTOR');
-  const attempt = await beginAttempt(app, client);
+  const attempt = await beginAttempt(app, peer);
   const accept = method === 'otp' ? acceptTotp : acceptRecoveryCode;
   let progress: Progress | undefined;
   const guess = await guessCode(app, attempt, userId, async (granted) => {
@@ -173,7 +173,7 @@ async function takeCode(
       const account = await requireStep(tx, challenge, 'LOGIN_STEP_SECOND_FACTOR');
       // Without a grant, does the same work with a value that is no code.
       if (!(await accept(tx, app, userId, granted ? code : ''))) return undefined;
-      return proceed(tx, app, account, client, [...methods, method]);
+      return proceed(tx, app, account, peer, [...methods, method]);
     }, userId);
     return progress !== undefined;
   });
@@ -189,13 +189,13 @@ async function takeNewPassword(
   app: AuthApp,
   challenge: Challenge,
   password: string,
-  client: Client,
+  peer: Peer,
   by: HashRequest,
 ): Promise<Progress> {
   const { userId, methods } = challenge;
   const { user, passwordHash } = await requireStep(app.database.db, challenge, 'LOGIN_STEP_NEW_PASSWORD');
   checkNewPassword(password, user);
-  const attempt = await beginAttempt(app, client); // each costs two hashes
+  const attempt = await beginAttempt(app, peer); // each costs two hashes
   await requireOtherPassword(app.passwords, passwordHash, password, by);
   const hash = await app.passwords.hash(password, by);
   const progress = await app.database.transaction(async (tx) => {
@@ -203,7 +203,7 @@ async function takeNewPassword(
     const sessionEpoch = await replacePassword(tx, account, hash);
     await recordActivity(tx, app, { userId, by: { userId }, action: 'kith.password.changed' });
     await endSessionsOf(tx, app, userId, { by: { userId } });
-    return proceed(tx, app, { ...account, sessionEpoch, mustChangePassword: false }, client, methods);
+    return proceed(tx, app, { ...account, sessionEpoch, mustChangePassword: false }, peer, methods);
   }, userId);
   await forgiveAttempt(app, attempt);
   return progress;
@@ -227,12 +227,12 @@ export async function changePassword(
   caller: Caller,
   current: string,
   next: string,
-  client: Client,
+  peer: Peer,
   signal?: AbortSignal,
 ): Promise<void> {
   const { userId, sessionId } = caller;
-  const by = { payer: payerOf(caller, client.address), signal };
-  const attempt = await beginAttempt(app, client);
+  const by = { payer: payerOf(caller, peer.address), signal };
+  const attempt = await beginAttempt(app, peer);
   const account = await getAccount(app.database.db, userId);
   if (account === undefined) throw sessionEnded();
   const guess = await guessPassword(app, attempt, userId, (granted) =>
@@ -266,14 +266,14 @@ async function proceed(
   tx: Db,
   app: AuthApp,
   account: Account,
-  client: Client,
+  peer: Peer,
   methods: readonly SignInMethod[],
 ): Promise<Progress> {
   const step = await nextStep(tx, account, methods);
   if (step !== undefined) return { account, methods, step };
   const { user, sessionEpoch } = account;
   await recordSignIn(tx, user.id, app.now());
-  return { session: await startSession(tx, app, { id: user.id, sessionEpoch }, client, methods), user };
+  return { session: await startSession(tx, app, { id: user.id, sessionEpoch }, peer, methods), user };
 }
 
 /** The second factor comes first: a password alone must not be enough to set another. */
@@ -297,10 +297,10 @@ async function requireStep(db: Db, challenge: Challenge, answered: LoginStep): P
   throw new Failure('challenge_step_wrong', `the sign-in has another step to take: ${step}`, { step });
 }
 
-async function toSignIn(app: AuthApp, progress: Progress, client: Client, expireMs: number): Promise<SignIn> {
+async function toSignIn(app: AuthApp, progress: Progress, peer: Peer, expireMs: number): Promise<SignIn> {
   if ('session' in progress) {
     const { session, user } = progress;
-    await rememberAddress(app, user.id, client);
+    await rememberAddress(app, user.id, peer);
     return { tokens: await tokensOf(app, session, user.role), user };
   }
   const { account, methods, step } = progress;

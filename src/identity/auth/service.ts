@@ -3,7 +3,7 @@ import type { AuthService } from '../../../gen/kith/auth/v1/auth_service_pb.ts';
 import { callerOf } from '../../rpc/caller.ts';
 import { toPermissions } from '../../rpc/enums.ts';
 import { toUserMessage } from '../users/messages.ts';
-import { clientOf } from '../../rpc/client.ts';
+import { peerOf } from '../../rpc/peer.ts';
 import { logout, refresh } from '../sessions/sessions.ts';
 import { type AuthApp, changePassword, completeLogin, login, me } from './auth.ts';
 import { fromAnswer, toSignInMessage, toTokens } from './messages.ts';
@@ -11,12 +11,12 @@ import { fromAnswer, toSignInMessage, toTokens } from './messages.ts';
 export function authService(app: AuthApp): ServiceImpl<typeof AuthService> {
   return {
     async login({ identifier, password }, context) {
-      return toSignInMessage(await login(app, identifier, password, clientOf(context), context.signal));
+      return toSignInMessage(await login(app, identifier, password, peerOf(context), context.signal));
     },
     async completeLogin(request, context) {
       const { challengeToken } = request;
       const answer = fromAnswer(request);
-      return toSignInMessage(await completeLogin(app, challengeToken, answer, clientOf(context), context.signal));
+      return toSignInMessage(await completeLogin(app, challengeToken, answer, peerOf(context), context.signal));
     },
     async userMe(_, context) {
       const { user, permissions } = await me(app, callerOf(context));
@@ -30,7 +30,7 @@ export function authService(app: AuthApp): ServiceImpl<typeof AuthService> {
       return {};
     },
     async changePassword({ currentPassword, newPassword }, context) {
-      await changePassword(app, callerOf(context), currentPassword, newPassword, clientOf(context), context.signal);
+      await changePassword(app, callerOf(context), currentPassword, newPassword, peerOf(context), context.signal);
       return {};
     },
   };

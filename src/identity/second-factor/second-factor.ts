@@ -1,4 +1,4 @@
-import { type Caller, type Client, requireNotAbove } from '../../kernel/access.ts';
+import { type Caller, type Peer, requireNotAbove } from '../../kernel/access.ts';
 import { recordActivity } from '../../activity/log/log.ts';
 import type { App } from '../../app.ts';
 import { ageOf } from '../../kernel/clock.ts';
@@ -83,11 +83,11 @@ export async function enrollTotp(app: SecondFactorApp, caller: Caller): Promise<
 export async function confirmTotp(
   app: SecondFactorApp,
   caller: Caller,
-  client: Client,
+  peer: Peer,
   code: string,
 ): Promise<readonly string[]> {
   requireEnrolment(await selectSecondFactor(app.database.db, caller.userId), app.now());
-  const attempt = await beginAttempt(app, client);
+  const attempt = await beginAttempt(app, peer);
   let recoveryCodes: readonly string[] = [];
   const { right } = await guessCode(app, attempt, caller.userId, async (granted) => {
     recoveryCodes = await confirmWith(app, caller, code, granted);

@@ -1,7 +1,7 @@
 import type { ServiceImpl } from '@connectrpc/connect';
 import type { SecondFactorService } from '../../../gen/kith/auth/v1/second_factor_service_pb.ts';
 import { callerOf } from '../../rpc/caller.ts';
-import { clientOf } from '../../rpc/client.ts';
+import { peerOf } from '../../rpc/peer.ts';
 import { toEnrolment, toSecondFactor } from './messages.ts';
 import {
   confirmTotp,
@@ -22,7 +22,7 @@ export function secondFactorService(app: SecondFactorApp): ServiceImpl<typeof Se
       return toEnrolment(await enrollTotp(app, callerOf(context)));
     },
     async confirmTotp({ code }, context) {
-      const recoveryCodes = await confirmTotp(app, callerOf(context), clientOf(context), code);
+      const recoveryCodes = await confirmTotp(app, callerOf(context), peerOf(context), code);
       return { recoveryCodes: [...recoveryCodes] };
     },
     async disableTotp(_, context) {

@@ -1,7 +1,7 @@
 import { randomUUIDv7 } from 'node:crypto';
 import {
   type Caller,
-  type Client,
+  type Peer,
   permissionsOfRole,
   requireNotAbove,
   type Role,
@@ -66,7 +66,7 @@ export async function startSession(
   tx: Db,
   app: Pick<SessionsApp, 'database' | 'now' | 'sessions'>,
   user: { readonly id: string; readonly sessionEpoch: number },
-  client: Client,
+  peer: Peer,
   methods: readonly SignInMethod[],
 ): Promise<Session> {
   const now = app.now();
@@ -76,8 +76,8 @@ export async function startSession(
     epoch: user.sessionEpoch,
     refresh_counter: 0,
     refresh_ms: now,
-    user_agent: client.userAgent,
-    address: client.address,
+    user_agent: peer.userAgent,
+    address: peer.address,
     methods: methods.join(),
     create_ms: now,
     expire_ms: now + Math.min(app.sessions.idleMs, app.sessions.maxMs),

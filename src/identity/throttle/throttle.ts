@@ -1,4 +1,4 @@
-import type { Client } from '../../kernel/access.ts';
+import type { Peer } from '../../kernel/access.ts';
 import { countedAddress } from '../../kernel/address.ts';
 import type { App } from '../../app.ts';
 import { Failure } from '../../kernel/failure.ts';
@@ -65,9 +65,9 @@ export interface Guess {
  * Charges an address for an attempt, before anything is compared or hashed. What
  * comes out right is given back. Throws too_many_attempts when too many failed.
  */
-export async function beginAttempt(app: ThrottleApp, client: Client): Promise<Attempt> {
+export async function beginAttempt(app: ThrottleApp, peer: Peer): Promise<Attempt> {
   const { db } = app.database;
-  const address = countedAddress(client.address);
+  const address = countedAddress(peer.address);
   const key = keyOf(app, 'address', address);
   const bucket = bucketOf(app);
   const now = app.now();
@@ -156,8 +156,8 @@ export async function guessCode(
 }
 
 /** Whether a user signed in from an address lately. `subject` as in guessPassword. */
-export function isKnownAddress(app: App, subject: string, client: Client): Promise<boolean> {
-  return isKnownAt(app, subject, countedAddress(client.address));
+export function isKnownAddress(app: App, subject: string, peer: Peer): Promise<boolean> {
+  return isKnownAt(app, subject, countedAddress(peer.address));
 }
 
 function isKnownAt(app: App, subject: string, address: string): Promise<boolean> {
@@ -165,9 +165,9 @@ function isKnownAt(app: App, subject: string, address: string): Promise<boolean>
 }
 
 /** Remembers that a user signed in from an address. */
-export async function rememberAddress(app: App, userId: string, client: Client): Promise<void> {
-  if (client.address === '') return; // the connection was gone before it could be asked
-  const key = keyOf(app, 'known', userId, countedAddress(client.address));
+export async function rememberAddress(app: App, userId: string, peer: Peer): Promise<void> {
+  if (peer.address === '') return; // the connection was gone before it could be asked
+  const key = keyOf(app, 'known', userId, countedAddress(peer.address));
   await setMark(app.database.db, key, app.now() + KNOWN_ADDRESS_MS, DAY_MS);
 }
 

@@ -1,22 +1,22 @@
 import { type ContextValues, createContextKey } from '@connectrpc/connect';
 import type { FastifyRequest } from 'fastify';
-import type { Client } from '../kernel/access.ts';
+import type { Peer } from '../kernel/access.ts';
 import { canonicalAddress } from '../kernel/address.ts';
 
-const NOBODY: Client = { address: '', userAgent: '' };
-const clientKey = createContextKey<() => Client>(() => NOBODY, { description: 'client' });
+const NOBODY: Peer = { address: '', userAgent: '' };
+const peerKey = createContextKey<() => Peer>(() => NOBODY, { description: 'peer' });
 
 /** How much of the header user-agent is kept, code points. */
 const USER_AGENT_MAX = 256;
 
 /** Notes how to find out where a call comes from, which few calls ask for. */
-export function setClient(values: ContextValues, read: () => Client): void {
-  values.set(clientKey, read);
+export function setPeer(values: ContextValues, read: () => Peer): void {
+  values.set(peerKey, read);
 }
 
 /** Where a call comes from. */
-export function clientOf({ values }: { readonly values: ContextValues }): Client {
-  return values.get(clientKey)();
+export function peerOf({ values }: { readonly values: ContextValues }): Peer {
+  return values.get(peerKey)();
 }
 
 /**
@@ -24,9 +24,7 @@ export function clientOf({ values }: { readonly values: ContextValues }): Client
  * the proxies that are believed, what the last of them in a row says. What is no
  * address in their header leaves it at the proxy that wrote it.
  */
-export function readClient(
-  request: Partial<Pick<FastifyRequest, 'ip' | 'ips'>> & Pick<FastifyRequest, 'headers'>,
-): Client {
+export function readPeer(request: Partial<Pick<FastifyRequest, 'ip' | 'ips'>> & Pick<FastifyRequest, 'headers'>): Peer {
   const addresses = (request.ips ?? [request.ip ?? '']).map((address) => canonicalAddress(address ?? ''));
   return {
     address: addresses.findLast((address) => address !== undefined) ?? '',

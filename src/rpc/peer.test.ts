@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { readClient } from './client.ts';
+import { readPeer } from './peer.ts';
 
 const request = (ips: string[], userAgent?: string) => ({
   ip: ips.at(-1)!,
@@ -19,7 +19,7 @@ describe('the address', () => {
     ['the proxy, where it says nothing', ['10.0.0.1', ''], '10.0.0.1'],
     ['nothing, where the connection is gone', [undefined as unknown as string], ''],
   ])('is %s', (_, ips, address) => {
-    expect(readClient(request(ips)).address).toBe(address);
+    expect(readPeer(request(ips)).address).toBe(address);
   });
 });
 
@@ -35,6 +35,6 @@ describe('the user agent', () => {
     ['that is not UTF-8 is told apart', 'caf\xe9', 'caf\uFFFD'],
     ['has no blanks around', '  curl/8 ', 'curl/8'],
   ])('%s', (_, header, userAgent) => {
-    expect(readClient(request(['192.0.2.1'], header)).userAgent).toBe(userAgent);
+    expect(readPeer(request(['192.0.2.1'], header)).userAgent).toBe(userAgent);
   });
 });
