@@ -130,23 +130,23 @@ export type Ending =
   | { readonly trailers: OutgoingHttpHeaders; readonly frame?: undefined }
   | { readonly trailers?: undefined; readonly frame: { readonly flags: number; readonly data: Uint8Array } };
 
-const WENT_WELL = { 'grpc-status': '0' };
-const WENT_WELL_GRPC = { trailers: WENT_WELL };
-const WENT_WELL_WEB = { frame: { flags: trailerFlag, data: Buffer.from('grpc-status: 0\r\n') } };
+const SUCCESS = { 'grpc-status': '0' };
+const SUCCESS_GRPC = { trailers: SUCCESS };
+const SUCCESS_WEB = { frame: { flags: trailerFlag, data: Buffer.from('grpc-status: 0\r\n') } };
 const endStream = createEndStreamSerialization(undefined);
-const WENT_WELL_CONNECT = { frame: { flags: endStreamFlag, data: Buffer.from('{}') } };
+const SUCCESS_CONNECT = { frame: { flags: endStreamFlag, data: Buffer.from('{}') } };
 
 /** The end of an enveloped answer: its status, and what trailers the implementation added. */
 export function endingOf(format: CallFormat, added: Headers | undefined, error: ConnectError | undefined): Ending {
   if (format.protocolName === 'connect') {
-    if (added === undefined && error === undefined) return WENT_WELL_CONNECT;
+    if (added === undefined && error === undefined) return SUCCESS_CONNECT;
     const data = endStream.serialize({ metadata: added ?? new Headers(), ...(error === undefined ? {} : { error }) });
     return { frame: { flags: endStreamFlag, data } };
   }
   if (added === undefined && error === undefined) {
-    return format.protocolName === 'grpc' ? WENT_WELL_GRPC : WENT_WELL_WEB;
+    return format.protocolName === 'grpc' ? SUCCESS_GRPC : SUCCESS_WEB;
   }
-  const trailer = new Headers(WENT_WELL);
+  const trailer = new Headers(SUCCESS);
   added?.forEach((value, name) => trailer.set(name, value));
   if (error !== undefined) {
     setTrailerStatus(trailer, error);
