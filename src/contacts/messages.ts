@@ -24,9 +24,8 @@ import type { Address, Contact, ContactFields, Email, PartialDate, Phone, Url } 
 import type { ContactListRequest } from './contacts.ts';
 
 export function toContactMessage(contact: Contact): ContactMessage {
-  const { id, givenName, familyName, company, jobTitle, notes, starred, etag, birthday } = contact;
-  return create(ContactSchema, {
-    id,
+  const { givenName, familyName, company, jobTitle, birthday, notes, starred } = contact;
+  const fields = {
     givenName,
     familyName,
     company,
@@ -35,14 +34,18 @@ export function toContactMessage(contact: Contact): ContactMessage {
     phones: [...contact.phones],
     addresses: [...contact.addresses],
     urls: [...contact.urls],
-    ...(birthday === undefined ? {} : { birthday: toPartialDate(birthday) }),
+    birthday: birthday && toPartialDate(birthday),
     notes,
     starred,
+  } satisfies Record<keyof ContactFields, unknown>;
+  return create(ContactSchema, {
+    ...fields,
+    id: contact.id,
     createTime: timestampFromMs(contact.createMs),
     updateTime: timestampFromMs(contact.updateMs),
     ...(contact.deleteMs === null ? {} : { deleteTime: timestampFromMs(contact.deleteMs) }),
     ...(contact.purgeMs === null ? {} : { purgeTime: timestampFromMs(contact.purgeMs) }),
-    etag,
+    etag: contact.etag,
   });
 }
 
