@@ -172,12 +172,12 @@ export async function startServer(config: Config, adminPassword: string, options
     worker: options.worker,
   });
   const logFault = (what: string) => (err: unknown) => fastify.log.error({ err }, what);
-  const background = opened.use(new Background(logFault('what was left to the background failed')));
-  const tail = opened.use(new Tail(database, logFault('the log of activity could not be read')));
+  const background = opened.use(new Background(logFault('background work failed')));
+  const tail = opened.use(new Tail(database, logFault('could not read the activity log')));
   const revocations = opened.use(
     await startRevocations(database, {
       ...clocks,
-      onError: logFault('revocations could not be read'),
+      onError: logFault('could not read revocations'),
       staleMs: options.revocationStaleMs,
     }),
   );
@@ -188,12 +188,12 @@ export async function startServer(config: Config, adminPassword: string, options
       ...clocks,
       periodMs: config.signingKeyMs,
       onRotated: (kid, activateMs) =>
-        fastify.log.info({ kid, activateTime: new Date(activateMs) }, 'made the next signing key'),
-      onError: logFault('the signing keys could not be read'),
+        fastify.log.info({ kid, activateTime: new Date(activateMs) }, 'created the next signing key'),
+      onError: logFault('could not read signing keys'),
     }),
   );
   opened.defer(() => fastify.close());
-  if (tracing !== undefined) fastify.log.info('calls are traced: an OpenTelemetry SDK is registered');
+  if (tracing !== undefined) fastify.log.info('tracing calls: an OpenTelemetry SDK is registered');
 
   const app: AuthApp & SecondFactorApp & ActivityApp & SigningKeysApp & ApiKeyCallersApp & ContactsApp = {
     database,
@@ -270,7 +270,7 @@ export async function startServer(config: Config, adminPassword: string, options
     measured,
     logLevel,
     databaseFacts: sampled(() => readDatabaseFacts(database), STATUS),
-    onUnrecorded: logFault('the activity of a new log level could not be recorded'),
+    onUnrecorded: logFault('could not record the activity of a new log level'),
     worker: options.worker,
   };
   const metrics = config.metricsPort === undefined ? undefined : new Registry();
@@ -332,7 +332,7 @@ export async function startServer(config: Config, adminPassword: string, options
       app,
       clocks,
       options.purgeIntervalMs ?? PURGE_INTERVAL_MS,
-      logFault('could not remove what is past its time'),
+      logFault('could not purge expired rows'),
       purges,
     ),
   );

@@ -499,6 +499,6 @@ test('the file of deploy/ sends the traces of a process to a collector, also tho
     'deployment.environment.name': { stringValue: 'test' },
   });
   const lines = linesOf(stdout);
-  expect(lines.map(({ msg }) => msg)).toContain('calls are traced: an OpenTelemetry SDK is registered');
+  expect(lines.map(({ msg }) => msg)).toContain('tracing calls: an OpenTelemetry SDK is registered');
   expect(lines.find(({ rpc }) => rpc === LOGIN)).toMatchObject({ trace_id: callers.traceId, span_id: login?.spanId });
 });

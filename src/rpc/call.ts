@@ -103,7 +103,7 @@ export function blameRequest(error: ConnectError): ConnectError {
   return withReason(error, ErrorReason.MALFORMED_REQUEST);
 }
 
-/** What is told of the end of each call. */
+/** What observes the end of each call. */
 interface Observers {
   readonly log: CallLog;
   readonly metrics: CallMetrics | undefined;
@@ -150,7 +150,7 @@ function logCall(
   else log.info(line);
 }
 
-/** Whether something that the server depends on failed, of which the caller is not told more. */
+/** Whether something that the server depends on failed, which the answer does not say. */
 function isOutage(error: ConnectError | undefined): boolean {
   return error?.code === Code.Unavailable && error.cause instanceof Failure && error.cause.cause !== undefined;
 }

@@ -96,7 +96,7 @@ export function withReason(
   return error;
 }
 
-/** Changes what the caller is told by an error that is on its way out. */
+/** Changes the message of an error that is about to be sent. */
 export function setMessage(error: ConnectError, message: string): void {
   (error as { rawMessage: string }).rawMessage = message.toWellFormed();
 }

@@ -8,7 +8,7 @@ const FORGET_MS = 3_600_000;
 /** An origin as browsers write it (RFC 6454, 6.2), of a length that is worth a line. */
 const ORIGIN = /^(?:null|[a-z][a-z\d+.-]*:\/\/[^\s/?#@\\]{1,200})$/;
 
-/** Told of the headers of a request by a page that may not call. */
+/** Called with the headers of a request by a page that may not call. */
 export type RefusedOriginLog = (headers: IncomingHttpHeaders) => void;
 
 /**

@@ -48,9 +48,9 @@ export interface RpcOptions {
   readonly freshness: Freshness;
   /** Whether an address is a proxy's whose X-Forwarded-For is believed. */
   readonly isProxy: (address: string | undefined) => boolean;
-  /** Whose pages may call, as `allowOrigins` was told. */
+  /** The origins whose pages may call, as given to `allowOrigins`. */
   readonly corsOrigins: readonly string[];
-  /** Told of calls by pages of other origins. */
+  /** Called with each call by a page of another origin. */
   readonly logRefusedOrigin: RefusedOriginLog;
   readonly validator: Validator;
   /** What calls are charged for what they make the server hold and do. */
@@ -60,7 +60,7 @@ export interface RpcOptions {
   readonly scheduler: SliceScheduler;
   /** One in this many successful calls is logged; failures always are. */
   readonly logOneIn: number;
-  /** Counts calls; undefined when nobody asks for metrics. */
+  /** Counts calls; undefined if metrics are not served. */
   readonly metrics: CallMetrics | undefined;
   /** Makes a span of each call; undefined when nobody records them. */
   readonly tracing: Tracing | undefined;
@@ -132,7 +132,7 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
     jsonOptions: STRICT_JSON,
     shutdownSignal: options.halting,
     onCallEnd: createCallEnd(createCallLog(fastify.log, options.logOneIn), options.metrics, tracing),
-    onFault: (error) => fastify.log.error({ err: error }, 'an answer could not be written'),
+    onFault: (error) => fastify.log.error({ err: error }, 'could not write an answer'),
   });
   options.fastPath?.open(handlers);
   await fastify.register(fastifyConnectPlugin, {
