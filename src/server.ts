@@ -154,7 +154,8 @@ export async function startServer(config: Config, adminPassword: string, options
   const compressor = opened.use(new Compressor());
   const isProxy = createBlockCheck(config.trustedProxies);
   const scheduler = new SliceScheduler();
-  const payerOfRequest = createRequestPayer(isProxy, (bearer) => recallPayer(app, bearer));
+  const recall = (bearer: string) => recallPayer(app, bearer);
+  const payerOfRequest = createRequestPayer(isProxy, recall);
   const fastPath = config.fastPath ? new DeferredFastPath() : undefined;
   const port = createPortCounters();
   const fastify = createHttpServer({
@@ -306,6 +307,7 @@ export async function startServer(config: Config, adminPassword: string, options
     corsOrigins: config.corsOrigins,
     logRefusedOrigin,
     authenticate: (bearer) => (isApiKey(bearer) ? authenticateApiKey(app, bearer) : authenticate(app, bearer)),
+    recallPayer: recall,
     freshness: { maxAgeMs: config.freshSignInMs, now },
     validator: createRequestValidator(SERVICES),
     budgets,

@@ -4,13 +4,20 @@ import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Role } from '../gen/kith/access/v1/role_pb.ts';
+import { AdminService } from '../gen/kith/admin/v1/admin_service_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { type Kith, type SignedIn, startKith } from './support/kith.ts';
 
 const LIST = '/kith.contact.v1.ContactService/ListContacts';
+const LOGIN = '/kith.auth.v1.AuthService/Login';
+const ME = '/kith.auth.v1.AuthService/UserMe';
+const REFRESH = '/kith.auth.v1.AuthService/RefreshAccessToken';
 const NOTES = '漢'.repeat(10_000);
 const BODY = '{"page_size":1000}';
 const ASKED = 50;
+
+/** Addresses that ask for more than strangers have. */
+const STRANGERS = 20;
 
 describe.each([
   ['with the fast path', 'true'],
@@ -44,6 +51,54 @@ describe.each([
     await kith.client(ContactService, other.accessToken).listContacts({});
     unread.destroy();
     await eventually(() => contacts.listContacts({ pageSize: 1000 }).catch(() => undefined));
+  });
+});
+
+describe.each([
+  ['with the fast path', 'true'],
+  ["by Connect's own way", 'false'],
+])('requests of strangers that do not end, %s', (_, fast) => {
+  test('leave room for calls of users, and for sign-ins and refreshes from other addresses', async () => {
+    await using kith = await startKith({ env: { KITH_FAST_PATH: fast, KITH_TRUSTED_PROXIES: '127.0.0.1' } });
+    const { user, password, accessToken, refreshToken } = await kith.user(Role.VIEWER);
+    const admin = kith.client(AdminService, (await kith.admin()).accessToken);
+    const isFull = async () => {
+      const { budgets } = await admin.getStatus({});
+      const bytes = budgets.find(({ name }) => name === 'call_bytes');
+      return Number(bytes?.used) > 27 * 1024 * 1024 && Number(bytes?.refusals) > 100;
+    };
+    using opened = new DisposableStack();
+    for (let i = 0; i < STRANGERS; i++) {
+      const session = opened.adopt(http2.connect(kith.address), (open) => open.destroy());
+      session.on('error', () => {});
+      for (let n = 0; n < 34; n++) {
+        const stream = session.request({
+          ':method': 'POST',
+          ':path': LOGIN,
+          'content-type': 'application/json',
+          'x-forwarded-for': `192.0.2.${i}`,
+        });
+        stream.on('error', () => {});
+        stream.write(Buffer.alloc(60_000, ' '));
+      }
+    }
+    await expect.poll(isFull, { timeout: 10_000 }).toBe(true);
+    const call = async (path: string, body: object, headers: Record<string, string>) => {
+      const answer = await fetch(kith.address + path, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', ...headers },
+        body: JSON.stringify(body),
+      });
+      return answer.status;
+    };
+    const from = (address: string) => ({ 'x-forwarded-for': address });
+    const statuses = await Promise.all([
+      call(ME, {}, { authorization: `Bearer ${accessToken}` }),
+      call(LOGIN, { identifier: user.username, password }, from('198.51.100.1')),
+      call(REFRESH, { refreshToken }, from('198.51.100.2')),
+    ]);
+    expect(statuses).toEqual([200, 200, 200]);
+    expect(await call(LOGIN, { identifier: user.username, password }, from('192.0.2.1'))).toBe(429);
   });
 });
 

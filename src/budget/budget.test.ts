@@ -40,6 +40,27 @@ describe('a budget', () => {
     expect(budget.tryCharge('user:a', 10)?.amount).toBe(10);
   });
 
+  test('lets an address have less than a user, where it says so', () => {
+    const budget = budgetOf({ perStranger: 4 });
+    const charge = budget.charge('address:192.0.2.1', 4);
+    expect(() => charge.grow(1)).toThrow(exceeded(4));
+    expect(budget.tryCharge('address:192.0.2.1', 1)).toBeUndefined();
+    expect(budget.tryCharge('user:a', 10)?.amount).toBe(10);
+  });
+
+  test.each([
+    ['strangers', 'address:192.0.2.', 16],
+    ['all callers', 'user:', 24],
+  ])('keeps the last eighth of what %s have for those of them that hold little', (_, payers, max) => {
+    const budget = budgetOf({ perCaller: 7, total: 24, strangers: 16, little: 1 });
+    const taken = Array.from({ length: 30 }, (__, i) => budget.tryCharge(`${payers}${i % 3}`, 1));
+    expect(taken.filter(Boolean).length).toBe(max - max / 8);
+    const others = Array.from({ length: 30 }, (__, i) => budget.tryCharge(`${payers}${3 + (i % 15)}`, 1));
+    expect(others.filter(Boolean).length).toBe(max / 8);
+    expect(others[0]).toBeDefined();
+    expect(() => others[0]?.grow(1)).toThrow(busy);
+  });
+
   test('has everything back once it was released, however often that is said', () => {
     const budget = budgetOf();
     const charges = ['user:a', 'address:192.0.2.1'].map((payer) => budget.charge(payer, 7));

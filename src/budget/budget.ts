@@ -14,9 +14,19 @@ export interface BudgetLimits {
    * the share of users. Half of `total` unless given.
    */
   readonly strangers?: number;
+  /** What one caller may take who has not signed in. `perCaller` unless given. */
+  readonly perStranger?: number;
+  /**
+   * The last eighth of `total`, and that of `strangers`, is kept for callers that hold no more than this: whoever takes
+   * all that can be had leaves room for them. Nothing is kept unless given.
+   */
+  readonly little?: number;
   /** What a refused caller is told to wait at the least, whole seconds. Default 1. */
   readonly retryAfterSeconds?: number;
 }
+
+/** Which part of what there is for many is kept for callers that hold little. */
+const RESERVED_PART = 8;
 
 /** How many accounts may be empty before they are looked through for those to forget. */
 const EMPTY_MAX = 4096;
@@ -93,10 +103,21 @@ export class Budget {
     this.#sweepAt = this.#accounts.size + EMPTY_MAX;
   }
 
-  #hasRoom({ held, isStranger }: Account, amount: number): boolean {
-    const { perCaller, total } = this.limits;
-    if (held + amount > perCaller || this.#used + amount > total) return false;
-    return !isStranger || this.#usedByStrangers + amount <= this.#strangersMax;
+  #hasRoom(account: Account, amount: number): boolean {
+    if (account.held + amount > this.#shareOf(account)) return false;
+    if (this.#used + amount > this.#openTo(account, amount, this.limits.total)) return false;
+    return !account.isStranger || this.#usedByStrangers + amount <= this.#openTo(account, amount, this.#strangersMax);
+  }
+
+  #shareOf({ isStranger }: Account): number {
+    const { perCaller, perStranger = perCaller } = this.limits;
+    return isStranger ? perStranger : perCaller;
+  }
+
+  /** How much of `max` may be used after a charge of this amount. */
+  #openTo({ held }: Account, amount: number, max: number): number {
+    const { little = Infinity } = this.limits;
+    return held + amount > little ? max - Math.floor(max / RESERVED_PART) : max;
   }
 
   readonly #take = (account: Account, amount: number): void => {
@@ -112,11 +133,12 @@ export class Budget {
     if (account.isStranger) this.#usedByStrangers += amount;
   }
 
-  #refusal({ held }: Account, amount: number): Failure {
+  #refusal(account: Account, amount: number): Failure {
     this.#refusals += 1;
-    const { name, perCaller, total, retryAfterSeconds = 1 } = this.limits;
-    return held + amount > perCaller
-      ? overBudget('budget_exceeded', name, perCaller, 'your calls hold too much of it', retryAfterSeconds)
+    const { name, total, retryAfterSeconds = 1 } = this.limits;
+    const share = this.#shareOf(account);
+    return account.held + amount > share
+      ? overBudget('budget_exceeded', name, share, 'your calls hold too much of it', retryAfterSeconds)
       : overBudget('server_busy', name, total, 'all calls together hold too much of it', retryAfterSeconds);
   }
 }

@@ -19,10 +19,19 @@ const CALL_BYTES = 4096;
 
 /**
  * What the calls that are under way make the server hold: CALL_BYTES for each, the bytes of its request, packed and
- * unpacked, and those of its answer until the client has taken them. A caller may hold four answers of the largest
- * kind or some 4,000 small calls; strangers have a third of the whole.
+ * unpacked, and those of its answer until the client has taken them. A user may hold four answers of the largest
+ * kind or some 4,000 small calls; an address some 500 small calls, since whoever has not signed in asks for little that
+ * takes long, and since a few addresses must not take the third of the whole that all of them have. Some small calls
+ * of others have room even then.
  */
-const CALL_BYTES_LIMITS = { name: 'call_bytes', perCaller: 16 * MIB, total: 96 * MIB, strangers: 32 * MIB };
+const CALL_BYTES_LIMITS = {
+  name: 'call_bytes',
+  perCaller: 16 * MIB,
+  total: 96 * MIB,
+  strangers: 32 * MIB,
+  perStranger: 2 * MIB,
+  little: 8 * CALL_BYTES,
+};
 
 /**
  * How many calls of each kind run at once. Lists take the most memory and time; writes wait for the one writer, or for
@@ -149,9 +158,10 @@ function within(limiter: ConcurrencyLimiter, implemented: Unary): Unary {
   };
 }
 
-/** What a call that Connect serves holds for its request, or why it may not. */
+/** What a call that Connect serves holds for its request. */
 interface Held {
-  readonly request: Charge | Failure;
+  /** Charges the call for its request when first called. Returns the charge, or why it is refused. */
+  readonly request: () => Charge | Failure;
   /** Aborted when the exchange is over: the signal of the call is, as soon as there is an answer. */
   readonly closed: AbortSignal;
 }
@@ -159,18 +169,27 @@ interface Held {
 const heldKey = createContextKey<Held | undefined>(undefined, { description: 'what the call holds' });
 
 /**
- * Charges the calls of one of Connect's handlers for their requests, to the address they come from: who calls is
- * not known before the handler has let the call in. What is refused is thrown where the request is read, or else by
- * the interceptor below.
+ * Charges the calls of one of Connect's handlers for their requests, once the handler has let the call in, since it is
+ * not known before who calls. What is refused is thrown where the request is read, or else by the interceptor below.
+ *
+ * Until then the work is that of the user for whom `recall` knows the token, and else of the address.
  */
-export function holdRequests(handler: UniversalHandler, { bytes }: CallBudgets): UniversalHandler {
+export function holdRequests(
+  handler: UniversalHandler,
+  budgets: CallBudgets,
+  recall: (authorization: string | undefined) => Payer | undefined,
+): UniversalHandler {
   const holding = (request: UniversalServerRequest): Promise<UniversalServerResponse> => {
-    const { contextValues: values, signal, body } = request;
+    const { contextValues: values, signal, body, header } = request;
     if (values === undefined || values.get(heldKey) !== undefined) return handler(request);
-    const payer = addressPayer(peerOf({ values }).address);
-    const held = chargeUntil(signal, () => bytes.charge(payer, CALL_BYTES));
-    values.set(heldKey, { request: held, closed: signal });
+    let charge: Charge | Failure | undefined;
+    const held = {
+      request: () => (charge ??= chargeUntil(signal, () => holdCall(budgets, { values }))),
+      closed: signal,
+    };
+    values.set(heldKey, held);
     if (typeof body !== 'object' || body === null || !(Symbol.asyncIterator in body)) return handler(request);
+    const payer = recall(header.get('authorization') ?? undefined) ?? payerOfCall({ values });
     return payFor(payer, () => handler({ ...request, body: counted(body, held) }));
   };
   return Object.assign(holding, handler);
@@ -189,11 +208,12 @@ function chargeUntil(signal: AbortSignal, charge: () => Charge): Charge | Failur
   }
 }
 
-async function* counted(chunks: AsyncIterable<Uint8Array>, held: Charge | Failure): AsyncIterable<Uint8Array> {
+async function* counted(chunks: AsyncIterable<Uint8Array>, { request }: Held): AsyncIterable<Uint8Array> {
   try {
+    const charge = request(); // before the first byte has come: what waits for it is held already
+    if (charge instanceof Failure) throw charge;
     for await (const chunk of chunks) {
-      if (held instanceof Failure) throw held;
-      held.grow(chunk.length);
+      charge.grow(chunk.length);
       yield chunk;
     }
   } catch (error) {
@@ -206,7 +226,8 @@ export function createAnswerHoldInterceptor({ bytes }: CallBudgets): Interceptor
   return (next) => async (request) => {
     const { contextValues: values, method } = request;
     const held = values.get(heldKey);
-    if (held?.request instanceof Failure) throw held.request;
+    const charge = held?.request();
+    if (charge instanceof Failure) throw charge;
     const response = await next(request);
     if (response.stream || held === undefined) return response;
     const { length } = toBinary(method.output, response.message as Message);

@@ -15,10 +15,17 @@ export function createRequestPayer(
   recall: (bearer: string) => Payer | undefined,
 ): RequestPayer {
   return (headers, peer = '') => {
-    const { authorization } = headers;
-    const known = authorization?.startsWith('Bearer ') === true ? recall(authorization.slice(7)) : undefined;
+    const known = recallBearer(headers.authorization, recall);
     if (known !== undefined) return known;
     const ips = forwardedBy(peer, headers['x-forwarded-for'], isProxy);
     return addressPayer(readPeer({ ips, headers: {} }).address);
   };
+}
+
+/** Whose the bearer token of a header is, where `recall` knows that. */
+export function recallBearer(
+  authorization: string | undefined,
+  recall: (bearer: string) => Payer | undefined,
+): Payer | undefined {
+  return authorization?.startsWith('Bearer ') === true ? recall(authorization.slice(7)) : undefined;
 }

@@ -5,6 +5,7 @@ import type { Validator } from '@bufbuild/protovalidate';
 import type { FastifyInstance } from 'fastify';
 import type { Caller } from '../kernel/access.ts';
 import { currentPayer } from '../budget/current-payer.ts';
+import type { Payer } from '../budget/payer.ts';
 import type { SliceScheduler } from '../budget/slice-scheduler.ts';
 import { type Check, createFastHandlers, SMALL_BYTES } from '../../packages/connect-fast/src/index.ts';
 import type { Tracing } from '../tracing/tracing.ts';
@@ -33,6 +34,7 @@ import { createMessageLimits } from './message-limits.ts';
 import { createNormalize } from './normalize.ts';
 import { answerWhatMayBeRead } from './read-access.ts';
 import { createRequestCheck } from './request-check.ts';
+import { recallBearer } from './request-payer.ts';
 import { type StreamBudgets, withStreamBudget } from './stream-budget.ts';
 import type { RefusedOriginLog } from './refused-origins.ts';
 import { withStreamEnds } from './stream-ends.ts';
@@ -45,6 +47,8 @@ export interface RpcOptions {
   readonly rules: AccessRules;
   /** Who an access token speaks for. Throws a Failure when nobody. */
   readonly authenticate: (accessToken: string) => Caller | Promise<Caller>;
+  /** Whose a token is that was verified lately; undefined for any other. */
+  readonly recallPayer: (bearer: string) => Payer | undefined;
   readonly freshness: Freshness;
   /** Whether an address is a proxy's whose X-Forwarded-For is believed. */
   readonly isProxy: (address: string | undefined) => boolean;
@@ -89,6 +93,7 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
     }
   };
   const { budgets, compressor } = options;
+  const recall = (authorization: string | undefined) => recallBearer(authorization, options.recallPayer);
   const services = collectServices(options, tracing);
   const checkBytes = createRequestCheck(
     services.flatMap(({ service }) => service.methods),
@@ -102,7 +107,8 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
       router.handlers.forEach((handler, i) => {
         const readMaxBytes = limitOf(handler.method);
         const checked = checkRequests(handler, { readMaxBytes, compressions, turn, check: checkBytes });
-        router.handlers[i] = holdRequests(explainRefusals(answerAfterRequest(checked, readMaxBytes)), budgets);
+        const answering = explainRefusals(answerAfterRequest(checked, readMaxBytes));
+        router.handlers[i] = holdRequests(answering, budgets, recall);
       });
     },
     ...createRequestHooks(options.isProxy, options.corsOrigins, options.logRefusedOrigin),

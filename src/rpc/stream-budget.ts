@@ -13,7 +13,7 @@ export interface StreamBudgets {
 }
 
 /** Streams that take no sign-in: one address stands for everybody behind one proxy or on one machine. */
-const PUBLIC_STREAMS = { perCaller: 100, total: 1000 };
+const PUBLIC_STREAMS = { perCaller: 100, total: 1000, little: 4 };
 
 /** `perCaller` and `total` are of the streams of users and of their API keys in this process. */
 export function createStreamBudgets({ perCaller, total }: Pick<BudgetLimits, 'perCaller' | 'total'>): StreamBudgets {
