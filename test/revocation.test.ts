@@ -346,7 +346,7 @@ describe.skipIf(process.platform !== 'linux')('memory', () => {
       }));
       await opened.transaction(async (tx) => {
         await tx.insertInto('revocations').values(rows).execute();
-        opened.willRevoke(tx, rows);
+        opened.afterCommit(tx, 'revocations', rows);
       });
       done += rows.length;
       while (seen < done) seen += (await messages.next()).value!.revocations.length;

@@ -125,7 +125,7 @@ async function append(database: Database, userId: string, count: number): Promis
     }));
     await database.transaction(async (tx) => {
       await tx.insertInto('activity').values(rows).execute();
-      database.willAppend(tx);
+      database.afterCommit(tx, 'log', []);
     });
   }
 }

@@ -6,6 +6,7 @@ import {
   type DatabaseLimits,
   DatabaseUnavailable,
   type Dialect,
+  type Topic,
   TransactionConflict,
 } from './dialect.ts';
 import { withoutPassword } from '../kernel/text.ts';
@@ -24,6 +25,14 @@ export type Db = Kysely<Schema>;
 /** A revocation as it is written; the database numbers it. */
 export type NewRevocation = Readonly<Omit<RevocationTable, 'seq' | 'writer'>>;
 
+/** What transactions publish on each topic. Who reads the log reads the rows themselves. */
+export interface Payloads {
+  log: never;
+  revocations: NewRevocation;
+}
+
+type Listener<T extends Topic> = (payload: readonly Payloads[T][]) => void;
+
 export interface Database extends AsyncDisposable {
   readonly db: Db;
   /** For reads that may take long, such as searches, counts and large pages: see Dialect.longReads. */
@@ -39,18 +48,17 @@ export interface Database extends AsyncDisposable {
    * for sure: those with the same `lockKey` run one after the other in this process.
    */
   transaction<T>(work: (tx: Db) => Promise<T>, lockKey?: string): Promise<T>;
-  /** Says that a transaction appends to the log: once it is committed, those who listen are woken. */
-  willAppend(tx: Db): void;
-  /** Calls `wake` when the log may have grown, here or in another process. A hint: it may come late, twice or never. */
-  onAppended(wake: () => void): AsyncDisposable;
-  /** Says that a transaction inserts revocations: once it is committed, those who listen learn them. */
-  willRevoke(tx: Db, revocations: readonly NewRevocation[]): void;
   /**
-   * Calls `learn` with what a transaction of this process has revoked, before it is
-   * answered that it did; and with nothing when another process may have revoked
-   * something, which is a hint: it may come late, twice or never.
+   * Publishes a payload on a topic once the transaction is committed, and before its caller is told
+   * so. Nothing is published of a transaction that is rolled back.
    */
-  onRevoked(learn: (revocations: readonly NewRevocation[]) => void): AsyncDisposable;
+  afterCommit<T extends Topic>(tx: Db, topic: T, payload: readonly Payloads[T][]): void;
+  /**
+   * Calls `listener` with what transactions of this process publish on a topic; and with nothing every
+   * `pollMs` milliseconds and when another process may have published something, which is a hint: it
+   * may come late, twice or never. Subscribe before you read.
+   */
+  onCommit<T extends Topic>(topic: T, pollMs: number, listener: Listener<T>): AsyncDisposable;
 }
 
 /** How often a transaction is tried before the caller is told to come back. */
@@ -93,10 +101,8 @@ export async function openDatabase(url: string, limits: DatabaseLimits = LIMITS,
     await dialect.resumeLog(db);
     opening.move();
     const runExclusive = createKeyedMutex(LOCK_WAIT_MAX_MS);
-    const appending = new WeakSet<Db>();
-    const listeners = new Set<() => void>();
-    const revoking = new WeakMap<Db, NewRevocation[]>();
-    const learners = new Set<(revocations: readonly NewRevocation[]) => void>();
+    const published = new WeakMap<Db, Map<Topic, unknown[]>>();
+    const listeners: { [T in Topic]: Set<Listener<T>> } = { log: new Set(), revocations: new Set() };
     const transactionSpan = { name: 'transaction', attributes: { 'db.system.name': dialect.name.toLowerCase() } };
     return {
       db,
@@ -113,28 +119,28 @@ export async function openDatabase(url: string, limits: DatabaseLimits = LIMITS,
           );
         const runLocked = () => (lockKey === undefined ? run() : runExclusive(lockKey, run));
         const result = await (tracing === undefined ? runLocked() : tracing.run(() => transactionSpan, runLocked));
-        if (used !== undefined && appending.has(used)) {
-          for (const wake of listeners) wake();
-          dialect.notify('log');
-        }
-        const revoked = used && revoking.get(used);
-        if (revoked !== undefined) {
-          for (const learn of learners) learn(revoked);
-          dialect.notify('revocations');
+        for (const [topic, payload] of (used && published.get(used)) ?? []) {
+          for (const listener of listeners[topic]) listener(payload as never[]);
+          dialect.notify(topic);
         }
         return result;
       },
-      willAppend: (tx) => void appending.add(tx),
-      onAppended(wake) {
-        return joined(listeners, wake, dialect.listen('log', wake));
+      afterCommit(tx, topic, payload) {
+        const topics = published.get(tx) ?? new Map<Topic, unknown[]>();
+        published.set(tx, topics.set(topic, [...(topics.get(topic) ?? []), ...payload]));
       },
-      willRevoke: (tx, revocations) => void revoking.set(tx, [...(revoking.get(tx) ?? []), ...revocations]),
-      onRevoked(learn) {
-        return joined(
-          learners,
-          learn,
-          dialect.listen('revocations', () => learn([])),
-        );
+      onCommit(topic, pollMs, listener) {
+        listeners[topic].add(listener);
+        const hint = () => listener([]);
+        const timer = setInterval(hint, pollMs);
+        const remote = dialect.listen(topic, hint);
+        return {
+          [Symbol.asyncDispose]() {
+            listeners[topic].delete(listener);
+            clearInterval(timer);
+            return remote[Symbol.asyncDispose]();
+          },
+        };
       },
       [Symbol.asyncDispose]: close,
     };
@@ -149,17 +155,6 @@ export function openingError(url: string, error: unknown): DatabaseError {
     error instanceof DatabaseUnavailable || (error instanceof Failure && error.reason === 'server_unavailable');
   const Kind = isUnavailable ? DatabaseUnavailable : DatabaseError;
   return new Kind(`${withoutPassword(url)}: ${rootMessage(error)}`, { cause: error });
-}
-
-/** Has one hear of what this process does, until it is disposed along with `remote`, which tells of the others. */
-function joined<T>(all: Set<T>, one: T, remote: AsyncDisposable): AsyncDisposable {
-  all.add(one);
-  return {
-    [Symbol.asyncDispose]() {
-      all.delete(one);
-      return remote[Symbol.asyncDispose]();
-    },
-  };
 }
 
 async function retrying<T>(run: () => Promise<T>): Promise<T> {

@@ -55,7 +55,7 @@ export async function appendActivities(
       record_ms: recordMs,
     })),
   );
-  database.willAppend(tx);
+  database.afterCommit(tx, 'log', []);
   return rows;
 }
 

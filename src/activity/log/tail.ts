@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Database } from '../../storage/database.ts';
 import type { LogPosition } from '../../storage/dialect.ts';
 import { Failure } from '../../kernel/failure.ts';
+import { Subscriptions } from '../../kernel/subscriptions.ts';
 import { textOf } from '../../storage/pages.ts';
 import {
   type ActivityFilter,
@@ -43,8 +44,7 @@ export class Tail implements AsyncDisposable {
   #recent: ActivityRow[] = [];
   #recentText = 0;
   #recentFrom: LogPosition | undefined;
-  readonly #watchers = new Map<string | undefined, Set<() => void>>();
-  #timer: NodeJS.Timeout | undefined;
+  readonly #watchers = new Subscriptions();
   #signals: AsyncDisposable | undefined;
   #advancing: Promise<void> | undefined;
   #again = false;
@@ -59,7 +59,7 @@ export class Tail implements AsyncDisposable {
 
   /** The number of subscriptions. */
   get size(): number {
-    return this.#watchers.values().reduce((sum, wakes) => sum + wakes.size, 0);
+    return this.#watchers.size;
   }
 
   /**
@@ -67,15 +67,10 @@ export class Tail implements AsyncDisposable {
    * activity can be read. Returns a function that ends the subscription.
    */
   subscribe(userId: string | undefined, wake: () => void): () => void {
-    const wakes = this.#watchers.get(userId) ?? new Set();
-    this.#watchers.set(userId, wakes.add(wake));
-    if (this.#timer === undefined) {
-      this.#timer = setInterval(() => this.#advance(), POLL_MS);
-      this.#signals = this.#database.onAppended(() => this.#advance());
-    }
+    const unsubscribe = this.#watchers.add(userId, wake);
+    this.#signals ??= this.#database.onCommit('log', POLL_MS, () => this.#advance());
     return () => {
-      wakes.delete(wake);
-      if (wakes.size === 0 && this.#watchers.get(userId) === wakes) this.#watchers.delete(userId);
+      unsubscribe();
       if (this.#watchers.size === 0) void this.#rest();
     };
   }
@@ -125,8 +120,6 @@ export class Tail implements AsyncDisposable {
 
   /** Without watchers, forgets the end of the log; the next watcher finds it anew. */
   async #rest(): Promise<void> {
-    clearInterval(this.#timer);
-    this.#timer = undefined;
     const signals = this.#signals;
     this.#signals = undefined;
     this.#forget();
@@ -154,7 +147,7 @@ export class Tail implements AsyncDisposable {
       })
       .finally(() => {
         this.#advancing = undefined;
-        if (this.#again && this.#timer !== undefined) {
+        if (this.#again && this.#signals !== undefined) {
           this.#again = false;
           this.#advance();
         }
@@ -165,7 +158,7 @@ export class Tail implements AsyncDisposable {
     const { db, dialect } = this.#database;
     const end = await dialect.endOfLog(db);
     this.#isFailing = false;
-    if (this.#timer === undefined) return; // nobody watches any more
+    if (this.#signals === undefined) return; // nobody watches any more
     if (this.#end === undefined) {
       this.#end = end;
       this.#recentFrom = end;
@@ -195,13 +188,11 @@ export class Tail implements AsyncDisposable {
 
   #wake(rows: readonly ActivityRow[]): void {
     if (rows.length === 0) return;
-    for (const userId of new Set([undefined, ...rows.map((row) => row.user_id ?? undefined)])) {
-      for (const wake of this.#watchers.get(userId) ?? []) wake();
-    }
+    this.#watchers.notify(rows.map((row) => row.user_id ?? undefined));
   }
 
   #wakeAll(): void {
-    for (const wakes of this.#watchers.values()) for (const wake of wakes) wake();
+    this.#watchers.notifyAll();
   }
 }
 

@@ -4,6 +4,7 @@ import type { App } from '../../app.ts';
 import type { Database, Db, NewRevocation } from '../../storage/database.ts';
 import { Failure } from '../../kernel/failure.ts';
 import { CLOCKS_DIFFER_MS, type Clocks } from '../../kernel/clock.ts';
+import { Subscriptions } from '../../kernel/subscriptions.ts';
 import { KEEP_MS, LEAD_MS } from '../tokens/key-schedule.ts';
 import { deleteExpiredRevocations, insertRevocations, type ReadPosition, selectRevocations } from './store.ts';
 
@@ -70,7 +71,7 @@ async function write(tx: Db, app: WritingApp, rows: readonly Omit<Revocation, 'e
   const expire_ms = app.now() + IN_FORCE_MS;
   const revocations = rows.map((row) => ({ ...row, expire_ms }));
   await insertRevocations(tx, revocations);
-  app.database.willRevoke(tx, revocations);
+  app.database.afterCommit(tx, 'revocations', revocations);
 }
 
 /** What is asked about: an access token, or an API key as it was looked up. */
@@ -126,7 +127,7 @@ export class Revocations implements AsyncDisposable {
   readonly #applied: Held[] = [];
   /** How many were applied before those and have been removed. */
   #forgotten = 0;
-  readonly #watchers = new Map<string | undefined, Set<() => void>>();
+  readonly #watchers = new Subscriptions();
   /** Up to where the table has been read; undefined to read all of it. */
   #position: ReadPosition | undefined;
   /** The latest time at which it was read. */
@@ -136,15 +137,13 @@ export class Revocations implements AsyncDisposable {
   #reading: Promise<void> | undefined;
   #again = false;
   #error: unknown;
-  readonly #timer: NodeJS.Timeout;
   readonly #signals: AsyncDisposable;
 
   constructor(database: Database, options: RevocationsOptions) {
     this.#database = database;
     this.#options = options;
     this.#staleMs = options.staleMs ?? STALE_MS;
-    this.#timer = setInterval(() => void this.#advance(), POLL_MS);
-    this.#signals = database.onRevoked((own) => {
+    this.#signals = database.onCommit('revocations', POLL_MS, (own) => {
       this.#apply(own);
       if (own.length === 0) void this.#advance();
     });
@@ -158,7 +157,7 @@ export class Revocations implements AsyncDisposable {
 
   /** How many subscriptions there are. */
   get size(): number {
-    return this.#watchers.values().reduce((sum, wakes) => sum + wakes.size, 0);
+    return this.#watchers.size;
   }
 
   /** How long ago it was known to be complete, milliseconds. */
@@ -217,12 +216,7 @@ export class Revocations implements AsyncDisposable {
 
   /** Calls `wake` after each revocation of the user, or of anybody without an id. Returns how to end that. */
   subscribe(userId: string | undefined, wake: () => void): () => void {
-    const wakes = this.#watchers.get(userId) ?? new Set();
-    this.#watchers.set(userId, wakes.add(wake));
-    return () => {
-      wakes.delete(wake);
-      if (wakes.size === 0 && this.#watchers.get(userId) === wakes) this.#watchers.delete(userId);
-    };
+    return this.#watchers.add(userId, wake);
   }
 
   /** At most `limit` of those in force that were applied after a position, 0 for all, and the position they reach. */
@@ -234,7 +228,6 @@ export class Revocations implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    clearInterval(this.#timer);
     this.#watchers.clear();
     await this.#signals[Symbol.asyncDispose]();
     await this.#reading;
@@ -292,9 +285,7 @@ export class Revocations implements AsyncDisposable {
     if (added.length === 0) return;
     const untilMs = this.#options.monotonic() + IN_FORCE_MS;
     for (const row of added) this.#applied.push({ row, untilMs });
-    for (const userId of new Set([undefined, ...added.map((row) => row.user_id)])) {
-      for (const wake of this.#watchers.get(userId) ?? []) wake();
-    }
+    this.#watchers.notify(added.map((row) => row.user_id));
   }
 
   #isNew({ session_id, user_id, revision, expire_ms }: Revocation): boolean {
