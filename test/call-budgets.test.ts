@@ -62,27 +62,28 @@ describe.each([
     await using kith = await startKith({ env: { KITH_FAST_PATH: fast, KITH_TRUSTED_PROXIES: '127.0.0.1' } });
     const { user, password, accessToken, refreshToken } = await kith.user(Role.VIEWER);
     const admin = kith.client(AdminService, (await kith.admin()).accessToken);
-    const isFull = async () => {
+    const bytes = async () => {
       const { budgets } = await admin.getStatus({});
-      const bytes = budgets.find(({ name }) => name === 'call_bytes');
-      return Number(bytes?.used) > 27 * 1024 * 1024 && Number(bytes?.refusals) > 100;
+      return budgets.find(({ name }) => name === 'call_bytes');
     };
+    const refused = async () => Number((await bytes())?.refusals);
+    const isFull = async () => Number((await bytes())?.used) > 27 * 1024 * 1024 && (await refused()) > 100;
     using opened = new DisposableStack();
-    for (let i = 0; i < STRANGERS; i++) {
+    const leaveOpen = (address: string, streams: number, body: Buffer) => {
       const session = opened.adopt(http2.connect(kith.address), (open) => open.destroy());
       session.on('error', () => {});
-      for (let n = 0; n < 34; n++) {
-        const stream = session.request({
-          ':method': 'POST',
-          ':path': LOGIN,
-          'content-type': 'application/json',
-          'x-forwarded-for': `192.0.2.${i}`,
-        });
+      const headers = { ':method': 'POST', ':path': LOGIN, 'content-type': 'application/json' };
+      for (let n = 0; n < streams; n++) {
+        const stream = session.request({ ...headers, 'x-forwarded-for': address });
         stream.on('error', () => {});
-        stream.write(Buffer.alloc(60_000, ' '));
+        stream.write(body);
       }
-    }
+    };
+    for (let i = 0; i < STRANGERS; i++) leaveOpen(`192.0.2.${i}`, 34, Buffer.alloc(60_000, ' '));
     await expect.poll(isFull, { timeout: 10_000 }).toBe(true);
+    const before = await refused();
+    leaveOpen('192.0.2.200', 90, Buffer.from('{')); // what was too little for the large ones
+    await expect.poll(refused).toBeGreaterThan(before);
     const call = async (path: string, body: object, headers: Record<string, string>) => {
       const answer = await fetch(kith.address + path, {
         method: 'POST',
