@@ -72,6 +72,8 @@ interface OpenStream {
   requestComplete: boolean;
   /** Since when the rest of the request is thrown away, the answer being complete. */
   answeredAt: number | undefined;
+  /** Whether more of that came than is thrown away. */
+  restExceeded: boolean;
   resetAt: number | undefined;
   watch: WriteWatch | undefined;
 }
@@ -122,6 +124,7 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
       startedAt: limits.monotonic(),
       requestComplete: stream.endAfterHeaders,
       answeredAt: undefined,
+      restExceeded: false,
       resetAt: undefined,
       watch: undefined,
     };
@@ -224,11 +227,25 @@ function takeRest(stream: Http2Stream, open: OpenStream, now: number): void {
   // A stream whose handler reads along: time alone ends it.
   if (stream.readableFlowing === true || stream.listenerCount('readable') > 0) return;
   let bytes = 0;
-  stream.on('data', (chunk: Buffer) => {
+  const count = (chunk: Buffer) => {
     bytes += chunk.length;
-    if (bytes > REST_BYTES_MAX) stream.close(NGHTTP2_NO_ERROR);
-  });
+    if (bytes <= REST_BYTES_MAX) return;
+    stream.off('data', count);
+    stream.pause();
+    open.restExceeded = true;
+    // When the answer is still to be sent, it will have been with this turn of the loop, or later: `checkStream` looks.
+    setImmediate(() => endAnswered(stream));
+  };
+  stream.on('data', count);
   stream.resume(); // a handler may have paused it and left it so
+}
+
+/**
+ * Resets a stream whose answer has been sent whole. Of one whose answer waits to be sent, nghttp2 would send the reset
+ * alone, and trailers would be lost: with them the status of a gRPC call.
+ */
+function endAnswered(stream: Http2Stream): void {
+  if (!stream.destroyed && stream.state.state === NGHTTP2_STREAM_STATE_HALF_CLOSED_LOCAL) dropRest(stream);
 }
 
 /** A stream that is closed without an error stays until what came has been read, by a handler that has left it perhaps. */
@@ -246,7 +263,8 @@ function checkStream(stream: Http2Stream, open: OpenStream, limits: Http2Limits,
     if (isRequestOpen(stream) && !limits.isStreaming(open.path)) reset(NGHTTP2_CANCEL);
     else open.requestComplete = true;
   }
-  if (open.answeredAt !== undefined && now - open.answeredAt > limits.restTimeoutMs) dropRest(stream);
+  const isOverdue = open.answeredAt !== undefined && now - open.answeredAt > limits.restTimeoutMs;
+  if (isOverdue || open.restExceeded) endAnswered(stream);
   const { writableLength, writableEnded } = stream;
   // An ended response counts as pending too: its last HEADERS frame may still wait for the connection.
   const pending = writableLength > 0 || writableEnded;

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
 
 import { describe, expect, test } from 'vitest';
 
@@ -15,6 +16,7 @@ import {
 } from '../../test/support/http2-frames.ts';
 import type { Frame } from '../../test/support/http2-frames.ts';
 import {
+  cert,
   connectHttp2,
   connectRaw,
   connectRawHttp2,
@@ -52,6 +54,15 @@ describe.each(transports)('over %s', (transport) => {
     await expectConnections(port, 1);
     session.destroy();
     await expectConnections(port, 0);
+  });
+
+  test('an upload over HTTP/2 that is answered unread gets the answer whole, with its trailers', async () => {
+    await using port = await startPort(transport);
+    const client = new Worker(new URL('uploads.testkit.ts', import.meta.url), {
+      workerData: { url: port.url, ca: cert },
+    });
+    const [ends]: unknown[][][] = await once(client, 'message');
+    expect(new Set(ends)).toEqual(new Set(['whole']));
   });
 
   test('an HTTP/2 preface that arrives byte by byte is served', async () => {

@@ -18,7 +18,7 @@ import { createOnePortServer } from './one-port.ts';
 import type { OnePortOptions } from './one-port.ts';
 
 const fixtures = new URL('../../test/fixtures/tls/', import.meta.url);
-const cert = readFileSync(new URL('localhost-cert.pem', fixtures));
+export const cert = readFileSync(new URL('localhost-cert.pem', fixtures));
 const key = readFileSync(new URL('localhost-key.pem', fixtures));
 
 export type Transport = 'plain text' | 'TLS';
@@ -48,7 +48,8 @@ export interface Port extends AsyncDisposable {
 /**
  * Start a port whose handler answers `/` at once, `/echo` after the body, `/held` after `release()`, `/endless` with
  * chunks for as long as the client reads, `/drip` with a first chunk at once and the rest after `release()`, `/early`
- * after the first bytes of the body, and `/unread` without looking at the body. That of `/deaf` answers like that of
+ * after the first bytes of the body, `/unread` without looking at the body, and `/trailers` likewise, with no body and
+ * the trailer `end: whole`. That of `/deaf` answers like that of
  * `/held`, and listens to the errors of a request until its response has closed.
  */
 export async function startPort(transport: Transport, options: OnePortOptions = {}): Promise<Port> {
@@ -112,8 +113,10 @@ async function answer(path: string, req: http.IncomingMessage, res: http.ServerR
   if (path === '/drip') res.write('first,');
   if (path === '/held' || path === '/deaf' || path === '/drip') await held;
   if (path === '/early') await leaveAfterFirst(req);
-  else if (path !== '/unread') req.resume();
+  else if (path !== '/unread' && path !== '/trailers') req.resume();
+  if (path === '/trailers') res.writeHead(200).addTrailers({ end: 'whole' });
   if (path === '/endless') writeForEver(res);
+  else if (path === '/trailers') res.end();
   else res.end('served');
 }
 
