@@ -6,6 +6,7 @@ import type { Socket } from 'node:net';
 import type { ConnectionStage } from './connection-stage.ts';
 import type { RequestScheduler } from './one-port.ts';
 import type { PortCounters } from './port-counters.ts';
+import { ResetBudgets } from './reset-budgets.ts';
 import { sendShutdownNotice } from './shutdown-notice.ts';
 import { hasStalled, watchWrites } from './stalled-write.ts';
 import type { WriteWatch } from './stalled-write.ts';
@@ -21,6 +22,8 @@ export interface Http2Limits {
   closeGraceMs: number;
   maxHeaderBytes: number;
   streamResets: { burst: number; perSecond: number };
+  streamResetsPerAddress: { burst: number; perSecond: number };
+  isProxy: (address: string | undefined) => boolean;
   maxConcurrentStreams: number;
   maxControlFramesPerSecond: number;
   isStreaming: (path: string) => boolean;
@@ -81,6 +84,9 @@ interface OpenStream {
 interface Http2Connection {
   streams: Map<Http2Stream, OpenStream>;
   activeSinceCheck: boolean;
+  /** How many of the client's streams came as far as to be served. */
+  begun: number;
+  address: string | undefined;
 }
 
 type StreamListener = (
@@ -94,6 +100,7 @@ type StreamListener = (
 export function createHttp2Connections(handler: RequestListener, limits: Http2Limits) {
   const { counters } = limits;
   const connections = new WeakMap<ServerHttp2Session, Http2Connection>();
+  const resets = new ResetBudgets({ ...limits.streamResetsPerAddress, ...limits });
   // Never listens: it owns the options, the sessions and the request and response objects.
   const server = http2.createServer(http2ServerOptions(limits));
 
@@ -119,6 +126,9 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
     // The session has ended: nothing comes of it, errors are heard.
     if (connection === undefined) return makeRequest(stream, headers, flags, rawHeaders);
     connection.activeSinceCheck = true;
+    connection.begun += 1;
+    const session = stream.session as ServerHttp2Session;
+    if (resets.isSpent(connection.address)) return endSession(session, NGHTTP2_ENHANCE_YOUR_CALM);
     const open: OpenStream = {
       path: headers[':path'] ?? '',
       startedAt: limits.monotonic(),
@@ -135,6 +145,8 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
     stream.on('close', () => {
       connection.streams.delete(stream);
       counters.http2StreamsOpen -= 1;
+      // Streams that end with their session were not reset.
+      if (stream.rstCode !== NGHTTP2_NO_ERROR && !session.destroyed) resets.spend(connection.address);
     });
     if (limits.scheduler.mayStart()) return serve(stream, headers, flags, rawHeaders);
     limits.scheduler.add(headers, stream.session?.socket.remoteAddress, () => {
@@ -154,7 +166,12 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
 
   const start = (socket: Socket, acceptedMs: number): ConnectionStage => {
     const session = openSession(socket);
-    const connection: Http2Connection = { streams: new Map(), activeSinceCheck: true };
+    const connection: Http2Connection = {
+      streams: new Map(),
+      activeSinceCheck: true,
+      begun: 0,
+      address: socket.remoteAddress,
+    };
     connections.set(session, connection);
     const { streams } = connection;
     let prefaceComplete = false;

@@ -304,6 +304,25 @@ describe.each(transports)('over %s', (transport) => {
       session.destroy();
     });
 
+    test('is ended once streams of its address were reset too often, over all of its connections', async () => {
+      await using port = await startPort(transport, { streamResetsPerAddress: { burst: 6, perSecond: 0 } });
+      for (let connection = 0; connection < 2; connection += 1) {
+        const session = connectHttp2(port);
+        const streams = Array.from({ length: 3 }, () => session.request({ ':path': '/held' }));
+        await expect.poll(() => port.running.now).toBe(3);
+        for (const stream of streams) stream.on('error', () => {}).close(errorCode.cancel);
+        await expect.poll(() => port.running.now).toBe(0);
+        session.destroy();
+      }
+      const later = connectHttp2(port);
+      const goaway = once(later, 'goaway');
+      later.request({ ':path': '/' }).on('error', () => {});
+      const [code]: number[] = await goaway;
+      expect(code).toBe(errorCode.enhanceYourCalm);
+      expect(port.requests.get('/')).toBeUndefined();
+      later.destroy();
+    });
+
     test('that goes on with a body that was answered already loses that stream, and no other', async () => {
       const limits = { restTimeoutMs: 100, stalledWriteMs: 100, closeGraceMs: 100, sessionIdleMs: 200 };
       await using port = await startPort(transport, limits);

@@ -82,6 +82,11 @@ export interface OnePortOptions {
    * Default 100 and 20.
    */
   streamResets?: { burst: number; perSecond: number } | undefined;
+  /**
+   * Streams that may be reset over all HTTP/2 sessions of one address, at once and in the long run, whoever resets
+   * them; then each of its sessions that begins a stream gets GOAWAY. Default 300 and 60.
+   */
+  streamResetsPerAddress?: { burst: number; perSecond: number } | undefined;
   /** Open streams of one HTTP/2 session. Default 100. */
   maxConcurrentStreams?: number | undefined;
   /** Unanswered requests of one HTTP/1.1 connection; then it is destroyed. Default 100. */
@@ -131,6 +136,7 @@ function withDefaults(options: OnePortOptions) {
     onConnectionRefused: options.onConnectionRefused,
     maxHeaderBytes: options.maxHeaderBytes ?? 16_384,
     streamResets: options.streamResets ?? { burst: 100, perSecond: 20 },
+    streamResetsPerAddress: options.streamResetsPerAddress ?? { burst: 300, perSecond: 60 },
     maxConcurrentStreams: options.maxConcurrentStreams ?? 100,
     maxPipelinedRequests: options.maxPipelinedRequests ?? 100,
     maxControlFramesPerSecond: options.maxControlFramesPerSecond ?? 1_000,

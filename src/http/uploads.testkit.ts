@@ -9,6 +9,7 @@ const { url, ca }: { url: string; ca: Uint8Array } = workerData;
 const upload = Buffer.alloc(1_000_000);
 
 const found = await Promise.all(Array.from({ length: 6 }, uploadOverOneConnection));
+// oxlint-disable-next-line unicorn/require-post-message-target-origin -- of a thread, not of a window
 parentPort?.postMessage(found.flat());
 
 async function uploadOverOneConnection(): Promise<unknown[]> {
