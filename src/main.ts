@@ -101,7 +101,12 @@ function passOverSignals(): void {
 /** On standard error, since the log is on standard output: the password is shown to a person, once, and not collected. */
 function announce(config: Config, { address, adminPassword }: Serving): void {
   console.error(`Kith ${packageJson.version} serves gRPC, gRPC-Web and Connect at ${address}`);
-  if (adminPassword === undefined) return;
+  if (adminPassword === undefined) {
+    if (config.adminPassword !== undefined) {
+      console.error('KITH_ADMIN_PASSWORD is not used: an earlier start has created the administrator');
+    }
+    return;
+  }
   const { adminPasswordFile: file } = config;
   // For the shell to fill in.
   const password =

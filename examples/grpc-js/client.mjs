@@ -3,7 +3,7 @@
 // token or an API key. KITH_CONTRACT is an image (`buf build proto -o kith.binpb`) or,
 // with commas between them, the folders of the sources.
 import { once } from 'node:events';
-import { globSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import grpc from '@grpc/grpc-js';
 import loader from '@grpc/proto-loader';
@@ -15,7 +15,12 @@ const OPTIONS = { keepCase: true, enums: String, longs: String };
 const [contract, ...others] = KITH_CONTRACT.split(',');
 const definition = contract.endsWith('.binpb')
   ? loader.loadFileDescriptorSetFromBuffer(readFileSync(contract), OPTIONS)
-  : loader.loadSync(globSync('**/*.proto', { cwd: contract }), { ...OPTIONS, includeDirs: [contract, ...others] });
+  : loader.loadSync(protosIn(contract), { ...OPTIONS, includeDirs: [contract, ...others] });
+/** The .proto files in a folder and those below it, by their paths in it. */
+function protosIn(folder) {
+  return readdirSync(folder, { recursive: true }).filter((path) => path.endsWith('.proto'));
+}
+
 const { kith } = grpc.loadPackageDefinition(definition);
 
 // What a refusal carries in its trailer (google.rpc.Status).

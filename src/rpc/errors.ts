@@ -8,6 +8,7 @@ import {
   status_code as statusCodeOption,
 } from '../../gen/kith/error/v1/error_pb.ts';
 import { Failure, type FailureReason } from '../kernel/failure.ts';
+import { inPlainWords } from './plain-words.ts';
 
 /** The reasons of the contract, each with its status code, by the name that a Failure has. */
 const REASONS = readReasons(ErrorReasonSchema) as Record<FailureReason, Reason>;
@@ -64,6 +65,7 @@ export function toConnectError(error: unknown): ConnectError {
 /** Gives an error of Connect's own the reason that goes with its code, unless it has one. */
 export function explained(error: ConnectError): ConnectError {
   if (reasonOf(error) !== undefined) return error;
+  setMessage(error, inPlainWords(error.rawMessage));
   const broken = error.findDetails(ViolationsSchema).length > 0;
   return withReason(error, broken ? ErrorReason.FIELDS_INVALID : (REASON_OF_CODE[error.code] ?? ErrorReason.INTERNAL));
 }

@@ -65,7 +65,8 @@ export function unknownMethod(path: string): Failure {
 export function wrongContentType(): Failure {
   return new Failure(
     'encoding_unsupported',
-    'content-type must be application/json or application/proto (Connect), application/grpc or application/grpc-web',
+    'content-type must be application/json or application/proto (Connect; for streams application/connect+json or ' +
+      'application/connect+proto), application/grpc or application/grpc-web',
   );
 }
 
