@@ -32,6 +32,7 @@ import { createHttpServer } from './http/fastify.ts';
 import { serveJwks } from './identity/tokens/jwks.ts';
 import { serveMetrics } from './http/metrics-server.ts';
 import { replaceCertificate } from './http/one-port.ts';
+import { createOpenRequestsBudget } from './http/open-requests.ts';
 import { createPortCounters } from './http/port-counters.ts';
 import { serveProbes } from './http/probes.ts';
 import { Readiness } from './http/readiness.ts';
@@ -158,9 +159,11 @@ export async function startServer(config: Config, adminPassword: string, options
   const payerOfRequest = createRequestPayer(isProxy, recall);
   const fastPath = config.fastPath ? new DeferredFastPath() : undefined;
   const port = createPortCounters();
+  const openRequests = createOpenRequestsBudget();
   const fastify = createHttpServer({
     ...config,
     counters: port,
+    openRequests,
     shortcut: fastPath,
     scheduler: {
       mayStart: () => scheduler.mayStart(),
@@ -249,7 +252,7 @@ export async function startServer(config: Config, adminPassword: string, options
   const measured: Measured = {
     dialect: database.dialect,
     port,
-    budgets: [budgets.bytes, app.watchBytes, streamBudgets.watches, streamBudgets.publicStreams],
+    budgets: [openRequests, budgets.bytes, app.watchBytes, streamBudgets.watches, streamBudgets.publicStreams],
     limiters: [
       budgets.reads,
       budgets.lists,

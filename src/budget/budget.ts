@@ -187,6 +187,16 @@ export class Charge {
     this.#amount += amount;
   }
 
+  /** Holds `amount` more where there is room for it; whether there was. */
+  tryGrow(amount: number): boolean {
+    try {
+      this.grow(amount);
+      return !this.#isReleased;
+    } catch {
+      return false;
+    }
+  }
+
   /** Gives a part back. Does nothing once the charge is released, which gave it back already. */
   shrink(amount: number): void {
     if (this.#isReleased) return;

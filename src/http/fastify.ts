@@ -1,4 +1,4 @@
-import { type Server, STATUS_CODES } from 'node:http';
+import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import {
   type ConnectionError,
@@ -8,11 +8,13 @@ import {
   type FastifyRequest,
   LogController,
 } from 'fastify';
+import { type Budget, overBudget } from '../budget/budget.ts';
 import type { Config } from '../config/config.ts';
 import { Failure } from '../kernel/failure.ts';
 import { ANSWER_HEADERS, requestIdOf } from '../rpc/answers.ts';
 import { httpRefusal, unknownMethod, wrongContentType } from '../rpc/http-refusals.ts';
 import { createOnePortServer, type RequestScheduler, type Shortcut } from './one-port.ts';
+import { OPEN_REQUESTS_PER_ADDRESS } from './open-requests.ts';
 import type { PortCounters } from './port-counters.ts';
 import { type HeadRefusal, normalizeHttp1Head, normalizeHttp2Head } from './request-head.ts';
 
@@ -27,6 +29,8 @@ export interface HttpOptions
   /** A clock that only goes forward, milliseconds. */
   readonly monotonic?: (() => number) | undefined;
   readonly counters?: PortCounters | undefined;
+  /** What open requests hold. */
+  readonly openRequests?: Budget | undefined;
   /** Serves what it can before Fastify sees it. */
   readonly shortcut?: Shortcut | undefined;
   readonly scheduler?: RequestScheduler | undefined;
@@ -51,6 +55,8 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
         isStreaming: (path) => options.streamingPaths.has(path),
         stalledWriteMs: options.stalledWriteMs,
         counters: options.counters,
+        openRequests: options.openRequests,
+        refuseBusy,
         monotonic: options.monotonic,
       }) as Server,
     logger: {
@@ -196,6 +202,19 @@ function endWithHeaders(reply: FastifyReply): FastifyReply {
     if (value !== undefined) reply.raw.setHeader(name, value);
   reply.raw.end();
   return reply;
+}
+
+/** What an HTTP/1.1 request is answered for which there is no room: before Fastify, which would make objects for it. */
+function refuseBusy(req: IncomingMessage, res: ServerResponse): void {
+  const failure = overBudget(
+    'budget_exceeded',
+    'open_requests',
+    OPEN_REQUESTS_PER_ADDRESS,
+    'your address has too many',
+    1,
+  );
+  const refusal = httpRefusal(req.headers['content-type'], 429, failure);
+  res.writeHead(refusal.status, { ...ANSWER_HEADERS, ...refusal.headers, 'retry-after': '1' }).end(refusal.body);
 }
 
 /** Answers what Node's HTTP/1.1 parser does not take for a request: there is no request or reply then. */

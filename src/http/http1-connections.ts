@@ -1,7 +1,9 @@
 import { IncomingMessage, type RequestListener, type ServerOptions, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
+import type { Charge } from '../budget/budget.ts';
 import type { ConnectionStage } from './connection-stage.ts';
+import { type OpenRequests, REQUEST_BYTES } from './open-requests.ts';
 import type { RequestScheduler } from './one-port.ts';
 import { hasStalled, watchWrites } from './stalled-write.ts';
 
@@ -16,6 +18,9 @@ export interface Http1Limits {
   maxHeaderBytes: number;
   /** Requests of one connection that may wait for their answers at once. */
   maxPipelinedRequests: number;
+  openRequests: OpenRequests;
+  /** Answers a request for which there is no room; the connection closes behind it. */
+  refuseBusy: (req: IncomingMessage, res: ServerResponse) => void;
   checkIntervalMs: number;
   /** A clock that only goes forward, milliseconds. */
   monotonic: () => number;
@@ -56,6 +61,7 @@ interface Http1Connection {
   retiredAt: number | undefined;
   /** Whether one of the open answers says that the connection closes behind it. */
   closes: boolean;
+  charge: Charge;
 }
 
 /**
@@ -85,10 +91,21 @@ export function createHttp1Connections(handler: RequestListener, limits: Http1Li
       socket.destroy();
       return;
     }
+    const bytes = REQUEST_BYTES + textLength(req.rawHeaders);
+    if (!connection.charge.tryGrow(bytes)) {
+      // An answer would wait behind those that are open, and take room itself.
+      if (connection.open.size > 0) socket.destroy();
+      else {
+        announceClose(connection, res);
+        limits.refuseBusy(req, res);
+      }
+      return;
+    }
     connection.open.add(res);
     // Both come once; `once` would take longer to say so.
     res.on('close', () => {
       connection.open.delete(res);
+      connection.charge.shrink(bytes);
       connection.idleSince = limits.monotonic();
       if (connection.retiredAt !== undefined && connection.open.size === 0) socket.destroySoon();
     });
@@ -100,7 +117,14 @@ export function createHttp1Connections(handler: RequestListener, limits: Http1Li
 
   const start = (socket: Socket): ConnectionStage => {
     const startedAt = limits.monotonic();
-    const connection: Http1Connection = { open: new Set(), idleSince: startedAt, retiredAt: undefined, closes: false };
+    const connection: Http1Connection = {
+      open: new Set(),
+      idleSince: startedAt,
+      retiredAt: undefined,
+      closes: false,
+      charge: limits.openRequests.openConnection(socket.remoteAddress),
+    };
+    socket.on('close', () => connection.charge.release());
     connections.set(socket, connection);
     const watch = watchWrites(startedAt);
 
@@ -141,6 +165,12 @@ function announceClose(connection: Http1Connection, res: ServerResponse): void {
 }
 
 function ignoreError(): void {}
+
+function textLength(texts: readonly string[]): number {
+  let length = 0;
+  for (const text of texts) length += text.length;
+  return length;
+}
 
 /**
  * Lets the rest of a request come in that was answered unread, so that the next one is found behind it. Closing at once

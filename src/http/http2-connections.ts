@@ -3,7 +3,9 @@ import http2 from 'node:http2';
 import type { Http2Stream, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 
+import type { Charge } from '../budget/budget.ts';
 import type { ConnectionStage } from './connection-stage.ts';
+import { BODY_WINDOW, type OpenRequests, REQUEST_BYTES, STREAM_BYTES } from './open-requests.ts';
 import type { RequestScheduler } from './one-port.ts';
 import type { PortCounters } from './port-counters.ts';
 import { ResetBudgets } from './reset-budgets.ts';
@@ -24,6 +26,8 @@ export interface Http2Limits {
   streamResets: { burst: number; perSecond: number };
   streamResetsPerAddress: { burst: number; perSecond: number };
   isProxy: (address: string | undefined) => boolean;
+  openRequests: OpenRequests;
+  headersTimeoutMs: number;
   maxConcurrentStreams: number;
   maxControlFramesPerSecond: number;
   isStreaming: (path: string) => boolean;
@@ -37,6 +41,7 @@ const {
   NGHTTP2_ENHANCE_YOUR_CALM,
   NGHTTP2_NO_ERROR,
   NGHTTP2_PROTOCOL_ERROR,
+  NGHTTP2_REFUSED_STREAM,
   NGHTTP2_STREAM_STATE_HALF_CLOSED_LOCAL,
   NGHTTP2_STREAM_STATE_OPEN,
 } = http2.constants;
@@ -46,6 +51,15 @@ const NOTICE_MS_MAX = 1_000;
 
 /** What is still taken of a request that was answered before it ended; then RST_STREAM (NO_ERROR). */
 const REST_BYTES_MAX = 65_536;
+
+/** How many streams of a session are refused, between two looks at it, before it is ended. */
+const REFUSED_MAX = 8;
+
+/** What a session without streams may send of frames that belong to none, such as PING, before it counts as headers that do not end, bytes. */
+const BYTES_OF_FRAMES = 1024;
+
+/** What it may send at all, bytes: the rest of a body that was cut off, at the most. */
+const BYTES_OF_NONE_MAX = 262_144;
 
 /**
  * The bounds that Node and nghttp2 enforce. Not set here because their built-in values are right: 8 CONTINUATION frames
@@ -57,6 +71,7 @@ function http2ServerOptions(limits: Http2Limits): http2.ServerOptions {
     settings: {
       maxConcurrentStreams: limits.maxConcurrentStreams,
       maxHeaderListSize: limits.maxHeaderBytes,
+      initialWindowSize: BODY_WINDOW,
     },
     // Both are counted over the life of a session.
     maxSessionRejectedStreams: 50,
@@ -73,6 +88,8 @@ interface OpenStream {
   path: string;
   startedAt: number;
   requestComplete: boolean;
+  /** Of what the stream is charged, the part for a body that is still to come, bytes. */
+  bodyCharge: number;
   /** Since when the rest of the request is thrown away, the answer being complete. */
   answeredAt: number | undefined;
   /** Whether more of that came than is thrown away. */
@@ -84,9 +101,14 @@ interface OpenStream {
 interface Http2Connection {
   streams: Map<Http2Stream, OpenStream>;
   activeSinceCheck: boolean;
+  /** Streams for which there was no room. */
+  refusedSinceCheck: number;
   /** How many of the client's streams came as far as to be served. */
-  begun: number;
+  /** How many bytes had been read when a stream was last open. */
+  bytesWithStreams: number;
+  socket: Socket;
   address: string | undefined;
+  charge: Charge;
 }
 
 type StreamListener = (
@@ -121,18 +143,28 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
   server.on('stream', (stream: ServerHttp2Stream, headers, flags, rawHeaders: string[]) => {
     // Unheard, the error of a stream that is reset would end the process, and not each stream comes to be served.
     stream.on('error', ignoreError);
-    if (headerListSize(rawHeaders) > limits.maxHeaderBytes) return stream.close(NGHTTP2_ENHANCE_YOUR_CALM);
+    const headerBytes = headerListSize(rawHeaders);
+    if (headerBytes > limits.maxHeaderBytes) return stream.close(NGHTTP2_ENHANCE_YOUR_CALM);
     const connection = stream.session && connections.get(stream.session as ServerHttp2Session);
     // The session has ended: nothing comes of it, errors are heard.
     if (connection === undefined) return makeRequest(stream, headers, flags, rawHeaders);
     connection.activeSinceCheck = true;
-    connection.begun += 1;
     const session = stream.session as ServerHttp2Session;
     if (resets.isSpent(connection.address)) return endSession(session, NGHTTP2_ENHANCE_YOUR_CALM);
+    const bodyCharge = stream.endAfterHeaders ? 0 : BODY_WINDOW;
+    const ownCharge = headerBytes + REQUEST_BYTES + STREAM_BYTES;
+    if (!connection.charge.tryGrow(ownCharge + bodyCharge)) {
+      // Also a stream that is refused takes room until the loop goes on.
+      connection.refusedSinceCheck += 1;
+      if (connection.refusedSinceCheck > REFUSED_MAX) endSession(session, NGHTTP2_ENHANCE_YOUR_CALM);
+      else stream.close(NGHTTP2_REFUSED_STREAM);
+      return;
+    }
     const open: OpenStream = {
       path: headers[':path'] ?? '',
       startedAt: limits.monotonic(),
       requestComplete: stream.endAfterHeaders,
+      bodyCharge,
       answeredAt: undefined,
       restExceeded: false,
       resetAt: undefined,
@@ -145,6 +177,8 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
     stream.on('close', () => {
       connection.streams.delete(stream);
       counters.http2StreamsOpen -= 1;
+      connection.bytesWithStreams = connection.socket.bytesRead;
+      connection.charge.shrink(ownCharge + open.bodyCharge);
       // Streams that end with their session were not reset.
       if (stream.rstCode !== NGHTTP2_NO_ERROR && !session.destroyed) resets.spend(connection.address);
     });
@@ -169,9 +203,13 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
     const connection: Http2Connection = {
       streams: new Map(),
       activeSinceCheck: true,
-      begun: 0,
+      refusedSinceCheck: 0,
+      bytesWithStreams: 0,
+      socket,
       address: socket.remoteAddress,
+      charge: limits.openRequests.openConnection(socket.remoteAddress),
     };
+    socket.on('close', () => connection.charge.release());
     connections.set(session, connection);
     const { streams } = connection;
     let prefaceComplete = false;
@@ -199,13 +237,25 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
           endSession(session, NGHTTP2_PROTOCOL_ERROR);
           return;
         }
+        const { bytesRead } = socket;
         if (streams.size > 0 || connection.activeSinceCheck) idleSince = now;
         connection.activeSinceCheck = false;
+        connection.refusedSinceCheck = 0;
         if (now - idleSince > limits.sessionIdleMs) session.close();
+        // Node tells of a stream when its headers have ended, and of none that nghttp2 refuses.
+        const bytesOfNone = streams.size > 0 ? 0 : bytesRead - connection.bytesWithStreams;
+        if (bytesOfNone > BYTES_OF_NONE_MAX) endSession(session, NGHTTP2_ENHANCE_YOUR_CALM);
+        else if (bytesOfNone > BYTES_OF_FRAMES && now - idleSince > limits.headersTimeoutMs) {
+          endSession(session, NGHTTP2_NO_ERROR);
+        }
         if (retiredAt !== undefined && now - retiredAt > NOTICE_MS_MAX) session.close();
 
         for (const [stream, open] of streams) {
           checkStream(stream, open, limits, now);
+          if (open.bodyCharge > 0 && stream.readableEnded) {
+            connection.charge.shrink(open.bodyCharge);
+            open.bodyCharge = 0;
+          }
           // A reset waits behind the write in progress, for ever if the peer does not read.
           if (open.resetAt !== undefined && now - open.resetAt > limits.closeGraceMs) socket.destroy();
         }

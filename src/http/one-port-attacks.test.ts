@@ -2,12 +2,15 @@ import { once } from 'node:events';
 
 import { describe, expect, test } from 'vitest';
 
+import { Budget } from '../budget/budget.ts';
+
 import {
   errorCode,
   flag,
   frame,
   frameType,
   headerBlock,
+  literalField,
   open,
   preface,
   resetStream,
@@ -228,16 +231,19 @@ describe.each(transports)('over %s', (transport) => {
   describe('an HTTP/2 client', () => {
     test('that resets its streams with an error while they wait for their turn ends nothing else', async () => {
       const waiting: (() => void)[] = [];
+      let isBusy = false;
       const scheduler = {
-        mayStart: () => false,
+        mayStart: () => !isBusy,
         add: (_headers: unknown, _address: unknown, serve: () => void) => void waiting.push(serve),
       };
       await using port = await startPort(transport, { scheduler });
       const client = await connectRawHttp2(port);
+      const session = connectHttp2(port);
+      expect((await request(session, '/')).status).toBe(200);
+      isBusy = true;
       client.send(Buffer.concat([1, 3, 5].map((stream) => open(stream, '/reset'))));
       await expect.poll(() => waiting.length).toBe(3);
       client.send(Buffer.concat([1, 3, 5].map((stream) => resetStream(stream, errorCode.internal))));
-      const session = connectHttp2(port);
       const answer = request(session, '/');
       await expect.poll(() => waiting.length).toBe(4);
       for (const serve of waiting) serve();
@@ -302,6 +308,33 @@ describe.each(transports)('over %s', (transport) => {
       port.release();
       expect(await answer).toEqual({ status: 200, body: 'first,served', code: errorCode.none });
       session.destroy();
+    });
+
+    test('has streams refused for which there is no room, and is ended when it goes on', async () => {
+      const openRequests = new Budget({ name: 'open_requests', perCaller: 40_000, total: 80_000, strangers: 80_000 });
+      await using port = await startPort(transport, { openRequests });
+      const session = connectHttp2(port);
+      const ended = new Promise((resolve) => {
+        session.on('close', resolve);
+      });
+      const begin = () => readStream(session.request({ ':path': '/held' }));
+      const first = Array.from({ length: 4 }, begin);
+      expect(await begin()).toMatchObject({ status: undefined, code: errorCode.refusedStream });
+      expect(port.running.now).toBe(4);
+      port.release();
+      expect((await Promise.all(first)).map(({ body }) => body)).toEqual(['served', 'served', 'served', 'served']);
+      expect(openRequests.used).toBe(0);
+      for (let n = 0; n < 40; n += 1) session.request({ ':path': '/drip' }).on('error', () => {});
+      await ended;
+      await expect.poll(() => openRequests.used).toBe(0);
+    });
+
+    test('whose headers do not end is closed after the time for headers', async () => {
+      await using port = await startPort(transport, { headersTimeoutMs: 300 });
+      const client = await connectRawHttp2(port);
+      client.send(frame(frameType.headers, 0, 1, headerBlock('/')));
+      client.send(frame(frameType.continuation, 0, 1, literalField('x-a', 'b'.repeat(2000))));
+      await client.ended;
     });
 
     test('is ended once streams of its address were reset too often, over all of its connections', async () => {

@@ -5,7 +5,9 @@ import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 
 import { ConnectionShares } from './connection-shares.ts';
+import type { Budget } from '../budget/budget.ts';
 import type { ConnectionStage } from './connection-stage.ts';
+import { createOpenRequestsBudget, OpenRequests } from './open-requests.ts';
 import { createHttp1Connections, http1ServerOptions } from './http1-connections.ts';
 import { createHttp2Connections } from './http2-connections.ts';
 import { createPortCounters, type PortCounters } from './port-counters.ts';
@@ -93,6 +95,10 @@ export interface OnePortOptions {
   maxPipelinedRequests?: number | undefined;
   /** PING and SETTINGS frames of one HTTP/2 session; then GOAWAY (ENHANCE_YOUR_CALM). Default 1,000. */
   maxControlFramesPerSecond?: number | undefined;
+  /** What requests hold that are open, bytes. Default: one of 64 MiB, of which an address has half. */
+  openRequests?: Budget | undefined;
+  /** Answers an HTTP/1.1 request for which there is no room in `openRequests`. Default: 429 without a body. */
+  refuseBusy?: http.RequestListener | undefined;
   /** Counts what the port holds and refuses. Default: nobody reads it. */
   counters?: PortCounters | undefined;
   /** A clock that only goes forward, milliseconds, for all of these but Node's own HTTP/1.1 timers. Default: performance.now. */
@@ -100,6 +106,10 @@ export interface OnePortOptions {
 }
 
 const never = () => false;
+
+const refuseBusy: http.RequestListener = (_req, res) => {
+  res.writeHead(429, { 'retry-after': '1' }).end();
+};
 
 /** TLS 1.2 and 1.3 with forward secrecy and authenticated encryption alone, the strongest first (RFC 9325, 3.1.1 and 4.2). */
 const TLS_SETTINGS = {
@@ -142,6 +152,8 @@ function withDefaults(options: OnePortOptions) {
     maxControlFramesPerSecond: options.maxControlFramesPerSecond ?? 1_000,
     counters: options.counters ?? createPortCounters(),
     monotonic: options.monotonic ?? (() => performance.now()),
+    openRequests: new OpenRequests(options.openRequests ?? createOpenRequestsBudget(), options.isProxy ?? never),
+    refuseBusy: options.refuseBusy ?? refuseBusy,
   };
   const shortestMs = Math.min(
     limits.prefaceTimeoutMs,
@@ -220,7 +232,12 @@ export function createOnePortServer(
   };
   // Replace the listeners that make HTTP/1.1 of every connection.
   const acceptHttp1 = takeListeners(server, options.tls ? 'secureConnection' : 'connection');
+  // What a connection has sent until now may be a hundred requests, so connections begin in turn as well.
   const decide = (connection: Connection, socket: Socket, isHttp2: boolean) => {
+    if (limits.scheduler.mayStart()) begin(connection, socket, isHttp2);
+    else limits.scheduler.add({}, socket.remoteAddress, () => begin(connection, socket, isHttp2));
+  };
+  const begin = (connection: Connection, socket: Socket, isHttp2: boolean) => {
     if (socket.destroyed) return;
     if (isHttp2) {
       // http.Server accepts sockets that stay half open; an HTTP/2 session has no use for them.

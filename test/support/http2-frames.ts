@@ -12,7 +12,7 @@ export const frameType = {
 };
 
 /** Error codes, RFC 9113, section 7. */
-export const errorCode = { none: 0, protocol: 1, internal: 2, cancel: 8, enhanceYourCalm: 11 };
+export const errorCode = { none: 0, protocol: 1, internal: 2, refusedStream: 7, cancel: 8, enhanceYourCalm: 11 };
 
 export const flag = { ack: 1, endStream: 1, endHeaders: 4 };
 
