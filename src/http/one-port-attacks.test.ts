@@ -334,7 +334,7 @@ describe.each(transports)('over %s', (transport) => {
       const client = await connectRawHttp2(port);
       client.send(frame(frameType.headers, 0, 1, headerBlock('/')));
       client.send(frame(frameType.continuation, 0, 1, literalField('x-a', 'b'.repeat(2000))));
-      await client.ended;
+      expect(await client.ended).toMatchObject({ goaway: errorCode.none });
     });
 
     test('is ended once streams of its address were reset too often, over all of its connections', async () => {
