@@ -23,6 +23,7 @@ const LIMITS: BudgetLimits = {
   perCaller: OPEN_REQUESTS_PER_ADDRESS,
   total: 64 * MIB,
   strangers: 64 * MIB,
+  little: 256 * KIB,
 };
 
 export function createOpenRequestsBudget(): Budget {
