@@ -14,6 +14,7 @@ import { Failure } from '../kernel/failure.ts';
 import { ANSWER_HEADERS, requestIdOf } from '../rpc/answers.ts';
 import { httpRefusal, unknownMethod, wrongContentType } from '../rpc/http-refusals.ts';
 import { createOnePortServer, type RequestScheduler, type Shortcut } from './one-port.ts';
+import { openLogDestination } from './log-destination.ts';
 import { OPEN_REQUESTS_PER_ADDRESS } from './open-requests.ts';
 import type { PortCounters } from './port-counters.ts';
 import { type HeadRefusal, normalizeHttp1Head, normalizeHttp2Head } from './request-head.ts';
@@ -61,6 +62,7 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
       }) as Server,
     logger: {
       level: options.logLevel,
+      stream: openLogDestination(),
       base: options.worker === undefined ? null : { worker: options.worker },
       timestamp: createTimestamp(),
       formatters: { level: (level) => ({ level }) },
