@@ -90,6 +90,7 @@ describe.each(databases)('on $name', (kind) => {
       ['the username in another case', ({ username }: User) => ({ username: username.toUpperCase() }), USERNAME_TAKEN],
       ['the email address', ({ email }: User) => ({ email }), EMAIL_TAKEN],
       ['the email address in another case', ({ email }: User) => ({ email: email.toUpperCase() }), EMAIL_TAKEN],
+      ['both', ({ username, email }: User) => ({ username, email }), USERNAME_TAKEN],
     ])('refuses %s of another user, of a deleted one too', async (_, same, refusal) => {
       const user = await create();
       expect(await refusalOf(create(same(user)))).toMatchObject(refusal);
@@ -345,6 +346,7 @@ describe.each(databases)('on $name', (kind) => {
     test.each([
       ['the username', ({ username }: User) => ({ username: username.toUpperCase() }), USERNAME_TAKEN],
       ['the email address', ({ email }: User) => ({ email: email.toUpperCase() }), EMAIL_TAKEN],
+      ['both', ({ username, email }: User) => ({ username, email }), USERNAME_TAKEN],
     ])('refuses %s of another user and changes nothing', async (_, same, refusal) => {
       const [user, other] = [await create(), await create()];
       expect(

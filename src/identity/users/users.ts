@@ -28,6 +28,7 @@ import {
   replaceTerms,
   selectPurgeable,
   selectUser,
+  selectUserByIdentifier,
   selectUserPage,
   type UserRow,
   updateUserRow,
@@ -71,7 +72,7 @@ export async function createUser<Response>(
         return toUser(row);
       }),
     );
-  return reportTakenIdentifiers(async () => {
+  return reportTakenIdentifiers(app, row, async () => {
     try {
       return await create();
     } catch (error) {
@@ -190,7 +191,7 @@ export async function updateUser(
   etag: string | undefined,
   update: PartialUpdate<UserFields>,
 ): Promise<User> {
-  const next = await reportTakenIdentifiers(() =>
+  const next = await reportTakenIdentifiers(app, { id, username: update.username }, () =>
     changeResource(app, 'update', userResource(caller, id), etag, async ({ tx, at, row }) => {
       const present = fieldsOf(row);
       const wanted = applyUpdate(present, update);
@@ -363,18 +364,29 @@ async function requireOtherAdmin(tx: Db, row: UserRow): Promise<void> {
   throw new Failure('last_admin', 'this is the last active admin: make another one first');
 }
 
-/** Runs a write. Throws username_taken or email_taken if it violates the unique index of usernames or email addresses. */
-async function reportTakenIdentifiers<T>(write: () => Promise<T>): Promise<T> {
+/**
+ * Runs a write of a user. Throws username_taken or email_taken if it violates the unique index of usernames or email
+ * addresses; username_taken if both are taken, of which databases name either.
+ */
+async function reportTakenIdentifiers<T>(
+  { database }: App,
+  { id, username }: { readonly id: string; readonly username: string | undefined },
+  write: () => Promise<T>,
+): Promise<T> {
   try {
     return await write();
   } catch (error) {
-    if (error instanceof UniqueViolation && error.column === 'users.username_key') {
-      throw new Failure('username_taken', 'another user has this username', { field: 'username' });
-    }
-    if (error instanceof UniqueViolation && error.column === 'users.email_key') {
+    if (!(error instanceof UniqueViolation)) throw error;
+    const isOfEmail = error.column === 'users.email_key';
+    if (!isOfEmail && error.column !== 'users.username_key') throw error;
+    const other =
+      isOfEmail && username !== undefined
+        ? await selectUserByIdentifier(database.db, identifierKey(username))
+        : undefined;
+    if (isOfEmail && (other === undefined || other.id === id)) {
       throw new Failure('email_taken', 'another user has this email address', { field: 'email' });
     }
-    throw error;
+    throw new Failure('username_taken', 'another user has this username', { field: 'username' });
   }
 }
 
