@@ -1,13 +1,13 @@
 /**
- * Check that imports go one way: the architecture as rules. Every folder of src/ is a room; a
- * folder that FLOORS does not name is a slice, so a new slice needs no entry here. Rooms import
- * rooms of their own floor and of floors below, and no rooms import each other in a circle.
+ * Check that imports go one way: the architecture as rules. A folder of src/ that LAYERS does not name
+ * is a slice, so a new slice needs no entry here. Folders import folders of their own layer and of
+ * layers below, and no folders import each other in a cycle.
  */
 import { glob, readFile } from 'node:fs/promises';
 import { dirname, join, normalize, resolve } from 'node:path';
 
 /** From the bottom up. What is below knows nothing of what is above. */
-const FLOORS: readonly (readonly string[])[] = [
+const LAYERS: readonly (readonly string[])[] = [
   ['src/kernel'],
   ['src/scan', 'src/metrics'],
   ['src/budget', 'src/tracing'],
@@ -19,7 +19,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['src/cli'],
   ['src/main.ts'],
 ];
-const SLICES = FLOORS.findIndex((rooms) => rooms.length === 0);
+const SLICES = LAYERS.findIndex((folders) => folders.length === 0);
 
 /** The reasons of refusals are those of the contract: the one thing of it that is known below the handlers, as a type. */
 const REASONS = { file: 'src/kernel/failure.ts', contract: 'gen/kith/error/v1/error_pb.ts' };
@@ -39,7 +39,7 @@ export function refuseImports(imports: readonly Import[]): string[] {
     const why = refusalOf(each);
     return why === undefined ? [] : [`${each.file}: ${each.module}: ${why}`];
   });
-  return [...refused, ...findCircles(imports)];
+  return [...refused, ...findCycles(imports)];
 }
 
 function refusalOf(each: Import): string | undefined {
@@ -56,7 +56,7 @@ function refusalOf(each: Import): string | undefined {
       : 'the package needs Node and Connect alone';
   }
   return (
-    refusalOfFloor(each) ??
+    refusalOfLayer(each) ??
     refusalOfDriver(each) ??
     refusalOfQuery(each) ??
     refusalOfMessages(each) ??
@@ -69,13 +69,13 @@ function refusalInTest(each: Import): string | undefined {
   return isForeignStore(each) ? 'call another slice by its verbs' : undefined;
 }
 
-function refusalOfFloor(each: Import): string | undefined {
+function refusalOfLayer(each: Import): string | undefined {
   if (!each.module.startsWith('.')) return undefined;
   const target = targetOf(each);
   if (target.startsWith('packages/verify/')) return 'the verifier is for other services';
   if (target.startsWith('packages/') && !target.endsWith('/src/index.ts')) return 'a package is used by its entry';
   if (!target.startsWith('src/')) return undefined;
-  return floorOf(target) > floorOf(each.file) ? `${roomOf(target)} stands above ${roomOf(each.file)}` : undefined;
+  return layerOf(target) > layerOf(each.file) ? `${folderOf(target)} stands above ${folderOf(each.file)}` : undefined;
 }
 
 function refusalOfDriver({ file, module }: Import): string | undefined {
@@ -107,7 +107,7 @@ function refusalInSlice(each: Import): string | undefined {
   const target = targetOf(each);
   if (isForeignStore(each)) return 'call another slice by its verbs';
   if (target.endsWith('service.ts') && file !== 'src/services.ts') return 'handlers are registered in src/services.ts';
-  if (floorOf(file) !== SLICES || isHandler(file)) {
+  if (layerOf(file) !== SLICES || isHandler(file)) {
     return isHandler(file) && isStore(target) ? 'handlers call verbs' : undefined;
   }
   return isHandler(target) || target.startsWith('src/rpc/') ? 'verbs know no messages' : undefined;
@@ -119,7 +119,7 @@ const isHandler = (file: string) => /(^|[/-])(service|messages)\.ts$/.test(file)
 /** The store of another slice; that of a folder inside its own is none. */
 function isForeignStore(each: Import): boolean {
   const target = targetOf(each);
-  return isStore(target) && !target.startsWith(`${roomOf(each.file)}/`) && !each.file.startsWith('test/');
+  return isStore(target) && !target.startsWith(`${folderOf(each.file)}/`) && !each.file.startsWith('test/');
 }
 
 function targetOf({ file, module }: Import): string {
@@ -130,36 +130,36 @@ function packageOf(file: string): string {
   return file.split('/').slice(0, 2).join('/');
 }
 
-/** The room of a file: the entry of FLOORS that it is in, or its folder. */
-function roomOf(file: string): string {
-  const named = FLOORS.flat().find((room) => file === room || file.startsWith(`${room}/`));
+/** The folder of a file: the entry of LAYERS that it is in, or its folder. */
+function folderOf(file: string): string {
+  const named = LAYERS.flat().find((folder) => file === folder || file.startsWith(`${folder}/`));
   return named ?? (file.startsWith('packages/') ? packageOf(file) : dirname(file));
 }
 
-function floorOf(file: string): number {
-  const floor = FLOORS.findIndex((rooms) => rooms.includes(roomOf(file)));
-  return floor === -1 ? SLICES : floor;
+function layerOf(file: string): number {
+  const layer = LAYERS.findIndex((folders) => folders.includes(folderOf(file)));
+  return layer === -1 ? SLICES : layer;
 }
 
-/** Rooms that import each other in a circle, each circle once. */
-function findCircles(imports: readonly Import[]): string[] {
-  const arrows = new Map<string, Set<string>>();
+/** Folders that import each other in a cycle, each cycle once. */
+function findCycles(imports: readonly Import[]): string[] {
+  const edges = new Map<string, Set<string>>();
   for (const each of imports) {
     if (!each.module.startsWith('.') || /\.(test|testkit)\.ts$/.test(each.file)) continue;
-    const [from, to] = [roomOf(each.file), roomOf(targetOf(each))];
-    if (from !== to) arrows.set(from, (arrows.get(from) ?? new Set()).add(to));
+    const [from, to] = [folderOf(each.file), folderOf(targetOf(each))];
+    if (from !== to) edges.set(from, (edges.get(from) ?? new Set()).add(to));
   }
   const finished = new Set<string>();
-  const circles: string[] = [];
-  const visit = (room: string, path: readonly string[]) => {
-    const start = path.indexOf(room);
-    if (start !== -1) circles.push(`rooms in a circle: ${[...path.slice(start), room].join(' -> ')}`);
-    if (start !== -1 || finished.has(room)) return;
-    for (const next of arrows.get(room) ?? []) visit(next, [...path, room]);
-    finished.add(room);
+  const cycles: string[] = [];
+  const visit = (folder: string, path: readonly string[]) => {
+    const start = path.indexOf(folder);
+    if (start !== -1) cycles.push(`folders in a cycle: ${[...path.slice(start), folder].join(' -> ')}`);
+    if (start !== -1 || finished.has(folder)) return;
+    for (const next of edges.get(folder) ?? []) visit(next, [...path, folder]);
+    finished.add(folder);
   };
-  for (const room of arrows.keys()) visit(room, []);
-  return circles;
+  for (const folder of edges.keys()) visit(folder, []);
+  return cycles;
 }
 
 /** The imports of a module's source, which the formatter has written. */

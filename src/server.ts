@@ -324,7 +324,9 @@ export async function startServer(config: Config, adminPassword: string, options
     draining: draining.signal,
     halting: halting.signal,
   });
-  await fastify.listen({ host: config.host, port: config.port });
+  const listening = (address: string) =>
+    `Server listening at ${config.tls === undefined ? address : address.replace(/^http:/, 'https:')}`;
+  await fastify.listen({ host: config.host, port: config.port, listenTextResolver: listening });
   // Last of all that can fail: a generated password that no start lives to tell would lock everybody out.
   const createdAdmin = await createFirstAdmin(app, {
     username: ADMIN_USERNAME,

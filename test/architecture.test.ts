@@ -70,14 +70,14 @@ describe('the check of imports', () => {
     expect(refuseImports([toImport(of)])).toEqual([]);
   });
 
-  test('refuses folders that import each other in a circle, though no files do', () => {
+  test('refuses folders that import each other in a cycle, though no files do', () => {
     expect(
       refuseImports([
         toImport(['src/contacts/contacts.ts', '../identity/users/users.ts']),
         toImport(['src/identity/users/accounts.ts', '../sessions/sessions.ts']),
         toImport(['src/identity/sessions/refresh-token.ts', '../../contacts/contact.ts']),
       ]),
-    ).toEqual(['rooms in a circle: src/contacts -> src/identity/users -> src/identity/sessions -> src/contacts']);
+    ).toEqual(['folders in a cycle: src/contacts -> src/identity/users -> src/identity/sessions -> src/contacts']);
   });
 
   test('finds every form of import', () => {

@@ -1,13 +1,15 @@
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { Agent, request as httpRequest } from 'node:http';
 import http2, { type ClientHttp2Session } from 'node:http2';
 import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createClient, type Transport } from '@connectrpc/connect';
 import { createConnectTransport, createGrpcWebTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { Client as PgClient } from 'pg';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { ServerReflection } from '../gen/grpc/reflection/v1/reflection_pb.ts';
 import { Health, HealthCheckResponse_ServingStatus as Status } from '../gen/health/v1/health_pb.ts';
 import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
@@ -297,4 +299,17 @@ describe('a stop', () => {
       user: { username: 'admin' },
     });
   });
+});
+
+test('SIGTERM to npm start reaches the server', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'kith-npm-'));
+  const env = { ...process.env, KITH_PORT: '0', KITH_DATABASE_URL: `sqlite:${join(directory, 'kith.db')}` };
+  const npm = spawn('npm', ['start', '--silent'], { env, stdio: ['ignore', 'ignore', 'pipe'] });
+  const closed = once(npm, 'close'); // when nobody has standard error open any more: the server has ended
+  let stderr = '';
+  npm.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  await vi.waitFor(() => expect(stderr).toMatch(/ serves .* at /), { timeout: 50_000 });
+  npm.kill('SIGTERM');
+  await closed;
+  await rm(directory, { recursive: true });
 });
