@@ -1,15 +1,14 @@
-import { apiKeyInvalid } from '../revocations/revocations.ts';
 import { randomBytes } from 'node:crypto';
 import { crc32 } from 'node:zlib';
-
 import { equalBytes, type Keyring } from '../../kernel/keyring.ts';
+import { bytesOfUuid, UUID_BYTES, uuidAt } from '../../kernel/signed-token.ts';
+import { apiKeyInvalid } from '../revocations/revocations.ts';
 
 /** Tells an API key apart, for people and for scanners that look for leaked secrets. */
 const PREFIX = 'kith_ak_';
-const ID_BYTES = 16;
 const RANDOM_BYTES = 32;
 const MAC_BYTES = 8;
-const BYTES = ID_BYTES + RANDOM_BYTES + MAC_BYTES;
+const BYTES = UUID_BYTES + RANDOM_BYTES + MAC_BYTES;
 
 const DIGITS = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
 const BODY_DIGITS = 76; // 62^75 < 2^448 < 62^76
@@ -31,7 +30,7 @@ export function isApiKey(bearerToken: string): boolean {
  * one is refused without asking the database. What proves the key are the random bytes.
  */
 export function writeApiKey(keyring: Keyring, id: string): string {
-  const body = Buffer.concat([Buffer.from(id.replaceAll('-', ''), 'hex'), randomBytes(RANDOM_BYTES)]);
+  const body = Buffer.concat([bytesOfUuid(id), randomBytes(RANDOM_BYTES)]);
   const number = BigInt(`0x${Buffer.concat([body, macOf(keyring, body)]).toString('hex')}`);
   return withChecksum(PREFIX + toBase62(number, BODY_DIGITS));
 }
@@ -47,7 +46,7 @@ export function readApiKey(keyring: Keyring, secret: string): string {
   const bytes = Buffer.from(hex, 'hex');
   const body = bytes.subarray(0, -MAC_BYTES);
   if (!equalBytes(bytes.subarray(-MAC_BYTES), macOf(keyring, body))) throw apiKeyInvalid();
-  return hex.slice(0, ID_BYTES * 2).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+  return uuidAt(bytes);
 }
 
 /** What may be shown of a secret, to tell keys apart. */

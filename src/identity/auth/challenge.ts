@@ -1,19 +1,17 @@
 import type { SignInMethod } from '../../kernel/access.ts';
 import { latestBelievable } from '../../kernel/clock.ts';
 import { Failure } from '../../kernel/failure.ts';
-import { equalBytes, type Keyring } from '../../kernel/keyring.ts';
-
-/** Tells a challenge token apart, for people and for scanners that look for leaked secrets. */
-const PREFIX = 'kith_lc_';
+import type { Keyring } from '../../kernel/keyring.ts';
+import { bytesOfUuid, signedTokens, UUID_BYTES, uuidAt } from '../../kernel/signed-token.ts';
 
 /** How long a sign-in may take from the password to its end, milliseconds. */
 export const CHALLENGE_MS = 10 * 60 * 1000;
 
-const ID_BYTES = 16;
 const NUMBER_BYTES = 8;
 const PROVED_BYTES = 1;
-const MAC_BYTES = 32;
-const BYTES = ID_BYTES + 2 * NUMBER_BYTES + PROVED_BYTES;
+const BYTES = UUID_BYTES + 2 * NUMBER_BYTES + PROVED_BYTES;
+
+const tokens = signedTokens({ purpose: 'login-challenge', prefix: 'kith_lc_', bytes: BYTES });
 
 /** The bit of each method. */
 const BITS: Readonly<Record<SignInMethod, number>> = { pwd: 1, otp: 2, recovery: 4 };
@@ -32,34 +30,26 @@ export interface Challenge {
 /** A challenge with an HMAC-SHA256 over it, so that the server stores nothing about an incomplete sign-in. */
 export function writeChallenge(keyring: Keyring, { userId, sessionEpoch, methods, expireMs }: Challenge): string {
   const bytes = Buffer.alloc(BYTES);
-  bytes.write(userId.replaceAll('-', ''), 'hex');
-  bytes.writeBigUInt64BE(BigInt(sessionEpoch), ID_BYTES);
-  bytes.writeBigUInt64BE(BigInt(expireMs), ID_BYTES + NUMBER_BYTES);
+  bytesOfUuid(userId).copy(bytes);
+  bytes.writeBigUInt64BE(BigInt(sessionEpoch), UUID_BYTES);
+  bytes.writeBigUInt64BE(BigInt(expireMs), UUID_BYTES + NUMBER_BYTES);
   bytes.writeUInt8(
     methods.reduce((bits, method) => bits | BITS[method], 0),
     BYTES - PROVED_BYTES,
   );
-  return PREFIX + Buffer.concat([bytes, keyring.mac('login-challenge', bytes)]).toString('base64url');
+  return tokens.write(keyring, bytes);
 }
 
 /** Throws challenge_invalid for a text that writeChallenge did not write, for an expired challenge, and for one issued before the clock was set back. */
 export function readChallenge(keyring: Keyring, token: string, nowMs: number): Challenge {
-  const all = Buffer.from(token.slice(PREFIX.length), 'base64url');
-  const bytes = all.subarray(0, BYTES);
-  if (
-    // Decoding skips what is not base64url; only one spelling is what was given out.
-    token !== PREFIX + all.toString('base64url') ||
-    all.length !== BYTES + MAC_BYTES ||
-    !equalBytes(all.subarray(BYTES), keyring.mac('login-challenge', bytes))
-  ) {
-    throw challengeInvalid();
-  }
-  const expireMs = Number(bytes.readBigUInt64BE(ID_BYTES + NUMBER_BYTES));
+  const bytes = tokens.read(keyring, token);
+  if (bytes === undefined) throw challengeInvalid();
+  const expireMs = Number(bytes.readBigUInt64BE(UUID_BYTES + NUMBER_BYTES));
   if (expireMs <= nowMs || expireMs > latestBelievable(CHALLENGE_MS, nowMs)) throw challengeInvalid();
   const proved = bytes.readUInt8(BYTES - PROVED_BYTES);
   return {
-    userId: bytes.toString('hex', 0, ID_BYTES).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5'),
-    sessionEpoch: Number(bytes.readBigUInt64BE(ID_BYTES)),
+    userId: uuidAt(bytes),
+    sessionEpoch: Number(bytes.readBigUInt64BE(UUID_BYTES)),
     methods: (Object.keys(BITS) as SignInMethod[]).filter((method) => (proved & BITS[method]) !== 0),
     expireMs,
   };
