@@ -200,6 +200,7 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
 
   const start = (socket: Socket, acceptedMs: number): ConnectionStage => {
     const session = openSession(socket);
+    stopReadingAtEnd(socket, session);
     const connection: Http2Connection = {
       streams: new Map(),
       activeSinceCheck: true,
@@ -272,6 +273,15 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
   };
 
   return { start };
+}
+
+/**
+ * In the next tick Node's session takes what had arrived before it began, chunk after chunk, also when it has ended by
+ * then: it throws, and nobody can catch that.
+ */
+function stopReadingAtEnd(socket: Socket, session: ServerHttp2Session): void {
+  const read = socket.read.bind(socket);
+  socket.read = (size) => (session.destroyed ? null : read(size));
 }
 
 /**

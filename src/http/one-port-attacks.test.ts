@@ -253,6 +253,28 @@ describe.each(transports)('over %s', (transport) => {
       client.socket.destroy();
     });
 
+    test('that breaks the protocol in what it sent before its turn ends nothing else', async () => {
+      const waiting: (() => void)[] = [];
+      let isBusy = true;
+      const scheduler = {
+        mayStart: () => !isBusy,
+        add: (_headers: unknown, _address: unknown, begin: () => void) => void waiting.push(begin),
+      };
+      await using port = await startPort(transport, { scheduler });
+      const client = await connectRaw(port, 'h2');
+      client.send(Buffer.concat([preface, settings()]));
+      await expect.poll(() => waiting.length).toBe(1);
+      const broken = frame(frameType.data, 0, 0, Buffer.alloc(16_000)); // of no stream (RFC 9113, section 6.1)
+      for (let part = 0; part < 20; part += 1) client.send(broken);
+      await new Promise((resolve) => {
+        setTimeout(resolve, 50); // for it to arrive
+      });
+      isBusy = false;
+      waiting[0]!();
+      await client.ended;
+      expect(await get(port, '/')).toMatchObject({ status: 200 });
+    });
+
     test('that trickles a request body is reset with CANCEL, unless the path may stream', async () => {
       const isStreaming = (path: string) => path === '/echo';
       await using port = await startPort(transport, { requestTimeoutMs: 200, isStreaming });
