@@ -103,7 +103,7 @@ function announce(config: Config, { address, adminPassword }: Serving): void {
   console.error(`Kith ${packageJson.version} serves gRPC, gRPC-Web and Connect at ${address}`);
   if (adminPassword === undefined) {
     if (config.adminPassword !== undefined) {
-      console.error('KITH_ADMIN_PASSWORD is not used: an earlier start has created the administrator');
+      console.error('KITH_ADMIN_PASSWORD is not used: there are users already');
     }
     return;
   }
