@@ -5,7 +5,7 @@ import { ADMIN_PASSWORD, grpc, refusalOf } from './support/kith.ts';
 import { startProcess } from './support/process.ts';
 import { signedIn } from './support/sign-in.ts';
 
-interface Line {
+interface LogLine {
   readonly rpc?: string;
   readonly code?: string;
 }
@@ -34,7 +34,7 @@ test.each([
   const calls = stdout
     .split('\n')
     .filter(Boolean)
-    .map((line) => JSON.parse(line) as Line)
+    .map((line) => JSON.parse(line) as LogLine)
     .filter(({ rpc }) => rpc?.startsWith('kith.'));
   expect(calls.filter(({ code }) => code === 'ok')).toHaveLength(lines);
   expect(calls.filter(({ code }) => code === 'unauthenticated')).toHaveLength(9);

@@ -45,7 +45,7 @@ async function documented(): Promise<Documented[]> {
   }));
 }
 
-interface Line {
+interface Series {
   /** Of the metric, without _bucket, _sum and _count of histograms. */
   readonly metric: string;
   readonly name: string;
@@ -53,9 +53,9 @@ interface Line {
   readonly value: number;
 }
 
-function parse(exposition: string): { readonly types: Map<string, string>; readonly lines: Line[] } {
+function parse(exposition: string): { readonly types: Map<string, string>; readonly lines: Series[] } {
   const types = new Map<string, string>();
-  const lines: Line[] = [];
+  const lines: Series[] = [];
   for (const line of exposition.trimEnd().split('\n')) {
     const [, typed, type] = /^# TYPE (\w+) (\w+)$/.exec(line) ?? [];
     if (typed !== undefined) types.set(typed, type!);
@@ -165,7 +165,7 @@ describe.each(databases)('on $name', ({ create }) => {
     const before = parse(await scrape(port));
     expect([...before.types.keys()].toSorted()).toEqual(table.map(({ name }) => name).toSorted());
 
-    const key = ({ name, labels }: Line) => JSON.stringify([name, labels]);
+    const key = ({ name, labels }: Series) => JSON.stringify([name, labels]);
     const values = new Map(before.lines.map((line) => [key(line), line.value]));
     const moved = new Set<string>();
     const labels = new Map<string, Set<string>>();

@@ -407,18 +407,18 @@ describe.each(databases)('on $name', ({ name, create }) => {
   });
 });
 
-interface Line {
+interface LogLine {
   readonly rpc?: string;
   readonly msg?: string;
   readonly trace_id?: string;
   readonly span_id?: string;
 }
 
-function linesOf(stdout: string): Line[] {
+function linesOf(stdout: string): LogLine[] {
   return stdout
     .split('\n')
     .filter(Boolean)
-    .map((line) => JSON.parse(line) as Line);
+    .map((line) => JSON.parse(line) as LogLine);
 }
 
 describe.each(WAYS)('the log, $way,', ({ fastPath }) => {

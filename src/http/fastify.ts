@@ -76,7 +76,7 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
     // No route, and so no hook, is found for a path that cannot be decoded.
     frameworkErrors: (_error, _request, reply) => {
       void refuse(
-        introduce(reply),
+        withAnswerHeaders(reply),
         400,
         new Failure('malformed_request', 'the path, or the URL in its place, cannot be decoded'),
       );
@@ -95,7 +95,7 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
   fastify.addContentTypeParser('*', (_request, _payload, done) => done(null));
 
   fastify.addHook('onRequest', async (request, reply) => {
-    introduce(reply);
+    withAnswerHeaders(reply);
     const refusal = heads.refusalOf(request.raw);
     if (refusal !== undefined) {
       if (refusal.closes === true) reply.header('connection', 'close');
@@ -107,7 +107,7 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
   fastify.setNotFoundHandler((request, reply) => refuse(reply, 404, unknownMethod(pathOf(request.url))));
   fastify.setErrorHandler((error: { statusCode?: number }, request, reply) => {
     const status = error.statusCode ?? 500;
-    if (status < 500) return refuse(introduce(reply), status, httpFailure(status, request.url));
+    if (status < 500) return refuse(withAnswerHeaders(reply), status, httpFailure(status, request.url));
     request.log.error({ err: error }, 'request failed');
     return reply.code(500).send({ code: 'internal', message: 'internal error' });
   });
@@ -186,7 +186,7 @@ function httpFailure(status: number, url: string): Failure {
 }
 
 /** Sets the headers of every answer to a request. */
-function introduce(reply: FastifyReply): FastifyReply {
+function withAnswerHeaders(reply: FastifyReply): FastifyReply {
   return reply.headers({ 'x-request-id': reply.request.id, ...ANSWER_HEADERS });
 }
 

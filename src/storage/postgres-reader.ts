@@ -36,7 +36,7 @@ export class PostgresReader {
   readonly #pool: Pool;
   readonly #limitMs: number;
   readonly #names = new Map<string, string>();
-  #line: Line | undefined;
+  #pipeline: Pipeline | undefined;
   #waiting: Read[] = [];
   #isConnecting = false;
 
@@ -55,9 +55,9 @@ export class PostgresReader {
 
   #send(read: Read): void {
     const { waitingCount, idleCount, ending } = this.#pool;
-    if (waitingCount > idleCount || ending) this.#line?.close();
-    if (this.#line?.isOpen) {
-      this.#line.send(read);
+    if (waitingCount > idleCount || ending) this.#pipeline?.close();
+    if (this.#pipeline?.isOpen) {
+      this.#pipeline.send(read);
       return;
     }
     this.#waiting.push(read);
@@ -70,10 +70,10 @@ export class PostgresReader {
     this.#waiting = [];
     try {
       const client = await this.#pool.connect();
-      const line = new Line(client, this.#limitMs, (read) => this.#send(read));
-      this.#line = line;
-      for (const read of asking) line.send(read);
-      for (const read of this.#waiting) line.send(read);
+      const pipeline = new Pipeline(client, this.#limitMs, (read) => this.#send(read));
+      this.#pipeline = pipeline;
+      for (const read of asking) pipeline.send(read);
+      for (const read of this.#waiting) pipeline.send(read);
       this.#waiting = [];
     } catch (error) {
       for (const { reject } of asking) reject(error);
@@ -95,7 +95,7 @@ export class PostgresReader {
 }
 
 /** A connection of the pool, from when it is taken until all that was sent over it is answered. */
-class Line {
+class Pipeline {
   isOpen = true;
   readonly #client: PoolClient;
   readonly #limitMs: number;

@@ -156,7 +156,7 @@ export class Revocations {
         const { done, value } = await orAborted(stream.next(), signal);
         if (done) return;
         const { revocations, isIncomplete } = readMessage(value);
-        for (const revocation of revocations) this.#learn(revocation);
+        for (const revocation of revocations) this.#apply(revocation);
         // The server may be behind as well, or not have told everything yet.
         if (!isIncomplete) this.#heard = clock.moment();
         this.#failure = undefined;
@@ -174,7 +174,7 @@ export class Revocations {
   }
 
   /** Adds to what is known. The same may come twice, and out of order. */
-  #learn({ sessionId, user, expireMs }: Revocation): void {
+  #apply({ sessionId, user, expireMs }: Revocation): void {
     const heard = this.#options.clock.moment();
     if (sessionId !== undefined) {
       const latestMs = Math.max(expireMs, this.#sessions.get(sessionId)?.expireMs ?? 0);
