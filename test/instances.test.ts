@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import { createClient } from '@connectrpc/connect';
 import { DatabaseSync } from 'node:sqlite';
 import { Client as PgClient } from 'pg';
@@ -32,15 +33,10 @@ function passwordsOf(processes: readonly { kith: KithProcess }[]): string[] {
   );
 }
 
-const MIGRATIONS = [
-  '0001-initial',
-  '0002-activity',
-  '0003-sign-in',
-  '0004-usage',
-  '0005-contact-fields',
-  '0006-key-permissions',
-  '0007-activity-actors',
-];
+const MIGRATIONS = readdirSync(new URL('../src/storage/migrations/', import.meta.url))
+  .filter((file) => /^\d{4}-.*\.ts$/.test(file))
+  .map((file) => file.replace('.ts', ''))
+  .toSorted();
 
 test('six that start at once on one empty database all serve, and do once what is done once', async () => {
   await using database = await databases[1]!.create();

@@ -67,7 +67,12 @@ const RULES: readonly Rule[] = [
     but: ['packages/verify/src/connect-stream.ts', 'packages/verify/src/keys.ts', 'packages/verify/src/verify.ts'],
     caught: 'await fetch(url)',
   },
-  { what: 'compares without regard to type', pattern: /[^=!<>]==(?!=)|!=(?!=)(?!')/, caught: 'if (a == b)' },
+  {
+    what: 'compares without regard to type',
+    pattern: /[^=!<>]==(?!=)|!=(?!=)(?!')/,
+    but: ['src/rpc/quick-cel.ts'], // operators of CEL, in texts
+    caught: 'if (a == b)',
+  },
 ];
 
 test.each(RULES)('the code nowhere $what', ({ pattern, but = [] }) => {
