@@ -277,11 +277,12 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
 
 /**
  * In the next tick Node's session takes what had arrived before it began, chunk after chunk, also when it has ended by
- * then: it throws, and nobody can catch that.
+ * then: it throws, and nobody can catch that. Until that tick is over there is nothing to read for a session that ended.
  */
 function stopReadingAtEnd(socket: Socket, session: ServerHttp2Session): void {
   const read = socket.read.bind(socket);
   socket.read = (size) => (session.destroyed ? null : read(size));
+  process.nextTick(() => Reflect.deleteProperty(socket, 'read'));
 }
 
 /**
