@@ -73,19 +73,14 @@ export class Budget {
    */
   charge(payer: Payer, amount: number): Charge {
     const account = this.#account(payer);
-    this.#take(account, amount);
-    return new Charge(account, amount, this.#take, this.#giveBack);
+    if (!this.#tryTake(account, amount)) throw this.#refusal(account, amount);
+    return new Charge(account, amount, this.#book);
   }
 
   /** Whether `charge` would not throw, and the charge where it is so. */
   tryCharge(payer: Payer, amount: number): Charge | undefined {
     const account = this.#account(payer);
-    if (!this.#hasRoom(account, amount)) {
-      this.#refusals += 1;
-      return undefined;
-    }
-    this.#add(account, amount);
-    return new Charge(account, amount, this.#take, this.#giveBack);
+    return this.#tryTake(account, amount) ? new Charge(account, amount, this.#book) : undefined;
   }
 
   #account(payer: Payer): Account {
@@ -120,12 +115,21 @@ export class Budget {
     return held + amount > little ? max - Math.floor(max / RESERVED_PART) : max;
   }
 
-  readonly #take = (account: Account, amount: number): void => {
-    if (!this.#hasRoom(account, amount)) throw this.#refusal(account, amount);
-    this.#add(account, amount);
+  /** What charges are kept by. */
+  readonly #book: Book = {
+    tryTake: (account, amount) => this.#tryTake(account, amount),
+    refusal: (account, amount) => this.#refusal(account, amount),
+    giveBack: (account, amount) => this.#add(account, -amount),
   };
 
-  readonly #giveBack = (account: Account, amount: number): void => this.#add(account, -amount);
+  #tryTake(account: Account, amount: number): boolean {
+    if (!this.#hasRoom(account, amount)) {
+      this.#refusals += 1;
+      return false;
+    }
+    this.#add(account, amount);
+    return true;
+  }
 
   #add(account: Account, amount: number): void {
     account.held += amount;
@@ -134,7 +138,6 @@ export class Budget {
   }
 
   #refusal(account: Account, amount: number): Failure {
-    this.#refusals += 1;
     const { name, total, retryAfterSeconds = 1 } = this.limits;
     const share = this.#shareOf(account);
     return account.held + amount > share
@@ -151,24 +154,25 @@ interface Account {
   charges: number;
 }
 
+interface Book {
+  /** Whether there was room. */
+  readonly tryTake: (account: Account, amount: number) => boolean;
+  /** Why there was none. */
+  readonly refusal: (account: Account, amount: number) => Failure;
+  readonly giveBack: (account: Account, amount: number) => void;
+}
+
 /** What is held of a budget for one purpose. */
 export class Charge {
   readonly #account: Account;
-  readonly #take: (account: Account, amount: number) => void;
-  readonly #giveBack: (account: Account, amount: number) => void;
+  readonly #book: Book;
   #amount: number;
   #isReleased = false;
 
-  constructor(
-    account: Account,
-    amount: number,
-    take: (account: Account, amount: number) => void,
-    giveBack: (account: Account, amount: number) => void,
-  ) {
+  constructor(account: Account, amount: number, book: Book) {
     this.#account = account;
     this.#amount = amount;
-    this.#take = take;
-    this.#giveBack = giveBack;
+    this.#book = book;
     account.charges += 1;
   }
 
@@ -182,25 +186,20 @@ export class Charge {
    * be given back.
    */
   grow(amount: number): void {
-    if (this.#isReleased) return;
-    this.#take(this.#account, amount);
-    this.#amount += amount;
+    if (!this.#isReleased && !this.tryGrow(amount)) throw this.#book.refusal(this.#account, amount);
   }
 
-  /** Holds `amount` more where there is room for it; whether there was. */
+  /** Holds `amount` more if there is room for it and the charge is not released; whether it does. */
   tryGrow(amount: number): boolean {
-    try {
-      this.grow(amount);
-      return !this.#isReleased;
-    } catch {
-      return false;
-    }
+    if (this.#isReleased || !this.#book.tryTake(this.#account, amount)) return false;
+    this.#amount += amount;
+    return true;
   }
 
   /** Gives a part back. Does nothing once the charge is released, which gave it back already. */
   shrink(amount: number): void {
     if (this.#isReleased) return;
-    this.#giveBack(this.#account, amount);
+    this.#book.giveBack(this.#account, amount);
     this.#amount -= amount;
   }
 
@@ -209,7 +208,7 @@ export class Charge {
     if (this.#isReleased) return;
     this.#isReleased = true;
     this.#account.charges -= 1;
-    this.#giveBack(this.#account, this.#amount);
+    this.#book.giveBack(this.#account, this.#amount);
     this.#amount = 0;
   }
 }

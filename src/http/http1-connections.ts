@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 
 import type { Charge } from '../budget/budget.ts';
 import type { ConnectionStage } from './connection-stage.ts';
-import { type OpenRequests, REQUEST_BYTES } from './open-requests.ts';
+import { headerLength, type OpenRequests, REQUEST_BYTES } from './open-requests.ts';
 import type { RequestScheduler } from './one-port.ts';
 import { hasStalled, watchWrites } from './stalled-write.ts';
 
@@ -91,7 +91,7 @@ export function createHttp1Connections(handler: RequestListener, limits: Http1Li
       socket.destroy();
       return;
     }
-    const bytes = REQUEST_BYTES + textLength(req.rawHeaders);
+    const bytes = REQUEST_BYTES + headerLength(req.rawHeaders);
     if (!connection.charge.tryGrow(bytes)) {
       // An answer would wait behind those that are open, and take room itself.
       if (connection.open.size > 0) socket.destroy();
@@ -165,12 +165,6 @@ function announceClose(connection: Http1Connection, res: ServerResponse): void {
 }
 
 function ignoreError(): void {}
-
-function textLength(texts: readonly string[]): number {
-  let length = 0;
-  for (const text of texts) length += text.length;
-  return length;
-}
 
 /**
  * Lets the rest of a request come in that was answered unread, so that the next one is found behind it. Closing at once

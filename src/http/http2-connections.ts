@@ -5,7 +5,7 @@ import type { Socket } from 'node:net';
 
 import type { Charge } from '../budget/budget.ts';
 import type { ConnectionStage } from './connection-stage.ts';
-import { BODY_WINDOW, type OpenRequests, REQUEST_BYTES, STREAM_BYTES } from './open-requests.ts';
+import { BODY_WINDOW, headerLength, type OpenRequests, REQUEST_BYTES, STREAM_BYTES } from './open-requests.ts';
 import type { RequestScheduler } from './one-port.ts';
 import type { PortCounters } from './port-counters.ts';
 import { ResetBudgets } from './reset-budgets.ts';
@@ -107,7 +107,7 @@ interface Http2Connection {
   /** How many bytes had been read when a stream was last open. */
   bytesWithStreams: number;
   socket: Socket;
-  address: string | undefined;
+  resets: ReturnType<ResetBudgets['ofConnection']>;
   charge: Charge;
 }
 
@@ -150,7 +150,7 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
     if (connection === undefined) return makeRequest(stream, headers, flags, rawHeaders);
     connection.activeSinceCheck = true;
     const session = stream.session as ServerHttp2Session;
-    if (resets.isSpent(connection.address)) return endSession(session, NGHTTP2_ENHANCE_YOUR_CALM);
+    if (connection.resets?.isSpent === true) return endSession(session, NGHTTP2_ENHANCE_YOUR_CALM);
     const bodyCharge = stream.endAfterHeaders ? 0 : BODY_WINDOW;
     const ownCharge = headerBytes + REQUEST_BYTES + STREAM_BYTES;
     if (!connection.charge.tryGrow(ownCharge + bodyCharge)) {
@@ -180,7 +180,7 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
       connection.bytesWithStreams = connection.socket.bytesRead;
       connection.charge.shrink(ownCharge + open.bodyCharge);
       // Streams that end with their session were not reset.
-      if (stream.rstCode !== NGHTTP2_NO_ERROR && !session.destroyed) resets.spend(connection.address);
+      if (stream.rstCode !== NGHTTP2_NO_ERROR && !session.destroyed) connection.resets?.spend();
     });
     if (limits.scheduler.mayStart()) return serve(stream, headers, flags, rawHeaders);
     limits.scheduler.add(headers, stream.session?.socket.remoteAddress, () => {
@@ -207,7 +207,7 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
       refusedSinceCheck: 0,
       bytesWithStreams: 0,
       socket,
-      address: socket.remoteAddress,
+      resets: resets.ofConnection(socket.remoteAddress),
       charge: limits.openRequests.openConnection(socket.remoteAddress),
     };
     socket.on('close', () => connection.charge.release());
@@ -290,9 +290,7 @@ function stopReadingAtEnd(socket: Socket, session: ServerHttp2Session): void {
  * setting only once the client has acknowledged it, which a client need not do; until then nghttp2 takes 64 KiB.
  */
 function headerListSize(rawHeaders: readonly string[]): number {
-  let bytes = rawHeaders.length * 16; // 32 for each name and value
-  for (const text of rawHeaders) bytes += text.length;
-  return bytes;
+  return rawHeaders.length * 16 + headerLength(rawHeaders); // 32 for each name and value
 }
 
 /**

@@ -13,6 +13,13 @@ export const STREAM_BYTES = 4 * KIB;
 /** How much of a body arrives before anybody reads it: the window that HTTP/2 streams begin with, bytes. */
 export const BODY_WINDOW = 16 * KIB;
 
+/** How long the names and values of headers are together, as Node gives them, characters. */
+export function headerLength(rawHeaders: readonly string[]): number {
+  let length = 0;
+  for (const text of rawHeaders) length += text.length;
+  return length;
+}
+
 /**
  * What requests hold that are open: served, waiting to be, or answered and not yet taken. An address may hold half
  * of it: some 4,000 requests, or 1,300 with bodies that are still to come.

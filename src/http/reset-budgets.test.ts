@@ -14,25 +14,31 @@ function createBudgets() {
   return { clock, budgets };
 }
 
+function spend(budget: ReturnType<ResetBudgets['ofConnection']>, times: number): void {
+  for (let i = 0; i < times; i += 1) budget?.spend();
+}
+
 test('an address has a burst, and more as time goes by, up to the burst', () => {
   const { clock, budgets } = createBudgets();
-  budgets.spend('192.0.2.1', 3);
-  expect(budgets.isSpent('192.0.2.1')).toBe(true);
+  const budget = budgets.ofConnection('192.0.2.1');
+  spend(budget, 3);
+  expect(budget?.isSpent).toBe(true);
   clock.nowMs = 500;
-  expect(budgets.isSpent('192.0.2.1')).toBe(false);
+  expect(budget?.isSpent).toBe(false);
   clock.nowMs = 60_000;
-  budgets.spend('192.0.2.1', 2);
-  expect(budgets.isSpent('192.0.2.1')).toBe(false);
-  budgets.spend('192.0.2.1');
-  expect(budgets.isSpent('192.0.2.1')).toBe(true);
+  spend(budget, 2);
+  expect(budget?.isSpent).toBe(false);
+  spend(budget, 1);
+  expect(budget?.isSpent).toBe(true);
 });
 
 test('an address spends nothing of another, a /64 of IPv6 counts as one, and a proxy spends nothing', () => {
   const { budgets } = createBudgets();
-  budgets.spend('2001:db8::1', 2);
-  budgets.spend('2001:db8::2', 2);
-  budgets.spend(PROXY, 100);
-  expect(['2001:db8::3', '2001:db8:0:1::1', '192.0.2.1', PROXY].map((address) => budgets.isSpent(address))).toEqual([
+  spend(budgets.ofConnection('2001:db8::1'), 2);
+  spend(budgets.ofConnection('2001:db8::2'), 2);
+  spend(budgets.ofConnection(PROXY), 100);
+  const addresses = ['2001:db8::3', '2001:db8:0:1::1', '192.0.2.1', PROXY];
+  expect(addresses.map((address) => budgets.ofConnection(address)?.isSpent ?? false)).toEqual([
     true,
     false,
     false,

@@ -14,11 +14,6 @@ export interface ResetLimits {
 /** Addresses that are remembered; one that is forgotten has all of its budget. */
 const ADDRESSES_MAX = 10_000;
 
-interface Bucket {
-  left: number;
-  filledMs: number;
-}
-
 /**
  * How many HTTP/2 streams each address may have reset, over all of its connections: nghttp2 counts them for each
  * connection alone, and whoever opens another one begins anew (CVE-2023-44487). A token bucket for each address;
@@ -26,37 +21,52 @@ interface Bucket {
  */
 export class ResetBudgets {
   readonly #limits: ResetLimits;
-  readonly #buckets = new LRUCache<string, Bucket>({ max: ADDRESSES_MAX });
+  readonly #buckets = new LRUCache<string, ResetBudget>({ max: ADDRESSES_MAX });
 
   constructor(limits: ResetLimits) {
     this.#limits = limits;
   }
 
-  /** Takes one reset, or several, off what an address has left. */
-  spend(address: string | undefined, resets = 1): void {
-    if (this.#limits.isProxy(address)) return;
-    const bucket = this.#bucketOf(address ?? '');
-    bucket.left = Math.max(0, bucket.left - resets);
-  }
-
-  /** Whether an address has nothing left. */
-  isSpent(address: string | undefined): boolean {
-    const bucket = this.#buckets.peek(addressPayer(address ?? ''));
-    if (bucket === undefined || bucket.left >= 1) return false;
-    return this.#bucketOf(address ?? '').left < 1;
-  }
-
-  #bucketOf(address: string): Bucket {
-    const { burst, perSecond, monotonic } = this.#limits;
-    const key = addressPayer(address);
-    const now = monotonic();
-    let bucket = this.#buckets.get(key);
-    if (bucket === undefined) {
-      bucket = { left: burst, filledMs: now };
-      this.#buckets.set(key, bucket);
+  /** What the resets of a connection are taken off: what its address has, and of a proxy's connections no end. */
+  ofConnection(address: string | undefined): ResetBudget | undefined {
+    if (this.#limits.isProxy(address)) return undefined;
+    const key = addressPayer(address ?? '');
+    let budget = this.#buckets.get(key);
+    if (budget === undefined) {
+      budget = new ResetBudget(this.#limits);
+      this.#buckets.set(key, budget);
     }
-    bucket.left = Math.min(burst, bucket.left + ((now - bucket.filledMs) / 1000) * perSecond);
-    bucket.filledMs = now;
-    return bucket;
+    return budget;
+  }
+}
+
+/** What one address has left. */
+class ResetBudget {
+  readonly #limits: ResetLimits;
+  #left: number;
+  #filledMs: number;
+
+  constructor(limits: ResetLimits) {
+    this.#limits = limits;
+    this.#left = limits.burst;
+    this.#filledMs = limits.monotonic();
+  }
+
+  /** Takes one reset off. */
+  spend(): void {
+    this.#fill();
+    this.#left = Math.max(0, this.#left - 1);
+  }
+
+  get isSpent(): boolean {
+    if (this.#left < 1) this.#fill();
+    return this.#left < 1;
+  }
+
+  #fill(): void {
+    const { burst, perSecond, monotonic } = this.#limits;
+    const now = monotonic();
+    this.#left = Math.min(burst, this.#left + ((now - this.#filledMs) / 1000) * perSecond);
+    this.#filledMs = now;
   }
 }
