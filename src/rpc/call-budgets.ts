@@ -11,6 +11,7 @@ import type { AccessRules } from './access.ts';
 import { findCaller } from './caller.ts';
 import { peerOf } from './peer.ts';
 import { toConnectError } from './errors.ts';
+import { type MethodImplementation, wrapMethods } from './implementation.ts';
 
 const MIB = 1024 * 1024;
 
@@ -79,32 +80,23 @@ export function holdCall({ bytes }: CallBudgets, context: Pick<HandlerContext, '
   return bytes.charge(payerOfCall(context), CALL_BYTES);
 }
 
-/** Implementations of methods, by their names. */
-type Implementation = Readonly<Record<string, unknown>>;
-type Unary = (request: unknown, context: HandlerContext) => unknown;
-
 /**
  * The unary methods of an implementation, each within the limit of its kind and paid for by whoever calls. Streams
  * stay as they are. The methods that anybody may call have no limit: signing in waits in the queue for hashes alone,
  * which is shorter.
  */
 export function limitCalls<T extends object>(
-  service: DescService,
+  { methods }: DescService,
   implementation: T,
   budgets: CallBudgets,
   rules: AccessRules,
 ): T {
-  const limited: Record<string, unknown> = { ...(implementation as Implementation) };
-  for (const method of service.methods) {
-    const implemented = (implementation as Implementation)[method.localName];
-    if (method.methodKind !== 'unary' || typeof implemented !== 'function') continue;
-    const call = implemented.bind(implementation) as Unary;
-    const isPublic = rules.of(method).access.kind === 'public';
+  return wrapMethods(methods, implementation, (method, call) => {
+    if (method.methodKind !== 'unary') return undefined;
+    if (rules.of(method).access.kind === 'public') return paidFor(call);
     const kind = kindOf(method);
-    const held = kind === 'lists' ? withRoomForAnswer(budgets.bytes, call) : call;
-    limited[method.localName] = isPublic ? paidFor(call) : within(budgets[kind], held);
-  }
-  return limited as unknown as T;
+    return within(budgets[kind], kind === 'lists' ? withRoomForAnswer(budgets.bytes, call) : call);
+  });
 }
 
 function kindOf(method: DescMethod): 'lists' | 'writes' | 'reads' {
@@ -113,7 +105,7 @@ function kindOf(method: DescMethod): 'lists' | 'writes' | 'reads' {
 }
 
 /** Has a call set aside what its answer will hold, while it runs. */
-function withRoomForAnswer(bytes: Budget, implemented: Unary): Unary {
+function withRoomForAnswer(bytes: Budget, implemented: MethodImplementation): MethodImplementation {
   return async (request, context) => {
     const room = bytes.charge(payerOfCall(context), LIST_BYTES);
     try {
@@ -124,12 +116,12 @@ function withRoomForAnswer(bytes: Budget, implemented: Unary): Unary {
   };
 }
 
-function paidFor(implemented: Unary): Unary {
+function paidFor(implemented: MethodImplementation): MethodImplementation {
   return (request, context) => payFor(payerOfCall(context), () => implemented(request, context));
 }
 
 /** Not an async function: for a call that may run at once, each turn of the queue costs. */
-function within(limiter: ConcurrencyLimiter, implemented: Unary): Unary {
+function within(limiter: ConcurrencyLimiter, implemented: MethodImplementation): MethodImplementation {
   return (request, context) => {
     const payer = payerOfCall(context);
     const call = () => payFor(payer, () => implemented(request, context));

@@ -13,6 +13,7 @@ import {
 import { findHeader } from '../../packages/connect-fast/src/index.ts';
 import { readTraceContext } from '../tracing/trace-context.ts';
 import type { Tracing } from '../tracing/tracing.ts';
+import { wrapMethods } from './implementation.ts';
 
 type CallValues = Pick<HandlerContext, 'values'>;
 
@@ -36,10 +37,6 @@ const FAULTS = new Set([
   Code.Unavailable,
   Code.DataLoss,
 ]);
-
-/** Implementations of methods, by their names. */
-type Implementation = Readonly<Record<string, unknown>>;
-type Method = (request: unknown, context: HandlerContext) => unknown;
 
 /**
  * A span for each call, after OpenTelemetry's conventions for RPC, version 1.45. It is the child of the span that the
@@ -104,19 +101,14 @@ export class CallTracing {
   }
 
   /** The implementation of a service, whose methods run with the spans of their calls active: streams each time that they are asked for a message. */
-  trace<T extends object>(service: DescService, implementation: T): T {
-    const traced: Record<string, unknown> = { ...(implementation as Implementation) };
-    for (const { localName, methodKind } of service.methods) {
-      const implemented = traced[localName];
-      if (typeof implemented !== 'function') continue;
-      const run = implemented.bind(implementation) as Method;
+  trace<T extends object>({ methods }: DescService, implementation: T): T {
+    return wrapMethods(methods, implementation, ({ methodKind }, run) => {
       const isStream = methodKind === 'server_streaming' || methodKind === 'bidi_streaming';
-      traced[localName] = (request: unknown, context: HandlerContext) => {
+      return (request, context) => {
         const answer = this.within(context, () => run(request, context));
         return isStream ? this.#eachWithin(context, answer as AsyncIterable<unknown>) : answer;
       };
-    }
-    return traced as T;
+    });
   }
 
   /** A generator runs in the context of whoever asks it for the next message, and not in the one it was made in. */

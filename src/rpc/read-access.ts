@@ -7,7 +7,6 @@ import {
   hasOption,
   type Message,
 } from '@bufbuild/protobuf';
-import type { HandlerContext } from '@connectrpc/connect';
 import {
   always_answered as alwaysAnsweredOption,
   read_access as readAccessOption,
@@ -16,10 +15,10 @@ import type { Caller, Permission } from '../kernel/access.ts';
 import { type Access, AccessDeclarationError, type AccessRules } from './access.ts';
 import { callerOf } from './caller.ts';
 import { fromPermission } from './enums.ts';
+import { wrapMethods } from './implementation.ts';
 
 /** What implements a service, as ConnectRouter.service takes it. */
 type Implementation = Readonly<Record<string, unknown>>;
-type Implemented = (request: Fields, context: HandlerContext) => unknown;
 type Fields = Readonly<Record<string, unknown>>;
 
 /**
@@ -35,32 +34,31 @@ export function answerWhatMayBeRead(
   implementation: Implementation,
   rules: AccessRules,
 ): Implementation {
-  const wrapped: Record<string, unknown> = { ...implementation };
-  for (const method of methods) {
+  return wrapMethods(methods, implementation, (method, call) => {
     const { access } = rules.of(method);
-    const implemented = implementation[method.localName];
     // What a public method answers, its caller has proved to be theirs.
-    if (access.kind === 'public' || typeof implemented !== 'function') continue;
+    if (access.kind === 'public') return undefined;
     requireReadAccess(method.output);
     const held: readonly Permission[] = access.kind === 'permission' ? [access.permission] : [];
     const needed = permissionsIn(method.output).filter((permission) => !held.includes(permission));
-    if (needed.length === 0 || (access.kind === 'signed_in' && !access.withApiKeys)) continue;
+    if (needed.length === 0 || (access.kind === 'signed_in' && !access.withApiKeys)) return undefined;
     if (method.methodKind !== 'unary') {
       const name = `${method.parent.typeName}/${method.name}`;
       throw new AccessDeclarationError(`${name}: read_access is kept in the answers of unary methods only`);
     }
     const keep = keeperOf(method.output);
-    const call = (implemented as Implemented).bind(implementation);
-    wrapped[method.localName] = (request: Fields, context: HandlerContext) => {
+    return (request, context) => {
       const caller = callerOf(context);
       const answer = call(request, context);
-      if (isSelf(access, caller, request) || needed.every((permission) => caller.permissions.has(permission))) {
+      if (
+        isSelf(access, caller, request as Fields) ||
+        needed.every((permission) => caller.permissions.has(permission))
+      ) {
         return answer;
       }
       return Promise.resolve(answer).then((given) => keep(given as Fields, caller));
     };
-  }
-  return wrapped;
+  });
 }
 
 /** Whether a user asks about themselves. An API key is not the user. */

@@ -1,8 +1,9 @@
 import type { DescService } from '@bufbuild/protobuf';
-import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
+import type { ServiceImpl } from '@connectrpc/connect';
 import { Budget, type BudgetLimits } from '../budget/budget.ts';
 import { isStranger } from '../budget/payer.ts';
 import { payerOfCall } from './call-budgets.ts';
+import { type MethodImplementation, wrapMethods } from './implementation.ts';
 
 /** What open streams are charged to. */
 export interface StreamBudgets {
@@ -23,27 +24,21 @@ export function createStreamBudgets({ perCaller, total }: Pick<BudgetLimits, 'pe
   };
 }
 
-type StreamMethod = (request: unknown, context: HandlerContext) => unknown;
-
 /**
  * The implementation of a service, whose streams are charged to their callers as long as they
  * are open. One too many throws budget_exceeded or server_busy before anything is read for it.
  */
 export function withStreamBudget<S extends DescService>(
-  service: S,
+  { methods }: S,
   implementation: Partial<ServiceImpl<S>>,
   budgets: StreamBudgets,
 ): Partial<ServiceImpl<S>> {
-  const limited: Record<string, unknown> = { ...implementation };
-  for (const { localName, methodKind } of service.methods) {
-    const open = limited[localName];
-    if (methodKind === 'unary' || typeof open !== 'function') continue;
-    limited[localName] = limitStreams(open.bind(implementation) as StreamMethod, budgets);
-  }
-  return limited as Partial<ServiceImpl<S>>;
+  return wrapMethods(methods, implementation, ({ methodKind }, open) =>
+    methodKind === 'unary' ? undefined : limitStreams(open, budgets),
+  );
 }
 
-function limitStreams(open: StreamMethod, { watches, publicStreams }: StreamBudgets): StreamMethod {
+function limitStreams(open: MethodImplementation, { watches, publicStreams }: StreamBudgets): MethodImplementation {
   return (request, context) => {
     const { signal } = context;
     signal.throwIfAborted(); // it tells of its end once

@@ -1,27 +1,21 @@
 import type { DescService } from '@bufbuild/protobuf';
-import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
+import type { ServiceImpl } from '@connectrpc/connect';
 import { Failure } from '../kernel/failure.ts';
-
-type OpenStream = (request: unknown, context: HandlerContext) => AsyncIterable<unknown>;
+import { wrapMethods } from './implementation.ts';
 
 /**
  * The implementation of a service whose streams end as soon as the server starts to stop, with a code that tells the
  * client to come back, and with the error of a call that was aborted. Unary calls are left to finish.
  */
 export function withStreamEnds<S extends DescService>(
-  service: S,
+  { methods }: S,
   implementation: Partial<ServiceImpl<S>>,
   draining: AbortSignal,
 ): Partial<ServiceImpl<S>> {
-  const ending: Record<string, unknown> = { ...implementation };
-  for (const { localName, methodKind } of service.methods) {
-    const implemented = ending[localName];
-    if (methodKind === 'unary' || methodKind === 'client_streaming' || typeof implemented !== 'function') continue;
-    const open = implemented.bind(implementation) as OpenStream;
-    ending[localName] = (request: unknown, context: HandlerContext) =>
-      untilEnd(open(request, context), draining, context.signal);
-  }
-  return ending as Partial<ServiceImpl<S>>;
+  return wrapMethods(methods, implementation, ({ methodKind }, open) => {
+    if (methodKind === 'unary' || methodKind === 'client_streaming') return undefined;
+    return (request, context) => untilEnd(open(request, context) as AsyncIterable<unknown>, draining, context.signal);
+  });
 }
 
 async function* untilEnd<T>(messages: AsyncIterable<T>, draining: AbortSignal, signal: AbortSignal): AsyncGenerator<T> {
