@@ -139,11 +139,21 @@ export function selectPurged(db: Db): Promise<LogPosition> {
   return db.selectFrom('activity_purged').select(['writer', 'seq']).where('id', '=', 1).executeTakeFirstOrThrow();
 }
 
+/** How far the log has come, and how far it may be read. Positions are given by `seq`, which counts all activities. */
+export interface LogStatus {
+  /** The newest activity; 0 before the first one. */
+  readonly head: number;
+  /**
+   * The newest activity that watches may be sent. Before the head while a transaction is open, here or elsewhere
+   * on the same server, that is older than those which wrote the rest.
+   */
+  readonly horizon: number;
+  /** When the first activity after the horizon was recorded, milliseconds since 1970; undefined without one. */
+  readonly heldSinceMs: number | undefined;
+}
+
 /** Reads two or three rows, by index. */
-export async function selectLogStatus({
-  db,
-  dialect,
-}: Reading): Promise<{ head: number; horizon: number; heldSinceMs: number | undefined }> {
+export async function selectLogStatus({ db, dialect }: Reading): Promise<LogStatus> {
   // The newest row is read first: an end that is read later lies behind it only if an open transaction holds it back.
   const newest = await nthPosition(newestFirst(db.selectFrom('activity').selectAll()), 1);
   const end = await dialect.endOfLog(db);
