@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { databases } from '../test/support/databases.ts';
-import { userRow } from '../test/support/rows.ts';
+import { sessionRow, userRow } from '../test/support/rows.ts';
 import { openApp, startOn } from '../test/support/stored.ts';
 import { REQUEST_TTL_MS } from './storage/idempotency.ts';
 import { createPurgeCounts, purge } from './purge.ts';
@@ -24,20 +24,7 @@ test.each(databases)('what is past its time stays a minute more, and is counted,
   await db.insertInto('users').values(enrolled).execute();
   await db.updateTable('users').set({ purge_ms: dueMs }).where('id', '=', userId).execute();
   await db.updateTable('contacts').set({ purge_ms: dueMs }).where('id', '=', contactId).execute();
-  const session = {
-    id: randomUUIDv7(),
-    user_id: enrolled.id,
-    epoch: 0,
-    refresh_counter: 0,
-    refresh_ms: 0,
-    user_agent: '',
-    address: '',
-    methods: 'pwd',
-    create_ms: 0,
-    expire_ms: dueMs,
-    end_by_ms: dueMs,
-    end_ms: null,
-  };
+  const session = sessionRow(enrolled.id, { expire_ms: dueMs, end_by_ms: dueMs });
   await db.insertInto('sessions').values(session).execute();
   const revoked = randomUUIDv7();
   await db

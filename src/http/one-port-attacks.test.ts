@@ -33,6 +33,7 @@ import {
   transports,
   trickle,
 } from './one-port.testkit.ts';
+import type { RequestScheduler } from './one-port.ts';
 import type { Port, RawClient } from './one-port.testkit.ts';
 
 const fast = { interval: 1 };
@@ -41,6 +42,14 @@ const fast = { interval: 1 };
 const NODE_LIMIT_MS = 1500;
 
 const isReset = (stream: number) => (frame: Frame) => frame.type === frameType.rstStream && frame.stream === stream;
+
+/** Keeps what comes while it is busy. */
+class HeldScheduler implements RequestScheduler {
+  isBusy = false;
+  readonly waiting: (() => void)[] = [];
+  mayStart = () => !this.isBusy;
+  add = (_headers: unknown, _address: unknown, start: () => void) => void this.waiting.push(start);
+}
 
 describe.each(transports)('over %s', (transport) => {
   describe('a connection that does not tell its protocol', () => {
@@ -230,23 +239,18 @@ describe.each(transports)('over %s', (transport) => {
 
   describe('an HTTP/2 client', () => {
     test('that resets its streams with an error while they wait for their turn ends nothing else', async () => {
-      const waiting: (() => void)[] = [];
-      let isBusy = false;
-      const scheduler = {
-        mayStart: () => !isBusy,
-        add: (_headers: unknown, _address: unknown, serve: () => void) => void waiting.push(serve),
-      };
+      const scheduler = new HeldScheduler();
       await using port = await startPort(transport, { scheduler });
       const client = await connectRawHttp2(port);
       const session = connectHttp2(port);
       expect((await request(session, '/')).status).toBe(200);
-      isBusy = true;
+      scheduler.isBusy = true;
       client.send(Buffer.concat([1, 3, 5].map((stream) => open(stream, '/reset'))));
-      await expect.poll(() => waiting.length).toBe(3);
+      await expect.poll(() => scheduler.waiting.length).toBe(3);
       client.send(Buffer.concat([1, 3, 5].map((stream) => resetStream(stream, errorCode.internal))));
       const answer = request(session, '/');
-      await expect.poll(() => waiting.length).toBe(4);
-      for (const serve of waiting) serve();
+      await expect.poll(() => scheduler.waiting.length).toBe(4);
+      for (const serve of scheduler.waiting) serve();
       expect((await answer).status).toBe(200);
       expect(port.requests.get('/reset')).toBeUndefined();
       session.destroy();
@@ -254,23 +258,19 @@ describe.each(transports)('over %s', (transport) => {
     });
 
     test('that breaks the protocol in what it sent before its turn ends nothing else', async () => {
-      const waiting: (() => void)[] = [];
-      let isBusy = true;
-      const scheduler = {
-        mayStart: () => !isBusy,
-        add: (_headers: unknown, _address: unknown, begin: () => void) => void waiting.push(begin),
-      };
+      const scheduler = new HeldScheduler();
+      scheduler.isBusy = true;
       await using port = await startPort(transport, { scheduler });
       const client = await connectRaw(port, 'h2');
       client.send(Buffer.concat([preface, settings()]));
-      await expect.poll(() => waiting.length).toBe(1);
+      await expect.poll(() => scheduler.waiting.length).toBe(1);
       const broken = frame(frameType.data, 0, 0, Buffer.alloc(16_000)); // of no stream (RFC 9113, section 6.1)
       for (let part = 0; part < 20; part += 1) client.send(broken);
       await new Promise((resolve) => {
         setTimeout(resolve, 50); // for it to arrive
       });
-      isBusy = false;
-      waiting[0]!();
+      scheduler.isBusy = false;
+      scheduler.waiting[0]!();
       await client.ended;
       expect(await get(port, '/')).toMatchObject({ status: 200 });
     });

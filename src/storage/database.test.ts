@@ -1,9 +1,8 @@
-import { randomUUIDv7 } from 'node:crypto';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createOpened, databases, type OpenedDatabase } from '../../test/support/databases.ts';
 import { generator } from '../../test/support/generator.ts';
-import { userRow } from '../../test/support/rows.ts';
+import { sessionRow, userRow } from '../../test/support/rows.ts';
 import { type Db, openDatabase, ping } from './database.ts';
 import { DatabaseError, UniqueViolation } from './dialect.ts';
 import type { UserTable } from './schema.ts';
@@ -171,20 +170,7 @@ describe.each(databases)('on $name', (kind) => {
     test('goes with the user whose it is', async () => {
       const { id } = await insertOther();
       await db.insertInto('user_terms').values({ term: 'a', user_id: id }).execute();
-      const session = {
-        id: randomUUIDv7(),
-        user_id: id,
-        epoch: 0,
-        refresh_counter: 0,
-        refresh_ms: 0,
-        user_agent: '',
-        address: '',
-        methods: 'pwd',
-        create_ms: 0,
-        expire_ms: 0,
-        end_by_ms: 0,
-        end_ms: null,
-      };
+      const session = sessionRow(id);
       await db.insertInto('sessions').values(session).execute();
       await db.deleteFrom('users').where('id', '=', id).execute();
       expect(await database.files.dump()).not.toContain(id);

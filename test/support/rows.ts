@@ -1,5 +1,5 @@
 import { randomUUIDv7 } from 'node:crypto';
-import type { UserTable } from '../../src/storage/schema.ts';
+import type { SessionTable, UserTable } from '../../src/storage/schema.ts';
 
 /** A user as stored, whom nobody made. */
 export function userRow(given: Partial<UserTable> = {}): UserTable {
@@ -25,6 +25,25 @@ export function userRow(given: Partial<UserTable> = {}): UserTable {
     delete_ms: null,
     purge_ms: null,
     revision: 1,
+    ...given,
+  };
+}
+
+/** A session as stored, of a user. */
+export function sessionRow(userId: string, given: Partial<SessionTable> = {}): SessionTable {
+  return {
+    id: randomUUIDv7(),
+    user_id: userId,
+    epoch: 0,
+    refresh_counter: 0,
+    refresh_ms: 0,
+    user_agent: '',
+    address: '',
+    methods: 'pwd',
+    create_ms: 0,
+    expire_ms: 0,
+    end_by_ms: 0,
+    end_ms: null,
     ...given,
   };
 }

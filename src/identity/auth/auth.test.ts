@@ -10,6 +10,7 @@ import { UserState } from '../../../gen/kith/user/v1/user_pb.ts';
 import { UserService } from '../../../gen/kith/user/v1/user_service_pb.ts';
 import { databases } from '../../../test/support/databases.ts';
 import { grpc, type Kith, type Refusal, refusalOf, type SignedIn } from '../../../test/support/kith.ts';
+import type { App } from '../../app.ts';
 import { PASSWORD_COST } from '../passwords/passwords.ts';
 import { openApp, startOn } from '../../../test/support/stored.ts';
 import { refreshed, signedIn } from '../../../test/support/sign-in.ts';
@@ -216,12 +217,7 @@ describe.each(databases)('on $name', (kind) => {
       const session = await kith.user();
       await using app = await openApp(kith);
       const rows = app.database.db.selectFrom('users').select('password_hash').where('id', '=', session.user.id);
-      const weaker = await hash(session.password, { memoryCost: 8192, timeCost: 1, parallelism: 1 });
-      await app.database.db
-        .updateTable('users')
-        .set({ password_hash: weaker })
-        .where('id', '=', session.user.id)
-        .execute();
+      await hashWeakly(app, session);
 
       await Promise.all(Array.from({ length: 5 }, () => again(session)));
 
@@ -237,12 +233,7 @@ describe.each(databases)('on $name', (kind) => {
     test('does not hash an old password back into the place of a new one', async () => {
       const session = await kith.user();
       await using app = await openApp(kith);
-      const weaker = await hash(session.password, { memoryCost: 8192, timeCost: 1, parallelism: 1 });
-      await app.database.db
-        .updateTable('users')
-        .set({ password_hash: weaker })
-        .where('id', '=', session.user.id)
-        .execute();
+      await hashWeakly(app, session);
       const changing = auth(session.accessToken).changePassword({
         currentPassword: session.password,
         newPassword: 'a new password',
@@ -479,3 +470,9 @@ describe.each(databases)('on $name', (kind) => {
     expect(await kith.database.faults()).toEqual([]);
   });
 });
+
+/** Has the password of a user stored as weaker parameters hash it. */
+async function hashWeakly({ database }: App, { user, password }: SignedIn): Promise<void> {
+  const weaker = await hash(password, { memoryCost: 8192, timeCost: 1, parallelism: 1 });
+  await database.db.updateTable('users').set({ password_hash: weaker }).where('id', '=', user.id).execute();
+}

@@ -18,6 +18,7 @@ import type { App } from '../../app.ts';
 import { purge } from '../../purge.ts';
 import { searchTerm, wordTerms } from '../../kernel/text.ts';
 import { insertUser, type UserRow } from './store.ts';
+import { userRow } from '../../../test/support/rows.ts';
 import { signedIn } from '../../../test/support/sign-in.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -886,28 +887,8 @@ describe.each(databases)('on $name', (kind) => {
 
 /** The i-th user of a bulk, in the order of ids; older than any that a server makes. */
 function rowOf(i: number, given: Partial<UserRow>): UserRow {
-  const username = `bulk${i}`;
-  return {
-    id: `01900000-0000-7000-8000-${String(i).padStart(12, '0')}`,
-    username,
-    username_key: username,
-    email: `${username}@example.org`,
-    email_key: `${username}@example.org`,
-    name: username,
-    role: 'viewer',
-    state: 'active',
-    undelete_state: null,
-    password_hash: '',
-    must_change_password: 0,
-    session_epoch: 0,
-    last_sign_in_ms: null,
-    create_ms: 0,
-    update_ms: 0,
-    delete_ms: null,
-    purge_ms: null,
-    revision: 1,
-    ...given,
-  };
+  const id = `01900000-0000-7000-8000-${String(i).padStart(12, '0')}`;
+  return userRow({ id, username: `bulk${i}`, ...given });
 }
 
 function insertRows(app: App, rows: readonly UserRow[]): Promise<void> {
