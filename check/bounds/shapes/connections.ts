@@ -447,18 +447,24 @@ export const connectionShapes: readonly Shape[] = [
     name: 'calls that time out at once',
     kind: 'calls',
     who: 'viewer',
-    sends: 'ListContacts with a deadline of a nanosecond to a millisecond',
+    sends: 'ListContacts, and Login, whose hash takes longer, with a deadline of a nanosecond to a millisecond',
     isFlood: true,
     expects: [/DEADLINE_EXCEEDED/],
     isShort: true,
     run: (attack) =>
-      attack.pump({ connections: 4, inFlight: 20 }, (n) => ({
-        method: LIST_CONTACTS,
-        protocol: n % 2 === 0 ? 'connect-json' : 'connect',
-        body: n % 2 === 0 ? '{}' : envelope(Buffer.alloc(0)),
-        token: attack.viewer.accessToken,
-        headers: n % 2 === 0 ? { 'connect-timeout-ms': '1' } : { ...GRPC, 'grpc-timeout': n % 4 === 1 ? '1n' : '1m' },
-      })),
+      attack.pump({ connections: 4, inFlight: 20 }, (n) => {
+        if (n % 10 === 0) {
+          const body = JSON.stringify({ identifier: 'nobody', password: `wrong ${n}` });
+          return { method: LOGIN, protocol: 'connect-json', body, headers: { 'connect-timeout-ms': '1' } };
+        }
+        return {
+          method: LIST_CONTACTS,
+          protocol: n % 2 === 0 ? 'connect-json' : 'connect',
+          body: n % 2 === 0 ? '{}' : envelope(Buffer.alloc(0)),
+          token: attack.viewer.accessToken,
+          headers: n % 2 === 0 ? { 'connect-timeout-ms': '1' } : { ...GRPC, 'grpc-timeout': n % 4 === 1 ? '1n' : '1m' },
+        };
+      }),
   },
 ];
 
