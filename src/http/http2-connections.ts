@@ -52,8 +52,11 @@ const NOTICE_MS_MAX = 1_000;
 /** What is still taken of a request that was answered before it ended; then RST_STREAM (NO_ERROR). */
 const REST_BYTES_MAX = 65_536;
 
-/** How many streams of a session are refused, between two looks at it, before it is ended. */
-const REFUSED_MAX = 8;
+/**
+ * Of how many bytes of headers the streams of a session are refused, between two looks at it, before it is ended:
+ * some 300 of the usual size. To end a session with a hundred streams takes longer than to refuse them.
+ */
+const REFUSED_BYTES_MAX = 131_072;
 
 /** What a session without streams may send of frames that belong to none, such as PING, before it counts as headers that do not end, bytes. */
 const BYTES_OF_FRAMES = 1024;
@@ -101,8 +104,8 @@ interface OpenStream {
 interface Http2Connection {
   streams: Map<Http2Stream, OpenStream>;
   activeSinceCheck: boolean;
-  /** Streams for which there was no room. */
-  refusedSinceCheck: number;
+  /** Headers of streams for which there was no room. */
+  refusedBytesSinceCheck: number;
   /** How many of the client's streams came as far as to be served. */
   /** How many bytes had been read when a stream was last open. */
   bytesWithStreams: number;
@@ -155,8 +158,8 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
     const ownCharge = headerBytes + REQUEST_BYTES + STREAM_BYTES;
     if (!connection.charge.tryGrow(ownCharge + bodyCharge)) {
       // Also a stream that is refused takes room until the loop goes on.
-      connection.refusedSinceCheck += 1;
-      if (connection.refusedSinceCheck > REFUSED_MAX) endSession(session, NGHTTP2_ENHANCE_YOUR_CALM);
+      connection.refusedBytesSinceCheck += headerBytes;
+      if (connection.refusedBytesSinceCheck > REFUSED_BYTES_MAX) endSession(session, NGHTTP2_ENHANCE_YOUR_CALM);
       else stream.close(NGHTTP2_REFUSED_STREAM);
       return;
     }
@@ -204,7 +207,7 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
     const connection: Http2Connection = {
       streams: new Map(),
       activeSinceCheck: true,
-      refusedSinceCheck: 0,
+      refusedBytesSinceCheck: 0,
       bytesWithStreams: 0,
       socket,
       resets: resets.ofConnection(socket.remoteAddress),
@@ -241,7 +244,7 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
         const { bytesRead } = socket;
         if (streams.size > 0 || connection.activeSinceCheck) idleSince = now;
         connection.activeSinceCheck = false;
-        connection.refusedSinceCheck = 0;
+        connection.refusedBytesSinceCheck = 0;
         if (now - idleSince > limits.sessionIdleMs) session.close();
         // Node tells of a stream when its headers have ended, and of none that nghttp2 refuses.
         const bytesOfNone = streams.size > 0 ? 0 : bytesRead - connection.bytesWithStreams;

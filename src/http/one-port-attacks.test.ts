@@ -346,7 +346,8 @@ describe.each(transports)('over %s', (transport) => {
       port.release();
       expect((await Promise.all(first)).map(({ body }) => body)).toEqual(['served', 'served', 'served', 'served']);
       expect(openRequests.used).toBe(0);
-      for (let n = 0; n < 40; n += 1) session.request({ ':path': '/drip' }).on('error', () => {});
+      const headers = { ':path': '/drip', 'x-filler': 'a'.repeat(8000) };
+      for (let n = 0; n < 40; n += 1) session.request(headers).on('error', () => {});
       await ended;
       await expect.poll(() => openRequests.used).toBe(0);
     });
