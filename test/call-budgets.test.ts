@@ -81,9 +81,6 @@ describe.each([
     };
     for (let i = 0; i < STRANGERS; i++) leaveOpen(`192.0.2.${i}`, 34, Buffer.alloc(60_000, ' '));
     await expect.poll(isFull, { timeout: 10_000 }).toBe(true);
-    const before = await refused();
-    leaveOpen('192.0.2.200', 90, Buffer.from('{')); // what was too little for the large ones
-    await expect.poll(refused).toBeGreaterThan(before);
     const call = async (path: string, body: object, headers: Record<string, string>) => {
       const answer = await fetch(kith.address + path, {
         method: 'POST',
@@ -99,7 +96,12 @@ describe.each([
       call(REFRESH, { refreshToken }, from('198.51.100.2')),
     ]);
     expect(statuses).toEqual([200, 200, 200]);
-    expect(await call(LOGIN, { identifier: user.username, password }, from('192.0.2.1'))).toBe(429);
+    // Small calls take what was too little for the large ones, and what a refused one gives back, until no call has room.
+    const askBehindSmallCalls = () => {
+      leaveOpen('192.0.2.200', 30, Buffer.from('{'));
+      return call(LOGIN, { identifier: user.username, password }, from('192.0.2.1'));
+    };
+    await expect.poll(askBehindSmallCalls, { timeout: 20_000 }).toBe(429);
   });
 });
 
