@@ -24,6 +24,9 @@ const SLICES = LAYERS.findIndex((folders) => folders.length === 0);
 /** The reasons of refusals are those of the contract: the one thing of it that is known below the handlers, as a type. */
 const REASONS = { file: 'src/kernel/failure.ts', contract: 'gen/kith/error/v1/error_pb.ts' };
 
+/** The files of the client that Node alone runs. */
+const NODE_ONLY = /\/(node|file-store)\.ts$/;
+
 /** What a file imports. */
 export interface Import {
   readonly file: string;
@@ -48,10 +51,12 @@ function refusalOf(each: Import): string | undefined {
   if (file.startsWith('packages/verify/')) {
     return module === 'jose' || module.startsWith('./') ? undefined : 'the verifier needs jose alone';
   }
+  if (file.startsWith('packages/client/') && !NODE_ONLY.test(file) && /^node:|\/connect-node$/.test(module))
+    return 'the client runs in browsers: what Node alone has is behind node.ts';
   if (file.startsWith('packages/')) {
     if (module.startsWith('.'))
       return targetOf(each).startsWith(packageOf(file)) ? undefined : 'a package stands alone';
-    return /^(node:(?!sqlite)|@connectrpc\/|@bufbuild\/)/.test(module)
+    return /^(node:(?!sqlite)|@connectrpc\/|@bufbuild\/protobuf)/.test(module)
       ? undefined
       : 'the package needs Node and Connect alone';
   }

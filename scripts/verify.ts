@@ -16,6 +16,11 @@ const STEPS: [name: string, command: string][] = [
   ['third-party protos', 'node scripts/proto-deps.ts'],
   ['generate', `buf generate --output ${fresh.path}`],
   ['gen/ is current (npm run generate)', `git diff --no-index --stat gen ${fresh.path}/gen`],
+  ['generate for the client', `buf generate --template packages/client/buf.gen.yaml --output ${fresh.path}`],
+  [
+    'packages/client/src/gen is current (npm run generate)',
+    `git diff --no-index --stat packages/client/src/gen ${fresh.path}/packages/client/src/gen`,
+  ],
   ['README settings are current (npm run generate)', 'node scripts/readme-settings.ts --check'],
   ['common passwords are current (npm run generate)', 'node scripts/common-passwords.ts --check'],
   ['buf lint', 'buf lint'],

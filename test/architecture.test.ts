@@ -37,6 +37,10 @@ const REFUSED: readonly Case[] = [
   ['packages/connect-fast/src/call-format.ts', '../../../src/kernel/failure.ts'],
   ['packages/connect-fast/src/call-format.ts', 'fastify'],
   ['src/rpc/access.ts', '../../packages/connect-fast/src/context.ts'],
+  ['packages/client/src/kith.ts', '@bufbuild/protovalidate'],
+  ['packages/client/src/kith.ts', 'node:fs/promises'],
+  ['packages/client/src/kith.ts', '@connectrpc/connect-node'],
+  ['packages/client/src/services.ts', '../../../gen/kith/user/v1/user_service_pb.ts'],
 ];
 
 const ACCEPTED: readonly Case[] = [
@@ -57,6 +61,9 @@ const ACCEPTED: readonly Case[] = [
   ['packages/connect-fast/src/call-format.ts', '@connectrpc/connect/protocol'],
   ['src/rpc/access.ts', '../../packages/connect-fast/src/index.ts'],
   ['packages/verify/src/verify.ts', 'jose'],
+  ['packages/client/src/kith.ts', '@connectrpc/connect-web'],
+  ['packages/client/src/services.ts', './gen/kith/user/v1/user_service_pb.ts'],
+  ['packages/client/src/file-store.ts', 'node:fs/promises'],
 ];
 
 const toImport = ([file, module, kind]: Case): Import => ({ file, module, isType: kind === 'type' });

@@ -14,7 +14,7 @@ const { name: OWN, ...manifest } = JSON.parse(readFileSync('package.json', 'utf8
 /** What documents may tell to install or run by name: what this repository depends on itself, and knows whose it is. */
 const KNOWN = new Set([...Object.keys(manifest.dependencies), ...Object.keys(manifest.devDependencies)]);
 /** What is packed here. */
-const PACKED = new Set(['@kith/connect-fast', '@kith/verify']);
+const PACKED = new Set(['@kith/client', '@kith/connect-fast', '@kith/verify']);
 /** Packages of other registries that docs/verify.md verifies with. */
 const ELSEWHERE = new Set([
   'PyJWT',
@@ -71,6 +71,7 @@ describe('no document tells to fetch a package that the project does not know', 
   test.each([
     ['docs/verify.md', 'verify'],
     ['packages/verify/README.md', 'verify'],
+    ['packages/client/README.md', 'client'],
     ['packages/connect-fast/README.md', 'connect-fast'],
   ])('the file that %s tells to install is the one that is packed', (document, folder) => {
     const text = readFileSync(document, 'utf8');

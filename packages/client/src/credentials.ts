@@ -1,0 +1,170 @@
+import { ConnectError, type StreamResponse, type Transport } from '@connectrpc/connect';
+import type { DescMessage } from '@bufbuild/protobuf';
+import { untilAborted } from './backoff.ts';
+import { AuthService } from './gen/kith/auth/v1/auth_service_pb.ts';
+import type { KithError } from './kith-error.ts';
+import { reasonOf } from './kith-error.ts';
+import { Session } from './session.ts';
+import type { TokenSource } from './session.ts';
+import { memoryStore, type SessionStore } from './session-store.ts';
+import type { PasswordCredentials } from './sign-in.ts';
+
+/** What a client keeps a session in, and whom it tells when one is over. */
+export interface SessionCredentials {
+  /** Where the session is kept. Default: in memory. */
+  readonly store?: SessionStore | undefined;
+  /**
+   * Called once when a session is over without `signOut`: it expired, was revoked, or its refresh token came twice. The calls
+   * that find out fail with the same error.
+   */
+  readonly onSessionEnded?: ((error: KithError) => void) | undefined;
+}
+
+/** Gives the bearer token of a call. `refused`: the one before, which has expired. */
+export type TokenFunction = (refused: string | undefined) => string | undefined | Promise<string | undefined>;
+
+/**
+ * Who calls:
+ *
+ * - `{ apiKey }`: a service or a script.
+ * - `{ identifier, password }`: signs in at the first call, and anew when the session is over.
+ * - `{ refreshToken }`: goes on with a session.
+ * - `{ store }`: goes on with the session in the store, if there is one; `signIn` opens one.
+ * - A function that gives a bearer token.
+ */
+export type Credentials =
+  | { readonly apiKey: string }
+  | (PasswordCredentials & SessionCredentials)
+  | ({ readonly refreshToken: string } & Omit<SessionCredentials, 'store'>)
+  | (SessionCredentials & { readonly store: SessionStore })
+  | TokenFunction;
+
+/** The session that the credentials are about; undefined when there is none. */
+export function openSession(credentials: Credentials | undefined, transport: Transport): Session | undefined {
+  if (typeof credentials === 'function' || (credentials !== undefined && 'apiKey' in credentials)) return undefined;
+  if (credentials === undefined) return new Session({ transport, store: memoryStore() });
+  const { onSessionEnded } = credentials;
+  if ('refreshToken' in credentials)
+    return new Session({ transport, store: memoryStore(credentials.refreshToken), onSessionEnded });
+  const { store = memoryStore() } = credentials;
+  const password = 'password' in credentials ? credentials : undefined;
+  return new Session({ transport, store, password, onSessionEnded });
+}
+
+/** Where the tokens of credentials without a session come from. */
+export function tokensOf(credentials: Credentials | undefined): TokenSource {
+  if (typeof credentials === 'function') {
+    return {
+      token: async () => credentials(undefined),
+      async renew(refused) {
+        const token = await credentials(refused);
+        return token === refused ? undefined : token;
+      },
+      ended: () => {},
+    };
+  }
+  const apiKey = credentials !== undefined && 'apiKey' in credentials ? credentials.apiKey : undefined;
+  return { token: async () => apiKey, renew: async () => undefined, ended: () => {} };
+}
+
+/** The methods that give credentials, and take none. */
+const PUBLIC: ReadonlySet<unknown> = new Set([
+  AuthService.method.login,
+  AuthService.method.completeLogin,
+  AuthService.method.refreshAccessToken,
+]);
+
+/**
+ * Signs every call with the token of the source, but those that bring an `authorization` of their own. A call that is
+ * refused because its token has expired is sent once more with another token: it was refused before it took effect.
+ */
+export function withCredentials(transport: Transport, source: TokenSource): Transport {
+  return {
+    async unary(method, signal, timeoutMs, header, input, contextValues) {
+      const send = (headers: Headers) => transport.unary(method, signal, timeoutMs, headers, input, contextValues);
+      const headers = new Headers(header);
+      if (PUBLIC.has(method) || headers.has('authorization')) return send(headers);
+      const token = await untilAborted(source.token(), signal);
+      if (token === undefined) return send(headers);
+      try {
+        return await send(signed(headers, token));
+      } catch (thrown) {
+        const renewed = await renewAfter(thrown, token, source, signal);
+        return send(signed(headers, renewed));
+      }
+    },
+    async stream<I extends DescMessage, O extends DescMessage>(
+      ...[method, signal, timeoutMs, header, input, contextValues]: Parameters<typeof transport.stream<I, O>>
+    ): Promise<StreamResponse<I, O>> {
+      const headers = new Headers(header);
+      const send = (signedHeaders: Headers, messages: typeof input) =>
+        transport.stream(method, signal, timeoutMs, signedHeaders, messages, contextValues);
+      const token = headers.has('authorization') ? undefined : await untilAborted(source.token(), signal);
+      if (token === undefined) return send(headers, input);
+      // A refusal of a stream comes when the first message is read.
+      const requests = method.methodKind === 'server_streaming' ? await collect(input) : undefined;
+      const again = () => values(requests ?? []);
+      const open = (bearer: string) => send(signed(headers, bearer), requests === undefined ? input : again());
+      let response: StreamResponse<I, O>;
+      try {
+        response = await open(token);
+      } catch (thrown) {
+        if (requests === undefined) throw thrown;
+        return open(await renewAfter(thrown, token, source, signal));
+      }
+      const first = response;
+      return {
+        ...first,
+        message: (async function* () {
+          let count = 0;
+          try {
+            for await (const message of first.message) {
+              count += 1;
+              yield message;
+            }
+          } catch (thrown) {
+            if (count > 0 || requests === undefined) throw noteEnd(thrown, token, source);
+            const second = await open(await renewAfter(thrown, token, source, signal));
+            yield* second.message;
+          }
+        })(),
+      };
+    },
+  };
+}
+
+function signed(headers: Headers, token: string): Headers {
+  const copy = new Headers(headers);
+  copy.set('authorization', `Bearer ${token}`);
+  return copy;
+}
+
+/** The token to send a refused call again with. Throws when that would change nothing. */
+async function renewAfter(
+  thrown: unknown,
+  token: string,
+  source: TokenSource,
+  signal: AbortSignal | undefined,
+): Promise<string> {
+  const error = noteEnd(thrown, token, source);
+  if (reasonOf(error) !== 'ACCESS_TOKEN_EXPIRED') throw error;
+  const renewed = await untilAborted(source.renew(token), signal);
+  if (renewed === undefined) throw error;
+  return renewed;
+}
+
+function noteEnd(thrown: unknown, token: string, source: TokenSource): ConnectError {
+  const error = ConnectError.from(thrown);
+  if (reasonOf(error) === 'SESSION_ENDED') source.ended(token, error);
+  return error;
+}
+
+async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const item of items) all.push(item);
+  return all;
+}
+
+async function* values<T>(items: readonly T[]): AsyncGenerator<T> {
+  yield* items;
+}

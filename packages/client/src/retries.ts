@@ -1,0 +1,125 @@
+import {
+  clone,
+  create,
+  type DescMessage,
+  type Message,
+  type MessageInitShape,
+  type MessageShape,
+} from '@bufbuild/protobuf';
+import { isFieldError } from '@bufbuild/protobuf/reflect';
+import { MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
+import { Code, ConnectError, type Transport } from '@connectrpc/connect';
+import { type Backoff, backoffMs, pause } from './backoff.ts';
+import { ErrorDetailSchema } from './gen/kith/error/v1/error_pb.ts';
+import { retryAfterOf } from './kith-error.ts';
+
+/** How calls are repeated, and when they are given up. */
+export interface RetryOptions {
+  /** How often a call is made at the most, the first time included. Default 4; 1 repeats nothing. */
+  readonly attemptsMax?: number | undefined;
+  /** How long one attempt of a call that may be repeated takes at the most, milliseconds. Default 10,000. */
+  readonly attemptTimeoutMs?: number | undefined;
+  /** How long a call takes at the most with all attempts and waits, milliseconds. Default 30,000. */
+  readonly timeoutMs?: number | undefined;
+}
+
+const RETRY_DEFAULTS = { attemptsMax: 4, attemptTimeoutMs: 10_000, timeoutMs: 30_000 };
+
+const BACKOFF: Backoff = { firstMs: 200, maxMs: 5_000 };
+
+/**
+ * Makes a call until it is answered, refused for good, or its time is over. `attempt` is given the milliseconds that it
+ * may take.
+ */
+export async function repeat<T>(
+  options: Required<{ [K in keyof RetryOptions]: number }>,
+  signal: AbortSignal | undefined,
+  attempt: (timeoutMs: number) => Promise<T>,
+): Promise<T> {
+  const startMs = performance.now();
+  const leftMs = () => options.timeoutMs - (performance.now() - startMs);
+  for (let attempts = 1; ; attempts += 1) {
+    try {
+      return await attempt(Math.max(1, Math.ceil(Math.min(options.attemptTimeoutMs, leftMs()))));
+    } catch (thrown) {
+      const error = ConnectError.from(thrown);
+      if (attempts >= options.attemptsMax || signal?.aborted === true || !isTransient(error)) throw error;
+      const waitMs = (retryAfterOf(error) ?? 0) * 1000 + backoffMs(BACKOFF, attempts);
+      if (waitMs >= leftMs()) throw error;
+      await pause(waitMs, signal);
+    }
+  }
+}
+
+/** Codes that Connect gives what is no answer: connections that fail or break, and answers that end too early. */
+const BROKEN: ReadonlySet<Code> = new Set([
+  Code.Aborted,
+  Code.Canceled,
+  Code.DataLoss,
+  Code.DeadlineExceeded,
+  Code.Internal,
+  Code.InvalidArgument,
+  Code.Unavailable,
+  Code.Unknown,
+]);
+
+/**
+ * Whether the same call may succeed a moment later: Kith or a proxy is unavailable, Kith says when to come back, the
+ * connection failed, or the time of the attempt was over. Says nothing of whether the call took effect.
+ */
+export function isTransient(error: ConnectError): boolean {
+  if (error.code === Code.Unavailable || error.code === Code.DeadlineExceeded) return true;
+  if (error.code === Code.ResourceExhausted) return retryAfterOf(error) !== undefined;
+  // A refusal has a detail or came as a status; what has neither is no answer at all.
+  if (error.isWireError || error.findDetails(ErrorDetailSchema).length > 0) return false;
+  return BROKEN.has(error.code) && !isFieldError(error.cause);
+}
+
+/**
+ * Repeats calls that may be: those without side effects by the contract, and those with a request id, which every call
+ * that takes one is given. The time limits hold for every unary call.
+ */
+export function withRetries(transport: Transport, defaults: RetryOptions): Transport {
+  const options = { ...RETRY_DEFAULTS, ...definedOf(defaults) };
+  return {
+    async unary(method, signal, timeoutMs, header, input, contextValues) {
+      const message = withRequestId(method.input, input);
+      const isRepeatable =
+        method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS || requestIdOf(message) !== undefined;
+      const totalMs = timeoutMs ?? options.timeoutMs;
+      const ofCall = isRepeatable
+        ? { ...options, timeoutMs: totalMs }
+        : { attemptsMax: 1, attemptTimeoutMs: totalMs, timeoutMs: totalMs };
+      return repeat(ofCall, signal, (attemptMs) =>
+        transport.unary(method, signal, attemptMs, header, message, contextValues),
+      );
+    },
+    stream: (...call) => transport.stream(...call),
+  };
+}
+
+/** The request as a message, with a request id where its type has one and the caller gave none. */
+function withRequestId<D extends DescMessage>(schema: D, input: MessageInitShape<D>): MessageShape<D> {
+  const message = create(schema, input);
+  if (requestIdOf(message) !== '') return message;
+  const copy = clone(schema, message); // what the caller holds stays as it is
+  Object.assign(copy, { requestId: randomUuid() });
+  return copy;
+}
+
+/** A UUID, version 4 (RFC 9562, 5.4). `crypto.randomUUID` is missing from pages that came over plain HTTP. */
+function randomUuid(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6]! & 0x0f) | 0x40;
+  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
+  const digits = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return digits.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+}
+
+function requestIdOf(message: Message): string | undefined {
+  return (message as { requestId?: string }).requestId;
+}
+
+function definedOf(options: RetryOptions): { [K in keyof RetryOptions]: number } {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}

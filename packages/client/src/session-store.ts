@@ -1,0 +1,76 @@
+/** What a client keeps of a session, as JSON. All of it is secret. */
+export interface StoredSession {
+  readonly refreshToken: string;
+  readonly accessToken: string;
+  /** When to replace the access token, some time before it expires, by the clock of this machine: milliseconds since 1970. */
+  readonly replaceTimeMs: number;
+}
+
+/**
+ * Where a session is kept, for all clients that share it: tabs of a browser, processes of a machine. What is loaded is
+ * checked by the server alone, so a store need not be trusted, but it must not be read by others.
+ */
+export interface SessionStore {
+  /** The session; undefined when there is none, or what is there is not one. */
+  load(): Promise<StoredSession | undefined>;
+  /** Replaces the session as a whole, or removes it. Called within `exclusive` alone. */
+  save(session: StoredSession | undefined): Promise<void>;
+  /** Runs the action while no other client of the same session runs one. Rejects as the action does. */
+  exclusive<T>(action: () => Promise<T>): Promise<T>;
+}
+
+/** A store for this process alone. Begins with the session of a refresh token, or with none. */
+export function memoryStore(refreshToken?: string): SessionStore {
+  // An access token that has expired is replaced before it is used.
+  let stored = refreshToken === undefined ? undefined : { refreshToken, accessToken: '', replaceTimeMs: 0 };
+  return {
+    load: async () => stored,
+    async save(session) {
+      stored = session;
+    },
+    exclusive: createMutex(),
+  };
+}
+
+/**
+ * A store in `localStorage` or another Web Storage, shared by the tabs of an origin. Scripts of the page can read it. One
+ * tab at a time refreshes, by Web Locks (https://www.w3.org/TR/web-locks/); where those are missing, as on pages that came
+ * over plain HTTP, each tab may, which does no harm within 30 seconds (RefreshAccessToken).
+ */
+export function webStorageStore(storage: Storage, key = 'kith.session'): SessionStore {
+  const mutex = createMutex();
+  return {
+    load: async () => parseSession(storage.getItem(key)),
+    async save(session) {
+      if (session === undefined) storage.removeItem(key);
+      else storage.setItem(key, JSON.stringify(session));
+    },
+    exclusive<T>(action: () => Promise<T>): Promise<T> {
+      const locks = globalThis.navigator?.locks as LockManager | undefined;
+      return locks === undefined ? mutex(action) : locks.request(key, action);
+    },
+  };
+}
+
+/** The session that a text holds; undefined when it holds none. */
+export function parseSession(text: string | null): StoredSession | undefined {
+  if (text === null) return undefined;
+  try {
+    const { refreshToken, accessToken, replaceTimeMs } = JSON.parse(text) as Record<keyof StoredSession, unknown>;
+    const isSession =
+      typeof refreshToken === 'string' && typeof accessToken === 'string' && typeof replaceTimeMs === 'number';
+    return isSession ? { refreshToken, accessToken, replaceTimeMs } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Runs one action after the other. */
+function createMutex(): <T>(action: () => Promise<T>) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve();
+  return <T>(action: () => Promise<T>): Promise<T> => {
+    const result = last.then(action);
+    last = result.catch(() => {});
+    return result;
+  };
+}

@@ -1,0 +1,120 @@
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
+import { run } from './support/commands.ts';
+import { startKith } from './support/kith.ts';
+import { type Consumer, installPacked, needPackage } from './support/packed.ts';
+
+const README = await readFile('packages/client/README.md', 'utf8');
+const DEPENDENCIES = ['@bufbuild/protobuf', '@connectrpc/connect', '@connectrpc/connect-web'];
+
+let packed: Consumer | undefined;
+beforeAll(async () => {
+  packed = await installPacked('client', DEPENDENCIES, ['@connectrpc/connect-node', '@types/node']);
+});
+afterAll(() => packed?.[Symbol.asyncDispose]());
+
+test('the package holds JavaScript, declarations and nothing of the server', (context) => {
+  const { manifest, files } = needPackage(context, packed);
+  expect(Object.keys(manifest['dependencies'] as object)).toEqual(DEPENDENCIES);
+  expect(Object.keys(manifest['exports'] as object)).toEqual(['.', './contract', './node', './package.json']);
+  for (const field of ['scripts', 'bin', 'optionalDependencies']) expect(manifest).not.toHaveProperty(field);
+  expect(manifest['private']).toBe(true); // the scope is not the project's in the registry
+  const others = files.filter((file) => !/^lib\/(gen\/[a-z0-9/]+\/)?[a-z_-]+\.(js|d\.ts)$/.test(file));
+  expect(others.toSorted()).toEqual(['LICENSE', 'README.md', 'package.json']);
+  expect(README).not.toMatch(/\]\(\.\.?\//);
+});
+
+test('what a browser loads imports Connect and protobuf-es alone, and no rule of the contract', async (context) => {
+  const { installed } = needPackage(context, packed);
+  const lib = join(installed, 'lib');
+  const imported = new Set<string>();
+  const withViolations: string[] = [];
+  for (const file of (await readdir(lib, { recursive: true })).filter((name) => name.endsWith('.js'))) {
+    if (/^(node|file-store)\.js$/.test(file)) continue;
+    const source = await readFile(join(lib, file), 'utf8');
+    for (const [, module] of source.matchAll(/from\s*["']([^."'][^"']*)["']/g)) imported.add(module!);
+    if (source.includes('buf/validate/validate_pb')) withViolations.push(file);
+  }
+  expect(withViolations).toEqual(['kith-error.js']);
+  const allowed = /^@bufbuild\/protobuf(\/(codegenv2|wkt|reflect))?$|^@connectrpc\/connect(-web)?$/;
+  expect([...imported].filter((module) => !allowed.test(module))).toEqual([]);
+});
+
+const USE = `
+import { createKith, type Kith, KithError, type Listing, type Reason } from '@kith/client';
+import { createKith as createNodeKith } from '@kith/client/node';
+import { Role, type User, UserService } from '@kith/client/contract';
+const kith: Kith = createKith({ url: 'https://kith.example.org', credentials: { apiKey: 'x' } });
+export const other: Kith = createNodeKith({ url: 'https://kith.example.org', protocol: 'grpc' });
+// @ts-expect-error browsers have no gRPC
+createKith({ url: 'https://kith.example.org', protocol: 'grpc' });
+export async function use(): Promise<string> {
+  const user: User = (await kith.users.get({ userId: 'x' })).user;
+  const list: Listing<User, unknown> = kith.users.list({ query: 'x', roles: [Role.ADMIN] });
+  for await (const { username } of list) console.log(username);
+  await kith.users.update(user.id, ({ name }) => ({ name: name + '!' }));
+  // @ts-expect-error the id is given already
+  await kith.users.update(user.id, () => ({ userId: 'another' }));
+  // @ts-expect-error there is no such field
+  await kith.users.create({ user_name: 'x' });
+  const { secret } = await kith.apiKeys.create({ name: 'x' });
+  await kith.sessions.revokeAll({ userId: user.id, keepCurrent: true });
+  const response = await kith.raw(UserService).getUser({ userId: 'x' });
+  return secret + (response.user?.name ?? '');
+}
+export function wordsOf(reason: 'USERNAME_TAKEN' | 'EMAIL_TAKEN'): string {
+  switch (reason) {
+    case 'USERNAME_TAKEN': return 'name';
+    case 'EMAIL_TAKEN': return 'email';
+    default: { const none: never = reason; return none; }
+  }
+}
+// @ts-expect-error there is no such reason
+export const reason: Reason = 'USER_NOT_FOND';
+export const code = (error: KithError): string => error.code;
+`;
+
+describe('the declarations compile under strict', () => {
+  test.for<[string, string[]]>([
+    ['as an ES module of Node', ['--module', 'nodenext']],
+    ['with a bundler', ['--module', 'esnext', '--moduleResolution', 'bundler']],
+  ])('%s', async ([, options], context) => {
+    const { directory } = needPackage(context, packed);
+    const file = join(directory, 'use.ts');
+    await writeFile(file, USE);
+    expect(await compile([file], options)).toEqual({ code: 0, stdout: '', stderr: '' });
+  });
+});
+
+function compile(files: readonly string[], options: readonly string[]) {
+  const strict = ['--ignoreConfig', '--noEmit', '--strict', '--exactOptionalPropertyTypes', '--target', 'es2024'];
+  const types = ['--types', 'node', '--lib', 'esnext,dom', '--skipLibCheck'];
+  return run(process.execPath, [resolve('node_modules/typescript/bin/tsc'), ...strict, ...types, ...options, ...files]);
+}
+
+describe('the examples of the readme', () => {
+  const examples = [...README.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code!);
+  const OUTPUTS = [
+    /^Grace Wrote the first compiler\.\n$/,
+    /^ada\n$/,
+    /^emails\[0\]\.address .+\.\n$/,
+    /^kith\.contact\.created\n$/,
+  ];
+
+  test('compile and print what they should', { timeout: 120_000 }, async (context) => {
+    const { directory } = needPackage(context, packed);
+    await using kith = await startKith();
+    const [, password] = /password: '([^']+)'/.exec(README)!;
+    await kith
+      .client(UserService, (await kith.admin()).accessToken)
+      .createUser({ username: 'ada', email: 'ada@example.org', name: 'Ada', password: password! });
+    const files = examples.map((_, i) => join(directory, `example-${i + 1}.ts`));
+    for (const [i, code] of examples.entries())
+      await writeFile(files[i]!, code.replaceAll('http://localhost:8080', kith.address));
+    expect(await compile(files, ['--module', 'nodenext'])).toEqual({ code: 0, stdout: '', stderr: '' });
+    const outcomes = await Promise.all(files.map((file) => run(process.execPath, [file])));
+    expect(outcomes).toEqual(OUTPUTS.map((output) => ({ code: 0, stdout: expect.stringMatching(output), stderr: '' })));
+  });
+});
