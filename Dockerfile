@@ -13,6 +13,7 @@ COPY --from=dependencies /app/node_modules node_modules
 COPY package.json ./
 COPY gen gen
 COPY packages packages
+COPY proto proto
 COPY src src
 RUN install --directory --owner=node --group=node /data
 USER node

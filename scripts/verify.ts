@@ -14,7 +14,7 @@ await using fresh = await mkdtempDisposable(join(tmpdir(), 'verify-'));
 // In order: buf needs .proto-deps, and the comparison needs the fresh output.
 const STEPS: [name: string, command: string][] = [
   ['third-party protos', 'node scripts/proto-deps.ts'],
-  ['generate', `buf generate --output ${fresh.path}`],
+  ['generate', `buf generate --output ${fresh.path} && buf build proto -o ${fresh.path}/gen/contract.binpb`],
   ['gen/ is current (npm run generate)', `git diff --no-index --stat gen ${fresh.path}/gen`],
   ['generate for the client', `buf generate --template packages/client/buf.gen.yaml --output ${fresh.path}`],
   [

@@ -54,8 +54,7 @@ async function main(): Promise<void> {
     // Other variables of .env are for libraries, such as PGPASSWORD.
     if (!name.startsWith('KITH_') && value !== undefined) process.env[name] ??= value;
   }
-  const [command, ...args] = positionals;
-  if (command !== undefined) return runCommand(config, command, args);
+  if (positionals.length > 0) return runCommand(config, positionals);
 
   const links = cluster.isPrimary ? serviceLinksOf(given) : [];
   if (links.length > 0) {

@@ -28,6 +28,7 @@ import type { ContactsApp } from './contacts/contacts.ts';
 import { openDatabase, ping } from './storage/database.ts';
 import { readDatabaseFacts } from './storage/facts.ts';
 import { allowOrigins } from './rpc/cors.ts';
+import { serveContract } from './http/contract.ts';
 import { createHttpServer } from './http/fastify.ts';
 import { serveJwks } from './identity/tokens/jwks.ts';
 import { serveMetrics } from './http/metrics-server.ts';
@@ -289,6 +290,7 @@ export async function startServer(config: Config, adminPassword: string, options
   await allowOrigins(fastify, config.corsOrigins, logRefusedOrigin);
   serveProbes(fastify, readiness);
   serveJwks(fastify, () => signingKeys.jwks());
+  if (config.reflection) await serveContract(fastify);
   await serveRpcs(fastify, {
     routes(router: ConnectRouter) {
       registerServices(router, adminApp);

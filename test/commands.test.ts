@@ -62,7 +62,7 @@ async function run(...args: string[]): Promise<Exit> {
 async function refused(name: string, ...args: string[]): Promise<string> {
   const print = vi.spyOn(console, 'log').mockImplementation(() => {});
   try {
-    await runCommand(parseConfig(env), name, args);
+    await runCommand(parseConfig(env), [name, ...args]);
   } catch (error) {
     return String(error);
   } finally {

@@ -347,6 +347,7 @@ test('without KITH_REFLECTION the contract cannot be asked for', async () => {
   expect(await ended).toMatchObject({ code: grpc.status.UNIMPLEMENTED });
   const { message } = await unary(client, Health.method.list, {});
   expect(Object.keys(message.statuses).filter((name) => name.includes('reflection'))).toEqual([]);
+  expect((await fetch(`${kith.address}/contract.binpb`)).status).toBe(404);
   client.close();
 });
 

@@ -118,20 +118,26 @@ describe.each(ANSWERS)('the answer to %s', (_name, status, type, send) => {
   });
 });
 
-test('the key set alone may be kept, by anybody, and is taken for nothing else', async () => {
-  const { status, headers } = await http1('GET', KEYS);
-  expect({ status, ...headers }).toMatchObject({
-    status: 200,
-    'cache-control': expect.stringMatching(/^public, max-age=\d+$/),
-    'x-content-type-options': 'nosniff',
-    'content-type': 'application/jwk-set+json',
-  });
-  const again = await http1('GET', KEYS, { connection: 'close', 'if-none-match': headers['etag'] ?? '' });
-  expect({ status: again.status, ...again.headers }).toMatchObject({
-    status: 304,
-    'x-content-type-options': 'nosniff',
-  });
-});
+test.each([
+  [KEYS, 'application/jwk-set+json', /^public, max-age=\d+$/],
+  ['/contract.binpb', 'application/protobuf', /^public, no-cache$/],
+])(
+  'the key set and the contract alone may be kept, by anybody, and are taken for nothing else: %s',
+  async (path, type, kept) => {
+    const { status, headers } = await http1('GET', path, { connection: 'close' });
+    expect({ status, ...headers }).toMatchObject({
+      status: 200,
+      'cache-control': expect.stringMatching(kept),
+      'x-content-type-options': 'nosniff',
+      'content-type': type,
+    });
+    const again = await http1('GET', path, { connection: 'close', 'if-none-match': headers['etag'] ?? '' });
+    expect({ status: again.status, ...again.headers }).toMatchObject({
+      status: 304,
+      'x-content-type-options': 'nosniff',
+    });
+  },
+);
 
 test.each([
   '/',

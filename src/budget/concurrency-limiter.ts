@@ -72,6 +72,18 @@ export class ConcurrencyLimiter {
     }
   }
 
+  /** Waits as `run` does, for a task that lasts until what is returned is called. */
+  takeTurn(payer: Payer, signal?: AbortSignal): Promise<() => void> {
+    const started = Promise.withResolvers<() => void>();
+    const ended = Promise.withResolvers<void>();
+    const task = (): Promise<void> => {
+      started.resolve(ended.resolve);
+      return ended.promise;
+    };
+    this.run(payer, task, signal).catch(started.reject);
+    return started.promise;
+  }
+
   /**
    * Whether a task may run at once. If so, it counts as running until `release` is called.
    * For tasks whose duration need not be measured: this costs less than `run`.

@@ -5,7 +5,6 @@ import { type ServerReflectionRequest, ServerReflection as V1 } from '../../gen/
 import { ServerReflection as V1Alpha } from '../../gen/grpc/reflection/v1alpha/reflection_pb.ts';
 import { overBudget } from '../budget/budget.ts';
 import { ConcurrencyLimiter } from '../budget/concurrency-limiter.ts';
-import type { Payer } from '../budget/payer.ts';
 import { Failure } from '../kernel/failure.ts';
 import { payerOfCall } from './call-budgets.ts';
 import { ERROR_DETAILS } from './errors.ts';
@@ -63,7 +62,7 @@ export function reflection(router: ConnectRouter, roots: readonly DescFile[]): v
       const messageResponse = answer(originalRequest.messageRequest, sent);
       answeredBytes += bytesOf(messageResponse);
       if (answeredBytes > ANSWERED_MAX_BYTES) throw tooMuch('reflection_bytes', ANSWERED_MAX_BYTES);
-      endTurn = await takeTurn(answers, payer, signal);
+      endTurn = await answers.takeTurn(payer, signal);
       if (signal.aborted) endTurn(); // between the two; what is yielded goes nowhere
       yield { validHost: originalRequest.host, originalRequest, messageResponse };
       endTurn();
@@ -71,18 +70,6 @@ export function reflection(router: ConnectRouter, roots: readonly DescFile[]): v
   }
   router.service(V1, { serverReflectionInfo: converse });
   router.service(V1Alpha, { serverReflectionInfo: converse as never }); // the same messages in another package
-}
-
-/** Waits for a turn, which lasts until what is returned is called. */
-function takeTurn(limiter: ConcurrencyLimiter, payer: Payer, signal: AbortSignal): Promise<() => void> {
-  const started = Promise.withResolvers<() => void>();
-  const ended = Promise.withResolvers<void>();
-  const task = (): Promise<void> => {
-    started.resolve(ended.resolve);
-    return ended.promise;
-  };
-  limiter.run(payer, task, signal).catch(started.reject);
-  return started.promise;
 }
 
 function tooMuch(budget: string, limit: number): Failure {

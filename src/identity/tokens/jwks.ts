@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyReply } from 'fastify';
+import { isNamed } from '../../http/entity-tag.ts';
 
 /** The public keys as they are served. */
 export interface PublishedKeys {
@@ -24,11 +25,4 @@ export function serveJwks(fastify: FastifyInstance, jwks: () => PublishedKeys): 
     // Bytes, since Fastify adds a charset to text, which this type has not (RFC 7517, 8.5.2).
     return reply.header('content-type', 'application/jwk-set+json').send(Buffer.from(body));
   });
-}
-
-/** If-None-Match (RFC 9110, 13.1.2): any, or a list of which one is the tag, weak or not. */
-function isNamed(etag: string, ifNoneMatch: string | undefined): boolean {
-  if (ifNoneMatch === undefined) return false;
-  const tags: readonly string[] = ifNoneMatch.match(/"[^"]*"/g) ?? [];
-  return tags.includes(etag) || ifNoneMatch.trim() === '*';
 }
