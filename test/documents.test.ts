@@ -1,6 +1,7 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { glob } from 'node:fs/promises';
 import { builtinModules } from 'node:module';
+import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 
 const { name: OWN, ...manifest } = JSON.parse(readFileSync('package.json', 'utf8')) as {
@@ -46,6 +47,66 @@ function fetchedBy(text: string): string[] {
     return packages.map((word) => word.replace(/^(?:npm|jsr):/, '').replace(/(?<=.)@[\^~\d][^/]*$|==.*$|\[.*$/, ''));
   });
 }
+
+/** Files that documents name and that are not in the repository: what building or running makes, and what others have. */
+const MADE_ELSEWHERE = new Set([
+  'data/',
+  'dist/',
+  '.proto-deps/',
+  'tmp/watch-seed-N-DATABASE-READER.json',
+  '/opt/kith-otel/otel.mjs',
+  'buf/validate/validate.proto', // of protovalidate
+]);
+
+const FILES = await Array.fromAsync(
+  glob('**/*', { exclude: (name) => /(^|\/)(node_modules|\.git|tmp|dist)$/.test(name) }),
+);
+
+/** The ends of the paths of all files and folders: documents name a file in any way that is plain where they do. */
+const ENDS = new Set(
+  FILES.flatMap((path) => {
+    const parts = path.split('/');
+    return parts.map((_, i) => parts.slice(i).join('/'));
+  }),
+);
+
+const FILE =
+  /^(?:[\w.@-]+\/)*(?:[\w@-][\w.@-]*\.(?:ts|js|mjs|json|md|proto|ya?ml|html|css|sql|py|go|sh|txt)|[\w.@-]+\/)$/;
+const FOLDERS = new Set(FILES.filter((path) => path.includes('/')).map((path) => path.split('/')[0]!));
+
+/** The files and folders that a text names: in code, in links, and wherever a path begins with a folder of this repository. */
+function filesNamedBy(text: string): string[] {
+  const spans = [...text.matchAll(/`([^`\n]+)`/g)].flatMap(([, code = '']) => code.split(/[\s,;:()'"]+/));
+  const links = [...text.matchAll(/\]\((?![a-z]+:|#)([^)#\s]+)[^)]*\)/g)].map(([, target = '']) => target);
+  const paths = (text.match(/(?<![\w/.:@$*{}-])[\w-]+\/[\w./-]*[\w/](?![\w*{<$])/g) ?? []).filter(
+    (path) => FOLDERS.has(path.split('/')[0]!) && FILE.test(path),
+  );
+  return [...new Set([...spans.filter((word) => FILE.test(word)), ...links, ...paths])];
+}
+
+/** Those of them that are not there, seen from the document's folder or from the root. */
+function missingFrom(path: string, text: string): string[] {
+  return filesNamedBy(text).filter((name) => {
+    if (MADE_ELSEWHERE.has(name)) return false;
+    return !ENDS.has(name.replace(/\/$/, '')) && !existsSync(join(dirname(path), name));
+  });
+}
+
+describe('no document names a file that is not there', () => {
+  test.each(DOCUMENTS)('%s', (path) => {
+    expect(missingFrom(path, readFileSync(path, 'utf8'))).toEqual([]);
+  });
+
+  test.each([
+    ['read `src/none.ts`', ['src/none.ts']],
+    ['run `node scripts/none.ts --help`', ['scripts/none.ts']],
+    ['in [here](docs/none.md#part) and `test/none/`', ['test/none/', 'docs/none.md']],
+    ['```\nsrc/none/   nothing\nsrc/main.ts   the process\n```', ['src/none/']],
+    ['`src/main.ts`, `main.ts`, [docs](docs) and https://example.org/docs/none.md', []],
+  ])('%j names %j', (text, missing) => {
+    expect(missingFrom('README.md', text)).toEqual(missing);
+  });
+});
 
 describe('no document tells to fetch a package that the project does not know', () => {
   test('there are documents', () => {
