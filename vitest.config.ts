@@ -26,6 +26,8 @@ export default defineConfig({
     sequence: { sequencer: LongFirst },
     // A process per file: tests start whole services, and a service owns its process's thread pool.
     pool: 'forks',
+    // Node loads the sources itself, as it does in production: nothing is transformed, and what it compiled is kept.
+    experimental: { viteModuleRunner: false, nodeLoader: false },
     maxWorkers: 2,
     testTimeout: 60_000,
     hookTimeout: 120_000,
