@@ -362,55 +362,66 @@ const bufWires = [
   { protocol: 'grpc', over: 'TLS', flags: ['--cacert', CERTIFICATE] },
 ];
 
-describe.each(bufWires)('buf curl: $protocol over $over', ({ protocol, over, flags }) => {
-  let dir: string;
-  let args: string[];
-  beforeAll(async () => {
-    dir = await mkdtemp(join(tmpdir(), 'kith-test-'));
-    const schema = join(dir, 'contract.binpb');
-    await writeFile(schema, contract());
-    args = ['curl', '--protocol', protocol, ...flags, ...(over === 'HTTP/1.1' ? ['--schema', schema] : [])];
-  });
-  afterAll(() => rm(dir, { recursive: true }));
-  const kithOf = () => (over === 'TLS' ? secure : plain);
+/**
+ * The methods to call in one of several ways, where what carries a call does not depend on its method: every method in
+ * the first way, and each once in one of the others. test/protocols.test.ts calls every method over every protocol.
+ */
+function shareOf<T>(all: readonly T[], way: number, ways: number): T[] {
+  return way === 0 ? [...all] : all.filter((_, i) => i % (ways - 1) === way - 1);
+}
 
-  test.for(exampledMethods)('$name answers', async ({ name, method, example }, context) => {
-    const buf = needCommand(context, 'buf');
-    const good = await example!(kithOf());
-    const data = toJsonString(method.input, create(method.input, good.request));
-    const url = `${kithOf().address}/${name}`;
-    const { code, stdout, stderr } = await run(buf, [...args, ...authorization(good), '-d', data, url]);
-    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    await expectAnswer(fromJsonString(method.output, stdout), good);
-  });
+describe.each(bufWires.map((wire, way) => ({ ...wire, methods: shareOf(exampledMethods, way, bufWires.length) })))(
+  'buf curl: $protocol over $over',
+  ({ protocol, over, flags, methods }) => {
+    let dir: string;
+    let args: string[];
+    beforeAll(async () => {
+      dir = await mkdtemp(join(tmpdir(), 'kith-test-'));
+      const schema = join(dir, 'contract.binpb');
+      await writeFile(schema, contract());
+      args = ['curl', '--protocol', protocol, ...flags, ...(over === 'HTTP/1.1' ? ['--schema', schema] : [])];
+    });
+    afterAll(() => rm(dir, { recursive: true }));
+    const kithOf = () => (over === 'TLS' ? secure : plain);
 
-  test('shows why a call is refused', async (context) => {
-    const buf = needCommand(context, 'buf');
-    const url = `${kithOf().address}/${nameOf(UserService.method.listUsers)}`;
-    const { code, stdout, stderr } = await run(buf, [...args, '-d', '{}', url]);
-    expect(code).not.toBe(0);
-    expect(stdout).toBe('');
-    const refusal = JSON.parse(stderr) as { code: string; details: { type: string; value: string }[] };
-    expect(refusal.code).toBe('unauthenticated');
-    expect(refusal.details[0]?.type).toBe(ErrorDetailSchema.typeName);
-    const detail = fromBinary(ErrorDetailSchema, Buffer.from(refusal.details[0]!.value, 'base64'));
-    expect(detail.reason).toBe(ErrorReason.ACCESS_TOKEN_MISSING);
-  });
+    test.for(methods)('$name answers', async ({ name, method, example }, context) => {
+      const buf = needCommand(context, 'buf');
+      const good = await example!(kithOf());
+      const data = toJsonString(method.input, create(method.input, good.request));
+      const url = `${kithOf().address}/${name}`;
+      const { code, stdout, stderr } = await run(buf, [...args, ...authorization(good), '-d', data, url]);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      await expectAnswer(fromJsonString(method.output, stdout), good);
+    });
 
-  // Over gRPC and gRPC-Web, buf shows in words what it has compiled in, and does not ask for the rest.
-  test.runIf(protocol === 'connect')('shows every detail of a refusal in words', async (context) => {
-    const buf = needCommand(context, 'buf');
-    const { accessToken } = await kithOf().admin();
-    const signed = ['-H', `authorization: Bearer ${accessToken}`, '-d', '{"username":"-"}'];
-    const url = `${kithOf().address}/${nameOf(UserService.method.createUser)}`;
-    const { stderr } = await run(buf, [...args, ...signed, url]);
-    const { details } = JSON.parse(stderr) as { details: { type: string; debug?: unknown }[] };
-    const known: string[] = ERROR_DETAILS.map(({ typeName }) => typeName);
-    expect(details.map(({ type }) => type)).toEqual(known);
-    expect(details[0]?.debug).toEqual({ reason: 'ERROR_REASON_FIELDS_INVALID' });
-    expect(JSON.stringify(details[1]?.debug)).toContain('"fieldName":"username"');
-  });
-});
+    test('shows why a call is refused', async (context) => {
+      const buf = needCommand(context, 'buf');
+      const url = `${kithOf().address}/${nameOf(UserService.method.listUsers)}`;
+      const { code, stdout, stderr } = await run(buf, [...args, '-d', '{}', url]);
+      expect(code).not.toBe(0);
+      expect(stdout).toBe('');
+      const refusal = JSON.parse(stderr) as { code: string; details: { type: string; value: string }[] };
+      expect(refusal.code).toBe('unauthenticated');
+      expect(refusal.details[0]?.type).toBe(ErrorDetailSchema.typeName);
+      const detail = fromBinary(ErrorDetailSchema, Buffer.from(refusal.details[0]!.value, 'base64'));
+      expect(detail.reason).toBe(ErrorReason.ACCESS_TOKEN_MISSING);
+    });
+
+    // Over gRPC and gRPC-Web, buf shows in words what it has compiled in, and does not ask for the rest.
+    test.runIf(protocol === 'connect')('shows every detail of a refusal in words', async (context) => {
+      const buf = needCommand(context, 'buf');
+      const { accessToken } = await kithOf().admin();
+      const signed = ['-H', `authorization: Bearer ${accessToken}`, '-d', '{"username":"-"}'];
+      const url = `${kithOf().address}/${nameOf(UserService.method.createUser)}`;
+      const { stderr } = await run(buf, [...args, ...signed, url]);
+      const { details } = JSON.parse(stderr) as { details: { type: string; debug?: unknown }[] };
+      const known: string[] = ERROR_DETAILS.map(({ typeName }) => typeName);
+      expect(details.map(({ type }) => type)).toEqual(known);
+      expect(details[0]?.debug).toEqual({ reason: 'ERROR_REASON_FIELDS_INVALID' });
+      expect(JSON.stringify(details[1]?.debug)).toContain('"fieldName":"username"');
+    });
+  },
+);
 
 test.for([
   { flags: [], sends: /^POST / },
@@ -426,74 +437,85 @@ test.for([
   expect(relay.sent()).toMatch(sends);
 });
 
-describe.each([
+const curlWires = [
   { http: 'HTTP/1.1', flags: ['--http1.1'], version: '1.1' },
   { http: 'HTTP/2', flags: ['--http2-prior-knowledge'], version: '2' },
   { http: 'TLS, HTTP/1.1', flags: ['--http1.1', '--cacert', CERTIFICATE], version: '1.1' },
   { http: 'TLS, HTTP/2', flags: ['--http2', '--cacert', CERTIFICATE], version: '2' },
-])('curl over $http', ({ http, flags, version }) => {
-  const kithOf = () => (http.startsWith('TLS') ? secure : plain);
+];
 
-  /** Prints the body, the HTTP version and the status. */
-  async function curl(context: TestContext, path: string, ...args: string[]) {
-    const command = needCommand(context, 'curl');
-    const writeOut = '\n%{http_version} %{http_code} %header{x-request-id}';
-    const outcome = await run(command, [
-      '--silent',
-      '--show-error',
-      '--write-out',
-      writeOut,
-      ...flags,
-      ...args,
-      `${kithOf().address}${path}`,
-    ]);
-    expect(outcome).toMatchObject({ code: 0, stderr: '' });
-    const end = outcome.stdout.lastIndexOf('\n');
-    const [spoken, status, requestId] = outcome.stdout.slice(end + 1).split(' ');
-    expect(spoken).toBe(version);
-    expect(requestId).toMatch(/./);
-    return { status: Number(status), body: outcome.stdout.slice(0, end) };
-  }
+describe.each(curlWires.map((wire, way) => ({ ...wire, methods: shareOf(exampledMethods, way, curlWires.length) })))(
+  'curl over $http',
+  ({ http, flags, version, methods }) => {
+    const kithOf = () => (http.startsWith('TLS') ? secure : plain);
 
-  test.for(exampledMethods)('$name answers', async ({ name, method, example }, context) => {
-    const good = await example!(kithOf());
-    const data = toJsonString(method.input, create(method.input, good.request));
-    const json = ['--header', 'content-type: application/json', '--data-binary', data];
-    const { status, body } = await curl(context, `/${name}`, ...authorization(good), ...json);
-    expect(status).toBe(200);
-    await expectAnswer(fromJsonString(method.output, body), good);
-  });
+    /** Prints the body, the HTTP version and the status. */
+    async function curl(context: TestContext, path: string, ...args: string[]) {
+      const command = needCommand(context, 'curl');
+      const writeOut = '\n%{http_version} %{http_code} %header{x-request-id}';
+      const outcome = await run(command, [
+        '--silent',
+        '--show-error',
+        '--write-out',
+        writeOut,
+        ...flags,
+        ...args,
+        `${kithOf().address}${path}`,
+      ]);
+      expect(outcome).toMatchObject({ code: 0, stderr: '' });
+      const end = outcome.stdout.lastIndexOf('\n');
+      const [spoken, status, requestId] = outcome.stdout.slice(end + 1).split(' ');
+      expect(spoken).toBe(version);
+      expect(requestId).toMatch(/./);
+      return { status: Number(status), body: outcome.stdout.slice(0, end) };
+    }
 
-  test('a read is a plain GET', async (context) => {
-    const { user, accessToken } = await kithOf().user(Role.EDITOR);
-    const query = ['--get', '--data-urlencode', 'encoding=json', '--data-urlencode', `message={"userId":"${user.id}"}`];
-    const path = `/${nameOf(UserService.method.getUser)}`;
-    const { status, body } = await curl(context, path, ...authorization({ accessToken }), ...query);
-    expect(status).toBe(200);
-    expect(JSON.parse(body)).toMatchObject({ user: { id: user.id, role: 'ROLE_EDITOR' } });
-  });
+    test.for(methods)('$name answers', async ({ name, method, example }, context) => {
+      const good = await example!(kithOf());
+      const data = toJsonString(method.input, create(method.input, good.request));
+      const json = ['--header', 'content-type: application/json', '--data-binary', data];
+      const { status, body } = await curl(context, `/${name}`, ...authorization(good), ...json);
+      expect(status).toBe(200);
+      await expectAnswer(fromJsonString(method.output, body), good);
+    });
 
-  test.for([
-    {
-      name: 'a call without a token',
-      path: '/kith.auth.v1.AuthService/UserMe',
-      status: 401,
-      reason: 'ACCESS_TOKEN_MISSING',
-    },
-    { name: 'an unknown method', path: '/kith.auth.v1.AuthService/UserYou', status: 404, reason: 'METHOD_UNKNOWN' },
-    { name: 'an unknown path', path: '/', status: 404, reason: 'METHOD_UNKNOWN' },
-  ])('$name is refused with HTTP status $status and a reason', async ({ path, status, reason }, context) => {
-    const json = ['--header', 'content-type: application/json', '--data-binary', '{}'];
-    const refused = await curl(context, path, ...json);
-    expect(refused.status).toBe(status);
-    expect(JSON.parse(refused.body)).toMatchObject({ details: [{ debug: { reason: `ERROR_REASON_${reason}` } }] });
-  });
+    test('a read is a plain GET', async (context) => {
+      const { user, accessToken } = await kithOf().user(Role.EDITOR);
+      const query = [
+        '--get',
+        '--data-urlencode',
+        'encoding=json',
+        '--data-urlencode',
+        `message={"userId":"${user.id}"}`,
+      ];
+      const path = `/${nameOf(UserService.method.getUser)}`;
+      const { status, body } = await curl(context, path, ...authorization({ accessToken }), ...query);
+      expect(status).toBe(200);
+      expect(JSON.parse(body)).toMatchObject({ user: { id: user.id, role: 'ROLE_EDITOR' } });
+    });
 
-  test('the probes answer', async (context) => {
-    expect(await curl(context, '/healthz')).toEqual({ status: 200, body: '{"status":"ok"}' });
-    expect(await curl(context, '/readyz')).toEqual({ status: 200, body: '{"status":"ready"}' });
-  });
-});
+    test.for([
+      {
+        name: 'a call without a token',
+        path: '/kith.auth.v1.AuthService/UserMe',
+        status: 401,
+        reason: 'ACCESS_TOKEN_MISSING',
+      },
+      { name: 'an unknown method', path: '/kith.auth.v1.AuthService/UserYou', status: 404, reason: 'METHOD_UNKNOWN' },
+      { name: 'an unknown path', path: '/', status: 404, reason: 'METHOD_UNKNOWN' },
+    ])('$name is refused with HTTP status $status and a reason', async ({ path, status, reason }, context) => {
+      const json = ['--header', 'content-type: application/json', '--data-binary', '{}'];
+      const refused = await curl(context, path, ...json);
+      expect(refused.status).toBe(status);
+      expect(JSON.parse(refused.body)).toMatchObject({ details: [{ debug: { reason: `ERROR_REASON_${reason}` } }] });
+    });
+
+    test('the probes answer', async (context) => {
+      expect(await curl(context, '/healthz')).toEqual({ status: 200, body: '{"status":"ok"}' });
+      expect(await curl(context, '/readyz')).toEqual({ status: 200, body: '{"status":"ready"}' });
+    });
+  },
+);
 
 describe('the key set', () => {
   const expected = () => ({
