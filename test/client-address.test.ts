@@ -19,17 +19,17 @@ async function seen(kith: Kith, protocol: Protocol, headers: Record<string, stri
   return sessions.find(({ current }) => current)!;
 }
 
-describe.each(ways)('over $name', (protocol) => {
-  let trusting: Kith;
-  let trustingNone: Kith;
-  let trustingOthers: Kith;
-  beforeAll(async () => {
-    trusting = await startKith({ env: { KITH_TRUSTED_PROXIES: '127.0.0.0/8, 10.0.0.0/8, 2001:db8:aaaa::/48' } });
-    trustingNone = await startKith();
-    trustingOthers = await startKith({ env: { KITH_TRUSTED_PROXIES: '10.0.0.0/8' } });
-  });
-  afterAll(() => Promise.all([trusting, trustingNone, trustingOthers].map((kith) => kith[Symbol.asyncDispose]())));
+let trusting: Kith;
+let trustingNone: Kith;
+let trustingOthers: Kith;
+beforeAll(async () => {
+  trusting = await startKith({ env: { KITH_TRUSTED_PROXIES: '127.0.0.0/8, 10.0.0.0/8, 2001:db8:aaaa::/48' } });
+  trustingNone = await startKith();
+  trustingOthers = await startKith({ env: { KITH_TRUSTED_PROXIES: '10.0.0.0/8' } });
+});
+afterAll(() => Promise.all([trusting, trustingNone, trustingOthers].map((kith) => kith[Symbol.asyncDispose]())));
 
+describe.each(ways)('over $name', (protocol) => {
   test.each([
     ['an address', '192.0.2.1', '192.0.2.1'],
     ['an address of IPv6, in another spelling', '2001:DB8:0:0:0:0:0:1', '2001:db8::1'],
