@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { runCommand } from '../test/support/check-command.ts';
 import { runBounds } from './bounds/run.ts';
 import { SHAPES } from './bounds/shapes.ts';
 import { LIMITS } from './bounds/verdict.ts';
@@ -27,3 +28,15 @@ describe('whatever arrives, a server with 256 MiB for objects stays within its b
     TIMEOUT_MS,
   );
 });
+
+test(
+  'the command finds what a server with a smaller bound takes too much of, and exits with 1',
+  async () => {
+    const args = ['--shapes', '^rapid reset$', '--seconds', '1', '--rss-mb', '10', '--ignore-times'];
+    const { code, stdout } = await runCommand('check/bounds.ts', args);
+    expect(stdout).toMatch(/^FAIL rapid reset: [^]* MiB resident, of 10 MiB/);
+    expect(stdout).toMatch(/\n0 passed, 1 failed\n$/);
+    expect(code).toBe(1);
+  },
+  TIMEOUT_MS,
+);

@@ -15,11 +15,12 @@ import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
+import { sizeOf } from './support/full-size.ts';
 import { type Kith, type SignedIn, startKith } from './support/kith.ts';
 import { generator, type Generator as Values } from './support/generator.ts';
 
 /** How many requests are sent to both over plain text, and a tenth of them each other way. 20,000 for the long run. */
-const REQUESTS = Number(process.env['KITH_TEST_REQUESTS'] ?? 3000);
+const REQUESTS = sizeOf('KITH_TEST_REQUESTS', 1000, 3000);
 
 /** Values of a seed, and whether something happens. */
 interface Generator extends Values {

@@ -26,10 +26,11 @@ import { createAccessTokens } from '../src/identity/tokens/access-token.ts';
 import { SigningKeys } from '../src/identity/tokens/signing-keys.ts';
 import { userService } from '../src/identity/users/service.ts';
 import { createOpened, databases, type OpenedDatabase } from './support/databases.ts';
+import { sizeOf } from './support/full-size.ts';
 import { type Generator, generator } from './support/generator.ts';
 import { userRow } from './support/rows.ts';
 
-const RUNS = Number(process.env['KITH_TEST_RUNS'] ?? 2000);
+const RUNS = sizeOf('KITH_TEST_RUNS', 400, 2000);
 const SEED = Number(process.env['KITH_TEST_SEED'] ?? 1);
 /** How many calls one run makes. */
 const CALLS = 7;

@@ -5,12 +5,13 @@ import { AuthService, type Tokens } from '../gen/kith/auth/v1/auth_service_pb.ts
 import { SessionService } from '../gen/kith/auth/v1/session_service_pb.ts';
 import { type Database, openDatabase } from '../src/storage/database.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
+import { sizeOf } from './support/full-size.ts';
 import { ADMIN_PASSWORD, grpc, refusalOf } from './support/kith.ts';
 import { type ServingProcess, startProcess } from './support/process.ts';
 import { refreshed, signedIn } from './support/sign-in.ts';
 
 /** How often a race is run; 100 for the long run. */
-const ROUNDS = Number(process.env['KITH_TEST_ROUNDS'] ?? 20);
+const ROUNDS = sizeOf('KITH_TEST_ROUNDS', 5, 20);
 
 /** How many refresh at once. */
 const AT_ONCE = 50;

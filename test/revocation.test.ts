@@ -13,6 +13,7 @@ import { UserState } from '../gen/kith/user/v1/user_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { openDatabase } from '../src/storage/database.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
+import { sizeOf } from './support/full-size.ts';
 import { ADMIN_PASSWORD, grpc, type Kith, refusalOf, type SignedIn, startKith } from './support/kith.ts';
 import { startPostgres } from './support/postgres-server.ts';
 import { type ServingProcess, startProcess } from './support/process.ts';
@@ -20,7 +21,7 @@ import { startWatch } from './support/watch.ts';
 import { refreshed, signedIn } from './support/sign-in.ts';
 
 /** How many sessions are revoked under load; 100 for the long run. */
-const ROUNDS = Number(process.env['KITH_TEST_ROUNDS'] ?? 10);
+const ROUNDS = sizeOf('KITH_TEST_ROUNDS', 3, 10);
 
 /** How soon a session is refused everywhere. Not the promised second: the machine may be busy with other tests. */
 const SOON_MS = 20_000;

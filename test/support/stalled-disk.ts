@@ -4,6 +4,13 @@ import { mkdtempDisposable, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { createClient } from '@connectrpc/connect';
+import { expect } from 'vitest';
+import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
+import { ContactService, type CreateContactResponse } from '../../gen/kith/contact/v1/contact_service_pb.ts';
+import { ADMIN_PASSWORD, grpc } from './kith.ts';
+import { type ServingProcess, startProcess } from './process.ts';
+import { signedIn } from './sign-in.ts';
 
 /** A disk that can be made to stand still, for processes started with `env`. */
 export interface StallingDisk extends AsyncDisposable {
@@ -66,6 +73,40 @@ export async function createStallingDisk(): Promise<StallingDisk | undefined> {
     async [Symbol.asyncDispose]() {
       await rm(stalled, { force: true });
       await owned.disposeAsync();
+    },
+  };
+}
+
+/** A server on a SQLite file under a disk that stands still, for as long as the test likes, and its administrator's token. */
+export interface StallingServer extends AsyncDisposable {
+  readonly kith: ServingProcess;
+  readonly accessToken: string;
+  readonly disk: StallingDisk;
+  /** Lets a write wait for the disk, and says whether it was answered. */
+  startWriting(): Promise<{ readonly written: Promise<CreateContactResponse>; isAnswered(): boolean }>;
+}
+
+export async function startStallingServer(disk: StallingDisk): Promise<StallingServer> {
+  const kith = await startProcess({ env: { ...disk.env, KITH_ADMIN_PASSWORD: ADMIN_PASSWORD } });
+  const { accessToken } = await signedIn(
+    createClient(AuthService, grpc(kith.address)).login({ identifier: 'admin', password: ADMIN_PASSWORD }),
+  );
+  return {
+    kith,
+    accessToken,
+    disk,
+    async startWriting() {
+      const contacts = createClient(ContactService, grpc(kith.address, accessToken));
+      await disk.stall();
+      let isAnswered = false;
+      const written = contacts.createContact({ givenName: 'Ada' }).finally(() => (isAnswered = true));
+      await expect.poll(() => disk.isWaitedFor()).toBe(true);
+      return { written, isAnswered: () => isAnswered };
+    },
+    async [Symbol.asyncDispose]() {
+      await disk.resume();
+      await kith[Symbol.asyncDispose]();
+      await disk[Symbol.asyncDispose]();
     },
   };
 }
