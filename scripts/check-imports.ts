@@ -3,6 +3,7 @@
  * is a slice, so a new slice needs no entry here. Folders import folders of their own layer and of
  * layers below, and no folders import each other in a cycle.
  */
+import { globSync, readFileSync } from 'node:fs';
 import { glob, readFile } from 'node:fs/promises';
 import { dirname, join, normalize, resolve } from 'node:path';
 
@@ -26,6 +27,19 @@ const REASONS = { file: 'src/kernel/failure.ts', contract: 'gen/kith/error/v1/er
 
 /** The files of the client that Node alone runs. */
 const NODE_ONLY = /\/(node|file-store)\.ts$/;
+
+const ROOT = resolve(import.meta.dirname, '..');
+
+/** The files that the manifests of packages export. */
+const ENTRIES: ReadonlySet<string> = new Set(
+  globSync('packages/*/package.json', { cwd: ROOT }).flatMap((manifest) => {
+    const { exports } = JSON.parse(readFileSync(join(ROOT, manifest), 'utf8')) as { exports: Record<string, string> };
+    return Object.values(exports).map((entry) => normalize(join(dirname(manifest), entry)));
+  }),
+);
+
+/** The server verifies tokens as other services do, but asks nobody for keys or revocations. */
+const VERIFIER = 'packages/verify/src/verify.ts';
 
 /** What a file imports. */
 export interface Import {
@@ -77,8 +91,8 @@ function refusalInTest(each: Import): string | undefined {
 function refusalOfLayer(each: Import): string | undefined {
   if (!each.module.startsWith('.')) return undefined;
   const target = targetOf(each);
-  if (target.startsWith('packages/verify/')) return 'the verifier is for other services';
-  if (target.startsWith('packages/') && !target.endsWith('/src/index.ts')) return 'a package is used by its entry';
+  if (target === VERIFIER) return 'the verifier is for other services';
+  if (target.startsWith('packages/') && !ENTRIES.has(target)) return 'a package is used by its entries';
   if (!target.startsWith('src/')) return undefined;
   return layerOf(target) > layerOf(each.file) ? `${folderOf(target)} stands above ${folderOf(each.file)}` : undefined;
 }
@@ -180,10 +194,9 @@ export function importsOf(file: string, source: string): Import[] {
 }
 
 if (import.meta.main) {
-  const root = resolve(import.meta.dirname, '..');
   const imports: Import[] = [];
-  for await (const file of glob('{src,packages/*/src}/**/*.ts', { cwd: root })) {
-    imports.push(...importsOf(file, await readFile(join(root, file), 'utf8')));
+  for await (const file of glob('{src,packages/*/src}/**/*.ts', { cwd: ROOT })) {
+    imports.push(...importsOf(file, await readFile(join(ROOT, file), 'utf8')));
   }
   const refused = refuseImports(imports);
   for (const line of refused) console.error(line);

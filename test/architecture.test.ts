@@ -41,6 +41,7 @@ const REFUSED: readonly Case[] = [
   ['packages/client/src/kith.ts', 'node:fs/promises'],
   ['packages/client/src/kith.ts', '@connectrpc/connect-node'],
   ['packages/client/src/services.ts', '../../../gen/kith/user/v1/user_service_pb.ts'],
+  ['src/identity/tokens/access-token.ts', '../../../packages/verify/src/keys.ts'],
 ];
 
 const ACCEPTED: readonly Case[] = [
@@ -64,6 +65,8 @@ const ACCEPTED: readonly Case[] = [
   ['packages/client/src/kith.ts', '@connectrpc/connect-web'],
   ['packages/client/src/services.ts', './gen/kith/user/v1/user_service_pb.ts'],
   ['packages/client/src/file-store.ts', 'node:fs/promises'],
+  ['src/identity/tokens/access-token.ts', '../../../packages/verify/src/access-token.ts'],
+  ['src/kernel/access.ts', '../../packages/verify/src/roles.ts'],
 ];
 
 const toImport = ([file, module, kind]: Case): Import => ({ file, module, isType: kind === 'type' });

@@ -35,7 +35,7 @@ describe('the package', () => {
       dependencies: { jose: expect.stringMatching(/^\^\d/) },
     });
     expect(isPrivate).toBe(true); // the scope is not the project's in the registry
-    expect(Object.keys(exports as object)).toEqual(['.', './package.json']);
+    expect(Object.keys(exports as object)).toEqual(['.', './access-token', './roles', './package.json']);
     for (const field of ['scripts', 'bin', 'optionalDependencies', 'peerDependencies', 'bundleDependencies']) {
       expect(rest).not.toHaveProperty(field);
     }

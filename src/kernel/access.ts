@@ -1,45 +1,7 @@
+import { type Permission, PERMISSIONS_OF_ROLE, type Role, roleNamed, ROLES } from '../../packages/verify/src/roles.ts';
 import { Failure } from './failure.ts';
 
-/** What a user is trusted with. */
-export const ROLES = ['viewer', 'editor', 'admin'] as const;
-export type Role = (typeof ROLES)[number];
-
-/** What a caller can be allowed. */
-export type Permission =
-  | 'users.read'
-  | 'users.write'
-  | 'roles.write'
-  | 'credentials.read'
-  | 'credentials.write'
-  | 'contacts.read'
-  | 'contacts.write'
-  | 'activity.read'
-  | 'activity.record'
-  | 'revocations.read'
-  | 'signing_keys.read'
-  | 'signing_keys.write'
-  | 'server.read'
-  | 'server.write';
-
-const VIEWER = ['contacts.read', 'contacts.write'] as const;
-const EDITOR = [...VIEWER, 'users.read', 'activity.read', 'activity.record', 'revocations.read'] as const;
-
-/** What each role allows: the one table that says so. */
-export const PERMISSIONS_OF_ROLE: Readonly<Record<Role, ReadonlySet<Permission>>> = {
-  viewer: new Set(VIEWER),
-  editor: new Set(EDITOR),
-  admin: new Set([
-    ...EDITOR,
-    'users.write',
-    'roles.write',
-    'credentials.read',
-    'credentials.write',
-    'signing_keys.read',
-    'signing_keys.write',
-    'server.read',
-    'server.write',
-  ] as const),
-};
+export { type Permission, PERMISSIONS_OF_ROLE, type Role, ROLES };
 
 const NOTHING: ReadonlySet<Permission> = new Set();
 
@@ -49,7 +11,7 @@ export function permissionsOfRole(role: string): ReadonlySet<Permission> {
 }
 
 export function isRole(value: unknown): value is Role {
-  return ROLES.some((role) => role === value);
+  return roleNamed(value) !== undefined;
 }
 
 /** The named permissions that this version knows. It ignores others, such as those of a later version. */

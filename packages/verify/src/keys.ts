@@ -1,10 +1,8 @@
 import { importJWK } from 'jose';
+import { ALGORITHM, type PublicKey } from './access-token.ts';
 import { discard, isObject, parseJson, readBody } from './body.ts';
 import { type Clock, type Moment, orAborted, pause } from './clock.ts';
 import { VerificationError } from './verification-error.ts';
-
-/** The only algorithm that Kith signs with. */
-export const ALGORITHM = 'ES256';
 
 /** For how long a key set is taken to be as it was, whatever its cache-control says. */
 const MAX_AGE_MS = { least: 30_000, usual: 300_000, most: 3_600_000 };
@@ -20,9 +18,6 @@ const TIMEOUT_MS = 5_000;
 const BYTES_MAX = 262_144;
 const KEYS_MAX = 100;
 const TEXT_MAX = 256;
-
-/** A key that verifies what the issuer signed. */
-export type PublicKey = CryptoKey;
 
 export interface KeySetOptions {
   readonly url: string;

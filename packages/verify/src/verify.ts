@@ -1,9 +1,9 @@
 /// <reference lib="esnext.disposable" preserve="true" />
+import { AccessTokenError, isCurrent, readAccessToken, type SignedToken, type TokenClaims } from './access-token.ts';
 import { createClock } from './clock.ts';
 import { KeySet } from './keys.ts';
 import { Revocations } from './revocations.ts';
 import { PERMISSIONS_OF_ROLE, type Role } from './roles.ts';
-import { type Claims, expired, isCurrent, readToken, type SignedToken } from './token.ts';
 import { VerificationError, type VerificationReason } from './verification-error.ts';
 
 export { type Role, VerificationError, type VerificationReason };
@@ -110,6 +110,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
   const keys = new KeySet({ url: jwksUrl, fetch, clock, keepMs: keepKeysMs, onError });
   const revocations =
     getToken && new Revocations({ url: `${base}${WATCH_REVOCATIONS}`, fetch, clock, getToken, onError });
+  const reader = { issuer, audience, findKey: (kid: string) => keys.find(kid), now: clock.nowMs };
   const refusesStale = following?.whenStale !== 'accept';
   /** Tokens that were verified, the one used last at the end. */
   const remembered = new Map<string, SignedToken>();
@@ -146,7 +147,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
   async function verifySignature(token: string): Promise<SignedToken> {
     const known = remembered.get(token);
     if (known === undefined) {
-      const signed = await readToken(token, { keys, issuer, audience, nowMs: clock.nowMs });
+      const signed = await readAccessToken(token, reader).catch(refuse);
       remembered.set(token, signed);
       for (const oldest of remembered.keys()) {
         if (remembered.size <= rememberedMax) break;
@@ -155,7 +156,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
       return signed;
     }
     remembered.delete(token);
-    if (!isCurrent(known.claims, Math.floor(clock.nowMs() / 1000))) throw expired();
+    if (!isCurrent(known.claims, clock.nowMs())) throw expired();
     // A key that the issuer has taken back has signed nothing.
     if ((await keys.find(known.kid)) !== known.key) return verifySignature(token);
     remembered.set(token, known);
@@ -183,9 +184,9 @@ export function bearerToken(authorization: string | null | undefined): string | 
   return /^Bearer +([\w.~+/-]+=*) *$/i.exec(authorization ?? '')?.[1];
 }
 
-function verifiedToken(claims: Claims, role: Role): VerifiedToken {
-  const { userId, sessionId, scope, amr, issueSeconds, expireSeconds, authSeconds } = claims;
-  const ofRole = PERMISSIONS_OF_ROLE[role];
+function verifiedToken(claims: TokenClaims, role: Role): VerifiedToken {
+  const { userId, sessionId, scope, amr, issueMs, expireMs, signInMs } = claims;
+  const ofRole: ReadonlySet<string> = PERMISSIONS_OF_ROLE[role];
   // The scope was within the role that the token was signed with.
   const scoped = role === claims.role ? scope : scope?.filter((permission) => ofRole.has(permission));
   return {
@@ -194,11 +195,21 @@ function verifiedToken(claims: Claims, role: Role): VerifiedToken {
     kind: scope === undefined ? 'session' : 'api_key',
     role,
     permissions: scoped === undefined ? ofRole : new Set(scoped),
-    authTime: authSeconds === undefined ? undefined : new Date(authSeconds * 1000),
+    authTime: signInMs === undefined ? undefined : new Date(signInMs),
     amr,
-    issueTime: new Date(issueSeconds * 1000),
-    expireTime: new Date(expireSeconds * 1000),
+    issueTime: new Date(issueMs),
+    expireTime: new Date(expireMs),
   };
+}
+
+function refuse(error: unknown): never {
+  if (!(error instanceof AccessTokenError)) throw error;
+  if (error.reason === 'expired') throw expired();
+  throw new VerificationError('token_invalid', 'the token is not an access token of this issuer', { cause: error });
+}
+
+function expired(): VerificationError {
+  return new VerificationError('token_expired', 'the access token has expired: refresh it');
 }
 
 function revoked(): VerificationError {

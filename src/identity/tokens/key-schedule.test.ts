@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { CLOCKS_DIFFER_MS } from '../../kernel/clock.ts';
-import { ACCESS_TOKEN_TTL_MAX_MS } from './access-token.ts';
+import { ACCESS_TOKEN_TTL_MAX_MS } from '../../../packages/verify/src/access-token.ts';
 import { isRotationDue, JWKS_MAX_AGE_MS, LEAD_MS, scheduleOf } from './key-schedule.ts';
 
 const START_MS = 1_800_000_000_000;

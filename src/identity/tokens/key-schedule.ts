@@ -1,5 +1,5 @@
+import { ACCESS_TOKEN_TTL_MAX_MS } from '../../../packages/verify/src/access-token.ts';
 import { CLOCKS_DIFFER_MS, latestBelievable } from '../../kernel/clock.ts';
-import { ACCESS_TOKEN_TTL_MAX_MS } from './access-token.ts';
 
 /** How long others may keep the public keys, milliseconds. */
 export const JWKS_MAX_AGE_MS = 5 * 60 * 1000;

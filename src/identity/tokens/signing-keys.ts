@@ -2,12 +2,13 @@ import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { calculateJwkThumbprint, type CryptoKey, exportJWK, generateKeyPair, importJWK, type JWK } from 'jose';
 import { LRUCache } from 'lru-cache';
+import { ALGORITHM } from '../../../packages/verify/src/access-token.ts';
 import { CLOCKS_DIFFER_MS, type Clocks, type Moment, momentOf, sinceMs, watchSteps } from '../../kernel/clock.ts';
 import type { Database, Db } from '../../storage/database.ts';
 import type { PublishedKeys } from './jwks.ts';
 import type { Keyring } from '../../kernel/keyring.ts';
 import { SecretKeyError } from '../../kernel/secret-key.ts';
-import { type AccessTokenKeys, ALGORITHM } from './access-token.ts';
+import type { AccessTokenKeys } from './access-token.ts';
 import {
   isOfFuture,
   isRotationDue,
