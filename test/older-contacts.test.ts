@@ -6,9 +6,7 @@ import { databases, type TestDatabase } from './support/databases.ts';
 import { userRow } from './support/rows.ts';
 import { type Database, openDatabase } from '../src/storage/database.ts';
 import type { Dialect } from '../src/storage/dialect.ts';
-import { initial } from '../src/storage/migrations/0001-initial.ts';
-import { activity } from '../src/storage/migrations/0002-activity.ts';
-import { signIn } from '../src/storage/migrations/0003-sign-in.ts';
+import { migrations } from '../src/storage/migrate.ts';
 import { openPostgres } from '../src/storage/postgres.ts';
 import type { Schema } from '../src/storage/schema.ts';
 import { openSqlite } from '../src/storage/sqlite.ts';
@@ -79,14 +77,10 @@ async function openOld({ url }: TestDatabase): Promise<OldDatabase> {
         idleTransactionTimeoutMs: 10_000,
       });
   const db = new Kysely<Schema>({ dialect: dialect.queries });
-  const migrations = {
-    '0001-initial': initial(dialect),
-    '0002-activity': activity(dialect),
-    '0003-sign-in': signIn(dialect),
-  };
+  const known = Object.fromEntries(Object.entries(migrations(dialect)).filter(([name]) => name <= '0003-sign-in'));
   const { error } = await new Migrator({
     db,
-    provider: { getMigrations: async () => migrations },
+    provider: { getMigrations: async () => known },
   }).migrateToLatest();
   if (error !== undefined) throw error;
   return { db, [Symbol.asyncDispose]: () => db.destroy() };

@@ -57,7 +57,7 @@ export function toStatusMessage(status: Status): MessageInitShape<typeof GetStat
         name,
         applyTime: timestampFromMs(applyMs),
       })),
-      latestMigration: latestMigration(dialect),
+      latestMigration: latestMigration(),
       connectionsUsed: used,
       connectionsIdle: idle,
       tasksWaiting: waiting,

@@ -3,7 +3,7 @@ import type { Migration } from 'kysely/migration';
 import type { Dialect } from '../dialect.ts';
 
 /** Users, sessions, signing keys, contacts, remembered requests. */
-export function initial({ orderedText }: Dialect): Migration {
+export function migration({ orderedText }: Dialect): Migration {
   return {
     async up(db: Kysely<never>): Promise<void> {
       await db.schema

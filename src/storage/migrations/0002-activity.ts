@@ -3,7 +3,7 @@ import type { Migration } from 'kysely/migration';
 import type { Dialect } from '../dialect.ts';
 
 /** The log of what users did and what happened to them. */
-export function activity({ orderedText, sequence, writer }: Dialect): Migration {
+export function migration({ orderedText, sequence, writer }: Dialect): Migration {
   return {
     async up(db: Kysely<never>): Promise<void> {
       await db.schema

@@ -12,7 +12,7 @@ const LISTS = ['emails', 'phones', 'addresses', 'urls'] as const;
  * them, and a quotation mark inside a text has a backslash before it. Answers that are remembered for
  * a request id are changed likewise.
  */
-export function contactFields(): Migration {
+export function migration(): Migration {
   return {
     async up(db: Kysely<never>): Promise<void> {
       await db.schema.alterTable('contacts').renameColumn('title', 'job_title').execute();

@@ -8,7 +8,7 @@ import type { Migration } from 'kysely/migration';
  * read users. Nobody who wrote users is given roles.write: that a key which creates
  * users could make admins was not what it was given for.
  */
-export function keyPermissions(): Migration {
+export function migration(): Migration {
   return {
     async up(db: Kysely<never>): Promise<void> {
       await add(db, ['signing_keys.write'], 'signing_keys.read');

@@ -6,7 +6,7 @@ import type { Dialect } from '../dialect.ts';
  * Activities of no user, with which session or API key each was done, and ids that whoever
  * records may choose, so that nothing is recorded twice.
  */
-export function activityActors({ orderedText }: Dialect): Migration {
+export function migration({ orderedText }: Dialect): Migration {
   return {
     async up(db: Kysely<never>): Promise<void> {
       await db.schema

@@ -1,41 +1,30 @@
 import { type Kysely, sql } from 'kysely';
 import type { Migration } from 'kysely/migration';
+import { changeEachRow } from './rows.ts';
 
 /**
  * Stores the responses to request ids in protobuf's binary format, base64: until now they were
  * JSON of what had been created. The fields and their numbers are those of the contract at this
  * point; they stay as they are here when the contract gets more.
  */
-export function binaryResponses(): Migration {
+export function migration(): Migration {
   return {
     async up(db: Kysely<never>): Promise<void> {
       await db.schema.alterTable('requests').renameColumn('answer', 'response').execute();
-      for (let after: Row | undefined = undefined; ; ) {
-        const rows: readonly Row[] = await readRows(db, after);
-        for (const row of rows) await convert(db, row);
-        after = rows.at(-1);
-        if (after === undefined) return;
-      }
+      const columns = ['caller_id', 'request_id', 'method', 'response'] as const;
+      await changeEachRow<Row>(db, 'requests', { key: ['caller_id', 'request_id'], columns }, (row) =>
+        convert(db, row),
+      );
     },
   };
 }
 
-interface Row {
+type Row = {
   readonly caller_id: string;
   readonly request_id: string;
   readonly method: string;
   readonly response: string;
-}
-
-const BATCH_ROWS = 500;
-
-async function readRows(db: Kysely<never>, after: Row | undefined): Promise<readonly Row[]> {
-  const { rows } = await sql<Row>`
-    select caller_id, request_id, method, response from requests
-    where (caller_id, request_id) > (${after?.caller_id ?? ''}, ${after?.request_id ?? ''})
-    order by caller_id, request_id limit ${sql.lit(BATCH_ROWS)}`.execute(db);
-  return rows;
-}
+};
 
 async function convert(db: Kysely<never>, { caller_id, request_id, method, response }: Row): Promise<void> {
   const key = sql`caller_id = ${caller_id} and request_id = ${request_id}`;

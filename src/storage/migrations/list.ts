@@ -1,0 +1,23 @@
+// Written by scripts/migration-list.ts (npm run generate) from the files of this folder.
+import type { Migration } from 'kysely/migration';
+import type { Dialect } from '../dialect.ts';
+import { migration as m0001 } from './0001-initial.ts';
+import { migration as m0002 } from './0002-activity.ts';
+import { migration as m0003 } from './0003-sign-in.ts';
+import { migration as m0004 } from './0004-usage.ts';
+import { migration as m0005 } from './0005-contact-fields.ts';
+import { migration as m0006 } from './0006-key-permissions.ts';
+import { migration as m0007 } from './0007-activity-actors.ts';
+import { migration as m0008 } from './0008-binary-responses.ts';
+
+/** Every migration, in order, by its name in the database. */
+export const MIGRATIONS: Readonly<Record<string, (dialect: Dialect) => Migration>> = {
+  '0001-initial': m0001,
+  '0002-activity': m0002,
+  '0003-sign-in': m0003,
+  '0004-usage': m0004,
+  '0005-contact-fields': m0005,
+  '0006-key-permissions': m0006,
+  '0007-activity-actors': m0007,
+  '0008-binary-responses': m0008,
+};
