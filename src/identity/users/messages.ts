@@ -14,10 +14,10 @@ import {
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { type Page, totalOf } from '../../storage/pages.ts';
 import { fromRole, toRole } from '../../rpc/enums.ts';
-import type { PartialUpdate } from '../../resources/partial-update.ts';
 import { responseFormat } from '../../rpc/response-format.ts';
 import type { User, UserState } from './user.ts';
-import type { NewUser, PasswordSetting, Quota, Usage, UserDetails, UserFields, UserListRequest } from './users.ts';
+import type { UserFields } from './user-fields.ts';
+import type { NewUser, PasswordSetting, Quota, Usage, UserDetails, UserListRequest, UserUpdate } from './users.ts';
 
 const STATES = {
   active: State.ACTIVE,
@@ -38,7 +38,7 @@ export function toUserMessage(user: User): UserMessage {
     ...(user.deleteMs === null ? {} : { deleteTime: timestampFromMs(user.deleteMs) }),
     ...(user.purgeMs === null ? {} : { purgeTime: timestampFromMs(user.purgeMs) }),
     etag: user.etag,
-  });
+  } satisfies Record<keyof UserFields, unknown> & Record<string, unknown>);
 }
 
 export function toDetails(details: UserDetails): MessageInitShape<typeof GetUserDetailsResponseSchema> {
@@ -89,7 +89,7 @@ function distinct<T extends string>(values: readonly (T | undefined)[]): T[] {
   return [...new Set(values)].filter((value) => value !== undefined).toSorted();
 }
 
-export function fromUpdate(request: UpdateUserRequest): PartialUpdate<UserFields> {
+export function fromUpdate(request: UpdateUserRequest): UserUpdate {
   const { name, username, email } = request;
   const state = fromState(request.state);
   return { name, username, email, role: fromRole(request.role), state: state === 'deleted' ? undefined : state };

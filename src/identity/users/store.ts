@@ -7,6 +7,7 @@ import type { Schema, UserTable } from '../../storage/schema.ts';
 import { COUNTED_MAX, type Count, cutPage } from '../../storage/pages.ts';
 import { matchesAtMost } from '../../storage/search.ts';
 import { endOfPrefix } from '../../kernel/text.ts';
+import { FIELD_NAMES } from './user-fields.ts';
 
 export type UserRow = UserTable;
 export type StoredState = UserRow['state'];
@@ -21,19 +22,7 @@ export interface UserFilter {
 }
 
 /** The columns that the contract's User shows. Reading all columns takes half as long again. */
-const SHOWN = [
-  'id',
-  'username',
-  'email',
-  'name',
-  'role',
-  'state',
-  'create_ms',
-  'update_ms',
-  'delete_ms',
-  'purge_ms',
-  'revision',
-] as const satisfies (keyof UserTable)[];
+const SHOWN = ['id', ...FIELD_NAMES, 'create_ms', 'update_ms', 'delete_ms', 'purge_ms', 'revision'] as const;
 export type ShownUserRow = Pick<UserRow, (typeof SHOWN)[number]>;
 
 export const selectUser = prepared((db, id: string) => db.selectFrom('users').selectAll().where('id', '=', id));

@@ -17,7 +17,7 @@ import type { HashRequest } from '../passwords/passwords.ts';
 import { checkNewPassword } from '../passwords/rules.ts';
 import { publishAccessChange } from '../revocations/revocations.ts';
 import { endSessionsOf } from '../sessions/sessions.ts';
-import { identifierKey, searchTerm, wordTerms } from '../../kernel/text.ts';
+import { identifierKey, searchTerm } from '../../kernel/text.ts';
 import { replacePassword } from './accounts.ts';
 import {
   countUsers,
@@ -34,12 +34,9 @@ import {
   updateUserRow,
 } from './store.ts';
 import { toUser, type User, type UserState } from './user.ts';
+import { changedFields, termsOf, toColumns, toFields, type UserFields } from './user-fields.ts';
 
-export interface NewUser {
-  readonly username: string;
-  readonly email: string;
-  readonly name: string;
-  readonly role: Role;
+export interface NewUser extends Omit<UserFields, 'state'> {
   /** Either this or `passwordHash` is not empty. */
   readonly password: string;
   /** A hash from another system. */
@@ -169,14 +166,8 @@ export async function listUsers(app: App, caller: Caller, request: UserListReque
   };
 }
 
-/** The fields of a user that an update changes, and that its activity names. */
-export interface UserFields {
-  readonly username: string;
-  readonly email: string;
-  readonly name: string;
-  readonly role: Role;
-  readonly state: 'active' | 'suspended';
-}
+/** A user becomes deleted by deleteUser alone. */
+export type UserUpdate = PartialUpdate<Omit<UserFields, 'state'> & { readonly state: Exclude<UserState, 'deleted'> }>;
 
 /**
  * Changes the fields that are not undefined. Suspending ends the user's sessions.
@@ -189,25 +180,17 @@ export async function updateUser(
   caller: Caller,
   id: string,
   etag: string | undefined,
-  update: PartialUpdate<UserFields>,
+  update: UserUpdate,
 ): Promise<User> {
   const next = await reportTakenIdentifiers(app, { id, username: update.username }, () =>
     changeResource(app, 'update', userResource(caller, id), etag, async ({ tx, at, row }) => {
-      const present = fieldsOf(row);
-      const wanted = applyUpdate(present, update);
-      const changed = (Object.keys(present) as (keyof UserFields)[]).filter(
-        (field) => wanted[field] !== present[field],
-      );
+      const wanted = applyUpdate<UserFields>(toFields(row), update);
+      const changed = changedFields(wanted, row);
       if (changed.length === 0) return undefined;
       if (wanted.role !== 'admin' || wanted.state !== 'active') await requireOtherAdmin(tx, row);
       const suspends = wanted.state === 'suspended' && row.state === 'active';
       return {
-        columns: {
-          ...wanted,
-          username_key: identifierKey(wanted.username),
-          email_key: identifierKey(wanted.email),
-          session_epoch: row.session_epoch + (suspends ? 1 : 0),
-        },
+        columns: { ...toColumns(wanted), session_epoch: row.session_epoch + (suspends ? 1 : 0) },
         attributes: {
           fields: changed.join(),
           ...(wanted.role === row.role ? {} : { role: wanted.role }),
@@ -290,13 +273,7 @@ async function newUserRow(app: App, input: Omit<NewUser, 'requestId'>, by: HashR
   const now = app.now();
   return {
     id: randomUUIDv7(),
-    username: input.username,
-    username_key: identifierKey(input.username),
-    email: input.email,
-    email_key: identifierKey(input.email),
-    name: input.name,
-    role: input.role,
-    state: 'active',
+    ...toColumns({ ...input, state: 'active' }),
     undelete_state: null,
     password_hash,
     must_change_password: input.mustChangePassword ? 1 : 0,
@@ -316,15 +293,6 @@ async function newPasswordHash(app: App, input: Omit<NewUser, 'requestId'>, by: 
   return app.passwords.hash(input.password, by);
 }
 
-function termsOf(row: UserRow): string[] {
-  return [...wordTerms(row.name), searchTerm(row.username), searchTerm(row.email)];
-}
-
-/** The fields in the order in which an activity names them. */
-function fieldsOf({ username, email, name, role, state }: UserRow): UserFields {
-  return { username, email, name, role, state: state === 'suspended' ? 'suspended' : 'active' };
-}
-
 /** The user with an id, to a caller who may change users that are not above them. */
 function userResource(caller: Caller, id: string): Resource<UserRow> {
   return {
@@ -340,8 +308,8 @@ function userResource(caller: Caller, id: string): Resource<UserRow> {
 
 async function writeUser(tx: Db, at: App, next: UserRow, row: UserRow): Promise<void> {
   await updateUserRow(tx, row.id, next);
-  const isFoundAlike = next.name === row.name && next.username === row.username && next.email === row.email;
-  if (!isFoundAlike) await replaceTerms(tx, row.id, termsOf(next));
+  const terms = termsOf(next);
+  if (JSON.stringify(terms) !== JSON.stringify(termsOf(row))) await replaceTerms(tx, row.id, terms);
   if (next.role !== row.role || next.state !== row.state) await publishAccessChange(tx, at, accessOf(next));
 }
 
