@@ -58,6 +58,7 @@ import { createStreamBudgets } from './rpc/stream-budget.ts';
 import { createRequestValidator } from './rpc/validate.ts';
 import type { SecondFactorApp } from './identity/second-factor/second-factor.ts';
 import { startRevocations } from './identity/revocations/revocations.ts';
+import { createSessionUsers } from './identity/sessions/refresh-payer.ts';
 import { authenticate, renew } from './identity/sessions/sessions.ts';
 import { sampled } from './kernel/sampled.ts';
 import { createThrottle } from './identity/throttle/throttle.ts';
@@ -228,6 +229,7 @@ export async function startServer(config: Config, adminPassword: string, options
       maxMs: config.sessionMaxMs,
       perUserMax: config.sessionsPerUserMax,
     },
+    sessionUsers: createSessionUsers(),
     revocations,
     throttle: createThrottle(config.signInFailuresPerAddress),
     totpIssuer: new URL(config.issuer).hostname,

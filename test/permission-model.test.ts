@@ -21,6 +21,7 @@ import { toPermissions } from '../src/rpc/enums.ts';
 import { answerWhatMayBeRead } from '../src/rpc/read-access.ts';
 import { startRevocations } from '../src/identity/revocations/revocations.ts';
 import { sessionService } from '../src/identity/sessions/service.ts';
+import { createSessionUsers } from '../src/identity/sessions/refresh-payer.ts';
 import { renew, type SessionsApp, startSession } from '../src/identity/sessions/sessions.ts';
 import { createAccessTokens } from '../src/identity/tokens/access-token.ts';
 import { SigningKeys } from '../src/identity/tokens/signing-keys.ts';
@@ -97,6 +98,7 @@ beforeAll(async () => {
       now,
     }),
     sessions: { idleMs: 1e9, maxMs: 1e9, perUserMax: 100 },
+    sessionUsers: createSessionUsers(),
     revocations,
   };
   const rules = readAccessRules(SERVICES, []);

@@ -7,6 +7,7 @@ import { openDatabase } from '../../src/storage/database.ts';
 import { createKeyring } from '../../src/kernel/keyring.ts';
 import { createPasswords } from '../../src/identity/passwords/passwords.ts';
 import { startRevocations } from '../../src/identity/revocations/revocations.ts';
+import { createSessionUsers } from '../../src/identity/sessions/refresh-payer.ts';
 import { renew, type SessionsApp } from '../../src/identity/sessions/sessions.ts';
 import { createAccessTokens } from '../../src/identity/tokens/access-token.ts';
 import { SigningKeys } from '../../src/identity/tokens/signing-keys.ts';
@@ -48,6 +49,7 @@ export async function openApp(): Promise<SessionsApp & ActivityApp & ContactsApp
       maxMs: config.sessionMaxMs,
       perUserMax: config.sessionsPerUserMax,
     },
+    sessionUsers: createSessionUsers(),
     revocations: await startRevocations(database, { now: Date.now, monotonic: () => performance.now(), onError }),
     tail: new Tail(database, onError),
     ...createWatchLimits(config.watchesMax),

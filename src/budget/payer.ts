@@ -46,7 +46,7 @@ export function signInPayer(userId: string): Payer {
   return `sign-in:${userId}`;
 }
 
-/** The payer of a session whose refresh token is used. */
+/** The payer of a session whose user is not known yet. */
 export function sessionPayer(sessionId: string): Payer {
   return `session:${sessionId}`;
 }

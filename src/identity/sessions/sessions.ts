@@ -10,11 +10,11 @@ import {
 import { type Actor, type KithActivity, recordActivity } from '../../activity/log/log.ts';
 import type { App } from '../../app.ts';
 import { payFor } from '../../budget/current-payer.ts';
-import { sessionPayer } from '../../budget/payer.ts';
 import { ageOf } from '../../kernel/clock.ts';
 import type { Db } from '../../storage/database.ts';
 import { Failure } from '../../kernel/failure.ts';
 import type { AccessToken, AccessTokenClaims, AccessTokens } from '../tokens/access-token.ts';
+import { refreshPayer, type SessionUsers } from './refresh-payer.ts';
 import { readRefreshToken, writeRefreshToken } from './refresh-token.ts';
 import { type Revocations, revokeSession, revokeSessions } from '../revocations/revocations.ts';
 import {
@@ -47,6 +47,7 @@ export interface SessionOptions {
 export interface SessionsApp extends App {
   readonly accessTokens: AccessTokens;
   readonly sessions: SessionOptions;
+  readonly sessionUsers: SessionUsers;
   readonly revocations: Revocations;
 }
 
@@ -109,7 +110,9 @@ export async function startSession(
  */
 export async function refresh(app: SessionsApp, refreshToken: string): Promise<Tokens> {
   const { sessionId, counter } = readRefreshToken(app.keyring, refreshToken);
-  return payFor(sessionPayer(sessionId), () => refreshSession(app, sessionId, counter));
+  const payer = await refreshPayer(app, sessionId);
+  if (payer === undefined) throw sessionEnded();
+  return payFor(payer, () => refreshSession(app, sessionId, counter));
 }
 
 async function refreshSession(app: SessionsApp, sessionId: string, counter: number): Promise<Tokens> {
