@@ -12,13 +12,21 @@ import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
 import { SessionService } from '../../gen/kith/auth/v1/session_service_pb.ts';
 import { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
-import { type Challenge, KithError, memoryStore, type Reason } from '../../packages/client/src/index.ts';
+import {
+  type Challenge,
+  KithError,
+  memoryStore,
+  type Reason,
+  webStorageStore,
+} from '../../packages/client/src/index.ts';
 import { createKith, fileStore } from '../../packages/client/src/node.ts';
 import * as contract from '../../packages/client/src/contract.ts';
+import { purge } from '../../src/purge.ts';
 import { Authenticator } from '../support/authenticator.ts';
 import { type CallProxy, startCallProxy } from '../support/http-proxy.ts';
 import { ADMIN_PASSWORD, type Kith, startKith } from '../support/kith.ts';
 import { signedIn } from '../support/sign-in.ts';
+import { openApp } from '../support/stored.ts';
 import { clientProtocols, openKith } from './clients.ts';
 
 /** What a call fails with. Throws when it does not fail. */
@@ -409,4 +417,48 @@ test('processes that share the file of a session make one refresh, and one of th
   await utimes(`${path}.lock`, new Date(0), new Date(0));
   expect(await store.exclusive(async () => 'taken')).toBe('taken');
   expect(await readdir(join(directory.path, 'new'))).toEqual(['session.json']);
+});
+
+test('a watch whose cursor is too old tells of the gap, lists what is kept and goes on behind it', async () => {
+  await using kith = await startKith({ env: { KITH_ACTIVITY_DAYS: '1' } });
+  using client = createKith({ url: kith.address, credentials: { identifier: 'admin', password: ADMIN_PASSWORD } });
+  const userId = (await client.auth.userMe()).user!.id;
+  const { watchCursor: from } = await client.activity.list({ userId }).page();
+  await client.contacts.create({ givenName: 'forgotten' });
+  kith.clock.offsetMs += 2 * 24 * 60 * 60 * 1000;
+  await client.contacts.create({ givenName: 'kept' });
+  await using app = await openApp(kith);
+  await purge(app);
+  const listed: string[] = [];
+  const watched: string[] = [];
+  for await (const event of client.activity.watch({ userId, from, actionPrefixes: ['kith.contact'] })) {
+    if (event.kind === 'gap') {
+      for await (const { action } of event.activities) listed.push(action);
+      await client.contacts.create({ givenName: 'watched' });
+    }
+    if (event.kind === 'activity') watched.push(event.activity.action);
+    if (watched.length > 0) break;
+  }
+  expect({ listed, watched }).toEqual({ listed: ['kith.contact.created'], watched: ['kith.contact.created'] });
+});
+
+test('clients that share a Web Storage make one refresh, and each has the session that another opened', async () => {
+  await using kith = await startKith();
+  await using proxy = await startCallProxy(kith.address, '1.1');
+  const { user, password } = await kith.user();
+  sessionStorage.clear();
+  const open = () =>
+    openKith(proxy.address, { protocol: 'connect', credentials: { store: webStorageStore(sessionStorage) } });
+  const tabs = Array.from({ length: 10 }, open);
+  expect(await reasonOf(tabs[0]!.auth.userMe())).toBe('ACCESS_TOKEN_MISSING');
+  await tabs[0]!.signIn({ identifier: user.username, password });
+  const ids = async () => (await Promise.all(tabs.map((tab) => tab.auth.userMe()))).map((answer) => answer.user!.id);
+  expect(new Set(await ids())).toEqual(new Set([user.id]));
+  expect(countOf(proxy, 'RefreshAccessToken')).toBe(0);
+  kith.clock.offsetMs += kith.config.accessTokenTtlMs + 1000;
+  expect(new Set(await ids())).toEqual(new Set([user.id]));
+  expect(countOf(proxy, 'RefreshAccessToken')).toBe(1);
+  await tabs[1]!.signOut();
+  expect(sessionStorage.length).toBe(0);
+  expect(await reasonOf(tabs[2]!.auth.userMe())).toBe('SESSION_ENDED');
 });
