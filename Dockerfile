@@ -1,6 +1,7 @@
 FROM node:26-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
+COPY packages/client/package.json packages/client/
 COPY packages/connect-fast/package.json packages/connect-fast/
 COPY packages/verify/package.json packages/verify/
 # Node's own platform packages serve machines with an older Node; the image has its own.

@@ -7,18 +7,18 @@ export interface Listing<Item, Page> extends AsyncIterable<Item> {
   page(pageToken?: string): Promise<Page>;
 }
 
-/** A list of which `fetch` gives one page. */
+/** A list of which `getPage` gives one page. */
 export function createListing<Item, Page extends { readonly nextPageToken: string }>(
   startToken: string,
-  fetch: (pageToken: string) => Promise<Page>,
+  getPage: (pageToken: string) => Promise<Page>,
   itemsOf: (page: Page) => readonly Item[],
 ): Listing<Item, Page> {
   return {
-    page: (pageToken = startToken) => fetch(pageToken),
+    page: (pageToken = startToken) => getPage(pageToken),
     async *[Symbol.asyncIterator]() {
       let pageToken = startToken;
       do {
-        const page = await fetch(pageToken);
+        const page = await getPage(pageToken);
         yield* itemsOf(page);
         pageToken = page.nextPageToken;
       } while (pageToken !== '');

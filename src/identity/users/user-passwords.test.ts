@@ -368,11 +368,13 @@ test.each([
   for (const { reason } of refused) {
     const { metadata } = ConnectError.from(reason);
     expect(metadata.get('retry-after')).toMatch(/^[1-9]\d*$/);
-    expect(await refusalOf(Promise.reject(reason as Error))).toMatchObject({
+    const refusal = await refusalOf(Promise.reject(reason as Error));
+    expect(refusal).toMatchObject({
       code: 'ResourceExhausted',
-      reason: 'BUDGET_EXCEEDED',
-      metadata: { retry_after_seconds: metadata.get('retry-after'), budget: 'writes', limit: '256' },
+      metadata: { retry_after_seconds: metadata.get('retry-after'), budget: 'writes' },
     });
+    // The user's share of the queue is full; or, where the machine is slow, the call would wait too long.
+    expect(refusal.reason).toBeOneOf(['BUDGET_EXCEEDED', 'SERVER_BUSY']);
   }
   await kith.client(UserService, accessToken).createUser(somebody({ password: 'a good password' }));
 });
