@@ -15,6 +15,11 @@ await using fresh = await mkdtempDisposable(join(tmpdir(), 'verify-'));
 const STEPS: [name: string, command: string][] = [
   ['third-party protos', 'node scripts/proto-deps.ts'],
   ['generate', `buf generate --output ${fresh.path} && buf build proto -o ${fresh.path}/gen/contract.binpb`],
+  ['documents of the contract', `node scripts/contract-documents.ts ${fresh.path}`],
+  [
+    'docs/reference/ is current (npm run generate)',
+    `git diff --no-index --stat docs/reference ${fresh.path}/docs/reference`,
+  ],
   ['gen/ is current (npm run generate)', `git diff --no-index --stat gen ${fresh.path}/gen`],
   ['generate for the client', `buf generate --template packages/client/buf.gen.yaml --output ${fresh.path}`],
   [

@@ -34,6 +34,7 @@ import { serveJwks } from './identity/tokens/jwks.ts';
 import { serveMetrics } from './http/metrics-server.ts';
 import { replaceCertificate } from './http/one-port.ts';
 import { createOpenRequestsBudget } from './http/open-requests.ts';
+import { serveOpenApi } from './http/openapi.ts';
 import { createPortCounters } from './http/port-counters.ts';
 import { serveProbes } from './http/probes.ts';
 import { Readiness } from './http/readiness.ts';
@@ -293,6 +294,7 @@ export async function startServer(config: Config, adminPassword: string, options
   serveProbes(fastify, readiness);
   serveJwks(fastify, () => signingKeys.jwks());
   if (config.reflection) await serveContract(fastify);
+  if (config.reflection) await serveOpenApi(fastify);
   await serveRpcs(fastify, {
     routes(router: ConnectRouter) {
       registerServices(router, adminApp);

@@ -118,7 +118,7 @@ describe.each(proxyKinds)('behind $command, with $file,', (kind) => {
 
   test('probes and the key set are served', async (context) => {
     needProxy(context);
-    for (const route of ['/healthz', '/readyz', '/.well-known/jwks.json', '/contract.binpb']) {
+    for (const route of ['/healthz', '/readyz', '/.well-known/jwks.json', '/contract.binpb', '/openapi.json']) {
       expect(await probe(`${proxy.address}${route}`)).toMatchObject({ status: 200 });
     }
   });

@@ -34,7 +34,7 @@ describe.each([
   };
 
   describe('a path', () => {
-    const paths = [CHECK, LOGIN, '/healthz', '/readyz', '/.well-known/jwks.json', '/contract.binpb'];
+    const paths = [CHECK, LOGIN, '/healthz', '/readyz', '/.well-known/jwks.json', '/contract.binpb', '/openapi.json'];
     const spellings: readonly (readonly [name: string, expected: string, respell: (path: string) => string])[] = [
       ['a percent-encoded letter', NO_METHOD, (path) => path.replace(/[a-z](?=\w*$)/, percent)],
       ['a percent-encoded slash', NO_METHOD, (path) => `/${path.slice(1).replace('/', '%2f')}%2f`],

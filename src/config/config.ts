@@ -210,7 +210,7 @@ export const SETTINGS = {
     parse: parseOrigins,
   },
   KITH_REFLECTION: {
-    help: 'Serve the contract to tools: gRPC server reflection, and one file at `/contract.binpb`.',
+    help: 'Serve the contract to tools: gRPC server reflection, one file at `/contract.binpb`, OpenAPI at `/openapi.json`.',
     fallback: 'true',
     allowed: 'true or false',
     parse: parseFlag,

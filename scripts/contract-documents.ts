@@ -1,0 +1,21 @@
+/**
+ * Write what is made from the contract for people and tools: docs/reference/ and gen/openapi.json.
+ *
+ * `contract-documents.ts [dir]` writes them below another folder, to be compared. The contract is that of gen/.
+ */
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { readComments } from './contract/comments.ts';
+import { openApiDocument } from './contract/openapi.ts';
+import { referencePages } from './contract/reference.ts';
+
+const out = process.argv[2] ?? '.';
+const commentOf = readComments();
+
+const reference = join(out, 'docs/reference');
+await rm(reference, { recursive: true, force: true });
+await mkdir(reference, { recursive: true });
+for (const [name, text] of referencePages(commentOf)) await writeFile(join(reference, name), text);
+
+await mkdir(join(out, 'gen'), { recursive: true });
+await writeFile(join(out, 'gen/openapi.json'), `${JSON.stringify(openApiDocument(commentOf), undefined, 2)}\n`);
