@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { buffer } from 'node:stream/consumers';
 import type { Request } from './load.ts';
 
-/** Makes a request once and throws unless it goes well: load generators do not look into trailers. */
+/** Makes a request once and throws unless it succeeds: load generators do not read trailers. */
 export async function checkAnswer(address: string, http: 1 | 2, request: Request): Promise<void> {
   const answer = http === 1 ? await overHttp1(address, request) : await overHttp2(address, request);
   const isGrpc = request.headers['content-type']?.startsWith('application/grpc') === true;

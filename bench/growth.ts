@@ -133,7 +133,7 @@ async function callsOf(seed: Seed, size: number, server: ServingProcess, directo
   const signed = { authorization: `Bearer ${seed.accessToken}` };
   const listUsers = (fields: object) => jsonCall(UserService.method.listUsers, { pageSize: 20, ...fields }, signed);
   const getUser = jsonCall(UserService.method.getUser, {}, signed);
-  // Many: the database has a row at hand that was asked for just before.
+  // Many: the database has a row cached that was read just before.
   const ids = Array.from({ length: IDS }, () => seed.idOf(Math.floor(Math.random() * size)));
   const unary: Request[] = [
     { ...getUser, bodies: ids.map((userId) => Buffer.from(JSON.stringify({ userId }))) },

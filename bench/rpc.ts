@@ -197,7 +197,7 @@ async function measureGroup(group: Group): Promise<Map<Variant, Run[]>> {
   const runs = new Map<Variant, Run[]>();
   for (const variant of group.variants) {
     const server = await serverOf(variant.server);
-    // A watch does not end by itself: whether it goes well shows when it is read.
+    // A watch does not end by itself: whether it succeeds shows when it is read.
     if (variant.messages === undefined) await checkAnswer(server.address, variant.http, variant.request);
     await run(variant, AMOUNTS.warmUpSeconds); // until what is called often is compiled
     runs.set(variant, []);

@@ -47,7 +47,7 @@ export function outcomeOf({ status, headers, trailers, body }: Answer): string {
   return remember(json.toString(), () => nameOf(connectError(json, status)));
 }
 
-/** The error in the last envelope of a stream, as far as it is at hand. */
+/** The error in the last envelope of a stream, as far as it has arrived. */
 function endOfStream(body: Buffer): Buffer | undefined {
   for (let at = 0; at + 5 <= body.length; at += 5 + body.readUInt32BE(at + 1)) {
     const message = body.subarray(at + 5, at + 5 + body.readUInt32BE(at + 1));

@@ -20,9 +20,9 @@ export interface CallLine {
 
 /** Where lines about calls go. */
 export interface CallLog {
-  /** Whether a call that goes well has a line; asked once for each. */
+  /** Whether the next successful call is logged. Called once for each. */
   takesNext(): boolean;
-  /** A call that went well, or was refused. */
+  /** Logs a call that succeeded or was refused. */
   info(line: CallLine): void;
   /** A call that failed since something the server depends on did. */
   warn(line: CallLine, error: unknown): void;

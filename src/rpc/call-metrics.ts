@@ -24,7 +24,7 @@ interface Calls {
 }
 
 /**
- * Counts calls where they end. A call that goes well takes two look-ups and makes nothing. There are as many series
+ * Counts calls where they end. A successful call takes two look-ups and allocates nothing. There are as many series
  * as methods, protocols and refusals that were met, whatever clients send.
  */
 export class CallMetrics {
@@ -40,8 +40,8 @@ export class CallMetrics {
 
   /**
    * @param isFast whether the fast path served the call
-   * @param code of a call that did not go well
-   * @param reason why not, where the contract has one
+   * @param code of a call that failed
+   * @param reason why it failed, if the contract has a reason for it
    */
   record(
     method: DescMethod,

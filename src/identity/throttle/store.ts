@@ -49,7 +49,7 @@ export async function countAttempt(
   return row?.until_ms;
 }
 
-/** Takes an attempt back that was counted and told to keep the next one waiting until `untilMs`. */
+/** Takes an attempt back that was counted and made the next one wait until `untilMs`. */
 export async function uncountAttempt(db: Db, key: string, untilMs: number): Promise<void> {
   await db
     .updateTable('throttles')

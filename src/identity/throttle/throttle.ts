@@ -233,7 +233,7 @@ function compared(
       await forgive();
       await forgiveAttempt(app, attempt);
     } else if (!granted) {
-      app.background.run(takeBack); // not before: the time it takes would tell
+      app.background.run(takeBack); // not before: the time that it takes would show the result
     }
     return { granted, right };
   });
@@ -243,7 +243,7 @@ function bucketOf({ throttle }: ThrottleApp): Bucket {
   return { size: throttle.failuresPerAddress, intervalMs: ADDRESS_INTERVAL_MS };
 }
 
-/** A MAC: the table tells nobody who was guessed at, or from where. */
+/** A MAC: the table does not show whose password was guessed, or from which address. */
 function keyOf(app: App, ...parts: readonly string[]): string {
   return app.keyring.mac('throttle', JSON.stringify(parts)).toString('base64url');
 }

@@ -316,7 +316,7 @@ describe.each(databases)('signing keys on $name', (kind) => {
     expect(kith.reads() - before).toBeLessThanOrEqual(6 * seconds + 3);
   });
 
-  test('without the database, the keys at hand sign and verify, unknown ones are not judged, and caches last less long', async () => {
+  test('without the database, the keys that were read last sign and verify, unknown ones are not judged, and caches last less long', async () => {
     await using kith = await install(kind);
     await using a = await kith.start();
     const { kid } = a.keys.signer();
