@@ -16,7 +16,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['src/config'],
   ['src/app.ts', 'src/rpc', 'src/http'],
   [], // the slices
-  ['src/services.ts', 'src/purge.ts', 'src/server.ts'],
+  ['src/services.ts', 'src/purge.ts', 'src/server', 'src/server.ts'],
   ['src/cli'],
   ['src/main.ts'],
 ];
@@ -113,8 +113,7 @@ function refusalOfMessages(each: Import): string | undefined {
   const isGenerated = module.startsWith('.') && targetOf(each).startsWith('gen/');
   if (!isGenerated && !/^@(connectrpc|bufbuild)\//.test(module)) return undefined;
   if (each.isType && file === REASONS.file && targetOf(each) === REASONS.contract) return undefined;
-  if (isHandler(file) || file.startsWith('src/rpc/') || file === 'src/server.ts' || file === 'src/services.ts')
-    return undefined;
+  if (isHandler(file) || /^src\/(rpc\/|server\/|services\.ts$)/.test(file)) return undefined;
   if (file.startsWith('src/scan/') && module.startsWith('@bufbuild/')) return undefined;
   return 'messages belong to service.ts, messages.ts and src/rpc';
 }

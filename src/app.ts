@@ -1,16 +1,15 @@
 import type { Background } from './kernel/background.ts';
+import type { Clock } from './kernel/clock.ts';
 import type { Database } from './storage/database.ts';
 import type { Keyring } from './kernel/keyring.ts';
 import type { Passwords } from './identity/passwords/passwords.ts';
 
-/** What the slices share. Made in server.ts. */
-export interface App {
+/** What the slices share, and the clock that they go by. Made in server/app.ts. */
+export interface App extends Clock {
   readonly database: Database;
   readonly keyring: Keyring;
   readonly passwords: Passwords;
   readonly background: Background;
-  /** Milliseconds since 1970. Tests set it. */
-  readonly now: () => number;
   /** How long a deletion can be taken back, milliseconds. */
   readonly purgeAfterMs: number;
   /** How long an access token is good for, milliseconds. */

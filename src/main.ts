@@ -2,17 +2,14 @@ import cluster from 'node:cluster';
 import { randomBytes } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import packageJson from '../package.json' with { type: 'json' };
+import { announce } from './cli/announce.ts';
 import { describeCommands, runCommand } from './cli/commands.ts';
-import { type Config, ConfigError, describeSettings, type Env, parseConfig, serviceLinksOf } from './config/config.ts';
-import { DatabaseError, DatabaseUnavailable } from './storage/dialect.ts';
+import { EXIT, fail, say } from './cli/exit.ts';
+import { ConfigError, describeSettings, type Env, parseConfig, serviceLinksOf } from './config/config.ts';
 import { EnvFileError, readEnvFile } from './config/env-file.ts';
 import { withEnvFile } from './config/environment.ts';
-import { Failure } from './kernel/failure.ts';
-import { MetricsListenError } from './http/metrics-server.ts';
 import { Reloads } from './config/reload.ts';
-import { AccessDeclarationError } from './rpc/access.ts';
-import { SecretKeyError } from './kernel/secret-key.ts';
-import { ADMIN_USERNAME, type Server, startServer } from './server.ts';
+import { type Server, startServer } from './server.ts';
 import { onReload, reportServing, runWorkers, type Serving } from './cli/workers.ts';
 
 const HELP = `Kith ${packageJson.version}: ${packageJson.description}
@@ -31,12 +28,6 @@ Settings are environment variables, also read from a file .env:
 
 ${describeSettings()}
 `;
-
-/** What a start ends with, after the exit codes of sysexits(3). */
-const EXIT = { FAULT: 70, UNAVAILABLE: 69, CONFIG: 78 };
-
-/** Why a port cannot be listened on that time does not change: a port for the superuser, an address of a kind that there is not. */
-const LISTEN_MISTAKES = new Set(['EACCES', 'EINVAL', 'EAFNOSUPPORT', 'ENODEV', 'ENXIO']);
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
@@ -97,35 +88,6 @@ function passOverSignals(): void {
   }
 }
 
-/** On standard error, since the log is on standard output: the password is shown to a person, once, and not collected. */
-function announce(config: Config, { address, adminPassword }: Serving): void {
-  console.error(`Kith ${packageJson.version} serves gRPC, gRPC-Web and Connect at ${address}`);
-  if (adminPassword === undefined) {
-    if (config.adminPassword !== undefined) {
-      console.error('KITH_ADMIN_PASSWORD is not used: there are users already');
-    }
-    return;
-  }
-  const { adminPasswordFile: file } = config;
-  // For the shell to fill in.
-  const password =
-    config.adminPassword === undefined
-      ? adminPassword
-      : file === undefined
-        ? `'"$KITH_ADMIN_PASSWORD"'`
-        : `'"$(cat "$KITH_ADMIN_PASSWORD_FILE")"'`;
-  const where = file === undefined ? 'KITH_ADMIN_PASSWORD' : 'the file of KITH_ADMIN_PASSWORD_FILE';
-  console.error(
-    config.adminPassword === undefined
-      ? `\nThe administrator is "${ADMIN_USERNAME}", the password (shown only now): ${adminPassword}`
-      : `\nThe administrator is "${ADMIN_USERNAME}", the password is the one in ${where}`,
-  );
-  console.error(`\nTry it:\n
-  curl ${address}/kith.auth.v1.AuthService/Login \\
-    -H 'content-type: application/json' \\
-    -d '{"identifier": "${ADMIN_USERNAME}", "password": "${password}"}'\n`);
-}
-
 function stopOnSignals(server: Server): void {
   let stopping = false;
   const stop = async (): Promise<void> => {
@@ -137,47 +99,6 @@ function stopOnSignals(server: Server): void {
     process.exit(0);
   };
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop().catch(fail));
-}
-
-/** Ends the process with one clear line, and a stack only for what nobody foresaw. */
-function fail(error: unknown): never {
-  const [message, code] = explain(error);
-  say(message);
-  process.exit(code);
-}
-
-function say(message: string): void {
-  console.error(message.replaceAll(/^/gm, 'kith: '));
-}
-
-function explain(error: unknown): [message: string, code: number] {
-  if (error instanceof ConfigError) return [error.message, EXIT.CONFIG];
-  if (error instanceof DatabaseUnavailable) return [error.message, EXIT.UNAVAILABLE];
-  if (error instanceof DatabaseError || error instanceof SecretKeyError || error instanceof AccessDeclarationError) {
-    return [error.message, EXIT.CONFIG];
-  }
-  if (error instanceof Failure) return [`${error.message}: ${causeOf(error)}`, EXIT.UNAVAILABLE];
-  if (error instanceof MetricsListenError) {
-    const [message, code] = explain(error.cause);
-    return [message.replace('KITH_HOST and KITH_PORT', 'KITH_METRICS_HOST and KITH_METRICS_PORT'), code];
-  }
-  if (
-    error instanceof Error &&
-    'syscall' in error &&
-    ['listen', 'bind', 'getaddrinfo'].includes(String(error.syscall))
-  ) {
-    const isMistake = 'code' in error && LISTEN_MISTAKES.has(String(error.code));
-    return [`cannot listen: ${error.message}; see KITH_HOST and KITH_PORT`, isMistake ? EXIT.CONFIG : EXIT.UNAVAILABLE];
-  }
-  if (error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS_')) {
-    const [what] = error.message.split('. To specify a positional'); // of no help here: no argument begins with a dash
-    return [`${what}; see npm start -- --help`, EXIT.CONFIG];
-  }
-  return [error instanceof Error ? (error.stack ?? error.message) : String(error), EXIT.FAULT];
-}
-
-function causeOf({ cause }: Error): string {
-  return cause instanceof Error ? cause.message : String(cause);
 }
 
 await main().catch(fail);

@@ -1,6 +1,6 @@
 import type { App } from './app.ts';
 import { IN_FORCE_MS } from './identity/revocations/revocations.ts';
-import { type Clocks, watchSteps } from './kernel/clock.ts';
+import { watchSteps } from './kernel/clock.ts';
 import { type Purge, PURGES } from './services.ts';
 import { purgeResponses } from './storage/idempotency.ts';
 
@@ -69,15 +69,15 @@ export async function purge(present: App, { clockIsSteady = true, signal, counts
  * run evenly for so long that no access token is left of what they ended. What is
  * removed does not come back when the clock is set right.
  */
-export function createPurger(app: App, clocks: Clocks, counts?: PurgeCounts): (signal?: AbortSignal) => Promise<void> {
-  const stepOfClock = watchSteps(clocks);
-  let steadySinceMs = clocks.monotonic();
+export function createPurger(app: App, counts?: PurgeCounts): (signal?: AbortSignal) => Promise<void> {
+  const stepOfClock = watchSteps(app);
+  let steadySinceMs = app.monotonic();
   return async (signal) => {
     if (stepOfClock() !== 0) {
-      steadySinceMs = clocks.monotonic();
+      steadySinceMs = app.monotonic();
       return;
     }
-    const clockIsSteady = clocks.monotonic() - steadySinceMs >= IN_FORCE_MS;
+    const clockIsSteady = app.monotonic() - steadySinceMs >= IN_FORCE_MS;
     await purge(app, { clockIsSteady, ...(signal && { signal }), ...(counts && { counts }) });
   };
 }
@@ -85,13 +85,12 @@ export function createPurger(app: App, clocks: Clocks, counts?: PurgeCounts): (s
 /** Purges now and then every `intervalMs`, until disposed. `onError` is told of a purge that failed; the next one tries again. */
 export function startPurging(
   app: App,
-  clocks: Clocks,
   intervalMs: number,
   onError: (error: unknown) => void,
   counts?: PurgeCounts,
 ): AsyncDisposable {
   const stopping = new AbortController();
-  const purgeAgain = createPurger(app, clocks, counts);
+  const purgeAgain = createPurger(app, counts);
   let running = Promise.resolve();
   const run = (): void => {
     running = running.then(() => purgeAgain(stopping.signal)).catch(onError);

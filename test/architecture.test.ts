@@ -106,6 +106,15 @@ describe('the check of imports', () => {
   });
 });
 
+test('only the clock reads the clock: all else is given one, or measures by that of the machine', async () => {
+  const reading = [];
+  for await (const file of glob('src/**/*.ts', { exclude: ['src/kernel/clock.ts'] })) {
+    if (/\.(test|testkit)\.ts$/.test(file)) continue;
+    if (/\b(Date|performance)\.now\b|\bhrtime\b|new Date\(\)/.test(await readFile(file, 'utf8'))) reading.push(file);
+  }
+  expect(reading).toEqual([]);
+});
+
 test('only src/storage and the configuration name a database engine', async () => {
   const naming = [];
   for await (const file of glob('src/**/*.ts', { exclude: ['src/storage', 'src/config/config{,.test}.ts'] })) {

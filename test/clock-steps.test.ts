@@ -51,7 +51,7 @@ describe.each(databases)('on $name', (kind) => {
       kith = await startKith({
         database,
         env: { KITH_TRUSTED_PROXIES: '127.0.0.0/8', KITH_SIGN_IN_FAILURES_PER_ADDRESS: '30' },
-        server: { passed: () => performance.now() + passedMs },
+        monotonic: () => performance.now() + passedMs,
       });
     });
     afterAll(async () => {
@@ -280,7 +280,7 @@ describe.each(databases)('on $name', (kind) => {
   describe.each(STEPS)('with a clock that is set $step forward and back', ({ stepMs }) => {
     let database: TestDatabase;
     const clock = { ms: Date.now(), passedMs: 0 };
-    const clocks = { now: () => clock.ms, monotonic: () => clock.passedMs };
+    const stepped = { now: () => clock.ms, monotonic: () => clock.passedMs };
     const pass = (ms: number) => {
       clock.ms += ms;
       clock.passedMs += ms;
@@ -298,7 +298,7 @@ describe.each(databases)('on $name', (kind) => {
 
     const ended = expect.objectContaining({ reason: 'session_ended' });
     const start = (on: Parameters<typeof startRevocations>[0]): Promise<Revocations> =>
-      startRevocations(on, { ...clocks, onError() {} });
+      startRevocations(on, { ...stepped, onError() {} });
 
     test('what was revoked stays revoked: here, after a purge, and on an instance that started meanwhile', async () => {
       const token = {
@@ -307,8 +307,8 @@ describe.each(databases)('on $name', (kind) => {
         kind: 'session' as const,
         role: 'editor' as const,
       };
-      const here = { ...app, now: clocks.now };
-      const purgeAgain = createPurger(here, clocks);
+      const here = { ...app, ...stepped };
+      const purgeAgain = createPurger(here);
       await using revocations = await start(app.database);
       await app.database.transaction((tx) => revokeSession(tx, here, token));
       await expect(revocations.currentRole(token)).rejects.toEqual(ended);
@@ -338,7 +338,7 @@ describe.each(databases)('on $name', (kind) => {
     });
 
     test('what was revoked ahead of time keeps nothing behind it in memory', async () => {
-      const here = { ...app, now: clocks.now };
+      const here = { ...app, ...stepped };
       await using revocations = await start(app.database);
       const revoke = async () => {
         const token = { userId: randomUUIDv7(), sessionId: randomUUIDv7() };
@@ -360,7 +360,7 @@ describe.each(databases)('on $name', (kind) => {
     });
 
     test('nothing is purged that is due by the wrong time alone, until the clock has run evenly', async () => {
-      const here = { ...app, now: clocks.now };
+      const here = { ...app, ...stepped };
       const { db } = app.database;
       const key = 'k'.repeat(43);
       const isThere = async () =>
@@ -369,7 +369,7 @@ describe.each(databases)('on $name', (kind) => {
         .insertInto('throttles')
         .values({ key, failures: 1, until_ms: 0, forget_ms: clock.ms + 1 })
         .execute();
-      const purgeAgain = createPurger(here, clocks);
+      const purgeAgain = createPurger(here);
       clock.ms += stepMs;
       await purgeAgain();
       expect(await isThere()).toBe(1);

@@ -13,6 +13,7 @@ import { apiKeyService } from '../src/identity/api-keys/service.ts';
 import { permissionsOf, selectApiKey } from '../src/identity/api-keys/store.ts';
 import { Background } from '../src/kernel/background.ts';
 import type { ContactsApp } from '../src/contacts/contacts.ts';
+import { systemClock } from '../src/kernel/clock.ts';
 import { Failure } from '../src/kernel/failure.ts';
 import { createKeyring } from '../src/kernel/keyring.ts';
 import { createPasswords } from '../src/identity/passwords/passwords.ts';
@@ -71,22 +72,20 @@ const implemented = new Map<DescMethodUnary, Implemented>();
 
 beforeAll(async () => {
   database = cleanUp.use(await createOpened(databases[0]!));
-  const now = Date.now;
-  const clocks = { now, monotonic: () => performance.now() };
   const onError = (error: unknown) => {
     throw error;
   };
   const keyring = createKeyring(randomBytes(32));
-  const revocations = cleanUp.use(await startRevocations(database, { ...clocks, onError }));
+  const revocations = cleanUp.use(await startRevocations(database, { ...systemClock, onError }));
   const signingKeys = cleanUp.use(
-    await SigningKeys.open({ database, keyring, ...clocks, periodMs: 1e9, onRotated: () => {}, onError }),
+    await SigningKeys.open({ database, keyring, ...systemClock, periodMs: 1e9, onRotated: () => {}, onError }),
   );
   app = {
     database,
     keyring,
     passwords: await createPasswords(),
     background: cleanUp.use(new Background(onError)),
-    now,
+    ...systemClock,
     purgeAfterMs: 1e9,
     accessTokenTtlMs: 300_000,
     activityRetentionMs: 1e9,
@@ -95,14 +94,14 @@ beforeAll(async () => {
       issuer: 'https://kith.example.org',
       audience: 'kith',
       ttlMs: 3e5,
-      now,
+      now: systemClock.now,
     }),
     sessions: { idleMs: 1e9, maxMs: 1e9, perUserMax: 100 },
     sessionUsers: createSessionUsers(),
     revocations,
   };
   const rules = readAccessRules(SERVICES, []);
-  const freshness = { maxAgeMs: 1e6, now };
+  const freshness = { maxAgeMs: 1e6, now: systemClock.now };
   const check = createAccessCheck(rules, freshness);
   authorize = (caller, context, request) => {
     void createAccessGate(rules, () => caller, freshness)(context);

@@ -8,6 +8,7 @@ import { type Client, createClient } from '@connectrpc/connect';
 import { decodeJwt } from 'jose';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { systemClock } from '../kernel/clock.ts';
 import { Permission, Role } from '../../gen/kith/access/v1/role_pb.ts';
 import type { UserActivity } from '../../gen/kith/activity/v1/activity_pb.ts';
 import {
@@ -977,8 +978,7 @@ describe.each(databases)('on $name', (kind) => {
         await using stored = await openApp(kith);
         await using tail = new Tail(stored.database, () => {});
         await change(who);
-        const clocks = { now: stored.now, monotonic: () => performance.now() };
-        await using revocations = await startRevocations(stored.database, { ...clocks, onError() {} });
+        await using revocations = await startRevocations(stored.database, { ...stored, onError() {} });
         const app: ActivityApp = {
           ...stored,
           ...createWatchLimits(10),
@@ -986,7 +986,7 @@ describe.each(databases)('on $name', (kind) => {
           revocations,
           progressMs: NEVER_MS,
           stallMs: NEVER_MS,
-          monotonic: clocks.monotonic,
+          connectionClock: systemClock,
           renew: (caller) => renew(stored, caller),
         };
         const passed: Caller = {
@@ -1214,8 +1214,8 @@ describe.each(databases)('on $name', (kind) => {
       test('with CONSUMER_TOO_SLOW for a reader that comes back too late, who then goes on without loss', async () => {
         const stallMs = 30_000;
         let lateMs = 0;
-        const monotonic = () => lateMs;
-        await using strict = await startFresh({ server: { progressMs: NEVER_MS, stallMs, monotonic } });
+        const connectionClock = { now: Date.now, monotonic: () => lateMs };
+        await using strict = await startFresh({ server: { progressMs: NEVER_MS, stallMs, connectionClock } });
         const { user, accessToken } = await strict.admin();
         const client = strict.client(ActivityService, accessToken);
         const slow = await startWatch(client);
@@ -1247,8 +1247,8 @@ describe.each(databases)('on $name', (kind) => {
 
       test('with a reset for a reader that never comes back', async () => {
         let lateMs = 0;
-        const monotonic = () => lateMs;
-        await using strict = await startFresh({ server: { progressMs: NEVER_MS, stallMs: NEVER_MS, monotonic } });
+        const connectionClock = { now: Date.now, monotonic: () => lateMs };
+        await using strict = await startFresh({ server: { progressMs: NEVER_MS, stallMs: NEVER_MS, connectionClock } });
         const { user, accessToken } = await strict.admin();
         const client = strict.client(ActivityService, accessToken);
         // Over HTTP/2 a stream that nobody reads takes no more than its window.

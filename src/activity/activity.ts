@@ -7,6 +7,7 @@ import { payerOf } from '../budget/payer.ts';
 import { type ResponseFormat, runIdempotently } from '../storage/idempotency.ts';
 import type { Db } from '../storage/database.ts';
 import { type LogPosition, type LogView, TransactionConflict, UniqueViolation } from '../storage/dialect.ts';
+import { type Clock, systemClock } from '../kernel/clock.ts';
 import { Failure } from '../kernel/failure.ts';
 import { mapInSlices, mayTakeLong, type Page, type PageRequest, pageSizeOf, pageTokens } from '../storage/pages.ts';
 import type { Revocations } from '../identity/revocations/revocations.ts';
@@ -41,8 +42,8 @@ export interface ActivityApp extends App {
   readonly progressMs: number;
   /** How long a reader may take to receive one message before the watch fails, milliseconds. */
   readonly stallMs: number;
-  /** A clock that only goes forward, milliseconds. */
-  readonly monotonic: () => number;
+  /** What readers are timed by. */
+  readonly connectionClock: Clock;
   /** Reads the caller's present role and permissions. Throws session_ended. */
   readonly renew: (caller: Caller) => Promise<Caller>;
 }
@@ -268,15 +269,15 @@ export async function* watchActivities(
   };
   let hasSaidSo = isCaughtUp();
   yield* yieldBeforeStall(app, progress());
-  let sentMs = performance.now();
+  let sentMs = systemClock.monotonic();
   let checkedMs = sentMs;
 
   while (!signal.aborted) {
     notification.reset();
     // No notification says that a session has expired, and a watch of all users may never be idle.
-    if (isCallerStale || performance.now() - checkedMs >= app.progressMs) {
+    if (isCallerStale || systemClock.monotonic() - checkedMs >= app.progressMs) {
       isCallerStale = false;
-      checkedMs = performance.now();
+      checkedMs = systemClock.monotonic();
       reader = await query(() => requireStillAllowed(app, caller, request.userId));
       if (signal.aborted) return;
     }
@@ -290,19 +291,19 @@ export async function* watchActivities(
       if (seen !== undefined && isInView(seen, row)) continue;
       const cursor = cursorOf(app, row, seen);
       yield* yieldBeforeStall(app, { activity: shownTo(reader, row), cursor, isCaughtUp: false });
-      sentMs = performance.now();
+      sentMs = systemClock.monotonic();
     }
     batch?.release();
     const isBehind = part.rows.length > 0 || comparePositions(position, part.position) < 0;
     position = part.position;
     if (seen !== undefined && comparePositions(position, seen.newest) >= 0) seen = undefined;
-    const silentMs = performance.now() - sentMs;
+    const silentMs = systemClock.monotonic() - sentMs;
     const isNews = !hasSaidSo && isCaughtUp();
     // Also while rows of other users remain to be read: the time of a progress message must reveal nothing about them.
     if (isNews || silentMs >= app.progressMs) {
       hasSaidSo = isCaughtUp();
       yield* yieldBeforeStall(app, progress());
-      sentMs = performance.now();
+      sentMs = systemClock.monotonic();
     }
     if (isBehind) continue;
     if (!notification.isNotified) app.watchLags.catchUp(notification);
@@ -312,12 +313,12 @@ export async function* watchActivities(
 
 /** Yields a message. Throws consumer_too_slow if the reader took it later than `stallMs`: messages for slow readers are not buffered. */
 async function* yieldBeforeStall(
-  { stallMs, monotonic }: WatchApp,
+  { stallMs, connectionClock }: WatchApp,
   message: WatchMessage,
 ): AsyncGenerator<WatchMessage> {
-  const startMs = monotonic();
+  const startMs = connectionClock.monotonic();
   yield message;
-  if (monotonic() - startMs > stallMs) {
+  if (connectionClock.monotonic() - startMs > stallMs) {
     throw new Failure('consumer_too_slow', 'the reader stood still: watch again from the last cursor', {
       cursor: message.cursor,
     });

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { systemClock } from '../kernel/clock.ts';
 import { createOpened, databases, type OpenedDatabase } from '../../test/support/databases.ts';
 import { userRow } from '../../test/support/rows.ts';
 import type { Caller } from '../kernel/access.ts';
@@ -49,11 +50,7 @@ describe.each(databases)('on $name', (kind) => {
       },
     };
     const counted = { ...database, dialect };
-    const revocations = await startRevocations(database, {
-      now: Date.now,
-      monotonic: () => performance.now(),
-      onError,
-    });
+    const revocations = await startRevocations(database, { ...systemClock, onError });
     // Nothing is known of the end of the log: each watch asks the database, as after a restart.
     const tail = new Tail(counted, onError);
     tail.readRecent = () => undefined;
@@ -65,7 +62,7 @@ describe.each(databases)('on $name', (kind) => {
       ...createWatchLimits(WATCHES),
       progressMs: NEVER_MS,
       stallMs: NEVER_MS,
-      monotonic: () => 0,
+      connectionClock: { now: () => 0, monotonic: () => 0 },
       renew: async (caller) => caller,
       async [Symbol.asyncDispose]() {
         await tail[Symbol.asyncDispose]();

@@ -3,7 +3,7 @@ import { WatchLags } from './watch-lags.ts';
 
 test('the watch that fell behind first is the one furthest behind, until it has caught up or ended', () => {
   let nowMs = 1000;
-  const lags = new WatchLags(() => nowMs);
+  const lags = new WatchLags({ monotonic: () => nowMs });
   const [a, b] = [{}, {}];
   expect([lags.count, lags.longestMs]).toEqual([0, 0]);
   lags.fallBehind(a);

@@ -11,7 +11,7 @@ function openLog(setting: LogLevel) {
       if (['trace', 'debug', 'info'].includes(log.level)) lines.push(fields);
     },
   };
-  const levels = new LogLevelSwitch(log, setting, () => 1_000_000);
+  const levels = new LogLevelSwitch(log, setting, { now: () => 1_000_000 });
   return { log, lines, levels };
 }
 

@@ -1,4 +1,5 @@
 import type { LogLevel } from '../config/config.ts';
+import type { Clock } from '../kernel/clock.ts';
 
 /** The parts of a logger that are used. */
 export interface LeveledLog {
@@ -27,16 +28,16 @@ export interface LogLevelChange {
 /** The level of the log: that of the settings, or another one for some time. */
 export class LogLevelSwitch implements Disposable {
   readonly #log: LeveledLog;
-  readonly #now: () => number;
+  readonly #clock: Pick<Clock, 'now'>;
   #setting: LogLevel;
   #level: LogLevel;
   #revertMs: number | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   /** @param setting what the log is at */
-  constructor(log: LeveledLog, setting: LogLevel, now: () => number = Date.now) {
+  constructor(log: LeveledLog, setting: LogLevel, clock: Pick<Clock, 'now'>) {
     this.#log = log;
-    this.#now = now;
+    this.#clock = clock;
     this.#setting = setting;
     this.#level = setting;
   }
@@ -59,7 +60,7 @@ export class LogLevelSwitch implements Disposable {
     this.#say({ level, before, caller: userId, ...(durationMs !== undefined && { durationMs }) }, level);
     this.#use(level);
     if (durationMs === undefined || isSetting) return;
-    this.#revertMs = this.#now() + durationMs;
+    this.#revertMs = this.#clock.now() + durationMs;
     this.#timer = setTimeout(() => {
       this.#say({ level: this.#setting, before: this.#level }, this.#setting);
       this.#use(this.#setting);

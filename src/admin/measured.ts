@@ -3,10 +3,11 @@ import type { Budget } from '../budget/budget.ts';
 import type { ConcurrencyLimiter } from '../budget/concurrency-limiter.ts';
 import type { Dialect } from '../storage/dialect.ts';
 import type { PortCounters } from '../http/port-counters.ts';
+import type { Clock } from '../kernel/clock.ts';
 import type { Sample } from '../kernel/sampled.ts';
 
 /** What a server reports in metrics and in AdminService, besides its calls. */
-export interface Measured {
+export interface Measured extends Pick<Clock, 'now'> {
   readonly dialect: Dialect;
   readonly port: PortCounters;
   readonly budgets: readonly Budget[];
@@ -20,8 +21,6 @@ export interface Measured {
   readonly purges: { readonly rows: Readonly<Record<string, number>>; readonly lastMs: number | undefined };
   /** Guesses at passwords and codes that had to wait, by what they were counted for. */
   readonly throttled: Readonly<Record<string, number>>;
-  /** Milliseconds since 1970. */
-  readonly now: () => number;
 }
 
 /** How long activity has been held back, milliseconds; 0 when none is. */

@@ -12,7 +12,7 @@ function limiterOf(limits: Partial<ConcurrencyLimits> = {}) {
     waitingPerCaller: 1000,
     waitMaxMs: 60_000,
     taskMs: 100,
-    now: () => nowMs,
+    clock: { monotonic: () => nowMs },
     ...limits,
   });
   const started: string[] = [];

@@ -1,3 +1,4 @@
+import { type Clock, systemClock } from '../kernel/clock.ts';
 import { overBudget } from './budget.ts';
 import { FairSemaphore } from './fair-semaphore.ts';
 import type { Payer } from './payer.ts';
@@ -15,8 +16,8 @@ export interface ConcurrencyLimits {
   readonly waitMaxMs: number;
   /** The estimated duration of a task until one has ended, milliseconds. */
   readonly taskMs: number;
-  /** Milliseconds of any clock that does not go back. Tests set it. */
-  readonly now?: () => number;
+  /** Default: the clock of the machine. */
+  readonly clock?: Pick<Clock, 'monotonic'>;
 }
 
 /** The weight of a new duration in the moving average. */
@@ -25,14 +26,14 @@ const WEIGHT = 1 / 8;
 /** A concurrency limiter: it serves callers whose tasks wait in turn, and refuses tasks when too many wait. */
 export class ConcurrencyLimiter {
   readonly limits: ConcurrencyLimits;
-  readonly #now: () => number;
+  readonly #clock: Pick<Clock, 'monotonic'>;
   readonly #semaphore: FairSemaphore;
   #taskMs: number;
   #refusals = 0;
 
   constructor(limits: ConcurrencyLimits) {
     this.limits = limits;
-    this.#now = limits.now ?? (() => performance.now());
+    this.#clock = limits.clock ?? systemClock;
     this.#semaphore = new FairSemaphore(limits.running, limits.runningPerCaller);
     this.#taskMs = limits.taskMs;
   }
@@ -63,11 +64,11 @@ export class ConcurrencyLimiter {
       this.#refuseIfFull(payer);
       await this.#semaphore.acquire(payer, { signal });
     }
-    const startMs = this.#now();
+    const startMs = this.#clock.monotonic();
     try {
       return await task();
     } finally {
-      this.#taskMs += (this.#now() - startMs - this.#taskMs) * WEIGHT;
+      this.#taskMs += (this.#clock.monotonic() - startMs - this.#taskMs) * WEIGHT;
       this.release(payer);
     }
   }

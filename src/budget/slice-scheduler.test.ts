@@ -6,7 +6,7 @@ const turn = () => new Promise((resolve) => setImmediate(resolve));
 /** A scheduler on a clock that only its tasks move on, each by a millisecond. */
 function schedulerOf(direct: number, sliceMs: number) {
   let nowMs = 0;
-  const scheduler = new SliceScheduler({ direct, sliceMs, now: () => nowMs });
+  const scheduler = new SliceScheduler({ direct, sliceMs, clock: { monotonic: () => nowMs } });
   const started: string[] = [];
   const start = (name: string) => {
     started.push(name);
@@ -46,7 +46,7 @@ test('fewer start at once when they take long', () => {
 
 test('a slice grows with what else is done in a turn, so that a busy loop keeps nobody waiting for ever', async () => {
   let nowMs = 0;
-  const scheduler = new SliceScheduler({ direct: 0, sliceMs: 2, now: () => nowMs });
+  const scheduler = new SliceScheduler({ direct: 0, sliceMs: 2, clock: { monotonic: () => nowMs } });
   let started = 0;
   for (let i = 0; i < 100; i++) {
     scheduler.add('user:u', () => {
@@ -84,7 +84,7 @@ test('nothing starts at once while something waits, so that nothing overtakes', 
 
 test('what follows from a task before the loop goes on counts as its time', async () => {
   let nowMs = 0;
-  const scheduler = new SliceScheduler({ direct: 0, sliceMs: 4, now: () => nowMs });
+  const scheduler = new SliceScheduler({ direct: 0, sliceMs: 4, clock: { monotonic: () => nowMs } });
   let started = 0;
   for (let i = 0; i < 10; i++) {
     scheduler.add('user:u', () => {

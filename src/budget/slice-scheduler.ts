@@ -1,3 +1,4 @@
+import { type Clock, systemClock } from '../kernel/clock.ts';
 import { FairQueue } from './fair-queue.ts';
 import type { Payer } from './payer.ts';
 
@@ -9,8 +10,8 @@ export interface SliceOptions {
    * may take as long as all else that is done in a turn, if that is more: otherwise a busy loop would keep them waiting.
    */
   readonly sliceMs?: number;
-  /** Milliseconds of any clock that does not go back. Tests set it. */
-  readonly now?: () => number;
+  /** Default: the clock of the machine. */
+  readonly clock?: Pick<Clock, 'monotonic'>;
 }
 
 /** Some 2 ms of small calls. */
@@ -32,7 +33,7 @@ const STEPS_MAX = 64;
 export class SliceScheduler {
   readonly #direct: number;
   readonly #sliceMs: number;
-  readonly #now: () => number;
+  readonly #clock: Pick<Clock, 'monotonic'>;
   readonly #queue = new FairQueue<() => void>();
   /** Tasks that started at once in this turn. */
   #started = 0;
@@ -45,10 +46,10 @@ export class SliceScheduler {
   /** When the slice before ended, if tasks were left then. */
   #sliceEndedMs = Infinity;
 
-  constructor({ direct = DIRECT, sliceMs = SLICE_MS, now = () => performance.now() }: SliceOptions = {}) {
+  constructor({ direct = DIRECT, sliceMs = SLICE_MS, clock = systemClock }: SliceOptions = {}) {
     this.#direct = direct;
     this.#sliceMs = sliceMs;
-    this.#now = now;
+    this.#clock = clock;
   }
 
   /** How many tasks wait. */
@@ -59,7 +60,7 @@ export class SliceScheduler {
   /** Whether a task may start at once, which it then must: this counts it. */
   mayStart(): boolean {
     if (this.#queue.size > 0 || this.#started >= this.#direct) return false;
-    const nowMs = this.#now();
+    const nowMs = this.#clock.monotonic();
     if (this.#started === 0) {
       setImmediate(this.#endTurn);
       this.#directEndMs = nowMs + this.#sliceMs;
@@ -90,7 +91,7 @@ export class SliceScheduler {
   }
 
   readonly #step = (): void => {
-    const nowMs = this.#now();
+    const nowMs = this.#clock.monotonic();
     if (this.#stepsLeft === 0) {
       this.#stepsLeft = this.#stepsPlanned;
       this.#stepsPlanned = 0;
@@ -100,6 +101,6 @@ export class SliceScheduler {
     this.#stepsLeft -= 1;
     if (nowMs < this.#sliceEndMs) this.#queue.take()?.();
     this.#planStep();
-    if (this.#stepsLeft === 0) this.#sliceEndedMs = this.#stepsPlanned > 0 ? this.#now() : Infinity;
+    if (this.#stepsLeft === 0) this.#sliceEndedMs = this.#stepsPlanned > 0 ? this.#clock.monotonic() : Infinity;
   };
 }

@@ -1,6 +1,8 @@
 import cluster, { type Worker } from 'node:cluster';
+import { systemClock } from '../kernel/clock.ts';
 import type { Config, Reloadable } from '../config/config.ts';
 import type { Reloads } from '../config/reload.ts';
+import { EXIT } from './exit.ts';
 
 /** What a worker says once it serves. It travels over the pipe between the two processes and is seen by nobody else. */
 export interface Serving {
@@ -29,9 +31,6 @@ const FAILED_STARTS_MAX = 5;
 /** How much longer than the settings say workers may take to stop, milliseconds. */
 const STOP_GRACE_MS = 5000;
 
-/** What the process ends with when a worker was killed or did not stop in time (sysexits(3): unavailable, fault). */
-const EXIT = { UNAVAILABLE: 69, FAULT: 70 };
-
 /**
  * Runs `config.workers` processes of this program that share its port, replaces
  * those that end, and stops them on SIGTERM or SIGINT. Resolves to the exit code.
@@ -58,7 +57,7 @@ export function runWorkers(config: Config, reloads: Reloads, onServing: (serving
   const restarts = new Set<NodeJS.Timeout>();
   let hasServed = false;
   let stopping = false;
-  let exitCode = 0;
+  let exitCode: number = 0;
   let failedStarts = 0;
   let pauseMs = PAUSE_MIN_MS;
   let reload: Reload | undefined;
@@ -112,7 +111,7 @@ export function runWorkers(config: Config, reloads: Reloads, onServing: (serving
   };
 
   const replace = (what: string): void => {
-    const now = performance.now();
+    const now = systemClock.monotonic();
     pauseMs = now - lastEndMs > CALM_MS ? PAUSE_MIN_MS : Math.min(2 * pauseMs, PAUSE_MAX_MS);
     lastEndMs = now;
     console.error(`kith: ${what}; another starts in ${pauseMs / 1000} s`);

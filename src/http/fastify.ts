@@ -8,35 +8,35 @@ import {
   type FastifyRequest,
   LogController,
 } from 'fastify';
+import type { Logger } from 'pino';
 import { type Budget, overBudget } from '../budget/budget.ts';
 import type { Config } from '../config/config.ts';
+import { type Clock, systemClock } from '../kernel/clock.ts';
 import { Failure } from '../kernel/failure.ts';
 import { ANSWER_HEADERS, requestIdOf } from '../rpc/answers.ts';
 import { httpRefusal, unknownMethod, wrongContentType } from '../rpc/http-refusals.ts';
 import { createOnePortServer, type RequestScheduler, type Shortcut } from './one-port.ts';
-import { openLogDestination } from './log-destination.ts';
 import { OPEN_REQUESTS_PER_ADDRESS } from './open-requests.ts';
 import type { PortCounters } from './port-counters.ts';
 import { type HeadRefusal, normalizeHttp1Head, normalizeHttp2Head } from './request-head.ts';
 
 export interface HttpOptions
-  extends Pick<Config, 'tls' | 'connectionsMax' | 'connectionsPerAddressMax' | 'requestTimeoutMs' | 'logLevel'> {
+  extends Pick<Config, 'tls' | 'connectionsMax' | 'connectionsPerAddressMax' | 'requestTimeoutMs'> {
+  readonly log: Logger;
   /** Whether an address is a proxy's whose X-Forwarded-For is believed. */
   readonly isProxy: (address: string | undefined) => boolean;
   /** Request paths whose body may stay open as long as it likes: those of client streams. */
   readonly streamingPaths: ReadonlySet<string>;
   /** How long a response may wait for its reader before it is given up, milliseconds; the port's default when undefined. */
   readonly stalledWriteMs?: number | undefined;
-  /** A clock that only goes forward, milliseconds. */
-  readonly monotonic?: (() => number) | undefined;
+  /** What connections are timed by. Default: the clock of the machine. */
+  readonly clock?: Clock | undefined;
   readonly counters?: PortCounters | undefined;
   /** What open requests hold. */
   readonly openRequests?: Budget | undefined;
   /** Serves what it can before Fastify sees it. */
   readonly shortcut?: Shortcut | undefined;
   readonly scheduler?: RequestScheduler | undefined;
-  /** In each line of the log, where several processes write one. */
-  readonly worker?: number | undefined;
 }
 
 /** Fastify behind the one port, with request ids and refusals that every protocol understands. */
@@ -58,16 +58,9 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
         counters: options.counters,
         openRequests: options.openRequests,
         refuseBusy,
-        monotonic: options.monotonic,
+        clock: options.clock,
       }) as Server,
-    logger: {
-      level: options.logLevel,
-      stream: openLogDestination(),
-      base: options.worker === undefined ? null : { worker: options.worker },
-      timestamp: createTimestamp(),
-      formatters: { level: (level) => ({ level }) },
-      serializers: { err: logged },
-    },
+    loggerInstance: withoutChild(options.log),
     // X-Forwarded-For is read from right to left, up to the first address that is no proxy's.
     trustProxy: options.isProxy,
     // Calls have a log line of their own, and a URL may hold a message.
@@ -114,6 +107,11 @@ export function createHttpServer(options: HttpOptions): FastifyInstance {
   return fastify;
 }
 
+/** Fastify would log to a child of the logger that it is given, which has a level of its own: it gets the logger itself instead. */
+function withoutChild(log: Logger): Logger {
+  return Object.create(log, { child: { value: () => log } }) as Logger;
+}
+
 /** How often a line in the log says that connections are refused, milliseconds: whoever opens too many must not fill it. */
 const REFUSAL_LOG_MS = 60_000;
 
@@ -121,8 +119,8 @@ const REFUSAL_LOG_MS = 60_000;
 function atMostEvery<T>(ms: number, call: (of: T) => void): (of: T) => void {
   let lastMs = -Infinity;
   return (of) => {
-    if (performance.now() - lastMs < ms) return;
-    lastMs = performance.now();
+    if (systemClock.monotonic() - lastMs < ms) return;
+    lastMs = systemClock.monotonic();
     call(of);
   };
 }
@@ -158,20 +156,6 @@ function isSpelledAsItsRoute({ url, routeOptions }: FastifyRequest): boolean {
 /** A request target without its query. */
 function pathOf(target: string): string {
   return target.split('?', 1)[0] ?? '';
-}
-
-/** The member `time` of lines in the log, written once for all of a millisecond. */
-function createTimestamp(): () => string {
-  let writtenMs = -1;
-  let written = '';
-  return () => {
-    const nowMs = Date.now();
-    if (nowMs !== writtenMs) {
-      writtenMs = nowMs;
-      written = `,"time":"${new Date(nowMs).toISOString()}"`;
-    }
-    return written;
-  };
 }
 
 function httpFailure(status: number, url: string): Failure {
@@ -244,13 +228,4 @@ function clientFailure(code: string): [status: number, failure: Failure] {
     default:
       return [400, new Failure('malformed_request', 'this is not HTTP')];
   }
-}
-
-/** An error as a log line keeps it: where it came from and what led to it, and none of its other properties. */
-function logged(error: unknown): { type: string; message: string; stack: string } {
-  if (!(error instanceof Error)) return { type: typeof error, message: String(error), stack: '' };
-  const stacks: string[] = [];
-  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause)
-    stacks.push(cause.stack ?? cause.message);
-  return { type: error.name, message: error.message, stack: stacks.join('\ncaused by: ') };
 }

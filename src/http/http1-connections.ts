@@ -2,6 +2,7 @@ import { IncomingMessage, type RequestListener, type ServerOptions, type ServerR
 import type { Socket } from 'node:net';
 
 import type { Charge } from '../budget/budget.ts';
+import type { Clock } from '../kernel/clock.ts';
 import type { ConnectionStage } from './connection-stage.ts';
 import { headerLength, type OpenRequests, REQUEST_BYTES } from './open-requests.ts';
 import type { RequestScheduler } from './one-port.ts';
@@ -23,7 +24,7 @@ export interface Http1Limits {
   refuseBusy: (req: IncomingMessage, res: ServerResponse) => void;
   checkIntervalMs: number;
   /** A clock that only goes forward, milliseconds. */
-  monotonic: () => number;
+  clock: Pick<Clock, 'monotonic'>;
 }
 
 /** What is still taken of a request that was answered before it ended; then the connection is closed. */
@@ -106,7 +107,7 @@ export function createHttp1Connections(handler: RequestListener, limits: Http1Li
     res.on('close', () => {
       connection.open.delete(res);
       connection.charge.shrink(bytes);
-      connection.idleSince = limits.monotonic();
+      connection.idleSince = limits.clock.monotonic();
       if (connection.retiredAt !== undefined && connection.open.size === 0) socket.destroySoon();
     });
     if (connection.retiredAt !== undefined) announceClose(connection, res);
@@ -116,7 +117,7 @@ export function createHttp1Connections(handler: RequestListener, limits: Http1Li
   };
 
   const start = (socket: Socket): ConnectionStage => {
-    const startedAt = limits.monotonic();
+    const startedAt = limits.clock.monotonic();
     const connection: Http1Connection = {
       open: new Set(),
       idleSince: startedAt,
@@ -147,7 +148,7 @@ export function createHttp1Connections(handler: RequestListener, limits: Http1Li
         }
       },
       retire() {
-        connection.retiredAt = limits.monotonic();
+        connection.retiredAt = limits.clock.monotonic();
         const last = [...connection.open].at(-1);
         if (last === undefined) socket.destroy();
         else if (!last.headersSent) announceClose(connection, last);

@@ -4,6 +4,7 @@ import type { Http2Stream, ServerHttp2Session, ServerHttp2Stream } from 'node:ht
 import type { Socket } from 'node:net';
 
 import type { Charge } from '../budget/budget.ts';
+import type { Clock } from '../kernel/clock.ts';
 import type { ConnectionStage } from './connection-stage.ts';
 import { BODY_WINDOW, headerLength, type OpenRequests, REQUEST_BYTES, STREAM_BYTES } from './open-requests.ts';
 import type { RequestScheduler } from './one-port.ts';
@@ -33,7 +34,7 @@ export interface Http2Limits {
   isStreaming: (path: string) => boolean;
   counters: PortCounters;
   /** A clock that only goes forward, milliseconds. */
-  monotonic: () => number;
+  clock: Pick<Clock, 'monotonic'>;
 }
 
 const {
@@ -165,7 +166,7 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
     }
     const open: OpenStream = {
       path: headers[':path'] ?? '',
-      startedAt: limits.monotonic(),
+      startedAt: limits.clock.monotonic(),
       requestComplete: stream.endAfterHeaders,
       bodyCharge,
       answeredAt: undefined,
@@ -176,7 +177,7 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
     connection.streams.set(stream, open);
     counters.http2StreamsOpen += 1;
     // Both come once; `once` would take longer to say so.
-    if (!open.requestComplete) stream.on('prefinish', () => takeRest(stream, open, limits.monotonic()));
+    if (!open.requestComplete) stream.on('prefinish', () => takeRest(stream, open, limits.clock.monotonic()));
     stream.on('close', () => {
       connection.streams.delete(stream);
       counters.http2StreamsOpen -= 1;
@@ -217,7 +218,7 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
     connections.set(session, connection);
     const { streams } = connection;
     let prefaceComplete = false;
-    let idleSince = limits.monotonic();
+    let idleSince = limits.clock.monotonic();
     let endingSince: number | undefined;
     let retiredAt: number | undefined;
 
@@ -266,7 +267,7 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
       },
       retire() {
         if (session.closed || session.destroyed) return;
-        retiredAt = limits.monotonic();
+        retiredAt = limits.clock.monotonic();
         // First a notice, and a round trip later the GOAWAY that counts: a request that was on its way is served. Where
         // the notice cannot be sent, the GOAWAY says which streams were processed, and clients send the others again.
         if (prefaceComplete && sendShutdownNotice(socket)) session.ping(() => session.close());
@@ -374,10 +375,10 @@ function ignoreError(): void {}
 
 /** A function to call for each frame; it calls `exceeded` when a second holds more than the limit of them. */
 function frameBudget(limits: Http2Limits, exceeded: () => void): () => void {
-  let secondStartedAt = limits.monotonic();
+  let secondStartedAt = limits.clock.monotonic();
   let spent = 0;
   return () => {
-    const now = limits.monotonic();
+    const now = limits.clock.monotonic();
     if (now - secondStartedAt > 1000) {
       secondStartedAt = now;
       spent = 0;

@@ -70,7 +70,7 @@ export async function startPort(transport: Transport, options: OnePortOptions = 
     void answer(path, req, res, held.promise);
   };
   const server = createOnePortServer(handler, {
-    monotonic: () => servedMs,
+    clock: { monotonic: () => servedMs },
     ...options,
     ...(transport === 'TLS' && { tls: { cert, key } }),
   });

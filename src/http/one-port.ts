@@ -6,6 +6,7 @@ import type { TLSSocket } from 'node:tls';
 
 import { ConnectionShares } from './connection-shares.ts';
 import type { Budget } from '../budget/budget.ts';
+import { type Clock, systemClock } from '../kernel/clock.ts';
 import type { ConnectionStage } from './connection-stage.ts';
 import { createOpenRequestsBudget, OpenRequests } from './open-requests.ts';
 import { createHttp1Connections, http1ServerOptions } from './http1-connections.ts';
@@ -101,8 +102,8 @@ export interface OnePortOptions {
   refuseBusy?: http.RequestListener | undefined;
   /** Counts what the port holds and refuses. Default: nobody reads it. */
   counters?: PortCounters | undefined;
-  /** A clock that only goes forward, milliseconds, for all of these but Node's own HTTP/1.1 timers. Default: performance.now. */
-  monotonic?: (() => number) | undefined;
+  /** What all of these but Node's own HTTP/1.1 timers go by. Default: the clock of the machine. */
+  clock?: Pick<Clock, 'monotonic'> | undefined;
 }
 
 const never = () => false;
@@ -151,7 +152,7 @@ function withDefaults(options: OnePortOptions) {
     maxPipelinedRequests: options.maxPipelinedRequests ?? 100,
     maxControlFramesPerSecond: options.maxControlFramesPerSecond ?? 1_000,
     counters: options.counters ?? createPortCounters(),
-    monotonic: options.monotonic ?? (() => performance.now()),
+    clock: options.clock ?? systemClock,
     openRequests: new OpenRequests(options.openRequests ?? createOpenRequestsBudget(), options.isProxy ?? never),
     refuseBusy: options.refuseBusy ?? refuseBusy,
   };
@@ -217,7 +218,7 @@ export function createOnePortServer(
       limits.onConnectionRefused?.(remoteAddress);
       return undefined;
     }
-    const acceptedMs = limits.monotonic();
+    const acceptedMs = limits.clock.monotonic();
     const stage = undecided(socket, acceptedMs, limits.prefaceTimeoutMs);
     const connection = { socket, acceptedMs, stage };
     connections.set(socket, connection);
@@ -254,7 +255,7 @@ export function createOnePortServer(
   else decideByFirstBytes(server, accept, decide);
 
   const checks = setInterval(() => {
-    const now = limits.monotonic();
+    const now = limits.clock.monotonic();
     for (const { stage } of connections.values()) stage.check(now);
   }, limits.checkIntervalMs).unref();
   server.once('close', () => clearInterval(checks));

@@ -1,3 +1,4 @@
+import { systemClock } from '../kernel/clock.ts';
 import { type Sample, sampled } from '../kernel/sampled.ts';
 
 /** Something that must hold for calls to be sent here. */
@@ -54,7 +55,7 @@ export class Readiness {
 
   /** The state of each check. Takes two seconds at the most. */
   async look(): Promise<CheckState[]> {
-    const nowMs = performance.now();
+    const nowMs = systemClock.monotonic();
     const states = this.#checks.map(async ({ name, run }) => ({ name, passed: await run() }));
     const shutdown = this.#isStopping
       ? { name: 'shutdown', passed: undefined, why: 'the server is stopping' }
@@ -65,7 +66,7 @@ export class Readiness {
 
 /** One line for each check and one for all, as Kubernetes writes them of itself, and whether all have passed. */
 export function describeReadiness(states: readonly CheckState[]): { readonly isReady: boolean; readonly text: string } {
-  const nowMs = performance.now();
+  const nowMs = systemClock.monotonic();
   const lines = states.map(({ name, passed, why = 'reason withheld' }) => {
     if (passed === undefined) return `[-]${name} failed: ${why}`;
     const agoMs = Math.max(0, Math.round(nowMs - passed.atMs));

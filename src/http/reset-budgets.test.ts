@@ -9,7 +9,7 @@ function createBudgets() {
     burst: 3,
     perSecond: 2,
     isProxy: (address) => address === PROXY,
-    monotonic: () => clock.nowMs,
+    clock: { monotonic: () => clock.nowMs },
   });
   return { clock, budgets };
 }

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { addressPayer } from '../budget/payer.ts';
+import type { Clock } from '../kernel/clock.ts';
 
 export interface ResetLimits {
   /** Streams of one address that may be reset at once, and in the long run. */
@@ -8,7 +9,7 @@ export interface ResetLimits {
   /** Whether an address is that of a proxy, which stands for many and is not limited by itself. */
   readonly isProxy: (address: string | undefined) => boolean;
   /** A clock that only goes forward, milliseconds. */
-  readonly monotonic: () => number;
+  readonly clock: Pick<Clock, 'monotonic'>;
 }
 
 /** Addresses that are remembered; one that is forgotten has all of its budget. */
@@ -49,7 +50,7 @@ class ResetBudget {
   constructor(limits: ResetLimits) {
     this.#limits = limits;
     this.#left = limits.burst;
-    this.#filledMs = limits.monotonic();
+    this.#filledMs = limits.clock.monotonic();
   }
 
   /** Takes one reset off. */
@@ -64,8 +65,8 @@ class ResetBudget {
   }
 
   #fill(): void {
-    const { burst, perSecond, monotonic } = this.#limits;
-    const now = monotonic();
+    const { burst, perSecond, clock } = this.#limits;
+    const now = clock.monotonic();
     this.#left = Math.min(burst, this.#left + ((now - this.#filledMs) / 1000) * perSecond);
     this.#filledMs = now;
   }

@@ -22,13 +22,19 @@ export function latestBelievable(longestMs: number, nowMs: number): number {
   return nowMs + longestMs + CLOCKS_DIFFER_MS;
 }
 
-/** The two clocks of a process. */
-export interface Clocks {
+/** What time it is, in two readings. A server is given one. */
+export interface Clock {
   /** The wall clock, milliseconds since 1970. It can be set, forward and back. */
   readonly now: () => number;
   /** A clock that only goes forward, milliseconds. It may stand still while the machine sleeps. */
   readonly monotonic: () => number;
 }
+
+/**
+ * The clock of the machine: what a server is given unless a test gives it another. Code uses it directly only to
+ * measure how long something took and to plan timers, which run by it whatever clock the server was given.
+ */
+export const systemClock: Clock = { now: () => Date.now(), monotonic: () => performance.now() };
 
 /** A moment by both clocks. */
 export interface Moment {
@@ -36,7 +42,7 @@ export interface Moment {
   readonly monotonicMs: number;
 }
 
-export function momentOf({ now, monotonic }: Clocks): Moment {
+export function momentOf({ now, monotonic }: Clock): Moment {
   return { wallMs: now(), monotonicMs: monotonic() };
 }
 
@@ -45,8 +51,8 @@ export function momentOf({ now, monotonic }: Clocks): Moment {
  * cached thus expires in time even if the wall clock was set back or the monotonic
  * clock stood still.
  */
-export function sinceMs(then: Moment, clocks: Clocks): number {
-  const { wallMs, monotonicMs } = momentOf(clocks);
+export function sinceMs(then: Moment, clock: Clock): number {
+  const { wallMs, monotonicMs } = momentOf(clock);
   return Math.max(wallMs - then.wallMs, monotonicMs - then.monotonicMs);
 }
 
@@ -55,10 +61,10 @@ export function sinceMs(then: Moment, clocks: Clocks): number {
  * milliseconds, negative for back: its distance from the time that the monotonic clock
  * leads to. It returns 0 up to CLOCKS_DIFFER_MS.
  */
-export function watchSteps(clocks: Clocks): () => number {
-  let last = momentOf(clocks);
+export function watchSteps(clock: Clock): () => number {
+  let last = momentOf(clock);
   return () => {
-    const present = momentOf(clocks);
+    const present = momentOf(clock);
     const stepMs = present.wallMs - last.wallMs - (present.monotonicMs - last.monotonicMs);
     last = present;
     return Math.abs(stepMs) > CLOCKS_DIFFER_MS ? stepMs : 0;

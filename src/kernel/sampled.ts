@@ -1,3 +1,5 @@
+import { systemClock } from './clock.ts';
+
 /** A value, how long reading it took, and when it was read, by the monotonic clock; milliseconds. */
 export interface Sample<T> {
   readonly value: T;
@@ -23,11 +25,11 @@ export function sampled<T>(ask: () => Promise<T>, options: SampledOptions): () =
   /** The result of `sample` once it has settled. */
   let settled: { readonly sample: Sample<T> | undefined } | undefined;
   const take = async (): Promise<Sample<T> | undefined> => {
-    const startMs = performance.now();
+    const startMs = systemClock.monotonic();
     let taken: Sample<T> | undefined;
     try {
       const value = await ask();
-      const atMs = performance.now();
+      const atMs = systemClock.monotonic();
       taken = { value, tookMs: atMs - startMs, atMs };
     } catch {
       // callers get undefined

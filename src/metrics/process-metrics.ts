@@ -1,4 +1,5 @@
 import { constants, performance, PerformanceObserver, type PerformanceEntry } from 'node:perf_hooks';
+import { systemClock } from '../kernel/clock.ts';
 import { Histogram } from './histogram.ts';
 import type { Registry } from './registry.ts';
 
@@ -56,9 +57,9 @@ export function addProcessMetrics(registry: Registry): Disposable {
     [{}, delays],
   ]);
   // Not by monitorEventLoopDelay: its quantiles are those since a reset, which two scrapers would take from each other.
-  let lastMs = performance.now();
+  let lastMs = systemClock.monotonic();
   const timer = setInterval(() => {
-    const nowMs = performance.now();
+    const nowMs = systemClock.monotonic();
     delays.observe(Math.max(0, nowMs - lastMs - LOOP_SAMPLE_MS) / 1000);
     lastMs = nowMs;
   }, LOOP_SAMPLE_MS).unref();

@@ -16,7 +16,7 @@ import {
   required_permission as requiredPermissionOption,
 } from '../../gen/kith/access/v1/access_pb.ts';
 import { type Caller, type Permission, permissionMissing, permissionName } from '../kernel/access.ts';
-import { ageOf } from '../kernel/clock.ts';
+import { ageOf, type Clock } from '../kernel/clock.ts';
 import { Failure } from '../kernel/failure.ts';
 import { type Check, findHeader } from '../../packages/connect-fast/src/index.ts';
 import { findCaller, setCaller } from './caller.ts';
@@ -34,10 +34,9 @@ export type Access =
     };
 
 /** What makes a sign-in a fresh one. */
-export interface Freshness {
+export interface Freshness extends Pick<Clock, 'now'> {
   /** How old it may be, milliseconds. */
   readonly maxAgeMs: number;
-  readonly now: () => number;
 }
 
 /** Fields of a request that take a permission of their own. */

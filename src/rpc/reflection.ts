@@ -1,6 +1,7 @@
 import { createRegistry, type DescFile, type DescMessage, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import { Code, type ConnectRouter, type HandlerContext } from '@connectrpc/connect';
+import { systemClock } from '../kernel/clock.ts';
 import { type ServerReflectionRequest, ServerReflection as V1 } from '../../gen/grpc/reflection/v1/reflection_pb.ts';
 import { ServerReflection as V1Alpha } from '../../gen/grpc/reflection/v1alpha/reflection_pb.ts';
 import { overBudget } from '../budget/budget.ts';
@@ -177,12 +178,12 @@ function symbolsOf(files: Iterable<DescFile>): Map<string, DescFile> {
 /** Throws deadline_exceeded when the next message does not come within `idleMs`, or the last within `allMs`. */
 async function* untilIdle<T>(messages: AsyncIterable<T>, idleMs: number, allMs: number): AsyncIterable<T> {
   const iterator = messages[Symbol.asyncIterator]();
-  const endMs = performance.now() + allMs;
+  const endMs = systemClock.monotonic() + allMs;
   for (;;) {
     const { promise: idle, reject } = Promise.withResolvers<never>();
     const timer = setTimeout(
       () => reject(new Failure('deadline_exceeded', 'no request came for a while: open the stream again')),
-      Math.max(Math.min(idleMs, endMs - performance.now()), 0),
+      Math.max(Math.min(idleMs, endMs - systemClock.monotonic()), 0),
     );
     const { done, value } = await Promise.race([iterator.next(), idle]).finally(() => clearTimeout(timer));
     if (done) return;

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { FastifyBaseLogger } from 'fastify';
+import type { Clock } from '../kernel/clock.ts';
 
 /** How many origins are remembered, and so logged, an hour: anybody can send any number of them. */
 const ORIGINS_MAX = 100;
@@ -14,19 +15,18 @@ export type RefusedOriginLog = (headers: IncomingHttpHeaders) => void;
 /**
  * Logs each origin of a page that may not call once, since its developer sees no more
  * than "Failed to fetch". At most 100 an hour are logged. A page of the server's own
- * host is not refused by browsers. `monotonic` is a clock that only goes forward,
- * milliseconds.
+ * host is not refused by browsers.
  */
-export function createRefusedOriginLog(log: FastifyBaseLogger, monotonic: () => number): RefusedOriginLog {
+export function createRefusedOriginLog(log: FastifyBaseLogger, clock: Pick<Clock, 'monotonic'>): RefusedOriginLog {
   const logged = new Set<string>();
-  let since = monotonic();
+  let since = clock.monotonic();
   return (headers) => {
     const { origin } = headers;
     if (origin === undefined || logged.has(origin) || !ORIGIN.test(origin)) return;
     if (origin.endsWith(`://${String(headers[':authority'] ?? headers.host)}`)) return;
-    if (monotonic() - since > FORGET_MS) {
+    if (clock.monotonic() - since > FORGET_MS) {
       logged.clear();
-      since = monotonic();
+      since = clock.monotonic();
     }
     if (logged.size >= ORIGINS_MAX) return;
     logged.add(origin);

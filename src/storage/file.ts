@@ -17,6 +17,7 @@ import {
 } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { systemClock } from '../kernel/clock.ts';
 import { replaceInPlace } from './replace-in-place.ts';
 import { openDatabase } from './database.ts';
 import { DatabaseError } from './dialect.ts';
@@ -102,7 +103,7 @@ export async function restoreFile(path: string, backup: string): Promise<string 
   });
   await bringUpToDate(draft, backup);
   using held = holdUnlessDamaged(file);
-  const aside = `${file}.${new Date().toISOString().replaceAll(/[-:]/g, '')}`;
+  const aside = `${file}.${new Date(systemClock.now()).toISOString().replaceAll(/[-:]/g, '')}`;
   const hadFile = held !== undefined || existsSync(file);
   explained(path, () => {
     if (hadFile) giveModeOf(file, draft);

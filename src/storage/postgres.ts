@@ -12,6 +12,7 @@ import {
   type TransactionSettings,
 } from 'kysely';
 import { DatabaseError as ServerError, Pool, types } from 'pg';
+import { systemClock } from '../kernel/clock.ts';
 import { currentPayer } from '../budget/current-payer.ts';
 import { FairSemaphore } from '../budget/fair-semaphore.ts';
 import { Failure } from '../kernel/failure.ts';
@@ -290,11 +291,11 @@ class TranslatingDriver implements Driver {
   }
 
   async commitTransaction(connection: DatabaseConnection): Promise<void> {
-    const startMs = performance.now();
+    const startMs = systemClock.monotonic();
     try {
       await translated(() => this.#driver.commitTransaction(inner(connection)));
     } finally {
-      this.#commits.observe((performance.now() - startMs) / 1000);
+      this.#commits.observe((systemClock.monotonic() - startMs) / 1000);
     }
   }
 

@@ -1,6 +1,7 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import type { QueryResult } from 'kysely';
 import { LRUCache } from 'lru-cache';
+import { systemClock } from '../kernel/clock.ts';
 
 const CACHED_MAX = 500;
 
@@ -15,11 +16,11 @@ interface Prepared {
 export const TOO_LONG = 'the query takes too long';
 
 function within<Row>(ms: number, rows: Iterable<Row>): Row[] {
-  const endMs = performance.now() + ms;
+  const endMs = systemClock.monotonic() + ms;
   const read: Row[] = [];
   for (const row of rows) {
     read.push(row);
-    if (performance.now() > endMs) throw new Error(TOO_LONG); // leaves the loop, which resets the statement
+    if (systemClock.monotonic() > endMs) throw new Error(TOO_LONG); // leaves the loop, which resets the statement
   }
   return read;
 }

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
+import { systemClock } from '../kernel/clock.ts';
 import { currentPayer } from '../budget/current-payer.ts';
 import { FairSemaphore } from '../budget/fair-semaphore.ts';
 import type { Payer } from '../budget/payer.ts';
@@ -130,9 +131,9 @@ export class SqliteThread {
   /** Blocks until the reply that follows `replies` others, while WAIT_MS lasts. After that it comes as a message. */
   #wait(replies: number): void {
     if (this.#port === undefined || this.#waitMs <= 0) return;
-    const startMs = performance.now();
+    const startMs = systemClock.monotonic();
     const isLate = Atomics.wait(this.#replies, 0, replies, this.#waitMs) === 'timed-out';
-    this.#waitMs = isLate ? 0 : this.#waitMs - (performance.now() - startMs);
+    this.#waitMs = isLate ? 0 : this.#waitMs - (systemClock.monotonic() - startMs);
     if (isLate) return;
     const reply: { message: Reply } | undefined = receiveMessageOnPort(this.#port);
     if (reply !== undefined) this.#receive(reply.message);

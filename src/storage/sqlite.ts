@@ -11,6 +11,7 @@ import {
   SqliteQueryCompiler,
   sql,
 } from 'kysely';
+import { systemClock } from '../kernel/clock.ts';
 import { Failure } from '../kernel/failure.ts';
 import { Histogram } from '../metrics/histogram.ts';
 import { COMMIT_BOUNDS_SECONDS, DatabaseError, type Dialect, UniqueViolation } from './dialect.ts';
@@ -226,11 +227,11 @@ class SqliteDriver implements Driver {
   }
 
   async commitTransaction(connection: SqliteConnection): Promise<void> {
-    const startMs = performance.now();
+    const startMs = systemClock.monotonic();
     try {
       await connection.commit();
     } finally {
-      this.#commits.observe((performance.now() - startMs) / 1000);
+      this.#commits.observe((systemClock.monotonic() - startMs) / 1000);
     }
   }
 

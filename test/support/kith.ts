@@ -55,13 +55,21 @@ export interface StartOptions {
   readonly env?: Record<string, string>;
   /** Taken over from a server that was stopped, for example. Not disposed. */
   readonly database?: TestDatabase;
-  readonly server?: Omit<ServerOptions, 'now'>;
-  /** The server's clock, for tests that need it to stand still; default that of the machine, moved by `clock`. */
+  readonly server?: Omit<ServerOptions, 'clock'>;
+  /** The server's wall clock, for tests that need it to stand still; default that of the machine, moved by `clock`. */
   readonly now?: () => number;
+  /** The server's clock that only goes forward. Default `now`: when a test moves the clock, time goes by. */
+  readonly monotonic?: () => number;
 }
 
 /** Starts the real server in this process. */
-export async function startKith({ env, database: given, server: options, now }: StartOptions = {}): Promise<Kith> {
+export async function startKith({
+  env,
+  database: given,
+  server: options,
+  now,
+  monotonic,
+}: StartOptions = {}): Promise<Kith> {
   const database = given ?? (await databases[0]!.create());
   const config = parseConfig({
     KITH_PORT: '0',
@@ -78,10 +86,9 @@ export async function startKith({ env, database: given, server: options, now }: 
   const wallClock = now ?? (() => Date.now() + clock.offsetMs);
   const passwordCost = options?.passwordCost ?? CHEAP_PASSWORDS;
   const server = await startServer(config, ADMIN_PASSWORD, {
-    passed: wallClock, // when a test moves the clock, time goes by
     ...options,
     passwordCost,
-    now: wallClock,
+    clock: { now: wallClock, monotonic: monotonic ?? wallClock },
   });
   const sessions = new Http2SessionManager(server.address, undefined, { rejectUnauthorized: false });
   const transport = (accessToken?: string) => grpc(server.address, accessToken, sessions);

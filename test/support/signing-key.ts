@@ -15,7 +15,6 @@ export async function signingKeyOf(kith: Kith): Promise<SigningKey> {
   await using app = await openApp(kith);
   await using keys = await SigningKeys.open({
     ...app,
-    monotonic: () => performance.now(),
     periodMs: kith.config.signingKeyMs,
     onRotated() {},
     onError(error) {

@@ -1,9 +1,5 @@
-import { Background } from '../../src/kernel/background.ts';
 import type { ContactsApp } from '../../src/contacts/contacts.ts';
-import { openDatabase } from '../../src/storage/database.ts';
-import { createKeyring } from '../../src/kernel/keyring.ts';
-import { createPasswords } from '../../src/identity/passwords/passwords.ts';
-import { loadSecretKey } from '../../src/kernel/secret-key.ts';
+import { openStore } from '../../src/server/store.ts';
 import type { databases } from './databases.ts';
 import { type Kith, startKith, type StartOptions } from './kith.ts';
 
@@ -27,20 +23,13 @@ export async function startOn(
  * What the slices share, on the database and the clock of a server that runs:
  * for what no RPC does, such as purging and writing rows in bulk.
  */
-export async function openApp({ config, database, clock, passwordCost }: Kith): Promise<ContactsApp & AsyncDisposable> {
-  const opened = await openDatabase(database.url);
-  return {
-    database: opened,
-    keyring: createKeyring(config.secretKey ?? loadSecretKey(opened.dialect.fileBeside('.key'), false)),
-    passwords: await createPasswords({ cost: passwordCost }),
-    now: () => Date.now() + clock.offsetMs,
-    background: new Background((error) => {
+export async function openApp({ config, clock, passwordCost }: Kith): Promise<ContactsApp & AsyncDisposable> {
+  const now = () => Date.now() + clock.offsetMs;
+  return openStore(config, {
+    clock: { now, monotonic: () => performance.now() },
+    passwordCost,
+    onBackgroundError(error) {
       throw error;
-    }),
-    purgeAfterMs: config.purgeAfterMs,
-    accessTokenTtlMs: config.accessTokenTtlMs,
-    activityRetentionMs: config.activityRetentionMs,
-    contacts: config.contacts,
-    [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
-  };
+    },
+  });
 }

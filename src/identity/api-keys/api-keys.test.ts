@@ -556,7 +556,7 @@ describe.each(databases)('on $name', (kind) => {
       const app = await openApp(kith);
       const clock = { ms: Date.now() };
       const now = () => clock.ms;
-      const clocks = { now, monotonic: now };
+      const stopped = { now, monotonic: now };
       let queries = 0;
       const counter: KyselyPlugin = {
         transformQuery({ node }) {
@@ -566,9 +566,9 @@ describe.each(databases)('on $name', (kind) => {
         transformResult: async ({ result }) => result,
       };
       const database = { ...app.database, db: app.database.db.withPlugin(counter) };
-      const revocations = await startRevocations(app.database, { ...clocks, onError: () => {} });
+      const revocations = await startRevocations(app.database, { ...stopped, onError: () => {} });
       const knownApiKeys = createKnownApiKeys();
-      const counting: ApiKeyCallersApp = { ...app, now, clocks, database, revocations, knownApiKeys };
+      const counting: ApiKeyCallersApp = { ...app, ...stopped, database, revocations, knownApiKeys };
       return {
         app: counting,
         clock,
@@ -645,7 +645,7 @@ describe.each(databases)('on $name', (kind) => {
       await using counting = await openCounting();
       const { app, queriesOf } = counting;
       expect(await queriesOf(() => authenticateApiKey(app, secret))).toBe(2);
-      await using revocations = await startRevocations(app.database, { ...app.clocks, onError: () => {}, staleMs: 0 });
+      await using revocations = await startRevocations(app.database, { ...app, onError: () => {}, staleMs: 0 });
       await authenticateApiKey(app, secret);
       await app.database.db.destroy();
       await expect(authenticateApiKey({ ...app, revocations }, secret)).rejects.toMatchObject({

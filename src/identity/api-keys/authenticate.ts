@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { type Caller, type Permission, permissionsOfRole, type Role } from '../../kernel/access.ts';
 import type { App } from '../../app.ts';
-import { ageOf, type Clocks, type Moment, momentOf, sinceMs } from '../../kernel/clock.ts';
+import { ageOf, type Moment, momentOf, sinceMs } from '../../kernel/clock.ts';
 import { equalBytes } from '../../kernel/keyring.ts';
 import type { Revocations } from '../revocations/revocations.ts';
 import { apiKeyInvalid } from '../revocations/revocations.ts';
@@ -18,7 +18,6 @@ const LAST_USED_MS = 60_000;
 export interface ApiKeyCallersApp extends App {
   readonly revocations: Revocations;
   readonly knownApiKeys: KnownApiKeys;
-  readonly clocks: Clocks;
 }
 
 /** A cache of keys read from the database, by the digests of their secrets. */
@@ -97,10 +96,10 @@ async function callerOf(app: ApiKeyCallersApp, key: KeyState): Promise<Caller> {
 
 async function lookUp(app: ApiKeyCallersApp, secret: string): Promise<KnownApiKey> {
   const digest = digestOf(secret);
-  const asked = momentOf(app.clocks);
+  const asked = momentOf(app);
   const known = app.knownApiKeys.get(digest);
   // By the clock that says more: revocations are not kept for as long as a clock may have been set back.
-  if (known !== undefined && sinceMs(known.asked, app.clocks) < app.accessTokenTtlMs) return known;
+  if (known !== undefined && sinceMs(known.asked, app) < app.accessTokenTtlMs) return known;
   const found = await selectApiKey(app.database.db, readApiKey(app.keyring, secret));
   const isIt = found !== undefined && equalBytes(Buffer.from(found.key.secret_hash), Buffer.from(digest));
   const fresh = {

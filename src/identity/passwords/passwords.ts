@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { type Algorithm, hash } from '@node-rs/argon2';
+import { systemClock } from '../../kernel/clock.ts';
 import { ConcurrencyLimiter } from '../../budget/concurrency-limiter.ts';
 import type { Payer } from '../../budget/payer.ts';
 import type { Tracing } from '../../tracing/tracing.ts';
@@ -82,9 +83,9 @@ export async function createPasswords({
   const isOwn = (phc: string): boolean => ownHash.test(phc);
   const limit = Math.max(1, Math.min(Math.floor(availableParallelism() / workers), THREADS - 1));
   const makeHash = (password: string) => hash(password.normalize('NFC'), parameters);
-  const startMs = performance.now();
+  const startMs = systemClock.monotonic();
   const standIn = await makeHash(randomBytes(32).toString('base64'));
-  const taskMs = performance.now() - startMs;
+  const taskMs = systemClock.monotonic() - startMs;
   const limiter = new ConcurrencyLimiter({
     name: 'password_hashes',
     running: limit,

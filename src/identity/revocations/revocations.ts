@@ -3,7 +3,7 @@ import type { Caller, Role } from '../../kernel/access.ts';
 import type { App } from '../../app.ts';
 import type { Database, Db, NewRevocation } from '../../storage/database.ts';
 import { Failure } from '../../kernel/failure.ts';
-import { CLOCKS_DIFFER_MS, type Clocks } from '../../kernel/clock.ts';
+import { CLOCKS_DIFFER_MS, type Clock, systemClock } from '../../kernel/clock.ts';
 import { Subscriptions } from '../../kernel/subscriptions.ts';
 import { KEEP_MS, LEAD_MS } from '../tokens/key-schedule.ts';
 import { deleteExpiredRevocations, insertRevocations, type ReadPosition, selectRevocations } from './store.ts';
@@ -81,7 +81,7 @@ interface RevocableToken {
   readonly role: Role | null;
 }
 
-export interface RevocationsOptions extends Clocks {
+export interface RevocationsOptions extends Clock {
   /** Told of the first of several reads that fail. */
   readonly onError: (error: unknown) => void;
   /** How long what was read last is relied on, milliseconds. Tests set it. */
@@ -162,7 +162,7 @@ export class Revocations implements AsyncDisposable {
 
   /** How long ago it was known to be complete, milliseconds. */
   get ageMs(): number {
-    return performance.now() - this.#readMs;
+    return systemClock.monotonic() - this.#readMs;
   }
 
   /**
@@ -262,7 +262,7 @@ export class Revocations implements AsyncDisposable {
     this.#latestMs = this.#position === undefined ? nowMs : Math.max(this.#latestMs, nowMs);
     this.#forget();
     const { db, dialect } = this.#database;
-    const startMs = performance.now();
+    const startMs = systemClock.monotonic();
     const found = await selectRevocations(db, dialect, this.#position, nowMs);
     if (this.#position !== undefined && found.position.horizon < this.#position.horizon) {
       this.#position = undefined; // not the server that was read last: read all of it

@@ -1,3 +1,4 @@
+import { systemClock } from '../../kernel/clock.ts';
 import { type Caller, permissionMissing } from '../../kernel/access.ts';
 import { Notification } from '../../budget/notification.ts';
 import type { App } from '../../app.ts';
@@ -49,7 +50,7 @@ export async function* watchRevocations(
   notification.onAbort(revocations.subscribe(undefined, () => notification.notify()));
   let position = 0;
   let sentMs: number | undefined;
-  let checkedMs = performance.now();
+  let checkedMs = systemClock.monotonic();
 
   while (!signal.aborted) {
     notification.reset();
@@ -57,19 +58,19 @@ export async function* watchRevocations(
     const batch = revocations.after(position, MESSAGE_MAX);
     const isCallerAmongThem = batch.revocations.some(({ user_id }) => user_id === caller.userId);
     // Nothing tells of a session whose time is over.
-    if (isCallerAmongThem || performance.now() - checkedMs >= app.progressMs) {
-      checkedMs = performance.now();
+    if (isCallerAmongThem || systemClock.monotonic() - checkedMs >= app.progressMs) {
+      checkedMs = systemClock.monotonic();
       await checkStillAllowed(app, caller);
     }
     position = batch.position;
     const isCurrent = revocations.ageMs <= HEARTBEAT_MS;
-    const isDue = isCurrent && sentMs !== undefined && performance.now() - sentMs >= HEARTBEAT_MS;
+    const isDue = isCurrent && sentMs !== undefined && systemClock.monotonic() - sentMs >= HEARTBEAT_MS;
     // While the database does not answer, silence tells the reader that.
     if (batch.revocations.length > 0 || isDue || sentMs === undefined) {
-      sentMs = performance.now();
+      sentMs = systemClock.monotonic();
       yield { revocations: batch.revocations, isIncomplete: !(batch.isAll && isCurrent) };
     }
-    if (batch.isAll) await notification.wait(Math.max(HEARTBEAT_MS - (performance.now() - sentMs), PAUSE_MS));
+    if (batch.isAll) await notification.wait(Math.max(HEARTBEAT_MS - (systemClock.monotonic() - sentMs), PAUSE_MS));
   }
 }
 

@@ -45,6 +45,7 @@ describe.each(databases)('on $name', (kind) => {
       passwords,
       background,
       now: () => clock.ms,
+      monotonic: () => clock.ms,
       purgeAfterMs: 0,
       accessTokenTtlMs: 0,
       activityRetentionMs: 0,

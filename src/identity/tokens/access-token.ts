@@ -9,19 +9,19 @@ import {
   type TokenClaims,
 } from '../../../packages/verify/src/access-token.ts';
 import { type Caller, knownPermissions, type Permission, type Role, type SignInMethod } from '../../kernel/access.ts';
+import type { Clock } from '../../kernel/clock.ts';
 import { Failure } from '../../kernel/failure.ts';
 
 /** How many verified tokens are remembered, at about 400 bytes each. */
 const VERIFIED_MAX = 20_000;
 
-export interface AccessTokenOptions {
+export interface AccessTokenOptions extends Pick<Clock, 'now'> {
   /** `iss`: the address of this installation. */
   readonly issuer: string;
   /** `aud`. */
   readonly audience: string;
   /** At most ACCESS_TOKEN_TTL_MAX_MS of the reader: none is good for longer. */
   readonly ttlMs: number;
-  readonly now: () => number;
 }
 
 /** The keys of this installation. Ids are JWK thumbprints (RFC 7638). */

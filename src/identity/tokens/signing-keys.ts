@@ -3,7 +3,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { calculateJwkThumbprint, type CryptoKey, exportJWK, generateKeyPair, importJWK, type JWK } from 'jose';
 import { LRUCache } from 'lru-cache';
 import { ALGORITHM } from '../../../packages/verify/src/access-token.ts';
-import { CLOCKS_DIFFER_MS, type Clocks, type Moment, momentOf, sinceMs, watchSteps } from '../../kernel/clock.ts';
+import {
+  CLOCKS_DIFFER_MS,
+  type Clock,
+  type Moment,
+  momentOf,
+  sinceMs,
+  systemClock,
+  watchSteps,
+} from '../../kernel/clock.ts';
 import type { Database, Db } from '../../storage/database.ts';
 import type { PublishedKeys } from './jwks.ts';
 import type { Keyring } from '../../kernel/keyring.ts';
@@ -47,7 +55,7 @@ export const SIGNING_KEYS_TURN = 'signing-keys';
  */
 const SAME_STEP_MS = 10_000;
 
-export interface SigningKeysOptions extends Clocks {
+export interface SigningKeysOptions extends Clock {
   readonly database: Database;
   readonly keyring: Keyring;
   /** How long a key signs before the next one does, milliseconds. */
@@ -182,11 +190,11 @@ export class SigningKeys implements AccessTokenKeys, AsyncDisposable {
 
   async #readSoon(): Promise<void> {
     try {
-      await sleep(Math.max(0, this.#askedMs + ASK_INTERVAL_MS - performance.now()));
+      await sleep(Math.max(0, this.#askedMs + ASK_INTERVAL_MS - systemClock.monotonic()));
     } finally {
       this.#asked = undefined;
     }
-    this.#askedMs = performance.now();
+    this.#askedMs = systemClock.monotonic();
     await this.reload();
   }
 
