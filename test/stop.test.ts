@@ -14,6 +14,7 @@ import { ServerReflection } from '../gen/grpc/reflection/v1/reflection_pb.ts';
 import { Health, HealthCheckResponse_ServingStatus as Status } from '../gen/health/v1/health_pb.ts';
 import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
+import { ownEnvironment } from './support/commands.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
 import { ADMIN_PASSWORD, bearer, grpc, refusalOf } from './support/kith.ts';
 import { insertManyUsers } from './support/many-users.ts';
@@ -303,7 +304,7 @@ describe('a stop', () => {
 
 test('SIGTERM to npm start reaches the server', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'kith-npm-'));
-  const env = { ...process.env, KITH_PORT: '0', KITH_DATABASE_URL: `sqlite:${join(directory, 'kith.db')}` };
+  const env = { ...ownEnvironment(), KITH_PORT: '0', KITH_DATABASE_URL: `sqlite:${join(directory, 'kith.db')}` };
   const npm = spawn('npm', ['start', '--silent'], { env, stdio: ['ignore', 'ignore', 'pipe'] });
   const closed = once(npm, 'close'); // when nobody has standard error open any more: the server has ended
   let stderr = '';

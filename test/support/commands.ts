@@ -28,10 +28,15 @@ export function skipLoudly(context: TestContext, why: string): never {
   return context.skip(why);
 }
 
+/** The environment of this process without settings of Kith, which the tests give themselves. */
+export function ownEnvironment(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('KITH_')));
+}
+
 /** Runs a command to its end. A failure is an answer too. */
 export function run(command: string, args: readonly string[], env: Record<string, string> = {}): Promise<Outcome> {
   const { promise, resolve } = Promise.withResolvers<Outcome>();
-  execFile(command, args, { env: { ...process.env, ...env } }, (error, stdout, stderr) => {
+  execFile(command, args, { env: { ...ownEnvironment(), ...env } }, (error, stdout, stderr) => {
     resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
   });
   return promise;
