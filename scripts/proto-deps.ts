@@ -5,11 +5,11 @@
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { IMPORTED_PROTOS } from '../src/rpc/contract-files.ts';
+import { importedProtos } from '../src/rpc/contract-files.ts';
 
 const OUT = '.proto-deps';
 
-for (const { path, text } of IMPORTED_PROTOS) {
+for (const { path, text } of importedProtos()) {
   await mkdir(dirname(join(OUT, path)), { recursive: true });
   await writeFile(join(OUT, path), text);
 }

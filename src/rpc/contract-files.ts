@@ -12,10 +12,9 @@ export interface ProtoFile {
 }
 
 /** What the contract imports, but for google/protobuf/, which every reader brings along: schemas that npm packages carry as descriptors alone. */
-export const IMPORTED_PROTOS: readonly ProtoFile[] = [file_buf_validate_validate].map((file) => ({
-  path: file.proto.name,
-  text: printProto(file),
-}));
+export function importedProtos(): ProtoFile[] {
+  return [file_buf_validate_validate].map((file) => ({ path: file.proto.name, text: printProto(file) }));
+}
 
 /** The contract and what it imports. */
 export async function readContractFiles(): Promise<ProtoFile[]> {
@@ -24,5 +23,5 @@ export async function readContractFiles(): Promise<ProtoFile[]> {
     .map((path) => path.replaceAll('\\', '/'))
     .filter((path) => path.endsWith('.proto'));
   const own = paths.map(async (path) => ({ path, text: await readFile(join(folder, path), 'utf8') }));
-  return [...(await Promise.all(own)), ...IMPORTED_PROTOS].toSorted((a, b) => (a.path < b.path ? -1 : 1));
+  return [...(await Promise.all(own)), ...importedProtos()].toSorted((a, b) => (a.path < b.path ? -1 : 1));
 }

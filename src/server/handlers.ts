@@ -165,8 +165,10 @@ export async function createHandlers(
   await allowOrigins(fastify, config.corsOrigins, logRefusedOrigin);
   serveProbes(fastify, readiness);
   serveJwks(fastify, () => signingKeys.jwks());
-  if (config.reflection) await serveContract(fastify);
-  if (config.reflection) await serveOpenApi(fastify);
+  if (config.reflection) {
+    await serveContract(fastify);
+    await serveOpenApi(fastify);
+  }
   await serveRpcs(fastify, {
     routes(router: ConnectRouter) {
       registerServices(router, served);

@@ -2,10 +2,8 @@ import { ConnectError, type StreamResponse, type Transport } from '@connectrpc/c
 import type { DescMessage } from '@bufbuild/protobuf';
 import { untilAborted } from './backoff.ts';
 import { AuthService } from './gen/kith/auth/v1/auth_service_pb.ts';
-import type { KithError } from './kith-error.ts';
-import { reasonOf } from './kith-error.ts';
-import { Session } from './session.ts';
-import type { TokenSource } from './session.ts';
+import { type KithError, reasonOf } from './kith-error.ts';
+import { Session, type TokenSource } from './session.ts';
 import { memoryStore, type SessionStore } from './session-store.ts';
 import type { PasswordCredentials } from './sign-in.ts';
 
