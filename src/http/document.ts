@@ -4,10 +4,10 @@ import type { Http2ServerResponse } from 'node:http2';
 import { promisify } from 'node:util';
 import { constants, gzip } from 'node:zlib';
 import type { FastifyInstance, FastifyReply } from 'fastify';
-import { ConcurrencyLimiter } from '../budget/concurrency-limiter.ts';
 import { addressPayer } from '../budget/payer.ts';
 import { Failure } from '../kernel/failure.ts';
 import { httpRefusal } from '../rpc/http-refusals.ts';
+import { limitPublicAnswers } from '../rpc/public-answers.ts';
 import { isNamed } from './entity-tag.ts';
 
 /** What is the same for whoever asks for it. */
@@ -19,25 +19,13 @@ export interface Document {
 }
 
 /**
- * Bodies that are being written. TLS encrypts one as a whole, so each takes its size until its reader has taken it,
- * however slowly. One that has to wait longer is refused.
- */
-const WRITING = {
-  running: 32,
-  runningPerCaller: 4,
-  waiting: 1000,
-  waitingPerCaller: 100,
-  waitMaxMs: 60_000,
-  taskMs: 5,
-};
-
-/**
  * Serves a document to anybody, and to pages of any origin: GET and HEAD, compressed once for those who take gzip.
  * Whoever keeps it asks with If-None-Match whether it is still the same, so that another instance of another version
  * is noticed at once. `name` is what its budget is called.
  */
 export function serveDocument(fastify: FastifyInstance, name: string, { path, contentType, body }: Document): void {
-  const writing = new ConcurrencyLimiter({ name, ...WRITING });
+  // TLS encrypts a body as a whole, so that each takes its size.
+  const writing = limitPublicAnswers(name);
   const tag = createHash('sha256').update(body).digest('base64url');
   let compressed: Promise<Buffer> | undefined;
   const compress = (): Promise<Buffer> =>

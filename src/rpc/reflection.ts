@@ -5,11 +5,11 @@ import { systemClock } from '../kernel/clock.ts';
 import { type ServerReflectionRequest, ServerReflection as V1 } from '../../gen/grpc/reflection/v1/reflection_pb.ts';
 import { ServerReflection as V1Alpha } from '../../gen/grpc/reflection/v1alpha/reflection_pb.ts';
 import { overBudget } from '../budget/budget.ts';
-import { ConcurrencyLimiter } from '../budget/concurrency-limiter.ts';
 import { Failure } from '../kernel/failure.ts';
 import { payerOfCall } from './call-budgets.ts';
 import { ERROR_DETAILS } from './errors.ts';
 import { withImports } from './files.ts';
+import { limitPublicAnswers } from './public-answers.ts';
 
 /** How long a stream may stay silent, and how long it may go on, milliseconds: anyone can open one. */
 const IDLE_MAX_MS = 30_000;
@@ -24,20 +24,6 @@ const ANSWERED_MAX_BYTES = 1_000_000;
 /** How much of a question is sent back with its answer, characters: longer than any name in the contract. */
 const ECHOED_MAX = 512;
 
-/**
- * Answers that are being written: each is at most the whole contract, some 100 kB, until its reader
- * has taken it. One that has to wait longer is refused, and asked again.
- */
-const ANSWERS = {
-  name: 'reflection_answers',
-  running: 32,
-  runningPerCaller: 4,
-  waiting: 1000,
-  waitingPerCaller: 100,
-  waitMaxMs: 60_000,
-  taskMs: 5,
-};
-
 type Question = ServerReflectionRequest['messageRequest'];
 
 /**
@@ -48,7 +34,7 @@ type Question = ServerReflectionRequest['messageRequest'];
  */
 export function reflection(router: ConnectRouter, roots: readonly DescFile[]): void {
   const answer = createAnswers(roots);
-  const answers = new ConcurrencyLimiter(ANSWERS);
+  const answers = limitPublicAnswers('reflection_answers'); // each is at most the whole contract, some 100 kB
   async function* converse(requests: AsyncIterable<ServerReflectionRequest>, context: HandlerContext) {
     const { signal } = context;
     const payer = payerOfCall(context);
