@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -206,13 +206,13 @@ async function loading(tool: string, args: readonly string[]): Promise<string> {
   return output;
 }
 
-/** Linux counts a hundred a second: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html */
-const MICROS_OF_TICK = 10_000;
-
+/** What the threads of a process have run for, which Linux counts in nanoseconds: https://docs.kernel.org/scheduler/sched-stats.html */
 async function cpuMicros(pid: number): Promise<number> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) * MICROS_OF_TICK;
+  let nanos = 0;
+  for (const thread of await readdir(`/proc/${pid}/task`)) {
+    nanos += Number((await readFile(`/proc/${pid}/task/${thread}/schedstat`, 'utf8')).split(' ')[0]);
+  }
+  return nanos / 1000;
 }
 
 /** What Linux counts as held in memory. */
