@@ -3,6 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { addressOf, type Config } from '../config/config.ts';
 import type { Handlers } from './handlers.ts';
 
+/**
+ * Connections that may wait to be accepted, as far as the system allows (net.core.somaxconn). Node accepts one in each
+ * turn of its event loop; one that finds no room is tried again by its client after 1 s, 3 s and 7 s.
+ */
+const BACKLOG = 4096;
+
 /** How long calls that were told to end may take to say so, milliseconds. */
 const HALT_GRACE_MS = 500;
 
@@ -11,6 +17,7 @@ export async function listen({ fastify }: Handlers, config: Config): Promise<str
   await fastify.listen({
     host: config.host,
     port: config.port,
+    backlog: BACKLOG,
     listenTextResolver: (address) =>
       `Server listening at ${config.tls === undefined ? address : address.replace(/^http:/, 'https:')}`,
   });
