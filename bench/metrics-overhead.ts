@@ -15,7 +15,7 @@ import { CallMetrics } from '../src/rpc/call-metrics.ts';
 import { getUserCall } from './groups.ts';
 import { type Amount, findTools, loadHttp2, moveToLoadCore, type ServingProcess, startServing } from './load.ts';
 import { quantile } from './report.ts';
-import { kithEnv, seedDatabase } from './seed.ts';
+import { seedDatabase } from './seed.ts';
 import { freePort } from '../test/support/free-port.ts';
 
 const PROCESSES = 6;
