@@ -21,7 +21,12 @@ process.env['NODE_COMPILE_CACHE'] ??= resolve('node_modules/.cache/node');
 
 export default defineConfig({
   test: {
-    globalSetup: ['test/support/compiled.ts', 'test/support/postgres.ts'],
+    globalSetup: [
+      'test/support/scratch.ts',
+      'test/support/compiled.ts',
+      'test/support/postgres.ts',
+      'test/support/templates.ts',
+    ],
     include: ['{src,packages,test,check}/**/*.test.ts'],
     sequence: { sequencer: LongFirst },
     // A process per file: tests start whole services, and a service owns its process's thread pool.

@@ -439,7 +439,7 @@ describe('restore', () => {
 describe('copy-to', () => {
   let target: TestDatabase;
   beforeEach(async () => {
-    target = await onServer.create();
+    target = await onServer.createEmpty();
   });
   afterEach(() => target[Symbol.asyncDispose]());
 

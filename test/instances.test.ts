@@ -4,7 +4,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { Client as PgClient } from 'pg';
 import { expect, test } from 'vitest';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
-import { createSqlite, databases } from './support/databases.ts';
+import { databases } from './support/databases.ts';
 import { grpc } from './support/kith.ts';
 import { type KithProcess, probe, spawnKith } from './support/process.ts';
 
@@ -39,7 +39,7 @@ const MIGRATIONS = readdirSync(new URL('../src/storage/migrations/', import.meta
   .toSorted();
 
 test('six that start at once on one empty database all serve, and do once what is done once', async () => {
-  await using database = await databases[1]!.create();
+  await using database = await databases[1]!.createEmpty();
   await using group = await startAtOnce(6, {
     KITH_DATABASE_URL: database.url,
     KITH_SECRET_KEY,
@@ -71,7 +71,7 @@ test('six that start at once on one empty database all serve, and do once what i
 }, 90_000);
 
 test('an instance waits for a migration that takes longer than a statement may', async () => {
-  await using database = await databases[1]!.create();
+  await using database = await databases[1]!.createEmpty();
   const env = { KITH_DATABASE_URL: database.url, KITH_SECRET_KEY, KITH_DATABASE_STATEMENT_MS: '100' };
   const client = new PgClient({ connectionString: database.url });
   await client.connect();
@@ -90,7 +90,7 @@ test('an instance waits for a migration that takes longer than a statement may',
 }, 60_000);
 
 test('two that start at once on one fresh file both serve, or one says in a line why not', async () => {
-  await using database = await createSqlite();
+  await using database = await databases[0]!.createEmpty();
   await using group = await startAtOnce(2, { KITH_DATABASE_URL: database.url });
   const serving = group.started.filter(({ address }) => address !== '');
   for (const { kith } of group.started.filter(({ address }) => address === '')) {

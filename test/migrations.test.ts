@@ -25,7 +25,7 @@ import { migrateUpTo } from './support/stored-database.ts';
 test.each(databases)(
   'sessions from before they told how they began go on as sign-ins by password, on $name',
   async (kind) => {
-    await using database = await kind.create();
+    await using database = await kind.createEmpty();
     const { must_change_password: _, ...user } = userRow();
     const now = Date.now();
     const session = {
@@ -63,7 +63,7 @@ test.each(databases)(
 test.each(databases)(
   'contacts from before their fields had the names of the contract keep what they hold, on $name',
   async (kind) => {
-    await using database = await kind.create();
+    await using database = await kind.createEmpty();
     const password = 'a good password';
     const user = userRow({ password_hash: await (await createPasswords()).hash(password, { payer: 'server' }) });
     // What looks like a key of the JSON is text.
@@ -181,7 +181,7 @@ function rightsNow(held: readonly Permission[]): string[] {
 test.each(databases)(
   'API keys from before there were permissions for roles and credentials gain none, and lose to give roles alone, on $name',
   async (kind) => {
-    await using database = await kind.create();
+    await using database = await kind.createEmpty();
     const password = 'a password of before';
     const owner = userRow({
       role: 'admin',

@@ -20,9 +20,9 @@ const DIGITS = Array.from({ length: 20 }, (_, n) => String(n + 10).repeat(32));
 const CONTACTS = 45;
 const STEP = 20;
 
-describe.each(databases)('contacts of an older version, on $name', ({ create }) => {
+describe.each(databases)('contacts of an older version, on $name', ({ createEmpty }) => {
   test('are found at once, and brought up to date in steps that can be interrupted', async () => {
-    await using files = await create();
+    await using files = await createEmpty();
     const owner = userRow();
     await using old = await openOld(files);
     await old.db.insertInto('users').values(owner).execute();

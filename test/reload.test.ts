@@ -13,7 +13,7 @@ import { Health } from '../gen/health/v1/health_pb.ts';
 import { parseConfig } from '../src/config/config.ts';
 import { Reloads } from '../src/config/reload.ts';
 import { startServer } from '../src/server.ts';
-import { createSqlite, databases } from './support/databases.ts';
+import { databases } from './support/databases.ts';
 import { ADMIN_PASSWORD, grpc } from './support/kith.ts';
 import { type KithProcess, probe, type ServingProcess, startProcess } from './support/process.ts';
 import { freePort } from './support/free-port.ts';
@@ -164,7 +164,7 @@ describe('SIGHUP', () => {
 });
 
 test('a certificate whose files are replaced is used without a signal, once both are there', async () => {
-  await using database = await createSqlite();
+  await using database = await databases[0]!.create();
   const directory = await newDirectory();
   // As Kubernetes mounts a Secret: the files are links into a directory that is a link.
   for (const name of ['localhost', 'renewed'] as const) await mkdirWith(join(directory, name), name);

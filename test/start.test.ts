@@ -113,8 +113,8 @@ describe('the first start', () => {
     expect(JSON.parse(stdout)).toMatchObject({ signedIn: { user: { username: 'admin' } } });
   });
 
-  test.each(databases)('of several processes at once makes one administrator, on $name', async ({ create }) => {
-    await using database = await create();
+  test.each(databases)('of several processes at once makes one administrator, on $name', async ({ createEmpty }) => {
+    await using database = await createEmpty();
     await using stack = new AsyncDisposableStack();
     const env = { ...database.env };
     const processes = await Promise.all([1, 2, 3].map(async () => stack.use(await startProcess({ env }))));

@@ -106,7 +106,7 @@ describe.each(databases)('of a database that an earlier version stored, on $name
   let tokens: Record<'admin' | 'ada', string>;
   let database: TestDatabase;
   beforeAll(async () => {
-    database = await kind.create();
+    database = await kind.createEmpty();
     await fillStored(database.url);
     kith = await startKith({ database, now: () => given.madeMs });
     const accessTokenOf = async (refreshToken: string) =>

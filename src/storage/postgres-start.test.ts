@@ -8,7 +8,7 @@ import { type Facts, mayPass, problemOf } from './postgres-start.ts';
 
 /** A database of the test's own, changed by a superuser. */
 async function newDatabase(): Promise<{ url: string; run(...statements: string[]): Promise<void> }> {
-  const database = await databases[1]!.create();
+  const database = await databases[1]!.createEmpty();
   onTestFinished(() => database[Symbol.asyncDispose]());
   return { url: database.url, run: (...statements) => runOn(database.url, ...statements) };
 }

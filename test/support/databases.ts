@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -7,8 +7,9 @@ import { Client } from 'pg';
 import { inject } from 'vitest';
 import { type Database, openDatabase } from '../../src/storage/database.ts';
 import { findFaults } from './faults.ts';
+import { socketUrl } from './postgres-server.ts';
 
-/** A fresh, empty database of one kind. */
+/** A fresh database of one kind, without rows. */
 export interface TestDatabase extends AsyncDisposable {
   /** KITH_DATABASE_URL. */
   readonly url: string;
@@ -27,13 +28,24 @@ export interface TestDatabase extends AsyncDisposable {
 /** A kind of database. */
 export interface DatabaseKind {
   readonly name: string;
+  /** With its tables, copied from one that was migrated once for the whole run. */
   create(): Promise<TestDatabase>;
+  /** Without tables, for tests of the first start and of migrations. */
+  createEmpty(): Promise<TestDatabase>;
 }
 
 /** Every kind of database that stored data is tested on: `describe.each(databases)`. */
 export const databases: readonly DatabaseKind[] = [
-  { name: 'SQLite', create: createSqlite },
-  { name: 'PostgreSQL', create: createPostgres },
+  {
+    name: 'SQLite',
+    create: () => createSqlite(inject('databaseTemplates').sqlite),
+    createEmpty: () => createSqlite(),
+  },
+  {
+    name: 'PostgreSQL',
+    create: () => createPostgres(inject('databaseTemplates').postgres),
+    createEmpty: () => createPostgres('template1'),
+  },
 ];
 
 /** A fresh database, opened. Disposing closes and removes it. */
@@ -54,9 +66,10 @@ export async function createOpened({ create }: Pick<DatabaseKind, 'create'>): Pr
   };
 }
 
-export async function createSqlite(): Promise<TestDatabase> {
+async function createSqlite(template?: string): Promise<TestDatabase> {
   const dir = await mkdtemp(join(tmpdir(), 'kith-test-'));
   const file = join(dir, 'kith.db');
+  if (template !== undefined) await copyFile(template, file);
   return {
     url: `sqlite:${file}`,
     planningUrl: `sqlite:${file}`,
@@ -84,9 +97,9 @@ export async function createSqlite(): Promise<TestDatabase> {
   };
 }
 
-async function createPostgres(): Promise<TestDatabase> {
+async function createPostgres(template: string): Promise<TestDatabase> {
   const name = `kith_${randomUUID().replaceAll('-', '')}`;
-  await onServer('postgres', (client) => client.query(`create database ${name}`));
+  await onServer('postgres', (client) => client.query(`create database ${name} template ${template}`));
   const looking = new KeptClient(name);
   return {
     url: urlOf(name),
@@ -160,5 +173,5 @@ async function onServer<T>(database: string, work: (client: Client) => Promise<T
 function urlOf(database: string): string {
   const sockets = inject('postgresSockets');
   const worker = Number(process.env['VITEST_POOL_ID'] ?? 1); // counts from 1
-  return `postgres://postgres@/${database}?host=${encodeURIComponent(sockets[(worker - 1) % sockets.length] ?? '')}`;
+  return socketUrl(sockets[(worker - 1) % sockets.length] ?? '', database);
 }

@@ -49,7 +49,7 @@ async function createPostgres(settings: Readonly<Record<string, string>>): Promi
   };
   return {
     socket: dir,
-    url: (database) => `postgres://postgres@/${database}?host=${encodeURIComponent(dir)}`,
+    url: (database) => socketUrl(dir, database),
     async start() {
       const server = spawn(join(bin, 'postgres'), args, { ...options, stdio: ['ignore', 'ignore', 'pipe'] });
       const exited = once(server, 'exit');
@@ -68,6 +68,11 @@ async function createPostgres(settings: Readonly<Record<string, string>>): Promi
       await rm(dir, { recursive: true, force: true });
     },
   };
+}
+
+/** The URL of a database on the server whose Unix socket is in this directory. */
+export function socketUrl(directory: string, database: string): string {
+  return `postgres://postgres@/${database}?host=${encodeURIComponent(directory)}`;
 }
 
 /** Makes a server and starts it. */
