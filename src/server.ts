@@ -33,7 +33,7 @@ export interface ServerOptions extends Omit<AppOptions, 'tracing'>, Pick<Handler
 }
 
 /** The name of the first administrator. */
-export const ADMIN_USERNAME = 'admin';
+const ADMIN_USERNAME = 'admin';
 
 const PURGE_INTERVAL_MS = 10 * 60 * 1000;
 

@@ -1,15 +1,14 @@
 import packageJson from '../../package.json' with { type: 'json' };
 import type { Config } from '../config/config.ts';
-import { ADMIN_USERNAME } from '../server.ts';
 import type { Serving } from './workers.ts';
 
 /**
  * Says where the server is, and how to sign in the first time. On standard error, since the log is on standard
  * output: the password is shown to a person, once, and not collected.
  */
-export function announce(config: Config, { address, adminPassword }: Serving): void {
+export function announce(config: Config, { address, createdAdmin }: Serving): void {
   console.error(`Kith ${packageJson.version} serves gRPC, gRPC-Web and Connect at ${address}`);
-  if (adminPassword === undefined) {
+  if (createdAdmin === undefined) {
     if (config.adminPassword !== undefined) {
       console.error('KITH_ADMIN_PASSWORD is not used: there are users already');
     }
@@ -19,18 +18,18 @@ export function announce(config: Config, { address, adminPassword }: Serving): v
   // For the shell to fill in.
   const password =
     config.adminPassword === undefined
-      ? adminPassword
+      ? createdAdmin.password
       : file === undefined
         ? `'"$KITH_ADMIN_PASSWORD"'`
         : `'"$(cat "$KITH_ADMIN_PASSWORD_FILE")"'`;
   const where = file === undefined ? 'KITH_ADMIN_PASSWORD' : 'the file of KITH_ADMIN_PASSWORD_FILE';
   console.error(
     config.adminPassword === undefined
-      ? `\nThe administrator is "${ADMIN_USERNAME}", the password (shown only now): ${adminPassword}`
-      : `\nThe administrator is "${ADMIN_USERNAME}", the password is the one in ${where}`,
+      ? `\nThe administrator is "${createdAdmin.username}", the password (shown only now): ${createdAdmin.password}`
+      : `\nThe administrator is "${createdAdmin.username}", the password is the one in ${where}`,
   );
   console.error(`\nTry it:\n
   curl ${address}/kith.auth.v1.AuthService/Login \\
     -H 'content-type: application/json' \\
-    -d '{"identifier": "${ADMIN_USERNAME}", "password": "${password}"}'\n`);
+    -d '{"identifier": "${createdAdmin.username}", "password": "${password}"}'\n`);
 }

@@ -2,7 +2,7 @@ import { ConfigError } from '../config/config.ts';
 import { MetricsListenError } from '../http/metrics-server.ts';
 import { Failure } from '../kernel/failure.ts';
 import { SecretKeyError } from '../kernel/secret-key.ts';
-import { AccessDeclarationError } from '../rpc/access.ts';
+import { AccessDeclarationError } from '../rpc/access-declaration-error.ts';
 import { DatabaseError, DatabaseUnavailable } from '../storage/dialect.ts';
 
 /** What the process ends with when it cannot go on, after the exit codes of sysexits(3). */

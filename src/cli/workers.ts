@@ -8,8 +8,8 @@ import { EXIT } from './exit.ts';
 export interface Serving {
   /** As a URL without a path. */
   readonly address: string;
-  /** The password of the administrator that this start created, if it did. */
-  readonly adminPassword: string | undefined;
+  /** The administrator that this start created, if it did. */
+  readonly createdAdmin: { readonly username: string; readonly password: string } | undefined;
 }
 
 /** What a primary has its workers take over. PEM; it travels as `Serving` does. */
@@ -72,7 +72,7 @@ export function runWorkers(config: Config, reloads: Reloads, onServing: (serving
       serving.add(worker);
       if (reload !== undefined) send(worker, reload); // which may have come while it started
       failedStarts = 0;
-      if (!hasServed || message.adminPassword !== undefined) onServing(message);
+      if (!hasServed || message.createdAdmin !== undefined) onServing(message);
       if (!hasServed && !stopping) for (let i = 1; i < config.workers; i++) start();
       hasServed = true;
     });

@@ -25,7 +25,8 @@ import { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts'
 import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
 import type { Caller } from '../kernel/access.ts';
 import { Failure } from '../kernel/failure.ts';
-import { AccessDeclarationError, createAccessCheck, createAccessGate, readAccessRules } from './access.ts';
+import { createAccessCheck, createAccessGate, readAccessRules } from './access.ts';
+import { AccessDeclarationError } from './access-declaration-error.ts';
 
 interface FieldDeclaration {
   readonly name: string;

@@ -18,6 +18,7 @@ import {
 import { type Caller, type Permission, permissionMissing, permissionName } from '../kernel/access.ts';
 import { ageOf, type Clock } from '../kernel/clock.ts';
 import { Failure } from '../kernel/failure.ts';
+import { AccessDeclarationError } from './access-declaration-error.ts';
 import { type Check, findHeader } from '../../packages/connect-fast/src/index.ts';
 import { findCaller, setCaller } from './caller.ts';
 import { fromPermission } from './enums.ts';
@@ -53,11 +54,6 @@ interface Rule {
 /** The access rules of all methods that are served. */
 export interface AccessRules {
   of(method: DescMethod): Rule;
-}
-
-/** A contract that cannot be served safely. The process must not start. */
-export class AccessDeclarationError extends Error {
-  override readonly name = 'AccessDeclarationError';
 }
 
 /**

@@ -12,7 +12,8 @@ import {
   read_access as readAccessOption,
 } from '../../gen/kith/access/v1/access_pb.ts';
 import type { Caller, Permission } from '../kernel/access.ts';
-import { type Access, AccessDeclarationError, type AccessRules } from './access.ts';
+import type { Access, AccessRules } from './access.ts';
+import { AccessDeclarationError } from './access-declaration-error.ts';
 import { callerOf } from './caller.ts';
 import { fromPermission } from './enums.ts';
 import { wrapMethods } from './implementation.ts';

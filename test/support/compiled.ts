@@ -1,8 +1,18 @@
-import { execFile } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
+import { startProcess } from './process.ts';
 
-/** Has Node compile the server once and keep that: a server that is killed keeps nothing of what it compiled. */
+/**
+ * Has Node compile the server once and keep that: a server that is killed keeps nothing of what it compiled. Kept is what
+ * ran until the process ended, so it serves, answers and stops.
+ */
 export default async function setup(): Promise<void> {
-  await promisify(execFile)(process.execPath, [fileURLToPath(new URL('../../src/main.ts', import.meta.url)), '--help']);
+  const password = 'password of the setup';
+  await using kith = await startProcess({ env: { KITH_ADMIN_PASSWORD: password, KITH_LOG_LEVEL: 'silent' } });
+  const answer = await fetch(`${kith.address}/kith.auth.v1.AuthService/Login`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ identifier: 'admin', password }),
+  });
+  if (!answer.ok) throw new Error(`Login answers ${answer.status}`);
+  kith.kill('SIGTERM');
+  await kith.exited;
 }
