@@ -1,5 +1,6 @@
 import { Code, ConnectError, type ConnectRouter } from '@connectrpc/connect';
 import type { DescService } from '@bufbuild/protobuf';
+import type { Validator } from '@bufbuild/protovalidate';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { readLogStatus } from '../activity/log/status.ts';
@@ -185,7 +186,7 @@ export async function createHandlers(
     authenticate: (bearer) => (isApiKey(bearer) ? authenticateApiKey(app, bearer) : authenticate(app, bearer)),
     recallPayer: recall,
     freshness: { maxAgeMs: config.freshSignInMs, now },
-    validator: createRequestValidator(SERVICES),
+    validator: sharedValidator(),
     budgets,
     compressor,
     scheduler,
@@ -207,6 +208,13 @@ export async function createHandlers(
     halt: () => halting.abort(new ConnectError('the server is stopping: call again', Code.Unavailable)),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
+}
+
+let validator: Validator | undefined;
+
+/** To compile the rules takes longer than all else in a start. They are the contract's, so the servers of a process share them. */
+function sharedValidator(): Validator {
+  return (validator ??= createRequestValidator(SERVICES));
 }
 
 function createReadiness({ database, revocations, signingKeys }: OpenedApp): Readiness {
