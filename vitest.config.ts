@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { defineConfig } from 'vitest/config';
+import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** Minutes alone, so that they come first: one that began last would run while the other core has nothing to do. */
@@ -19,6 +19,37 @@ class LongFirst extends BaseSequencer {
  */
 process.env['NODE_COMPILE_CACHE'] ??= resolve('node_modules/.cache/node');
 
+/** Tests of parts, which leave nothing behind in their process. Of these, some do. */
+const PARTS = '{src,packages}/**/*.test.ts';
+const PARTS_WITH_A_PROCESS = [
+  'src/admin/log-level.test.ts',
+  'src/http/one-port-attacks.test.ts',
+  'src/scan/scan.test.ts',
+  'src/tracing/*.test.ts',
+];
+
+function project(
+  name: string,
+  test: Pick<NonNullable<TestProjectInlineConfiguration['test']>, 'include' | 'exclude' | 'isolate'>,
+): TestProjectInlineConfiguration {
+  return {
+    extends: false,
+    test: {
+      name,
+      ...test,
+      // Processes, not threads: tests start whole services, and a service owns its process's thread pool.
+      pool: 'forks',
+      // Node loads the sources itself, as it does in production: nothing is transformed, and what it compiled is kept.
+      experimental: { viteModuleRunner: false, nodeLoader: false },
+      testTimeout: 60_000,
+      hookTimeout: 120_000,
+      // A condition that is waited for has all the time a test has: how long it takes is the machine's affair.
+      expect: { poll: { interval: 20, timeout: 50_000 } },
+      maxWorkers: 2,
+    },
+  };
+}
+
 export default defineConfig({
   test: {
     globalSetup: [
@@ -27,16 +58,12 @@ export default defineConfig({
       'test/support/postgres.ts',
       'test/support/templates.ts',
     ],
-    include: ['{src,packages,test,check}/**/*.test.ts'],
     sequence: { sequencer: LongFirst },
-    // A process per file: tests start whole services, and a service owns its process's thread pool.
-    pool: 'forks',
-    // Node loads the sources itself, as it does in production: nothing is transformed, and what it compiled is kept.
     experimental: { viteModuleRunner: false, nodeLoader: false },
     maxWorkers: 2,
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
-    // A condition that is waited for has all the time a test has: how long it takes is the machine's affair.
-    expect: { poll: { interval: 20, timeout: 50_000 } },
+    projects: [
+      project('process of its own', { include: ['{test,check}/**/*.test.ts', ...PARTS_WITH_A_PROCESS] }),
+      project('shared process', { include: [PARTS], exclude: PARTS_WITH_A_PROCESS, isolate: false }),
+    ],
   },
 });

@@ -44,7 +44,9 @@ function uses(test: string, source: string, file: string): boolean {
 
 async function readSources(): Promise<Map<string, string>> {
   const files = await Array.fromAsync(glob(CODE, { cwd: ROOT, exclude: (path) => path.includes('node_modules') }));
-  return new Map(await Promise.all(files.map(async (file) => [file, await readFile(join(ROOT, file), 'utf8')] as const)));
+  return new Map(
+    await Promise.all(files.map(async (file) => [file, await readFile(join(ROOT, file), 'utf8')] as const)),
+  );
 }
 
 /** What differs from a commit, and files that git does not know yet. */
