@@ -8,6 +8,7 @@
 import { execFile } from 'node:child_process';
 import { glob, readFile } from 'node:fs/promises';
 import { basename, dirname, join, normalize, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { importsOf } from './check-imports.ts';
 
@@ -74,7 +75,7 @@ async function main(args: string[]): Promise<void> {
 /** In this process, as the command of vitest does. */
 async function run(args: readonly string[]): Promise<void> {
   process.argv.splice(2, Infinity, 'run', ...args);
-  await import('../node_modules/vitest/vitest.mjs');
+  await import(pathToFileURL(join(ROOT, 'node_modules/vitest/vitest.mjs')).href);
 }
 
 if (import.meta.main) await main(process.argv.slice(2));

@@ -22,7 +22,10 @@ export default async function setup(): Promise<undefined | (() => Promise<void>)
   const dir = join(MEMORY, PREFIX + process.pid);
   await mkdir(dir, { mode: 0o755 }); // PostgreSQL runs as another user
   const remove = () => rm(dir, { recursive: true, force: true });
-  if (!(await canExecuteIn(dir))) return remove();
+  if (!(await canExecuteIn(dir))) {
+    await remove();
+    return undefined;
+  }
   process.env['TMPDIR'] = dir;
   return remove;
 }
