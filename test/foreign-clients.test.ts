@@ -79,7 +79,7 @@ describe('grpc-js', () => {
     afterAll(() => client.close());
 
     test.each(exampledMethods)('$name answers', async ({ method, example }) => {
-      const good = await example!(kith);
+      const good = await example(kith);
       const { message } = await unary(client, method, create(method.input, good.request), good.accessToken);
       await expectAnswer(message, good);
     });
@@ -386,7 +386,7 @@ describe.each(bufWires.map((wire, way) => ({ ...wire, methods: shareOf(exampledM
 
     test.for(methods)('$name answers', async ({ name, method, example }, context) => {
       const buf = needCommand(context, 'buf');
-      const good = await example!(kithOf());
+      const good = await example(kithOf());
       const data = toJsonString(method.input, create(method.input, good.request));
       const url = `${kithOf().address}/${name}`;
       const { code, stdout, stderr } = await run(buf, [...args, ...authorization(good), '-d', data, url]);
@@ -471,7 +471,7 @@ describe.each(curlWires.map((wire, way) => ({ ...wire, methods: shareOf(exampled
     }
 
     test.for(methods)('$name answers', async ({ name, method, example }, context) => {
-      const good = await example!(kithOf());
+      const good = await example(kithOf());
       const data = toJsonString(method.input, create(method.input, good.request));
       const json = ['--header', 'content-type: application/json', '--data-binary', data];
       const { status, body } = await curl(context, `/${name}`, ...authorization(good), ...json);

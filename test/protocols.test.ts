@@ -39,7 +39,7 @@ import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService, ListContactsResponseSchema } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { SERVICES } from '../src/services.ts';
-import { exampledMethods, expectAnswer } from './support/examples.ts';
+import { castOf, derive, exampledMethods, expectAnswer } from './support/examples.ts';
 import { type Kith, type Refusal, refusalOf, type SignedIn, startKith, protocols } from './support/kith.ts';
 import { sendHttp1 } from './support/raw.ts';
 import { startRelay } from './support/relay.ts';
@@ -141,7 +141,7 @@ const refusals: readonly {
   },
 ];
 
-test('every unary method that is served has an example here', async () => {
+test('every unary method that is served is called here', async () => {
   await using kith = await startKith();
   async function* ask() {
     yield { messageRequest: { case: 'listServices' as const, value: '' } };
@@ -158,7 +158,20 @@ test('every unary method that is served has an example here', async () => {
   const methods = SERVICES.flatMap((service: DescService) =>
     service.methods.filter(({ methodKind }) => methodKind === 'unary').map(({ name }) => `${service.typeName}/${name}`),
   );
-  expect(exampledMethods.filter(({ example }) => example).map(({ name }) => name)).toEqual(methods);
+  expect(exampledMethods.map(({ name }) => name)).toEqual(methods);
+});
+
+test('a method without a written example is called with the ids of what is made for the caller', async () => {
+  await using kith = await startKith();
+  const transport = protocols[0]!.transport(kith.address);
+  const { createContact, getContact, listContacts, deleteContact } = ContactService.method;
+  for (const method of [createContact, getContact, listContacts, deleteContact] as readonly DescMethodUnary[]) {
+    const derived = await derive(method, castOf(kith));
+    const { message } = await call(transport, method, derived.request, derived.accessToken);
+    await expectAnswer(message, derived);
+    const other = toJsonString(method.output, message).replaceAll(/"(?<field>id|company)":"[^"]+"/g, '"$<field>":7');
+    await expect(expectAnswer(JSON.parse(other), derived)).rejects.toThrow('7');
+  }
 });
 
 describe.each([
@@ -182,7 +195,7 @@ describe.each([
     '$protocol',
     ({ protocol, methods }) => {
       test.each(methods)('$name answers', async ({ method, example }) => {
-        const good = await example!(kith);
+        const good = await example(kith);
         const { message } = await call(transports.get(protocol)!, method, good.request, good.accessToken);
         await expectAnswer(message, good);
       });
@@ -202,7 +215,7 @@ describe.each([
   /** Answers of the moment: connections, streams and times are others in each. */
   const momentary = new Set(['kith.admin.v1.AdminService/GetStatus']);
   test.each(reads)('$name answers the same over every protocol', async ({ name, method, example }) => {
-    const { accessToken, request } = await example!(kith);
+    const { accessToken, request } = await example(kith);
     const answers: unknown[] = [];
     for (const transport of transports.values()) {
       const { message } = await call(transport, method, request, accessToken);
@@ -361,7 +374,7 @@ describe('Connect GET', () => {
   test.each(exampledMethods.filter(({ method }) => isRead(method)))(
     'reads: $name',
     async ({ name, method, example }) => {
-      const { accessToken, request, answer } = await example!(kith);
+      const { accessToken, request, answer } = await example(kith);
       const message = create(method.input, request);
       const json = await get(name, accessToken, { encoding: 'json', message: toJsonString(method.input, message) });
       expect(json.status).toBe(200);
@@ -383,7 +396,7 @@ describe('Connect GET', () => {
   test.each(exampledMethods.filter(({ method }) => !isRead(method)))(
     'does not write: $name',
     async ({ name, method, example }) => {
-      const { accessToken, request } = await example!(kith);
+      const { accessToken, request } = await example(kith);
       const before = await kith.database.dump();
       const message = toJsonString(method.input, create(method.input, request));
       const response = await get(name, accessToken, { encoding: 'json', message });

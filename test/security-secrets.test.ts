@@ -135,7 +135,7 @@ describe.each(databases)('on $name, at the log level trace', (kind) => {
     };
     server = await startProcess({ env });
     kith = clientsOf(server, env, database, secrets);
-    for (const { example } of exampledMethods) await callAsIn(example!);
+    for (const { example } of exampledMethods) await callAsIn(example);
     await signInByEveryStep();
     await watchEverything();
     for (const method of METHODS) await misuse(method);
@@ -148,7 +148,7 @@ describe.each(databases)('on $name, at the log level trace', (kind) => {
     await database[Symbol.asyncDispose]();
   });
 
-  async function callAsIn(example: NonNullable<(typeof exampledMethods)[number]['example']>): Promise<void> {
+  async function callAsIn(example: (typeof exampledMethods)[number]['example']): Promise<void> {
     const { accessToken, request, verify } = await example(kith);
     const { method } = exampledMethods.find((candidate) => candidate.example === example)!;
     const client = kith.client(method.parent, accessToken) as Record<string, (request: object) => Promise<unknown>>;

@@ -1,0 +1,74 @@
+import { randomUUID } from 'node:crypto';
+import { expect } from 'vitest';
+import type { Contact } from '../../gen/kith/contact/v1/contact_pb.ts';
+import { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
+import { type Cast, ETAG, examplesOf, TIME } from '../../test/support/example.ts';
+import type { SignedIn } from '../../test/support/kith.ts';
+
+const ADA = {
+  givenName: 'Ada',
+  familyName: 'Lovelace',
+  emails: [{ address: 'ada@example.org', type: 'work', primary: true }],
+  phones: [{ number: '+44 20 7946 0000', type: '', primary: true }],
+  addresses: [{ street: '12 St James’s Square', city: 'London', country: 'GB', primary: true }],
+  urls: [{ url: 'https://example.org/ada', type: 'home', primary: true }],
+  birthday: { year: 1815, month: 12, day: 10 },
+  notes: 'First line\nsecond line',
+  starred: true,
+};
+
+export const contacts = examplesOf(ContactService, {
+  async createContact({ caller }) {
+    const { accessToken } = await caller();
+    return {
+      accessToken,
+      request: { ...ADA, requestId: randomUUID() },
+      answer: { contact: { ...ADA, id: expect.any(String), createTime: TIME, updateTime: TIME, etag: ETAG } },
+    };
+  },
+  async getContact(cast) {
+    const { accessToken, contact } = await withContact(cast);
+    return { accessToken, request: { contactId: contact.id }, answer: { contact } };
+  },
+  async listContacts(cast) {
+    const { accessToken, contact } = await withContact(cast);
+    return {
+      accessToken,
+      request: { query: 'lovel', starred: true, pageSize: 10, includeTotalSize: true },
+      answer: { contacts: [contact], nextPageToken: '', totalSize: 1, totalSizeAtLeast: false },
+    };
+  },
+  async updateContact(cast) {
+    const { accessToken, contact } = await withContact(cast);
+    return {
+      accessToken,
+      request: { contactId: contact.id, etag: contact.etag, starred: false, notes: '', emails: {}, birthday: {} },
+      answer: { contact: { id: contact.id, givenName: 'Ada', starred: false, notes: '', emails: [] } },
+      absent: ['contact.birthday'],
+    };
+  },
+  async deleteContact(cast) {
+    const { accessToken, contact } = await withContact(cast);
+    return {
+      accessToken,
+      request: { contactId: contact.id, etag: contact.etag },
+      answer: { contact: { id: contact.id, deleteTime: TIME, purgeTime: TIME } },
+    };
+  },
+  async undeleteContact(cast) {
+    const { accessToken, contact } = await withContact(cast);
+    await cast.kith.client(ContactService, accessToken).deleteContact({ contactId: contact.id });
+    return {
+      accessToken,
+      request: { contactId: contact.id },
+      answer: { contact: { id: contact.id, ...ADA } },
+      absent: ['contact.deleteTime', 'contact.purgeTime'],
+    };
+  },
+});
+
+async function withContact({ kith, caller }: Cast): Promise<SignedIn & { contact: Contact }> {
+  const owner = await caller();
+  const { contact } = await kith.client(ContactService, owner.accessToken).createContact(ADA);
+  return { ...owner, contact: contact! };
+}

@@ -1,0 +1,75 @@
+import { expect } from 'vitest';
+import { Role } from '../../../gen/kith/access/v1/role_pb.ts';
+import { AuthService } from '../../../gen/kith/auth/v1/auth_service_pb.ts';
+import type { User } from '../../../gen/kith/user/v1/user_pb.ts';
+import { UserService } from '../../../gen/kith/user/v1/user_service_pb.ts';
+import { examplesOf, TOKENS } from '../../../test/support/example.ts';
+import { refusalOf } from '../../../test/support/kith.ts';
+import { permissionsOf } from '../../../test/support/roles.ts';
+import { challengeOf, signedIn } from '../../../test/support/sign-in.ts';
+
+export const auth = examplesOf(AuthService, {
+  async login({ subject }) {
+    const { user, password } = await subject();
+    return { request: { identifier: user.email.toUpperCase(), password }, answer: signedInAs(user) };
+  },
+  async completeLogin({ kith, subject }) {
+    const { user } = await subject();
+    const { accessToken } = await kith.admin();
+    const password = `set for ${user.username}`;
+    const set = { userId: user.id, password, mustChangePassword: true };
+    await kith.client(UserService, accessToken).setUserPassword(set);
+    const { challengeToken } = await challengeOf(
+      kith.client(AuthService).login({ identifier: user.username, password }),
+    );
+    const newPassword = `chosen by ${user.username}`;
+    return {
+      request: { challengeToken, answer: { case: 'newPassword' as const, value: newPassword } },
+      answer: signedInAs(user),
+      async verify() {
+        await signedIn(kith.client(AuthService).login({ identifier: user.username, password: newPassword }));
+      },
+    };
+  },
+  async userMe({ caller }) {
+    const { user, accessToken } = await caller(Role.EDITOR);
+    return { accessToken, request: {}, answer: { user, permissions: permissionsOf(Role.EDITOR) } };
+  },
+  async refreshAccessToken({ subject }) {
+    const { refreshToken } = await subject();
+    const answer = { tokens: { ...TOKENS, refreshToken: expect.not.stringContaining(refreshToken) } };
+    return { request: { refreshToken }, answer };
+  },
+  async logout({ kith, caller }) {
+    const { accessToken } = await caller();
+    return {
+      accessToken,
+      request: {},
+      answer: {},
+      async verify() {
+        const after = await refusalOf(kith.client(AuthService, accessToken).userMe({}));
+        expect(after).toMatchObject({ code: 'Unauthenticated', reason: 'SESSION_ENDED' });
+      },
+    };
+  },
+  async changePassword({ kith, caller }) {
+    const { user, password, accessToken } = await caller();
+    const newPassword = `new ${password}`;
+    return {
+      accessToken,
+      request: { currentPassword: password, newPassword },
+      answer: {},
+      async verify() {
+        const identifier = user.username;
+        const old = await refusalOf(kith.client(AuthService).login({ identifier, password }));
+        expect(old).toMatchObject({ code: 'Unauthenticated', reason: 'CREDENTIALS_INVALID' });
+        const { user: same } = await signedIn(kith.client(AuthService).login({ identifier, password: newPassword }));
+        expect(same.id).toBe(user.id);
+      },
+    };
+  },
+});
+
+function signedInAs({ id, email }: User): object {
+  return { outcome: { case: 'signedIn', value: { tokens: TOKENS, user: { id, email } } } };
+}
