@@ -15,9 +15,7 @@ import { startProcess } from './support/process.ts';
 import { startOn } from './support/stored.ts';
 import { patternOf, runSteps, stepsOf } from './support/tour.ts';
 import { startWatch } from './support/watch.ts';
-
-const API_KEY_INVALID = { code: 'Unauthenticated', reason: 'API_KEY_INVALID' };
-const PERMISSION_MISSING = { code: 'PermissionDenied', reason: 'PERMISSION_MISSING' };
+import { API_KEY_INVALID, PERMISSION_MISSING } from './support/refusals.ts';
 
 /** No progress is told in the time a test takes. */
 const NEVER = { progressMs: 60 * 60 * 1000 };

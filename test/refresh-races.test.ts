@@ -9,15 +9,13 @@ import { sizeOf } from './support/full-size.ts';
 import { ADMIN_PASSWORD, grpc, refusalOf } from './support/kith.ts';
 import { type ServingProcess, startProcess } from './support/process.ts';
 import { refreshed, signedIn } from './support/sign-in.ts';
+import { REFRESH_TOKEN_REUSED, SESSION_ENDED } from './support/refusals.ts';
 
 /** How often a race is run; 100 for the long run. */
 const ROUNDS = sizeOf('KITH_TEST_ROUNDS', 5, 20);
 
 /** How many refresh at once. */
 const AT_ONCE = 50;
-
-const SESSION_ENDED = { code: 'Unauthenticated', reason: 'SESSION_ENDED' };
-const REFRESH_TOKEN_REUSED = { code: 'Unauthenticated', reason: 'REFRESH_TOKEN_REUSED' };
 
 // One process serves a SQLite file.
 const installations = databases.map((kind) => ({ ...kind, instanceCount: kind.name === 'SQLite' ? 1 : 3 }));

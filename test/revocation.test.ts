@@ -19,6 +19,7 @@ import { startPostgres } from './support/postgres-server.ts';
 import { type ServingProcess, startProcess } from './support/process.ts';
 import { startWatch } from './support/watch.ts';
 import { refreshed, signedIn } from './support/sign-in.ts';
+import { PERMISSION_MISSING, SESSION_ENDED } from './support/refusals.ts';
 
 /** How many sessions are revoked under load; 100 for the long run. */
 const ROUNDS = sizeOf('KITH_TEST_ROUNDS', 3, 10);
@@ -29,8 +30,6 @@ const SOON_MS = 20_000;
 /** How many callers keep the instances busy. */
 const LOAD_CALLERS = 24;
 
-const SESSION_ENDED = { code: 'Unauthenticated', reason: 'SESSION_ENDED' };
-const PERMISSION_MISSING = { code: 'PermissionDenied', reason: 'PERMISSION_MISSING' };
 const SERVER_UNAVAILABLE = { code: 'Unavailable', reason: 'SERVER_UNAVAILABLE' };
 
 const postgres = databases.find(({ name }) => name === 'PostgreSQL')!;

@@ -14,18 +14,20 @@ import { databases, type TestDatabase } from './support/databases.ts';
 import { type Kith, refusalOf, type SignedIn, startKith } from './support/kith.ts';
 import { startProcess } from './support/process.ts';
 import { challengeOf, refreshed, signedIn } from './support/sign-in.ts';
+import {
+  CHALLENGE_INVALID,
+  CREDENTIALS_INVALID,
+  FRESH_SIGN_IN_REQUIRED,
+  SESSION_ENDED,
+  SESSION_REQUIRED,
+  TOTP_CODE_WRONG,
+} from './support/refusals.ts';
 import { patternOf, runSteps, sectionOf, stepsOf } from './support/tour.ts';
 
 const MINUTE_MS = 60_000;
 
-const CHALLENGE_INVALID = { code: 'Unauthenticated', reason: 'CHALLENGE_INVALID' };
 const CHALLENGE_STEP_WRONG = { code: 'InvalidArgument', reason: 'CHALLENGE_STEP_WRONG' };
-const CREDENTIALS_INVALID = { code: 'Unauthenticated', reason: 'CREDENTIALS_INVALID' };
-const FRESH_SIGN_IN_REQUIRED = { code: 'Unauthenticated', reason: 'FRESH_SIGN_IN_REQUIRED' };
 const SECOND_FACTOR_WRONG = { code: 'Unauthenticated', reason: 'SECOND_FACTOR_WRONG' };
-const TOTP_CODE_WRONG = { code: 'PermissionDenied', reason: 'TOTP_CODE_WRONG' };
-const SESSION_ENDED = { code: 'Unauthenticated', reason: 'SESSION_ENDED' };
-const SESSION_REQUIRED = { code: 'PermissionDenied', reason: 'SESSION_REQUIRED' };
 
 interface Protected extends SignedIn {
   readonly app: Authenticator;

@@ -15,11 +15,11 @@ import { ADMIN_PASSWORD, grpc, type Kith, refusalOf, type SignedIn, startKith } 
 import { startProcess } from './support/process.ts';
 import { openApp } from './support/stored.ts';
 import { challengeOf, signedIn } from './support/sign-in.ts';
+import { CREDENTIALS_INVALID } from './support/refusals.ts';
 
 const SECOND_MS = 1000;
 const MINUTE_MS = 60 * SECOND_MS;
 
-const CREDENTIALS_INVALID = { code: 'Unauthenticated', reason: 'CREDENTIALS_INVALID' };
 const PASSWORD_WRONG = { code: 'PermissionDenied', reason: 'PASSWORD_WRONG' };
 const TOO_MANY_ATTEMPTS = { code: 'ResourceExhausted', reason: 'TOO_MANY_ATTEMPTS' };
 

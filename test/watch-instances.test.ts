@@ -11,11 +11,10 @@ import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
 import { grpc, type Kith, type Refusal, refusalOf, type SignedIn, startKith } from './support/kith.ts';
 import { startWatch, startWatchPatiently } from './support/watch.ts';
+import { SESSION_ENDED } from './support/refusals.ts';
 
 /** No progress is told in the time a test takes. */
 const server = { progressMs: 60 * 60 * 1000 };
-
-const SESSION_ENDED = { code: 'Unauthenticated', reason: 'SESSION_ENDED' };
 
 let database: TestDatabase;
 let here: Kith;

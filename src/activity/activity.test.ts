@@ -49,6 +49,14 @@ import { purgeActivities, purgeActivitiesOf } from './log/purge.ts';
 import { comparePositions } from './log/store.ts';
 import { Tail } from './log/tail.ts';
 import { refreshed, signedIn } from '../../test/support/sign-in.ts';
+import {
+  FIELDS_INVALID,
+  PAGE_TOKEN_INVALID,
+  PERMISSION_MISSING,
+  REQUEST_ID_REUSED,
+  SESSION_ENDED,
+  USER_NOT_FOUND,
+} from '../../test/support/refusals.ts';
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 24 * 60 * MINUTE_MS;
@@ -56,14 +64,8 @@ const DAY_MS = 24 * 60 * MINUTE_MS;
 /** No progress is told in the time a test takes: what ends or wakes a watch is what happened. */
 const NEVER_MS = 60 * MINUTE_MS;
 
-const FIELDS_INVALID = { code: 'InvalidArgument', reason: 'FIELDS_INVALID' };
-const PERMISSION_MISSING = { code: 'PermissionDenied', reason: 'PERMISSION_MISSING' };
-const USER_NOT_FOUND = { code: 'NotFound', reason: 'USER_NOT_FOUND' };
-const REQUEST_ID_REUSED = { code: 'InvalidArgument', reason: 'REQUEST_ID_REUSED' };
-const PAGE_TOKEN_INVALID = { code: 'InvalidArgument', reason: 'PAGE_TOKEN_INVALID' };
 const CURSOR_INVALID = { code: 'InvalidArgument', reason: 'CURSOR_INVALID' };
 const CURSOR_EXPIRED = { code: 'OutOfRange', reason: 'CURSOR_EXPIRED' };
-const SESSION_ENDED = { code: 'Unauthenticated', reason: 'SESSION_ENDED' };
 
 type NewActivity = MessageInitShape<typeof NewActivitySchema>;
 type ListRequest = MessageInitShape<typeof ListUserActivityRequestSchema>;

@@ -26,14 +26,16 @@ import type { SessionsApp } from '../sessions/sessions.ts';
 import { writeApiKey } from './api-key.ts';
 import { createApiKey } from './api-keys.ts';
 import { authenticateApiKey, createKnownApiKeys, type ApiKeyCallersApp } from './authenticate.ts';
+import {
+  API_KEY_INVALID,
+  FIELDS_INVALID,
+  PERMISSION_MISSING,
+  SESSION_ENDED,
+  SESSION_REQUIRED,
+} from '../../../test/support/refusals.ts';
 
-const FIELDS_INVALID = { code: 'InvalidArgument', reason: 'FIELDS_INVALID' };
-const API_KEY_INVALID = { code: 'Unauthenticated', reason: 'API_KEY_INVALID' };
 const API_KEY_NOT_FOUND = { code: 'NotFound', reason: 'API_KEY_NOT_FOUND' };
 const API_KEY_REQUIRED = { code: 'PermissionDenied', reason: 'API_KEY_REQUIRED' };
-const PERMISSION_MISSING = { code: 'PermissionDenied', reason: 'PERMISSION_MISSING' };
-const SESSION_REQUIRED = { code: 'PermissionDenied', reason: 'SESSION_REQUIRED' };
-const SESSION_ENDED = { code: 'Unauthenticated', reason: 'SESSION_ENDED' };
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 24 * 60 * MINUTE_MS;

@@ -12,10 +12,9 @@ import { databases } from '../../../test/support/databases.ts';
 import { type Kith, refusalOf, type SignedIn } from '../../../test/support/kith.ts';
 import { startOn } from '../../../test/support/stored.ts';
 import { challengeOf, signedIn } from '../../../test/support/sign-in.ts';
+import { CHALLENGE_INVALID, SESSION_ENDED } from '../../../test/support/refusals.ts';
 
 const MINUTE_MS = 60_000;
-const CHALLENGE_INVALID = { code: 'Unauthenticated', reason: 'CHALLENGE_INVALID' };
-const SESSION_ENDED = { code: 'Unauthenticated', reason: 'SESSION_ENDED' };
 const NEW = 'a password of their own';
 
 // Second factors have tests of their own: test/second-factor.test.ts.

@@ -17,11 +17,9 @@ import { databases } from '../../../test/support/databases.ts';
 import { grpc, type Kith, type Refusal, refusalOf, type SignedIn } from '../../../test/support/kith.ts';
 import { openApp, startOn } from '../../../test/support/stored.ts';
 import { refreshed, signedIn } from '../../../test/support/sign-in.ts';
+import { PERMISSION_MISSING, SESSION_ENDED } from '../../../test/support/refusals.ts';
 
 const HOUR_MS = 60 * 60 * 1000;
-
-const SESSION_ENDED = { code: 'Unauthenticated', reason: 'SESSION_ENDED' };
-const PERMISSION_MISSING = { code: 'PermissionDenied', reason: 'PERMISSION_MISSING' };
 
 const sessionIdOf = ({ accessToken }: { accessToken: string }): string => String(decodeJwt(accessToken)['sid']);
 

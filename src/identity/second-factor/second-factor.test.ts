@@ -16,18 +16,20 @@ import { purge } from '../../purge.ts';
 import { purgeUsers } from '../users/users.ts';
 import { acceptRecoveryCode, acceptTotp, hasSecondFactor } from './second-factor.ts';
 import { signedIn } from '../../../test/support/sign-in.ts';
+import {
+  FIELDS_INVALID,
+  FRESH_SIGN_IN_REQUIRED,
+  SESSION_ENDED,
+  TOTP_CODE_WRONG,
+  USER_NOT_FOUND,
+} from '../../../test/support/refusals.ts';
 
 const SECOND_MS = 1000;
 const MINUTE_MS = 60 * SECOND_MS;
 
-const FIELDS_INVALID = { code: 'InvalidArgument', reason: 'FIELDS_INVALID' };
-const FRESH_SIGN_IN_REQUIRED = { code: 'Unauthenticated', reason: 'FRESH_SIGN_IN_REQUIRED' };
 const SECOND_FACTOR_ENABLED = { code: 'FailedPrecondition', reason: 'SECOND_FACTOR_ENABLED' };
 const SECOND_FACTOR_NOT_ENABLED = { code: 'FailedPrecondition', reason: 'SECOND_FACTOR_NOT_ENABLED' };
-const TOTP_CODE_WRONG = { code: 'PermissionDenied', reason: 'TOTP_CODE_WRONG' };
-const SESSION_ENDED = { code: 'Unauthenticated', reason: 'SESSION_ENDED' };
 const TOTP_NOT_ENROLLED = { code: 'FailedPrecondition', reason: 'TOTP_NOT_ENROLLED' };
-const USER_NOT_FOUND = { code: 'NotFound', reason: 'USER_NOT_FOUND' };
 
 const NOBODY = '0190b5a0-0000-7000-8000-000000000001';
 

@@ -15,17 +15,19 @@ import { openApp, startOn } from '../../../test/support/stored.ts';
 import { purge } from '../../purge.ts';
 import { startSession } from './sessions.ts';
 import { refreshed, signedIn } from '../../../test/support/sign-in.ts';
+import {
+  FIELDS_INVALID,
+  PERMISSION_MISSING,
+  REFRESH_TOKEN_REUSED,
+  SESSION_ENDED,
+  USER_NOT_FOUND,
+} from '../../../test/support/refusals.ts';
 
 const SECOND_MS = 1000;
 const DAY_MS = 24 * 60 * 60 * SECOND_MS;
 
-const SESSION_ENDED = { code: 'Unauthenticated', reason: 'SESSION_ENDED' };
 const SESSION_NOT_FOUND = { code: 'NotFound', reason: 'SESSION_NOT_FOUND' };
-const USER_NOT_FOUND = { code: 'NotFound', reason: 'USER_NOT_FOUND' };
-const PERMISSION_MISSING = { code: 'PermissionDenied', reason: 'PERMISSION_MISSING' };
 const REFRESH_TOKEN_INVALID = { code: 'Unauthenticated', reason: 'REFRESH_TOKEN_INVALID' };
-const REFRESH_TOKEN_REUSED = { code: 'Unauthenticated', reason: 'REFRESH_TOKEN_REUSED' };
-const FIELDS_INVALID = { code: 'InvalidArgument', reason: 'FIELDS_INVALID' };
 
 interface TokenPair {
   readonly accessToken: string;

@@ -11,14 +11,12 @@ import { databases, type TestDatabase } from '../../../test/support/databases.ts
 import { PASSWORD_COST } from '../passwords/passwords.ts';
 import { ADMIN_PASSWORD, bearer, grpc, type Kith, refusalOf, startKith } from '../../../test/support/kith.ts';
 import { challengeOf, signedIn } from '../../../test/support/sign-in.ts';
+import { CREDENTIALS_INVALID, FIELDS_INVALID, SESSION_ENDED } from '../../../test/support/refusals.ts';
 
-const FIELDS_INVALID = { code: 'InvalidArgument', reason: 'FIELDS_INVALID' };
 const PASSWORD_HASH_UNSUPPORTED = { code: 'InvalidArgument', reason: 'PASSWORD_HASH_UNSUPPORTED' };
 const PASSWORD_IS_IDENTIFIER = { code: 'InvalidArgument', reason: 'PASSWORD_IS_IDENTIFIER' };
 const PASSWORD_TOO_COMMON = { code: 'InvalidArgument', reason: 'PASSWORD_TOO_COMMON' };
 const PASSWORD_UNCHANGED = { code: 'InvalidArgument', reason: 'PASSWORD_UNCHANGED' };
-const CREDENTIALS_INVALID = { code: 'Unauthenticated', reason: 'CREDENTIALS_INVALID' };
-const SESSION_ENDED = { code: 'Unauthenticated', reason: 'SESSION_ENDED' };
 
 /** Each of ZAZOLC; src/identity/passwords/hash-formats.test.ts says where they are from. */
 const IMPORTED = {

@@ -20,19 +20,21 @@ import { searchTerm, wordTerms } from '../../kernel/text.ts';
 import { insertUser, type UserRow } from './store.ts';
 import { userRow } from '../../../test/support/rows.ts';
 import { signedIn } from '../../../test/support/sign-in.ts';
+import {
+  ETAG_MISMATCH,
+  FIELDS_INVALID,
+  PAGE_TOKEN_INVALID,
+  REQUEST_ID_REUSED,
+  RESOURCE_DELETED,
+  RESOURCE_NOT_DELETED,
+  USER_NOT_FOUND,
+} from '../../../test/support/refusals.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
-const FIELDS_INVALID = { code: 'InvalidArgument', reason: 'FIELDS_INVALID' };
-const USER_NOT_FOUND = { code: 'NotFound', reason: 'USER_NOT_FOUND' };
 const USERNAME_TAKEN = { code: 'AlreadyExists', reason: 'USERNAME_TAKEN', metadata: { field: 'username' } };
 const EMAIL_TAKEN = { code: 'AlreadyExists', reason: 'EMAIL_TAKEN', metadata: { field: 'email' } };
-const ETAG_MISMATCH = { code: 'Aborted', reason: 'ETAG_MISMATCH' };
-const RESOURCE_DELETED = { code: 'FailedPrecondition', reason: 'RESOURCE_DELETED' };
-const RESOURCE_NOT_DELETED = { code: 'FailedPrecondition', reason: 'RESOURCE_NOT_DELETED' };
 const LAST_ADMIN = { code: 'FailedPrecondition', reason: 'LAST_ADMIN' };
-const REQUEST_ID_REUSED = { code: 'InvalidArgument', reason: 'REQUEST_ID_REUSED' };
-const PAGE_TOKEN_INVALID = { code: 'InvalidArgument', reason: 'PAGE_TOKEN_INVALID' };
 
 type NewUser = Partial<Omit<CreateUserRequest, '$typeName' | '$unknown'>>;
 type ListRequest = MessageInitShape<typeof ListUsersRequestSchema>;
