@@ -45,7 +45,6 @@ interface Effect {
 }
 
 const DELETION = ['delete_ms', 'purge_ms', 'update_ms', 'revision'];
-const CONTACT_FIELDS = ['given_name', 'family_name', 'company', 'job_title', 'emails', 'phones', 'addresses', 'urls'];
 
 /** The methods that write users and contacts, how often each is called, and what it may write: written down a second time. */
 const METHODS: readonly { method: DescMethodUnary; weight: number; effect: Effect }[] = [
@@ -70,7 +69,12 @@ const METHODS: readonly { method: DescMethodUnary; weight: number; effect: Effec
     effect: {
       table: 'contacts',
       always: ['update_ms', 'revision', 'sort_key', 'bytes'],
-      fields: Object.fromEntries([...CONTACT_FIELDS, 'birthday', 'notes', 'starred'].map((name) => [name, [name]])),
+      // Each field is in the column of its name.
+      fields: Object.fromEntries(
+        ContactService.method.updateContact.input.fields
+          .filter(({ name }) => !['contact_id', 'etag'].includes(name))
+          .map(({ name }) => [name, [name]]),
+      ),
     },
   },
   { method: UserService.method.createUser, weight: 10, effect: { table: 'users', creates: true } },

@@ -10,7 +10,7 @@ import { SessionService, SignInMethod } from '../gen/kith/auth/v1/session_servic
 import { SigningKeyService } from '../gen/kith/auth/v1/signing_key_service_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
-import { bytesOf, toColumns, toFields } from '../src/contacts/contact.ts';
+import { bytesOf, NO_FIELDS, toColumns, toFields } from '../src/contacts/contact.ts';
 import { contactTerms } from '../src/contacts/terms.ts';
 import type { Schema } from '../src/storage/schema.ts';
 import { createKeyring } from '../src/kernel/keyring.ts';
@@ -90,7 +90,7 @@ test.each(databases)(
       revision: 1,
     };
     const uncounted = { ...contact, id: randomUUIDv7(), bytes: 0 };
-    const fields = toFields({ ...contact, job_title: contact.title });
+    const fields = toFields({ ...toColumns(NO_FIELDS), ...contact, job_title: contact.title });
     const terms = contactTerms(fields);
     const { emails, phones, addresses, urls } = contact;
     const bytes = bytesOf({ ...toColumns(fields), emails, phones, addresses, urls }, terms);

@@ -10,7 +10,7 @@ import { migrations } from '../src/storage/migrate.ts';
 import { openPostgres } from '../src/storage/postgres.ts';
 import type { Schema } from '../src/storage/schema.ts';
 import { openSqlite } from '../src/storage/sqlite.ts';
-import { type ContactFields, toColumns } from '../src/contacts/contact.ts';
+import { NO_FIELDS, toColumns } from '../src/contacts/contact.ts';
 import { countOlderContacts } from '../src/contacts/contacts.ts';
 import { selectContactPage, selectUsage } from '../src/contacts/store.ts';
 import { contactQueries, TERMS_MAX } from '../src/contacts/terms.ts';
@@ -86,6 +86,21 @@ async function openOld({ url }: TestDatabase): Promise<OldDatabase> {
   return { db, [Symbol.asyncDispose]: () => db.destroy() };
 }
 
+/** The columns of fields that there were then, beside the job title. */
+const OLD_COLUMNS = [
+  'sort_key',
+  'given_name',
+  'family_name',
+  'company',
+  'emails',
+  'phones',
+  'addresses',
+  'urls',
+  'birthday',
+  'notes',
+  'starred',
+] as const;
+
 /** The first is deleted. Every other one has numbers that are as long as can be. */
 async function insertOld(
   db: Kysely<Schema>,
@@ -95,24 +110,12 @@ async function insertOld(
 ): Promise<string> {
   const id = randomUUIDv7();
   const numbers = n % 2 === 0 ? DIGITS : [`49301234${1000 + n}`];
-  const fields: ContactFields = {
-    givenName: 'Ada',
-    familyName: `n${n}`,
-    company: '',
-    jobTitle: '',
-    emails: [],
-    phones: numbers.map((number) => ({ number, type: '', primary: false })),
-    addresses: [],
-    urls: [],
-    birthday: undefined,
-    notes: '',
-    starred: false,
-  };
+  const phones = numbers.map((number) => ({ number, type: '', primary: false }));
+  const columns = toColumns({ ...NO_FIELDS, givenName: 'Ada', familyName: `n${n}`, phones });
   const deletion = n === 0 ? ({ deleted: 1, delete_ms: 1, purge_ms: 8e12 } as const) : { deleted: 0 as const };
-  const { job_title, ...columns } = toColumns(fields);
   const row = {
-    ...columns,
-    [jobTitleColumn]: job_title,
+    ...Object.fromEntries(OLD_COLUMNS.map((column) => [column, columns[column]])),
+    [jobTitleColumn]: columns.job_title,
     id,
     owner_id: ownerId,
     create_ms: 0,

@@ -1,6 +1,6 @@
 import { randomUUIDv7 } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { bytesOf, type ContactFields, toColumns } from '../src/contacts/contact.ts';
+import { bytesOf, NO_FIELDS, toColumns } from '../src/contacts/contact.ts';
 import {
   type ContactFilter,
   type ContactKey,
@@ -129,21 +129,14 @@ describe.each(databases)('on $name', ({ create }) => {
 /** The last 300 by name are late ones as well; each has a number of 40 digits, three one of 7 that is found alone. */
 function contactRow(ownerId: string, n: number): { row: ContactRow; terms: string[] } {
   const number = n < 3 ? '0017654321' : `9${'3'.repeat(39)}`;
-  const fields: ContactFields = {
+  const fields = {
+    ...NO_FIELDS,
     givenName: `n${String(n).padStart(6, '0')}`,
     familyName: n >= MANY - 300 ? 'late' : '',
-    company: '',
-    jobTitle: '',
-    emails: [],
     phones: [
       { number: `9${'3'.repeat(39)}`, type: '', primary: true },
       { number, type: '', primary: false },
     ],
-    addresses: [],
-    urls: [],
-    birthday: undefined,
-    notes: '',
-    starred: false,
   };
   const columns = toColumns(fields);
   const terms = contactTerms(fields);

@@ -1,28 +1,15 @@
 import { describe, expect, test } from 'vitest';
 import { type Generator, generator } from '../../test/support/generator.ts';
-import { type ContactFields, isEmpty, toColumns, toFields } from './contact.ts';
+import { type ContactFields, isEmpty, NO_FIELDS, toColumns, toFields } from './contact.ts';
 import { contactQueries, contactTerms, isInRange, TERMS_MAX } from './terms.ts';
 
-const NOBODY: ContactFields = {
-  givenName: '',
-  familyName: '',
-  company: '',
-  jobTitle: '',
-  emails: [],
-  phones: [],
-  addresses: [],
-  urls: [],
-  birthday: undefined,
-  notes: '',
-  starred: false,
-};
 const email = (address: string) => ({ address, type: '', primary: false });
 const phone = (number: string) => ({ number, type: '', primary: false });
 
 /** Whether a query finds a contact: a term is of one of the ranges it asks for. */
 function finds(query: string, contact: Partial<ContactFields>): boolean {
   const queries = contactQueries(query);
-  const terms = contactTerms({ ...NOBODY, ...contact });
+  const terms = contactTerms({ ...NO_FIELDS, ...contact });
   return queries.length === 0 || queries.some((range) => terms.some((term) => isInRange(term, range)));
 }
 
@@ -50,7 +37,7 @@ describe('toColumns and toFields', () => {
     [{ year: undefined, month: 12, day: undefined }, '--12'],
     [undefined, null],
   ])('store the birthday %j as %s', (birthday, stored) => {
-    const columns = toColumns({ ...NOBODY, birthday });
+    const columns = toColumns({ ...NO_FIELDS, birthday });
     expect(columns.birthday).toBe(stored);
     expect(toFields(columns).birthday).toEqual(birthday);
   });
@@ -74,7 +61,7 @@ describe('the sort key', () => {
     ['at most 200', { givenName: 'ß'.repeat(150) }, 's'.repeat(200)],
     ['no half of a character', { givenName: `${'a'.repeat(199)}😀` }, 'a'.repeat(199)],
   ])('is %s', (_, fields, key) => {
-    expect(toColumns({ ...NOBODY, ...fields }).sort_key).toBe(key);
+    expect(toColumns({ ...NO_FIELDS, ...fields }).sort_key).toBe(key);
   });
 });
 
@@ -93,7 +80,7 @@ describe('isEmpty', () => {
     ['an email address', { emails: [email('a@b')] }, false],
     ['a phone number', { phones: [phone('1')] }, false],
   ])('a contact of %s: %s', (_, fields, empty) => {
-    expect(isEmpty({ ...NOBODY, ...fields })).toBe(empty);
+    expect(isEmpty({ ...NO_FIELDS, ...fields })).toBe(empty);
   });
 });
 
@@ -166,7 +153,7 @@ describe('a query', () => {
       phone(Array.from({ length }, () => String(random.below(10))).join('')),
     );
     const emails = Array.from({ length: 20 }, (_, n) => email(`a${n}@b${n}.example`));
-    const contact = { ...NOBODY, givenName: words, familyName: `${words} x`, company: `${words} y`, emails, phones };
+    const contact = { ...NO_FIELDS, givenName: words, familyName: `${words} x`, company: `${words} y`, emails, phones };
     const terms = contactTerms(contact);
     expect(terms.length).toBeLessThanOrEqual(TERMS_MAX);
     expect(terms.length - contactTerms({ ...contact, phones: [] }).length).toBeLessThanOrEqual(20 * 9);
@@ -190,11 +177,10 @@ describe('a query', () => {
 function someContact(random: Generator): ContactFields {
   const several = <T>(entry: () => T): T[] => Array.from({ length: random.below(4) }, entry);
   const type = () => random.text(5);
+  const texts = Object.entries(NO_FIELDS).flatMap(([name, empty]) => (empty === '' ? [[name, random.text(30)]] : []));
   return {
-    givenName: random.text(20),
-    familyName: random.text(20),
-    company: random.text(30),
-    jobTitle: random.text(5),
+    ...NO_FIELDS,
+    ...(Object.fromEntries(texts) as Partial<ContactFields>),
     emails: several(() => ({ address: `${random.text(8)}@${random.text(8)}`, type: type(), primary: false })),
     phones: several(() => ({ number: `+${random.below(1e9)} ${random.below(1e6)}`, type: type(), primary: false })),
     addresses: several(() => ({
@@ -214,7 +200,6 @@ function someContact(random: Generator): ContactFields {
           day: random.below(2) ? 1 + random.below(28) : undefined,
         }
       : undefined,
-    notes: random.text(50),
     starred: random.below(2) === 1,
   };
 }

@@ -107,7 +107,9 @@ export type FieldColumns = Pick<ContactRow, 'sort_key' | (typeof FIELDS)[Field][
 const FIELD_LIST = Object.entries(FIELDS) as [Field, StoredField<keyof FieldColumns, unknown>][];
 
 /** The fields of a contact of which nothing is set. */
-const NO_FIELDS = Object.fromEntries(FIELD_LIST.map(([name, { empty }]) => [name, empty])) as unknown as ContactFields;
+export const NO_FIELDS = Object.fromEntries(
+  FIELD_LIST.map(([name, { empty }]) => [name, empty]),
+) as unknown as ContactFields;
 
 export function toColumns(fields: ContactFields): FieldColumns {
   const columns: Record<string, unknown> = { sort_key: sortKeyOf(fields) };

@@ -5,10 +5,10 @@ import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
 import { type Contact, ContactSchema } from '../../gen/kith/contact/v1/contact_pb.ts';
 import {
   ContactService,
-  type CreateContactRequestSchema,
+  CreateContactRequestSchema,
   type ListContactsRequestSchema,
 } from '../../gen/kith/contact/v1/contact_service_pb.ts';
-import { create as message, type MessageInitShape } from '@bufbuild/protobuf';
+import { create as message, type MessageInitShape, ScalarType } from '@bufbuild/protobuf';
 import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
 import { Role } from '../../gen/kith/access/v1/role_pb.ts';
 import { databases } from '../../test/support/databases.ts';
@@ -16,26 +16,36 @@ import { type Kith, refusalOf, type SignedIn } from '../../test/support/kith.ts'
 import { openApp, startOn } from '../../test/support/stored.ts';
 import type { App } from '../app.ts';
 import { purge } from '../purge.ts';
-import { bytesOf, toColumns, toFields } from './contact.ts';
+import { bytesOf, NO_FIELDS, toColumns, toFields } from './contact.ts';
 import { addUsage, type ContactRow, insertContact, SORTED_MAX } from './store.ts';
 import { contactTerms } from './terms.ts';
 import { signedIn } from '../../test/support/sign-in.ts';
+import {
+  ETAG_MISMATCH,
+  FIELDS_INVALID,
+  PAGE_TOKEN_INVALID,
+  REQUEST_ID_REUSED,
+  RESOURCE_DELETED,
+  RESOURCE_NOT_DELETED,
+} from '../../test/support/refusals.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
-const FIELDS_INVALID = { code: 'InvalidArgument', reason: 'FIELDS_INVALID' };
 const CONTACT_NOT_FOUND = { code: 'NotFound', reason: 'CONTACT_NOT_FOUND' };
 const CONTACT_EMPTY = { code: 'InvalidArgument', reason: 'CONTACT_EMPTY' };
-const ETAG_MISMATCH = { code: 'Aborted', reason: 'ETAG_MISMATCH' };
-const RESOURCE_DELETED = { code: 'FailedPrecondition', reason: 'RESOURCE_DELETED' };
-const RESOURCE_NOT_DELETED = { code: 'FailedPrecondition', reason: 'RESOURCE_NOT_DELETED' };
-const REQUEST_ID_REUSED = { code: 'InvalidArgument', reason: 'REQUEST_ID_REUSED' };
-const PAGE_TOKEN_INVALID = { code: 'InvalidArgument', reason: 'PAGE_TOKEN_INVALID' };
 
 type NewContact = Exclude<MessageInitShape<typeof CreateContactRequestSchema>, { $unknown?: unknown }>;
 type ListRequest = MessageInitShape<typeof ListContactsRequestSchema>;
 
+/** The texts of a contact. */
+const TEXTS = CreateContactRequestSchema.fields
+  .filter(
+    ({ scalar, fieldKind, name }) => fieldKind === 'scalar' && scalar === ScalarType.STRING && name !== 'request_id',
+  )
+  .map(({ localName }) => localName as 'givenName');
+
 const FULL = {
+  ...(Object.fromEntries(TEXTS.map((name) => [name, `Some ${name}`])) as {}),
   givenName: 'Ada',
   familyName: 'Lovelace  🦉',
   company: 'Analytical Engines & Söhne',
@@ -91,6 +101,11 @@ describe.each(databases)('on $name', (kind) => {
   let shared: Awaited<ReturnType<typeof newBook>>;
   beforeAll(async () => {
     shared = await newBook();
+  });
+
+  test('every field of the contract is in the full contact of these tests', () => {
+    const fields = CreateContactRequestSchema.fields.filter(({ name }) => name !== 'request_id');
+    expect(Object.keys(FULL).toSorted()).toEqual(fields.map(({ localName }): string => localName).toSorted());
   });
 
   describe('CreateContact', () => {
@@ -343,14 +358,7 @@ describe.each(databases)('on $name', (kind) => {
 
   describe('UpdateContact', () => {
     test.each<[keyof typeof FULL, unknown, unknown]>([
-      ['givenName', 'Augusta', 'Augusta'],
-      ['givenName', '', ''],
-      ['familyName', 'Byron', 'Byron'],
-      ['familyName', '', ''],
-      ['company', 'Engines', 'Engines'],
-      ['company', '', ''],
-      ['jobTitle', 'Lady', 'Lady'],
-      ['jobTitle', '', ''],
+      ...TEXTS.flatMap((name) => ['Augusta', ''].map((value): [typeof name, string, string] => [name, value, value])),
       ['emails', { values: [{ address: 'b@c.example' }] }, [{ address: 'b@c.example', type: '', primary: true }]],
       ['emails', {}, []],
       ['phones', { values: [{ number: '123' }] }, [{ number: '123', type: '', primary: true }]],
@@ -361,8 +369,6 @@ describe.each(databases)('on $name', (kind) => {
       ['urls', {}, []],
       ['birthday', { value: { month: 2, day: 29 } }, { month: 2, day: 29 }],
       ['birthday', {}, undefined],
-      ['notes', 'New notes', 'New notes'],
-      ['notes', '', ''],
       ['starred', false, false],
     ])('changes %s to %j and nothing else', async (field, change, expected) => {
       const before = await shared.create(FULL);
@@ -906,19 +912,7 @@ describe.each(databases)('on $name', (kind) => {
 });
 
 function rowOf(ownerId: string, i: number, company = ''): ContactRow {
-  const fields = {
-    givenName: `n${i}`,
-    familyName: '',
-    company,
-    jobTitle: '',
-    emails: [],
-    phones: [],
-    addresses: [],
-    urls: [],
-    birthday: undefined,
-    notes: '',
-    starred: false,
-  };
+  const fields = { ...NO_FIELDS, givenName: `n${i}`, company };
   return {
     ...toColumns(fields),
     id: randomUUIDv7(),

@@ -20,32 +20,51 @@ import {
 import { responseFormat } from '../rpc/response-format.ts';
 import { mapInSlices, type Page, totalOf } from '../storage/pages.ts';
 import type { PartialUpdate } from '../resources/partial-update.ts';
-import type { Address, Contact, ContactFields, Email, PartialDate, Phone, Url } from './contact.ts';
+import {
+  type Address,
+  type Contact,
+  type ContactFields,
+  type Email,
+  NO_FIELDS,
+  type PartialDate,
+  type Phone,
+  type Url,
+} from './contact.ts';
 import type { ContactListRequest } from './contacts.ts';
 
+/** How an entry of each list is read from its message: as plain data, without what protobuf adds. */
+const ENTRIES = {
+  emails: ({ address, type, primary }: EmailAddress): Email => ({ address, type, primary }),
+  phones: ({ number, type, primary }: PhoneNumber): Phone => ({ number, type, primary }),
+  addresses: ({ street, city, region, postalCode, country, type, primary }: PostalAddress): Address => {
+    return { street, city, region, postalCode, country, type, primary };
+  },
+  urls: ({ url, type, primary }: WebAddress): Url => ({ url, type, primary }),
+};
+type ListField = keyof typeof ENTRIES;
+
+/** The fields that a message holds as they are. One that the messages lack, or have in another form, does not compile. */
+type SameField = Exclude<keyof ContactFields, ListField | 'birthday'>;
+
+const LIST_FIELDS = Object.keys(ENTRIES) as readonly ListField[];
+const SAME_FIELDS = (Object.keys(NO_FIELDS) as readonly (keyof ContactFields)[]).filter(
+  (name): name is SameField => name !== 'birthday' && !LIST_FIELDS.some((list) => list === name),
+);
+
 export function toContactMessage(contact: Contact): ContactMessage {
-  const { givenName, familyName, company, jobTitle, birthday, notes, starred } = contact;
-  const fields = {
-    givenName,
-    familyName,
-    company,
-    jobTitle,
-    emails: [...contact.emails],
-    phones: [...contact.phones],
-    addresses: [...contact.addresses],
-    urls: [...contact.urls],
-    birthday: birthday && toPartialDate(birthday),
-    notes,
-    starred,
-  } satisfies Record<keyof ContactFields, unknown>;
+  const { emails, phones, addresses, urls, birthday } = contact;
+  const same: Pick<ContactMessage, SameField | 'id' | 'etag'> = contact;
   return create(ContactSchema, {
-    ...fields,
-    id: contact.id,
+    ...same,
+    emails: [...emails],
+    phones: [...phones],
+    addresses: [...addresses],
+    urls: [...urls],
+    birthday: birthday && toPartialDate(birthday),
     createTime: timestampFromMs(contact.createMs),
     updateTime: timestampFromMs(contact.updateMs),
     ...(contact.deleteMs === null ? {} : { deleteTime: timestampFromMs(contact.deleteMs) }),
     ...(contact.purgeMs === null ? {} : { purgeTime: timestampFromMs(contact.purgeMs) }),
-    etag: contact.etag,
   });
 }
 
@@ -58,19 +77,12 @@ export async function toContactPage(page: Page<Contact>): Promise<MessageInitSha
 }
 
 export function fromCreate(request: CreateContactRequest): ContactFields {
-  const { givenName, familyName, company, jobTitle, notes, starred } = request;
   return {
-    givenName,
-    familyName,
-    company,
-    jobTitle,
-    emails: request.emails.map(fromEmail),
-    phones: request.phones.map(fromPhone),
-    addresses: request.addresses.map(fromAddress),
-    urls: request.urls.map(fromUrl),
+    // In this order, since the fields are part of what a request id stands for.
+    ...NO_FIELDS,
+    ...sameFields(request),
+    ...readLists((name) => request[name]),
     birthday: fromPartialDate(request.birthday),
-    notes,
-    starred,
   };
 }
 
@@ -80,37 +92,26 @@ export function fromList(request: ListContactsRequest): ContactListRequest {
 }
 
 export function fromUpdate(request: UpdateContactRequest): PartialUpdate<ContactFields> {
-  const { givenName, familyName, company, jobTitle, notes, starred, birthday } = request;
+  const { birthday } = request;
   return {
-    givenName,
-    familyName,
-    company,
-    jobTitle,
-    emails: request.emails?.values.map(fromEmail),
-    phones: request.phones?.values.map(fromPhone),
-    addresses: request.addresses?.values.map(fromAddress),
-    urls: request.urls?.values.map(fromUrl),
+    ...sameFields(request),
+    ...readLists((name) => request[name]?.values),
     birthday: birthday && (fromPartialDate(birthday.value) ?? null),
-    notes,
-    starred,
   };
 }
 
-/** Entries as plain data, without what protobuf adds to its messages. */
-function fromEmail({ address, type, primary }: EmailAddress): Email {
-  return { address, type, primary };
+function sameFields<Request extends { readonly [Name in SameField]?: ContactFields[Name] | undefined }>(
+  request: Request,
+): { readonly [Name in SameField]: Request[Name] } {
+  return Object.fromEntries(SAME_FIELDS.map((name) => [name, request[name]])) as never;
 }
 
-function fromPhone({ number, type, primary }: PhoneNumber): Phone {
-  return { number, type, primary };
-}
-
-function fromAddress({ street, city, region, postalCode, country, type, primary }: PostalAddress): Address {
-  return { street, city, region, postalCode, country, type, primary };
-}
-
-function fromUrl({ url, type, primary }: WebAddress): Url {
-  return { url, type, primary };
+/** Reads the lists that a request has: undefined stays undefined. */
+function readLists<Values extends readonly object[] | undefined>(
+  valuesOf: (name: ListField) => Values,
+): { readonly [Name in ListField]: ContactFields[Name] | Extract<Values, undefined> } {
+  const lists = LIST_FIELDS.map((name) => [name, valuesOf(name)?.map(ENTRIES[name] as (entry: object) => unknown)]);
+  return Object.fromEntries(lists) as never;
 }
 
 function toPartialDate({ year, month, day }: PartialDate): MessageInitShape<typeof PartialDateSchema> {

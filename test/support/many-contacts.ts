@@ -1,5 +1,6 @@
 import { randomUUIDv7 } from 'node:crypto';
 import { type ContactKey, type ContactRow, insertContact } from '../../src/contacts/store.ts';
+import { NO_FIELDS, toColumns } from '../../src/contacts/contact.ts';
 import { openDatabase } from '../../src/storage/database.ts';
 
 /**
@@ -23,20 +24,10 @@ export async function insertManyContacts(
     for (const [n, [sortKey, id]] of keys.entries()) {
       const isDeleted = n % 4 >= 2;
       const row: ContactRow = {
+        ...toColumns({ ...NO_FIELDS, givenName: `Name ${n}`, starred: n % 2 === 0 }),
+        sort_key: sortKey,
         id,
         owner_id: ownerId,
-        sort_key: sortKey,
-        given_name: `Name ${n}`,
-        family_name: '',
-        company: '',
-        job_title: '',
-        emails: '[]',
-        phones: '[]',
-        addresses: '[]',
-        urls: '[]',
-        birthday: null,
-        notes: '',
-        starred: n % 2 === 0 ? 1 : 0,
         deleted: isDeleted ? 1 : 0,
         create_ms: nowMs,
         update_ms: nowMs,
