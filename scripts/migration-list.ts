@@ -1,6 +1,6 @@
 /**
- * Write src/storage/migrations/list.ts, which names the migrations, from the files of that folder. With --check,
- * only say whether it is current.
+ * Write src/storage/migrations/list.ts, which names the migrations and the tables that they make, from the files of that
+ * folder. With --check, only say whether it is current.
  */
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 
@@ -9,6 +9,13 @@ const OUT = `${FOLDER}/list.ts`;
 
 const files = (await readdir(FOLDER)).filter((file) => /^\d{4}-.*\.ts$/.test(file)).toSorted();
 const migrations = files.map((file) => ({ file, name: file.slice(0, -'.ts'.length), local: `m${file.slice(0, 4)}` }));
+const sources = await Promise.all(files.map((file) => readFile(`${FOLDER}/${file}`, 'utf8')));
+const tables = sources.flatMap((source, i) =>
+  [...source.matchAll(/\bcreateTable\(\s*(?:db,\s*)?'(?<table>\w+)'/g)].map(({ groups }) => ({
+    table: groups!['table']!,
+    by: migrations[i]!.name,
+  })),
+);
 const list = `// Written by scripts/migration-list.ts (npm run generate) from the files of this folder.
 import type { Migration } from 'kysely/migration';
 import type { Dialect } from '../dialect.ts';
@@ -16,6 +23,10 @@ ${migrations.map(({ file, local }) => `import { migration as ${local} } from './
 /** Every migration, in order, by its name in the database. */
 export const MIGRATIONS: Readonly<Record<string, (dialect: Dialect) => Migration>> = {
 ${migrations.map(({ name, local }) => `  '${name}': ${local},\n`).join('')}};
+
+/** Every table, with the migration that makes it. */
+export const TABLES = {
+${tables.map(({ table, by }) => `  ${table}: '${by}',\n`).join('')}} as const;
 `;
 
 if (process.argv.includes('--check')) {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { clone, type DescMessage, fromJson, type Message, toBinary, toJson } from '@bufbuild/protobuf';
 import { reflect } from '@bufbuild/protobuf/reflect';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -7,11 +8,11 @@ import { ContactService, CreateContactResponseSchema } from '../gen/kith/contact
 import { CreateUserResponseSchema, UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { openDatabase } from '../src/storage/database.ts';
-import { TABLES } from '../src/storage/schema.ts';
+import { MIGRATIONS, TABLES } from '../src/storage/migrations/list.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
 import { type Kith, refusalOf, type SignedIn, startKith } from './support/kith.ts';
 import { refreshed, signedIn } from './support/sign-in.ts';
-import { fillStored, given, storedTables } from './support/stored-database.ts';
+import { fillStored, given, storedAfter, storedTables } from './support/stored-database.ts';
 
 interface Create {
   readonly name: string;
@@ -97,8 +98,17 @@ describe.each(CREATES)('a response of $name that a version stored which knew few
   });
 });
 
-test('rows of every table are in the stored database', () => {
-  expect(TABLES.filter((table) => !storedTables.has(table))).toEqual([]);
+test('the stored database has rows of every table of its version, and of those that a later migration names', () => {
+  const tables = Object.entries(TABLES);
+  const later = Object.keys(MIGRATIONS).filter((name) => name > storedAfter);
+  const needed = [
+    ...tables.filter(([, madeBy]) => madeBy <= storedAfter),
+    ...later.flatMap((name) => {
+      const source = readFileSync(`src/storage/migrations/${name}.ts`, 'utf8');
+      return tables.filter(([table, madeBy]) => madeBy < name && source.includes(`'${table}'`));
+    }),
+  ];
+  expect(needed.map(([table]) => table).filter((table) => !storedTables.has(table))).toEqual([]);
 });
 
 describe.each(databases)('of a database that an earlier version stored, on $name', (kind) => {
@@ -116,6 +126,12 @@ describe.each(databases)('of a database that an earlier version stored, on $name
   afterAll(async () => {
     await kith.stop();
     await database[Symbol.asyncDispose]();
+  });
+
+  test('its tables are those that the migrations are listed to make', async () => {
+    const tables = (JSON.parse(await database.dump()) as [name: string, rows: unknown][]).map(([name]) => name);
+    const ours = tables.filter((name) => !/^(?:kysely|sqlite)_/.test(name));
+    expect(ours.toSorted()).toEqual(Object.keys(TABLES).toSorted());
   });
 
   test('a session goes on, and one that was revoked does not', async () => {

@@ -1,12 +1,60 @@
 import { type ExpressionBuilder, type SelectQueryBuilder, sql } from 'kysely';
 import type { Db } from '../storage/database.ts';
 import { existsPerRow, notIndexed } from '../storage/query-hints.ts';
-import type { ContactTable, Schema } from '../storage/schema.ts';
+import type { Schema } from '../storage/schema.ts';
 import { COUNTED_MAX, type Count, readBounded, readKeys } from '../storage/pages.ts';
 import { endOfPrefix } from '../kernel/text.ts';
 import { isInRange, type TermRange } from './terms.ts';
 
-export type ContactRow = ContactTable;
+declare module '../storage/schema.ts' {
+  interface Schema {
+    contacts: ContactRow;
+    contact_terms: ContactTermTable;
+    user_usage: UserUsageTable;
+  }
+}
+
+export interface ContactRow {
+  id: string;
+  owner_id: string;
+  /** The folded name that lists are sorted by. */
+  sort_key: string;
+  given_name: string;
+  family_name: string;
+  company: string;
+  job_title: string;
+  emails: string;
+  phones: string;
+  addresses: string;
+  urls: string;
+  /** Of YYYY-MM-DD what is known, with - for a year that is not: YYYY, YYYY-MM, --MM or --MM-DD as well. */
+  birthday: string | null;
+  notes: string;
+  starred: 0 | 1;
+  deleted: 0 | 1;
+  create_ms: number;
+  update_ms: number;
+  delete_ms: number | null;
+  purge_ms: number | null;
+  revision: number;
+  /** What it takes with its search terms: see bytesOf. 0 while an older version's: terms and usage are not up to date. */
+  bytes: number;
+}
+
+/** What finds a contact of an owner: see contactTerms. */
+interface ContactTermTable {
+  owner_id: string;
+  term: string;
+  contact_id: string;
+}
+
+/** What a user's contacts take together: those whose `bytes` are not 0. */
+interface UserUsageTable {
+  user_id: string;
+  contacts: number;
+  live_contacts: number;
+  contact_bytes: number;
+}
 
 /** Selects contacts of an owner. */
 export interface ContactFilter {

@@ -1,7 +1,8 @@
 import { type Kysely, sql } from 'kysely';
 import { DatabaseError as ServerError } from 'pg';
 import { DatabaseError, DatabaseUnavailable } from './dialect.ts';
-import { type Schema, TABLES } from './schema.ts';
+import { TABLES } from './migrations/list.ts';
+import type { Schema } from './schema.ts';
 
 /** What the server says of itself and of the database. */
 export interface Facts {
@@ -24,9 +25,11 @@ export interface Facts {
 /** The first version with transaction ids of 64 bits, which the log is ordered by. */
 const VERSION_MIN = 13;
 
+/** The tables that migrations make are those that are declared: one that is missing on either side does not compile. */
+const DECLARED = Object.keys(TABLES satisfies Record<keyof Schema, string>) as (keyof typeof TABLES)[];
 /** Kysely's own tables beside those of the schema. */
 const MIGRATIONS = 'kysely_migration';
-const ALL_TABLES = [...TABLES, MIGRATIONS, 'kysely_migration_lock'];
+const ALL_TABLES = [...(DECLARED satisfies (keyof Schema)[]), MIGRATIONS, 'kysely_migration_lock'];
 
 /**
  * Resolves to the schema of the tables. Throws DatabaseError, which names what is wrong,

@@ -1,5 +1,6 @@
 import { randomUUIDv7 } from 'node:crypto';
-import type { SessionTable, UserTable } from '../../src/storage/schema.ts';
+import type { SessionRow } from '../../src/identity/sessions/store.ts';
+import type { UserTable } from '../../src/storage/schema.ts';
 
 /** A user as stored, whom nobody made. */
 export function userRow(given: Partial<UserTable> = {}): UserTable {
@@ -30,7 +31,7 @@ export function userRow(given: Partial<UserTable> = {}): UserTable {
 }
 
 /** A session as stored, of a user. */
-export function sessionRow(userId: string, given: Partial<SessionTable> = {}): SessionTable {
+export function sessionRow(userId: string, given: Partial<SessionRow> = {}): SessionRow {
   return {
     id: randomUUIDv7(),
     user_id: userId,

@@ -19,10 +19,9 @@ const LIMITS = {
  * What a server of an earlier version stored and gave out, with rows in every table that it had:
  * test/data/stored.json, written by that version itself under the secret that tests start servers with.
  *
- * To add a migration: write it, and if it makes a table or a column that later migrations must keep,
- * add an entry to `stored` with the name of the migration in `after` and some rows of the table, as
- * the version with that migration writes them. Entries that are there are never changed. A test fails
- * if a table has no row in any entry.
+ * A migration of a table needs rows of it from before: add an entry to `stored` with the name of the migration before
+ * it in `after` and some rows of every table that has none yet, as the version with that migration writes them. A
+ * migration that only makes a table needs none. Entries that are there are never changed. A test fails if rows are missing.
  */
 interface Stored {
   readonly given: {
@@ -66,6 +65,9 @@ export { given };
 
 /** The tables with rows in test/data/stored.json. */
 export const storedTables: ReadonlySet<string> = new Set(stored.flatMap(({ rows }) => Object.keys(rows)));
+
+/** The newest version that the rows are of, by its last migration. */
+export const storedAfter = stored.at(-1)!.after;
 
 /** Makes the database at `url` one that earlier versions stored: entry by entry, each at its version. */
 export async function fillStored(url: string): Promise<void> {

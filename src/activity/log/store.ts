@@ -1,8 +1,46 @@
-import type { ExpressionBuilder, Insertable, Selectable, SelectQueryBuilder } from 'kysely';
+import type { ExpressionBuilder, Generated, Insertable, Selectable, SelectQueryBuilder } from 'kysely';
 import type { Database, Db } from '../../storage/database.ts';
 import type { LogPosition, LogView } from '../../storage/dialect.ts';
-import type { ActivityTable, Schema } from '../../storage/schema.ts';
+import type { Schema } from '../../storage/schema.ts';
 import { PAGE_TEXT_MAX, readBounded } from '../../storage/pages.ts';
+
+declare module '../../storage/schema.ts' {
+  interface Schema {
+    activity: ActivityTable;
+    activity_purged: ActivityPurgedTable;
+  }
+}
+
+/** The log. Rows are read in the order of (writer, seq): see Dialect.endOfLog. */
+interface ActivityTable {
+  seq: Generated<number>;
+  /** The transaction that wrote the row, where transactions run side by side; 0 elsewhere. */
+  writer: Generated<number>;
+  /** Unique. */
+  id: string;
+  /** Null for what concerns no user. */
+  user_id: string | null;
+  actor_id: string | null;
+  /** The session or API key of the actor; null when nobody was signed in, and in rows of older versions. */
+  actor_session_id: string | null;
+  action: string;
+  details: string;
+  /** JSON. */
+  attributes: string;
+  /** Whether the user alone may see it. */
+  private: 0 | 1;
+  event_ms: number;
+  record_ms: number;
+}
+
+/** One row: up to where the log has been purged. */
+interface ActivityPurgedTable {
+  id: 1;
+  writer: number;
+  seq: number;
+  /** What is added to the number of a transaction to give the writer of a row: see Dialect.resumeLog. */
+  base: Generated<number>;
+}
 
 export type ActivityRow = Selectable<ActivityTable>;
 

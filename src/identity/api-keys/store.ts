@@ -1,9 +1,27 @@
 import { knownPermissions, type Permission, type Role } from '../../kernel/access.ts';
 import { latestBelievable } from '../../kernel/clock.ts';
 import type { Db } from '../../storage/database.ts';
-import type { ApiKeyTable, UserTable } from '../../storage/schema.ts';
+import type { UserTable } from '../../storage/schema.ts';
 
-export type ApiKeyRow = ApiKeyTable;
+declare module '../../storage/schema.ts' {
+  interface Schema {
+    api_keys: ApiKeyRow;
+  }
+}
+
+export interface ApiKeyRow {
+  id: string;
+  user_id: string;
+  name: string;
+  /** SHA-256 of the secret, base64url: the secret is random, so nothing slower is needed. */
+  secret_hash: string;
+  secret_hint: string;
+  /** JSON. */
+  permissions: string;
+  create_ms: number;
+  expire_ms: number | null;
+  last_used_ms: number | null;
+}
 
 /** What the key was created with. */
 export function permissionsOf({ permissions }: ApiKeyRow): ReadonlySet<Permission> {

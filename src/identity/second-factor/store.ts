@@ -1,7 +1,29 @@
 import type { Db } from '../../storage/database.ts';
-import type { SecondFactorTable } from '../../storage/schema.ts';
 
-export type SecondFactorRow = SecondFactorTable;
+declare module '../../storage/schema.ts' {
+  interface Schema {
+    second_factors: SecondFactorRow;
+    recovery_codes: RecoveryCodeTable;
+  }
+}
+
+/** TOTP of a user. */
+export interface SecondFactorRow {
+  user_id: string;
+  /** Sealed by the keyring. */
+  secret_sealed: string;
+  /** The time step of the newest code that was accepted: neither it nor an older one is again. */
+  last_step: number;
+  create_ms: number;
+  /** Null while the enrolment waits for its first code. */
+  confirm_ms: number | null;
+}
+
+interface RecoveryCodeTable {
+  user_id: string;
+  /** MAC of user and code. */
+  code_mac: string;
+}
 
 export function selectSecondFactor(db: Db, userId: string): Promise<SecondFactorRow | undefined> {
   return db.selectFrom('second_factors').selectAll().where('user_id', '=', userId).executeTakeFirst();

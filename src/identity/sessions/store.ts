@@ -1,9 +1,35 @@
 import type { Role } from '../../kernel/access.ts';
 import type { Db } from '../../storage/database.ts';
 import { prepared } from '../../storage/prepared.ts';
-import type { SessionTable, UserTable } from '../../storage/schema.ts';
+import type { UserTable } from '../../storage/schema.ts';
 
-export type SessionRow = SessionTable;
+declare module '../../storage/schema.ts' {
+  interface Schema {
+    sessions: SessionRow;
+  }
+}
+
+export interface SessionRow {
+  id: string;
+  user_id: string;
+  /** The user's session_epoch when the session began. */
+  epoch: number;
+  /** The counter of the newest refresh token. */
+  refresh_counter: number;
+  /** When the newest refresh token was given. */
+  refresh_ms: number;
+  user_agent: string;
+  address: string;
+  /** What was proved to sign in, as in the claim amr, joined by commas. */
+  methods: string;
+  create_ms: number;
+  /** When the session ends unless refreshed, at most `end_by_ms`. */
+  expire_ms: number;
+  /** When the session ends in any case. */
+  end_by_ms: number;
+  /** When the session was ended before its time. */
+  end_ms: number | null;
+}
 
 export async function insertSession(db: Db, row: SessionRow): Promise<void> {
   await db.insertInto('sessions').values(row).execute();

@@ -3,6 +3,22 @@ import { CLOCKS_DIFFER_MS } from '../../kernel/clock.ts';
 import type { Db } from '../../storage/database.ts';
 import type { Waits } from './limits.ts';
 
+declare module '../../storage/schema.ts' {
+  interface Schema {
+    throttles: ThrottleTable;
+  }
+}
+
+/** How often something failed, and until when it is not tried again. */
+interface ThrottleTable {
+  /** MAC of what is counted. */
+  key: string;
+  failures: number;
+  until_ms: number;
+  /** When nothing of it matters any more. */
+  forget_ms: number;
+}
+
 // Each of these is one statement that commits by itself, on one row: whoever comes at the same time waits
 // for the row and sees it as it is then, so that no increment is lost, on any isolation level that is not
 // asked for, and none waits for two rows in turn.

@@ -1,7 +1,22 @@
 import type { Db } from '../../storage/database.ts';
-import type { SigningKeyTable } from '../../storage/schema.ts';
 
-export type SigningKeyRow = SigningKeyTable;
+declare module '../../storage/schema.ts' {
+  interface Schema {
+    signing_keys: SigningKeyRow;
+  }
+}
+
+export interface SigningKeyRow {
+  /** JWK thumbprint (RFC 7638). */
+  kid: string;
+  /** JWK, JSON. */
+  public_key: string;
+  /** JWK, JSON, sealed by the keyring. */
+  private_key_sealed: string;
+  create_ms: number;
+  /** When it begins to sign. */
+  activate_ms: number;
+}
 
 /** All keys, newest first. */
 export function selectSigningKeys(db: Db): Promise<SigningKeyRow[]> {

@@ -9,6 +9,18 @@ import { matchesAtMost } from '../../storage/search.ts';
 import { endOfPrefix } from '../../kernel/text.ts';
 import { FIELD_NAMES } from './user-fields.ts';
 
+declare module '../../storage/schema.ts' {
+  interface Schema {
+    user_terms: UserTermTable;
+  }
+}
+
+/** What finds a user: see wordTerms. */
+interface UserTermTable {
+  term: string;
+  user_id: string;
+}
+
 export type UserRow = UserTable;
 export type StoredState = UserRow['state'];
 

@@ -21,3 +21,22 @@ export const MIGRATIONS: Readonly<Record<string, (dialect: Dialect) => Migration
   '0007-activity-actors': m0007,
   '0008-binary-responses': m0008,
 };
+
+/** Every table, with the migration that makes it. */
+export const TABLES = {
+  users: '0001-initial',
+  user_terms: '0001-initial',
+  sessions: '0001-initial',
+  signing_keys: '0001-initial',
+  contacts: '0001-initial',
+  contact_terms: '0001-initial',
+  requests: '0001-initial',
+  activity: '0002-activity',
+  activity_purged: '0002-activity',
+  revocations: '0003-sign-in',
+  throttles: '0003-sign-in',
+  second_factors: '0003-sign-in',
+  recovery_codes: '0003-sign-in',
+  api_keys: '0003-sign-in',
+  user_usage: '0004-usage',
+} as const;
