@@ -7,13 +7,14 @@ export type Language = 'en' | 'de';
 export type Texts = Readonly<Record<string, string>>;
 
 /**
- * What to tell people of an error, as sentences: by its reason, or by its code where this client does not know the reason.
- * Says nothing of single fields: see {@link violationText}.
+ * What to tell people of an error, as sentences: by its reason, or by its code if the reason has no text of its own or this
+ * client does not know it. Says nothing of single fields: see {@link violationText}.
  */
 export function errorText(error: KithError, language: Language = 'en', texts: Texts = {}): string {
   const { reason, code } = error;
-  if (reason === undefined) return texts[code] ?? CODES[language][code] ?? FAILED[language];
-  return texts[reason] ?? reasonTexts[language][reason];
+  const own: Partial<Record<Reason, string>> = reasonTexts[language];
+  const text = reason === undefined ? undefined : (texts[reason] ?? own[reason]);
+  return text ?? texts[code] ?? CODES[language][code] ?? FAILED[language];
 }
 
 /** What to tell people of a field that breaks a rule, to stand beside the field. */
@@ -21,7 +22,7 @@ export function violationText({ rule }: Violation, language: Language = 'en', te
   return texts[rule] ?? RULES[language][rule] ?? INVALID[language];
 }
 
-/** The text of each reason of the contract. */
+/** The texts of reasons that say more than their status code does. */
 export const reasonTexts = {
   en: {
     MALFORMED_REQUEST: 'The request could not be read.',
@@ -31,7 +32,6 @@ export const reasonTexts = {
     METHOD_UNKNOWN: 'The server cannot do this. It may be older than this application.',
     ENCODING_UNSUPPORTED: 'The server cannot read this kind of request.',
     DEADLINE_EXCEEDED: 'The server did not answer in time. Whether the change was made is not known.',
-    CANCELED: 'The request was canceled.',
     SERVER_UNAVAILABLE: 'The server is not available at the moment. Please try again soon.',
     SERVER_BUSY: 'The server is busy. Please try again soon.',
     INTERNAL: 'Something went wrong on the server.',
@@ -44,7 +44,6 @@ export const reasonTexts = {
     REFRESH_TOKEN_INVALID: 'Please sign in again.',
     REFRESH_TOKEN_REUSED: 'For your safety you have been signed out. Please sign in again.',
     CREDENTIALS_INVALID: 'The name or the password is wrong. After several attempts, wait some minutes.',
-    PERMISSION_MISSING: 'You are not allowed to do this.',
     FIELD_NEEDS_PERMISSION: 'You are not allowed to change this field.',
     FRESH_SIGN_IN_REQUIRED: 'Please sign in again to confirm this.',
     SESSION_REQUIRED: 'This takes a signed-in user. An API key cannot do it.',
@@ -93,7 +92,6 @@ export const reasonTexts = {
     ENCODING_UNSUPPORTED: 'Der Server kann Anfragen dieser Art nicht lesen.',
     DEADLINE_EXCEEDED:
       'Der Server hat nicht rechtzeitig geantwortet. Ob die Änderung wirksam wurde, ist nicht bekannt.',
-    CANCELED: 'Die Anfrage wurde abgebrochen.',
     SERVER_UNAVAILABLE: 'Der Server ist gerade nicht erreichbar. Bitte versuchen Sie es gleich noch einmal.',
     SERVER_BUSY: 'Der Server ist ausgelastet. Bitte versuchen Sie es gleich noch einmal.',
     INTERNAL: 'Auf dem Server ist ein Fehler aufgetreten.',
@@ -106,7 +104,6 @@ export const reasonTexts = {
     REFRESH_TOKEN_INVALID: 'Bitte melden Sie sich neu an.',
     REFRESH_TOKEN_REUSED: 'Zu Ihrer Sicherheit wurden Sie abgemeldet. Bitte melden Sie sich neu an.',
     CREDENTIALS_INVALID: 'Name oder Passwort ist falsch. Warten Sie nach mehreren Versuchen einige Minuten.',
-    PERMISSION_MISSING: 'Das dürfen Sie nicht.',
     FIELD_NEEDS_PERMISSION: 'Dieses Feld dürfen Sie nicht ändern.',
     FRESH_SIGN_IN_REQUIRED: 'Bitte melden Sie sich zur Bestätigung neu an.',
     SESSION_REQUIRED: 'Das kann nur ein angemeldeter Benutzer, kein API-Schlüssel.',
@@ -146,27 +143,41 @@ export const reasonTexts = {
     CONSUMER_TOO_SLOW: 'Die Verbindung war zu langsam.',
     ACTIVITY_ID_TAKEN: 'Unter dieser Kennung gibt es eine andere Aktivität.',
   },
-} as const satisfies Record<Language, Record<Reason, string>>;
+} as const satisfies Record<Language, Partial<Record<Reason, string>>>;
 
-/** Of errors whose reason is not known: mostly those of the network. */
+/** The texts of all status codes that the contract has: of errors of the network, and of reasons without a text of their own. */
 const CODES: Record<Language, Partial<Record<StatusCode, string>>> = {
   en: {
     Canceled: 'The request was canceled.',
+    InvalidArgument: 'Please check what you have entered.',
     DeadlineExceeded: 'The server did not answer in time.',
     NotFound: 'This does not exist.',
+    AlreadyExists: 'This exists already.',
     PermissionDenied: 'You are not allowed to do this.',
     ResourceExhausted: 'You have reached a limit. Please try again later.',
-    Unauthenticated: 'Please sign in again.',
+    FailedPrecondition: 'This cannot be done as things are. Something else has to be changed first.',
+    Aborted: 'Somebody else has changed this meanwhile. Please look at it again.',
+    OutOfRange: 'There is nothing there any more.',
+    Unimplemented: 'The server cannot do this. It may be older than this application.',
+    Internal: 'Something went wrong on the server.',
     Unavailable: 'The server cannot be reached at the moment.',
+    Unauthenticated: 'Please sign in again.',
   },
   de: {
     Canceled: 'Die Anfrage wurde abgebrochen.',
+    InvalidArgument: 'Bitte prüfen Sie Ihre Eingaben.',
     DeadlineExceeded: 'Der Server hat nicht rechtzeitig geantwortet.',
     NotFound: 'Das gibt es nicht.',
+    AlreadyExists: 'Das gibt es schon.',
     PermissionDenied: 'Das dürfen Sie nicht.',
     ResourceExhausted: 'Sie haben eine Grenze erreicht. Bitte versuchen Sie es später noch einmal.',
-    Unauthenticated: 'Bitte melden Sie sich neu an.',
+    FailedPrecondition: 'Das geht so nicht. Zuerst muss etwas anderes geändert werden.',
+    Aborted: 'Jemand anderes hat das inzwischen geändert. Bitte sehen Sie es noch einmal an.',
+    OutOfRange: 'Dort gibt es nichts mehr.',
+    Unimplemented: 'Der Server kann das nicht. Vielleicht ist er älter als diese Anwendung.',
+    Internal: 'Auf dem Server ist ein Fehler aufgetreten.',
     Unavailable: 'Der Server ist gerade nicht erreichbar.',
+    Unauthenticated: 'Bitte melden Sie sich neu an.',
   },
 };
 
