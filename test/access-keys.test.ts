@@ -1,4 +1,4 @@
-import { type DescMessage, getOption, type Message, type MessageInitShape, create } from '@bufbuild/protobuf';
+import { type DescMessage, getOption, type Message, type MessageInitShape } from '@bufbuild/protobuf';
 import { isReflectList, reflect, type ReflectMessage } from '@bufbuild/protobuf/reflect';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { access } from '../gen/kith/access/v1/access_pb.ts';
