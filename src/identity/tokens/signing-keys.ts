@@ -64,6 +64,8 @@ export interface SigningKeysOptions extends Clock {
   readonly onRotated: (kid: string, activateMs: number) => void;
   /** Told once of keys that cannot be read, and again after they could. */
   readonly onError: (error: unknown) => void;
+  /** How often the keys are read, milliseconds. Tests set it. */
+  readonly readIntervalMs?: number | undefined;
 }
 
 interface Key extends SigningKeyRow {
@@ -125,7 +127,7 @@ export class SigningKeys implements AccessTokenKeys, AsyncDisposable {
     this.#byId = byId(view.keys);
     this.#stepOfClock = watchSteps(options);
     this.#steadySinceMs = options.monotonic();
-    this.#timer = setInterval(() => this.#tend(), READ_INTERVAL_MS).unref();
+    this.#timer = setInterval(() => this.#tend(), options.readIntervalMs ?? READ_INTERVAL_MS).unref();
   }
 
   /** Reads the keys, and makes the first one. Throws SecretKeyError when the secret is not the one they were sealed with. */
