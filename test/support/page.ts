@@ -7,7 +7,7 @@ import { ErrorDetailSchema } from '../../gen/kith/error/v1/error_pb.ts';
 import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
 import { signedIn } from './sign-in.ts';
 
-// The script of the page in browser.test.ts: everything here runs in the browser.
+// The script of the page in browser.long.test.ts: everything here runs in the browser.
 
 globalThis.page = { visit, knock };
 
