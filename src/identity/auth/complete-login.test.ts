@@ -1,6 +1,6 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { decodeJwt } from 'jose';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { AuthService, LoginMethod, LoginStep } from '../../../gen/kith/auth/v1/auth_service_pb.ts';
 import { SecondFactorService } from '../../../gen/kith/auth/v1/second_factor_service_pb.ts';
 import { SessionService, SignInMethod } from '../../../gen/kith/auth/v1/session_service_pb.ts';
@@ -20,10 +20,13 @@ const NEW = 'a password of their own';
 // Second factors have tests of their own: test/second-factor.test.ts.
 describe.each(databases)('on $name', (kind) => {
   let kith: Kith;
-  beforeEach(async () => {
+  beforeAll(async () => {
     kith = await startOn(kind, { env: { KITH_ACCESS_TOKEN_SECONDS: '3600' } });
   });
-  afterEach(async () => {
+  afterEach(() => {
+    kith.clock.offsetMs = 0;
+  });
+  afterAll(async () => {
     const faults = await kith.database.faults();
     await kith[Symbol.asyncDispose]();
     if (faults.length > 0) throw new Error(faults.join('\n'));
