@@ -12,6 +12,12 @@ test('a failure has the status code that the contract declares for its reason', 
   expect([error.code, reasonOf(error)]).toEqual([Code.Aborted, ErrorReason.ETAG_MISMATCH]);
 });
 
+test('a failure that says when to come back has it as the header retry-after too, and no other failure has one', () => {
+  const busy = new Failure('server_busy', 'try again in 7 s', { retry_after_seconds: '7' });
+  expect(toConnectError(busy).metadata.get('retry-after')).toBe('7');
+  expect(toConnectError(new Failure('etag_mismatch', 'read it again')).metadata.has('retry-after')).toBe(false);
+});
+
 test('every reason of the contract but the unspecified one has a status code', () => {
   expect(Object.values(REASONS).map(({ reason }) => reason)).toEqual(
     ErrorReasonSchema.values.map(({ number }) => number).filter((number) => number !== 0),
