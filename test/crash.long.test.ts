@@ -12,7 +12,7 @@ import { ADMIN_PASSWORD, grpc } from './support/kith.ts';
 import { startProcess } from './support/process.ts';
 import { signedIn } from './support/sign-in.ts';
 
-const ROUNDS = 30;
+const ROUNDS = 15;
 const CONNECTIONS = 4;
 
 type Kind = 'contact' | 'user';
@@ -189,11 +189,17 @@ describe.each(databases)('$name', ({ create }) => {
 
       expect(await database.faults()).toEqual([]);
       using reader = new Api(kith.address, accessToken);
-      for (const entry of touched) await (entry.created === undefined ? retry : verify)(reader, entry);
+      const toCheck = [...touched];
+      const check = async () => {
+        for (let entry = toCheck.pop(); entry !== undefined; entry = toCheck.pop()) {
+          await (entry.created === undefined ? retry : verify)(reader, entry);
+        }
+      };
+      await Promise.all(Array.from({ length: CONNECTIONS }, check));
       if (round === ROUNDS) break;
 
       // The signal comes while the other connections wait for their answers, each round at another point.
-      let left = 3 + round;
+      let left = 3 + 2 * round;
       touched = new Set();
       const killed = Promise.withResolvers<void>();
       await Promise.all([
