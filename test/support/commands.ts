@@ -34,9 +34,14 @@ export function ownEnvironment(): NodeJS.ProcessEnv {
 }
 
 /** Runs a command to its end. A failure is an answer too. */
-export function run(command: string, args: readonly string[], env: Record<string, string> = {}): Promise<Outcome> {
+export function run(
+  command: string,
+  args: readonly string[],
+  env: Record<string, string> = {},
+  cwd = '.',
+): Promise<Outcome> {
   const { promise, resolve } = Promise.withResolvers<Outcome>();
-  execFile(command, args, { env: { ...ownEnvironment(), ...env } }, (error, stdout, stderr) => {
+  execFile(command, args, { env: { ...ownEnvironment(), ...env }, cwd }, (error, stdout, stderr) => {
     resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
   });
   return promise;
