@@ -1,6 +1,6 @@
 import { type DescMethod, type DescService, type Message, toBinary } from '@bufbuild/protobuf';
 import { MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
-import { createContextKey, type HandlerContext, type Interceptor } from '@connectrpc/connect';
+import { type ContextValues, createContextKey, type HandlerContext, type Interceptor } from '@connectrpc/connect';
 import type { UniversalHandler, UniversalServerRequest, UniversalServerResponse } from '@connectrpc/connect/protocol';
 import { Budget, type Charge } from '../budget/budget.ts';
 import { payFor } from '../budget/current-payer.ts';
@@ -185,6 +185,12 @@ export function holdRequests(
     return payFor(payer, () => handler({ ...request, body: counted(body, held) }));
   };
   return Object.assign(holding, handler);
+}
+
+/** Gives back what a part of a request was charged that is not held any more, of a call that Connect serves. */
+export function giveBackRequestBytes(values: ContextValues | undefined, bytes: number): void {
+  const charge = values?.get(heldKey)?.request();
+  if (charge !== undefined && !(charge instanceof Failure)) charge.shrink(bytes);
 }
 
 /** Charges until a signal is aborted, as that of any exchange is when it is over. A refusal is given back. */

@@ -20,6 +20,9 @@ import {
   type UniversalServerResponse,
 } from '@connectrpc/connect/protocol';
 
+/** What stands before each message: flags and length. */
+const ENVELOPE_BYTES = 5;
+
 export interface CheckOptions {
   /** The largest message, bytes unpacked. */
   readonly readMaxBytes: number;
@@ -29,6 +32,8 @@ export interface CheckOptions {
   readonly turn: (bytes: number) => Promise<void> | undefined;
   /** Why the bytes of a message are refused, if they are. */
   readonly check: (method: DescMethod, bytes: Uint8Array, isBinary: boolean) => ConnectError | undefined;
+  /** Called with the bytes of each message of a client stream once they are not held any more. */
+  readonly onTaken: (values: ContextValues | undefined, bytes: number) => void;
 }
 
 /**
@@ -117,16 +122,25 @@ async function* wholeBody(
 /** The messages of any other call, each behind its flags and length. */
 function envelopes(
   { method }: UniversalHandler,
-  { header }: UniversalServerRequest,
+  { header, contextValues }: UniversalServerRequest,
   body: AsyncIterable<Uint8Array>,
   isBinary: boolean,
-  { readMaxBytes, compressions, turn, check }: CheckOptions,
+  { readMaxBytes, compressions, turn, check, onTaken }: CheckOptions,
 ): AsyncIterable<Uint8Array> {
+  const isStream = method.methodKind === 'client_streaming' || method.methodKind === 'bidi_streaming';
   const encoding = header.get('grpc-encoding') ?? header.get('connect-content-encoding');
   const compression = compressions.find(({ name }) => name === encoding) ?? null;
   return pipe(
-    body,
+    isStream ? withoutReturn(body) : body,
     transformSplitEnvelope(readMaxBytes),
+    async function* (messages) {
+      for await (const message of messages) {
+        const bytes = ENVELOPE_BYTES + message.data.length;
+        yield message;
+        // The next one is asked for: this one was parsed. What is made of it is charged by who keeps it.
+        if (isStream) onTaken(contextValues, bytes);
+      }
+    },
     transformDecompressEnvelope(compression, readMaxBytes),
     async function* (messages) {
       for await (const message of messages) {
@@ -137,6 +151,19 @@ function envelopes(
     },
     transformJoinEnvelopes(),
   );
+}
+
+/**
+ * What is left when no more is asked for: to return from the body of a request ends the exchange, and with it the
+ * answers to the messages before one that is refused.
+ */
+function withoutReturn(body: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  return {
+    [Symbol.asyncIterator]() {
+      const chunks = body[Symbol.asyncIterator]();
+      return { next: () => chunks.next() };
+    },
+  };
 }
 
 function throwIf(error: ConnectError | undefined): void {

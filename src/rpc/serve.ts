@@ -14,6 +14,7 @@ import { createCallEnd, findRequestId, setReceived, setRequestId } from './call.
 import {
   type CallBudgets,
   createAnswerHoldInterceptor,
+  giveBackRequestBytes,
   holdCall,
   holdRequests,
   limitCalls,
@@ -106,7 +107,13 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
       for (const { service, implementation } of services) router.service(service, implementation);
       router.handlers.forEach((handler, i) => {
         const readMaxBytes = limitOf(handler.method);
-        const checked = checkRequests(handler, { readMaxBytes, compressions, turn, check: checkBytes });
+        const checked = checkRequests(handler, {
+          readMaxBytes,
+          compressions,
+          turn,
+          check: checkBytes,
+          onTaken: giveBackRequestBytes,
+        });
         const answering = explainRefusals(answerAfterRequest(checked, readMaxBytes));
         router.handlers[i] = holdRequests(answering, budgets, recall);
       });

@@ -5,7 +5,8 @@ import { wrapMethods } from './implementation.ts';
 
 /**
  * The implementation of a service whose streams end as soon as the server starts to stop, with a code that tells the
- * client to come back, and with the error of a call that was aborted. Unary calls are left to finish.
+ * client to come back, and with the error of a call that was aborted. Of a bidirectional stream the requests end so,
+ * and the implementation answers those that it has taken. Unary calls are left to finish.
  */
 export function withStreamEnds<S extends DescService>(
   { methods }: S,
@@ -14,11 +15,27 @@ export function withStreamEnds<S extends DescService>(
 ): Partial<ServiceImpl<S>> {
   return wrapMethods(methods, implementation, ({ methodKind }, open) => {
     if (methodKind === 'unary' || methodKind === 'client_streaming') return undefined;
-    return (request, context) => untilEnd(open(request, context) as AsyncIterable<unknown>, draining, context.signal);
+    if (methodKind === 'server_streaming') {
+      return (request, context) => untilEnd(open(request, context) as AsyncIterable<unknown>, draining, context.signal);
+    }
+    return (requests, context) => {
+      const taken = untilEnd(requests as AsyncIterable<unknown>, draining, undefined);
+      return untilAborted(open(taken, context) as AsyncIterable<unknown>, context.signal);
+    };
   });
 }
 
-async function* untilEnd<T>(messages: AsyncIterable<T>, draining: AbortSignal, signal: AbortSignal): AsyncGenerator<T> {
+/** Ends with the reason of an abort: an implementation returns then, which does not mean that there is no more. */
+async function* untilAborted<T>(messages: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
+  yield* messages;
+  signal.throwIfAborted();
+}
+
+async function* untilEnd<T>(
+  messages: AsyncIterable<T>,
+  draining: AbortSignal,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<T> {
   const iterator = messages[Symbol.asyncIterator]();
   let interrupt = (): void => {};
   const onDrain = () => interrupt();
@@ -32,7 +49,7 @@ async function* untilEnd<T>(messages: AsyncIterable<T>, draining: AbortSignal, s
       else iterator.next().then(resolve, reject);
       const { done, value } = await promise;
       if (done) {
-        signal.throwIfAborted(); // an implementation returns then, which does not mean that there is no more
+        signal?.throwIfAborted(); // an implementation returns then, which does not mean that there is no more
         return;
       }
       yield value;
