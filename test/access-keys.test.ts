@@ -11,6 +11,7 @@ import {
   type Method,
   METHODS,
   type NewKey,
+  methodsOver,
   protocolsOn,
   REFUSED,
   type Refused,
@@ -104,7 +105,7 @@ describe.each(databases)('on $name', (kind) => {
       answerTo = answersOver(protocol, matrix.kith.address);
     });
 
-    test.each(METHODS)(
+    test.each(methodsOver(protocol))(
       '$name answers API keys by their permissions alone, and what they may read',
       async ({ method }) => {
         const { dump, refusedRequestOf, requestOf } = matrix;

@@ -10,7 +10,7 @@ import {
   declared,
   isRead,
   type Matrix,
-  METHODS,
+  methodsOver,
   protocolsOn,
   startMatrix,
 } from './support/access-matrix.ts';
@@ -31,7 +31,7 @@ describe.each(databases)('on $name', (kind) => {
       answerTo = answersOver(protocol, matrix.kith.address);
     });
 
-    test.each(METHODS)('$name answers each role as declared', async ({ method }) => {
+    test.each(methodsOver(protocol))('$name answers each role as declared', async ({ method }) => {
       const { kith, viewer, editor, admin, dump, requestOf } = matrix;
       const [actual, expected]: Record<string, { answer: string; writes: boolean }>[] = [{}, {}];
       for (const signedIn of [viewer, editor, admin]) {
@@ -47,7 +47,7 @@ describe.each(databases)('on $name', (kind) => {
       expect(actual).toEqual(expected);
     });
 
-    test.each(METHODS.filter(({ method }) => getOption(method, access).freshSignIn))(
+    test.each(methodsOver(protocol).filter(({ method }) => getOption(method, access).freshSignIn))(
       '$name takes a fresh sign-in, which refreshing is not',
       async ({ method }) => {
         const { kith, dump, later, refusedRequestOf } = matrix;

@@ -22,6 +22,7 @@ import {
   type Method,
   METHODS,
   type NewKey,
+  methodsOver,
   protocolsOn,
   REFUSED,
   startMatrix,
@@ -88,36 +89,42 @@ describe.each(databases)('on $name', (kind) => {
       answerTo = answersOver(protocol, matrix.kith.address);
     });
 
-    test.each(METHODS)('$name lets nobody in who is not signed in, unless it is public', async ({ method }) => {
-      const { dump, refusedRequestOf } = matrix;
-      const request = await refusedRequestOf(method);
-      const before = await dump();
-      const [actual, expected]: Record<string, string>[] = [{}, {}];
-      const tried = meetsAllStrangers(method, protocol.isFirst) ? strangers : representativesOf(strangers);
-      for (const { name, authorization, refusal } of tried) {
-        actual![name] = await answerTo(method, authorization, request);
-        expected![name] = isPublic(method) ? (REFUSED.get(method)?.answer ?? 'ok') : refusal;
-      }
-      expect(actual).toEqual(expected);
-      expect(await dump()).toBe(before);
-    });
-
-    test.each(METHODS)('$name refuses a token or an API key that was good and has expired', async ({ method }) => {
-      const { kith, admin, dump, later, refusedRequestOf } = matrix;
-      const request = await refusedRequestOf(method);
-      const good = [admin.accessToken, expiring.accessToken, expiring.secret];
-      for (const bearer of good) {
-        expect(await answerTo(AuthService.method.userMe, `Bearer ${bearer}`, {})).toBe('ok');
-      }
-      await later(kith.config.accessTokenTtlMs + 1000, async () => {
+    test.each(methodsOver(protocol))(
+      '$name lets nobody in who is not signed in, unless it is public',
+      async ({ method }) => {
+        const { dump, refusedRequestOf } = matrix;
+        const request = await refusedRequestOf(method);
         const before = await dump();
-        const answers: string[] = [];
-        for (const bearer of good) answers.push(await answerTo(method, `Bearer ${bearer}`, request));
-        const { answer = 'ok' } = REFUSED.get(method) ?? {};
-        expect(answers).toEqual(isPublic(method) ? [answer, answer, answer] : [EXPIRED, EXPIRED, KEY_INVALID]);
+        const [actual, expected]: Record<string, string>[] = [{}, {}];
+        const tried = meetsAllStrangers(method, protocol.isFirst) ? strangers : representativesOf(strangers);
+        for (const { name, authorization, refusal } of tried) {
+          actual![name] = await answerTo(method, authorization, request);
+          expected![name] = isPublic(method) ? (REFUSED.get(method)?.answer ?? 'ok') : refusal;
+        }
+        expect(actual).toEqual(expected);
         expect(await dump()).toBe(before);
-      });
-    });
+      },
+    );
+
+    test.each(methodsOver(protocol))(
+      '$name refuses a token or an API key that was good and has expired',
+      async ({ method }) => {
+        const { kith, admin, dump, later, refusedRequestOf } = matrix;
+        const request = await refusedRequestOf(method);
+        const good = [admin.accessToken, expiring.accessToken, expiring.secret];
+        for (const bearer of good) {
+          expect(await answerTo(AuthService.method.userMe, `Bearer ${bearer}`, {})).toBe('ok');
+        }
+        await later(kith.config.accessTokenTtlMs + 1000, async () => {
+          const before = await dump();
+          const answers: string[] = [];
+          for (const bearer of good) answers.push(await answerTo(method, `Bearer ${bearer}`, request));
+          const { answer = 'ok' } = REFUSED.get(method) ?? {};
+          expect(answers).toEqual(isPublic(method) ? [answer, answer, answer] : [EXPIRED, EXPIRED, KEY_INVALID]);
+          expect(await dump()).toBe(before);
+        });
+      },
+    );
 
     test.each(['bearer TOKEN', 'BEARER TOKEN', 'Bearer   TOKEN'])('reads %s', async (pattern) => {
       const authorization = pattern.replace('TOKEN', matrix.viewer.accessToken);

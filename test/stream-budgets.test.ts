@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DescMethod, DescService } from '@bufbuild/protobuf';
 import type { Transport } from '@connectrpc/connect';
@@ -29,6 +30,11 @@ const PER_CONNECTION = 60;
 
 const WATCH = ActivityService.method.watchUserActivity;
 
+/** Where an empty message is refused. */
+const INPUTS = new Map<DescMethod, object>([
+  [ActivityService.method.streamUserActivity, { activities: [{ id: randomUUID(), action: 'page.viewed' }] }],
+]);
+
 interface OpenOptions {
   /** Default: an empty message; for client streams, one that goes on. */
   readonly input?: object;
@@ -45,7 +51,7 @@ async function open(transport: Transport, method: DescMethod, options: OpenOptio
   const leaving = new AbortController();
   const { signal } = leaving;
   async function* requests() {
-    yield (options.input ?? {}) as never;
+    yield (options.input ?? INPUTS.get(method) ?? {}) as never;
     if (method.methodKind !== 'server_streaming')
       await sleep(60_000, undefined, { signal, ref: false }).catch(() => {});
   }
@@ -86,7 +92,7 @@ describe.each([{ fastPath: 'true' }, { fastPath: 'false' }])('with KITH_FAST_PAT
 
   async function createKey(): Promise<string> {
     const { accessToken } = await kith.user(Role.ADMIN);
-    const permissions = [Permission.ACTIVITY_READ, Permission.REVOCATIONS_READ];
+    const permissions = [Permission.ACTIVITY_READ, Permission.ACTIVITY_RECORD, Permission.REVOCATIONS_READ];
     return (await kith.client(ApiKeyService, accessToken).createApiKey({ name: 'watcher', permissions })).secret;
   }
 

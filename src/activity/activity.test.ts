@@ -42,7 +42,7 @@ import { purge } from '../purge.ts';
 import { createKeyring } from '../kernel/keyring.ts';
 import { startRevocations } from '../identity/revocations/revocations.ts';
 import { renew } from '../identity/sessions/sessions.ts';
-import { type ActivityApp, createWatchLimits, watchActivities } from './activity.ts';
+import { createWatchLimits, watchActivities, type WatchApp } from './activity.ts';
 import { readCursor } from './log/cursor.ts';
 import { appendActivities } from './log/log.ts';
 import { purgeActivities, purgeActivitiesOf } from './log/purge.ts';
@@ -981,7 +981,7 @@ describe.each(databases)('on $name', (kind) => {
         await using tail = new Tail(stored.database, () => {});
         await change(who);
         await using revocations = await startRevocations(stored.database, { ...stored, onError() {} });
-        const app: ActivityApp = {
+        const app: WatchApp = {
           ...stored,
           ...createWatchLimits(10),
           tail,

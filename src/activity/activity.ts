@@ -5,29 +5,27 @@ import { Budget, type Charge } from '../budget/budget.ts';
 import { ConcurrencyLimiter } from '../budget/concurrency-limiter.ts';
 import { payerOf } from '../budget/payer.ts';
 import { type ResponseFormat, runIdempotently } from '../storage/idempotency.ts';
-import type { Db } from '../storage/database.ts';
-import { type LogPosition, type LogView, TransactionConflict, UniqueViolation } from '../storage/dialect.ts';
+import type { LogPosition, LogView } from '../storage/dialect.ts';
 import { type Clock, systemClock } from '../kernel/clock.ts';
 import { Failure } from '../kernel/failure.ts';
 import { mapInSlices, mayTakeLong, type Page, type PageRequest, pageSizeOf, pageTokens } from '../storage/pages.ts';
 import type { Revocations } from '../identity/revocations/revocations.ts';
-import { getAccount } from '../identity/users/accounts.ts';
 import { WakeQueue } from '../budget/wake-queue.ts';
 import { isBeyondEnd, readCursor, readPlace, writeCursor, writePlace, writeProgressCursor } from './log/cursor.ts';
-import { appendActivities, type NewActivity, OWN_PREFIX } from './log/log.ts';
 import {
   type ActivityFilter,
   type ActivityRow,
   comparePositions,
   isInView,
   positionOf,
-  selectActivities,
   selectActivityPage,
 } from './log/store.ts';
 import { BATCH, SMALL_BATCH, type Tail } from './log/tail.ts';
+import type { RecordStreamApp } from './record-stream.ts';
+import { type AskedActivity, recordMessages } from './recording.ts';
 import { WatchLags } from './watch-lags.ts';
 
-export interface ActivityApp extends App {
+export interface ActivityApp extends App, Omit<RecordStreamApp, 'revocations'> {
   readonly tail: Tail;
   readonly revocations: Revocations;
   /** Wakes watches a few at a time. */
@@ -38,14 +36,12 @@ export interface ActivityApp extends App {
   readonly watchBytes: Budget;
   /** Which watches are behind the end of the log. */
   readonly watchLags: WatchLags;
-  /** The longest time between two messages of a watch, milliseconds: without activity, it sends its progress. */
+  /** The longest time between two messages of a watch, milliseconds: without activity, it sends its progress. Callers of streams are read again as often. */
   readonly progressMs: number;
   /** How long a reader may take to receive one message before the watch fails, milliseconds. */
   readonly stallMs: number;
   /** What readers are timed by. */
   readonly connectionClock: Clock;
-  /** Reads the caller's present role and permissions. Throws session_ended. */
-  readonly renew: (caller: Caller) => Promise<Caller>;
 }
 
 /** An activity as the contract shows it; times in milliseconds since 1970. */
@@ -63,9 +59,6 @@ export interface Activity {
   readonly recordMs: number;
 }
 
-/** An activity that a caller asks to record. */
-export type AskedActivity = Omit<NewActivity, 'by' | 'isPrivate'>;
-
 /**
  * Records all of the activities or none; those whose id was recorded before are left as they are.
  * Throws user_not_found, action_reserved, activity_id_taken, request_id_reused.
@@ -77,83 +70,13 @@ export async function recordActivities<Response>(
   requestId: string,
   format: ResponseFormat<readonly Activity[], Response>,
 ): Promise<Response> {
-  for (const { action } of activities) {
-    if (`${action}.`.startsWith(OWN_PREFIX)) {
-      throw new Failure('action_reserved', `actions that begin with ${OWN_PREFIX} are Kith's own`, { action });
-    }
-  }
   return app.database.transaction((tx) =>
     runIdempotently(tx, app, { callerId: caller.userId, requestId, input: activities }, format, async () => {
-      const known = await recordedBefore(tx, activities);
-      const added = new Map<string, AskedActivity>();
-      const fresh = activities.filter((activity) => {
-        if (activity.id === undefined) return true;
-        const before = known.get(activity.id) ?? added.get(activity.id);
-        if (before === undefined) {
-          added.set(activity.id, activity);
-          return true;
-        }
-        requireSame(before, activity);
-        return false;
-      });
-      for (const userId of new Set(fresh.map((activity) => activity.userId))) {
-        const account = userId === null ? null : await getAccount(tx, userId);
-        if (account === undefined || account?.user.state === 'deleted') {
-          throw new Failure('user_not_found', 'no user has this id', { user_id: userId ?? '' });
-        }
-      }
-      const rows = await appendOnce(
-        tx,
-        app,
-        fresh.map((activity) => ({ ...activity, by: caller })),
-      );
-      const byId = new Map([...known.values(), ...rows].map((row) => [row.id, row]));
-      const appended = rows.values();
-      const isFresh = new Set(fresh);
-      return activities.map((activity) =>
-        shownTo(caller, isFresh.has(activity) ? appended.next().value! : byId.get(activity.id!)!),
-      );
+      const [recorded] = await recordMessages(tx, app, caller, [activities]);
+      if (recorded!.refusal !== undefined) throw recorded!.refusal;
+      return recorded!.rows.map((row) => shownTo(caller, row));
     }),
   );
-}
-
-/** The rows whose ids the request repeats, by id. */
-async function recordedBefore(tx: Db, activities: readonly AskedActivity[]): Promise<Map<string, ActivityRow>> {
-  const ids = activities.map(({ id }) => id).filter((id) => id !== undefined);
-  const rows = ids.length === 0 ? [] : await selectActivities(tx, [...new Set(ids)]);
-  return new Map(rows.map((row) => [row.id, row]));
-}
-
-/** Throws activity_id_taken unless the request repeats the same activity. */
-function requireSame(before: ActivityRow | AskedActivity, asked: AskedActivity): void {
-  const earlier =
-    'user_id' in before
-      ? {
-          userId: before.user_id,
-          action: before.action,
-          details: before.details,
-          attributes: before.attributes,
-          eventMs: before.event_ms,
-        }
-      : { ...before, details: before.details ?? '', attributes: JSON.stringify(before.attributes ?? {}) };
-  const isSame =
-    earlier.userId === asked.userId &&
-    earlier.action === asked.action &&
-    earlier.details === (asked.details ?? '') &&
-    earlier.attributes === JSON.stringify(asked.attributes ?? {}) &&
-    (asked.eventMs === undefined || earlier.eventMs === asked.eventMs);
-  if (isSame) return;
-  throw new Failure('activity_id_taken', 'another activity has this id: make a new one', { id: asked.id ?? '' });
-}
-
-async function appendOnce(tx: Db, app: ActivityApp, activities: readonly NewActivity[]): Promise<ActivityRow[]> {
-  if (activities.length === 0) return [];
-  try {
-    return await appendActivities(tx, app, activities);
-  } catch (error) {
-    // Another transaction has inserted the same id: the retry finds its row.
-    throw error instanceof UniqueViolation ? new TransactionConflict('recorded meanwhile', { cause: error }) : error;
-  }
 }
 
 export interface ActivityListRequest extends PageRequest {
@@ -211,7 +134,10 @@ export interface WatchMessage {
 }
 
 /** The parts of the app that a watch uses. */
-export type WatchApp = Omit<ActivityApp, Exclude<keyof App, 'database' | 'keyring'>>;
+export type WatchApp = Omit<
+  ActivityApp,
+  Exclude<keyof App, 'database' | 'keyring'> | 'recordWrites' | 'recordBytes' | 'recordIdleMs'
+>;
 
 /** The most that the rows of a batch take, except for the last one, bytes: two for each UTF-16 code unit. */
 const BATCH_BYTES = 2 * BATCH.textMax;

@@ -17,6 +17,15 @@ export const activities = examplesOf(ActivityService, {
       answer: { activities: [{ ...recorded, id: expect.any(String), actorSessionId: expect.any(String) }] },
     };
   },
+  async streamUserActivity({ caller, subject }) {
+    const { user } = await subject();
+    const { accessToken } = await caller(Role.EDITOR);
+    return {
+      accessToken,
+      request: { sequence: 1n, activities: [{ ...PAGE_VIEW, id: randomUUID(), userId: user.id }] },
+      answer: {},
+    };
+  },
   async listUserActivity({ subject }) {
     const { user, accessToken } = await subject();
     return {

@@ -5,21 +5,21 @@ import {
   ActivityService,
   type ListUserActivityRequest,
   type ListUserActivityResponseSchema,
+  type NewActivity,
   type RecordUserActivityRequest,
+  type StreamUserActivityRequest,
+  type StreamUserActivityResponse,
+  StreamUserActivityResponseSchema,
   type WatchUserActivityRequest,
   type WatchUserActivityResponse,
   WatchUserActivityResponseSchema,
 } from '../../gen/kith/activity/v1/activity_service_pb.ts';
 import { shareMessage } from '../../packages/connect-fast/src/index.ts';
+import { detailOf } from '../rpc/errors.ts';
 import { responseFormat } from '../rpc/response-format.ts';
-import type {
-  Activity,
-  ActivityListRequest,
-  ActivityPage,
-  ActivityWatchRequest,
-  AskedActivity,
-  WatchMessage,
-} from './activity.ts';
+import type { Activity, ActivityListRequest, ActivityPage, ActivityWatchRequest, WatchMessage } from './activity.ts';
+import type { RecordAnswer, RecordMessage } from './record-stream.ts';
+import type { AskedActivity } from './recording.ts';
 
 /** Caches the message of an activity, which goes to many watchers. */
 const messages = new WeakMap<Activity, UserActivity>();
@@ -59,8 +59,22 @@ export function toWatchMessage({ activity, cursor, isCaughtUp }: WatchMessage): 
   return message;
 }
 
-export function fromRecord(request: RecordUserActivityRequest): AskedActivity[] {
-  return request.activities.map(({ id, userId, action, details, attributes, eventTime }) => ({
+export function fromRecord({ activities }: RecordUserActivityRequest): AskedActivity[] {
+  return fromActivities(activities);
+}
+
+export async function* fromStream(requests: AsyncIterable<StreamUserActivityRequest>): AsyncGenerator<RecordMessage> {
+  for await (const { sequence, activities } of requests) yield { sequence, activities: fromActivities(activities) };
+}
+
+export function toRecordAnswer({ refusal, ...answer }: RecordAnswer): StreamUserActivityResponse {
+  if (refusal === undefined) return create(StreamUserActivityResponseSchema, answer);
+  const { message } = refusal;
+  return create(StreamUserActivityResponseSchema, { ...answer, refusal: { detail: detailOf(refusal), message } });
+}
+
+function fromActivities(activities: readonly NewActivity[]): AskedActivity[] {
+  return activities.map(({ id, userId, action, details, attributes, eventTime }) => ({
     id: id || undefined,
     userId: userId || null,
     action,

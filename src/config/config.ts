@@ -235,12 +235,17 @@ export const SETTINGS = {
     1_000_000,
   ),
   KITH_WATCHES_PER_CALLER: wholeNumber(
-    'How many watches a user may have open in each process, API keys included.',
+    'How many watches, and streams that record, a user may have open in each process, API keys included.',
     '100',
     1,
     100_000,
   ),
-  KITH_WATCHES: wholeNumber('How many watches of all users may be open in each process.', '2000', 1, 1_000_000),
+  KITH_WATCHES: wholeNumber(
+    'How many watches, and streams that record, of all users may be open in each process.',
+    '2000',
+    1,
+    1_000_000,
+  ),
   KITH_REQUEST_SECONDS: wholeNumber('How long a request may take to arrive.', '60', 1, 3600),
   KITH_SHUTDOWN_DELAY_SECONDS: wholeNumber(
     'How long the server, not ready, goes on serving after SIGTERM, so that load balancers notice.',

@@ -47,6 +47,11 @@ export function readReasons({ values }: DescEnum): Record<string, Reason> {
   );
 }
 
+/** The detail that tells a caller of a refusal that is part of an answer. */
+export function detailOf({ reason, metadata }: Failure): MessageInitShape<typeof ErrorDetailSchema> {
+  return { reason: REASONS[reason].reason, metadata: { ...metadata } };
+}
+
 /** What a caller is answered for anything thrown. A fault keeps its error as `cause`, which does not travel. */
 export function toConnectError(error: unknown): ConnectError {
   if (error instanceof Failure) {

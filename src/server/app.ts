@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import { type ActivityApp, createWatchLimits } from '../activity/activity.ts';
+import { createRecordLimits } from '../activity/record-stream.ts';
 import { Tail } from '../activity/log/tail.ts';
 import type { Config } from '../config/config.ts';
 import type { ContactsApp } from '../contacts/contacts.ts';
@@ -19,6 +20,9 @@ import { openStore, type StoreOptions } from './store.ts';
 /** How long a watch of activity says nothing before it says that, milliseconds: less than proxies wait. */
 const PROGRESS_MS = 15_000;
 
+/** How long a stream that records may send nothing, milliseconds. The contract says so. */
+const RECORD_IDLE_MS = 300_000;
+
 /** How long a watcher may stand still, milliseconds. */
 const STALL_MS = 30_000;
 
@@ -32,6 +36,8 @@ export interface AppOptions extends Omit<StoreOptions, 'onBackgroundError'> {
   readonly progressMs?: number | undefined;
   /** How long a watcher may stand still, milliseconds. */
   readonly stallMs?: number | undefined;
+  /** How long a stream that records may send nothing, milliseconds. */
+  readonly recordIdleMs?: number | undefined;
   /** How long revocations that were read are relied on, milliseconds. */
   readonly revocationStaleMs?: number | undefined;
 }
@@ -82,6 +88,8 @@ export async function openApp(config: Config, log: Logger, options: AppOptions =
     ...store,
     tail,
     ...createWatchLimits(config.watchesMax),
+    ...createRecordLimits(config.watchesMax),
+    recordIdleMs: options.recordIdleMs ?? RECORD_IDLE_MS,
     progressMs: options.progressMs ?? PROGRESS_MS,
     stallMs: options.stallMs ?? STALL_MS,
     connectionClock: options.connectionClock ?? systemClock,

@@ -129,7 +129,14 @@ export async function createHandlers(
   const measured: Measured = {
     dialect: database.dialect,
     port,
-    budgets: [openRequests, budgets.bytes, app.watchBytes, streamBudgets.watches, streamBudgets.publicStreams],
+    budgets: [
+      openRequests,
+      budgets.bytes,
+      app.watchBytes,
+      app.recordBytes,
+      streamBudgets.watches,
+      streamBudgets.publicStreams,
+    ],
     limiters: [
       budgets.reads,
       budgets.lists,

@@ -5,6 +5,7 @@ import {
   type DescField,
   type DescMessage,
   type DescMethod,
+  type DescMethodBiDiStreaming,
   type DescMethodServerStreaming,
   type DescMethodUnary,
   getOption,
@@ -35,13 +36,21 @@ import { permissionName, permissionsOf } from './roles.ts';
 /** Every permission. */
 export const ALL = permissionsOf(Role.ADMIN);
 
-export type Method<I extends DescMessage = DescMessage> = DescMethodUnary<I> | DescMethodServerStreaming<I>;
+export type Method<I extends DescMessage = DescMessage> =
+  | DescMethodUnary<I>
+  | DescMethodServerStreaming<I>
+  | DescMethodBiDiStreaming<I>;
 
 /** Every method of the contract that is served. */
 export const METHODS = SERVICES.flatMap(({ methods }) => methods as readonly Method[]).map((method) => ({
   name: `${method.parent.typeName}/${method.name}`,
   method,
 }));
+
+/** Those that can be called over a protocol: a bidirectional stream takes HTTP/2. */
+export function methodsOver({ name }: Protocol) {
+  return METHODS.filter(({ method }) => method.methodKind !== 'bidi_streaming' || !name.endsWith('/1.1'));
+}
 
 /** A request in place of the example's, which changes nothing, and how the handler answers it. */
 export interface Refused {
@@ -270,10 +279,10 @@ async function outcome(call: Promise<unknown>): Promise<string> {
   }
 }
 
-/** Waits for the first message of a stream, and leaves. */
+/** Waits for the first message of a stream, and leaves; where the request ends, for all of them. */
 async function firstMessage<I extends DescMessage>(
   transport: Transport,
-  method: DescMethodServerStreaming<I>,
+  method: DescMethodServerStreaming<I> | DescMethodBiDiStreaming<I>,
   headers: Record<string, string>,
   request: MessageInitShape<I>,
 ): Promise<void> {
@@ -282,7 +291,7 @@ async function firstMessage<I extends DescMessage>(
     yield request;
   })();
   const { message } = await transport.stream(method, leaving.signal, undefined, headers, requests);
-  await message[Symbol.asyncIterator]().next();
+  for await (const _ of message) if (method.methodKind === 'server_streaming') break;
   leaving.abort();
 }
 

@@ -10,6 +10,8 @@ import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_kith_access_v1_access } from "../../access/v1/access_pb.ts";
 import type { UserActivity } from "./activity_pb.ts";
 import { file_kith_activity_v1_activity } from "./activity_pb.ts";
+import type { ErrorDetail } from "../../error/v1/error_pb.ts";
+import { file_kith_error_v1_error } from "../../error/v1/error_pb.ts";
 import { file_kith_text_v1_text } from "../../text/v1/text_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -17,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kith/activity/v1/activity_service.proto.
  */
 export const file_kith_activity_v1_activity_service: GenFile = /*@__PURE__*/
-  fileDesc("CidraXRoL2FjdGl2aXR5L3YxL2FjdGl2aXR5X3NlcnZpY2UucHJvdG8SEGtpdGguYWN0aXZpdHkudjEiewoZUmVjb3JkVXNlckFjdGl2aXR5UmVxdWVzdBI9CgphY3Rpdml0aWVzGAEgAygLMh0ua2l0aC5hY3Rpdml0eS52MS5OZXdBY3Rpdml0eUIKukgHkgEECAEQZBIfCgpyZXF1ZXN0X2lkGAIgASgJQgu6SAjYAQFyA7ABASLuAgoLTmV3QWN0aXZpdHkSFwoCaWQYASABKAlCC7pICNgBAXIDsAEBEhwKB3VzZXJfaWQYAiABKAlCC7pICNgBAXIDsAEBEh0KBmFjdGlvbhgDIAEoCUINukgKcgjo/MS3BwEYZBIfCgdkZXRhaWxzGAQgASgJQg66SAtyCcj8xLcHARjoBxJsCgphdHRyaWJ1dGVzGAUgAygLMi0ua2l0aC5hY3Rpdml0eS52MS5OZXdBY3Rpdml0eS5BdHRyaWJ1dGVzRW50cnlCKbpIJpoBIxAUIhJyEMD8xLcHAdD8xLcHARABGEAqC3IJyPzEtwcBGPQDEkcKCmV2ZW50X3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhe6SBSyAREiDQj/gtH/rwcQ/5Pr3AMyABoxCg9BdHRyaWJ1dGVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJQChpSZWNvcmRVc2VyQWN0aXZpdHlSZXNwb25zZRIyCgphY3Rpdml0aWVzGAEgAygLMh4ua2l0aC5hY3Rpdml0eS52MS5Vc2VyQWN0aXZpdHkisAIKF0xpc3RVc2VyQWN0aXZpdHlSZXF1ZXN0EhwKB3VzZXJfaWQYASABKAlCC7pICNgBAXIDsAEBEhoKCXBhZ2Vfc2l6ZRgCIAEoBUIHukgEGgIoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiAEBItCg9hY3Rpb25fcHJlZml4ZXMYBCADKAlCFLpIEZIBDhAUIgpyCOj8xLcHARhkEkcKCnN0YXJ0X3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhe6SBSyAREiDQj/gtH/rwcQ/5Pr3AMyABJFCghlbmRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCF7pIFLIBESINCP+C0f+vBxD/k+vcAzIAIn0KGExpc3RVc2VyQWN0aXZpdHlSZXNwb25zZRIyCgphY3Rpdml0aWVzGAEgAygLMh4ua2l0aC5hY3Rpdml0eS52MS5Vc2VyQWN0aXZpdHkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhQKDHdhdGNoX2N1cnNvchgDIAEoCSKHAQoYV2F0Y2hVc2VyQWN0aXZpdHlSZXF1ZXN0EhwKB3VzZXJfaWQYASABKAlCC7pICNgBAXIDsAEBEh4KDGFmdGVyX2N1cnNvchgCIAEoCUIIukgFcgMYgBASLQoPYWN0aW9uX3ByZWZpeGVzGAMgAygJQhS6SBGSAQ4QFCIKcgjo/MS3BwEYZCJwChlXYXRjaFVzZXJBY3Rpdml0eVJlc3BvbnNlEjAKCGFjdGl2aXR5GAEgASgLMh4ua2l0aC5hY3Rpdml0eS52MS5Vc2VyQWN0aXZpdHkSDgoGY3Vyc29yGAIgASgJEhEKCWNhdWdodF91cBgDIAEoCDKRAwoPQWN0aXZpdHlTZXJ2aWNlEnkKElJlY29yZFVzZXJBY3Rpdml0eRIrLmtpdGguYWN0aXZpdHkudjEuUmVjb3JkVXNlckFjdGl2aXR5UmVxdWVzdBosLmtpdGguYWN0aXZpdHkudjEuUmVjb3JkVXNlckFjdGl2aXR5UmVzcG9uc2UiCKL2xLcHAhgGEn8KEExpc3RVc2VyQWN0aXZpdHkSKS5raXRoLmFjdGl2aXR5LnYxLkxpc3RVc2VyQWN0aXZpdHlSZXF1ZXN0Gioua2l0aC5hY3Rpdml0eS52MS5MaXN0VXNlckFjdGl2aXR5UmVzcG9uc2UiFJACAaL2xLcHCyIHdXNlcl9pZBgFEoEBChFXYXRjaFVzZXJBY3Rpdml0eRIqLmtpdGguYWN0aXZpdHkudjEuV2F0Y2hVc2VyQWN0aXZpdHlSZXF1ZXN0Gisua2l0aC5hY3Rpdml0eS52MS5XYXRjaFVzZXJBY3Rpdml0eVJlc3BvbnNlIhGi9sS3BwsiB3VzZXJfaWQYBTABQkcKEGtpdGguYWN0aXZpdHkudjFCFEFjdGl2aXR5U2VydmljZVByb3RvUAFaG2tpdGgvYWN0aXZpdHkvdjE7YWN0aXZpdHl2MWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_activity_v1_activity, file_kith_text_v1_text]);
+  fileDesc("CidraXRoL2FjdGl2aXR5L3YxL2FjdGl2aXR5X3NlcnZpY2UucHJvdG8SEGtpdGguYWN0aXZpdHkudjEiewoZUmVjb3JkVXNlckFjdGl2aXR5UmVxdWVzdBI9CgphY3Rpdml0aWVzGAEgAygLMh0ua2l0aC5hY3Rpdml0eS52MS5OZXdBY3Rpdml0eUIKukgHkgEECAEQZBIfCgpyZXF1ZXN0X2lkGAIgASgJQgu6SAjYAQFyA7ABASLuAgoLTmV3QWN0aXZpdHkSFwoCaWQYASABKAlCC7pICNgBAXIDsAEBEhwKB3VzZXJfaWQYAiABKAlCC7pICNgBAXIDsAEBEh0KBmFjdGlvbhgDIAEoCUINukgKcgjo/MS3BwEYZBIfCgdkZXRhaWxzGAQgASgJQg66SAtyCcj8xLcHARjoBxJsCgphdHRyaWJ1dGVzGAUgAygLMi0ua2l0aC5hY3Rpdml0eS52MS5OZXdBY3Rpdml0eS5BdHRyaWJ1dGVzRW50cnlCKbpIJpoBIxAUIhJyEMD8xLcHAdD8xLcHARABGEAqC3IJyPzEtwcBGPQDEkcKCmV2ZW50X3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhe6SBSyAREiDQj/gtH/rwcQ/5Pr3AMyABoxCg9BdHRyaWJ1dGVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJQChpSZWNvcmRVc2VyQWN0aXZpdHlSZXNwb25zZRIyCgphY3Rpdml0aWVzGAEgAygLMh4ua2l0aC5hY3Rpdml0eS52MS5Vc2VyQWN0aXZpdHki0QEKGVN0cmVhbVVzZXJBY3Rpdml0eVJlcXVlc3QSEAoIc2VxdWVuY2UYASABKAMSoQEKCmFjdGl2aXRpZXMYAiADKAsyHS5raXRoLmFjdGl2aXR5LnYxLk5ld0FjdGl2aXR5Qm66SGu6AWEKGHN0cmVhbV91c2VyX2FjdGl2aXR5LmlkcxIdZWFjaCBhY3Rpdml0eSBtdXN0IGhhdmUgYW4gaWQaJnRoaXMuZmlsdGVyKGEsIGEuaWQgPT0gJycpLnNpemUoKSA9PSAwkgEECAEQZCKgAQoaU3RyZWFtVXNlckFjdGl2aXR5UmVzcG9uc2USEAoIc2VxdWVuY2UYASABKAMSDgoGY3Vyc29yGAIgASgJEhYKDnJlY29yZGVkX2NvdW50GAMgASgFEhYKDnJlcGVhdGVkX2NvdW50GAQgASgFEjAKB3JlZnVzYWwYBSABKAsyHy5raXRoLmFjdGl2aXR5LnYxLlN0cmVhbVJlZnVzYWwiTAoNU3RyZWFtUmVmdXNhbBIqCgZkZXRhaWwYASABKAsyGi5raXRoLmVycm9yLnYxLkVycm9yRGV0YWlsEg8KB21lc3NhZ2UYAiABKAkisAIKF0xpc3RVc2VyQWN0aXZpdHlSZXF1ZXN0EhwKB3VzZXJfaWQYASABKAlCC7pICNgBAXIDsAEBEhoKCXBhZ2Vfc2l6ZRgCIAEoBUIHukgEGgIoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiAEBItCg9hY3Rpb25fcHJlZml4ZXMYBCADKAlCFLpIEZIBDhAUIgpyCOj8xLcHARhkEkcKCnN0YXJ0X3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhe6SBSyAREiDQj/gtH/rwcQ/5Pr3AMyABJFCghlbmRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCF7pIFLIBESINCP+C0f+vBxD/k+vcAzIAIn0KGExpc3RVc2VyQWN0aXZpdHlSZXNwb25zZRIyCgphY3Rpdml0aWVzGAEgAygLMh4ua2l0aC5hY3Rpdml0eS52MS5Vc2VyQWN0aXZpdHkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhQKDHdhdGNoX2N1cnNvchgDIAEoCSKHAQoYV2F0Y2hVc2VyQWN0aXZpdHlSZXF1ZXN0EhwKB3VzZXJfaWQYASABKAlCC7pICNgBAXIDsAEBEh4KDGFmdGVyX2N1cnNvchgCIAEoCUIIukgFcgMYgBASLQoPYWN0aW9uX3ByZWZpeGVzGAMgAygJQhS6SBGSAQ4QFCIKcgjo/MS3BwEYZCJwChlXYXRjaFVzZXJBY3Rpdml0eVJlc3BvbnNlEjAKCGFjdGl2aXR5GAEgASgLMh4ua2l0aC5hY3Rpdml0eS52MS5Vc2VyQWN0aXZpdHkSDgoGY3Vyc29yGAIgASgJEhEKCWNhdWdodF91cBgDIAEoCDKQBAoPQWN0aXZpdHlTZXJ2aWNlEnkKElJlY29yZFVzZXJBY3Rpdml0eRIrLmtpdGguYWN0aXZpdHkudjEuUmVjb3JkVXNlckFjdGl2aXR5UmVxdWVzdBosLmtpdGguYWN0aXZpdHkudjEuUmVjb3JkVXNlckFjdGl2aXR5UmVzcG9uc2UiCKL2xLcHAhgGEn0KElN0cmVhbVVzZXJBY3Rpdml0eRIrLmtpdGguYWN0aXZpdHkudjEuU3RyZWFtVXNlckFjdGl2aXR5UmVxdWVzdBosLmtpdGguYWN0aXZpdHkudjEuU3RyZWFtVXNlckFjdGl2aXR5UmVzcG9uc2UiCKL2xLcHAhgGKAEwARJ/ChBMaXN0VXNlckFjdGl2aXR5Eikua2l0aC5hY3Rpdml0eS52MS5MaXN0VXNlckFjdGl2aXR5UmVxdWVzdBoqLmtpdGguYWN0aXZpdHkudjEuTGlzdFVzZXJBY3Rpdml0eVJlc3BvbnNlIhSQAgGi9sS3BwsiB3VzZXJfaWQYBRKBAQoRV2F0Y2hVc2VyQWN0aXZpdHkSKi5raXRoLmFjdGl2aXR5LnYxLldhdGNoVXNlckFjdGl2aXR5UmVxdWVzdBorLmtpdGguYWN0aXZpdHkudjEuV2F0Y2hVc2VyQWN0aXZpdHlSZXNwb25zZSIRovbEtwcLIgd1c2VyX2lkGAUwAUJHChBraXRoLmFjdGl2aXR5LnYxQhRBY3Rpdml0eVNlcnZpY2VQcm90b1ABWhtraXRoL2FjdGl2aXR5L3YxO2FjdGl2aXR5djFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_activity_v1_activity, file_kith_error_v1_error, file_kith_text_v1_text]);
 
 /**
  * What users did.
@@ -132,6 +134,113 @@ export const RecordUserActivityResponseSchema: GenMessage<RecordUserActivityResp
   messageDesc(file_kith_activity_v1_activity_service, 2);
 
 /**
+ * One message of a stream that records.
+ *
+ * @generated from message kith.activity.v1.StreamUserActivityRequest
+ */
+export type StreamUserActivityRequest = Message<"kith.activity.v1.StreamUserActivityRequest"> & {
+  /**
+   * Sent back with the answer to this message. Chosen by the client: 1 for the first message of a
+   * stream, and one more for each.
+   *
+   * @generated from field: int64 sequence = 1;
+   */
+  sequence: bigint;
+
+  /**
+   * The activities, 1 to 100, each with its `id`.
+   *
+   * @generated from field: repeated kith.activity.v1.NewActivity activities = 2;
+   */
+  activities: NewActivity[];
+};
+
+/**
+ * Describes the message kith.activity.v1.StreamUserActivityRequest.
+ * Use `create(StreamUserActivityRequestSchema)` to create a new message.
+ */
+export const StreamUserActivityRequestSchema: GenMessage<StreamUserActivityRequest> = /*@__PURE__*/
+  messageDesc(file_kith_activity_v1_activity_service, 3);
+
+/**
+ * What became of one message of a stream that records.
+ *
+ * @generated from message kith.activity.v1.StreamUserActivityResponse
+ */
+export type StreamUserActivityResponse = Message<"kith.activity.v1.StreamUserActivityResponse"> & {
+  /**
+   * That of the request message; 0 in the first answer, which says that the stream is open.
+   *
+   * @generated from field: int64 sequence = 1;
+   */
+  sequence: bigint;
+
+  /**
+   * The cursor that a watch sends with the last of the message's activities in the log. Empty where
+   * the message is refused.
+   *
+   * @generated from field: string cursor = 2;
+   */
+  cursor: string;
+
+  /**
+   * How many activities were recorded now.
+   *
+   * @generated from field: int32 recorded_count = 3;
+   */
+  recordedCount: number;
+
+  /**
+   * How many had been recorded before, under their ids.
+   *
+   * @generated from field: int32 repeated_count = 4;
+   */
+  repeatedCount: number;
+
+  /**
+   * Why nothing of the message was recorded; absent where all of it is.
+   *
+   * @generated from field: kith.activity.v1.StreamRefusal refusal = 5;
+   */
+  refusal?: StreamRefusal | undefined;
+};
+
+/**
+ * Describes the message kith.activity.v1.StreamUserActivityResponse.
+ * Use `create(StreamUserActivityResponseSchema)` to create a new message.
+ */
+export const StreamUserActivityResponseSchema: GenMessage<StreamUserActivityResponse> = /*@__PURE__*/
+  messageDesc(file_kith_activity_v1_activity_service, 4);
+
+/**
+ * Why one message of a stream was refused.
+ *
+ * @generated from message kith.activity.v1.StreamRefusal
+ */
+export type StreamRefusal = Message<"kith.activity.v1.StreamRefusal"> & {
+  /**
+   * The reason, and what it is about.
+   *
+   * @generated from field: kith.error.v1.ErrorDetail detail = 1;
+   */
+  detail?: ErrorDetail | undefined;
+
+  /**
+   * For developers. May change.
+   *
+   * @generated from field: string message = 2;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message kith.activity.v1.StreamRefusal.
+ * Use `create(StreamRefusalSchema)` to create a new message.
+ */
+export const StreamRefusalSchema: GenMessage<StreamRefusal> = /*@__PURE__*/
+  messageDesc(file_kith_activity_v1_activity_service, 5);
+
+/**
  * Which activity to list.
  *
  * @generated from message kith.activity.v1.ListUserActivityRequest
@@ -188,7 +297,7 @@ export type ListUserActivityRequest = Message<"kith.activity.v1.ListUserActivity
  * Use `create(ListUserActivityRequestSchema)` to create a new message.
  */
 export const ListUserActivityRequestSchema: GenMessage<ListUserActivityRequest> = /*@__PURE__*/
-  messageDesc(file_kith_activity_v1_activity_service, 3);
+  messageDesc(file_kith_activity_v1_activity_service, 6);
 
 /**
  * One page of activity.
@@ -225,7 +334,7 @@ export type ListUserActivityResponse = Message<"kith.activity.v1.ListUserActivit
  * Use `create(ListUserActivityResponseSchema)` to create a new message.
  */
 export const ListUserActivityResponseSchema: GenMessage<ListUserActivityResponse> = /*@__PURE__*/
-  messageDesc(file_kith_activity_v1_activity_service, 4);
+  messageDesc(file_kith_activity_v1_activity_service, 7);
 
 /**
  * Which activity to watch.
@@ -264,7 +373,7 @@ export type WatchUserActivityRequest = Message<"kith.activity.v1.WatchUserActivi
  * Use `create(WatchUserActivityRequestSchema)` to create a new message.
  */
 export const WatchUserActivityRequestSchema: GenMessage<WatchUserActivityRequest> = /*@__PURE__*/
-  messageDesc(file_kith_activity_v1_activity_service, 5);
+  messageDesc(file_kith_activity_v1_activity_service, 8);
 
 /**
  * One message of a watch.
@@ -303,7 +412,7 @@ export type WatchUserActivityResponse = Message<"kith.activity.v1.WatchUserActiv
  * Use `create(WatchUserActivityResponseSchema)` to create a new message.
  */
 export const WatchUserActivityResponseSchema: GenMessage<WatchUserActivityResponse> = /*@__PURE__*/
-  messageDesc(file_kith_activity_v1_activity_service, 6);
+  messageDesc(file_kith_activity_v1_activity_service, 9);
 
 /**
  * Record, list and watch what users do. Every refusal carries a
@@ -329,6 +438,43 @@ export const ActivityService: GenService<{
     methodKind: "unary";
     input: typeof RecordUserActivityRequestSchema;
     output: typeof RecordUserActivityResponseSchema;
+  },
+  /**
+   * Record activities as they happen, over one stream that stays open. It takes HTTP/2; over
+   * HTTP/1.1 use RecordUserActivity.
+   *
+   * The server answers at once, with a message whose `sequence` is 0, and then each request
+   * message with one of its own, in their order: as recorded, or with why it is refused. What is
+   * answered as recorded is on disk. All of the activities of a message or none are recorded, in
+   * their order. A message that is refused for what is stored (ERROR_REASON_USER_NOT_FOUND,
+   * ERROR_REASON_ACTIVITY_ID_TAKEN, ERROR_REASON_ACTION_RESERVED) records nothing, and the stream
+   * goes on. One that breaks the rules of the contract (ERROR_REASON_FIELDS_INVALID,
+   * ERROR_REASON_FIELD_UNKNOWN, ERROR_REASON_MALFORMED_REQUEST, ERROR_REASON_REQUEST_TOO_LARGE)
+   * ends the stream with that error, once all before it are answered: it is the first message
+   * without an answer. Leave it out, and go on with the next.
+   *
+   * Each activity needs its `id`. After any end, open a stream again and send every message that
+   * was not answered: what had been recorded is counted in `repeated_count`, and is not recorded
+   * again.
+   *
+   * The server reads some messages ahead, and stops reading from a client that does not take
+   * the answers or sends faster than is recorded: it holds at most 8 messages of a stream and, but
+   * for the last of them, 400 activities.
+   *
+   * The stream ends with DEADLINE_EXCEEDED when no message comes for five minutes
+   * (ERROR_REASON_DEADLINE_EXCEEDED), RESOURCE_EXHAUSTED when too many streams are open, watches
+   * included, or hold too much, the caller's own (ERROR_REASON_BUDGET_EXCEEDED) or all together
+   * (ERROR_REASON_SERVER_BUSY), UNAVAILABLE when the server stops, after answering what it has
+   * recorded, or cannot reach its database (ERROR_REASON_SERVER_UNAVAILABLE), UNAUTHENTICATED when
+   * the caller's session or API key ends (ERROR_REASON_SESSION_ENDED), and PERMISSION_DENIED when
+   * the caller may not record any more (ERROR_REASON_PERMISSION_MISSING).
+   *
+   * @generated from rpc kith.activity.v1.ActivityService.StreamUserActivity
+   */
+  streamUserActivity: {
+    methodKind: "bidi_streaming";
+    input: typeof StreamUserActivityRequestSchema;
+    output: typeof StreamUserActivityResponseSchema;
   },
   /**
    * List activity, newest first: one user's, or everybody's without `user_id`.
