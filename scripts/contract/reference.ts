@@ -1,7 +1,7 @@
 import type { DescEnum, DescField, DescMessage, DescMethod, DescService } from '@bufbuild/protobuf';
 import { codeToHttpStatus } from '@connectrpc/connect/protocol-connect';
 import { PermissionSchema, RoleSchema } from '../../gen/kith/access/v1/role_pb.ts';
-import { ErrorDetailSchema } from '../../gen/kith/error/v1/error_pb.ts';
+import { ErrorDetailSchema, ErrorReasonSchema } from '../../gen/kith/error/v1/error_pb.ts';
 import { PERMISSIONS_OF_ROLE, permissionName } from '../../src/kernel/access.ts';
 import { SERVICES } from '../../src/services.ts';
 import { type CommentOf, firstSentence, unwrapped } from './comments.ts';
@@ -60,8 +60,10 @@ class Reference {
     this.#pages = new Map(
       SERVICES.flatMap((service) => {
         const messages = messagesOf(service);
-        return [...messages, ...enumsOf(messages)].map(({ typeName: name, file }): [string, string] => {
+        const ownTypes = [...messages, ...enumsOf(messages)].filter((desc) => desc !== ErrorReasonSchema);
+        return ownTypes.map(({ typeName: name, file }): [string, string] => {
           if (file.proto.package === 'kith.access.v1') return [name, PERMISSIONS];
+          if (file.proto.package === 'kith.error.v1') return [name, ERRORS];
           const own = SERVICES.find((each) => each.file === file);
           return [name, pageOf(own ?? SERVICES.find((each) => each.file.proto.package === file.proto.package)!)];
         });
@@ -123,7 +125,7 @@ class Reference {
       'A refusal has the status code of the protocol (over gRPC as below; over Connect the HTTP status, and the code in small letters as `code`) and one detail `kith.error.v1.ErrorDetail`:',
       '```json\n{\n  "code": "not_found",\n  "message": "no such user",\n  "details": [\n    {\n      "type": "kith.error.v1.ErrorDetail",\n      "value": "CCg",\n      "debug": { "reason": "ERROR_REASON_USER_NOT_FOUND" }\n    }\n  ]\n}\n```',
       'Branch on the reason. There will be more of them: for one that the client does not know, act on the status code. Messages are for developers, and may change.',
-      `${ErrorDetailSchema.name} has these fields:`,
+      `# ${ErrorDetailSchema.name}`,
       this.#fields(ErrorDetailSchema, ERRORS),
     ];
     const callers = new Map<string, DescMethod[]>();

@@ -11,11 +11,11 @@ import { writeCursor } from './log/cursor.ts';
 import { comparePositions, positionOf } from './log/store.ts';
 import { type AskedActivity, recordMessages, type Recorded, type RecordingApp } from './recording.ts';
 
-/** Few at once on PostgreSQL: other calls need connections as well. SQLite writes one after the other. */
+/** Few at once: other calls need connections to the database as well. */
 const WRITES = { running: 4, runningPerCaller: 2 };
 
-/** Messages that wait, bytes. A stream has room for the largest: those that are recorded, and as many that were read ahead. */
-const HELD_BYTES = { perCaller: 16 * 1024 * 1024, total: 96 * 1024 * 1024 };
+/** Messages that wait, bytes. A stream has room for the largest of 1 MiB: those that are recorded, and as many that were read ahead. */
+const HELD_BYTES = { perCaller: 8 * 1024 * 1024, total: 32 * 1024 * 1024 };
 
 /** The limits that the streams of one process share. Each stream waits for at most one write, so `streamsMax` bounds the queue. */
 export function createRecordLimits(streamsMax: number): Pick<RecordStreamApp, 'recordWrites' | 'recordBytes'> {
@@ -218,6 +218,10 @@ class ReadAhead {
   }
 
   #hasRoom(): boolean {
+    if (this.#waiting.length === 0) return true;
+    // While all streams together hold much, none reads more than one message ahead: then fewer are refused.
+    const { used, limits } = this.#app.recordBytes;
+    if (used > limits.total / 2) return false;
     const activities = this.#waiting.reduce((sum, { message }) => sum + message.activities.length, 0);
     const bytes = this.#waiting.reduce((sum, { charge }) => sum + charge.amount, 0);
     return this.#waiting.length < AHEAD.messages && activities < AHEAD.activities && bytes < AHEAD.bytes;

@@ -142,6 +142,7 @@ export async function createHandlers(
       budgets.lists,
       budgets.writes,
       app.watchReads,
+      app.recordWrites,
       app.passwords.limiter,
       ...compressor.limiters,
     ],

@@ -1,9 +1,15 @@
-import { create, toBinary } from '@bufbuild/protobuf';
+import type { ClientHttp2Stream } from 'node:http2';
+import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { ServerReflectionRequestSchema } from '../../../gen/grpc/reflection/v1/reflection_pb.ts';
-import { WatchUserActivityRequestSchema } from '../../../gen/kith/activity/v1/activity_service_pb.ts';
+import {
+  StreamUserActivityRequestSchema,
+  WatchUserActivityRequestSchema,
+} from '../../../gen/kith/activity/v1/activity_service_pb.ts';
 import { type Attack, type Call, envelope } from '../attack.ts';
+import { outcomeOf } from '../answers.ts';
+import { pathOf } from '../contract.ts';
 import type { Shape } from '../shape.ts';
-import { recordActivities } from './fill.ts';
+import { largestBatch, recordActivities } from './fill.ts';
 import { floodReflection } from './messages.ts';
 
 function question(symbol: string): Buffer {
@@ -78,7 +84,133 @@ function change(attack: Attack): () => Promise<void> {
   };
 }
 
+/** Opens streams that record, a hundred on a connection, and has each send what `send` does, to the end. */
+async function holdRecording(
+  attack: Attack,
+  count: number,
+  send: (stream: ClientHttp2Stream, i: number) => Promise<void>,
+  settings = {},
+): Promise<void> {
+  const method = methodOf(attack, 'StreamUserActivity');
+  const sessions = [];
+  let open = 0;
+  for (let i = 0; i < count && !attack.isOver; ) {
+    const session = attack.session(0, settings);
+    sessions.push(session);
+    for (const end = i + 100; i < end && i < count && !session.destroyed; i++) {
+      attack.sent();
+      const stream = session.request({
+        ':method': 'POST',
+        ':path': pathOf(method),
+        'content-type': 'application/grpc+proto',
+        te: 'trailers',
+        authorization: `Bearer ${attack.editor.accessToken}`,
+      });
+      open += 1;
+      let headers = {};
+      let trailers = {};
+      stream.on('error', () => {});
+      stream.on('response', (received) => (headers = received));
+      stream.on('trailers', (received) => (trailers = received));
+      stream.on('close', () => {
+        open -= 1;
+        const hasAnswer = 'grpc-status' in headers || 'grpc-status' in trailers;
+        if (hasAnswer) attack.count(outcomeOf({ status: 200, headers, trailers, body: Buffer.alloc(0) }));
+        else if (!attack.isOver) attack.count(`RST_STREAM ${stream.rstCode}`);
+      });
+      void send(stream, i).catch(() => {});
+    }
+    await attack.wait(10);
+  }
+  await attack.untilOver();
+  attack.count('held', open);
+  for (const session of sessions) session.destroy();
+}
+
+/** Writes messages until the time is up or the stream ends, as fast as its window lets them go. */
+async function writeOn(attack: Attack, stream: ClientHttp2Stream, next: () => Uint8Array): Promise<void> {
+  const { promise: closed, resolve: close } = Promise.withResolvers<void>();
+  stream.once('close', close);
+  while (!attack.isOver && !stream.destroyed) {
+    if (stream.write(next())) await new Promise(setImmediate);
+    else await Promise.race([closed, new Promise<void>((resolve) => void stream.once('drain', resolve))]);
+  }
+}
+
+function recordMessage(activities: MessageInitShape<typeof StreamUserActivityRequestSchema>['activities']): Buffer {
+  const request = create(StreamUserActivityRequestSchema, { sequence: 1n, activities: activities ?? [] });
+  return envelope(toBinary(StreamUserActivityRequestSchema, request));
+}
+
 export const streamShapes: readonly Shape[] = [
+  {
+    name: 'streams that record nothing',
+    kind: 'streams',
+    who: 'editor',
+    sends: '3,000 streams of StreamUserActivity without a message',
+    expects: [HELD_OR_REFUSED],
+    run: (attack) =>
+      holdRecording(attack, 3000, async (stream) => {
+        stream.resume();
+      }),
+  },
+  {
+    name: 'streams that record without end',
+    kind: 'streams',
+    who: 'editor',
+    sends: 'a hundred streams of StreamUserActivity, each as many small messages as it may send',
+    expects: [HELD_OR_REFUSED],
+    isFlood: true,
+    run: (attack) =>
+      holdRecording(attack, 100, (stream) => {
+        stream.resume();
+        return writeOn(attack, stream, () => recordMessage([{ id: attack.random.uuid(), action: 'page.viewed' }]));
+      }),
+  },
+  {
+    name: 'streams that record, with answers unread',
+    isShort: true,
+    kind: 'streams',
+    who: 'editor',
+    sends: 'a hundred streams of StreamUserActivity that take no answer, each as many messages as it may send',
+    expects: [HELD_OR_REFUSED],
+    isFlood: true,
+    run: (attack) =>
+      holdRecording(
+        attack,
+        100,
+        (stream) => writeOn(attack, stream, () => recordMessage([{ id: attack.random.uuid(), action: 'page.viewed' }])),
+        { initialWindowSize: 0 },
+      ),
+  },
+  {
+    name: 'streams that record the largest messages',
+    kind: 'streams',
+    who: 'editor',
+    sends: 'fifty streams of StreamUserActivity, each of batches of 100 activities of 9 kB',
+    expects: [HELD_OR_REFUSED],
+    isFlood: true,
+    run: (attack) =>
+      holdRecording(attack, 50, (stream) => {
+        stream.resume();
+        return writeOn(attack, stream, () => {
+          const { activities = [] } = largestBatch(attack.viewer.id);
+          return recordMessage(activities.map((activity) => ({ ...activity, id: attack.random.uuid() })));
+        });
+      }),
+  },
+  {
+    name: 'streams that record half a message',
+    kind: 'streams',
+    who: 'editor',
+    sends: '2,000 streams of StreamUserActivity that stop in the middle of a large message',
+    expects: [HELD_OR_REFUSED],
+    run: (attack) =>
+      holdRecording(attack, 2000, async (stream) => {
+        stream.resume();
+        stream.write(envelope(Buffer.alloc(900_000)).subarray(0, 60_000));
+      }),
+  },
   {
     name: 'watches of one user',
     isShort: true,

@@ -74,43 +74,55 @@ const PUBLIC: ReadonlySet<unknown> = new Set([
 
 /**
  * Signs every call with the token of the source, but those that bring an `authorization` of their own. A call that is
- * refused because its token has expired is sent once more with another token: it was refused before it took effect.
+ * refused because its token has expired is sent once more with another token: it was refused before it took effect. A call
+ * that streams its requests is not, since they cannot be had twice; the next one has the other token.
  */
 export function withCredentials(transport: Transport, source: TokenSource): Transport {
   return {
     async unary(method, signal, timeoutMs, header, input, contextValues) {
-      const send = (headers: Headers) => transport.unary(method, signal, timeoutMs, headers, input, contextValues);
       const headers = new Headers(header);
-      if (PUBLIC.has(method) || headers.has('authorization')) return send(headers);
-      const token = await untilAborted(source.token(), signal);
+      const send = (sent: Headers) => transport.unary(method, signal, timeoutMs, sent, input, contextValues);
+      const token =
+        PUBLIC.has(method) || headers.has('authorization') ? undefined : await untilAborted(source.token(), signal);
       if (token === undefined) return send(headers);
+      const attempt = (bearer: string) =>
+        send(signed(headers, bearer)).catch((thrown: unknown) => {
+          throw noteEnd(thrown, bearer, source);
+        });
       try {
-        return await send(signed(headers, token));
+        return await attempt(token);
       } catch (thrown) {
-        const renewed = await renewAfter(thrown, token, source, signal);
-        return send(signed(headers, renewed));
+        return attempt(await renewAfter(thrown, token, source, signal));
       }
     },
     async stream<I extends DescMessage, O extends DescMessage>(
       ...[method, signal, timeoutMs, header, input, contextValues]: Parameters<typeof transport.stream<I, O>>
     ): Promise<StreamResponse<I, O>> {
       const headers = new Headers(header);
-      const send = (signedHeaders: Headers, messages: typeof input) =>
-        transport.stream(method, signal, timeoutMs, signedHeaders, messages, contextValues);
+      const send = (sent: Headers, messages: typeof input) =>
+        transport.stream(method, signal, timeoutMs, sent, messages, contextValues);
       const token = headers.has('authorization') ? undefined : await untilAborted(source.token(), signal);
       if (token === undefined) return send(headers, input);
-      // A refusal of a stream comes when the first message is read.
       const requests = method.methodKind === 'server_streaming' ? await collect(input) : undefined;
-      const again = () => values(requests ?? []);
-      const open = (bearer: string) => send(signed(headers, bearer), requests === undefined ? input : again());
-      let response: StreamResponse<I, O>;
-      try {
-        response = await open(token);
-      } catch (thrown) {
+      const attempt = async (bearer: string): Promise<StreamResponse<I, O>> => {
+        try {
+          const response = await send(signed(headers, bearer), requests === undefined ? input : values(requests));
+          return { ...response, message: notingEnd(response.message, bearer, source) };
+        } catch (thrown) {
+          throw noteEnd(thrown, bearer, source);
+        }
+      };
+      const again = async (thrown: unknown): Promise<StreamResponse<I, O>> => {
+        const renewed = await renewAfter(thrown, token, source, signal);
         if (requests === undefined) throw thrown;
-        return open(await renewAfter(thrown, token, source, signal));
+        return attempt(renewed);
+      };
+      let first: StreamResponse<I, O>;
+      try {
+        first = await attempt(token);
+      } catch (thrown) {
+        return again(thrown);
       }
-      const first = response;
       return {
         ...first,
         message: (async function* () {
@@ -121,9 +133,9 @@ export function withCredentials(transport: Transport, source: TokenSource): Tran
               yield message;
             }
           } catch (thrown) {
-            if (count > 0 || requests === undefined) throw noteEnd(thrown, token, source);
-            const second = await open(await renewAfter(thrown, token, source, signal));
-            yield* second.message;
+            // A refusal of a stream comes when the first message is read.
+            if (count > 0) throw thrown;
+            yield* (await again(thrown)).message;
           }
         })(),
       };
@@ -144,17 +156,26 @@ async function renewAfter(
   source: TokenSource,
   signal: AbortSignal | undefined,
 ): Promise<string> {
-  const error = noteEnd(thrown, token, source);
+  const error = ConnectError.from(thrown);
   if (reasonOf(error) !== 'ACCESS_TOKEN_EXPIRED') throw error;
   const renewed = await untilAborted(source.renew(token), signal);
   if (renewed === undefined) throw error;
   return renewed;
 }
 
+/** Tells the source when the session of a token is over. */
 function noteEnd(thrown: unknown, token: string, source: TokenSource): ConnectError {
   const error = ConnectError.from(thrown);
   if (reasonOf(error) === 'SESSION_ENDED') source.ended(token, error);
   return error;
+}
+
+async function* notingEnd<T>(messages: AsyncIterable<T>, token: string, source: TokenSource): AsyncGenerator<T> {
+  try {
+    yield* messages;
+  } catch (thrown) {
+    throw noteEnd(thrown, token, source);
+  }
 }
 
 async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {

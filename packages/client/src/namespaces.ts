@@ -25,14 +25,14 @@ export interface CallOptions {
   readonly headers?: ConnectCallOptions['headers'];
 }
 
-/** The methods of a service, named as {@link MethodName} says. */
+/** The methods of a service that take one request, named as {@link MethodName} says. For the others there is `raw()`. */
 export type Namespace<Service extends DescService, Noun extends string> = {
-  readonly [Rpc in keyof Service['method'] & string as MethodName<Rpc, Noun>]: Method<
-    Service['method'][Rpc],
-    MethodName<Rpc, Noun>,
-    Noun
-  >;
+  readonly [Rpc in keyof Service['method'] & string as Service['method'][Rpc] extends { methodKind: OneRequest }
+    ? MethodName<Rpc, Noun>
+    : never]: Method<Service['method'][Rpc], MethodName<Rpc, Noun>, Noun>;
 };
+
+type OneRequest = 'unary' | 'server_streaming';
 
 type Method<Desc, Name extends string, Noun extends string> = Desc extends {
   input: infer I extends DescMessage;
@@ -98,7 +98,7 @@ export function createNamespace<Service extends DescService, Noun extends string
 ): Namespace<Service, Noun> {
   const resource = noun.charAt(0).toLowerCase() + noun.slice(1);
   const get = service.methods.find(({ localName }) => methodName(localName, noun) === 'get');
-  const methods = service.methods.map((method) => {
+  const methods = service.methods.filter(takesOneRequest).map((method) => {
     const name = methodName(method.localName, noun);
     const isUpdate = name === 'update' && isUnary(method) && get !== undefined && isUnary(get);
     const call = isUpdate ? createUpdate(get, method, resource, transport) : createMethod(method, resource, transport);
@@ -107,19 +107,21 @@ export function createNamespace<Service extends DescService, Noun extends string
   return Object.fromEntries(methods) as Namespace<Service, Noun>;
 }
 
-function createMethod(method: DescMethod, resource: string, transport: Transport): AnyCall {
-  if (isUnary(method)) {
-    return 'nextPageToken' in method.output.field
-      ? (request, options) => listPages(method, request, options, resource, transport)
-      : (request, options) => callUnary(method, request, options, resource, transport);
-  }
-  if (isServerStreaming(method)) return (request, options) => openStream(method, request, options, transport);
-  throw new Error(`${method.name} streams requests, for which there is no method: use raw()`);
+function createMethod(
+  method: DescMethodUnary | DescMethodServerStreaming,
+  resource: string,
+  transport: Transport,
+): AnyCall {
+  if (method.methodKind === 'server_streaming')
+    return (request, options) => openStream(method, request, options, transport);
+  return 'nextPageToken' in method.output.field
+    ? (request, options) => listPages(method, request, options, resource, transport)
+    : (request, options) => callUnary(method, request, options, resource, transport);
 }
 
 const isUnary = (method: DescMethod): method is DescMethodUnary & DescMethod => method.methodKind === 'unary';
-const isServerStreaming = (method: DescMethod): method is DescMethodServerStreaming & DescMethod =>
-  method.methodKind === 'server_streaming';
+const takesOneRequest = (method: DescMethod): method is (DescMethodUnary | DescMethodServerStreaming) & DescMethod =>
+  method.methodKind === 'unary' || method.methodKind === 'server_streaming';
 
 async function callUnary(
   method: DescMethodUnary,

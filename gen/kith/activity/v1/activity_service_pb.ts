@@ -458,8 +458,8 @@ export const ActivityService: GenService<{
    * again.
    *
    * The server reads some messages ahead, and stops reading from a client that does not take
-   * the answers or sends faster than is recorded: it holds at most 8 messages of a stream and, but
-   * for the last of them, 400 activities.
+   * the answers or sends faster than is recorded: while some are recorded or answered, it holds at
+   * most 8 more messages of a stream and, but for the last of them, 400 activities and 1 MiB.
    *
    * The stream ends with DEADLINE_EXCEEDED when no message comes for five minutes
    * (ERROR_REASON_DEADLINE_EXCEEDED), RESOURCE_EXHAUSTED when too many streams are open, watches

@@ -8,13 +8,15 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { UserActivity } from "./activity_pb.ts";
 import { file_kith_activity_v1_activity } from "./activity_pb.ts";
+import type { ErrorDetail } from "../../error/v1/error_pb.ts";
+import { file_kith_error_v1_error } from "../../error/v1/error_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file kith/activity/v1/activity_service.proto.
  */
 export const file_kith_activity_v1_activity_service: GenFile = /*@__PURE__*/
-  fileDesc("CidraXRoL2FjdGl2aXR5L3YxL2FjdGl2aXR5X3NlcnZpY2UucHJvdG8SEGtpdGguYWN0aXZpdHkudjEiYgoZUmVjb3JkVXNlckFjdGl2aXR5UmVxdWVzdBIxCgphY3Rpdml0aWVzGAEgAygLMh0ua2l0aC5hY3Rpdml0eS52MS5OZXdBY3Rpdml0eRISCgpyZXF1ZXN0X2lkGAIgASgJIvEBCgtOZXdBY3Rpdml0eRIKCgJpZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEg4KBmFjdGlvbhgDIAEoCRIPCgdkZXRhaWxzGAQgASgJEkEKCmF0dHJpYnV0ZXMYBSADKAsyLS5raXRoLmFjdGl2aXR5LnYxLk5ld0FjdGl2aXR5LkF0dHJpYnV0ZXNFbnRyeRIuCgpldmVudF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBoxCg9BdHRyaWJ1dGVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJQChpSZWNvcmRVc2VyQWN0aXZpdHlSZXNwb25zZRIyCgphY3Rpdml0aWVzGAEgAygLMh4ua2l0aC5hY3Rpdml0eS52MS5Vc2VyQWN0aXZpdHkiyAEKF0xpc3RVc2VyQWN0aXZpdHlSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkSFwoPYWN0aW9uX3ByZWZpeGVzGAQgAygJEi4KCnN0YXJ0X3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJ9ChhMaXN0VXNlckFjdGl2aXR5UmVzcG9uc2USMgoKYWN0aXZpdGllcxgBIAMoCzIeLmtpdGguYWN0aXZpdHkudjEuVXNlckFjdGl2aXR5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIUCgx3YXRjaF9jdXJzb3IYAyABKAkiWgoYV2F0Y2hVc2VyQWN0aXZpdHlSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSFAoMYWZ0ZXJfY3Vyc29yGAIgASgJEhcKD2FjdGlvbl9wcmVmaXhlcxgDIAMoCSJwChlXYXRjaFVzZXJBY3Rpdml0eVJlc3BvbnNlEjAKCGFjdGl2aXR5GAEgASgLMh4ua2l0aC5hY3Rpdml0eS52MS5Vc2VyQWN0aXZpdHkSDgoGY3Vyc29yGAIgASgJEhEKCWNhdWdodF91cBgDIAEoCDLiAgoPQWN0aXZpdHlTZXJ2aWNlEm8KElJlY29yZFVzZXJBY3Rpdml0eRIrLmtpdGguYWN0aXZpdHkudjEuUmVjb3JkVXNlckFjdGl2aXR5UmVxdWVzdBosLmtpdGguYWN0aXZpdHkudjEuUmVjb3JkVXNlckFjdGl2aXR5UmVzcG9uc2USbgoQTGlzdFVzZXJBY3Rpdml0eRIpLmtpdGguYWN0aXZpdHkudjEuTGlzdFVzZXJBY3Rpdml0eVJlcXVlc3QaKi5raXRoLmFjdGl2aXR5LnYxLkxpc3RVc2VyQWN0aXZpdHlSZXNwb25zZSIDkAIBEm4KEVdhdGNoVXNlckFjdGl2aXR5Eioua2l0aC5hY3Rpdml0eS52MS5XYXRjaFVzZXJBY3Rpdml0eVJlcXVlc3QaKy5raXRoLmFjdGl2aXR5LnYxLldhdGNoVXNlckFjdGl2aXR5UmVzcG9uc2UwAUJHChBraXRoLmFjdGl2aXR5LnYxQhRBY3Rpdml0eVNlcnZpY2VQcm90b1ABWhtraXRoL2FjdGl2aXR5L3YxO2FjdGl2aXR5djFiBnByb3RvMw", [file_google_protobuf_timestamp, file_kith_activity_v1_activity]);
+  fileDesc("CidraXRoL2FjdGl2aXR5L3YxL2FjdGl2aXR5X3NlcnZpY2UucHJvdG8SEGtpdGguYWN0aXZpdHkudjEiYgoZUmVjb3JkVXNlckFjdGl2aXR5UmVxdWVzdBIxCgphY3Rpdml0aWVzGAEgAygLMh0ua2l0aC5hY3Rpdml0eS52MS5OZXdBY3Rpdml0eRISCgpyZXF1ZXN0X2lkGAIgASgJIvEBCgtOZXdBY3Rpdml0eRIKCgJpZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEg4KBmFjdGlvbhgDIAEoCRIPCgdkZXRhaWxzGAQgASgJEkEKCmF0dHJpYnV0ZXMYBSADKAsyLS5raXRoLmFjdGl2aXR5LnYxLk5ld0FjdGl2aXR5LkF0dHJpYnV0ZXNFbnRyeRIuCgpldmVudF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBoxCg9BdHRyaWJ1dGVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJQChpSZWNvcmRVc2VyQWN0aXZpdHlSZXNwb25zZRIyCgphY3Rpdml0aWVzGAEgAygLMh4ua2l0aC5hY3Rpdml0eS52MS5Vc2VyQWN0aXZpdHkiYAoZU3RyZWFtVXNlckFjdGl2aXR5UmVxdWVzdBIQCghzZXF1ZW5jZRgBIAEoAxIxCgphY3Rpdml0aWVzGAIgAygLMh0ua2l0aC5hY3Rpdml0eS52MS5OZXdBY3Rpdml0eSKgAQoaU3RyZWFtVXNlckFjdGl2aXR5UmVzcG9uc2USEAoIc2VxdWVuY2UYASABKAMSDgoGY3Vyc29yGAIgASgJEhYKDnJlY29yZGVkX2NvdW50GAMgASgFEhYKDnJlcGVhdGVkX2NvdW50GAQgASgFEjAKB3JlZnVzYWwYBSABKAsyHy5raXRoLmFjdGl2aXR5LnYxLlN0cmVhbVJlZnVzYWwiTAoNU3RyZWFtUmVmdXNhbBIqCgZkZXRhaWwYASABKAsyGi5raXRoLmVycm9yLnYxLkVycm9yRGV0YWlsEg8KB21lc3NhZ2UYAiABKAkiyAEKF0xpc3RVc2VyQWN0aXZpdHlSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkSFwoPYWN0aW9uX3ByZWZpeGVzGAQgAygJEi4KCnN0YXJ0X3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJ9ChhMaXN0VXNlckFjdGl2aXR5UmVzcG9uc2USMgoKYWN0aXZpdGllcxgBIAMoCzIeLmtpdGguYWN0aXZpdHkudjEuVXNlckFjdGl2aXR5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIUCgx3YXRjaF9jdXJzb3IYAyABKAkiWgoYV2F0Y2hVc2VyQWN0aXZpdHlSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSFAoMYWZ0ZXJfY3Vyc29yGAIgASgJEhcKD2FjdGlvbl9wcmVmaXhlcxgDIAMoCSJwChlXYXRjaFVzZXJBY3Rpdml0eVJlc3BvbnNlEjAKCGFjdGl2aXR5GAEgASgLMh4ua2l0aC5hY3Rpdml0eS52MS5Vc2VyQWN0aXZpdHkSDgoGY3Vyc29yGAIgASgJEhEKCWNhdWdodF91cBgDIAEoCDLXAwoPQWN0aXZpdHlTZXJ2aWNlEm8KElJlY29yZFVzZXJBY3Rpdml0eRIrLmtpdGguYWN0aXZpdHkudjEuUmVjb3JkVXNlckFjdGl2aXR5UmVxdWVzdBosLmtpdGguYWN0aXZpdHkudjEuUmVjb3JkVXNlckFjdGl2aXR5UmVzcG9uc2UScwoSU3RyZWFtVXNlckFjdGl2aXR5Eisua2l0aC5hY3Rpdml0eS52MS5TdHJlYW1Vc2VyQWN0aXZpdHlSZXF1ZXN0Giwua2l0aC5hY3Rpdml0eS52MS5TdHJlYW1Vc2VyQWN0aXZpdHlSZXNwb25zZSgBMAESbgoQTGlzdFVzZXJBY3Rpdml0eRIpLmtpdGguYWN0aXZpdHkudjEuTGlzdFVzZXJBY3Rpdml0eVJlcXVlc3QaKi5raXRoLmFjdGl2aXR5LnYxLkxpc3RVc2VyQWN0aXZpdHlSZXNwb25zZSIDkAIBEm4KEVdhdGNoVXNlckFjdGl2aXR5Eioua2l0aC5hY3Rpdml0eS52MS5XYXRjaFVzZXJBY3Rpdml0eVJlcXVlc3QaKy5raXRoLmFjdGl2aXR5LnYxLldhdGNoVXNlckFjdGl2aXR5UmVzcG9uc2UwAUJHChBraXRoLmFjdGl2aXR5LnYxQhRBY3Rpdml0eVNlcnZpY2VQcm90b1ABWhtraXRoL2FjdGl2aXR5L3YxO2FjdGl2aXR5djFiBnByb3RvMw", [file_google_protobuf_timestamp, file_kith_activity_v1_activity, file_kith_error_v1_error]);
 
 /**
  * What users did.
@@ -129,6 +131,113 @@ export const RecordUserActivityResponseSchema: GenMessage<RecordUserActivityResp
   messageDesc(file_kith_activity_v1_activity_service, 2);
 
 /**
+ * One message of a stream that records.
+ *
+ * @generated from message kith.activity.v1.StreamUserActivityRequest
+ */
+export type StreamUserActivityRequest = Message<"kith.activity.v1.StreamUserActivityRequest"> & {
+  /**
+   * Sent back with the answer to this message. Chosen by the client: 1 for the first message of a
+   * stream, and one more for each.
+   *
+   * @generated from field: int64 sequence = 1;
+   */
+  sequence: bigint;
+
+  /**
+   * The activities, 1 to 100, each with its `id`.
+   *
+   * @generated from field: repeated kith.activity.v1.NewActivity activities = 2;
+   */
+  activities: NewActivity[];
+};
+
+/**
+ * Describes the message kith.activity.v1.StreamUserActivityRequest.
+ * Use `create(StreamUserActivityRequestSchema)` to create a new message.
+ */
+export const StreamUserActivityRequestSchema: GenMessage<StreamUserActivityRequest> = /*@__PURE__*/
+  messageDesc(file_kith_activity_v1_activity_service, 3);
+
+/**
+ * What became of one message of a stream that records.
+ *
+ * @generated from message kith.activity.v1.StreamUserActivityResponse
+ */
+export type StreamUserActivityResponse = Message<"kith.activity.v1.StreamUserActivityResponse"> & {
+  /**
+   * That of the request message; 0 in the first answer, which says that the stream is open.
+   *
+   * @generated from field: int64 sequence = 1;
+   */
+  sequence: bigint;
+
+  /**
+   * The cursor that a watch sends with the last of the message's activities in the log. Empty where
+   * the message is refused.
+   *
+   * @generated from field: string cursor = 2;
+   */
+  cursor: string;
+
+  /**
+   * How many activities were recorded now.
+   *
+   * @generated from field: int32 recorded_count = 3;
+   */
+  recordedCount: number;
+
+  /**
+   * How many had been recorded before, under their ids.
+   *
+   * @generated from field: int32 repeated_count = 4;
+   */
+  repeatedCount: number;
+
+  /**
+   * Why nothing of the message was recorded; absent where all of it is.
+   *
+   * @generated from field: kith.activity.v1.StreamRefusal refusal = 5;
+   */
+  refusal?: StreamRefusal | undefined;
+};
+
+/**
+ * Describes the message kith.activity.v1.StreamUserActivityResponse.
+ * Use `create(StreamUserActivityResponseSchema)` to create a new message.
+ */
+export const StreamUserActivityResponseSchema: GenMessage<StreamUserActivityResponse> = /*@__PURE__*/
+  messageDesc(file_kith_activity_v1_activity_service, 4);
+
+/**
+ * Why one message of a stream was refused.
+ *
+ * @generated from message kith.activity.v1.StreamRefusal
+ */
+export type StreamRefusal = Message<"kith.activity.v1.StreamRefusal"> & {
+  /**
+   * The reason, and what it is about.
+   *
+   * @generated from field: kith.error.v1.ErrorDetail detail = 1;
+   */
+  detail?: ErrorDetail | undefined;
+
+  /**
+   * For developers. May change.
+   *
+   * @generated from field: string message = 2;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message kith.activity.v1.StreamRefusal.
+ * Use `create(StreamRefusalSchema)` to create a new message.
+ */
+export const StreamRefusalSchema: GenMessage<StreamRefusal> = /*@__PURE__*/
+  messageDesc(file_kith_activity_v1_activity_service, 5);
+
+/**
  * Which activity to list.
  *
  * @generated from message kith.activity.v1.ListUserActivityRequest
@@ -185,7 +294,7 @@ export type ListUserActivityRequest = Message<"kith.activity.v1.ListUserActivity
  * Use `create(ListUserActivityRequestSchema)` to create a new message.
  */
 export const ListUserActivityRequestSchema: GenMessage<ListUserActivityRequest> = /*@__PURE__*/
-  messageDesc(file_kith_activity_v1_activity_service, 3);
+  messageDesc(file_kith_activity_v1_activity_service, 6);
 
 /**
  * One page of activity.
@@ -222,7 +331,7 @@ export type ListUserActivityResponse = Message<"kith.activity.v1.ListUserActivit
  * Use `create(ListUserActivityResponseSchema)` to create a new message.
  */
 export const ListUserActivityResponseSchema: GenMessage<ListUserActivityResponse> = /*@__PURE__*/
-  messageDesc(file_kith_activity_v1_activity_service, 4);
+  messageDesc(file_kith_activity_v1_activity_service, 7);
 
 /**
  * Which activity to watch.
@@ -261,7 +370,7 @@ export type WatchUserActivityRequest = Message<"kith.activity.v1.WatchUserActivi
  * Use `create(WatchUserActivityRequestSchema)` to create a new message.
  */
 export const WatchUserActivityRequestSchema: GenMessage<WatchUserActivityRequest> = /*@__PURE__*/
-  messageDesc(file_kith_activity_v1_activity_service, 5);
+  messageDesc(file_kith_activity_v1_activity_service, 8);
 
 /**
  * One message of a watch.
@@ -300,7 +409,7 @@ export type WatchUserActivityResponse = Message<"kith.activity.v1.WatchUserActiv
  * Use `create(WatchUserActivityResponseSchema)` to create a new message.
  */
 export const WatchUserActivityResponseSchema: GenMessage<WatchUserActivityResponse> = /*@__PURE__*/
-  messageDesc(file_kith_activity_v1_activity_service, 6);
+  messageDesc(file_kith_activity_v1_activity_service, 9);
 
 /**
  * Record, list and watch what users do. Every refusal carries a
@@ -326,6 +435,43 @@ export const ActivityService: GenService<{
     methodKind: "unary";
     input: typeof RecordUserActivityRequestSchema;
     output: typeof RecordUserActivityResponseSchema;
+  },
+  /**
+   * Record activities as they happen, over one stream that stays open. It takes HTTP/2; over
+   * HTTP/1.1 use RecordUserActivity.
+   *
+   * The server answers at once, with a message whose `sequence` is 0, and then each request
+   * message with one of its own, in their order: as recorded, or with why it is refused. What is
+   * answered as recorded is on disk. All of the activities of a message or none are recorded, in
+   * their order. A message that is refused for what is stored (ERROR_REASON_USER_NOT_FOUND,
+   * ERROR_REASON_ACTIVITY_ID_TAKEN, ERROR_REASON_ACTION_RESERVED) records nothing, and the stream
+   * goes on. One that breaks the rules of the contract (ERROR_REASON_FIELDS_INVALID,
+   * ERROR_REASON_FIELD_UNKNOWN, ERROR_REASON_MALFORMED_REQUEST, ERROR_REASON_REQUEST_TOO_LARGE)
+   * ends the stream with that error, once all before it are answered: it is the first message
+   * without an answer. Leave it out, and go on with the next.
+   *
+   * Each activity needs its `id`. After any end, open a stream again and send every message that
+   * was not answered: what had been recorded is counted in `repeated_count`, and is not recorded
+   * again.
+   *
+   * The server reads some messages ahead, and stops reading from a client that does not take
+   * the answers or sends faster than is recorded: while some are recorded or answered, it holds at
+   * most 8 more messages of a stream and, but for the last of them, 400 activities and 1 MiB.
+   *
+   * The stream ends with DEADLINE_EXCEEDED when no message comes for five minutes
+   * (ERROR_REASON_DEADLINE_EXCEEDED), RESOURCE_EXHAUSTED when too many streams are open, watches
+   * included, or hold too much, the caller's own (ERROR_REASON_BUDGET_EXCEEDED) or all together
+   * (ERROR_REASON_SERVER_BUSY), UNAVAILABLE when the server stops, after answering what it has
+   * recorded, or cannot reach its database (ERROR_REASON_SERVER_UNAVAILABLE), UNAUTHENTICATED when
+   * the caller's session or API key ends (ERROR_REASON_SESSION_ENDED), and PERMISSION_DENIED when
+   * the caller may not record any more (ERROR_REASON_PERMISSION_MISSING).
+   *
+   * @generated from rpc kith.activity.v1.ActivityService.StreamUserActivity
+   */
+  streamUserActivity: {
+    methodKind: "bidi_streaming";
+    input: typeof StreamUserActivityRequestSchema;
+    output: typeof StreamUserActivityResponseSchema;
   },
   /**
    * List activity, newest first: one user's, or everybody's without `user_id`.
