@@ -5,6 +5,7 @@ import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { getCall, grpcCall, grpcWebCall, jsonCall, protoCall, type Signed } from './calls.ts';
 import type { Amount, Request } from './load.ts';
+import type { Recording } from './recording.ts';
 import type { Seed } from './seed.ts';
 
 /** A server, and how it is asked. */
@@ -17,6 +18,8 @@ export interface Variant {
   readonly amount?: Partial<Amount>;
   /** So many messages of a watch are waited for, which does not end by itself. */
   readonly messages?: number;
+  /** Activities are recorded, each of which counts as a request. */
+  readonly recording?: Recording;
 }
 
 /** Variants that do the same work. */
@@ -195,7 +198,30 @@ export function realGroups(seed: Seed, replay: Replay, quick: boolean): Group[] 
     }),
     watchGroup(signed, replay, 1),
     watchGroup(signed, replay, 10),
+    recordGroup(seed),
   ];
+}
+
+/** Activities in messages of 100, each with an id of its own: a stream beside calls. */
+function recordGroup(seed: Seed): Group {
+  const request = grpcCall(ActivityService.method.recordUserActivity, { activities: [] }, signedBy(seed));
+  const variant = (name: string, over: Recording['over'], atOnce: number): Variant => ({
+    name,
+    server: 'kith',
+    http: 2,
+    request,
+    recording: { over, atOnce, accessToken: seed.accessToken, userId: seed.idOf(500), perMessage: 100 },
+  });
+  return {
+    title: 'Recording activities over gRPC, 100 a message',
+    unit: 'activities/s',
+    isMinor: true,
+    variants: [
+      { ...variant('StreamUserActivity, one stream', 'stream', 1), isOurs: true },
+      variant('RecordUserActivity, one call after the other', 'calls', 1),
+      variant('RecordUserActivity, eight calls at once', 'calls', 8),
+    ],
+  };
 }
 
 /** GetUser over gRPC, of one of the users. */

@@ -34,6 +34,7 @@ import {
   startServing,
 } from './load.ts';
 import { measureMemory } from './memory.ts';
+import { loadRecording } from './recording.ts';
 import { loadReplay } from './replay.ts';
 import { profileLines } from './profile.ts';
 import { quantile, writeReport } from './report.ts';
@@ -198,7 +199,8 @@ async function measureGroup(group: Group): Promise<Map<Variant, Run[]>> {
   for (const variant of group.variants) {
     const server = await serverOf(variant.server);
     // A watch does not end by itself: whether it succeeds shows when it is read.
-    if (variant.messages === undefined) await checkAnswer(server.address, variant.http, variant.request);
+    if (variant.messages === undefined && variant.recording === undefined)
+      await checkAnswer(server.address, variant.http, variant.request);
     await run(variant, AMOUNTS.warmUpSeconds); // until what is called often is compiled
     runs.set(variant, []);
   }
@@ -224,8 +226,12 @@ async function measureGroup(group: Group): Promise<Map<Variant, Run[]>> {
   return runs;
 }
 
-async function run({ server: name, http, request, amount, messages }: Variant, seconds: number): Promise<Run> {
+async function run(
+  { server: name, http, request, amount, messages, recording }: Variant,
+  seconds: number,
+): Promise<Run> {
   const server = await serverOf(name);
+  if (recording !== undefined) return loadRecording(server, recording, seconds);
   if (messages !== undefined) return loadReplay(server, request, { messages, streams: 1, seconds, ...amount });
   if (http === 1) {
     const load = { connections: 32, streams: 1, seconds, ...amount };
