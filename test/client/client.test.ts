@@ -189,6 +189,61 @@ describe.each(clientProtocols)('over $protocol', ({ protocol, httpVersion }) => 
     expect(told.length).toBe(1);
   });
 
+  test.each(['call', 'watch'])(
+    'a session that is over right after its renewal is told by the %s that finds out',
+    async (kind) => {
+      await using all = await startAll('own');
+      const { refreshToken, user, password } = await all.kith.user();
+      const kept = memoryStore(refreshToken);
+      const isExpired = () => all.kith.clock.offsetMs > 0;
+      const store = {
+        ...kept,
+        async save(session: Parameters<typeof kept.save>[0]) {
+          await kept.save(session);
+          if (!isExpired() || session === undefined) return;
+          const { accessToken } = await signInTo(all.kith, user.username, password);
+          await all.kith.client(SessionService, accessToken).revokeAllSessions({ userId: user.id });
+        },
+      };
+      const told: (Reason | undefined)[] = [];
+      const onSessionEnded = ({ reason }: KithError) => void told.push(reason);
+      // A watch does not end, which the proxy would wait for.
+      const url = kind === 'watch' ? all.kith.address : all.proxy.address;
+      using client = openKith(url, { protocol, credentials: { store, onSessionEnded } });
+      await client.auth.userMe();
+      all.kith.clock.offsetMs += all.kith.config.accessTokenTtlMs + 1000;
+      const watch = async () => {
+        for await (const event of client.activity.watch({ userId: user.id }))
+          if (event.kind === 'state' && event.state === 'live') return;
+      };
+      expect(await reasonOf(kind === 'watch' ? watch() : client.auth.userMe())).toBe('SESSION_ENDED');
+      expect(told).toEqual(['SESSION_ENDED']);
+      const sent = all.proxy.calls.length;
+      expect(await reasonOf(client.auth.userMe())).toBe('SESSION_ENDED');
+      expect([all.proxy.calls.length, told.length]).toEqual([sent, 1]);
+    },
+  );
+
+  test('a watch tells that the session is over, also with an earlier token of it', async () => {
+    await using all = await startAll('own');
+    const { refreshToken, user, password } = await all.kith.user();
+    const told: (Reason | undefined)[] = [];
+    const onSessionEnded = ({ reason }: KithError) => void told.push(reason);
+    using client = openKith(all.kith.address, { protocol, credentials: { refreshToken, onSessionEnded } });
+    const states: string[] = [];
+    const ends: unknown[] = [];
+    client.watchActivity(user.id, (event) => void (event.kind === 'state' && states.push(event.state)), {
+      onError: (error) => void ends.push(error),
+    });
+    await expect.poll(() => states.at(-1)).toBe('live');
+    all.kith.clock.offsetMs += all.kith.config.accessTokenTtlMs + 1000;
+    await client.auth.userMe();
+    const { accessToken } = await signInTo(all.kith, user.username, password);
+    await all.kith.client(SessionService, accessToken).revokeAllSessions({ userId: user.id });
+    await expect.poll(() => ends).toMatchObject([{ reason: 'SESSION_ENDED' }]);
+    expect(told).toEqual(['SESSION_ENDED']);
+  });
+
   test('with a password, a session that is over is replaced by another', async () => {
     await using all = await startAll();
     const { user, password, accessToken } = await all.kith.user();
@@ -297,6 +352,30 @@ describe.each(clientProtocols)('over $protocol', ({ protocol, httpVersion }) => 
     cancel();
     expect({ seen, problems }).toEqual({ seen: Array(4).fill('kith.contact.created'), problems: [] });
   });
+});
+
+test('a stream of requests that is refused for its token is not sent twice, and the next one has another token', async () => {
+  await using kith = await startKith();
+  const { refreshToken } = await kith.user(Role.EDITOR);
+  using client = createKith({ url: kith.address, credentials: { refreshToken } });
+  await client.auth.userMe();
+  kith.clock.offsetMs += kith.config.accessTokenTtlMs + 1000;
+  let made = 0;
+  const record = async () => {
+    const requests = (async function* () {
+      made += 1;
+      yield { sequence: 1n, activities: [{ id: randomUUID(), action: 'page.viewed' }] };
+    })();
+    const answers = await Array.fromAsync(client.raw(contract.ActivityService).streamUserActivity(requests));
+    return answers.map(({ sequence, recordedCount }) => [Number(sequence), recordedCount]);
+  };
+  const refused = await record().catch((error: unknown) => KithError.from(error).reason);
+  expect(refused).toBe('ACCESS_TOKEN_EXPIRED');
+  expect(await record()).toEqual([
+    [0, 0],
+    [1, 1],
+  ]);
+  expect(made).toBe(2);
 });
 
 /** A call to a server that never answers is given up by its own clock. */

@@ -79,7 +79,11 @@ export class Session implements TokenSource {
   }
 
   ended(token: string, error: ConnectError): void {
-    if (this.#current?.accessToken === token) this.#finish({ error, refreshToken: this.#current.refreshToken });
+    if (this.#current === undefined) return;
+    const { accessToken, refreshToken } = this.#current;
+    // A stream may have begun with an earlier token of the session.
+    const isOfSession = accessToken === token || (sessionIdOf(token) ?? '') === sessionIdOf(accessToken);
+    if (isOfSession) this.#finish({ error, refreshToken });
   }
 
   /** Opens a session in place of the one that there is. */
@@ -164,6 +168,17 @@ export class Session implements TokenSource {
     this.#current = undefined;
     this.#end = end;
     this.#options.onSessionEnded?.(KithError.from(end.error));
+  }
+}
+
+/** What an access token says its session is (docs/sessions.md), which is not verified: the server does that. */
+function sessionIdOf(accessToken: string): string | undefined {
+  try {
+    const [, payload = ''] = accessToken.split('.');
+    const { sid } = JSON.parse(atob(payload.replaceAll('-', '+').replaceAll('_', '/'))) as { sid?: unknown };
+    return typeof sid === 'string' ? sid : undefined;
+  } catch {
+    return undefined;
   }
 }
 
