@@ -378,6 +378,13 @@ test('a stream of requests that is refused for its token is not sent twice, and 
   expect(made).toBe(2);
 });
 
+test('a namespace has the methods that take one request', async () => {
+  using client = createKith({ url: 'http://localhost:1' });
+  expect(Object.keys(client.activity).toSorted()).toEqual(['list', 'record', 'recorder', 'watch']);
+  // @ts-expect-error it streams its requests
+  expect(client.activity.stream).toBeUndefined();
+});
+
 /** A call to a server that never answers is given up by its own clock. */
 async function expectSilence(protocol: (typeof clientProtocols)[number]['protocol'], accessToken: string) {
   await using silent = await startRelay();

@@ -7,6 +7,7 @@ import { AuthService } from './gen/kith/auth/v1/auth_service_pb.ts';
 import type { User } from './gen/kith/user/v1/user_pb.ts';
 import { KithError, type Reason } from './kith-error.ts';
 import { createNamespace, type Namespace } from './namespaces.ts';
+import { createRecorder, type Recorder, type RecorderOptions } from './recorder.ts';
 import { type RetryOptions, withRetries } from './retries.ts';
 import { SERVICES } from './services.ts';
 import type { PasswordCredentials } from './sign-in.ts';
@@ -36,6 +37,11 @@ export interface Kith extends Omit<Namespaces, 'activity'> {
   readonly activity: Omit<Namespaces['activity'], 'watch'> & {
     /** Watches activity: what happens from now on, or what came after `from` and then that. Goes on after any break. */
     watch(options?: WatchOptions): Watch;
+    /**
+     * Records activities in the background: in batches, each activity once however often the connection breaks. Over one
+     * stream where the transport can stream requests, as gRPC can, otherwise by calls.
+     */
+    recorder(options?: RecorderOptions): Recorder;
   };
   /**
    * Tells `onEvent` what happens to one user's activity, and waits for what it returns. Gives the function that ends it.
@@ -65,10 +71,16 @@ export function createKith(options: KithOptions): Kith {
   return createKithOver(transport, options);
 }
 
+/** Who calls over a transport, and what it can do. */
+export interface TransportOptions extends Omit<KithOptions, 'url' | 'protocol' | 'fetch'> {
+  /** Whether it streams requests, as gRPC over HTTP/2 does. Default false. */
+  readonly streamsRequests?: boolean | undefined;
+}
+
 /** Creates a client whose calls go over a transport of Connect. */
 export function createKithOver(
   transport: Transport,
-  { credentials, attemptsMax, attemptTimeoutMs, timeoutMs }: Omit<KithOptions, 'url' | 'protocol' | 'fetch'>,
+  { credentials, attemptsMax, attemptTimeoutMs, timeoutMs, streamsRequests = false }: TransportOptions,
 ): Kith {
   const session = openSession(credentials, transport);
   const signedTransport = withCredentials(transport, session ?? tokensOf(credentials));
@@ -86,7 +98,11 @@ export function createKithOver(
   const watch = (watched: WatchOptions = {}) => createWatch(activity, watched);
   return {
     ...namespaces,
-    activity: { ...namespaces.activity, watch },
+    activity: {
+      ...namespaces.activity,
+      watch,
+      recorder: (recorded) => createRecorder({ client: activity, streamsRequests }, recorded),
+    },
     watchActivity(userId, onEvent, { onError = throwUnhandled, ...watched } = {}) {
       const ended = new AbortController();
       const tell = async () => {

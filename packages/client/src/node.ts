@@ -23,7 +23,7 @@ export function createKith({ protocol = 'grpc', tls, ...options }: NodeKithOptio
   if (protocol !== 'grpc') return closable(createWebKith({ ...options, protocol }), () => {});
   const sessionManager = new Http2SessionManager(options.url, undefined, tls);
   const transport = createGrpcTransport({ baseUrl: options.url, sessionManager });
-  return closable(createKithOver(transport, options), () => sessionManager.abort());
+  return closable(createKithOver(transport, { ...options, streamsRequests: true }), () => sessionManager.abort());
 }
 
 function closable(kith: Kith, close: () => void): NodeKith {

@@ -12,6 +12,7 @@ import { Code, ConnectError, type Transport } from '@connectrpc/connect';
 import { type Backoff, backoffMs, pause } from './backoff.ts';
 import { ErrorDetailSchema } from './gen/kith/error/v1/error_pb.ts';
 import { retryAfterOf } from './kith-error.ts';
+import { randomUuid } from './uuid.ts';
 
 /** How calls are repeated, and when they are given up. */
 export interface RetryOptions {
@@ -105,15 +106,6 @@ function withRequestId<D extends DescMessage>(schema: D, input: MessageInitShape
   const copy = clone(schema, message); // what the caller holds stays as it is
   Object.assign(copy, { requestId: randomUuid() });
   return copy;
-}
-
-/** A UUID, version 4 (RFC 9562, 5.4). `crypto.randomUUID` is missing from pages that came over plain HTTP. */
-function randomUuid(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = (bytes[6]! & 0x0f) | 0x40;
-  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
-  const digits = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
-  return digits.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
 }
 
 function requestIdOf(message: Message): string | undefined {
