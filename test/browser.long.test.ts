@@ -1,11 +1,7 @@
-import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { type Browser, chromium, type Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, type TestContext, test } from 'vitest';
-import { createViteServer } from 'vitest/node';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ErrorReason } from '../gen/kith/error/v1/error_pb.ts';
-import { findCommand, skipLoudly } from './support/commands.ts';
+import { hasChromium, needChromium, type PageServer, servePages, startChromium } from './support/browser.ts';
 import { type Kith, startKith } from './support/kith.ts';
 import type { Protocol } from './support/page.ts';
 
@@ -13,17 +9,8 @@ const TLS = {
   KITH_TLS_CERT: 'test/fixtures/tls/localhost-cert.pem',
   KITH_TLS_KEY: 'test/fixtures/tls/localhost-key.pem',
 };
-const CHROMIUM = findCommand('chromium', 'chromium-browser', 'google-chrome');
-const FLAGS = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-  '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE *.localhost, EXCLUDE 127.0.0.1',
-];
+
+const SCRIPT = 'test/support/page.ts';
 
 let browser: Browser;
 let pages: PageServer;
@@ -32,11 +19,11 @@ let plain: Kith;
 let secure: Kith;
 
 beforeAll(async () => {
-  if (CHROMIUM === undefined) return;
-  [pages, elsewhere] = await Promise.all([servePages(), servePages()]);
+  if (!hasChromium) return;
+  [pages, elsewhere] = await Promise.all([servePages(SCRIPT), servePages(SCRIPT)]);
   const env = { KITH_CORS_ORIGINS: `https://app.example.org, http://localhost:${pages.port}` };
   [browser, plain, secure] = await Promise.all([
-    chromium.launch({ executablePath: CHROMIUM, args: FLAGS }),
+    startChromium(),
     startKith({ env }),
     startKith({ env: { ...env, ...TLS } }),
   ]);
@@ -115,10 +102,6 @@ describe('a page of another origin', () => {
   });
 });
 
-function needChromium(context: TestContext): void {
-  if (CHROMIUM === undefined) skipLoudly(context, 'there is no Chromium on this machine');
-}
-
 /** A call as the browser made it. */
 interface Call {
   readonly method: string;
@@ -157,33 +140,3 @@ function contentTypeOf(protocol: Protocol): string {
   if (protocol === 'gRPC-Web') return 'application/grpc-web+proto';
   return protocol === 'Connect binary' ? 'application/proto' : 'application/json';
 }
-
-interface PageServer extends AsyncDisposable {
-  readonly port: number;
-}
-
-/** Serves the page, with the modules it imports, on a free port of all names of this machine. */
-async function servePages(): Promise<PageServer> {
-  const vite = await createViteServer({
-    configFile: false,
-    appType: 'custom',
-    logLevel: 'error',
-    optimizeDeps: { noDiscovery: true },
-    server: { middlewareMode: true, hmr: false, ws: false, watch: null },
-  });
-  const server: Server = createServer((request, response) => {
-    if (request.url !== '/') return vite.middlewares(request, response);
-    response.setHeader('content-type', 'text/html').end(PAGE);
-  }).listen(0);
-  await once(server, 'listening');
-  return {
-    port: (server.address() as AddressInfo).port,
-    async [Symbol.asyncDispose]() {
-      server.closeAllConnections();
-      server.close();
-      await Promise.all([once(server, 'close'), vite.close()]);
-    },
-  };
-}
-
-const PAGE = '<!doctype html><title>A page</title><script type="module" src="/test/support/page.ts"></script>';

@@ -1,3 +1,5 @@
+import { pause } from './backoff.ts';
+
 /** What a client keeps of a session, as JSON. All of it is secret. */
 export interface StoredSession {
   readonly refreshToken: string;
@@ -11,6 +13,8 @@ export interface StoredSession {
  * checked by the server alone, so a store need not be trusted, but it must not be read by others.
  */
 export interface SessionStore {
+  /** The name by which the tabs of a browser share the session. Undefined where they do not. */
+  readonly tabs?: string | undefined;
   /** The session; undefined when there is none, or what is there is not one. */
   load(): Promise<StoredSession | undefined>;
   /** Replaces the session as a whole, or removes it. Called within `exclusive` alone. */
@@ -39,17 +43,60 @@ export function memoryStore(refreshToken?: string): SessionStore {
  */
 export function webStorageStore(storage: Storage, key = 'kith.session'): SessionStore {
   const mutex = createMutex();
+  const locks = globalThis.navigator?.locks as LockManager | undefined;
+  const tabs = isShared(storage) ? key : undefined;
+  const saves = tabs === undefined || locks === undefined ? undefined : announceSaves(locks, key);
+  const read = () => parseSession(storage.getItem(key));
   return {
-    load: async () => parseSession(storage.getItem(key)),
+    tabs,
+    load: async () => (saves === undefined ? read() : saves.readCurrent(read)),
     async save(session) {
       if (session === undefined) storage.removeItem(key);
-      else storage.setItem(key, JSON.stringify(session));
+      else {
+        storage.setItem(key, JSON.stringify(session));
+        saves?.announce(session);
+      }
     },
     exclusive<T>(action: () => Promise<T>): Promise<T> {
-      const locks = globalThis.navigator?.locks as LockManager | undefined;
       return locks === undefined ? mutex(action) : locks.request(key, action);
     },
   };
+}
+
+/** How long a save is announced, how long another tab waits for it at the most, and how often it looks, milliseconds. */
+const SAVES = { announcedMs: 10_000, waitMs: 3_000, pollMs: 10 };
+
+/**
+ * What a tab writes to its `localStorage` may reach the others after they were granted the lock, since browsers keep a copy
+ * for each process. Locks are known to all at once: so a save is announced by one, whose name says which it is.
+ */
+function announceSaves(locks: LockManager, key: string) {
+  const prefix = `${key} saved `;
+  const lastSaved = async (): Promise<number> => {
+    const { held = [] } = await locks.query();
+    const saved = held.filter(({ name }) => name?.startsWith(prefix) === true);
+    return Math.max(...saved.map(({ name }) => Number(name!.slice(prefix.length))));
+  };
+  return {
+    announce({ replaceTimeMs }: StoredSession): void {
+      // Asked for before the lock of the session is let go.
+      void locks.request(`${prefix}${replaceTimeMs}`, { ifAvailable: true }, () => pause(SAVES.announcedMs));
+    },
+    /** Reads what was saved last; a session that was removed may be told as that. */
+    async readCurrent(read: () => StoredSession | undefined): Promise<StoredSession | undefined> {
+      const endMs = Date.now() + SAVES.waitMs;
+      for (;;) {
+        const session = read();
+        if (session === undefined || session.replaceTimeMs >= (await lastSaved()) || Date.now() > endMs) return session;
+        await pause(SAVES.pollMs);
+      }
+    },
+  };
+}
+
+/** Whether the tabs of a browser have the storage in common. Other runtimes have one that warns when it is touched. */
+function isShared(storage: Storage): boolean {
+  return typeof document !== 'undefined' && storage === globalThis.localStorage;
 }
 
 /** The session that a text holds; undefined when it holds none. */

@@ -20,6 +20,11 @@ export interface WatchOptions {
   readonly actionPrefixes?: readonly string[] | undefined;
   /** Ends the watch. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * In a browser, tabs that share their session (`webStorageStore(localStorage)`) share the connection too: one of those that
+   * watch the same holds it for all. False: a connection of its own. Default true.
+   */
+  readonly shared?: boolean | undefined;
 }
 
 /** `connecting`: nothing comes. `catching-up`: what was recorded before comes. `live`: activities come as they happen. */
@@ -43,6 +48,15 @@ export interface Watch extends AsyncIterable<WatchEvent> {
   readonly cursor: string;
 }
 
+/** The activity that a watch is about, as the contract has it. */
+export interface WatchFilter {
+  readonly userId: string;
+  readonly actionPrefixes: string[];
+}
+
+/** Follows one filter from a cursor on. */
+export type Follow = (filter: WatchFilter, from: string, signal: AbortSignal | undefined) => AsyncIterable<WatchEvent>;
+
 /** How a watch behaves; tests set it. */
 export interface WatchTimes {
   /** Kith says something every 15 seconds: a connection of which nothing is heard for longer is dead. */
@@ -61,19 +75,16 @@ const GOES_ON: ReadonlySet<Reason | undefined> = new Set<Reason>([
 
 const TIMES: WatchTimes = { silenceMs: 45_000, backoff: { firstMs: 200, maxMs: 10_000 } };
 
-/** Watches over the client, whose calls are signed. Throws a KithError when going on would change nothing. */
-export function createWatch(
-  client: Client<typeof ActivityService>,
-  options: WatchOptions,
-  times: WatchTimes = TIMES,
-): Watch {
+/** A watch made of what follows its filter. */
+export function createWatch(options: WatchOptions, follow: Follow): Watch {
+  const { userId = '', actionPrefixes = [], signal } = options;
   let cursor = options.from ?? '';
   return {
     get cursor() {
       return cursor;
     },
     async *[Symbol.asyncIterator]() {
-      for await (const event of follow(client, { ...options, from: cursor }, times)) {
+      for await (const event of follow({ userId, actionPrefixes: [...actionPrefixes] }, cursor, signal)) {
         cursor = event.cursor;
         yield event;
       }
@@ -81,18 +92,25 @@ export function createWatch(
   };
 }
 
-async function* follow(
+/**
+ * Follows over a connection of its own, one after the other, by a client whose calls are signed. `onSign` is called whenever
+ * something comes, and before each attempt to connect. Throws a KithError when going on would change nothing.
+ */
+export async function* followAlone(
   client: Client<typeof ActivityService>,
-  { userId = '', from = '', actionPrefixes = [], signal }: WatchOptions,
-  { silenceMs, backoff }: WatchTimes,
+  filter: WatchFilter,
+  from: string,
+  signal: AbortSignal | undefined,
+  onSign: () => void = () => {},
+  { silenceMs, backoff }: WatchTimes = TIMES,
 ): AsyncGenerator<WatchEvent> {
-  const filter = { userId, actionPrefixes: [...actionPrefixes] };
   let cursor = from;
   let state: WatchState | undefined;
   let failures = 0;
   let isExpired = false;
   const isEnded = () => signal?.aborted === true;
   while (!isEnded()) {
+    onSign();
     if (state !== 'connecting') yield { kind: 'state', state: (state = 'connecting'), cursor };
     const connection = new AbortController();
     const abort = () => connection.abort();
@@ -110,6 +128,7 @@ async function* follow(
       for (;;) {
         const next = await nextWithin(messages, silenceMs, connection);
         if (next.done === true) break;
+        onSign();
         const { activity, caughtUp } = next.value;
         const previous = cursor;
         cursor = next.value.cursor;
@@ -156,10 +175,18 @@ async function nextWithin(
 /** What to tell where the cursor is too old: the list of what there is, and where the watch goes on behind it. */
 async function openGap(
   client: Client<typeof ActivityService>,
-  filter: { readonly userId: string; readonly actionPrefixes: string[] },
+  filter: WatchFilter,
   signal: AbortSignal,
 ): Promise<WatchEvent & { kind: 'gap' }> {
-  const first = await client.listUserActivity(filter, { signal });
+  return gapFrom(client, filter, await client.listUserActivity(filter, { signal }));
+}
+
+/** The gap that a list begins with this page of. */
+export function gapFrom(
+  client: Client<typeof ActivityService>,
+  filter: WatchFilter,
+  first: ListUserActivityResponse,
+): WatchEvent & { kind: 'gap' } {
   const activities = createListing(
     '',
     async (pageToken) => {
