@@ -26,7 +26,7 @@ const SLICES = LAYERS.findIndex((folders) => folders.length === 0);
 const REASONS = { file: 'src/kernel/failure.ts', contract: 'gen/kith/error/v1/error_pb.ts' };
 
 /** The files of the client that Node alone runs. */
-const NODE_ONLY = /\/(node|file-store)\.ts$/;
+const NODE_ONLY = /\/(node|file-store|testing)\.ts$/;
 
 const ROOT = resolve(import.meta.dirname, '..');
 

@@ -1,6 +1,8 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Permission } from '../gen/kith/access/v1/role_pb.ts';
+import { ApiKeyService } from '../gen/kith/auth/v1/api_key_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { run } from './support/commands.ts';
 import { startKith } from './support/kith.ts';
@@ -18,7 +20,13 @@ afterAll(() => packed?.[Symbol.asyncDispose]());
 test('the package holds JavaScript, declarations and nothing of the server', (context) => {
   const { manifest, files } = needPackage(context, packed);
   expect(Object.keys(manifest['dependencies'] as object)).toEqual(DEPENDENCIES);
-  expect(Object.keys(manifest['exports'] as object)).toEqual(['.', './contract', './node', './package.json']);
+  expect(Object.keys(manifest['exports'] as object)).toEqual([
+    '.',
+    './contract',
+    './node',
+    './testing',
+    './package.json',
+  ]);
   for (const field of ['scripts', 'bin', 'optionalDependencies']) expect(manifest).not.toHaveProperty(field);
   expect(manifest['private']).toBe(true); // the scope is not the project's in the registry
   const others = files.filter((file) => !/^lib\/(gen\/[a-z0-9/]+\/)?[a-z_-]+\.(js|d\.ts)$/.test(file));
@@ -32,7 +40,7 @@ test('what a browser loads imports Connect and protobuf-es alone, and no rule of
   const imported = new Set<string>();
   const withViolations: string[] = [];
   for (const file of (await readdir(lib, { recursive: true })).filter((name) => name.endsWith('.js'))) {
-    if (/^(node|file-store)\.js$/.test(file)) continue;
+    if (/^(node|file-store|testing)\.js$/.test(file)) continue;
     const source = await readFile(join(lib, file), 'utf8');
     for (const [, module] of source.matchAll(/from\s*["']([^."'][^"']*)["']/g)) imported.add(module!);
     if (source.includes('buf/validate/validate_pb')) withViolations.push(file);
@@ -101,20 +109,28 @@ describe('the examples of the readme', () => {
     /^ada\n$/,
     /^emails\[0\]\.address .+\.\n$/,
     /^kith\.contact\.created\n$/,
+    /^recorded\n$/,
+    /^Grace\n$/,
   ];
 
   test('compile and print what they should', { timeout: 120_000 }, async (context) => {
     const { directory } = needPackage(context, packed);
     await using kith = await startKith();
     const [, password] = /password: '([^']+)'/.exec(README)!;
+    const { accessToken } = await kith.admin();
+    const { secret } = await kith
+      .client(ApiKeyService, accessToken)
+      .createApiKey({ name: 'of a service', permissions: [Permission.ACTIVITY_RECORD] });
     await kith
-      .client(UserService, (await kith.admin()).accessToken)
+      .client(UserService, accessToken)
       .createUser({ username: 'ada', email: 'ada@example.org', name: 'Ada', password: password! });
     const files = examples.map((_, i) => join(directory, `example-${i + 1}.ts`));
     for (const [i, code] of examples.entries())
       await writeFile(files[i]!, code.replaceAll('http://localhost:8080', kith.address));
     expect(await compile(files, ['--module', 'nodenext'])).toEqual({ code: 0, stdout: '', stderr: '' });
-    const outcomes = await Promise.all(files.map((file) => run(process.execPath, [file])));
+    const outcomes = await Promise.all(
+      files.map((file) => run(process.execPath, [file], { KITH_API_KEY: secret, KITH_REPOSITORY: resolve('.') })),
+    );
     expect(outcomes).toEqual(OUTPUTS.map((output) => ({ code: 0, stdout: expect.stringMatching(output), stderr: '' })));
   });
 });
