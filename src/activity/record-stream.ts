@@ -205,16 +205,20 @@ class ReadAhead {
   #readOn(): void {
     if (this.#isReading || this.#isOver || !this.#hasRoom()) return;
     this.#isReading = true;
-    this.#messages.next().then(
-      (result) => {
-        this.#isReading = false;
-        if (result.done === true) this.#isOver = true;
-        else this.#add(result.value);
-        this.wake();
-        this.#readOn();
-      },
-      (reason: unknown) => this.#fail(reason),
-    );
+    void this.#readOne();
+  }
+
+  async #readOne(): Promise<void> {
+    try {
+      const { done, value } = await this.#messages.next();
+      if (done === true) this.#isOver = true;
+      else this.#add(value);
+    } catch (reason) {
+      return this.#fail(reason);
+    }
+    this.#isReading = false;
+    this.wake();
+    this.#readOn();
   }
 
   #hasRoom(): boolean {

@@ -5,6 +5,7 @@ import { hasChromium, needChromium, type PageServer, servePages, startChromium }
 import { sizeOf } from '../support/full-size.ts';
 import { type Kith, startKith } from '../support/kith.ts';
 import { signedIn } from '../support/sign-in.ts';
+import type { Tab } from '../support/tab.ts';
 import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
 
 /** More than the six connections that a browser opens to one server over HTTP/1.1. */
@@ -48,7 +49,7 @@ async function openTab(context: BrowserContext): Promise<Page> {
   return tab;
 }
 
-const told = (tab: Page) => tab.evaluate(() => globalThis.tab.told());
+const told = (tab: Page): Promise<ReturnType<Tab['told']>> => tab.evaluate(() => globalThis.tab.told());
 const allTold = (tabs: readonly Page[]) => Promise.all(tabs.map(told));
 const callFromAll = (tabs: readonly Page[]) =>
   Promise.all(tabs.map((tab) => tab.evaluate(() => globalThis.tab.call(5)))).then((answers) => answers.flat());
@@ -71,8 +72,9 @@ test('more tabs than a browser has connections watch over one, whichever of them
     }
   };
 
-  const expectLive = (open: readonly Page[]) =>
-    expect.poll(async () => (await allTold(open)).map(({ state }) => state)).toEqual(open.map(() => 'live'));
+  const expectLive = async (open: readonly Page[]) => {
+    await expect.poll(async () => (await allTold(open)).map(({ state }) => state)).toEqual(open.map(() => 'live'));
+  };
 
   await watch(tabs[0]!);
   await expectLive(tabs.slice(0, 1));

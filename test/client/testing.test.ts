@@ -17,7 +17,7 @@ test('a Kith for tests has users in their roles, each with a client of their own
     await expect(viewer.kith.users.list().page()).rejects.toThrow(KithError);
     expect((await server.admin.users.list({ includeTotalSize: true }).page()).totalSize).toBe(3);
   }
-  await expect(fetch(`${url}/healthz`)).rejects.toThrow();
+  await expect(fetch(`${url}/healthz`)).rejects.toThrow(TypeError);
 });
 
 test('a start that fails says what was printed', async () => {

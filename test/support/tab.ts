@@ -48,15 +48,18 @@ globalThis.tab = {
   told: () => ({ seen, state, over, ends }),
 };
 
+/** What the page can be asked. */
+export interface Tab {
+  open(url: string, protocol: 'connect' | 'grpc-web'): void;
+  signIn(identifier: string, password: string): Promise<string>;
+  call(count: number): Promise<(string | undefined)[]>;
+  watch(userId: string, from: string): undefined;
+  leave(): void;
+  create(givenName: string): Promise<string>;
+  cursor(userId: string): Promise<string>;
+  told(): { seen: string[]; state: string; over: string | undefined; ends: (string | undefined)[] };
+}
+
 declare global {
-  var tab: {
-    open(url: string, protocol: 'connect' | 'grpc-web'): void;
-    signIn(identifier: string, password: string): Promise<string>;
-    call(count: number): Promise<(string | undefined)[]>;
-    watch(userId: string, from: string): undefined;
-    leave(): void;
-    create(givenName: string): Promise<string>;
-    cursor(userId: string): Promise<string>;
-    told(): { seen: string[]; state: string; over: string | undefined; ends: (string | undefined)[] };
-  };
+  var tab: Tab;
 }

@@ -191,6 +191,7 @@ class Tab {
   }
 
   #post(message: Message): void {
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- of windows: a channel has one origin
     if (!this.#ending.signal.aborted) this.#channel.postMessage(message);
   }
 
