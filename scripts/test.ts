@@ -17,8 +17,8 @@ const CODE = '{src,packages/*/src,test,check,scripts,bench,conformance}/**/*.ts'
 const LONG = '**/*.long.test.ts';
 
 /**
- * The tests of each changed file: itself; those of its name beside it, or else those of its folder; and those that
- * import it or, for what is no module, write its name.
+ * The tests of each changed file: itself; those of its name beside it, or else those of its folder; those that import it,
+ * or the package that it is a part of; and those that write its path or, for what is no module, its name.
  *
  * @param sources the text of every module, tests among them, by path
  */
@@ -27,7 +27,7 @@ export function testsOf(changed: readonly string[], sources: ReadonlyMap<string,
   const found = changed.flatMap((file) => {
     if (isTest(file)) return sources.has(file) ? [file] : [];
     const named = [`${file.replace(/(\.testkit)?\.ts$/, '')}.test.ts`].filter((test) => sources.has(test));
-    const beside = tests.filter((test) => dirname(test) === dirname(file) && !file.startsWith('test/'));
+    const beside = tests.filter((test) => dirname(test) === dirname(file) && !/^test\/|^src\/[^/]*$/.test(file));
     const users = tests.filter((test) => uses(test, sources.get(test) ?? '', file));
     return [...(named.length > 0 ? named : beside), ...users];
   });
@@ -39,8 +39,14 @@ function isTest(file: string): boolean {
 }
 
 function uses(test: string, source: string, file: string): boolean {
-  if (!file.endsWith('.ts')) return source.includes(basename(file));
-  return importsOf(test, source).some(({ module }) => normalize(join(dirname(test), module)) === file);
+  if (source.includes(file.endsWith('.ts') ? file : basename(file))) return true;
+  const [packagePath] = /^packages\/[^/]+\//.exec(file) ?? [];
+  return importsOf(test, source).some(({ module }) => {
+    const target = normalize(join(dirname(test), module));
+    return (
+      target === file || (packagePath !== undefined && !test.startsWith(packagePath) && target.startsWith(packagePath))
+    );
+  });
 }
 
 async function readSources(): Promise<Map<string, string>> {
