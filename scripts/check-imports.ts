@@ -113,7 +113,8 @@ function refusalOfMessages(each: Import): string | undefined {
   const isGenerated = module.startsWith('.') && targetOf(each).startsWith('gen/');
   if (!isGenerated && !/^@(connectrpc|bufbuild)\//.test(module)) return undefined;
   if (each.isType && file === REASONS.file && targetOf(each) === REASONS.contract) return undefined;
-  if (isHandler(file) || /^src\/(rpc\/|server\/|services\.ts$)/.test(file)) return undefined;
+  // The command line is a client.
+  if (isHandler(file) || /^src\/(rpc\/|server\/|cli\/|services\.ts$)/.test(file)) return undefined;
   if (file.startsWith('src/scan/') && module.startsWith('@bufbuild/')) return undefined;
   return 'messages belong to service.ts, messages.ts and src/rpc';
 }

@@ -5,12 +5,13 @@
  */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { readComments } from './contract/comments.ts';
 import { openApiDocument } from './contract/openapi.ts';
 import { referencePages } from './contract/reference.ts';
+import { commentsOf } from '../src/rpc/contract-comments.ts';
+import { readContractImage } from '../src/rpc/contract-image.ts';
 
 const out = process.argv[2] ?? '.';
-const commentOf = readComments();
+const commentOf = commentsOf(readContractImage());
 
 const reference = join(out, 'docs/reference');
 await rm(reference, { recursive: true, force: true });

@@ -27,6 +27,7 @@ const STEPS: [name: string, command: string][] = [
     `git diff --no-index --stat packages/client/src/gen ${fresh.path}/packages/client/src/gen`,
   ],
   ['README settings are current (npm run generate)', 'node scripts/readme-settings.ts --check'],
+  ['docs/cli.md is current (npm run generate)', 'node scripts/cli-reference.ts --check'],
   ['the list of migrations is current (npm run generate)', 'node scripts/migration-list.ts --check'],
   ['common passwords are current (npm run generate)', 'node scripts/common-passwords.ts --check'],
   ['buf lint', 'buf lint'],

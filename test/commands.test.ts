@@ -632,11 +632,11 @@ describe('copy-to', () => {
 test('a command that is not there is refused, and --help names those that are', async () => {
   expect(await refused('toString')).toMatch('there is no command toString; npm start -- --help lists them');
   expect(await run('frobnicate')).toMatchObject({
-    code: 78,
-    stderr: 'kith: there is no command frobnicate; npm start -- --help lists them\n',
+    code: 2,
+    stderr: 'kith: there is no command frobnicate; kith --help lists them\n',
   });
   const { stdout } = await run('--help');
-  for (const usage of ['backup FILE', 'restore FILE', 'copy-to URL']) expect(stdout).toContain(`  ${usage}\n`);
+  for (const usage of ['backup FILE', 'restore FILE', 'copy-to URL']) expect(stdout).toContain(`  ${usage} `);
 });
 
 /** Changes rows behind the back of Kith; the id of the first one, when the statement returns it. */

@@ -213,7 +213,6 @@ describe('settings', () => {
 
   test.each([
     [['--port=1'], /^kith: Unknown option '--port'; see npm start -- --help$/],
-    [['start'], /^kith: there is no command start; npm start -- --help lists them$/],
     [['--help=yes'], /^kith: Option '--help' does not take an argument; see npm start -- --help$/],
   ])('the argument %s is refused', async (args, line) => {
     expectRefusal(await endOf({ args }), line);

@@ -16,7 +16,7 @@ import { ErrorDetailSchema } from '../../gen/kith/error/v1/error_pb.ts';
 import { permissionName } from '../../src/kernel/access.ts';
 import { createRequestValidator } from '../../src/rpc/validate.ts';
 import { SERVICES } from '../../src/services.ts';
-import { type CommentOf, firstSentence, unwrapped } from './comments.ts';
+import { type CommentOf, firstSentence, unwrapped } from '../../src/rpc/contract-comments.ts';
 import {
   ACCESS,
   codeName,

@@ -4,7 +4,7 @@ import { codeFromString, codeToString } from '@connectrpc/connect/protocol-conne
 import { ErrorReasonSchema, status_code as statusCodeOption } from '../../gen/kith/error/v1/error_pb.ts';
 import { readAccessRules } from '../../src/rpc/access.ts';
 import { SERVICES } from '../../src/services.ts';
-import type { CommentOf } from './comments.ts';
+import type { CommentOf } from '../../src/rpc/contract-comments.ts';
 import { constraintsOf, isRequired, messageRules } from './rules.ts';
 import { messagesFrom } from './types.ts';
 import { type ReasonName, WHAT_TO_DO } from './what-to-do.ts';

@@ -4,7 +4,7 @@ import { PermissionSchema, RoleSchema } from '../../gen/kith/access/v1/role_pb.t
 import { ErrorDetailSchema, ErrorReasonSchema } from '../../gen/kith/error/v1/error_pb.ts';
 import { PERMISSIONS_OF_ROLE, permissionName } from '../../src/kernel/access.ts';
 import { SERVICES } from '../../src/services.ts';
-import { type CommentOf, firstSentence, unwrapped } from './comments.ts';
+import { type CommentOf, firstSentence, unwrapped } from '../../src/rpc/contract-comments.ts';
 import {
   ACCESS,
   grpcCodeName,

@@ -1,26 +1,22 @@
 import { createHash } from 'node:crypto';
 import { lstat, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { ConfigError } from '../config/config.ts';
-import type { Command } from './commands.ts';
+import { type Config, ConfigError } from '../config/config.ts';
 import { readContractFiles } from '../rpc/contract-files.ts';
 
 /** What was exported, as `sha256sum --check` reads it. */
 const SUMS = 'contract.sha256';
 
-export const contractExport: Command = {
-  argument: 'DIR',
-  help: 'Write the contract and what it imports as .proto files into DIR, for protoc and whatever reads sources.',
-  async run(_config, directory) {
-    try {
-      const count = await exportTo(directory);
-      console.log(`${resolve(directory)} holds the contract: ${count} files, listed in ${SUMS}.`);
-    } catch (error) {
-      if (!(error instanceof Error && 'syscall' in error)) throw error;
-      throw new ConfigError(`cannot export to ${directory}: ${error.message}`, { cause: error });
-    }
-  },
-};
+/** Writes the contract into a folder. Prints what it did. Throws ConfigError. */
+export async function contractExport(_config: Config, directory: string): Promise<void> {
+  try {
+    const count = await exportTo(directory);
+    console.log(`${resolve(directory)} holds the contract: ${count} files, listed in ${SUMS}.`);
+  } catch (error) {
+    if (!(error instanceof Error && 'syscall' in error)) throw error;
+    throw new ConfigError(`cannot export to ${directory}: ${error.message}`, { cause: error });
+  }
+}
 
 /**
  * Writes the contract, over what an earlier export has left, and removes what is not part of it any more. Returns how

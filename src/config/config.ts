@@ -427,8 +427,11 @@ export function serviceLinksOf(env: Env): string[] {
   return Object.keys(env).filter((name) => isServiceLink(name, env[name] ?? ''));
 }
 
+/** What the command line reads where it calls a server, so that a shell may have it while it starts one. */
+const CLIENT_VARIABLES = ['KITH_URL', 'KITH_PROFILE', 'KITH_API_KEY', 'KITH_API_KEY_FILE'];
+
 function unknownNames(env: Env): string[] {
-  const known = new Set(settingNames());
+  const known = new Set([...settingNames(), ...CLIENT_VARIABLES]);
   return Object.keys(env)
     .filter((name) => name.startsWith('KITH_') && !known.has(name) && !isServiceLink(name, env[name] ?? ''))
     .map((name) => `${name}: there is no such setting; npm start -- --help lists them`);

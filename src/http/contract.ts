@@ -1,9 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { FastifyInstance } from 'fastify';
+import { CONTRACT_IMAGE } from '../rpc/contract-image.ts';
 import { serveDocument } from './document.ts';
-
-/** The whole contract with all it imports and its comments, as `npm run generate` builds it: a Buf image, which is a FileDescriptorSet. */
-const IMAGE = new URL('../../gen/contract.binpb', import.meta.url);
 
 /** Where the contract is served: tools tell the format of an image by the end of its name. */
 const CONTRACT_PATH = '/contract.binpb';
@@ -13,6 +11,6 @@ export async function serveContract(fastify: FastifyInstance): Promise<void> {
   serveDocument(fastify, 'contract_downloads', {
     path: CONTRACT_PATH,
     contentType: 'application/protobuf',
-    body: await readFile(IMAGE),
+    body: await readFile(CONTRACT_IMAGE),
   });
 }

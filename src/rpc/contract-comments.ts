@@ -1,16 +1,14 @@
-import { readFileSync } from 'node:fs';
-import {
-  type DescEnum,
-  type DescEnumValue,
-  type DescExtension,
-  type DescField,
-  type DescMessage,
-  type DescMethod,
-  type DescOneof,
-  type DescService,
-  fromBinary,
+import type {
+  DescEnum,
+  DescEnumValue,
+  DescExtension,
+  DescField,
+  DescMessage,
+  DescMethod,
+  DescOneof,
+  DescService,
 } from '@bufbuild/protobuf';
-import { type DescriptorProto, type EnumDescriptorProto, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
+import type { DescriptorProto, EnumDescriptorProto, FileDescriptorSet } from '@bufbuild/protobuf/wkt';
 
 /** What a comment in the contract is about. */
 export type Commented =
@@ -27,13 +25,12 @@ export type Commented =
 export type CommentOf = (desc: Commented) => string;
 
 /**
- * Reads the comments of the contract from its image, since generated code has them as JSDoc only. What is returned
- * throws for a declaration without a comment.
+ * The comments of a contract by its image, since generated code has them as JSDoc only. What is returned throws for a
+ * declaration without a comment.
  */
-export function readComments(): CommentOf {
-  const image = readFileSync('gen/contract.binpb');
+export function commentsOf({ file: files }: FileDescriptorSet): CommentOf {
   const comments = new Map<string, string>();
-  for (const { package: prefix, sourceCodeInfo, ...file } of fromBinary(FileDescriptorSetSchema, image).file) {
+  for (const { package: prefix, sourceCodeInfo, ...file } of files) {
     const named = new Map<string, string>();
     const add = (name: string, path: readonly number[]) => void named.set(path.join('.'), name);
     const addEnum = ({ name, value }: EnumDescriptorProto, scope: string, path: readonly number[]) => {

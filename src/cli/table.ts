@@ -1,0 +1,64 @@
+import { call } from './client/call.ts';
+import { login } from './client/login.ts';
+import { logout, profiles, token, whoami } from './client/session-commands.ts';
+import { watch } from './client/watch.ts';
+import type { Command } from './command.ts';
+import { completionOf } from './completion/command.ts';
+import { doctor } from './doctor/command.ts';
+import type { Section } from './help.ts';
+import { importUsers } from './import/command.ts';
+import { OPERATOR_COMMANDS } from './operator-commands.ts';
+import { commandsOf } from './resources/commands.ts';
+import { GROUPS } from './resources/groups.ts';
+
+/** Every command of the program: help, completion and docs/cli.md are made from it. */
+export function commandSections(): readonly Section[] {
+  return [
+    { title: 'Server', commands: { serve, ...operatorCommands(), doctor } },
+    { title: 'Signing in', commands: { login, logout, whoami, token, profiles } },
+    ...GROUPS.map((group) => ({
+      title: group.title,
+      commands: { ...commandsOf(group), ...(group.name === 'users' ? { 'users import': importUsers } : {}) },
+    })),
+    { title: 'Everything else', commands: { watch, call, completion: completionOf(commandTable) } },
+  ];
+}
+
+/** The same by name. */
+export function commandTable(): ReadonlyMap<string, Command> {
+  return new Map(commandSections().flatMap(({ commands }) => Object.entries(commands)));
+}
+
+const serve: Command = {
+  summary: 'Serve, which is also what the program does without a command',
+  details:
+    'Settings are environment variables that begin with KITH_, also read from a file .env; kith --help lists them.',
+  examples: ['kith serve', 'KITH_PORT=9000 kith'],
+  isOfServer: true,
+  async run() {
+    const { serve: run } = await import('./serve.ts');
+    await run([]);
+  },
+};
+
+function operatorCommands(): Record<string, Command> {
+  return Object.fromEntries(
+    Object.entries(OPERATOR_COMMANDS).map(([name, { argument, argumentHelp, help, examples }]): [string, Command] => [
+      name,
+      {
+        summary: help.replace(/\.$/, ''),
+        details: 'It takes the settings of the server, from the environment and a file .env.',
+        args: [{ name: argument, help: argumentHelp }],
+        examples,
+        isOfServer: true,
+        async run({ args, env }) {
+          const [{ applySettings, readSettings }, { runCommand }] = await Promise.all([
+            import('./settings.ts'),
+            import('./commands.ts'),
+          ]);
+          await runCommand(applySettings(readSettings(env)), [...name.split(' '), args[argument]!]);
+        },
+      },
+    ]),
+  );
+}
