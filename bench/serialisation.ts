@@ -167,6 +167,14 @@ function userOf(n: number): User {
     updateMs: Date.UTC(2026, 5, 1) + n * 3_600_123,
     deleteMs: null,
     purgeMs: null,
+    lastSignInMs: null,
+    externalId: '',
+    publicMetadata: '',
+    privateMetadata: '',
+    locale: '',
+    timeZone: '',
+    avatarUrl: '',
+    emailVerifiedMs: undefined,
     etag: `1-${(Date.UTC(2026, 5, 1) + n * 3_600_123).toString(36)}`,
   };
 }

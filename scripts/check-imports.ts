@@ -132,7 +132,7 @@ function refusalInSlice(each: Import): string | undefined {
   return isHandler(target) || target.startsWith('src/rpc/') ? 'verbs know no messages' : undefined;
 }
 
-const isStore = (file: string) => file.endsWith('/store.ts');
+const isStore = (file: string) => /[/-]store\.ts$/.test(file);
 const isHandler = (file: string) => /(^|[/-])(service|messages)\.ts$/.test(file);
 
 /** The store of another slice; that of a folder inside its own is none. */

@@ -29,7 +29,7 @@ import { purgeSessions } from './identity/sessions/sessions.ts';
 import { sessionService } from './identity/sessions/service.ts';
 import { purgeThrottles } from './identity/throttle/throttle.ts';
 import { signingKeyService } from './identity/tokens/service.ts';
-import { purgeUsers } from './identity/users/users.ts';
+import { purgeUsers, sortOlderUsers } from './identity/users/users.ts';
 import { userService } from './identity/users/service.ts';
 
 /**
@@ -38,7 +38,7 @@ import { userService } from './identity/users/service.ts';
  * theirs.
  */
 const SLICES = [
-  slice(UserService, userService, { users: { remove: purgeUsers } }),
+  slice(UserService, userService, { users: { remove: purgeUsers, upgrade: sortOlderUsers } }),
   slice(ContactService, contactService, { contacts: { remove: purgeContacts, upgrade: countOlderContacts } }),
   slice(SessionService, sessionService, { sessions: { remove: purgeSessions } }),
   slice(RevocationService, revocationService, { revocations: { remove: purgeRevocations, needsSteadyClock: true } }),

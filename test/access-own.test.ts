@@ -1,4 +1,4 @@
-import { type DescField, type DescMethodUnary, getOption, hasOption } from '@bufbuild/protobuf';
+import { type DescField, type DescMethodUnary, getOption, hasOption, ScalarType } from '@bufbuild/protobuf';
 import { ConnectError, type Transport } from '@connectrpc/connect';
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -169,6 +169,7 @@ async function fullRefusal(call: Promise<unknown>): Promise<Refusal & { headers:
 }
 
 /** A value that the field could hold, and its zero value. */
-function valuesOf(field: DescField): readonly (string | number)[] {
+function valuesOf(field: DescField): readonly (string | number | boolean)[] {
+  if (field.scalar === ScalarType.BOOL) return [true, false];
   return field.fieldKind === 'enum' ? [2, 0] : ['something', ''];
 }

@@ -44,6 +44,9 @@ interface Effect {
   readonly fields?: Readonly<Record<string, readonly string[]>>;
 }
 
+/** What users change of themselves, beside the name. */
+const OWN_FIELDS = ['locale', 'time_zone', 'avatar_url'];
+const METADATA = ['public_metadata', 'private_metadata'];
 const DELETION = ['delete_ms', 'purge_ms', 'update_ms', 'revision'];
 
 /** The methods that write users and contacts, how often each is called, and what it may write: written down a second time. */
@@ -55,11 +58,13 @@ const METHODS: readonly { method: DescMethodUnary; weight: number; effect: Effec
       table: 'users',
       always: ['update_ms', 'revision'],
       fields: {
-        name: ['name'],
+        name: ['name', 'name_key'],
         username: ['username', 'username_key'],
-        email: ['email', 'email_key'],
+        email: ['email', 'email_key', 'email_verified_ms'],
         role: ['role'],
         state: ['state', 'session_epoch'],
+        email_verified: ['email_verified_ms'],
+        ...Object.fromEntries([...OWN_FIELDS, 'external_id', ...METADATA].map((name) => [name, [name]])),
       },
     },
   },
@@ -367,6 +372,17 @@ function textFor(random: Generator, field: DescField, pool: Pool): unknown {
       return random.pick([HASH, HASH, HASH, HASH.replace('1000', '9999999'), 'x']);
     case 'number':
       return `+44 ${serial}`;
+    case 'external_id':
+      return random.pick([`Ext|${serial}`, `Ext|${serial}`, 'Ext|of several', '']);
+    case 'public_metadata':
+    case 'private_metadata':
+      return random.pick([`{"plan":"p${serial}"}`, `{"a":{"b":${serial}}}`, '{"plan":null}', '[]', '{', '']);
+    case 'locale':
+      return random.pick(['de', 'pt-br', 'de-de-de', '']);
+    case 'time_zone':
+      return random.pick(['Europe/Berlin', 'Asia/Kolkata', 'Mars/Olympus_Mons', '']);
+    case 'avatar_url':
+      return random.pick([`https://example.org/${serial}.png`, `http://example.org/${serial}.png`, '']);
     case 'url':
       return `https://example.org/${serial}`;
     default:
@@ -513,7 +529,9 @@ function isInReach({ reach, id }: Caller, user: Row): boolean {
 function columnsOf(effect: Effect, method: DescMethodUnary, caller: Caller, sent: Message | undefined): string[] {
   const reflected = sent && reflect(method.input, sent);
   const present = method.input.fields.filter((field) => reflected?.isSet(field)).map(({ name }) => name);
-  const updatable = { self: ['name'], viewers: present.filter((name) => name !== 'role'), all: present }[caller.reach];
+  const updatable = { self: ['name', ...OWN_FIELDS], viewers: present.filter((name) => name !== 'role'), all: present }[
+    caller.reach
+  ];
   const own = method === UserService.method.updateUser ? updatable : present;
   return [
     ...(effect.always ?? []),

@@ -3,7 +3,7 @@ import { Kysely } from 'kysely';
 import { Migrator } from 'kysely/migration';
 import { describe, expect, test } from 'vitest';
 import { databases, type TestDatabase } from './support/databases.ts';
-import { userRow } from './support/rows.ts';
+import { userRowBefore0009 } from './support/rows.ts';
 import { type Database, openDatabase } from '../src/storage/database.ts';
 import type { Dialect } from '../src/storage/dialect.ts';
 import { migrations } from '../src/storage/migrate.ts';
@@ -23,7 +23,7 @@ const STEP = 20;
 describe.each(databases)('contacts of an older version, on $name', ({ createEmpty }) => {
   test('are found at once, and brought up to date in steps that can be interrupted', async () => {
     await using files = await createEmpty();
-    const owner = userRow();
+    const owner = userRowBefore0009();
     await using old = await openOld(files);
     await old.db.insertInto('users').values(owner).execute();
     const ids: string[] = [];

@@ -21,13 +21,13 @@ import { type Db, openDatabase } from '../src/storage/database.ts';
 import { purgeResponses } from '../src/storage/idempotency.ts';
 import { fold } from '../src/kernel/text.ts';
 import { findAccount } from '../src/identity/users/accounts.ts';
+import { countUsers, selectUserPage, type UserFilter, type UserPlace } from '../src/identity/users/list-store.ts';
 import {
-  countUsers,
   deletePurgeable,
   hasOtherActiveAdmin,
   selectPurgeable,
-  selectUserPage,
-  type UserFilter,
+  selectUsersBy,
+  selectUnsorted,
 } from '../src/identity/users/store.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
 import { type Kith, startKith } from './support/kith.ts';
@@ -271,11 +271,11 @@ describe.each(databases)('$name', ({ name, create }) => {
     test('whoever leaves between two statements of a page takes nobody along', async () => {
       await using opened = await openDatabase(database.url);
       const leaving = ids.filter((_, n) => describeUser(n).isRestless && isLive(describeUser(n)));
-      let after: string | undefined;
+      let after: UserPlace | undefined;
       const db = opened.db.withPlugin({
         transformQuery: ({ node }) => node,
         async transformResult({ result }) {
-          while (after !== undefined && leaving.at(-1)! >= after) leaving.pop();
+          while (after !== undefined && leaving.at(-1)! >= after.id) leaving.pop();
           await users.deleteUser({ userId: leaving.pop()! }).catch(() => {});
           return result;
         },
@@ -300,14 +300,17 @@ describe.each(databases)('$name', ({ name, create }) => {
       for (const states of [['active', 'suspended'], ['suspended'], ['deleted']] as const) {
         for (const roles of [[], ['viewer'], ['viewer', 'admin']] as const) {
           for (const query of ['', 'smith 777', 'nobody', 'a', 'zoe']) {
-            const page = (after?: string) =>
-              plansOf(opened, (db) => selectUserPage(db, { states, roles, query }, after, 50));
-            const first = await page();
-            const last = await page(ids[50]);
-            expect(first.length).toBeGreaterThan(0);
-            for (const plan of [...first, ...last]) expectIndexed(plan);
-            const ofUsers = last.filter(({ sql }) => sql.includes('"users"'));
-            for (const { seeks } of ofUsers) expect(seeks).toContain('id');
+            const others = query === '' || query === 'a' ? (['oldest', 'name', 'last_sign_in'] as const) : [];
+            for (const order of ['newest', ...others] as const) {
+              const filter = { states, roles, query, order };
+              const page = (after?: UserPlace) => plansOf(opened, (db) => selectUserPage(db, filter, after, 50));
+              const first = await page();
+              const last = await page({ value: order === 'name' ? 'user' : 1, id: ids[50]! });
+              expect(first.length).toBeGreaterThan(0);
+              for (const plan of [...first, ...last]) expectIndexed(plan);
+              const ofUsers = last.filter(({ sql }) => sql.includes('"users"'));
+              for (const { lines } of ofUsers) expect(lines.join('\n')).toMatch(/(?:SEARCH|Index Cond).*\bid\b/);
+            }
           }
         }
       }
@@ -346,6 +349,30 @@ describe.each(databases)('$name', ({ name, create }) => {
         run: (db) => countUsers(db, { states: ['deleted'], roles: ['viewer'], query: 'zoe' }),
       },
       { name: "a user's usage", run: (db) => selectUsage(db, randomUUID()) },
+      ...(['id', 'username_key', 'email_key', 'external_id'] as const).map((column) => ({
+        name: `the lookup of users by ${column}`,
+        run: (db: Db) =>
+          selectUsersBy(
+            db,
+            column,
+            Array.from({ length: 50 }, () => randomUUID()),
+          ),
+      })),
+      { name: 'the search for users of older versions', run: (db) => selectUnsorted(db, 20) },
+      ...Object.entries({
+        'an email address': { email: 'many-77@example.org' },
+        'an external id': { externalId: 'x' },
+        metadata: { terms: ['\u0001public["plan","pro"]'] },
+        'a time of creation': { created: { startMs: 1, endMs: undefined } },
+        'a time of creation, by name': { created: { startMs: 1, endMs: 2 }, order: 'name' as const },
+        'a time of sign-in': { signedIn: { startMs: undefined, endMs: 2 }, order: 'last_sign_in' as const },
+      }).flatMap(([by, more]) => {
+        const filter: UserFilter = { states: ['active', 'suspended'], roles: [], query: '', ...more };
+        return [
+          { name: `a list by ${by}`, run: (db: Db) => selectUserPage(db, filter, undefined, 50) },
+          { name: `the total by ${by}`, run: (db: Db) => countUsers(db, filter) },
+        ];
+      }),
     ])('$name reads by an index', async ({ run }) => {
       await using opened = await openDatabase(database.planningUrl);
       const plans = await plansOf(opened, run);

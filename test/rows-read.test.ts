@@ -14,7 +14,9 @@ import {
 import { contactQueries, contactTerms } from '../src/contacts/terms.ts';
 import { openDatabase } from '../src/storage/database.ts';
 import { COUNTED_MAX } from '../src/storage/pages.ts';
-import { countUsers, selectUserPage, type UserFilter } from '../src/identity/users/store.ts';
+import { countUsers, selectUserPage, type UserFilter, type UserPlace } from '../src/identity/users/list-store.ts';
+import { metadataTerm } from '../src/identity/users/metadata.ts';
+import { fold } from '../src/kernel/text.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
 import { insertManyUsers } from './support/many-users.ts';
 import { rowsRead } from './support/rows-read.ts';
@@ -26,12 +28,18 @@ const PAGE = 50;
 describe.each(databases)('on $name', ({ create }) => {
   let database: TestDatabase;
   let ownerId: string;
+  let userIds: string[];
   let keys: ContactKey[];
 
   beforeAll(async () => {
     database = await create();
-    const users = await insertManyUsers(database.url, MANY, (n) => ({ state: n % 3 === 0 ? 'suspended' : 'active' }));
-    ownerId = users[0]!;
+    userIds = await insertManyUsers(database.url, MANY, (n) => ({
+      state: n % 3 === 0 ? 'suspended' : 'active',
+      create_ms: 1000 + Math.floor(n / 5000),
+      last_sign_in_ms: n % 4 === 0 ? 1000 + Math.floor(n / 8000) : null,
+      public_metadata: n % 2 === 0 ? '{"plan":"pro"}' : n < 3 ? '{"plan":"rare"}' : '',
+    }));
+    ownerId = userIds[0]!;
     const rows = Array.from({ length: MANY }, (_, n) => contactRow(ownerId, n));
     keys = rows.map(({ row }): ContactKey => [row.sort_key, row.id]).toSorted((a, b) => (a[0] < b[0] ? -1 : 1));
     await using opened = await openDatabase(database.url);
@@ -108,20 +116,92 @@ describe.each(databases)('on $name', ({ create }) => {
   });
 
   describe('what a page or a count of users reads does not depend on how many there are', () => {
+    const LIVE = { states: ['active', 'suspended'], roles: [], query: '' } as const;
+    const EVERY = { startMs: 0, endMs: 1e15 };
+    const NOBODY = { startMs: 1e14, endMs: 1e15 };
     test.each<UserFilter>([
-      { states: ['active', 'suspended'], roles: [], query: '' },
-      { states: ['deleted'], roles: [], query: '' },
-      { states: ['active'], roles: ['admin'], query: '' },
-      { states: ['active', 'suspended'], roles: [], query: 'u' },
+      LIVE,
+      { ...LIVE, states: ['deleted'] },
+      { ...LIVE, states: ['active'], roles: ['admin'] },
+      { ...LIVE, query: 'u' },
       { states: ['suspended'], roles: ['viewer'], query: 'm' },
       { states: ['deleted'], roles: ['viewer'], query: 'user' },
-      { states: ['active', 'suspended'], roles: [], query: 'nobody' },
-    ])('$states, $role, "$query"', async (filter) => {
-      const read = await rowsRead(database, (db) => selectUserPage(db, filter, undefined, PAGE));
-      // 1,000 are looked at, of each state, and looked up among the terms and the users.
-      expect(read).toBeLessThanOrEqual(filter.query === '' ? 4 * (PAGE + 1) : 8 * 1000);
+      { ...LIVE, query: 'nobody' },
+      { ...LIVE, order: 'oldest' },
+      { ...LIVE, order: 'name' },
+      { ...LIVE, order: 'last_sign_in', roles: ['viewer', 'admin'] },
+      { ...LIVE, created: EVERY },
+      { ...LIVE, created: NOBODY, order: 'oldest' },
+      { ...LIVE, created: NOBODY, order: 'name' },
+      { ...LIVE, created: EVERY, order: 'last_sign_in' },
+      { ...LIVE, signedIn: EVERY, order: 'last_sign_in' },
+      { ...LIVE, signedIn: NOBODY },
+      { ...LIVE, email: 'many-7@example.org' },
+      { ...LIVE, externalId: 'nobody' },
+      { ...LIVE, terms: [metadataTerm('public_metadata', 'plan', 'pro')] },
+      { ...LIVE, terms: [metadataTerm('public_metadata', 'plan', 'pro')], order: 'last_sign_in' },
+      { ...LIVE, terms: [metadataTerm('public_metadata', 'plan', 'rare')], query: 'u' },
+      { ...LIVE, terms: [metadataTerm('public_metadata', 'plan', 'pro')], query: 'nobody' },
+    ])('%o', async (filter) => {
+      const isPlain = filter.query === '' && Object.keys(filter).every((key) => !/terms|created|signedIn/.test(key));
+      const places: UserPlace[] = [0, MANY >> 1, MANY - PAGE].map((n) => ({
+        value: filter.order === 'name' ? `user ${n}` : 1001,
+        id: userIds[n]!,
+      }));
+      for (const after of [undefined, ...places]) {
+        const read = await rowsRead(database, (db) => selectUserPage(db, filter, after, PAGE));
+        // 1,000 are looked at, of each range, of which there are four, and looked up among the terms and the users.
+        expect(read).toBeLessThanOrEqual(isPlain ? 10 * (PAGE + 1) : 10 * 1000);
+      }
       const counted = await rowsRead(database, (db) => countUsers(db, filter));
-      expect(counted).toBeLessThanOrEqual(4 * (COUNTED_MAX + 1));
+      expect(counted).toBeLessThanOrEqual(5 * (COUNTED_MAX + 1));
+    });
+
+    test('and shows each user who matches once, in the order that is asked for', async () => {
+      await using opened = await openDatabase(database.url);
+      const plan = (name: string) => ({ terms: [metadataTerm('public_metadata', 'plan', name)] });
+      for (const [filter, count] of [
+        [{ ...LIVE, order: 'oldest' }, MANY],
+        [{ ...LIVE, order: 'name' }, MANY],
+        [{ ...LIVE, order: 'last_sign_in' }, MANY],
+        [{ ...LIVE, ...plan('pro') }, MANY / 2],
+        [{ ...LIVE, ...plan('rare'), order: 'name' }, 1],
+        [{ ...LIVE, ...plan('pro'), query: 'user 7', order: 'last_sign_in' }, 555],
+        [{ ...LIVE, signedIn: { startMs: 1001, endMs: undefined }, order: 'last_sign_in' }, (MANY - 8000) / 4],
+        [{ ...LIVE, signedIn: { startMs: 1001, endMs: undefined }, order: 'oldest' }, (MANY - 8000) / 4],
+        [{ ...LIVE, created: { startMs: 1001, endMs: 1002 } }, 5000],
+        [{ ...LIVE, created: { startMs: 1001, endMs: 1002 }, order: 'oldest' }, 5000],
+        [{ ...LIVE, created: { startMs: undefined, endMs: 1002 }, order: 'name' }, 10_000],
+      ] as const satisfies [UserFilter, number][]) {
+        const listed: (readonly [string | number, string])[] = [];
+        let after: UserPlace | undefined;
+        do {
+          const page = await selectUserPage(opened.db, filter, after, 1000);
+          const { order = 'newest' } = { order: undefined, ...filter };
+          for (const row of page.rows) {
+            const value = {
+              newest: row.create_ms,
+              oldest: row.create_ms,
+              name: fold(row.name),
+              last_sign_in: row.last_sign_in_ms ?? 0,
+            };
+            listed.push([value[order], row.id]);
+          }
+          after = page.resumeAfter;
+        } while (after !== undefined);
+        expect([listed.length, new Set(listed.map(([, id]) => id)).size], `of ${JSON.stringify(filter)}`).toEqual([
+          count,
+          count,
+        ]);
+        const { order = 'newest' } = { order: undefined, ...filter };
+        const isAscending = order === 'oldest' || order === 'name';
+        const isInOrder = ([a, b]: readonly [string | number, string], [c, d]: readonly [string | number, string]) =>
+          a === c ? b < d : a < c;
+        expect(
+          listed.findIndex((place, i) => i > 0 && isInOrder(listed[i - 1]!, place) !== isAscending),
+          `of ${JSON.stringify(filter)}`,
+        ).toBe(-1);
+      }
     });
   });
 });

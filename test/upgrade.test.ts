@@ -118,6 +118,13 @@ describe.each(databases)('of a database that an earlier version stored, on $name
   beforeAll(async () => {
     database = await kind.createEmpty();
     await fillStored(database.url);
+    await using stored = await openDatabase(database.url);
+    // It was made last, by the clock of the server that wrote it, and by its id first.
+    await stored.db
+      .updateTable('users')
+      .set({ create_ms: given.madeMs - 60_000 })
+      .where('username', '=', 'admin')
+      .execute();
     kith = await startKith({ database, now: () => given.madeMs });
     const accessTokenOf = async (refreshToken: string) =>
       (await refreshed(kith.client(AuthService).refreshAccessToken({ refreshToken }))).accessToken;

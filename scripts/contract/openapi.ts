@@ -368,6 +368,8 @@ class Schemas {
           minimum: constraints.minimum ?? -(2 ** 31),
           maximum: constraints.maximum ?? 2 ** 31 - 1,
         };
+      case ScalarType.DOUBLE:
+        return { type: 'number', format: 'double' };
       case ScalarType.INT64:
         return { type: 'string', format: 'int64', pattern: '^-?[0-9]{1,19}$' };
       default:

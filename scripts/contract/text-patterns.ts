@@ -14,4 +14,7 @@ export const TEXT_PATTERNS: Readonly<Record<string, string | undefined>> = {
   action: '^[a-z0-9_]+(\\.[a-z0-9_]+)*$',
   totp_code: '^[ -]*([0-9][ -]*){6}$',
   web_url: '^[Hh][Tt][Tt][Pp][Ss]?://[^/]',
+  https_url: "^$|^[Hh][Tt][Tt][Pp][Ss]://[A-Za-z0-9.-]+(:[0-9]{1,5})?([/?#][A-Za-z0-9._~!$&'()*+,;=:@/?#%-]*)?$",
+  language_tag: '^$|^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$',
+  time_zone: '^$|^[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$',
 };

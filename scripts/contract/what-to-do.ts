@@ -88,4 +88,12 @@ export const WHAT_TO_DO: Readonly<Record<ReasonName, string>> = {
   cursor_expired: 'List what there is, and watch from the `watch_cursor` of the first page: there is a gap before it.',
   consumer_too_slow: 'Connect again with the last cursor received, and read the stream without waiting in between.',
   activity_id_taken: 'Choose a new id for another activity; repeat an activity with the id it had, unchanged.',
+  external_id_taken: 'Look up who has it (`ListUsers`), and update that user or choose another id.',
+  metadata_invalid:
+    'Send one JSON object as text, such as `{"plan":"pro"}`: `JSON.stringify` of an object in JavaScript, `json.dumps` of a dict in Python.',
+  metadata_too_large:
+    'Keep less with the user: `limit` is the most bytes or members. Larger things belong in the service that uses them.',
+  locale_invalid: 'Send a language tag (BCP 47), as `Intl.getCanonicalLocales` gives it.',
+  time_zone_unknown:
+    'Send a name of the IANA database, as `Intl.DateTimeFormat().resolvedOptions().timeZone` gives it. A newer name takes a newer server.',
 };

@@ -100,8 +100,10 @@ export function limitCalls<T extends object>(
 }
 
 function kindOf(method: DescMethod): 'lists' | 'writes' | 'reads' {
-  if (method.input.fields.some(({ name }) => name === 'page_size')) return 'lists';
-  return method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS ? 'reads' : 'writes';
+  const isRead = method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
+  const asksForMany = method.input.fields.some(({ name, fieldKind }) => name === 'page_size' || fieldKind === 'list');
+  if (asksForMany && isRead) return 'lists';
+  return isRead ? 'reads' : 'writes';
 }
 
 /** Has a call set aside what its answer will hold, while it runs. */

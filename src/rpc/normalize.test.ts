@@ -1,4 +1,5 @@
-import { create, type DescField, type DescMessage, getOption, type Message } from '@bufbuild/protobuf';
+import { create, type DescField, type DescMessage, getOption } from '@bufbuild/protobuf';
+import { reflect } from '@bufbuild/protobuf/reflect';
 import { field as fieldRules } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
 import { describe, expect, test } from 'vitest';
 import { RecordUserActivityRequestSchema } from '../../gen/kith/activity/v1/activity_service_pb.ts';
@@ -39,8 +40,10 @@ describe('an id has one form, wherever it enters', () => {
   });
 
   test.each(ids.map((field) => [`${field.parent.typeName}.${field.name}`, field] as const))('%s', (_, field) => {
-    const message = normalized(field.parent, { [field.localName]: ID }) as Message & Record<string, unknown>;
-    expect(message[field.localName]).toBe(ID.toLowerCase());
+    const { localName, oneof } = field;
+    const init = oneof === undefined ? { [localName]: ID } : { [oneof.localName]: { case: localName, value: ID } };
+    const message = normalized(field.parent, init);
+    expect(reflect(field.parent, message).get(field)).toBe(ID.toLowerCase());
   });
 
   test('in messages that are part of the request too', () => {

@@ -174,8 +174,32 @@ test('a message with an id that does not say who may read it keeps the server fr
 });
 
 test('methods that only readers are let in to are left as they are', () => {
-  const { getUser, listUsers } = UserService.method;
-  const implementation = { getUser: () => ({}), listUsers: () => ({}) };
-  const wrapped = answerWhatMayBeRead([getUser, listUsers], implementation, rules);
+  const { listUsers } = UserService.method;
+  const implementation = { listUsers: () => ({}) };
+  const wrapped = answerWhatMayBeRead([listUsers], implementation, rules);
   expect(wrapped).toEqual(implementation);
+});
+
+describe('a field with a read_permission is answered to callers with that permission alone', () => {
+  const whole = create(UserSchema, { id: ME, name: 'Ada', privateMetadata: '{"plan":"pro"}', etag: '1' });
+  const rest = create(UserSchema, { id: ME, name: 'Ada', etag: '1' });
+  const signedIn = (value: Message) => ({ outcome: { case: 'signedIn', value: { user: value } } });
+  test.each<[string, DescMethod, Caller, unknown, unknown]>([
+    ['reading it', UserService.method.getUser, callerWith('session', 'users.read'), { user: whole }, { user: whole }],
+    ['its owner', UserService.method.getUser, callerWith('session'), { user: whole }, { user: rest }],
+    ['the caller', AuthService.method.userMe, callerWith('session'), { user: whole }, { user: rest }],
+    ['whoever signs in', AuthService.method.login, callerWith('session'), signedIn(whole), signedIn(rest)],
+    [
+      'one who writes and does not read',
+      UserService.method.updateUser,
+      callerWith('session', 'users.write'),
+      { user: whole },
+      { user: rest },
+    ],
+    ['many', UserService.method.listUsers, callerWith('api_key', 'users.read'), { users: [whole] }, { users: [whole] }],
+  ])('%s', async (_, method, caller, answer, expected) => {
+    const output = (value: unknown) => create(method.output, value as Record<string, unknown>);
+    expect(output(await answered(method, caller, answer, { userId: ME }))).toEqual(output(expected));
+    expect(whole.privateMetadata).toBe('{"plan":"pro"}');
+  });
 });

@@ -6,10 +6,12 @@ import {
   getOption,
   hasOption,
   type Message,
+  ScalarType,
 } from '@bufbuild/protobuf';
 import {
   always_answered as alwaysAnsweredOption,
   read_access as readAccessOption,
+  read_permission as readPermissionOption,
 } from '../../gen/kith/access/v1/access_pb.ts';
 import type { Caller, Permission } from '../kernel/access.ts';
 import type { Access, AccessRules } from './access.ts';
@@ -23,8 +25,8 @@ type Implementation = Readonly<Record<string, unknown>>;
 type Fields = Readonly<Record<string, unknown>>;
 
 /**
- * Has a service answer what each caller may read (kith.access.v1.read_access), whatever
- * its implementation answers: a caller who may write, and not read, gets the fields that
+ * Has a service answer what each caller may read (kith.access.v1.read_access and read_permission),
+ * whatever its implementation answers: a caller who may write, and not read, gets the fields that
  * everybody is answered. Only methods of which that can be true are wrapped.
  *
  * Throws AccessDeclarationError for a method whose answers cannot be kept to it, and for
@@ -37,29 +39,57 @@ export function answerWhatMayBeRead(
 ): Implementation {
   return wrapMethods(methods, implementation, (method, call) => {
     const { access } = rules.of(method);
-    // What a public method answers, its caller has proved to be theirs.
-    if (access.kind === 'public') return undefined;
-    requireReadAccess(method.output);
-    const held: readonly Permission[] = access.kind === 'permission' ? [access.permission] : [];
-    const needed = permissionsIn(method.output).filter((permission) => !held.includes(permission));
-    if (needed.length === 0 || (access.kind === 'signed_in' && !access.withApiKeys)) return undefined;
-    if (method.methodKind !== 'unary') {
-      const name = `${method.parent.typeName}/${method.name}`;
-      throw new AccessDeclarationError(`${name}: read_access is kept in the answers of unary methods only`);
-    }
-    const keep = keeperOf(method.output);
+    const keep = keeperOfMethod(method, access);
+    const withhold = withholderOfMethod(method, access);
+    if (keep === undefined && withhold === undefined) return undefined;
     return (request, context) => {
-      const caller = callerOf(context);
+      const caller = access.kind === 'public' ? undefined : callerOf(context);
       const answer = call(request, context);
-      if (
-        isSelf(access, caller, request as Fields) ||
-        needed.every((permission) => caller.permissions.has(permission))
-      ) {
-        return answer;
-      }
-      return Promise.resolve(answer).then((given) => keep(given as Fields, caller));
+      const isKept = keep === undefined || caller === undefined || !keep.isNeededFor(caller, request as Fields);
+      const isWithheld = withhold !== undefined && !withhold.needed.every((each) => caller?.permissions.has(each));
+      if (isKept && !isWithheld) return answer;
+      const shown = (given: Fields): Fields => {
+        const kept = isKept || caller === undefined ? given : keep.keep(given, caller);
+        return isWithheld ? withhold.withhold(kept, caller?.permissions ?? NO_PERMISSIONS) : kept;
+      };
+      return Promise.resolve(answer).then((given) => shown(given as Fields));
     };
   });
+}
+
+const NO_PERMISSIONS: ReadonlySet<Permission> = new Set();
+
+/** How read_access is kept in the answers of a method; undefined where everybody who is let in may read all of it. */
+function keeperOfMethod(method: DescMethod, access: Access) {
+  // What a public method answers, its caller has proved to be theirs.
+  if (access.kind === 'public') return undefined;
+  requireReadAccess(method.output);
+  const held: readonly Permission[] = access.kind === 'permission' ? [access.permission] : [];
+  const needed = permissionsIn(method.output).filter((permission) => !held.includes(permission));
+  if (needed.length === 0 || (access.kind === 'signed_in' && !access.withApiKeys)) return undefined;
+  requireUnary(method);
+  return {
+    keep: keeperOf(method.output),
+    isNeededFor: (caller: Caller, request: Fields) =>
+      !isSelf(access, caller, request) && !needed.every((permission) => caller.permissions.has(permission)),
+  };
+}
+
+/** How read_permission is kept in the answers of a method; undefined where everybody who is let in has it. */
+function withholderOfMethod(method: DescMethod, access: Access) {
+  const withhold = withholderOf(method.output);
+  const held = access.kind === 'permission' && access.selfField === undefined ? [access.permission] : [];
+  const needed = readPermissionsIn(method.output).filter((permission) => !held.includes(permission));
+  if (withhold === undefined || needed.length === 0) return undefined;
+  requireUnary(method);
+  return { withhold, needed };
+}
+
+function requireUnary({ methodKind, parent, name }: DescMethod): void {
+  if (methodKind === 'unary') return;
+  throw new AccessDeclarationError(
+    `${parent.typeName}/${name}: who may read is kept in the answers of unary methods only`,
+  );
 }
 
 /** Whether a user asks about themselves. An API key is not the user. */
@@ -99,6 +129,68 @@ function keeperOf(desc: DescMessage): Keep {
     }
     return create(desc, copy);
   };
+}
+
+/** A message without the fields whose read_permission is not among these; the message itself where that is all of it. */
+type Withhold = (message: Fields, permissions: ReadonlySet<Permission>) => Fields;
+
+/** Undefined for a type that holds no such field. */
+function withholderOf(desc: DescMessage): Withhold | undefined {
+  if (readPermissionsIn(desc).length === 0) return undefined;
+  const guarded = desc.fields.flatMap((field) => {
+    const permission = readPermissionOf(field);
+    return permission === undefined ? [] : [{ name: field.localName, permission }];
+  });
+  const inner = desc.fields.flatMap((field) => {
+    if (field.message === undefined || readPermissionsIn(field.message).length === 0) return [];
+    if (field.fieldKind === 'map' || messagesIn(field.message).includes(desc)) {
+      const name = `${desc.typeName}.${field.name}`;
+      throw new AccessDeclarationError(
+        `${name}: read_permission is not kept in maps and messages that hold themselves`,
+      );
+    }
+    return [{ field, withhold: withholderOf(field.message)! }];
+  });
+  return (message, permissions) => {
+    const changes: Record<string, unknown> = {};
+    for (const { name, permission } of guarded) {
+      if (message[name] !== undefined && message[name] !== '' && !permissions.has(permission)) changes[name] = '';
+    }
+    for (const { field, withhold } of inner) {
+      const { oneof, localName } = field;
+      const holder = oneof === undefined ? undefined : (message[oneof.localName] as OneofValue | undefined);
+      const value = oneof === undefined ? message[localName] : holder?.case === localName ? holder.value : undefined;
+      if (value === undefined) continue;
+      const kept = Array.isArray(value)
+        ? (value as Fields[]).map((item) => withhold(item, permissions))
+        : withhold(value as Fields, permissions);
+      const isSame = Array.isArray(kept) ? kept.every((item, i) => item === (value as Fields[])[i]) : kept === value;
+      if (isSame) continue;
+      if (oneof === undefined) changes[localName] = kept;
+      else changes[oneof.localName] = { case: localName, value: kept };
+    }
+    if (Object.keys(changes).length === 0) return message;
+    const members = desc.members.map(({ localName }) => localName);
+    return create(desc, { ...pick(message, members), ...changes });
+  };
+}
+
+interface OneofValue {
+  readonly case: string | undefined;
+  readonly value?: unknown;
+}
+
+/** All permissions that it takes to read the guarded fields of a message with whatever it can hold. */
+function readPermissionsIn(desc: DescMessage): Permission[] {
+  const declared = messagesIn(desc).flatMap(({ fields }) => fields.map(readPermissionOf));
+  return [...new Set(declared.filter((permission) => permission !== undefined))];
+}
+
+function readPermissionOf(field: DescField): Permission | undefined {
+  if (!hasOption(field, readPermissionOption)) return undefined;
+  const permission = fromPermission(getOption(field, readPermissionOption));
+  if (permission !== undefined && field.scalar === ScalarType.STRING && field.fieldKind === 'scalar') return permission;
+  throw new AccessDeclarationError(`${field.parent.typeName}.${field.name}: read_permission is for texts`);
 }
 
 /** What a message declares about who may read it. */

@@ -37,6 +37,19 @@ export interface UserTable {
   purge_ms: number | null;
   /** Counts the changes of what the contract calls a User. */
   revision: number;
+  /** Unique; null for none. */
+  external_id: string | null;
+  /** JSON objects, '' for none: see patchMetadata. */
+  public_metadata: string;
+  private_metadata: string;
+  /** BCP 47; '' for none. */
+  locale: string;
+  /** IANA; '' for none. */
+  time_zone: string;
+  avatar_url: string;
+  email_verified_ms: number | null;
+  /** searchTerm(name), which lists are sorted by; '' while an older version's. */
+  name_key: string;
 }
 
 /** What ended or changed while access tokens that say otherwise may be good. */

@@ -305,8 +305,10 @@ export const SELF_METHODS = METHODS.flatMap(({ name, method }) => {
   const { selfField } = getOption(method, access);
   const field = method.input.fields.find((candidate) => candidate.name === selfField);
   if (field === undefined) return [];
-  // Ids of other things are those of nothing, as the answer says.
-  const others = method.input.fields.filter((other) => /^(?!request_).*_id$/.test(other.name) && other !== field);
+  // Ids of other things are those of nothing, as the answer says; an external id is none of Kith's.
+  const others = method.input.fields.filter(
+    (other) => /^(?!request_|external_).*_id$/.test(other.name) && other !== field,
+  );
   const answers = others.map((other) => `NotFound ${other.name.replace(/_id$/, '').toUpperCase()}_NOT_FOUND`);
   /** The call about the user with this id. */
   const withId = (id: string) => {

@@ -5,6 +5,7 @@ import type { ContactRow } from '../../src/contacts/store.ts';
 import { bytesOf, toColumns, toFields } from '../../src/contacts/contact.ts';
 import { contactTerms } from '../../src/contacts/terms.ts';
 import { searchTerm, wordTerms } from '../../src/kernel/text.ts';
+import { metadataTerms } from '../../src/identity/users/metadata.ts';
 import type { UserRow } from '../../src/identity/users/store.ts';
 
 type Select = (sql: string) => Promise<readonly Record<string, unknown>[]>;
@@ -47,8 +48,13 @@ export async function findFaults(select: Select): Promise<string[]> {
 
   const users = (await select('select * from users')) as unknown as UserRow[];
   const userTerms = await termsBy(select, 'select user_id as id, term from user_terms');
-  for (const { id, name, username, email } of users) {
-    const expected = [...wordTerms(name), searchTerm(username), searchTerm(email)];
+  for (const { id, name, name_key, username, email, public_metadata, private_metadata } of users) {
+    if (name_key !== searchTerm(name) && name_key !== '') faults.push(`user ${id} is sorted by another name`);
+    const metadata = [
+      ...metadataTerms('public_metadata', public_metadata ?? ''),
+      ...metadataTerms('private_metadata', private_metadata ?? ''),
+    ];
+    const expected = [...wordTerms(name), searchTerm(username), searchTerm(email), ...metadata];
     if (!isSame(expected, userTerms.get(id))) faults.push(`the search terms of user ${id} are not those of the names`);
     userTerms.delete(id);
   }

@@ -1,13 +1,16 @@
 import { randomUUIDv7 } from 'node:crypto';
 import { openDatabase } from '../../src/storage/database.ts';
 import { identifierKey, searchTerm, wordTerms } from '../../src/kernel/text.ts';
+import { metadataTerms } from '../../src/identity/users/metadata.ts';
 import type { UserRow } from '../../src/identity/users/store.ts';
 
 /** So many rows to a statement: well within the parameters that a database takes. */
 const ROWS_AT_ONCE = 500;
 
 /** What differs from a viewer called "User n", active, whose password nobody has. */
-export type UserOverrides = Partial<Pick<UserRow, 'name' | 'username' | 'email' | 'role' | 'state'>>;
+export type UserOverrides = Partial<
+  Pick<UserRow, 'name' | 'username' | 'email' | 'role' | 'state' | 'create_ms' | 'last_sign_in_ms' | 'public_metadata'>
+>;
 
 /**
  * Stores users as the service would, with their search terms, in one
@@ -48,17 +51,26 @@ function userRow(id: string, n: number, nowMs: number, overrides: UserOverrides)
     password_hash: '$argon2id$v=19$m=19456,t=2,p=1$$',
     must_change_password: 0,
     session_epoch: 0,
-    last_sign_in_ms: null,
-    create_ms: nowMs,
+    last_sign_in_ms: overrides.last_sign_in_ms ?? null,
+    create_ms: overrides.create_ms ?? nowMs,
     update_ms: nowMs,
     delete_ms: isDeleted ? nowMs : null,
     purge_ms: isDeleted ? nowMs + 30 * 24 * 60 * 60 * 1000 : null,
     revision: 1,
+    external_id: null,
+    public_metadata: overrides.public_metadata ?? '',
+    private_metadata: '',
+    locale: '',
+    time_zone: '',
+    avatar_url: '',
+    email_verified_ms: null,
+    name_key: searchTerm(overrides.name ?? `User ${n}`),
   };
 }
 
-function termRows({ id, name, username, email }: UserRow): { term: string; user_id: string }[] {
-  const terms = new Set([...wordTerms(name), searchTerm(username), searchTerm(email)]);
+function termRows({ id, name, username, email, public_metadata }: UserRow): { term: string; user_id: string }[] {
+  const metadata = metadataTerms('public_metadata', public_metadata);
+  const terms = new Set([...wordTerms(name), searchTerm(username), searchTerm(email), ...metadata]);
   return [...terms].map((term) => ({ term, user_id: id }));
 }
 

@@ -1,6 +1,7 @@
 import { randomUUIDv7 } from 'node:crypto';
 import type { SessionRow } from '../../src/identity/sessions/store.ts';
 import type { UserTable } from '../../src/storage/schema.ts';
+import { searchTerm } from '../../src/kernel/text.ts';
 
 /** A user as stored, whom nobody made. */
 export function userRow(given: Partial<UserTable> = {}): UserTable {
@@ -26,8 +27,32 @@ export function userRow(given: Partial<UserTable> = {}): UserTable {
     delete_ms: null,
     purge_ms: null,
     revision: 1,
+    external_id: null,
+    public_metadata: '',
+    private_metadata: '',
+    locale: '',
+    time_zone: '',
+    avatar_url: '',
+    email_verified_ms: null,
+    name_key: searchTerm(given.name ?? username),
     ...given,
   };
+}
+
+/** What a user as stored had before migration 0009. */
+export function userRowBefore0009(given: Partial<UserTable> = {}): UserTable {
+  const {
+    external_id: _,
+    public_metadata: _p,
+    private_metadata: _q,
+    locale: _l,
+    time_zone: _t,
+    avatar_url: _a,
+    email_verified_ms: _e,
+    name_key: _n,
+    ...row
+  } = userRow(given);
+  return row as UserTable;
 }
 
 /** A session as stored, of a user. */

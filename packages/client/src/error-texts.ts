@@ -82,6 +82,11 @@ export const reasonTexts = {
     CURSOR_EXPIRED: 'Older events are not kept any more.',
     CONSUMER_TOO_SLOW: 'The connection was too slow.',
     ACTIVITY_ID_TAKEN: 'There is another activity under this id.',
+    EXTERNAL_ID_TAKEN: 'Another user has this external id.',
+    METADATA_INVALID: 'The metadata could not be read.',
+    METADATA_TOO_LARGE: 'There is more metadata than a user may have.',
+    LOCALE_INVALID: 'Please choose another language.',
+    TIME_ZONE_UNKNOWN: 'Please choose another time zone.',
   },
   de: {
     MALFORMED_REQUEST: 'Die Anfrage war nicht lesbar.',
@@ -142,6 +147,11 @@ export const reasonTexts = {
     CURSOR_EXPIRED: 'Ältere Ereignisse werden nicht mehr aufbewahrt.',
     CONSUMER_TOO_SLOW: 'Die Verbindung war zu langsam.',
     ACTIVITY_ID_TAKEN: 'Unter dieser Kennung gibt es eine andere Aktivität.',
+    EXTERNAL_ID_TAKEN: 'Diese externe Kennung hat schon jemand anders.',
+    METADATA_INVALID: 'Die Metadaten waren nicht lesbar.',
+    METADATA_TOO_LARGE: 'Es sind mehr Metadaten, als zu einer Person gespeichert werden.',
+    LOCALE_INVALID: 'Bitte wählen Sie eine andere Sprache.',
+    TIME_ZONE_UNKNOWN: 'Bitte wählen Sie eine andere Zeitzone.',
   },
 } as const satisfies Record<Language, Partial<Record<Reason, string>>>;
 

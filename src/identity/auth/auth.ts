@@ -272,8 +272,10 @@ async function proceed(
   const step = await nextStep(tx, account, methods);
   if (step !== undefined) return { account, methods, step };
   const { user, sessionEpoch } = account;
-  await recordSignIn(tx, user.id, app.now());
-  return { session: await startSession(tx, app, { id: user.id, sessionEpoch }, peer, methods), user };
+  const lastSignInMs = app.now();
+  await recordSignIn(tx, user.id, lastSignInMs);
+  const session = await startSession(tx, app, { id: user.id, sessionEpoch }, peer, methods);
+  return { session, user: { ...user, lastSignInMs } };
 }
 
 /** The second factor comes first: a password alone must not be enough to set another. */

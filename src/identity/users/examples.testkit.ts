@@ -4,7 +4,7 @@ import { Role } from '../../../gen/kith/access/v1/role_pb.ts';
 import { AuthService } from '../../../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService } from '../../../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserState } from '../../../gen/kith/user/v1/user_pb.ts';
-import { UserService } from '../../../gen/kith/user/v1/user_service_pb.ts';
+import { UserLookupStatus, UserService } from '../../../gen/kith/user/v1/user_service_pb.ts';
 import { type Cast, ETAG, examplesOf, TIME } from '../../../test/support/example.ts';
 import { refusalOf, type SignedIn } from '../../../test/support/kith.ts';
 import { signedIn } from '../../../test/support/sign-in.ts';
@@ -38,6 +38,16 @@ export const users = examplesOf(UserService, {
     const bytes = expect.any(BigInt);
     const answer = { contacts: { used: 1n, limit: 25_000n }, contactBytes: { used: bytes, limit: 134_217_728n } };
     return { accessToken, request: { userId: user.id }, answer };
+  },
+  async lookupUsers({ caller, subject }) {
+    const { user } = await subject();
+    const { accessToken } = await caller(Role.EDITOR);
+    const keys = [
+      { key: { case: 'username', value: user.username } as const },
+      { key: { case: 'userId', value: randomUUID() } as const },
+    ];
+    const lookups = [{ status: UserLookupStatus.FOUND, user }, { status: UserLookupStatus.NOT_FOUND }];
+    return { accessToken, request: { keys }, answer: { lookups } };
   },
   async listUsers({ caller, subject }) {
     const { user } = await subject();

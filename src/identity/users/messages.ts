@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { type Timestamp, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { type User as UserMessage, UserSchema, UserState as State } from '../../../gen/kith/user/v1/user_pb.ts';
 import {
   type CreateUserRequest,
@@ -7,17 +7,32 @@ import {
   type GetUserDetailsResponseSchema,
   type ListUsersRequest,
   type ListUsersResponseSchema,
+  type MetadataMember as MetadataMemberMessage,
+  type LookupUsersRequest,
+  type LookupUsersResponseSchema,
   type SetUserPasswordRequest,
   type UpdateUserRequest,
+  UserLookupStatus,
+  UserOrder as OrderMessage,
   UserService,
 } from '../../../gen/kith/user/v1/user_service_pb.ts';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { type Page, totalOf } from '../../storage/pages.ts';
+import { mapInSlices, type Page, totalOf } from '../../storage/pages.ts';
 import { fromRole, toRole } from '../../rpc/enums.ts';
 import { responseFormat } from '../../rpc/response-format.ts';
+import type { UserKey, UserLookup } from './lookup.ts';
 import type { User, UserState } from './user.ts';
 import type { UserFields } from './user-fields.ts';
-import type { NewUser, PasswordSetting, Quota, Usage, UserDetails, UserListRequest, UserUpdate } from './users.ts';
+import type {
+  MetadataMember,
+  NewUser,
+  PasswordSetting,
+  Quota,
+  Usage,
+  UserDetails,
+  UserListRequest,
+  UserUpdate,
+} from './users.ts';
 
 const STATES = {
   active: State.ACTIVE,
@@ -38,7 +53,15 @@ export function toUserMessage(user: User): UserMessage {
     ...(user.deleteMs === null ? {} : { deleteTime: timestampFromMs(user.deleteMs) }),
     ...(user.purgeMs === null ? {} : { purgeTime: timestampFromMs(user.purgeMs) }),
     etag: user.etag,
-  } satisfies Record<keyof UserFields, unknown> & Record<string, unknown>);
+    externalId: user.externalId,
+    publicMetadata: user.publicMetadata,
+    privateMetadata: user.privateMetadata,
+    locale: user.locale,
+    timeZone: user.timeZone,
+    avatarUrl: user.avatarUrl,
+    ...(user.emailVerifiedMs === undefined ? {} : { emailVerifiedTime: timestampFromMs(user.emailVerifiedMs) }),
+    ...(user.lastSignInMs === null ? {} : { lastSignInTime: timestampFromMs(user.lastSignInMs) }),
+  } satisfies Record<Exclude<keyof UserFields, 'emailVerifiedMs'>, unknown> & Record<string, unknown>);
 }
 
 export function toDetails(details: UserDetails): MessageInitShape<typeof GetUserDetailsResponseSchema> {
@@ -48,6 +71,39 @@ export function toDetails(details: UserDetails): MessageInitShape<typeof GetUser
     ...(lastSignInMs === null ? {} : { lastSignInTime: timestampFromMs(lastSignInMs) }),
     contactCount,
   };
+}
+
+const LOOKUP_STATUSES = {
+  found: UserLookupStatus.FOUND,
+  not_found: UserLookupStatus.NOT_FOUND,
+  left_out: UserLookupStatus.LEFT_OUT,
+} satisfies Record<UserLookup['status'], UserLookupStatus>;
+
+export async function toLookups(
+  lookups: readonly UserLookup[],
+): Promise<MessageInitShape<typeof LookupUsersResponseSchema>> {
+  return {
+    lookups: await mapInSlices(lookups, (lookup) => ({
+      status: LOOKUP_STATUSES[lookup.status],
+      ...(lookup.status === 'found' ? { user: toUserMessage(lookup.user) } : {}),
+    })),
+  };
+}
+
+export function fromLookup({ keys }: LookupUsersRequest): UserKey[] {
+  return keys.map(({ key }) => {
+    switch (key.case) {
+      case 'userId':
+        return { kind: 'id', value: key.value };
+      case 'username':
+      case 'email':
+        return { kind: key.case, value: key.value };
+      case 'externalId':
+        return { kind: 'external_id', value: key.value };
+      default:
+        throw new Error('the rules of the contract let an empty key through');
+    }
+  });
 }
 
 export function toUsage({ contacts, contactBytes }: Usage): MessageInitShape<typeof GetUsageResponseSchema> {
@@ -67,13 +123,30 @@ export function toUserPage(page: Page<User>): MessageInitShape<typeof ListUsersR
 }
 
 export function fromCreate(request: CreateUserRequest): NewUser {
-  const { username, email, name, password, passwordHash, mustChangePassword, requestId } = request;
+  const { username, email, name, externalId, publicMetadata, privateMetadata, locale, timeZone, avatarUrl } = request;
+  const { emailVerified, password, passwordHash, mustChangePassword, requestId } = request;
   const role = fromRole(request.role) ?? 'viewer';
-  return { username, email, name, role, password, passwordHash, mustChangePassword, requestId };
+  return {
+    username,
+    email,
+    name,
+    role,
+    password,
+    passwordHash,
+    mustChangePassword,
+    requestId,
+    externalId,
+    publicMetadata,
+    privateMetadata,
+    locale,
+    timeZone,
+    avatarUrl,
+    emailVerified,
+  };
 }
 
 export function fromList(request: ListUsersRequest): UserListRequest {
-  const { pageSize, pageToken, includeTotalSize, query } = request;
+  const { pageSize, pageToken, includeTotalSize, query, email, externalId } = request;
   return {
     pageSize,
     pageToken,
@@ -81,7 +154,37 @@ export function fromList(request: ListUsersRequest): UserListRequest {
     query,
     roles: distinct(request.roles.map(fromRole)),
     states: distinct(request.states.map(fromState)),
+    email,
+    externalId,
+    publicMetadata: fromMember(request.publicMetadata),
+    privateMetadata: fromMember(request.privateMetadata),
+    created: fromTimes(request.createStartTime, request.createEndTime),
+    signedIn: fromTimes(request.signInStartTime, request.signInEndTime),
+    order:
+      (Object.keys(ORDERS) as UserListRequest['order'][]).find((name) => ORDERS[name] === request.order) ?? 'newest',
   };
+}
+
+const ORDERS = {
+  newest: OrderMessage.NEWEST,
+  oldest: OrderMessage.OLDEST,
+  name: OrderMessage.NAME,
+  last_sign_in: OrderMessage.LAST_SIGN_IN,
+} satisfies Record<UserListRequest['order'], OrderMessage>;
+
+function fromMember(member: MetadataMemberMessage | undefined): MetadataMember | undefined {
+  if (member?.value.case === undefined) return undefined;
+  return { name: member.name, value: member.value.value };
+}
+
+function fromTimes(start: Timestamp | undefined, end: Timestamp | undefined): UserListRequest['created'] {
+  if (start === undefined && end === undefined) return undefined;
+  return { startMs: start && ceilingMs(start), endMs: end && ceilingMs(end) };
+}
+
+/** The first whole millisecond at this time or later: users have times in whole ones. */
+function ceilingMs(time: Timestamp): number {
+  return Number(time.seconds) * 1000 + Math.ceil(time.nanos / 1_000_000);
 }
 
 /** Sorted and without repeats, so that a page token is valid for the same filter in any order. */
@@ -90,9 +193,23 @@ function distinct<T extends string>(values: readonly (T | undefined)[]): T[] {
 }
 
 export function fromUpdate(request: UpdateUserRequest): UserUpdate {
-  const { name, username, email } = request;
+  const { name, username, email, externalId, publicMetadata, privateMetadata, locale, timeZone, avatarUrl } = request;
+  const { emailVerified } = request;
   const state = fromState(request.state);
-  return { name, username, email, role: fromRole(request.role), state: state === 'deleted' ? undefined : state };
+  return {
+    name,
+    username,
+    email,
+    externalId,
+    publicMetadata,
+    privateMetadata,
+    locale,
+    timeZone,
+    avatarUrl,
+    role: fromRole(request.role),
+    state: state === 'deleted' ? undefined : state,
+    emailVerified,
+  };
 }
 
 export function fromPasswordSetting(request: SetUserPasswordRequest): PasswordSetting {

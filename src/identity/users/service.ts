@@ -6,13 +6,16 @@ import {
   createResponse,
   fromCreate,
   fromList,
+  fromLookup,
   fromPasswordSetting,
   fromUpdate,
   toDetails,
+  toLookups,
   toUsage,
   toUserMessage,
   toUserPage,
 } from './messages.ts';
+import { lookupUsers } from './lookup.ts';
 import {
   createUser,
   deleteUser,
@@ -38,6 +41,9 @@ export function userService(app: ContactsApp): ServiceImpl<typeof UserService> {
     },
     async getUsage({ userId }) {
       return toUsage(await getUsage(app, userId));
+    },
+    async lookupUsers(request, context) {
+      return toLookups(await lookupUsers(app, callerOf(context), fromLookup(request)));
     },
     async listUsers(request, context) {
       return toUserPage(await listUsers(app, callerOf(context), fromList(request)));

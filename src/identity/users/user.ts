@@ -11,6 +11,8 @@ export interface User extends UserFields {
   readonly updateMs: number;
   readonly deleteMs: number | null;
   readonly purgeMs: number | null;
+  /** Null before the first sign-in. Not among what the etag stands for. */
+  readonly lastSignInMs: number | null;
   readonly etag: string;
 }
 
@@ -22,6 +24,7 @@ export function toUser(row: ShownUserRow): User {
     updateMs: row.update_ms,
     deleteMs: row.delete_ms,
     purgeMs: row.purge_ms,
+    lastSignInMs: row.last_sign_in_ms,
     etag: etagOf(row),
   };
 }

@@ -81,7 +81,9 @@ describe.each(databases)('on $name', (kind) => {
       expect(user.deleteTime).toBeUndefined();
       expect(user.purgeTime).toBeUndefined();
       expect(await get(user.id)).toEqual(user);
-      expect((await login(user.username, asked.password)).user).toEqual(user);
+      const { user: signedInUser } = await login(user.username, asked.password);
+      expect(signedInUser).toEqual({ ...user, lastSignInTime: expect.anything() });
+      expect(await get(user.id)).toEqual(signedInUser);
     });
 
     test('makes a viewer unless a role is given', async () => {

@@ -9,7 +9,7 @@ import type { Db } from '../../storage/database.ts';
 import { UniqueViolation } from '../../storage/dialect.ts';
 import { type ResponseFormat, runIdempotently } from '../../storage/idempotency.ts';
 import { Failure } from '../../kernel/failure.ts';
-import { type Page, type PageRequest, mayTakeLong, pageSizeOf, pageTokens } from '../../storage/pages.ts';
+import { mapInSlices, type Page, type PageRequest, mayTakeLong, pageSizeOf, pageTokens } from '../../storage/pages.ts';
 import { applyUpdate, type PartialUpdate } from '../../resources/partial-update.ts';
 import { type Change, changeResource, readResource, readToChange, type Resource } from '../../resources/resource.ts';
 import { importHash } from '../passwords/hash-formats.ts';
@@ -17,10 +17,19 @@ import type { HashRequest } from '../passwords/passwords.ts';
 import { checkNewPassword } from '../passwords/rules.ts';
 import { publishAccessChange } from '../revocations/revocations.ts';
 import { endSessionsOf } from '../sessions/sessions.ts';
+import { canonicalLocale, canonicalTimeZone } from '../../kernel/locale.ts';
 import { identifierKey, searchTerm } from '../../kernel/text.ts';
 import { replacePassword } from './accounts.ts';
 import {
   countUsers,
+  selectUserPage,
+  type TimeRange,
+  type UserFilter,
+  type UserOrder,
+  type UserPlace,
+} from './list-store.ts';
+import { type FoundValue, metadataTerm, patchMetadata } from './metadata.ts';
+import {
   deletePurgeable,
   hasOtherActiveAdmin,
   hasUsers,
@@ -29,14 +38,19 @@ import {
   selectPurgeable,
   selectUser,
   selectUserByIdentifier,
-  selectUserPage,
+  selectUnsorted,
   type UserRow,
   updateUserRow,
 } from './store.ts';
 import { toUser, type User, type UserState } from './user.ts';
-import { changedFields, termsOf, toColumns, toFields, type UserFields } from './user-fields.ts';
+import { changedFields, nameKey, termsOf, toColumns, toFields, type UserFields } from './user-fields.ts';
 
-export interface NewUser extends Omit<UserFields, 'state'> {
+/** The fields of a user as callers give them: metadata is a patch, and the server says when an address was verified. */
+interface AskedFields extends Omit<UserFields, 'emailVerifiedMs'> {
+  readonly emailVerified: boolean;
+}
+
+export interface NewUser extends Omit<AskedFields, 'state'> {
   /** Either this or `passwordHash` is not empty. */
   readonly password: string;
   /** A hash from another system. */
@@ -48,8 +62,9 @@ export interface NewUser extends Omit<UserFields, 'state'> {
 /**
  * Creates a user. `signal` aborts the call while the password waits to be hashed.
  *
- * Throws username_taken, email_taken, password_is_identifier, password_too_common,
- * password_hash_unsupported, request_id_reused, server_busy.
+ * Throws username_taken, email_taken, external_id_taken, metadata_invalid, metadata_too_large, locale_invalid,
+ * time_zone_unknown, password_is_identifier, password_too_common, password_hash_unsupported, request_id_reused,
+ * server_busy.
  */
 export async function createUser<Response>(
   app: App,
@@ -63,7 +78,7 @@ export async function createUser<Response>(
   const create = () =>
     app.database.transaction((tx) =>
       runIdempotently(tx, app, { callerId: caller.userId, requestId, input: asked }, format, async () => {
-        await insertUser(tx, row, termsOf(row));
+        await insertUser(tx, row, termsOf(toFields(row)));
         const at = atOneTime(app, row.create_ms);
         await recordActivity(tx, at, { userId: row.id, by: caller, action: 'kith.user.created' });
         return toUser(row);
@@ -80,6 +95,17 @@ export async function createUser<Response>(
   });
 }
 
+/** What the first user has not. */
+const NOTHING_MORE = {
+  externalId: '',
+  publicMetadata: '',
+  privateMetadata: '',
+  locale: '',
+  timeZone: '',
+  avatarUrl: '',
+  emailVerified: false,
+};
+
 /** Creates the first user, an admin; undefined when there are users already. Throws as createUser does. */
 export async function createFirstAdmin(
   app: App,
@@ -88,12 +114,12 @@ export async function createFirstAdmin(
   if (await hasUsers(app.database.db)) return undefined;
   const row = await newUserRow(
     app,
-    { ...input, role: 'admin', passwordHash: '', mustChangePassword: false },
+    { ...NOTHING_MORE, ...input, role: 'admin', passwordHash: '', mustChangePassword: false },
     { payer: 'server' },
   );
   return app.database.transaction(async (tx) => {
     if (await hasUsers(tx)) return undefined;
-    await insertUser(tx, row, termsOf(row));
+    await insertUser(tx, row, termsOf(toFields(row)));
     const at = atOneTime(app, row.create_ms);
     await recordActivity(tx, at, { userId: row.id, by: null, action: 'kith.user.created' });
     return toUser(row);
@@ -146,34 +172,94 @@ export interface UserListRequest extends PageRequest {
   /** None for active and suspended users. */
   readonly states: readonly UserState[];
   readonly query: string;
+  /** '' for every user, as for the external id. */
+  readonly email: string;
+  readonly externalId: string;
+  /** Members that the metadata has; undefined for every user. */
+  readonly publicMetadata: MetadataMember | undefined;
+  readonly privateMetadata: MetadataMember | undefined;
+  readonly created: TimeRange | undefined;
+  readonly signedIn: TimeRange | undefined;
+  readonly order: UserOrder;
 }
 
-/** A page of users, newest first. Throws page_token_invalid. */
+export interface MetadataMember {
+  readonly name: string;
+  readonly value: FoundValue;
+}
+
+/** A page of users. Throws page_token_invalid. */
 export async function listUsers(app: App, caller: Caller, request: UserListRequest): Promise<Page<User>> {
-  const db = mayTakeLong(request) ? app.database.longReads : app.database.db;
-  const filter = {
-    roles: request.roles,
-    states: request.states.length === 0 ? (['active', 'suspended'] as const) : request.states,
-    query: searchTerm(request.query),
-  };
-  const tokens = pageTokens<[id: string]>(app.keyring, 'users', caller.userId, filter);
-  const after = tokens.read(request.pageToken)?.[0];
+  const filter = filterOf(request);
+  const isSearch = filter.query !== '' || Object.keys(filter).length > 3;
+  const db = mayTakeLong(request) || isSearch ? app.database.longReads : app.database.db;
+  const tokens = pageTokens<[value: string, id: string] | [id: string]>(app.keyring, 'users', caller.userId, filter);
+  const key = tokens.read(request.pageToken);
+  const after = key === undefined ? undefined : await placeOf(app, key, request.order);
   const page = await selectUserPage(db, filter, after, pageSizeOf(request));
+  const { resumeAfter } = page;
   return {
-    items: page.rows.map(toUser),
-    nextPageToken: tokens.write(page.resumeAfter === undefined ? undefined : [page.resumeAfter]),
+    items: await mapInSlices(page.rows, toUser),
+    nextPageToken: tokens.write(resumeAfter && [String(resumeAfter.value), resumeAfter.id]),
     total: request.includeTotalSize ? await countUsers(db, filter) : undefined,
   };
 }
 
+/** What is not asked for is absent, so that the page tokens of a version that knew less are good. */
+function filterOf(request: UserListRequest): UserFilter {
+  const { roles, states, query, email, externalId, publicMetadata, privateMetadata, created, signedIn, order } =
+    request;
+  const terms = [
+    ...(publicMetadata === undefined
+      ? []
+      : [metadataTerm('public_metadata', publicMetadata.name, publicMetadata.value)]),
+    ...(privateMetadata === undefined
+      ? []
+      : [metadataTerm('private_metadata', privateMetadata.name, privateMetadata.value)]),
+  ];
+  return {
+    roles,
+    states: states.length === 0 ? (['active', 'suspended'] as const) : states,
+    query: searchTerm(query),
+    ...(email === '' ? {} : { email: identifierKey(email) }),
+    ...(externalId === '' ? {} : { externalId }),
+    ...(terms.length === 0 ? {} : { terms }),
+    ...(created && { created }),
+    ...(signedIn && { signedIn }),
+    ...(order === 'newest' ? {} : { order }),
+  };
+}
+
+/** The place in a page token. A token of an older version has the id alone, of a list of the newest users. */
+async function placeOf(app: App, key: [string, string] | [string], order: UserOrder): Promise<UserPlace> {
+  if (key.length === 2) return { value: order === 'name' ? key[0] : Number(key[0]), id: key[1] };
+  const [id] = key;
+  const row = await selectUser(app.database.db, id);
+  return { value: row?.create_ms ?? timeOfId(id), id };
+}
+
+/** When a UUIDv7 was made, milliseconds since 1970 (RFC 9562, 5.7). */
+function timeOfId(id: string): number {
+  return Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16);
+}
+
+/** Has up to `limit` users whom an older version wrote sorted by their names. Returns how many. */
+export function sortOlderUsers(app: Pick<App, 'database'>, limit: number): Promise<number> {
+  return app.database.transaction(async (tx) => {
+    const rows = await selectUnsorted(tx, limit);
+    for (const { id, name } of rows) await updateUserRow(tx, id, { name_key: nameKey(name) });
+    return rows.length;
+  });
+}
+
 /** A user becomes deleted by deleteUser alone. */
-export type UserUpdate = PartialUpdate<Omit<UserFields, 'state'> & { readonly state: Exclude<UserState, 'deleted'> }>;
+export type UserUpdate = PartialUpdate<Omit<AskedFields, 'state'> & { readonly state: Exclude<UserState, 'deleted'> }>;
 
 /**
  * Changes the fields that are not undefined. Suspending ends the user's sessions.
  *
- * Throws user_not_found, permission_missing, resource_deleted, etag_mismatch,
- * username_taken, email_taken, last_admin.
+ * Throws user_not_found, permission_missing, resource_deleted, etag_mismatch, username_taken, email_taken,
+ * external_id_taken, metadata_invalid, metadata_too_large, locale_invalid, time_zone_unknown, last_admin.
  */
 export async function updateUser(
   app: App,
@@ -182,10 +268,12 @@ export async function updateUser(
   etag: string | undefined,
   update: UserUpdate,
 ): Promise<User> {
-  const next = await reportTakenIdentifiers(app, { id, username: update.username }, () =>
+  const { username, email } = update;
+  const next = await reportTakenIdentifiers(app, { id, username, email }, () =>
     changeResource(app, 'update', userResource(caller, id), etag, async ({ tx, at, row }) => {
-      const wanted = applyUpdate<UserFields>(toFields(row), update);
-      const changed = changedFields(wanted, row);
+      const present = toFields(row);
+      const wanted = updatedFields(present, update, at.now());
+      const changed = changedFields(wanted, present);
       if (changed.length === 0) return undefined;
       if (wanted.role !== 'admin' || wanted.state !== 'active') await requireOtherAdmin(tx, row);
       const suspends = wanted.state === 'suspended' && row.state === 'active';
@@ -268,12 +356,59 @@ export async function undeleteUser(app: App, caller: Caller, id: string, etag: s
   return toUser(next);
 }
 
+/** The fields after an update. Another email address is not verified, unless the update says so. */
+function updatedFields(present: UserFields, update: UserUpdate, nowMs: number): UserFields {
+  const { emailVerified, ...others } = update;
+  const isSameAddress = identifierKey(others.email ?? present.email) === identifierKey(present.email);
+  const verifiedMs = isSameAddress ? present.emailVerifiedMs : undefined;
+  return applyUpdate<UserFields>(present, {
+    ...others,
+    publicMetadata: patchMetadata('public_metadata', present.publicMetadata, others.publicMetadata ?? ''),
+    privateMetadata: patchMetadata('private_metadata', present.privateMetadata, others.privateMetadata ?? ''),
+    locale: others.locale === undefined ? undefined : requireLocale(others.locale),
+    timeZone: others.timeZone === undefined ? undefined : requireTimeZone(others.timeZone),
+    emailVerifiedMs:
+      (emailVerified === false ? undefined : (verifiedMs ?? (emailVerified ? nowMs : undefined))) ?? null,
+  });
+}
+
+/** The fields of a new user. */
+function newFields(input: Omit<NewUser, 'requestId'>, nowMs: number): UserFields {
+  return {
+    ...input,
+    state: 'active',
+    publicMetadata: patchMetadata('public_metadata', '', input.publicMetadata),
+    privateMetadata: patchMetadata('private_metadata', '', input.privateMetadata),
+    locale: requireLocale(input.locale),
+    timeZone: requireTimeZone(input.timeZone),
+    emailVerifiedMs: input.emailVerified ? nowMs : undefined,
+  };
+}
+
+/** A language tag as it is stored; '' stays. Throws locale_invalid. */
+function requireLocale(tag: string): string {
+  const locale = tag === '' ? '' : canonicalLocale(tag);
+  if (locale !== undefined) return locale;
+  throw new Failure('locale_invalid', 'locale is not a language tag (BCP 47), such as de or pt-BR', {
+    field: 'locale',
+  });
+}
+
+/** A time zone as it is stored; '' stays. Throws time_zone_unknown. */
+function requireTimeZone(name: string): string {
+  const timeZone = name === '' ? '' : canonicalTimeZone(name);
+  if (timeZone !== undefined) return timeZone;
+  const message = 'time_zone is not the name of a time zone of the IANA database, such as Europe/Berlin';
+  throw new Failure('time_zone_unknown', message, { field: 'time_zone' });
+}
+
 async function newUserRow(app: App, input: Omit<NewUser, 'requestId'>, by: HashRequest): Promise<UserRow> {
+  const fields = newFields(input, app.now());
   const password_hash = await newPasswordHash(app, input, by);
   const now = app.now();
   return {
     id: randomUUIDv7(),
-    ...toColumns({ ...input, state: 'active' }),
+    ...toColumns({ ...fields, emailVerifiedMs: input.emailVerified ? now : undefined }),
     undelete_state: null,
     password_hash,
     must_change_password: input.mustChangePassword ? 1 : 0,
@@ -308,8 +443,8 @@ function userResource(caller: Caller, id: string): Resource<UserRow> {
 
 async function writeUser(tx: Db, at: App, next: UserRow, row: UserRow): Promise<void> {
   await updateUserRow(tx, row.id, next);
-  const terms = termsOf(next);
-  if (JSON.stringify(terms) !== JSON.stringify(termsOf(row))) await replaceTerms(tx, row.id, terms);
+  const terms = termsOf(toFields(next));
+  if (JSON.stringify(terms) !== JSON.stringify(termsOf(toFields(row)))) await replaceTerms(tx, row.id, terms);
   if (next.role !== row.role || next.state !== row.state) await publishAccessChange(tx, at, accessOf(next));
 }
 
@@ -333,30 +468,44 @@ async function requireOtherAdmin(tx: Db, row: UserRow): Promise<void> {
 }
 
 /**
- * Runs a write of a user. Throws username_taken or email_taken if it violates the unique index of usernames or email
- * addresses; username_taken if both are taken, of which databases name either.
+ * Runs a write of a user. Throws username_taken, email_taken or external_id_taken if it violates the unique index of
+ * one of them; of several that are taken, the first in this order, of which databases name any.
  */
 async function reportTakenIdentifiers<T>(
   { database }: App,
-  { id, username }: { readonly id: string; readonly username: string | undefined },
+  asked: { readonly id: string; readonly username?: string | undefined; readonly email?: string | undefined },
   write: () => Promise<T>,
 ): Promise<T> {
   try {
     return await write();
   } catch (error) {
     if (!(error instanceof UniqueViolation)) throw error;
-    const isOfEmail = error.column === 'users.email_key';
-    if (!isOfEmail && error.column !== 'users.username_key') throw error;
-    const other =
-      isOfEmail && username !== undefined
-        ? await selectUserByIdentifier(database.db, identifierKey(username))
-        : undefined;
-    if (isOfEmail && (other === undefined || other.id === id)) {
-      throw new Failure('email_taken', 'another user has this email address', { field: 'email' });
+    const named = TAKEN.findIndex(({ column }) => error.column === `users.${column}`);
+    if (named === -1) throw error;
+    for (const { field, taken } of TAKEN.slice(0, named)) {
+      const identifier = field === 'external_id' ? undefined : asked[field];
+      const other =
+        identifier === undefined ? undefined : await selectUserByIdentifier(database.db, identifierKey(identifier));
+      if (other !== undefined && other.id !== asked.id) throw taken();
     }
-    throw new Failure('username_taken', 'another user has this username', { field: 'username' });
+    throw TAKEN[named]!.taken();
   }
 }
+
+function takenFailure(reason: 'username_taken' | 'email_taken' | 'external_id_taken', field: string, what: string) {
+  return () => new Failure(reason, `another user has this ${what}`, { field });
+}
+
+/** The unique columns, in the order in which they are reported. */
+const TAKEN = [
+  { field: 'username', column: 'username_key', taken: takenFailure('username_taken', 'username', 'username') },
+  { field: 'email', column: 'email_key', taken: takenFailure('email_taken', 'email', 'email address') },
+  {
+    field: 'external_id',
+    column: 'external_id',
+    taken: takenFailure('external_id_taken', 'external_id', 'external id'),
+  },
+] as const;
 
 /**
  * Removes up to `limit` users whose purge time has passed, with everything that belongs to them.

@@ -9,6 +9,8 @@ import { migration as m0005 } from './0005-contact-fields.ts';
 import { migration as m0006 } from './0006-key-permissions.ts';
 import { migration as m0007 } from './0007-activity-actors.ts';
 import { migration as m0008 } from './0008-binary-responses.ts';
+import { migration as m0009 } from './0009-user-fields.ts';
+import { migration as m0010 } from './0010-user-orders.ts';
 
 /** Every migration, in order, by its name in the database. */
 export const MIGRATIONS: Readonly<Record<string, (dialect: Dialect) => Migration>> = {
@@ -20,6 +22,8 @@ export const MIGRATIONS: Readonly<Record<string, (dialect: Dialect) => Migration
   '0006-key-permissions': m0006,
   '0007-activity-actors': m0007,
   '0008-binary-responses': m0008,
+  '0009-user-fields': m0009,
+  '0010-user-orders': m0010,
 };
 
 /** Every table, with the migration that makes it. */

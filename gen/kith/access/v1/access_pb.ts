@@ -27,7 +27,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kith/access/v1/access.proto.
  */
 export const file_kith_access_v1_access: GenFile = /*@__PURE__*/
-  fileDesc("ChtraXRoL2FjY2Vzcy92MS9hY2Nlc3MucHJvdG8SDmtpdGguYWNjZXNzLnYxIlEKClJlYWRBY2Nlc3MSLgoKcGVybWlzc2lvbhgBIAEoDjIaLmtpdGguYWNjZXNzLnYxLlBlcm1pc3Npb24SEwoLb3duZXJfZmllbGQYAiABKAkipgEKBkFjY2VzcxIQCgZwdWJsaWMYASABKAhIABITCglzaWduZWRfaW4YAiABKAhIABIwCgpwZXJtaXNzaW9uGAMgASgOMhoua2l0aC5hY2Nlc3MudjEuUGVybWlzc2lvbkgAEhIKCnNlbGZfZmllbGQYBCABKAkSFQoNZnJlc2hfc2lnbl9pbhgFIAEoCBIQCghhcGlfa2V5cxgGIAEoCEIGCgRydWxlOlEKBmFjY2VzcxIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGOTO+HYgASgLMhYua2l0aC5hY2Nlc3MudjEuQWNjZXNzUgZhY2Nlc3M6bQoTcmVxdWlyZWRfcGVybWlzc2lvbhIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMY5c74diABKA4yGi5raXRoLmFjY2Vzcy52MS5QZXJtaXNzaW9uUhJyZXF1aXJlZFBlcm1pc3Npb246SQoPYWx3YXlzX2Fuc3dlcmVkEh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxjmzvh2IAEoCFIOYWx3YXlzQW5zd2VyZWQ6OAoGc2VjcmV0Eh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxjozvh2IAEoCFIGc2VjcmV0Ol8KC3JlYWRfYWNjZXNzEh8uZ29vZ2xlLnByb3RvYnVmLk1lc3NhZ2VPcHRpb25zGOfO+HYgASgLMhoua2l0aC5hY2Nlc3MudjEuUmVhZEFjY2Vzc1IKcmVhZEFjY2Vzc0I4Cg5raXRoLmFjY2Vzcy52MUILQWNjZXNzUHJvdG9QAVoXa2l0aC9hY2Nlc3MvdjE7YWNjZXNzdjFiBnByb3RvMw", [file_google_protobuf_descriptor, file_kith_access_v1_role]);
+  fileDesc("ChtraXRoL2FjY2Vzcy92MS9hY2Nlc3MucHJvdG8SDmtpdGguYWNjZXNzLnYxIlEKClJlYWRBY2Nlc3MSLgoKcGVybWlzc2lvbhgBIAEoDjIaLmtpdGguYWNjZXNzLnYxLlBlcm1pc3Npb24SEwoLb3duZXJfZmllbGQYAiABKAkipgEKBkFjY2VzcxIQCgZwdWJsaWMYASABKAhIABITCglzaWduZWRfaW4YAiABKAhIABIwCgpwZXJtaXNzaW9uGAMgASgOMhoua2l0aC5hY2Nlc3MudjEuUGVybWlzc2lvbkgAEhIKCnNlbGZfZmllbGQYBCABKAkSFQoNZnJlc2hfc2lnbl9pbhgFIAEoCBIQCghhcGlfa2V5cxgGIAEoCEIGCgRydWxlOlEKBmFjY2VzcxIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGOTO+HYgASgLMhYua2l0aC5hY2Nlc3MudjEuQWNjZXNzUgZhY2Nlc3M6bQoTcmVxdWlyZWRfcGVybWlzc2lvbhIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMY5c74diABKA4yGi5raXRoLmFjY2Vzcy52MS5QZXJtaXNzaW9uUhJyZXF1aXJlZFBlcm1pc3Npb246SQoPYWx3YXlzX2Fuc3dlcmVkEh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxjmzvh2IAEoCFIOYWx3YXlzQW5zd2VyZWQ6OAoGc2VjcmV0Eh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxjozvh2IAEoCFIGc2VjcmV0OmUKD3JlYWRfcGVybWlzc2lvbhIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMY6c74diABKA4yGi5raXRoLmFjY2Vzcy52MS5QZXJtaXNzaW9uUg5yZWFkUGVybWlzc2lvbjpfCgtyZWFkX2FjY2VzcxIfLmdvb2dsZS5wcm90b2J1Zi5NZXNzYWdlT3B0aW9ucxjnzvh2IAEoCzIaLmtpdGguYWNjZXNzLnYxLlJlYWRBY2Nlc3NSCnJlYWRBY2Nlc3NCOAoOa2l0aC5hY2Nlc3MudjFCC0FjY2Vzc1Byb3RvUAFaF2tpdGgvYWNjZXNzL3YxO2FjY2Vzc3YxYgZwcm90bzM", [file_google_protobuf_descriptor, file_kith_access_v1_role]);
 
 /**
  * Who may read a message, beside those who are let in by exactly this permission
@@ -166,6 +166,16 @@ export const secret: GenExtension<FieldOptions, boolean> = /*@__PURE__*/
   extDesc(file_kith_access_v1_access, 3);
 
 /**
+ * In a message with `read_access`, a text: answered to callers with this permission
+ * alone. Neither being the owner nor being let in to the call is enough; public methods
+ * never answer it.
+ *
+ * @generated from extension: kith.access.v1.Permission read_permission = 249440105;
+ */
+export const read_permission: GenExtension<FieldOptions, Permission> = /*@__PURE__*/
+  extDesc(file_kith_access_v1_access, 4);
+
+/**
  * Who may read the message wherever an answer holds it. Everybody else who is let
  * in, such as an API key that may write and not read, is answered its
  * `always_answered` fields and no others. Required on every message of an answer
@@ -174,5 +184,5 @@ export const secret: GenExtension<FieldOptions, boolean> = /*@__PURE__*/
  * @generated from extension: kith.access.v1.ReadAccess read_access = 249440103;
  */
 export const read_access: GenExtension<MessageOptions, ReadAccess> = /*@__PURE__*/
-  extDesc(file_kith_access_v1_access, 4);
+  extDesc(file_kith_access_v1_access, 5);
 

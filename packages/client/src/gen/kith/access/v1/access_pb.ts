@@ -15,12 +15,26 @@
 // @generated from file kith/access/v1/access.proto (package kith.access.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenExtension, GenFile } from "@bufbuild/protobuf/codegenv2";
+import { extDesc, fileDesc } from "@bufbuild/protobuf/codegenv2";
+import type { FieldOptions } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
+import type { Permission } from "./role_pb.ts";
+import { file_kith_access_v1_role } from "./role_pb.ts";
 
 /**
  * Describes the file kith/access/v1/access.proto.
  */
 export const file_kith_access_v1_access: GenFile = /*@__PURE__*/
-  fileDesc("ChtraXRoL2FjY2Vzcy92MS9hY2Nlc3MucHJvdG8SDmtpdGguYWNjZXNzLnYxQjgKDmtpdGguYWNjZXNzLnYxQgtBY2Nlc3NQcm90b1ABWhdraXRoL2FjY2Vzcy92MTthY2Nlc3N2MWIGcHJvdG8z");
+  fileDesc("ChtraXRoL2FjY2Vzcy92MS9hY2Nlc3MucHJvdG8SDmtpdGguYWNjZXNzLnYxOmUKD3JlYWRfcGVybWlzc2lvbhIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMY6c74diABKA4yGi5raXRoLmFjY2Vzcy52MS5QZXJtaXNzaW9uUg5yZWFkUGVybWlzc2lvbkI4Cg5raXRoLmFjY2Vzcy52MUILQWNjZXNzUHJvdG9QAVoXa2l0aC9hY2Nlc3MvdjE7YWNjZXNzdjFiBnByb3RvMw", [file_google_protobuf_descriptor, file_kith_access_v1_role]);
+
+/**
+ * In a message with `read_access`, a text: answered to callers with this permission
+ * alone. Neither being the owner nor being let in to the call is enough; public methods
+ * never answer it.
+ *
+ * @generated from extension: kith.access.v1.Permission read_permission = 249440105;
+ */
+export const read_permission: GenExtension<FieldOptions, Permission> = /*@__PURE__*/
+  extDesc(file_kith_access_v1_access, 0);
 

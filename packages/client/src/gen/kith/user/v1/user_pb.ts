@@ -8,6 +8,7 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import { file_kith_access_v1_access } from "../../access/v1/access_pb.ts";
 import type { Role } from "../../access/v1/role_pb.ts";
 import { file_kith_access_v1_role } from "../../access/v1/role_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
@@ -16,7 +17,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file kith/user/v1/user.proto.
  */
 export const file_kith_user_v1_user: GenFile = /*@__PURE__*/
-  fileDesc("ChdraXRoL3VzZXIvdjEvdXNlci5wcm90bxIMa2l0aC51c2VyLnYxIt4CCgRVc2VyEgoKAmlkGAEgASgJEhAKCHVzZXJuYW1lGAIgASgJEg0KBWVtYWlsGAMgASgJEgwKBG5hbWUYBCABKAkSIgoEcm9sZRgFIAEoDjIULmtpdGguYWNjZXNzLnYxLlJvbGUSJgoFc3RhdGUYBiABKA4yFy5raXRoLnVzZXIudjEuVXNlclN0YXRlEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZGVsZXRlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnB1cmdlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBGV0YWcYCyABKAkqcAoJVXNlclN0YXRlEhoKFlVTRVJfU1RBVEVfVU5TUEVDSUZJRUQQABIVChFVU0VSX1NUQVRFX0FDVElWRRABEhgKFFVTRVJfU1RBVEVfU1VTUEVOREVEEAISFgoSVVNFUl9TVEFURV9ERUxFVEVEEANCMAoMa2l0aC51c2VyLnYxQglVc2VyUHJvdG9QAVoTa2l0aC91c2VyL3YxO3VzZXJ2MWIGcHJvdG8z", [file_google_protobuf_timestamp, file_kith_access_v1_role]);
+  fileDesc("ChdraXRoL3VzZXIvdjEvdXNlci5wcm90bxIMa2l0aC51c2VyLnYxItUECgRVc2VyEgoKAmlkGAEgASgJEhAKCHVzZXJuYW1lGAIgASgJEg0KBWVtYWlsGAMgASgJEgwKBG5hbWUYBCABKAkSIgoEcm9sZRgFIAEoDjIULmtpdGguYWNjZXNzLnYxLlJvbGUSJgoFc3RhdGUYBiABKA4yFy5raXRoLnVzZXIudjEuVXNlclN0YXRlEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZGVsZXRlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnB1cmdlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBGV0YWcYCyABKAkSEwoLZXh0ZXJuYWxfaWQYDCABKAkSFwoPcHVibGljX21ldGFkYXRhGA0gASgJEiAKEHByaXZhdGVfbWV0YWRhdGEYDiABKAlCBsj2xLcHARIOCgZsb2NhbGUYDyABKAkSEQoJdGltZV96b25lGBAgASgJEhIKCmF2YXRhcl91cmwYESABKAkSNwoTZW1haWxfdmVyaWZpZWRfdGltZRgSIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNQoRbGFzdF9zaWduX2luX3RpbWUYEyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKnAKCVVzZXJTdGF0ZRIaChZVU0VSX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRVVNFUl9TVEFURV9BQ1RJVkUQARIYChRVU0VSX1NUQVRFX1NVU1BFTkRFRBACEhYKElVTRVJfU1RBVEVfREVMRVRFRBADQjAKDGtpdGgudXNlci52MUIJVXNlclByb3RvUAFaE2tpdGgvdXNlci92MTt1c2VydjFiBnByb3RvMw", [file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_access_v1_role]);
 
 /**
  * A person who can sign in.
@@ -42,7 +43,7 @@ export type User = Message<"kith.user.v1.User"> & {
 
   /**
    * The email address, as it was written. Unique regardless of case; signs in as
-   * well as the username. Kith does not check that it receives mail.
+   * well as the username. `email_verified_time` says whether it is known to receive mail.
    *
    * @generated from field: string email = 3;
    */
@@ -98,12 +99,76 @@ export type User = Message<"kith.user.v1.User"> & {
   purgeTime?: Timestamp | undefined;
 
   /**
-   * Changes whenever these fields change. Send it back with an update or a
-   * delete, and the call fails rather than overwrite what somebody else wrote.
+   * Changes whenever these fields change, but for `last_sign_in_time`. Send it back with
+   * an update or a delete, and the call fails rather than overwrite what somebody else
+   * wrote.
    *
    * @generated from field: string etag = 11;
    */
   etag: string;
+
+  /**
+   * The id of the user in another system. Unique, upper and lower case told apart; empty
+   * for none.
+   *
+   * @generated from field: string external_id = 12;
+   */
+  externalId: string;
+
+  /**
+   * What other services keep with the user, and the user may read: a JSON object
+   * (RFC 8259) as text, empty for none. It changes with PERMISSION_USERS_WRITE alone.
+   *
+   * @generated from field: string public_metadata = 13;
+   */
+  publicMetadata: string;
+
+  /**
+   * As `public_metadata`, and the user may not read it: it is empty for callers without
+   * PERMISSION_USERS_READ, and in answers of other services than UserService.
+   *
+   * @generated from field: string private_metadata = 14;
+   */
+  privateMetadata: string;
+
+  /**
+   * The language and region that the user prefers, as a language tag (BCP 47), such as
+   * `de` or `pt-BR`; empty where nobody has said.
+   *
+   * @generated from field: string locale = 15;
+   */
+  locale: string;
+
+  /**
+   * The time zone of the user, by its name in the IANA database, such as `Europe/Berlin`;
+   * empty where nobody has said.
+   *
+   * @generated from field: string time_zone = 16;
+   */
+  timeZone: string;
+
+  /**
+   * Where a picture of the user is, an https address; empty for none. Kith does not
+   * fetch it.
+   *
+   * @generated from field: string avatar_url = 17;
+   */
+  avatarUrl: string;
+
+  /**
+   * When the email address was verified, by whoever said so; absent for an address of
+   * which nobody has. Gone as soon as the address changes.
+   *
+   * @generated from field: google.protobuf.Timestamp email_verified_time = 18;
+   */
+  emailVerifiedTime?: Timestamp | undefined;
+
+  /**
+   * When the user last signed in; absent before the first time.
+   *
+   * @generated from field: google.protobuf.Timestamp last_sign_in_time = 19;
+   */
+  lastSignInTime?: Timestamp | undefined;
 };
 
 /**

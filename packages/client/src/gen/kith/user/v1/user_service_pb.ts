@@ -2,21 +2,21 @@
 // @generated from file kith/user/v1/user_service.proto (package kith.user.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Role } from "../../access/v1/role_pb.ts";
 import { file_kith_access_v1_role } from "../../access/v1/role_pb.ts";
 import type { User, UserState } from "./user_pb.ts";
 import { file_kith_user_v1_user } from "./user_pb.ts";
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file kith/user/v1/user_service.proto.
  */
 export const file_kith_user_v1_user_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9raXRoL3VzZXIvdjEvdXNlcl9zZXJ2aWNlLnByb3RvEgxraXRoLnVzZXIudjEizwEKEUNyZWF0ZVVzZXJSZXF1ZXN0EhAKCHVzZXJuYW1lGAEgASgJEg0KBWVtYWlsGAIgASgJEgwKBG5hbWUYAyABKAkSJwoEcm9sZRgEIAEoDjIULmtpdGguYWNjZXNzLnYxLlJvbGVIAIgBARIQCghwYXNzd29yZBgFIAEoCRISCgpyZXF1ZXN0X2lkGAYgASgJEhUKDXBhc3N3b3JkX2hhc2gYByABKAkSHAoUbXVzdF9jaGFuZ2VfcGFzc3dvcmQYCCABKAhCBwoFX3JvbGUiNgoSQ3JlYXRlVXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciIhCg5HZXRVc2VyUmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJIjMKD0dldFVzZXJSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXIiKAoVR2V0VXNlckRldGFpbHNSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkiiAEKFkdldFVzZXJEZXRhaWxzUmVzcG9uc2USIAoEdXNlchgBIAEoCzISLmtpdGgudXNlci52MS5Vc2VyEjUKEWxhc3Rfc2lnbl9pbl90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1jb250YWN0X2NvdW50GAMgASgFIiIKD0dldFVzYWdlUmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJImUKEEdldFVzYWdlUmVzcG9uc2USJQoIY29udGFjdHMYASABKAsyEy5raXRoLnVzZXIudjEuUXVvdGESKgoNY29udGFjdF9ieXRlcxgCIAEoCzITLmtpdGgudXNlci52MS5RdW90YSIkCgVRdW90YRIMCgR1c2VkGAEgASgDEg0KBWxpbWl0GAIgASgDIrIBChBMaXN0VXNlcnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEiMKBXJvbGVzGAMgAygOMhQua2l0aC5hY2Nlc3MudjEuUm9sZRInCgZzdGF0ZXMYBCADKA4yFy5raXRoLnVzZXIudjEuVXNlclN0YXRlEg0KBXF1ZXJ5GAUgASgJEhoKEmluY2x1ZGVfdG90YWxfc2l6ZRgGIAEoCCKUAQoRTGlzdFVzZXJzUmVzcG9uc2USIQoFdXNlcnMYASADKAsyEi5raXRoLnVzZXIudjEuVXNlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSFwoKdG90YWxfc2l6ZRgDIAEoBUgAiAEBEhsKE3RvdGFsX3NpemVfYXRfbGVhc3QYBCABKAhCDQoLX3RvdGFsX3NpemUihwIKEVVwZGF0ZVVzZXJSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSEQoEZXRhZxgCIAEoCUgAiAEBEhEKBG5hbWUYAyABKAlIAYgBARIVCgh1c2VybmFtZRgEIAEoCUgCiAEBEhIKBWVtYWlsGAUgASgJSAOIAQESJwoEcm9sZRgGIAEoDjIULmtpdGguYWNjZXNzLnYxLlJvbGVIBIgBARIrCgVzdGF0ZRgHIAEoDjIXLmtpdGgudXNlci52MS5Vc2VyU3RhdGVIBYgBAUIHCgVfZXRhZ0IHCgVfbmFtZUILCglfdXNlcm5hbWVCCAoGX2VtYWlsQgcKBV9yb2xlQggKBl9zdGF0ZSI2ChJVcGRhdGVVc2VyUmVzcG9uc2USIAoEdXNlchgBIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIkAKEURlbGV0ZVVzZXJSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSEQoEZXRhZxgCIAEoCUgAiAEBQgcKBV9ldGFnIjYKEkRlbGV0ZVVzZXJSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXIiQgoTVW5kZWxldGVVc2VyUmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJEhEKBGV0YWcYAiABKAlIAIgBAUIHCgVfZXRhZyI4ChRVbmRlbGV0ZVVzZXJSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXIidQoWU2V0VXNlclBhc3N3b3JkUmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJEhAKCHBhc3N3b3JkGAIgASgJEhwKFG11c3RfY2hhbmdlX3Bhc3N3b3JkGAMgASgIEhEKBGV0YWcYBCABKAlIAIgBAUIHCgVfZXRhZyI7ChdTZXRVc2VyUGFzc3dvcmRSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXIyiQYKC1VzZXJTZXJ2aWNlEk8KCkNyZWF0ZVVzZXISHy5raXRoLnVzZXIudjEuQ3JlYXRlVXNlclJlcXVlc3QaIC5raXRoLnVzZXIudjEuQ3JlYXRlVXNlclJlc3BvbnNlEksKB0dldFVzZXISHC5raXRoLnVzZXIudjEuR2V0VXNlclJlcXVlc3QaHS5raXRoLnVzZXIudjEuR2V0VXNlclJlc3BvbnNlIgOQAgESYAoOR2V0VXNlckRldGFpbHMSIy5raXRoLnVzZXIudjEuR2V0VXNlckRldGFpbHNSZXF1ZXN0GiQua2l0aC51c2VyLnYxLkdldFVzZXJEZXRhaWxzUmVzcG9uc2UiA5ACARJOCghHZXRVc2FnZRIdLmtpdGgudXNlci52MS5HZXRVc2FnZVJlcXVlc3QaHi5raXRoLnVzZXIudjEuR2V0VXNhZ2VSZXNwb25zZSIDkAIBElEKCUxpc3RVc2VycxIeLmtpdGgudXNlci52MS5MaXN0VXNlcnNSZXF1ZXN0Gh8ua2l0aC51c2VyLnYxLkxpc3RVc2Vyc1Jlc3BvbnNlIgOQAgESTwoKVXBkYXRlVXNlchIfLmtpdGgudXNlci52MS5VcGRhdGVVc2VyUmVxdWVzdBogLmtpdGgudXNlci52MS5VcGRhdGVVc2VyUmVzcG9uc2USTwoKRGVsZXRlVXNlchIfLmtpdGgudXNlci52MS5EZWxldGVVc2VyUmVxdWVzdBogLmtpdGgudXNlci52MS5EZWxldGVVc2VyUmVzcG9uc2USXgoPU2V0VXNlclBhc3N3b3JkEiQua2l0aC51c2VyLnYxLlNldFVzZXJQYXNzd29yZFJlcXVlc3QaJS5raXRoLnVzZXIudjEuU2V0VXNlclBhc3N3b3JkUmVzcG9uc2USVQoMVW5kZWxldGVVc2VyEiEua2l0aC51c2VyLnYxLlVuZGVsZXRlVXNlclJlcXVlc3QaIi5raXRoLnVzZXIudjEuVW5kZWxldGVVc2VyUmVzcG9uc2VCNwoMa2l0aC51c2VyLnYxQhBVc2VyU2VydmljZVByb3RvUAFaE2tpdGgvdXNlci92MTt1c2VydjFiBnByb3RvMw", [file_google_protobuf_timestamp, file_kith_access_v1_role, file_kith_user_v1_user]);
+  fileDesc("Ch9raXRoL3VzZXIvdjEvdXNlcl9zZXJ2aWNlLnByb3RvEgxraXRoLnVzZXIudjEi5gIKEUNyZWF0ZVVzZXJSZXF1ZXN0EhAKCHVzZXJuYW1lGAEgASgJEg0KBWVtYWlsGAIgASgJEgwKBG5hbWUYAyABKAkSJwoEcm9sZRgEIAEoDjIULmtpdGguYWNjZXNzLnYxLlJvbGVIAIgBARIQCghwYXNzd29yZBgFIAEoCRISCgpyZXF1ZXN0X2lkGAYgASgJEhUKDXBhc3N3b3JkX2hhc2gYByABKAkSHAoUbXVzdF9jaGFuZ2VfcGFzc3dvcmQYCCABKAgSEwoLZXh0ZXJuYWxfaWQYCSABKAkSFwoPcHVibGljX21ldGFkYXRhGAogASgJEhgKEHByaXZhdGVfbWV0YWRhdGEYCyABKAkSDgoGbG9jYWxlGAwgASgJEhEKCXRpbWVfem9uZRgNIAEoCRISCgphdmF0YXJfdXJsGA4gASgJEhYKDmVtYWlsX3ZlcmlmaWVkGA8gASgIQgcKBV9yb2xlIjYKEkNyZWF0ZVVzZXJSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXIiIQoOR2V0VXNlclJlcXVlc3QSDwoHdXNlcl9pZBgBIAEoCSIzCg9HZXRVc2VyUmVzcG9uc2USIAoEdXNlchgBIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIigKFUdldFVzZXJEZXRhaWxzUmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJIogBChZHZXRVc2VyRGV0YWlsc1Jlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlchI1ChFsYXN0X3NpZ25faW5fdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNY29udGFjdF9jb3VudBgDIAEoBSIiCg9HZXRVc2FnZVJlcXVlc3QSDwoHdXNlcl9pZBgBIAEoCSJlChBHZXRVc2FnZVJlc3BvbnNlEiUKCGNvbnRhY3RzGAEgASgLMhMua2l0aC51c2VyLnYxLlF1b3RhEioKDWNvbnRhY3RfYnl0ZXMYAiABKAsyEy5raXRoLnVzZXIudjEuUXVvdGEiJAoFUXVvdGESDAoEdXNlZBgBIAEoAxINCgVsaW1pdBgCIAEoAyI5ChJMb29rdXBVc2Vyc1JlcXVlc3QSIwoEa2V5cxgBIAMoCzIVLmtpdGgudXNlci52MS5Vc2VyS2V5Il8KB1VzZXJLZXkSEQoHdXNlcl9pZBgBIAEoCUgAEhIKCHVzZXJuYW1lGAIgASgJSAASDwoFZW1haWwYAyABKAlIABIVCgtleHRlcm5hbF9pZBgEIAEoCUgAQgUKA2tleSJAChNMb29rdXBVc2Vyc1Jlc3BvbnNlEikKB2xvb2t1cHMYASADKAsyGC5raXRoLnVzZXIudjEuVXNlckxvb2t1cCJeCgpVc2VyTG9va3VwEi4KBnN0YXR1cxgBIAEoDjIeLmtpdGgudXNlci52MS5Vc2VyTG9va3VwU3RhdHVzEiAKBHVzZXIYAiABKAsyEi5raXRoLnVzZXIudjEuVXNlciLHBAoQTGlzdFVzZXJzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIjCgVyb2xlcxgDIAMoDjIULmtpdGguYWNjZXNzLnYxLlJvbGUSJwoGc3RhdGVzGAQgAygOMhcua2l0aC51c2VyLnYxLlVzZXJTdGF0ZRINCgVxdWVyeRgFIAEoCRIaChJpbmNsdWRlX3RvdGFsX3NpemUYBiABKAgSDQoFZW1haWwYByABKAkSEwoLZXh0ZXJuYWxfaWQYCCABKAkSNQoPcHVibGljX21ldGFkYXRhGAkgASgLMhwua2l0aC51c2VyLnYxLk1ldGFkYXRhTWVtYmVyEjYKEHByaXZhdGVfbWV0YWRhdGEYCiABKAsyHC5raXRoLnVzZXIudjEuTWV0YWRhdGFNZW1iZXISNQoRY3JlYXRlX3N0YXJ0X3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjMKD2NyZWF0ZV9lbmRfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNgoSc2lnbl9pbl9zdGFydF90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI0ChBzaWduX2luX2VuZF90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBImCgVvcmRlchgPIAEoDjIXLmtpdGgudXNlci52MS5Vc2VyT3JkZXIiWgoOTWV0YWRhdGFNZW1iZXISDAoEbmFtZRgBIAEoCRIOCgR0ZXh0GAIgASgJSAASEAoGbnVtYmVyGAMgASgBSAASDwoFdHJ1dGgYBCABKAhIAEIHCgV2YWx1ZSKUAQoRTGlzdFVzZXJzUmVzcG9uc2USIQoFdXNlcnMYASADKAsyEi5raXRoLnVzZXIudjEuVXNlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSFwoKdG90YWxfc2l6ZRgDIAEoBUgAiAEBEhsKE3RvdGFsX3NpemVfYXRfbGVhc3QYBCABKAhCDQoLX3RvdGFsX3NpemUitQQKEVVwZGF0ZVVzZXJSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSEQoEZXRhZxgCIAEoCUgAiAEBEhEKBG5hbWUYAyABKAlIAYgBARIVCgh1c2VybmFtZRgEIAEoCUgCiAEBEhIKBWVtYWlsGAUgASgJSAOIAQESJwoEcm9sZRgGIAEoDjIULmtpdGguYWNjZXNzLnYxLlJvbGVIBIgBARIrCgVzdGF0ZRgHIAEoDjIXLmtpdGgudXNlci52MS5Vc2VyU3RhdGVIBYgBARIYCgtleHRlcm5hbF9pZBgIIAEoCUgGiAEBEhwKD3B1YmxpY19tZXRhZGF0YRgJIAEoCUgHiAEBEh0KEHByaXZhdGVfbWV0YWRhdGEYCiABKAlICIgBARITCgZsb2NhbGUYCyABKAlICYgBARIWCgl0aW1lX3pvbmUYDCABKAlICogBARIXCgphdmF0YXJfdXJsGA0gASgJSAuIAQESGwoOZW1haWxfdmVyaWZpZWQYDiABKAhIDIgBAUIHCgVfZXRhZ0IHCgVfbmFtZUILCglfdXNlcm5hbWVCCAoGX2VtYWlsQgcKBV9yb2xlQggKBl9zdGF0ZUIOCgxfZXh0ZXJuYWxfaWRCEgoQX3B1YmxpY19tZXRhZGF0YUITChFfcHJpdmF0ZV9tZXRhZGF0YUIJCgdfbG9jYWxlQgwKCl90aW1lX3pvbmVCDQoLX2F2YXRhcl91cmxCEQoPX2VtYWlsX3ZlcmlmaWVkIjYKElVwZGF0ZVVzZXJSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXIiQAoRRGVsZXRlVXNlclJlcXVlc3QSDwoHdXNlcl9pZBgBIAEoCRIRCgRldGFnGAIgASgJSACIAQFCBwoFX2V0YWciNgoSRGVsZXRlVXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciJCChNVbmRlbGV0ZVVzZXJSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSEQoEZXRhZxgCIAEoCUgAiAEBQgcKBV9ldGFnIjgKFFVuZGVsZXRlVXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciJ1ChZTZXRVc2VyUGFzc3dvcmRSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSEAoIcGFzc3dvcmQYAiABKAkSHAoUbXVzdF9jaGFuZ2VfcGFzc3dvcmQYAyABKAgSEQoEZXRhZxgEIAEoCUgAiAEBQgcKBV9ldGFnIjsKF1NldFVzZXJQYXNzd29yZFJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciqXAQoQVXNlckxvb2t1cFN0YXR1cxIiCh5VU0VSX0xPT0tVUF9TVEFUVVNfVU5TUEVDSUZJRUQQABIcChhVU0VSX0xPT0tVUF9TVEFUVVNfRk9VTkQQARIgChxVU0VSX0xPT0tVUF9TVEFUVVNfTk9UX0ZPVU5EEAISHwobVVNFUl9MT09LVVBfU1RBVFVTX0xFRlRfT1VUEAMqhwEKCVVzZXJPcmRlchIaChZVU0VSX09SREVSX1VOU1BFQ0lGSUVEEAASFQoRVVNFUl9PUkRFUl9ORVdFU1QQARIVChFVU0VSX09SREVSX09MREVTVBACEhMKD1VTRVJfT1JERVJfTkFNRRADEhsKF1VTRVJfT1JERVJfTEFTVF9TSUdOX0lOEAQy4gYKC1VzZXJTZXJ2aWNlEk8KCkNyZWF0ZVVzZXISHy5raXRoLnVzZXIudjEuQ3JlYXRlVXNlclJlcXVlc3QaIC5raXRoLnVzZXIudjEuQ3JlYXRlVXNlclJlc3BvbnNlEksKB0dldFVzZXISHC5raXRoLnVzZXIudjEuR2V0VXNlclJlcXVlc3QaHS5raXRoLnVzZXIudjEuR2V0VXNlclJlc3BvbnNlIgOQAgESYAoOR2V0VXNlckRldGFpbHMSIy5raXRoLnVzZXIudjEuR2V0VXNlckRldGFpbHNSZXF1ZXN0GiQua2l0aC51c2VyLnYxLkdldFVzZXJEZXRhaWxzUmVzcG9uc2UiA5ACARJOCghHZXRVc2FnZRIdLmtpdGgudXNlci52MS5HZXRVc2FnZVJlcXVlc3QaHi5raXRoLnVzZXIudjEuR2V0VXNhZ2VSZXNwb25zZSIDkAIBElcKC0xvb2t1cFVzZXJzEiAua2l0aC51c2VyLnYxLkxvb2t1cFVzZXJzUmVxdWVzdBohLmtpdGgudXNlci52MS5Mb29rdXBVc2Vyc1Jlc3BvbnNlIgOQAgESUQoJTGlzdFVzZXJzEh4ua2l0aC51c2VyLnYxLkxpc3RVc2Vyc1JlcXVlc3QaHy5raXRoLnVzZXIudjEuTGlzdFVzZXJzUmVzcG9uc2UiA5ACARJPCgpVcGRhdGVVc2VyEh8ua2l0aC51c2VyLnYxLlVwZGF0ZVVzZXJSZXF1ZXN0GiAua2l0aC51c2VyLnYxLlVwZGF0ZVVzZXJSZXNwb25zZRJPCgpEZWxldGVVc2VyEh8ua2l0aC51c2VyLnYxLkRlbGV0ZVVzZXJSZXF1ZXN0GiAua2l0aC51c2VyLnYxLkRlbGV0ZVVzZXJSZXNwb25zZRJeCg9TZXRVc2VyUGFzc3dvcmQSJC5raXRoLnVzZXIudjEuU2V0VXNlclBhc3N3b3JkUmVxdWVzdBolLmtpdGgudXNlci52MS5TZXRVc2VyUGFzc3dvcmRSZXNwb25zZRJVCgxVbmRlbGV0ZVVzZXISIS5raXRoLnVzZXIudjEuVW5kZWxldGVVc2VyUmVxdWVzdBoiLmtpdGgudXNlci52MS5VbmRlbGV0ZVVzZXJSZXNwb25zZUI3CgxraXRoLnVzZXIudjFCEFVzZXJTZXJ2aWNlUHJvdG9QAVoTa2l0aC91c2VyL3YxO3VzZXJ2MWIGcHJvdG8z", [file_google_protobuf_timestamp, file_kith_access_v1_role, file_kith_user_v1_user]);
 
 /**
  * The user to create.
@@ -99,6 +99,62 @@ export type CreateUserRequest = Message<"kith.user.v1.CreateUserRequest"> & {
    * @generated from field: bool must_change_password = 8;
    */
   mustChangePassword: boolean;
+
+  /**
+   * The id of the user in another system, at most 255 code points. Unique, upper and
+   * lower case told apart. Empty: none.
+   *
+   * @generated from field: string external_id = 9;
+   */
+  externalId: string;
+
+  /**
+   * A JSON object (RFC 8259) as text, at most 16,384 bytes as it is stored, with at most 64
+   * members, nested at most 16 deep: what other services keep with the user, and the user may
+   * read. Stored without white space and without members that are null; numbers stay as they
+   * are written, and of members of one name the last counts. Empty: none.
+   *
+   * @generated from field: string public_metadata = 10;
+   */
+  publicMetadata: string;
+
+  /**
+   * As `public_metadata`, and the user may not read it.
+   *
+   * @generated from field: string private_metadata = 11;
+   */
+  privateMetadata: string;
+
+  /**
+   * The language and region that the user prefers, as a language tag (BCP 47), such as
+   * `de` or `pt-BR`. Stored in its usual case. Empty: unknown.
+   *
+   * @generated from field: string locale = 12;
+   */
+  locale: string;
+
+  /**
+   * The time zone of the user, by its name in the IANA database, such as
+   * `Europe/Berlin`. Empty: unknown.
+   *
+   * @generated from field: string time_zone = 13;
+   */
+  timeZone: string;
+
+  /**
+   * Where a picture of the user is: an absolute https URL, at most 2048 code points. Kith
+   * does not fetch it. Empty: none.
+   *
+   * @generated from field: string avatar_url = 14;
+   */
+  avatarUrl: string;
+
+  /**
+   * The email address is known to receive the user's mail: sets `email_verified_time`.
+   *
+   * @generated from field: bool email_verified = 15;
+   */
+  emailVerified: boolean;
 };
 
 /**
@@ -310,6 +366,129 @@ export const QuotaSchema: GenMessage<Quota> = /*@__PURE__*/
   messageDesc(file_kith_user_v1_user_service, 8);
 
 /**
+ * Which users to look up.
+ *
+ * @generated from message kith.user.v1.LookupUsersRequest
+ */
+export type LookupUsersRequest = Message<"kith.user.v1.LookupUsersRequest"> & {
+  /**
+   * What is known of each, 1 to 250. One user may be asked for twice.
+   *
+   * @generated from field: repeated kith.user.v1.UserKey keys = 1;
+   */
+  keys: UserKey[];
+};
+
+/**
+ * Describes the message kith.user.v1.LookupUsersRequest.
+ * Use `create(LookupUsersRequestSchema)` to create a new message.
+ */
+export const LookupUsersRequestSchema: GenMessage<LookupUsersRequest> = /*@__PURE__*/
+  messageDesc(file_kith_user_v1_user_service, 9);
+
+/**
+ * What is known of a user.
+ *
+ * @generated from message kith.user.v1.UserKey
+ */
+export type UserKey = Message<"kith.user.v1.UserKey"> & {
+  /**
+   * One of what is unique.
+   *
+   * @generated from oneof kith.user.v1.UserKey.key
+   */
+  key: {
+    /**
+     * The user's id.
+     *
+     * @generated from field: string user_id = 1;
+     */
+    value: string;
+    case: "userId";
+  } | {
+    /**
+     * The username, in any case.
+     *
+     * @generated from field: string username = 2;
+     */
+    value: string;
+    case: "username";
+  } | {
+    /**
+     * The email address, in any case.
+     *
+     * @generated from field: string email = 3;
+     */
+    value: string;
+    case: "email";
+  } | {
+    /**
+     * The external id, upper and lower case told apart.
+     *
+     * @generated from field: string external_id = 4;
+     */
+    value: string;
+    case: "externalId";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message kith.user.v1.UserKey.
+ * Use `create(UserKeySchema)` to create a new message.
+ */
+export const UserKeySchema: GenMessage<UserKey> = /*@__PURE__*/
+  messageDesc(file_kith_user_v1_user_service, 10);
+
+/**
+ * The users that were looked up.
+ *
+ * @generated from message kith.user.v1.LookupUsersResponse
+ */
+export type LookupUsersResponse = Message<"kith.user.v1.LookupUsersResponse"> & {
+  /**
+   * One for each key, in the order of the keys.
+   *
+   * @generated from field: repeated kith.user.v1.UserLookup lookups = 1;
+   */
+  lookups: UserLookup[];
+};
+
+/**
+ * Describes the message kith.user.v1.LookupUsersResponse.
+ * Use `create(LookupUsersResponseSchema)` to create a new message.
+ */
+export const LookupUsersResponseSchema: GenMessage<LookupUsersResponse> = /*@__PURE__*/
+  messageDesc(file_kith_user_v1_user_service, 11);
+
+/**
+ * What came of one key.
+ *
+ * @generated from message kith.user.v1.UserLookup
+ */
+export type UserLookup = Message<"kith.user.v1.UserLookup"> & {
+  /**
+   * Whether there is such a user.
+   *
+   * @generated from field: kith.user.v1.UserLookupStatus status = 1;
+   */
+  status: UserLookupStatus;
+
+  /**
+   * The user, if there is one.
+   *
+   * @generated from field: kith.user.v1.User user = 2;
+   */
+  user?: User | undefined;
+};
+
+/**
+ * Describes the message kith.user.v1.UserLookup.
+ * Use `create(UserLookupSchema)` to create a new message.
+ */
+export const UserLookupSchema: GenMessage<UserLookup> = /*@__PURE__*/
+  messageDesc(file_kith_user_v1_user_service, 12);
+
+/**
  * Which users to list.
  *
  * @generated from message kith.user.v1.ListUsersRequest
@@ -360,6 +539,69 @@ export type ListUsersRequest = Message<"kith.user.v1.ListUsersRequest"> & {
    * @generated from field: bool include_total_size = 6;
    */
   includeTotalSize: boolean;
+
+  /**
+   * Only the user with this email address, in any case; empty for every user.
+   *
+   * @generated from field: string email = 7;
+   */
+  email: string;
+
+  /**
+   * Only the user with this external id; empty for every user.
+   *
+   * @generated from field: string external_id = 8;
+   */
+  externalId: string;
+
+  /**
+   * Only users whose public metadata has this member.
+   *
+   * @generated from field: kith.user.v1.MetadataMember public_metadata = 9;
+   */
+  publicMetadata?: MetadataMember | undefined;
+
+  /**
+   * Only users whose private metadata has this member.
+   *
+   * @generated from field: kith.user.v1.MetadataMember private_metadata = 10;
+   */
+  privateMetadata?: MetadataMember | undefined;
+
+  /**
+   * Only users created at this time or later.
+   *
+   * @generated from field: google.protobuf.Timestamp create_start_time = 11;
+   */
+  createStartTime?: Timestamp | undefined;
+
+  /**
+   * Only users created before this time.
+   *
+   * @generated from field: google.protobuf.Timestamp create_end_time = 12;
+   */
+  createEndTime?: Timestamp | undefined;
+
+  /**
+   * Only users who last signed in at this time or later.
+   *
+   * @generated from field: google.protobuf.Timestamp sign_in_start_time = 13;
+   */
+  signInStartTime?: Timestamp | undefined;
+
+  /**
+   * Only users who have signed in, and not since this time.
+   *
+   * @generated from field: google.protobuf.Timestamp sign_in_end_time = 14;
+   */
+  signInEndTime?: Timestamp | undefined;
+
+  /**
+   * What the users are sorted by. Unspecified: USER_ORDER_NEWEST.
+   *
+   * @generated from field: kith.user.v1.UserOrder order = 15;
+   */
+  order: UserOrder;
 };
 
 /**
@@ -367,7 +609,60 @@ export type ListUsersRequest = Message<"kith.user.v1.ListUsersRequest"> & {
  * Use `create(ListUsersRequestSchema)` to create a new message.
  */
 export const ListUsersRequestSchema: GenMessage<ListUsersRequest> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 9);
+  messageDesc(file_kith_user_v1_user_service, 13);
+
+/**
+ * A member at the top of a user's metadata.
+ *
+ * @generated from message kith.user.v1.MetadataMember
+ */
+export type MetadataMember = Message<"kith.user.v1.MetadataMember"> & {
+  /**
+   * Its name, 1 to 100 code points.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Its value. Members that are objects, arrays or texts of more than 100 code
+   * points are not found.
+   *
+   * @generated from oneof kith.user.v1.MetadataMember.value
+   */
+  value: {
+    /**
+     * A text, at most 100 code points.
+     *
+     * @generated from field: string text = 2;
+     */
+    value: string;
+    case: "text";
+  } | {
+    /**
+     * A number.
+     *
+     * @generated from field: double number = 3;
+     */
+    value: number;
+    case: "number";
+  } | {
+    /**
+     * A truth value.
+     *
+     * @generated from field: bool truth = 4;
+     */
+    value: boolean;
+    case: "truth";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message kith.user.v1.MetadataMember.
+ * Use `create(MetadataMemberSchema)` to create a new message.
+ */
+export const MetadataMemberSchema: GenMessage<MetadataMember> = /*@__PURE__*/
+  messageDesc(file_kith_user_v1_user_service, 14);
 
 /**
  * One page of users.
@@ -376,7 +671,7 @@ export const ListUsersRequestSchema: GenMessage<ListUsersRequest> = /*@__PURE__*
  */
 export type ListUsersResponse = Message<"kith.user.v1.ListUsersResponse"> & {
   /**
-   * The users, newest first.
+   * The users, in the order that was asked for.
    *
    * @generated from field: repeated kith.user.v1.User users = 1;
    */
@@ -410,7 +705,7 @@ export type ListUsersResponse = Message<"kith.user.v1.ListUsersResponse"> & {
  * Use `create(ListUsersResponseSchema)` to create a new message.
  */
 export const ListUsersResponseSchema: GenMessage<ListUsersResponse> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 10);
+  messageDesc(file_kith_user_v1_user_service, 15);
 
 /**
  * What to change in a user.
@@ -467,6 +762,58 @@ export type UpdateUserRequest = Message<"kith.user.v1.UpdateUserRequest"> & {
    * @generated from field: optional kith.user.v1.UserState state = 7;
    */
   state?: UserState | undefined;
+
+  /**
+   * A new id in another system; empty for none.
+   *
+   * @generated from field: optional string external_id = 8;
+   */
+  externalId?: string | undefined;
+
+  /**
+   * What to change in the public metadata: a JSON merge patch (RFC 7396), an object as text.
+   * Its members replace those of the same name, within objects too; null removes a member.
+   * The rules for the result are those of CreateUser.
+   *
+   * @generated from field: optional string public_metadata = 9;
+   */
+  publicMetadata?: string | undefined;
+
+  /**
+   * What to change in the private metadata, as for `public_metadata`.
+   *
+   * @generated from field: optional string private_metadata = 10;
+   */
+  privateMetadata?: string | undefined;
+
+  /**
+   * A new language and region; the rules are those of CreateUser. Empty: unknown.
+   *
+   * @generated from field: optional string locale = 11;
+   */
+  locale?: string | undefined;
+
+  /**
+   * A new time zone; the rules are those of CreateUser. Empty: unknown.
+   *
+   * @generated from field: optional string time_zone = 12;
+   */
+  timeZone?: string | undefined;
+
+  /**
+   * Where a new picture is; the rules are those of CreateUser. Empty: none.
+   *
+   * @generated from field: optional string avatar_url = 13;
+   */
+  avatarUrl?: string | undefined;
+
+  /**
+   * Whether the email address, with `email` the new one, is known to receive the user's
+   * mail: sets `email_verified_time`, if it is absent, or removes it.
+   *
+   * @generated from field: optional bool email_verified = 14;
+   */
+  emailVerified?: boolean | undefined;
 };
 
 /**
@@ -474,7 +821,7 @@ export type UpdateUserRequest = Message<"kith.user.v1.UpdateUserRequest"> & {
  * Use `create(UpdateUserRequestSchema)` to create a new message.
  */
 export const UpdateUserRequestSchema: GenMessage<UpdateUserRequest> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 11);
+  messageDesc(file_kith_user_v1_user_service, 16);
 
 /**
  * The user as changed.
@@ -495,7 +842,7 @@ export type UpdateUserResponse = Message<"kith.user.v1.UpdateUserResponse"> & {
  * Use `create(UpdateUserResponseSchema)` to create a new message.
  */
 export const UpdateUserResponseSchema: GenMessage<UpdateUserResponse> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 12);
+  messageDesc(file_kith_user_v1_user_service, 17);
 
 /**
  * Which user to delete.
@@ -523,7 +870,7 @@ export type DeleteUserRequest = Message<"kith.user.v1.DeleteUserRequest"> & {
  * Use `create(DeleteUserRequestSchema)` to create a new message.
  */
 export const DeleteUserRequestSchema: GenMessage<DeleteUserRequest> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 13);
+  messageDesc(file_kith_user_v1_user_service, 18);
 
 /**
  * The user as deleted.
@@ -544,7 +891,7 @@ export type DeleteUserResponse = Message<"kith.user.v1.DeleteUserResponse"> & {
  * Use `create(DeleteUserResponseSchema)` to create a new message.
  */
 export const DeleteUserResponseSchema: GenMessage<DeleteUserResponse> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 14);
+  messageDesc(file_kith_user_v1_user_service, 19);
 
 /**
  * Which user to undelete.
@@ -572,7 +919,7 @@ export type UndeleteUserRequest = Message<"kith.user.v1.UndeleteUserRequest"> & 
  * Use `create(UndeleteUserRequestSchema)` to create a new message.
  */
 export const UndeleteUserRequestSchema: GenMessage<UndeleteUserRequest> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 15);
+  messageDesc(file_kith_user_v1_user_service, 20);
 
 /**
  * The user as undeleted.
@@ -593,7 +940,7 @@ export type UndeleteUserResponse = Message<"kith.user.v1.UndeleteUserResponse"> 
  * Use `create(UndeleteUserResponseSchema)` to create a new message.
  */
 export const UndeleteUserResponseSchema: GenMessage<UndeleteUserResponse> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 16);
+  messageDesc(file_kith_user_v1_user_service, 21);
 
 /**
  * Whose password to set.
@@ -636,7 +983,7 @@ export type SetUserPasswordRequest = Message<"kith.user.v1.SetUserPasswordReques
  * Use `create(SetUserPasswordRequestSchema)` to create a new message.
  */
 export const SetUserPasswordRequestSchema: GenMessage<SetUserPasswordRequest> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 17);
+  messageDesc(file_kith_user_v1_user_service, 22);
 
 /**
  * The user whose password was set.
@@ -657,7 +1004,110 @@ export type SetUserPasswordResponse = Message<"kith.user.v1.SetUserPasswordRespo
  * Use `create(SetUserPasswordResponseSchema)` to create a new message.
  */
 export const SetUserPasswordResponseSchema: GenMessage<SetUserPasswordResponse> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 18);
+  messageDesc(file_kith_user_v1_user_service, 23);
+
+/**
+ * Whether a user was found.
+ *
+ * @generated from enum kith.user.v1.UserLookupStatus
+ */
+export const UserLookupStatus = {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: USER_LOOKUP_STATUS_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * The user is there.
+   *
+   * @generated from enum value: USER_LOOKUP_STATUS_FOUND = 1;
+   */
+  FOUND: 1,
+
+  /**
+   * There is none whom the caller may read.
+   *
+   * @generated from enum value: USER_LOOKUP_STATUS_NOT_FOUND = 2;
+   */
+  NOT_FOUND: 2,
+
+  /**
+   * The answer had no room left, and nobody looked: ask for it again, in another call.
+   *
+   * @generated from enum value: USER_LOOKUP_STATUS_LEFT_OUT = 3;
+   */
+  LEFT_OUT: 3,
+} as const;
+
+/**
+ * Whether a user was found.
+ *
+ * @generated from enum kith.user.v1.UserLookupStatus
+ */
+export type UserLookupStatus = (typeof UserLookupStatus)[keyof typeof UserLookupStatus] | UnknownEnum;
+
+/**
+ * Describes the enum kith.user.v1.UserLookupStatus.
+ */
+export const UserLookupStatusSchema: GenEnum<UserLookupStatus> = /*@__PURE__*/
+  enumDesc(file_kith_user_v1_user_service, 0);
+
+/**
+ * What a list of users is sorted by.
+ *
+ * @generated from enum kith.user.v1.UserOrder
+ */
+export const UserOrder = {
+  /**
+   * As USER_ORDER_NEWEST.
+   *
+   * @generated from enum value: USER_ORDER_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * By the time of creation, the newest first.
+   *
+   * @generated from enum value: USER_ORDER_NEWEST = 1;
+   */
+  NEWEST: 1,
+
+  /**
+   * By the time of creation, the oldest first.
+   *
+   * @generated from enum value: USER_ORDER_OLDEST = 2;
+   */
+  OLDEST: 2,
+
+  /**
+   * By name, regardless of case and accents, by the first 100 characters.
+   *
+   * @generated from enum value: USER_ORDER_NAME = 3;
+   */
+  NAME: 3,
+
+  /**
+   * By the last sign-in, the latest first; users who never signed in come last.
+   *
+   * @generated from enum value: USER_ORDER_LAST_SIGN_IN = 4;
+   */
+  LAST_SIGN_IN: 4,
+} as const;
+
+/**
+ * What a list of users is sorted by.
+ *
+ * @generated from enum kith.user.v1.UserOrder
+ */
+export type UserOrder = (typeof UserOrder)[keyof typeof UserOrder] | UnknownEnum;
+
+/**
+ * Describes the enum kith.user.v1.UserOrder.
+ */
+export const UserOrderSchema: GenEnum<UserOrder> = /*@__PURE__*/
+  enumDesc(file_kith_user_v1_user_service, 1);
 
 /**
  * Manage users. PERMISSION_ROLES_WRITE is what it takes to give a role, and to write
@@ -676,8 +1126,11 @@ export const UserService: GenService<{
    *
    * Fails with PERMISSION_DENIED for a role that is set without PERMISSION_ROLES_WRITE
    * (ERROR_REASON_FIELD_NEEDS_PERMISSION).
-   * Fails with ALREADY_EXISTS (ERROR_REASON_USERNAME_TAKEN, ERROR_REASON_EMAIL_TAKEN)
-   * when the username or email address is taken, with INVALID_ARGUMENT for a
+   * Fails with ALREADY_EXISTS (ERROR_REASON_USERNAME_TAKEN, ERROR_REASON_EMAIL_TAKEN,
+   * ERROR_REASON_EXTERNAL_ID_TAKEN) when the username, email address or external id is
+   * taken, with INVALID_ARGUMENT for metadata that is no JSON object or too large
+   * (ERROR_REASON_METADATA_INVALID, ERROR_REASON_METADATA_TOO_LARGE), for a locale or time
+   * zone that there is not (ERROR_REASON_LOCALE_INVALID, ERROR_REASON_TIME_ZONE_UNKNOWN), for a
    * password that is the username or email address
    * (ERROR_REASON_PASSWORD_IS_IDENTIFIER) or is guessed first
    * (ERROR_REASON_PASSWORD_TOO_COMMON), for a hash that cannot be imported
@@ -732,10 +1185,27 @@ export const UserService: GenService<{
     output: typeof GetUsageResponseSchema;
   },
   /**
-   * List users, newest first.
+   * Look up to 250 users up, each by its id, username, email address or external id.
+   *
+   * Each key is answered, in the order of the keys: with the user, deleted ones included
+   * until they are purged, or that there is none. Callers without PERMISSION_USERS_READ
+   * find themselves alone, and that with a session: whom they may not read is not found.
+   * What an answer has no room for, as users with much metadata may not have, is left out
+   * and said to be; the first user is never left out.
+   *
+   * @generated from rpc kith.user.v1.UserService.LookupUsers
+   */
+  lookupUsers: {
+    methodKind: "unary";
+    input: typeof LookupUsersRequestSchema;
+    output: typeof LookupUsersResponseSchema;
+  },
+  /**
+   * List users, newest first or in another order.
    *
    * A user created while the pages are read is neither repeated nor does it push
-   * another one out of them. Fails with INVALID_ARGUMENT
+   * another one out of them; one whose place changes meanwhile, by another name or a
+   * sign-in where those are the order, may come twice or not at all. Fails with INVALID_ARGUMENT
    * (ERROR_REASON_PAGE_TOKEN_INVALID) for a page token of another list.
    *
    * @generated from rpc kith.user.v1.UserService.ListUsers
@@ -748,13 +1218,15 @@ export const UserService: GenService<{
   /**
    * Change the fields that are present, leave the others.
    *
-   * Anyone may change the own name. A new role, username or email address holds
-   * from the next call on; suspending a user ends the sessions.
+   * Anyone may change the own name, locale, time zone and avatar. A new role, username or
+   * email address holds from the next call on; suspending a user ends the sessions. A new
+   * email address is not verified.
    *
    * Fails with NOT_FOUND (ERROR_REASON_USER_NOT_FOUND), with PERMISSION_DENIED for
    * a field that the caller may not set (ERROR_REASON_FIELD_NEEDS_PERMISSION) and,
    * without PERMISSION_ROLES_WRITE, for a user who is above the caller, as everywhere
-   * here (ERROR_REASON_PERMISSION_MISSING), with ALREADY_EXISTS as CreateUser does, with FAILED_PRECONDITION when it would
+   * here (ERROR_REASON_PERMISSION_MISSING), with ALREADY_EXISTS, and with INVALID_ARGUMENT for
+   * metadata, locale and time zone, as CreateUser does, with FAILED_PRECONDITION when it would
    * leave no active admin (ERROR_REASON_LAST_ADMIN) or the user is deleted
    * (ERROR_REASON_RESOURCE_DELETED), and with ABORTED when the etag is another
    * (ERROR_REASON_ETAG_MISMATCH).
