@@ -160,9 +160,13 @@ const RIGHTS_BEFORE: Readonly<Record<string, readonly string[]>> = {
 const OLD_PERMISSIONS = [...Object.keys(RIGHTS_BEFORE), 'contacts.read', 'activity.record'];
 
 /** What came later, for keys that write users as well. */
-const RIGHTS_SINCE = ['external_id', 'public_metadata', 'private_metadata', 'email_verified'].map(
-  (field) => `UpdateUser.${field}`,
-);
+const RIGHTS_SINCE = [
+  'ImportUsers',
+  'UpdateUser.external_id',
+  'UpdateUser.public_metadata',
+  'UpdateUser.private_metadata',
+  'UpdateUser.email_verified',
+];
 
 function rightsBefore(held: readonly string[]): string[] {
   // The others were answered ids alone.

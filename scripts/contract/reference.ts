@@ -372,9 +372,10 @@ function pageOf({ name }: DescService): string {
   return `${name.replaceAll(/(?<=[a-z])(?=[A-Z])/g, '-').toLowerCase()}.md`;
 }
 
-/** The heading that describes a type: that of a role or permission is a section of its page. */
+/** The heading that describes a type: that of a role or permission is a section of its page, the reasons are a page. */
 function anchorOf(type: DescMessage | DescEnum): string {
   if (type === RoleSchema) return 'roles';
+  if (type === ErrorReasonSchema) return 'errors';
   return type === PermissionSchema ? 'permissions' : type.name;
 }
 

@@ -88,6 +88,8 @@ export const WHAT_TO_DO: Readonly<Record<ReasonName, string>> = {
   cursor_expired: 'List what there is, and watch from the `watch_cursor` of the first page: there is a gap before it.',
   consumer_too_slow: 'Connect again with the last cursor received, and read the stream without waiting in between.',
   activity_id_taken: 'Choose a new id for another activity; repeat an activity with the id it had, unchanged.',
+  user_differs:
+    'Leave the user as it is, or import the row with `IMPORT_CONFLICT_UPDATE` to change the user to what the row says.',
   external_id_taken: 'Look up who has it (`ListUsers`), and update that user or choose another id.',
   metadata_invalid:
     'Send one JSON object as text, such as `{"plan":"pro"}`: `JSON.stringify` of an object in JavaScript, `json.dumps` of a dict in Python.',

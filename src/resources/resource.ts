@@ -98,20 +98,32 @@ export function changeResource<SomeApp extends App, Row extends ResourceRow>(
   etag: string | undefined,
   decide: (changing: Changing<SomeApp, Row>) => Change<Row> | undefined | Promise<Change<Row> | undefined>,
 ): Promise<Row> {
-  return app.database.transaction(async (tx) => {
-    const at = atOneTime(app);
-    const row = await readToChange(at, tx, resource, etag, kind);
-    const change = await decide({ tx, at, row });
-    if (change === undefined) return row;
-    const revision = { update_ms: at.now(), revision: row.revision + 1 };
-    const next: Row = { ...row, ...change.columns, ...deletionOf(kind, at), ...revision };
-    await resource.write(tx, at, next, row);
-    const activity = resource.activity(next);
-    const attributes = { ...activity.attributes, ...change.attributes };
-    await recordActivity(tx, at, { ...activity, action: `kith.${resource.noun}.${kind}d`, attributes });
-    await change.afterwards?.(next);
-    return next;
-  }, resource.lockKey);
+  return app.database.transaction(
+    (tx) => changeWithin(tx, atOneTime(app), kind, resource, etag, decide),
+    resource.lockKey,
+  );
+}
+
+/** As changeResource, in a transaction of the caller's. `at` is the app at the one time of the change. */
+export async function changeWithin<SomeApp extends App, Row extends ResourceRow>(
+  tx: Db,
+  at: SomeApp,
+  kind: ChangeKind,
+  resource: Resource<Row>,
+  etag: string | undefined,
+  decide: (changing: Changing<SomeApp, Row>) => Change<Row> | undefined | Promise<Change<Row> | undefined>,
+): Promise<Row> {
+  const row = await readToChange(at, tx, resource, etag, kind);
+  const change = await decide({ tx, at, row });
+  if (change === undefined) return row;
+  const revision = { update_ms: at.now(), revision: row.revision + 1 };
+  const next: Row = { ...row, ...change.columns, ...deletionOf(kind, at), ...revision };
+  await resource.write(tx, at, next, row);
+  const activity = resource.activity(next);
+  const attributes = { ...activity.attributes, ...change.attributes };
+  await recordActivity(tx, at, { ...activity, action: `kith.${resource.noun}.${kind}d`, attributes });
+  await change.afterwards?.(next);
+  return next;
 }
 
 function deletionOf(kind: ChangeKind, { now, purgeAfterMs }: App): Partial<ResourceRow> {

@@ -52,6 +52,11 @@ export function detailOf({ reason, metadata }: Failure): MessageInitShape<typeof
   return { reason: REASONS[reason].reason, metadata: { ...metadata } };
 }
 
+/** A reason as a field of an answer. */
+export function toReason(reason: FailureReason | 'fields_invalid'): ErrorReason {
+  return reason === 'fields_invalid' ? ErrorReason.FIELDS_INVALID : REASONS[reason].reason;
+}
+
 /** What a caller is answered for anything thrown. A fault keeps its error as `cause`, which does not travel. */
 export function toConnectError(error: unknown): ConnectError {
   if (error instanceof Failure) {

@@ -1,4 +1,11 @@
-import { create, createRegistry, type DescService } from '@bufbuild/protobuf';
+import {
+  create,
+  createRegistry,
+  type DescFile,
+  type DescMessage,
+  type DescService,
+  type MessageShape,
+} from '@bufbuild/protobuf';
 import { createValidator, ValidationError, type Validator, violationsToProto } from '@bufbuild/protovalidate';
 import { Code, ConnectError } from '@connectrpc/connect';
 import type { Check } from '../../packages/connect-fast/src/index.ts';
@@ -13,11 +20,7 @@ import { createQuickCheck } from './quick-check.ts';
  * to 100 ms; so each is checked once here, before the first caller waits.
  */
 export function createRequestValidator(services: readonly DescService[]): Validator {
-  const files = services.map(({ file }) => file);
-  const validator = createValidator({
-    registry: createRegistry(...withImports(files).values()),
-    regexMatch: matchPattern,
-  });
+  const validator = createFileValidator(services.map(({ file }) => file));
   for (const { methods } of services) {
     for (const { input } of methods) validator.validate(input, create(input));
   }
@@ -35,6 +38,36 @@ export function createValidationCheck(validator: Validator): Check {
     if (isSurelyValid(input, message)) return;
     const { error } = validator.validate(input, message);
     if (error !== undefined) throw toInvalidArgument(error);
+  };
+}
+
+function createFileValidator(files: readonly DescFile[]): Validator {
+  return createValidator({ registry: createRegistry(...withImports(files).values()), regexMatch: matchPattern });
+}
+
+/** The first rule of the contract that a message breaks. */
+export interface BrokenRule {
+  /** The name of the field; '' for a rule of the message. */
+  readonly field: string;
+  readonly message: string;
+}
+
+/**
+ * Says which rule of the contract a message inside a request breaks, where the request leaves that to the handler
+ * (IGNORE_ALWAYS). The rules are compiled at the first such message.
+ */
+export function createMessageCheck<D extends DescMessage>(
+  desc: D,
+): (message: MessageShape<D>) => BrokenRule | undefined {
+  let validator: Validator | undefined;
+  return (message) => {
+    validator ??= createFileValidator([desc.file]);
+    const { error, violations } = validator.validate(desc, message);
+    if (error === undefined) return undefined;
+    const [first] = violations ?? [];
+    if (first === undefined) throw error;
+    const [field] = first.field;
+    return { field: field?.kind === 'field' ? field.name : '', message: first.message };
   };
 }
 

@@ -25,7 +25,7 @@ export interface UserTable {
   state: 'active' | 'suspended' | 'deleted';
   /** While deleted: the state to come back to. */
   undelete_state: 'active' | 'suspended' | null;
-  /** PHC string, or a hash of another system as it was imported. */
+  /** PHC string, or a hash of another system as it was imported; '' for a user without a password. */
   password_hash: string;
   must_change_password: 0 | 1;
   /** Sessions of another epoch are over: one write here ends all of a user's sessions. */

@@ -87,6 +87,7 @@ export const reasonTexts = {
     METADATA_TOO_LARGE: 'There is more metadata than a user may have.',
     LOCALE_INVALID: 'Please choose another language.',
     TIME_ZONE_UNKNOWN: 'Please choose another time zone.',
+    USER_DIFFERS: 'The user is there, and differs.',
   },
   de: {
     MALFORMED_REQUEST: 'Die Anfrage war nicht lesbar.',
@@ -152,6 +153,7 @@ export const reasonTexts = {
     METADATA_TOO_LARGE: 'Es sind mehr Metadaten, als zu einer Person gespeichert werden.',
     LOCALE_INVALID: 'Bitte wählen Sie eine andere Sprache.',
     TIME_ZONE_UNKNOWN: 'Bitte wählen Sie eine andere Zeitzone.',
+    USER_DIFFERS: 'Diese Person gibt es schon, mit anderen Angaben.',
   },
 } as const satisfies Record<Language, Partial<Record<Reason, string>>>;
 

@@ -118,7 +118,8 @@ async function loginTo(app: AuthApp, account: Account | undefined, of: SignInAtt
     }
     throw credentialsInvalid();
   }
-  const isOutdated = app.passwords.isOutdated(account.passwordHash);
+  const { passwordHash } = account;
+  const isOutdated = passwordHash !== undefined && app.passwords.isOutdated(passwordHash);
   const stronger = isOutdated ? await app.passwords.hash(password, by) : undefined;
   const progress = await app.database.transaction(async (tx) => {
     // Hashing took a while: the user may have been suspended or given another password since. Either

@@ -26,7 +26,7 @@ export function checkNewPassword(
 /** That a password which has to be changed does change; takes one hash's time. Throws password_unchanged, server_busy. */
 export async function requireOtherPassword(
   passwords: Passwords,
-  presentHash: string,
+  presentHash: string | undefined,
   password: string,
   by: HashRequest,
 ): Promise<void> {

@@ -6,7 +6,8 @@ import { toUser, type User } from './user.ts';
 /** A user with what sign-in needs beside the contract's fields. */
 export interface Account {
   readonly user: User;
-  readonly passwordHash: string;
+  /** Undefined for a user without a password, whom every password is wrong for. */
+  readonly passwordHash: string | undefined;
   readonly sessionEpoch: number;
   /** Whether the user has to set a new password at the next sign-in. */
   readonly mustChangePassword: boolean;
@@ -55,7 +56,7 @@ export async function replacePassword(
 function toAccount(row: UserRow): Account {
   return {
     user: toUser(row),
-    passwordHash: row.password_hash,
+    passwordHash: row.password_hash || undefined,
     sessionEpoch: row.session_epoch,
     mustChangePassword: row.must_change_password === 1,
   };

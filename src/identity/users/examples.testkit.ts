@@ -3,8 +3,9 @@ import { expect } from 'vitest';
 import { Role } from '../../../gen/kith/access/v1/role_pb.ts';
 import { AuthService } from '../../../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService } from '../../../gen/kith/contact/v1/contact_service_pb.ts';
+import { ErrorReason } from '../../../gen/kith/error/v1/error_pb.ts';
 import { UserState } from '../../../gen/kith/user/v1/user_pb.ts';
-import { UserLookupStatus, UserService } from '../../../gen/kith/user/v1/user_service_pb.ts';
+import { ImportStatus, UserLookupStatus, UserService } from '../../../gen/kith/user/v1/user_service_pb.ts';
 import { type Cast, ETAG, examplesOf, TIME } from '../../../test/support/example.ts';
 import { refusalOf, type SignedIn } from '../../../test/support/kith.ts';
 import { signedIn } from '../../../test/support/sign-in.ts';
@@ -48,6 +49,21 @@ export const users = examplesOf(UserService, {
     ];
     const lookups = [{ status: UserLookupStatus.FOUND, user }, { status: UserLookupStatus.NOT_FOUND }];
     return { accessToken, request: { keys }, answer: { lookups } };
+  },
+  async importUsers({ caller }) {
+    const { accessToken } = await caller(Role.ADMIN);
+    const username = `u${randomUUID()}`;
+    const row = { username, email: `${username}@example.org`, name: 'Imported', userId: randomUUID() };
+    return {
+      accessToken,
+      request: { users: [row, { ...row, name: '' }] },
+      answer: {
+        results: [
+          { status: ImportStatus.CREATED, userId: row.userId },
+          { status: ImportStatus.REFUSED, reason: ErrorReason.FIELDS_INVALID, field: 'name' },
+        ],
+      },
+    };
   },
   async listUsers({ caller, subject }) {
     const { user } = await subject();

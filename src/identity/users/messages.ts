@@ -1,10 +1,15 @@
 import { create } from '@bufbuild/protobuf';
-import { type Timestamp, timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { type Timestamp, timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import { type User as UserMessage, UserSchema, UserState as State } from '../../../gen/kith/user/v1/user_pb.ts';
 import {
   type CreateUserRequest,
   type GetUsageResponseSchema,
   type GetUserDetailsResponseSchema,
+  ImportConflict as ImportConflictMessage,
+  ImportedUserSchema,
+  ImportStatus,
+  type ImportUsersRequest,
+  type ImportUsersResponseSchema,
   type ListUsersRequest,
   type ListUsersResponseSchema,
   type MetadataMember as MetadataMemberMessage,
@@ -19,7 +24,10 @@ import {
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { mapInSlices, type Page, totalOf } from '../../storage/pages.ts';
 import { fromRole, toRole } from '../../rpc/enums.ts';
+import { toReason } from '../../rpc/errors.ts';
 import { responseFormat } from '../../rpc/response-format.ts';
+import { createMessageCheck } from '../../rpc/validate.ts';
+import type { ImportConflict, ImportedUser, ImportResult, Refused } from './import.ts';
 import type { UserKey, UserLookup } from './lookup.ts';
 import type { User, UserState } from './user.ts';
 import type { UserFields } from './user-fields.ts';
@@ -104,6 +112,60 @@ export function fromLookup({ keys }: LookupUsersRequest): UserKey[] {
         throw new Error('the rules of the contract let an empty key through');
     }
   });
+}
+
+const IMPORT_STATUSES = {
+  created: ImportStatus.CREATED,
+  updated: ImportStatus.UPDATED,
+  same: ImportStatus.SAME,
+  refused: ImportStatus.REFUSED,
+} satisfies Record<ImportResult['status'], ImportStatus>;
+
+export function toImportResults(results: readonly ImportResult[]): MessageInitShape<typeof ImportUsersResponseSchema> {
+  return {
+    results: results.map((result) => ({
+      status: IMPORT_STATUSES[result.status],
+      userId: result.id,
+      ...(result.status === 'refused'
+        ? { reason: toReason(result.reason), field: result.field, message: result.message }
+        : {}),
+    })),
+  };
+}
+
+/** The rows of an import. What breaks the rules of the contract in a row is the refusal of that row. */
+export async function fromImport({ users }: ImportUsersRequest): Promise<(ImportedUser | Refused)[]> {
+  return mapInSlices(users, (row) => {
+    const broken = checkImported(row);
+    if (broken !== undefined) return { status: 'refused', id: '', reason: 'fields_invalid', ...broken };
+    const { userId, username, email, name, externalId, publicMetadata, privateMetadata, locale, timeZone } = row;
+    const { avatarUrl, passwordHash, mustChangePassword, createTime, emailVerifiedTime } = row;
+    const state = fromState(row.state);
+    return {
+      id: userId,
+      username,
+      email,
+      name,
+      externalId,
+      publicMetadata,
+      privateMetadata,
+      locale,
+      timeZone,
+      avatarUrl,
+      passwordHash,
+      mustChangePassword,
+      role: fromRole(row.role),
+      state: state === 'deleted' ? undefined : state,
+      createMs: createTime && timestampMs(createTime),
+      emailVerifiedMs: emailVerifiedTime && timestampMs(emailVerifiedTime),
+    };
+  });
+}
+
+const checkImported = createMessageCheck(ImportedUserSchema);
+
+export function fromConflict(conflict: ImportConflictMessage): ImportConflict {
+  return conflict === ImportConflictMessage.UPDATE ? 'update' : 'refuse';
 }
 
 export function toUsage({ contacts, contactBytes }: Usage): MessageInitShape<typeof GetUsageResponseSchema> {

@@ -8,7 +8,7 @@ export const METADATA_BYTES_MAX = 16_384;
 /** The most members that the object has. Each one is found by a search term, and each term is a row. */
 export const METADATA_MEMBERS_MAX = 64;
 /** How deep objects and arrays lie in one another, the outermost counted. */
-export const METADATA_DEPTH_MAX = 16;
+const METADATA_DEPTH_MAX = 16;
 
 /** The longest name and the longest text by which users are found, code points. */
 const FOUND_LENGTH_MAX = 100;

@@ -5,16 +5,20 @@ import { callerOf } from '../../rpc/caller.ts';
 import {
   createResponse,
   fromCreate,
+  fromConflict,
+  fromImport,
   fromList,
   fromLookup,
   fromPasswordSetting,
   fromUpdate,
   toDetails,
+  toImportResults,
   toLookups,
   toUsage,
   toUserMessage,
   toUserPage,
 } from './messages.ts';
+import { importUsers } from './import.ts';
 import { lookupUsers } from './lookup.ts';
 import {
   createUser,
@@ -47,6 +51,11 @@ export function userService(app: ContactsApp): ServiceImpl<typeof UserService> {
     },
     async listUsers(request, context) {
       return toUserPage(await listUsers(app, callerOf(context), fromList(request)));
+    },
+    async importUsers(request, context) {
+      const rows = await fromImport(request);
+      const policy = fromConflict(request.onConflict);
+      return toImportResults(await importUsers(app, callerOf(context), rows, policy, context.signal));
     },
     async updateUser(request, context) {
       const user = await updateUser(app, callerOf(context), request.userId, request.etag, fromUpdate(request));

@@ -48,6 +48,15 @@ export function selectUsersBy(
   return db.selectFrom('users').select(SHOWN).where(column, 'in', values).execute();
 }
 
+/** The same with all columns. */
+export function selectUserRowsBy(
+  db: Db,
+  column: 'id' | 'username_key' | 'email_key' | 'external_id',
+  values: readonly string[],
+): Promise<UserRow[]> {
+  return db.selectFrom('users').selectAll().where(column, 'in', values).execute();
+}
+
 export async function hasUsers(db: Db): Promise<boolean> {
   return (await db.selectFrom('users').select('id').limit(1).executeTakeFirst()) !== undefined;
 }
@@ -68,6 +77,27 @@ export async function insertUser(db: Db, row: UserRow, terms: readonly string[])
   await db.insertInto('users').values(row).execute();
   await insertTerms(db, row.id, terms);
 }
+
+/** Inserts users with their search terms. */
+export async function insertUsers(
+  tx: Db,
+  users: readonly { readonly row: UserRow; readonly terms: readonly string[] }[],
+): Promise<void> {
+  await tx
+    .insertInto('users')
+    .values(users.map(({ row }) => row))
+    .execute();
+  const terms = users.flatMap(({ row, terms: own }) => [...new Set(own)].map((term) => ({ term, user_id: row.id })));
+  for (let start = 0; start < terms.length; start += TERMS_AT_ONCE) {
+    await tx
+      .insertInto('user_terms')
+      .values(terms.slice(start, start + TERMS_AT_ONCE))
+      .execute();
+  }
+}
+
+/** So many terms to a statement: well within the parameters that a database takes. */
+const TERMS_AT_ONCE = 1000;
 
 export async function updateUserRow(db: Db, id: string, change: Partial<UserRow>): Promise<void> {
   await db.updateTable('users').set(change).where('id', '=', id).execute();

@@ -11,7 +11,14 @@ import { type ResponseFormat, runIdempotently } from '../../storage/idempotency.
 import { Failure } from '../../kernel/failure.ts';
 import { mapInSlices, type Page, type PageRequest, mayTakeLong, pageSizeOf, pageTokens } from '../../storage/pages.ts';
 import { applyUpdate, type PartialUpdate } from '../../resources/partial-update.ts';
-import { type Change, changeResource, readResource, readToChange, type Resource } from '../../resources/resource.ts';
+import {
+  type Change,
+  type Changing,
+  changeResource,
+  readResource,
+  readToChange,
+  type Resource,
+} from '../../resources/resource.ts';
 import { importHash } from '../passwords/hash-formats.ts';
 import type { HashRequest } from '../passwords/passwords.ts';
 import { checkNewPassword } from '../passwords/rules.ts';
@@ -273,22 +280,31 @@ export async function updateUser(
     changeResource(app, 'update', userResource(caller, id), etag, async ({ tx, at, row }) => {
       const present = toFields(row);
       const wanted = updatedFields(present, update, at.now());
-      const changed = changedFields(wanted, present);
-      if (changed.length === 0) return undefined;
-      if (wanted.role !== 'admin' || wanted.state !== 'active') await requireOtherAdmin(tx, row);
-      const suspends = wanted.state === 'suspended' && row.state === 'active';
-      return {
-        columns: { ...toColumns(wanted), session_epoch: row.session_epoch + (suspends ? 1 : 0) },
-        attributes: {
-          fields: changed.join(),
-          ...(wanted.role === row.role ? {} : { role: wanted.role }),
-          ...(wanted.state === row.state ? {} : { state: wanted.state }),
-        },
-        afterwards: async () => suspends && (await endSessionsOf(tx, at, id, { by: caller })),
-      };
+      return changeFields({ tx, at, row }, caller, wanted);
     }),
   );
   return toUser(next);
+}
+
+/** The change of a user to one with these fields; undefined if they are the same. Throws last_admin. */
+export async function changeFields(
+  { tx, at, row }: Changing<App, UserRow>,
+  caller: Caller,
+  wanted: UserFields,
+): Promise<Change<UserRow> | undefined> {
+  const changed = changedFields(wanted, toFields(row));
+  if (changed.length === 0) return undefined;
+  if (wanted.role !== 'admin' || wanted.state !== 'active') await requireOtherAdmin(tx, row);
+  const suspends = wanted.state === 'suspended' && row.state === 'active';
+  return {
+    columns: { ...toColumns(wanted), session_epoch: row.session_epoch + (suspends ? 1 : 0) },
+    attributes: {
+      fields: changed.join(),
+      ...(wanted.role === row.role ? {} : { role: wanted.role }),
+      ...(wanted.state === row.state ? {} : { state: wanted.state }),
+    },
+    afterwards: async () => suspends && (await endSessionsOf(tx, at, row.id, { by: caller })),
+  };
 }
 
 /** Deletes a user until undeleted or purged, and ends the sessions. Throws user_not_found, permission_missing, resource_deleted, etag_mismatch, last_admin. */
@@ -386,7 +402,7 @@ function newFields(input: Omit<NewUser, 'requestId'>, nowMs: number): UserFields
 }
 
 /** A language tag as it is stored; '' stays. Throws locale_invalid. */
-function requireLocale(tag: string): string {
+export function requireLocale(tag: string): string {
   const locale = tag === '' ? '' : canonicalLocale(tag);
   if (locale !== undefined) return locale;
   throw new Failure('locale_invalid', 'locale is not a language tag (BCP 47), such as de or pt-BR', {
@@ -395,7 +411,7 @@ function requireLocale(tag: string): string {
 }
 
 /** A time zone as it is stored; '' stays. Throws time_zone_unknown. */
-function requireTimeZone(name: string): string {
+export function requireTimeZone(name: string): string {
   const timeZone = name === '' ? '' : canonicalTimeZone(name);
   if (timeZone !== undefined) return timeZone;
   const message = 'time_zone is not the name of a time zone of the IANA database, such as Europe/Berlin';
@@ -429,7 +445,7 @@ async function newPasswordHash(app: App, input: Omit<NewUser, 'requestId'>, by: 
 }
 
 /** The user with an id, to a caller who may change users that are not above them. */
-function userResource(caller: Caller, id: string): Resource<UserRow> {
+export function userResource(caller: Caller, id: string): Resource<UserRow> {
   return {
     noun: 'user',
     lockKey: id,

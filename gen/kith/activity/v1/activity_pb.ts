@@ -24,7 +24,8 @@ export const file_kith_activity_v1_activity: GenFile = /*@__PURE__*/
  *
  * - `kith.user.created`, `.updated`, `.deleted`, `.undeleted`. `updated` has the
  *   attribute `fields`, the names of the changed fields joined by commas, and the
- *   new `role` and `state` where those changed; other values are not told.
+ *   new `role` and `state` where those changed; other values are not told. `created` of
+ *   an imported user has the attribute `imported`, true.
  * - `kith.session.started`, `kith.session.ended` (the user signed out) and
  *   `kith.session.revoked` (anything else that ends a session before its time), with
  *   the attribute `session_id`. Nobody is the actor when a refresh token came twice.

@@ -10,6 +10,8 @@ import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_kith_access_v1_access } from "../../access/v1/access_pb.ts";
 import type { Role } from "../../access/v1/role_pb.ts";
 import { file_kith_access_v1_role } from "../../access/v1/role_pb.ts";
+import type { ErrorReason } from "../../error/v1/error_pb.ts";
+import { file_kith_error_v1_error } from "../../error/v1/error_pb.ts";
 import { file_kith_text_v1_text } from "../../text/v1/text_pb.ts";
 import type { User, UserState } from "./user_pb.ts";
 import { file_kith_user_v1_user } from "./user_pb.ts";
@@ -19,7 +21,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file kith/user/v1/user_service.proto.
  */
 export const file_kith_user_v1_user_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9raXRoL3VzZXIvdjEvdXNlcl9zZXJ2aWNlLnByb3RvEgxraXRoLnVzZXIudjEi7QUKEUNyZWF0ZVVzZXJSZXF1ZXN0EiMKCHVzZXJuYW1lGAEgASgJQhG6SAhyBuD8xLcHAdj8xLcHARIfCgVlbWFpbBgCIAEoCUIQukgHcgUY/gFgAdj8xLcHARIkCgRuYW1lGAMgASgJQha6SBNyEcD8xLcHAdD8xLcHARABGMgBEjkKBHJvbGUYBCABKA4yFC5raXRoLmFjY2Vzcy52MS5Sb2xlQhC6SAeCAQQQASAAqPbEtwcLSACIAQESKwoIcGFzc3dvcmQYBSABKAlCGbpIENgBAXILwPzEtwcBEAgYgAHA9sS3BwESHwoKcmVxdWVzdF9pZBgGIAEoCUILukgI2AEBcgOwAQESJQoNcGFzc3dvcmRfaGFzaBgHIAEoCUIOukgFcgMYgATA9sS3BwESHAoUbXVzdF9jaGFuZ2VfcGFzc3dvcmQYCCABKAgSKQoLZXh0ZXJuYWxfaWQYCSABKAlCFLpIC3IJwPzEtwcBGP8B2PzEtwcBEigKD3B1YmxpY19tZXRhZGF0YRgKIAEoCUIPukgMcgrI/MS3BwEYgIABEikKEHByaXZhdGVfbWV0YWRhdGEYCyABKAlCD7pIDHIKyPzEtwcBGICAARIjCgZsb2NhbGUYDCABKAlCE7pICnIIiP3EtwcBGEDY/MS3BwESJgoJdGltZV96b25lGA0gASgJQhO6SApyCJD9xLcHARhA2PzEtwcBEigKCmF2YXRhcl91cmwYDiABKAlCFLpIC3IJgP3EtwcBGIAQ2PzEtwcBEhYKDmVtYWlsX3ZlcmlmaWVkGA8gASgIOoUBukiBARp/ChxjcmVhdGVfdXNlci5wYXNzd29yZF9vcl9oYXNoEiptdXN0IGhhdmUgZWl0aGVyIHBhc3N3b3JkIG9yIHBhc3N3b3JkX2hhc2gaMyh0aGlzLnBhc3N3b3JkID09ICcnKSAhPSAodGhpcy5wYXNzd29yZF9oYXNoID09ICcnKUIHCgVfcm9sZSI2ChJDcmVhdGVVc2VyUmVzcG9uc2USIAoEdXNlchgBIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIisKDkdldFVzZXJSZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBIjMKD0dldFVzZXJSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXIiMgoVR2V0VXNlckRldGFpbHNSZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBIogBChZHZXRVc2VyRGV0YWlsc1Jlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlchI1ChFsYXN0X3NpZ25faW5fdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNY29udGFjdF9jb3VudBgDIAEoBSIsCg9HZXRVc2FnZVJlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQEiZQoQR2V0VXNhZ2VSZXNwb25zZRIlCghjb250YWN0cxgBIAEoCzITLmtpdGgudXNlci52MS5RdW90YRIqCg1jb250YWN0X2J5dGVzGAIgASgLMhMua2l0aC51c2VyLnYxLlF1b3RhIiQKBVF1b3RhEgwKBHVzZWQYASABKAMSDQoFbGltaXQYAiABKAMiRgoSTG9va3VwVXNlcnNSZXF1ZXN0EjAKBGtleXMYASADKAsyFS5raXRoLnVzZXIudjEuVXNlcktleUILukgIkgEFCAEQ+gEitwEKB1VzZXJLZXkSGwoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQFIABIpCgh1c2VybmFtZRgCIAEoCUIVukgMcgrA/MS3BwEQARhA2PzEtwcBSAASJwoFZW1haWwYAyABKAlCFrpIDXILwPzEtwcBEAEY/gHY/MS3BwFIABItCgtleHRlcm5hbF9pZBgEIAEoCUIWukgNcgvA/MS3BwEQARj/Adj8xLcHAUgAQgwKA2tleRIFukgCCAEiQAoTTG9va3VwVXNlcnNSZXNwb25zZRIpCgdsb29rdXBzGAEgAygLMhgua2l0aC51c2VyLnYxLlVzZXJMb29rdXAiXgoKVXNlckxvb2t1cBIuCgZzdGF0dXMYASABKA4yHi5raXRoLnVzZXIudjEuVXNlckxvb2t1cFN0YXR1cxIgCgR1c2VyGAIgASgLMhIua2l0aC51c2VyLnYxLlVzZXIiqQYKEExpc3RVc2Vyc1JlcXVlc3QSGgoJcGFnZV9zaXplGAEgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAQEjYKBXJvbGVzGAMgAygOMhQua2l0aC5hY2Nlc3MudjEuUm9sZUIRukgOkgELEAoiB4IBBBABIAASOgoGc3RhdGVzGAQgAygOMhcua2l0aC51c2VyLnYxLlVzZXJTdGF0ZUIRukgOkgELEAoiB4IBBBABIAASHAoFcXVlcnkYBSABKAlCDbpICnIIwPzEtwcBGGQSGgoSaW5jbHVkZV90b3RhbF9zaXplGAYgASgIEiMKBWVtYWlsGAcgASgJQhS6SAtyCcD8xLcHARj+Adj8xLcHARIpCgtleHRlcm5hbF9pZBgIIAEoCUIUukgLcgnA/MS3BwEY/wHY/MS3BwESNQoPcHVibGljX21ldGFkYXRhGAkgASgLMhwua2l0aC51c2VyLnYxLk1ldGFkYXRhTWVtYmVyEjYKEHByaXZhdGVfbWV0YWRhdGEYCiABKAsyHC5raXRoLnVzZXIudjEuTWV0YWRhdGFNZW1iZXISTgoRY3JlYXRlX3N0YXJ0X3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhe6SBSyAREiDQj/gtH/rwcQ/5Pr3AMyABJMCg9jcmVhdGVfZW5kX3RpbWUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhe6SBSyAREiDQj/gtH/rwcQ/5Pr3AMyABJPChJzaWduX2luX3N0YXJ0X3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhe6SBSyAREiDQj/gtH/rwcQ/5Pr3AMyABJNChBzaWduX2luX2VuZF90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIXukgUsgERIg0I/4LR/68HEP+T69wDMgASMAoFb3JkZXIYDyABKA4yFy5raXRoLnVzZXIudjEuVXNlck9yZGVyQgi6SAWCAQIQASKBAQoOTWV0YWRhdGFNZW1iZXISHQoEbmFtZRgBIAEoCUIPukgMcgrI/MS3BwEQARhkEh0KBHRleHQYAiABKAlCDbpICnIIyPzEtwcBGGRIABIQCgZudW1iZXIYAyABKAFIABIPCgV0cnV0aBgEIAEoCEgAQg4KBXZhbHVlEgW6SAIIASKUAQoRTGlzdFVzZXJzUmVzcG9uc2USIQoFdXNlcnMYASADKAsyEi5raXRoLnVzZXIudjEuVXNlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSFwoKdG90YWxfc2l6ZRgDIAEoBUgAiAEBEhsKE3RvdGFsX3NpemVfYXRfbGVhc3QYBCABKAhCDQoLX3RvdGFsX3NpemUiyQYKEVVwZGF0ZVVzZXJSZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBEhwKBGV0YWcYAiABKAlCCbpIBnIEEAEYQEgAiAEBEikKBG5hbWUYAyABKAlCFrpIE3IRwPzEtwcB0PzEtwcBEAEYyAFIAYgBARIuCgh1c2VybmFtZRgEIAEoCUIXukgIcgbg/MS3BwGo9sS3BwLY/MS3BwFIAogBARIqCgVlbWFpbBgFIAEoCUIWukgHcgUY/gFgAaj2xLcHAtj8xLcHAUgDiAEBEjkKBHJvbGUYBiABKA4yFC5raXRoLmFjY2Vzcy52MS5Sb2xlQhC6SAeCAQQQASAAqPbEtwcLSASIAQESPQoFc3RhdGUYByABKA4yFy5raXRoLnVzZXIudjEuVXNlclN0YXRlQhC6SAeCAQQYARgCqPbEtwcCSAWIAQESNAoLZXh0ZXJuYWxfaWQYCCABKAlCGrpIC3IJwPzEtwcBGP8BqPbEtwcC2PzEtwcBSAaIAQESMwoPcHVibGljX21ldGFkYXRhGAkgASgJQhW6SAxyCsj8xLcHARiAgAGo9sS3BwJIB4gBARI0ChBwcml2YXRlX21ldGFkYXRhGAogASgJQhW6SAxyCsj8xLcHARiAgAGo9sS3BwJICIgBARIoCgZsb2NhbGUYCyABKAlCE7pICnIIiP3EtwcBGEDY/MS3BwFICYgBARIrCgl0aW1lX3pvbmUYDCABKAlCE7pICnIIkP3EtwcBGEDY/MS3BwFICogBARItCgphdmF0YXJfdXJsGA0gASgJQhS6SAtyCYD9xLcHARiAENj8xLcHAUgLiAEBEiMKDmVtYWlsX3ZlcmlmaWVkGA4gASgIQgao9sS3BwJIDIgBAUIHCgVfZXRhZ0IHCgVfbmFtZUILCglfdXNlcm5hbWVCCAoGX2VtYWlsQgcKBV9yb2xlQggKBl9zdGF0ZUIOCgxfZXh0ZXJuYWxfaWRCEgoQX3B1YmxpY19tZXRhZGF0YUITChFfcHJpdmF0ZV9tZXRhZGF0YUIJCgdfbG9jYWxlQgwKCl90aW1lX3pvbmVCDQoLX2F2YXRhcl91cmxCEQoPX2VtYWlsX3ZlcmlmaWVkIjYKElVwZGF0ZVVzZXJSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXIiVQoRRGVsZXRlVXNlclJlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQESHAoEZXRhZxgCIAEoCUIJukgGcgQQARhASACIAQFCBwoFX2V0YWciNgoSRGVsZXRlVXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciJXChNVbmRlbGV0ZVVzZXJSZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBEhwKBGV0YWcYAiABKAlCCbpIBnIEEAEYQEgAiAEBQgcKBV9ldGFnIjgKFFVuZGVsZXRlVXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciKiAQoWU2V0VXNlclBhc3N3b3JkUmVxdWVzdBIZCgd1c2VyX2lkGAEgASgJQgi6SAVyA7ABARIoCghwYXNzd29yZBgCIAEoCUIWukgNcgvA/MS3BwEQCBiAAcD2xLcHARIcChRtdXN0X2NoYW5nZV9wYXNzd29yZBgDIAEoCBIcCgRldGFnGAQgASgJQgm6SAZyBBABGEBIAIgBAUIHCgVfZXRhZyI7ChdTZXRVc2VyUGFzc3dvcmRSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXIqlwEKEFVzZXJMb29rdXBTdGF0dXMSIgoeVVNFUl9MT09LVVBfU1RBVFVTX1VOU1BFQ0lGSUVEEAASHAoYVVNFUl9MT09LVVBfU1RBVFVTX0ZPVU5EEAESIAocVVNFUl9MT09LVVBfU1RBVFVTX05PVF9GT1VORBACEh8KG1VTRVJfTE9PS1VQX1NUQVRVU19MRUZUX09VVBADKocBCglVc2VyT3JkZXISGgoWVVNFUl9PUkRFUl9VTlNQRUNJRklFRBAAEhUKEVVTRVJfT1JERVJfTkVXRVNUEAESFQoRVVNFUl9PUkRFUl9PTERFU1QQAhITCg9VU0VSX09SREVSX05BTUUQAxIbChdVU0VSX09SREVSX0xBU1RfU0lHTl9JThAEMuQHCgtVc2VyU2VydmljZRJZCgpDcmVhdGVVc2VyEh8ua2l0aC51c2VyLnYxLkNyZWF0ZVVzZXJSZXF1ZXN0GiAua2l0aC51c2VyLnYxLkNyZWF0ZVVzZXJSZXNwb25zZSIIovbEtwcCGAISXAoHR2V0VXNlchIcLmtpdGgudXNlci52MS5HZXRVc2VyUmVxdWVzdBodLmtpdGgudXNlci52MS5HZXRVc2VyUmVzcG9uc2UiFJACAaL2xLcHCyIHdXNlcl9pZBgBEnEKDkdldFVzZXJEZXRhaWxzEiMua2l0aC51c2VyLnYxLkdldFVzZXJEZXRhaWxzUmVxdWVzdBokLmtpdGgudXNlci52MS5HZXRVc2VyRGV0YWlsc1Jlc3BvbnNlIhSQAgGi9sS3BwsiB3VzZXJfaWQYARJfCghHZXRVc2FnZRIdLmtpdGgudXNlci52MS5HZXRVc2FnZVJlcXVlc3QaHi5raXRoLnVzZXIudjEuR2V0VXNhZ2VSZXNwb25zZSIUkAIBovbEtwcLIgd1c2VyX2lkGAESYQoLTG9va3VwVXNlcnMSIC5raXRoLnVzZXIudjEuTG9va3VwVXNlcnNSZXF1ZXN0GiEua2l0aC51c2VyLnYxLkxvb2t1cFVzZXJzUmVzcG9uc2UiDZACAaL2xLcHBDABEAESWQoJTGlzdFVzZXJzEh4ua2l0aC51c2VyLnYxLkxpc3RVc2Vyc1JlcXVlc3QaHy5raXRoLnVzZXIudjEuTGlzdFVzZXJzUmVzcG9uc2UiC5ACAaL2xLcHAhgBEmIKClVwZGF0ZVVzZXISHy5raXRoLnVzZXIudjEuVXBkYXRlVXNlclJlcXVlc3QaIC5raXRoLnVzZXIudjEuVXBkYXRlVXNlclJlc3BvbnNlIhGi9sS3BwsiB3VzZXJfaWQYAhJZCgpEZWxldGVVc2VyEh8ua2l0aC51c2VyLnYxLkRlbGV0ZVVzZXJSZXF1ZXN0GiAua2l0aC51c2VyLnYxLkRlbGV0ZVVzZXJSZXNwb25zZSIIovbEtwcCGAISagoPU2V0VXNlclBhc3N3b3JkEiQua2l0aC51c2VyLnYxLlNldFVzZXJQYXNzd29yZFJlcXVlc3QaJS5raXRoLnVzZXIudjEuU2V0VXNlclBhc3N3b3JkUmVzcG9uc2UiCqL2xLcHBCgBGA0SXwoMVW5kZWxldGVVc2VyEiEua2l0aC51c2VyLnYxLlVuZGVsZXRlVXNlclJlcXVlc3QaIi5raXRoLnVzZXIudjEuVW5kZWxldGVVc2VyUmVzcG9uc2UiCKL2xLcHAhgCQjcKDGtpdGgudXNlci52MUIQVXNlclNlcnZpY2VQcm90b1ABWhNraXRoL3VzZXIvdjE7dXNlcnYxYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_access_v1_role, file_kith_text_v1_text, file_kith_user_v1_user]);
+  fileDesc("Ch9raXRoL3VzZXIvdjEvdXNlcl9zZXJ2aWNlLnByb3RvEgxraXRoLnVzZXIudjEi7QUKEUNyZWF0ZVVzZXJSZXF1ZXN0EiMKCHVzZXJuYW1lGAEgASgJQhG6SAhyBuD8xLcHAdj8xLcHARIfCgVlbWFpbBgCIAEoCUIQukgHcgUY/gFgAdj8xLcHARIkCgRuYW1lGAMgASgJQha6SBNyEcD8xLcHAdD8xLcHARABGMgBEjkKBHJvbGUYBCABKA4yFC5raXRoLmFjY2Vzcy52MS5Sb2xlQhC6SAeCAQQQASAAqPbEtwcLSACIAQESKwoIcGFzc3dvcmQYBSABKAlCGbpIENgBAXILwPzEtwcBEAgYgAHA9sS3BwESHwoKcmVxdWVzdF9pZBgGIAEoCUILukgI2AEBcgOwAQESJQoNcGFzc3dvcmRfaGFzaBgHIAEoCUIOukgFcgMYgATA9sS3BwESHAoUbXVzdF9jaGFuZ2VfcGFzc3dvcmQYCCABKAgSKQoLZXh0ZXJuYWxfaWQYCSABKAlCFLpIC3IJwPzEtwcBGP8B2PzEtwcBEigKD3B1YmxpY19tZXRhZGF0YRgKIAEoCUIPukgMcgrI/MS3BwEYgIABEikKEHByaXZhdGVfbWV0YWRhdGEYCyABKAlCD7pIDHIKyPzEtwcBGICAARIjCgZsb2NhbGUYDCABKAlCE7pICnIIiP3EtwcBGEDY/MS3BwESJgoJdGltZV96b25lGA0gASgJQhO6SApyCJD9xLcHARhA2PzEtwcBEigKCmF2YXRhcl91cmwYDiABKAlCFLpIC3IJgP3EtwcBGIAQ2PzEtwcBEhYKDmVtYWlsX3ZlcmlmaWVkGA8gASgIOoUBukiBARp/ChxjcmVhdGVfdXNlci5wYXNzd29yZF9vcl9oYXNoEiptdXN0IGhhdmUgZWl0aGVyIHBhc3N3b3JkIG9yIHBhc3N3b3JkX2hhc2gaMyh0aGlzLnBhc3N3b3JkID09ICcnKSAhPSAodGhpcy5wYXNzd29yZF9oYXNoID09ICcnKUIHCgVfcm9sZSI2ChJDcmVhdGVVc2VyUmVzcG9uc2USIAoEdXNlchgBIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIisKDkdldFVzZXJSZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBIjMKD0dldFVzZXJSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXIiMgoVR2V0VXNlckRldGFpbHNSZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBIogBChZHZXRVc2VyRGV0YWlsc1Jlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlchI1ChFsYXN0X3NpZ25faW5fdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNY29udGFjdF9jb3VudBgDIAEoBSIsCg9HZXRVc2FnZVJlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQEiZQoQR2V0VXNhZ2VSZXNwb25zZRIlCghjb250YWN0cxgBIAEoCzITLmtpdGgudXNlci52MS5RdW90YRIqCg1jb250YWN0X2J5dGVzGAIgASgLMhMua2l0aC51c2VyLnYxLlF1b3RhIiQKBVF1b3RhEgwKBHVzZWQYASABKAMSDQoFbGltaXQYAiABKAMiRgoSTG9va3VwVXNlcnNSZXF1ZXN0EjAKBGtleXMYASADKAsyFS5raXRoLnVzZXIudjEuVXNlcktleUILukgIkgEFCAEQ+gEitwEKB1VzZXJLZXkSGwoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQFIABIpCgh1c2VybmFtZRgCIAEoCUIVukgMcgrA/MS3BwEQARhA2PzEtwcBSAASJwoFZW1haWwYAyABKAlCFrpIDXILwPzEtwcBEAEY/gHY/MS3BwFIABItCgtleHRlcm5hbF9pZBgEIAEoCUIWukgNcgvA/MS3BwEQARj/Adj8xLcHAUgAQgwKA2tleRIFukgCCAEiQAoTTG9va3VwVXNlcnNSZXNwb25zZRIpCgdsb29rdXBzGAEgAygLMhgua2l0aC51c2VyLnYxLlVzZXJMb29rdXAiXgoKVXNlckxvb2t1cBIuCgZzdGF0dXMYASABKA4yHi5raXRoLnVzZXIudjEuVXNlckxvb2t1cFN0YXR1cxIgCgR1c2VyGAIgASgLMhIua2l0aC51c2VyLnYxLlVzZXIiqQYKEExpc3RVc2Vyc1JlcXVlc3QSGgoJcGFnZV9zaXplGAEgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAQEjYKBXJvbGVzGAMgAygOMhQua2l0aC5hY2Nlc3MudjEuUm9sZUIRukgOkgELEAoiB4IBBBABIAASOgoGc3RhdGVzGAQgAygOMhcua2l0aC51c2VyLnYxLlVzZXJTdGF0ZUIRukgOkgELEAoiB4IBBBABIAASHAoFcXVlcnkYBSABKAlCDbpICnIIwPzEtwcBGGQSGgoSaW5jbHVkZV90b3RhbF9zaXplGAYgASgIEiMKBWVtYWlsGAcgASgJQhS6SAtyCcD8xLcHARj+Adj8xLcHARIpCgtleHRlcm5hbF9pZBgIIAEoCUIUukgLcgnA/MS3BwEY/wHY/MS3BwESNQoPcHVibGljX21ldGFkYXRhGAkgASgLMhwua2l0aC51c2VyLnYxLk1ldGFkYXRhTWVtYmVyEjYKEHByaXZhdGVfbWV0YWRhdGEYCiABKAsyHC5raXRoLnVzZXIudjEuTWV0YWRhdGFNZW1iZXISTgoRY3JlYXRlX3N0YXJ0X3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhe6SBSyAREiDQj/gtH/rwcQ/5Pr3AMyABJMCg9jcmVhdGVfZW5kX3RpbWUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhe6SBSyAREiDQj/gtH/rwcQ/5Pr3AMyABJPChJzaWduX2luX3N0YXJ0X3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhe6SBSyAREiDQj/gtH/rwcQ/5Pr3AMyABJNChBzaWduX2luX2VuZF90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIXukgUsgERIg0I/4LR/68HEP+T69wDMgASMAoFb3JkZXIYDyABKA4yFy5raXRoLnVzZXIudjEuVXNlck9yZGVyQgi6SAWCAQIQASKBAQoOTWV0YWRhdGFNZW1iZXISHQoEbmFtZRgBIAEoCUIPukgMcgrI/MS3BwEQARhkEh0KBHRleHQYAiABKAlCDbpICnIIyPzEtwcBGGRIABIQCgZudW1iZXIYAyABKAFIABIPCgV0cnV0aBgEIAEoCEgAQg4KBXZhbHVlEgW6SAIIASKUAQoRTGlzdFVzZXJzUmVzcG9uc2USIQoFdXNlcnMYASADKAsyEi5raXRoLnVzZXIudjEuVXNlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSFwoKdG90YWxfc2l6ZRgDIAEoBUgAiAEBEhsKE3RvdGFsX3NpemVfYXRfbGVhc3QYBCABKAhCDQoLX3RvdGFsX3NpemUijgEKEkltcG9ydFVzZXJzUmVxdWVzdBI7CgV1c2VycxgBIAMoCzIaLmtpdGgudXNlci52MS5JbXBvcnRlZFVzZXJCELpIDZIBCggBEPoBIgPYAQMSOwoLb25fY29uZmxpY3QYAiABKA4yHC5raXRoLnVzZXIudjEuSW1wb3J0Q29uZmxpY3RCCLpIBYIBAhABIvkFCgxJbXBvcnRlZFVzZXISHAoHdXNlcl9pZBgBIAEoCUILukgI2AEBcgOwAQESJQoIdXNlcm5hbWUYAiABKAlCE7pICnII4PzEtwcBGEDY/MS3BwESHwoFZW1haWwYAyABKAlCELpIB3IFGP4BYAHY/MS3BwESJAoEbmFtZRgEIAEoCUIWukgTchHA/MS3BwHQ/MS3BwEQARjIARIzCgRyb2xlGAUgASgOMhQua2l0aC5hY2Nlc3MudjEuUm9sZUIKukgHggEEEAEgAEgAiAEBEjcKBXN0YXRlGAYgASgOMhcua2l0aC51c2VyLnYxLlVzZXJTdGF0ZUIKukgHggEEGAEYAkgBiAEBEisKDXBhc3N3b3JkX2hhc2gYByABKAlCFLpIC3IJwPzEtwcBGIAEwPbEtwcBEhwKFG11c3RfY2hhbmdlX3Bhc3N3b3JkGAggASgIEkgKC2NyZWF0ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIXukgUsgERIg0I/4LR/68HEP+T69wDMgASUAoTZW1haWxfdmVyaWZpZWRfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCF7pIFLIBESINCP+C0f+vBxD/k+vcAzIAEikKC2V4dGVybmFsX2lkGAsgASgJQhS6SAtyCcD8xLcHARj/Adj8xLcHARIoCg9wdWJsaWNfbWV0YWRhdGEYDCABKAlCD7pIDHIKyPzEtwcBGICAARIpChBwcml2YXRlX21ldGFkYXRhGA0gASgJQg+6SAxyCsj8xLcHARiAgAESIwoGbG9jYWxlGA4gASgJQhO6SApyCIj9xLcHARhA2PzEtwcBEiYKCXRpbWVfem9uZRgPIAEoCUITukgKcgiQ/cS3BwEYQNj8xLcHARIoCgphdmF0YXJfdXJsGBAgASgJQhS6SAtyCYD9xLcHARiAENj8xLcHAUIHCgVfcm9sZUIICgZfc3RhdGUiQgoTSW1wb3J0VXNlcnNSZXNwb25zZRIrCgdyZXN1bHRzGAEgAygLMhoua2l0aC51c2VyLnYxLkltcG9ydFJlc3VsdCKXAQoMSW1wb3J0UmVzdWx0EioKBnN0YXR1cxgBIAEoDjIaLmtpdGgudXNlci52MS5JbXBvcnRTdGF0dXMSDwoHdXNlcl9pZBgCIAEoCRIqCgZyZWFzb24YAyABKA4yGi5raXRoLmVycm9yLnYxLkVycm9yUmVhc29uEg0KBWZpZWxkGAQgASgJEg8KB21lc3NhZ2UYBSABKAkiyQYKEVVwZGF0ZVVzZXJSZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBEhwKBGV0YWcYAiABKAlCCbpIBnIEEAEYQEgAiAEBEikKBG5hbWUYAyABKAlCFrpIE3IRwPzEtwcB0PzEtwcBEAEYyAFIAYgBARIuCgh1c2VybmFtZRgEIAEoCUIXukgIcgbg/MS3BwGo9sS3BwLY/MS3BwFIAogBARIqCgVlbWFpbBgFIAEoCUIWukgHcgUY/gFgAaj2xLcHAtj8xLcHAUgDiAEBEjkKBHJvbGUYBiABKA4yFC5raXRoLmFjY2Vzcy52MS5Sb2xlQhC6SAeCAQQQASAAqPbEtwcLSASIAQESPQoFc3RhdGUYByABKA4yFy5raXRoLnVzZXIudjEuVXNlclN0YXRlQhC6SAeCAQQYARgCqPbEtwcCSAWIAQESNAoLZXh0ZXJuYWxfaWQYCCABKAlCGrpIC3IJwPzEtwcBGP8BqPbEtwcC2PzEtwcBSAaIAQESMwoPcHVibGljX21ldGFkYXRhGAkgASgJQhW6SAxyCsj8xLcHARiAgAGo9sS3BwJIB4gBARI0ChBwcml2YXRlX21ldGFkYXRhGAogASgJQhW6SAxyCsj8xLcHARiAgAGo9sS3BwJICIgBARIoCgZsb2NhbGUYCyABKAlCE7pICnIIiP3EtwcBGEDY/MS3BwFICYgBARIrCgl0aW1lX3pvbmUYDCABKAlCE7pICnIIkP3EtwcBGEDY/MS3BwFICogBARItCgphdmF0YXJfdXJsGA0gASgJQhS6SAtyCYD9xLcHARiAENj8xLcHAUgLiAEBEiMKDmVtYWlsX3ZlcmlmaWVkGA4gASgIQgao9sS3BwJIDIgBAUIHCgVfZXRhZ0IHCgVfbmFtZUILCglfdXNlcm5hbWVCCAoGX2VtYWlsQgcKBV9yb2xlQggKBl9zdGF0ZUIOCgxfZXh0ZXJuYWxfaWRCEgoQX3B1YmxpY19tZXRhZGF0YUITChFfcHJpdmF0ZV9tZXRhZGF0YUIJCgdfbG9jYWxlQgwKCl90aW1lX3pvbmVCDQoLX2F2YXRhcl91cmxCEQoPX2VtYWlsX3ZlcmlmaWVkIjYKElVwZGF0ZVVzZXJSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXIiVQoRRGVsZXRlVXNlclJlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQESHAoEZXRhZxgCIAEoCUIJukgGcgQQARhASACIAQFCBwoFX2V0YWciNgoSRGVsZXRlVXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciJXChNVbmRlbGV0ZVVzZXJSZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBEhwKBGV0YWcYAiABKAlCCbpIBnIEEAEYQEgAiAEBQgcKBV9ldGFnIjgKFFVuZGVsZXRlVXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciKiAQoWU2V0VXNlclBhc3N3b3JkUmVxdWVzdBIZCgd1c2VyX2lkGAEgASgJQgi6SAVyA7ABARIoCghwYXNzd29yZBgCIAEoCUIWukgNcgvA/MS3BwEQCBiAAcD2xLcHARIcChRtdXN0X2NoYW5nZV9wYXNzd29yZBgDIAEoCBIcCgRldGFnGAQgASgJQgm6SAZyBBABGEBIAIgBAUIHCgVfZXRhZyI7ChdTZXRVc2VyUGFzc3dvcmRSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXIqlwEKEFVzZXJMb29rdXBTdGF0dXMSIgoeVVNFUl9MT09LVVBfU1RBVFVTX1VOU1BFQ0lGSUVEEAASHAoYVVNFUl9MT09LVVBfU1RBVFVTX0ZPVU5EEAESIAocVVNFUl9MT09LVVBfU1RBVFVTX05PVF9GT1VORBACEh8KG1VTRVJfTE9PS1VQX1NUQVRVU19MRUZUX09VVBADKocBCglVc2VyT3JkZXISGgoWVVNFUl9PUkRFUl9VTlNQRUNJRklFRBAAEhUKEVVTRVJfT1JERVJfTkVXRVNUEAESFQoRVVNFUl9PUkRFUl9PTERFU1QQAhITCg9VU0VSX09SREVSX05BTUUQAxIbChdVU0VSX09SREVSX0xBU1RfU0lHTl9JThAEKmkKDkltcG9ydENvbmZsaWN0Eh8KG0lNUE9SVF9DT05GTElDVF9VTlNQRUNJRklFRBAAEhoKFklNUE9SVF9DT05GTElDVF9SRUZVU0UQARIaChZJTVBPUlRfQ09ORkxJQ1RfVVBEQVRFEAIqlgEKDEltcG9ydFN0YXR1cxIdChlJTVBPUlRfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGQoVSU1QT1JUX1NUQVRVU19DUkVBVEVEEAESGQoVSU1QT1JUX1NUQVRVU19VUERBVEVEEAISFgoSSU1QT1JUX1NUQVRVU19TQU1FEAMSGQoVSU1QT1JUX1NUQVRVU19SRUZVU0VEEAQywggKC1VzZXJTZXJ2aWNlElkKCkNyZWF0ZVVzZXISHy5raXRoLnVzZXIudjEuQ3JlYXRlVXNlclJlcXVlc3QaIC5raXRoLnVzZXIudjEuQ3JlYXRlVXNlclJlc3BvbnNlIgii9sS3BwIYAhJcCgdHZXRVc2VyEhwua2l0aC51c2VyLnYxLkdldFVzZXJSZXF1ZXN0Gh0ua2l0aC51c2VyLnYxLkdldFVzZXJSZXNwb25zZSIUkAIBovbEtwcLIgd1c2VyX2lkGAEScQoOR2V0VXNlckRldGFpbHMSIy5raXRoLnVzZXIudjEuR2V0VXNlckRldGFpbHNSZXF1ZXN0GiQua2l0aC51c2VyLnYxLkdldFVzZXJEZXRhaWxzUmVzcG9uc2UiFJACAaL2xLcHCyIHdXNlcl9pZBgBEl8KCEdldFVzYWdlEh0ua2l0aC51c2VyLnYxLkdldFVzYWdlUmVxdWVzdBoeLmtpdGgudXNlci52MS5HZXRVc2FnZVJlc3BvbnNlIhSQAgGi9sS3BwsiB3VzZXJfaWQYARJhCgtMb29rdXBVc2VycxIgLmtpdGgudXNlci52MS5Mb29rdXBVc2Vyc1JlcXVlc3QaIS5raXRoLnVzZXIudjEuTG9va3VwVXNlcnNSZXNwb25zZSINkAIBovbEtwcEMAEQARJZCglMaXN0VXNlcnMSHi5raXRoLnVzZXIudjEuTGlzdFVzZXJzUmVxdWVzdBofLmtpdGgudXNlci52MS5MaXN0VXNlcnNSZXNwb25zZSILkAIBovbEtwcCGAESXAoLSW1wb3J0VXNlcnMSIC5raXRoLnVzZXIudjEuSW1wb3J0VXNlcnNSZXF1ZXN0GiEua2l0aC51c2VyLnYxLkltcG9ydFVzZXJzUmVzcG9uc2UiCKL2xLcHAhgCEmIKClVwZGF0ZVVzZXISHy5raXRoLnVzZXIudjEuVXBkYXRlVXNlclJlcXVlc3QaIC5raXRoLnVzZXIudjEuVXBkYXRlVXNlclJlc3BvbnNlIhGi9sS3BwsiB3VzZXJfaWQYAhJZCgpEZWxldGVVc2VyEh8ua2l0aC51c2VyLnYxLkRlbGV0ZVVzZXJSZXF1ZXN0GiAua2l0aC51c2VyLnYxLkRlbGV0ZVVzZXJSZXNwb25zZSIIovbEtwcCGAISagoPU2V0VXNlclBhc3N3b3JkEiQua2l0aC51c2VyLnYxLlNldFVzZXJQYXNzd29yZFJlcXVlc3QaJS5raXRoLnVzZXIudjEuU2V0VXNlclBhc3N3b3JkUmVzcG9uc2UiCqL2xLcHBCgBGA0SXwoMVW5kZWxldGVVc2VyEiEua2l0aC51c2VyLnYxLlVuZGVsZXRlVXNlclJlcXVlc3QaIi5raXRoLnVzZXIudjEuVW5kZWxldGVVc2VyUmVzcG9uc2UiCKL2xLcHAhgCQjcKDGtpdGgudXNlci52MUIQVXNlclNlcnZpY2VQcm90b1ABWhNraXRoL3VzZXIvdjE7dXNlcnYxYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_access_v1_role, file_kith_error_v1_error, file_kith_text_v1_text, file_kith_user_v1_user]);
 
 /**
  * The user to create.
@@ -711,6 +713,235 @@ export const ListUsersResponseSchema: GenMessage<ListUsersResponse> = /*@__PURE_
   messageDesc(file_kith_user_v1_user_service, 15);
 
 /**
+ * The users to import.
+ *
+ * @generated from message kith.user.v1.ImportUsersRequest
+ */
+export type ImportUsersRequest = Message<"kith.user.v1.ImportUsersRequest"> & {
+  /**
+   * The users, 1 to 250. The rules of their fields hold for each row by itself: what breaks
+   * them is refused in the results.
+   *
+   * @generated from field: repeated kith.user.v1.ImportedUser users = 1;
+   */
+  users: ImportedUser[];
+
+  /**
+   * What becomes of users who exist and differ. Unspecified: IMPORT_CONFLICT_REFUSE.
+   *
+   * @generated from field: kith.user.v1.ImportConflict on_conflict = 2;
+   */
+  onConflict: ImportConflict;
+};
+
+/**
+ * Describes the message kith.user.v1.ImportUsersRequest.
+ * Use `create(ImportUsersRequestSchema)` to create a new message.
+ */
+export const ImportUsersRequestSchema: GenMessage<ImportUsersRequest> = /*@__PURE__*/
+  messageDesc(file_kith_user_v1_user_service, 16);
+
+/**
+ * A user of another system. What is empty or absent is unknown: a user who exists keeps
+ * what they have. Metadata replaces what there is.
+ *
+ * @generated from message kith.user.v1.ImportedUser
+ */
+export type ImportedUser = Message<"kith.user.v1.ImportedUser"> & {
+  /**
+   * The id, a UUID. Empty: chosen by the server.
+   *
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+
+  /**
+   * The username; the rules are those of CreateUser, as for all fields of the same name.
+   *
+   * @generated from field: string username = 2;
+   */
+  username: string;
+
+  /**
+   * The email address.
+   *
+   * @generated from field: string email = 3;
+   */
+  email: string;
+
+  /**
+   * The name to show.
+   *
+   * @generated from field: string name = 4;
+   */
+  name: string;
+
+  /**
+   * What the user is trusted with, which takes PERMISSION_ROLES_WRITE. Absent: a new user
+   * is a ROLE_VIEWER.
+   *
+   * @generated from field: optional kith.access.v1.Role role = 5;
+   */
+  role?: Role | undefined;
+
+  /**
+   * Whether the user can sign in. Absent: a new user is USER_STATE_ACTIVE.
+   *
+   * @generated from field: optional kith.user.v1.UserState state = 6;
+   */
+  state?: UserState | undefined;
+
+  /**
+   * The hash of the password in the other system, in a format that CreateUser takes. Empty:
+   * the user has no password, and signs in once one is set (SetUserPassword).
+   *
+   * @generated from field: string password_hash = 7;
+   */
+  passwordHash: string;
+
+  /**
+   * The user has to set another password when signing in for the first time.
+   *
+   * @generated from field: bool must_change_password = 8;
+   */
+  mustChangePassword: boolean;
+
+  /**
+   * When the user was created. Absent, or in the future: now.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 9;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * When the email address was verified. Absent: unknown.
+   *
+   * @generated from field: google.protobuf.Timestamp email_verified_time = 10;
+   */
+  emailVerifiedTime?: Timestamp | undefined;
+
+  /**
+   * The id in the other system.
+   *
+   * @generated from field: string external_id = 11;
+   */
+  externalId: string;
+
+  /**
+   * The public metadata, a JSON object as text.
+   *
+   * @generated from field: string public_metadata = 12;
+   */
+  publicMetadata: string;
+
+  /**
+   * The private metadata, a JSON object as text.
+   *
+   * @generated from field: string private_metadata = 13;
+   */
+  privateMetadata: string;
+
+  /**
+   * The language and region.
+   *
+   * @generated from field: string locale = 14;
+   */
+  locale: string;
+
+  /**
+   * The time zone.
+   *
+   * @generated from field: string time_zone = 15;
+   */
+  timeZone: string;
+
+  /**
+   * Where a picture is.
+   *
+   * @generated from field: string avatar_url = 16;
+   */
+  avatarUrl: string;
+};
+
+/**
+ * Describes the message kith.user.v1.ImportedUser.
+ * Use `create(ImportedUserSchema)` to create a new message.
+ */
+export const ImportedUserSchema: GenMessage<ImportedUser> = /*@__PURE__*/
+  messageDesc(file_kith_user_v1_user_service, 17);
+
+/**
+ * What came of an import.
+ *
+ * @generated from message kith.user.v1.ImportUsersResponse
+ */
+export type ImportUsersResponse = Message<"kith.user.v1.ImportUsersResponse"> & {
+  /**
+   * One for each row, in the order of the rows.
+   *
+   * @generated from field: repeated kith.user.v1.ImportResult results = 1;
+   */
+  results: ImportResult[];
+};
+
+/**
+ * Describes the message kith.user.v1.ImportUsersResponse.
+ * Use `create(ImportUsersResponseSchema)` to create a new message.
+ */
+export const ImportUsersResponseSchema: GenMessage<ImportUsersResponse> = /*@__PURE__*/
+  messageDesc(file_kith_user_v1_user_service, 18);
+
+/**
+ * What came of one row.
+ *
+ * @generated from message kith.user.v1.ImportResult
+ */
+export type ImportResult = Message<"kith.user.v1.ImportResult"> & {
+  /**
+   * What was done.
+   *
+   * @generated from field: kith.user.v1.ImportStatus status = 1;
+   */
+  status: ImportStatus;
+
+  /**
+   * The user of the row; of a refused one, the user whom it is about, or empty.
+   *
+   * @generated from field: string user_id = 2;
+   */
+  userId: string;
+
+  /**
+   * Why the row was refused: ERROR_REASON_FIELDS_INVALID and what CreateUser and UpdateUser
+   * refuse, ERROR_REASON_USER_DIFFERS, ERROR_REASON_FIELD_NEEDS_PERMISSION.
+   *
+   * @generated from field: kith.error.v1.ErrorReason reason = 3;
+   */
+  reason: ErrorReason;
+
+  /**
+   * The field for which it was refused; empty where it is not one.
+   *
+   * @generated from field: string field = 4;
+   */
+  field: string;
+
+  /**
+   * The refusal in words, for developers.
+   *
+   * @generated from field: string message = 5;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message kith.user.v1.ImportResult.
+ * Use `create(ImportResultSchema)` to create a new message.
+ */
+export const ImportResultSchema: GenMessage<ImportResult> = /*@__PURE__*/
+  messageDesc(file_kith_user_v1_user_service, 19);
+
+/**
  * What to change in a user.
  *
  * @generated from message kith.user.v1.UpdateUserRequest
@@ -824,7 +1055,7 @@ export type UpdateUserRequest = Message<"kith.user.v1.UpdateUserRequest"> & {
  * Use `create(UpdateUserRequestSchema)` to create a new message.
  */
 export const UpdateUserRequestSchema: GenMessage<UpdateUserRequest> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 16);
+  messageDesc(file_kith_user_v1_user_service, 20);
 
 /**
  * The user as changed.
@@ -845,7 +1076,7 @@ export type UpdateUserResponse = Message<"kith.user.v1.UpdateUserResponse"> & {
  * Use `create(UpdateUserResponseSchema)` to create a new message.
  */
 export const UpdateUserResponseSchema: GenMessage<UpdateUserResponse> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 17);
+  messageDesc(file_kith_user_v1_user_service, 21);
 
 /**
  * Which user to delete.
@@ -873,7 +1104,7 @@ export type DeleteUserRequest = Message<"kith.user.v1.DeleteUserRequest"> & {
  * Use `create(DeleteUserRequestSchema)` to create a new message.
  */
 export const DeleteUserRequestSchema: GenMessage<DeleteUserRequest> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 18);
+  messageDesc(file_kith_user_v1_user_service, 22);
 
 /**
  * The user as deleted.
@@ -894,7 +1125,7 @@ export type DeleteUserResponse = Message<"kith.user.v1.DeleteUserResponse"> & {
  * Use `create(DeleteUserResponseSchema)` to create a new message.
  */
 export const DeleteUserResponseSchema: GenMessage<DeleteUserResponse> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 19);
+  messageDesc(file_kith_user_v1_user_service, 23);
 
 /**
  * Which user to undelete.
@@ -922,7 +1153,7 @@ export type UndeleteUserRequest = Message<"kith.user.v1.UndeleteUserRequest"> & 
  * Use `create(UndeleteUserRequestSchema)` to create a new message.
  */
 export const UndeleteUserRequestSchema: GenMessage<UndeleteUserRequest> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 20);
+  messageDesc(file_kith_user_v1_user_service, 24);
 
 /**
  * The user as undeleted.
@@ -943,7 +1174,7 @@ export type UndeleteUserResponse = Message<"kith.user.v1.UndeleteUserResponse"> 
  * Use `create(UndeleteUserResponseSchema)` to create a new message.
  */
 export const UndeleteUserResponseSchema: GenMessage<UndeleteUserResponse> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 21);
+  messageDesc(file_kith_user_v1_user_service, 25);
 
 /**
  * Whose password to set.
@@ -986,7 +1217,7 @@ export type SetUserPasswordRequest = Message<"kith.user.v1.SetUserPasswordReques
  * Use `create(SetUserPasswordRequestSchema)` to create a new message.
  */
 export const SetUserPasswordRequestSchema: GenMessage<SetUserPasswordRequest> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 22);
+  messageDesc(file_kith_user_v1_user_service, 26);
 
 /**
  * The user whose password was set.
@@ -1007,7 +1238,7 @@ export type SetUserPasswordResponse = Message<"kith.user.v1.SetUserPasswordRespo
  * Use `create(SetUserPasswordResponseSchema)` to create a new message.
  */
 export const SetUserPasswordResponseSchema: GenMessage<SetUserPasswordResponse> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 23);
+  messageDesc(file_kith_user_v1_user_service, 27);
 
 /**
  * Whether a user was found.
@@ -1111,6 +1342,102 @@ export type UserOrder = (typeof UserOrder)[keyof typeof UserOrder] | UnknownEnum
  */
 export const UserOrderSchema: GenEnum<UserOrder> = /*@__PURE__*/
   enumDesc(file_kith_user_v1_user_service, 1);
+
+/**
+ * What becomes of a user who exists, and differs from what a row says.
+ *
+ * @generated from enum kith.user.v1.ImportConflict
+ */
+export const ImportConflict = {
+  /**
+   * As IMPORT_CONFLICT_REFUSE.
+   *
+   * @generated from enum value: IMPORT_CONFLICT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * The row is refused (ERROR_REASON_USER_DIFFERS).
+   *
+   * @generated from enum value: IMPORT_CONFLICT_REFUSE = 1;
+   */
+  REFUSE: 1,
+
+  /**
+   * The user becomes what the row says.
+   *
+   * @generated from enum value: IMPORT_CONFLICT_UPDATE = 2;
+   */
+  UPDATE: 2,
+} as const;
+
+/**
+ * What becomes of a user who exists, and differs from what a row says.
+ *
+ * @generated from enum kith.user.v1.ImportConflict
+ */
+export type ImportConflict = (typeof ImportConflict)[keyof typeof ImportConflict] | UnknownEnum;
+
+/**
+ * Describes the enum kith.user.v1.ImportConflict.
+ */
+export const ImportConflictSchema: GenEnum<ImportConflict> = /*@__PURE__*/
+  enumDesc(file_kith_user_v1_user_service, 2);
+
+/**
+ * What was done about a row.
+ *
+ * @generated from enum kith.user.v1.ImportStatus
+ */
+export const ImportStatus = {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: IMPORT_STATUS_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * There was no such user, and now there is.
+   *
+   * @generated from enum value: IMPORT_STATUS_CREATED = 1;
+   */
+  CREATED: 1,
+
+  /**
+   * The user is now what the row says.
+   *
+   * @generated from enum value: IMPORT_STATUS_UPDATED = 2;
+   */
+  UPDATED: 2,
+
+  /**
+   * The user was what the row says.
+   *
+   * @generated from enum value: IMPORT_STATUS_SAME = 3;
+   */
+  SAME: 3,
+
+  /**
+   * Nothing.
+   *
+   * @generated from enum value: IMPORT_STATUS_REFUSED = 4;
+   */
+  REFUSED: 4,
+} as const;
+
+/**
+ * What was done about a row.
+ *
+ * @generated from enum kith.user.v1.ImportStatus
+ */
+export type ImportStatus = (typeof ImportStatus)[keyof typeof ImportStatus] | UnknownEnum;
+
+/**
+ * Describes the enum kith.user.v1.ImportStatus.
+ */
+export const ImportStatusSchema: GenEnum<ImportStatus> = /*@__PURE__*/
+  enumDesc(file_kith_user_v1_user_service, 3);
 
 /**
  * Manage users. PERMISSION_ROLES_WRITE is what it takes to give a role, and to write
@@ -1217,6 +1544,28 @@ export const UserService: GenService<{
     methodKind: "unary";
     input: typeof ListUsersRequestSchema;
     output: typeof ListUsersResponseSchema;
+  },
+  /**
+   * Import up to 250 users of another system, with their password hashes, ids and times.
+   *
+   * Each row has a result of its own, in the order of the rows, and one that is refused does
+   * not keep the others from being written. A row is about the user with its `user_id`;
+   * without one, about the user with its `external_id`; without either, about the user
+   * with its `username`. Where there is none, the user is created; one who has all that the row
+   * says stays untouched, so that the same rows again change nothing; one who differs is
+   * changed or refused, as `on_conflict` says. Id, time of creation, password and
+   * `must_change_password` are those of new users alone.
+   *
+   * Rows are written 50 at a time: of a call that fails or is not answered, some may be
+   * written. Send the same rows again. A row with a text that is longer than its field allows
+   * refuses the whole call, as in every request, before anything is written.
+   *
+   * @generated from rpc kith.user.v1.UserService.ImportUsers
+   */
+  importUsers: {
+    methodKind: "unary";
+    input: typeof ImportUsersRequestSchema;
+    output: typeof ImportUsersResponseSchema;
   },
   /**
    * Change the fields that are present, leave the others.

@@ -8,6 +8,8 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Role } from "../../access/v1/role_pb.ts";
 import { file_kith_access_v1_role } from "../../access/v1/role_pb.ts";
+import type { ErrorReason } from "../../error/v1/error_pb.ts";
+import { file_kith_error_v1_error } from "../../error/v1/error_pb.ts";
 import type { User, UserState } from "./user_pb.ts";
 import { file_kith_user_v1_user } from "./user_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
@@ -16,7 +18,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file kith/user/v1/user_service.proto.
  */
 export const file_kith_user_v1_user_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9raXRoL3VzZXIvdjEvdXNlcl9zZXJ2aWNlLnByb3RvEgxraXRoLnVzZXIudjEi5gIKEUNyZWF0ZVVzZXJSZXF1ZXN0EhAKCHVzZXJuYW1lGAEgASgJEg0KBWVtYWlsGAIgASgJEgwKBG5hbWUYAyABKAkSJwoEcm9sZRgEIAEoDjIULmtpdGguYWNjZXNzLnYxLlJvbGVIAIgBARIQCghwYXNzd29yZBgFIAEoCRISCgpyZXF1ZXN0X2lkGAYgASgJEhUKDXBhc3N3b3JkX2hhc2gYByABKAkSHAoUbXVzdF9jaGFuZ2VfcGFzc3dvcmQYCCABKAgSEwoLZXh0ZXJuYWxfaWQYCSABKAkSFwoPcHVibGljX21ldGFkYXRhGAogASgJEhgKEHByaXZhdGVfbWV0YWRhdGEYCyABKAkSDgoGbG9jYWxlGAwgASgJEhEKCXRpbWVfem9uZRgNIAEoCRISCgphdmF0YXJfdXJsGA4gASgJEhYKDmVtYWlsX3ZlcmlmaWVkGA8gASgIQgcKBV9yb2xlIjYKEkNyZWF0ZVVzZXJSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXIiIQoOR2V0VXNlclJlcXVlc3QSDwoHdXNlcl9pZBgBIAEoCSIzCg9HZXRVc2VyUmVzcG9uc2USIAoEdXNlchgBIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIigKFUdldFVzZXJEZXRhaWxzUmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJIogBChZHZXRVc2VyRGV0YWlsc1Jlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlchI1ChFsYXN0X3NpZ25faW5fdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNY29udGFjdF9jb3VudBgDIAEoBSIiCg9HZXRVc2FnZVJlcXVlc3QSDwoHdXNlcl9pZBgBIAEoCSJlChBHZXRVc2FnZVJlc3BvbnNlEiUKCGNvbnRhY3RzGAEgASgLMhMua2l0aC51c2VyLnYxLlF1b3RhEioKDWNvbnRhY3RfYnl0ZXMYAiABKAsyEy5raXRoLnVzZXIudjEuUXVvdGEiJAoFUXVvdGESDAoEdXNlZBgBIAEoAxINCgVsaW1pdBgCIAEoAyI5ChJMb29rdXBVc2Vyc1JlcXVlc3QSIwoEa2V5cxgBIAMoCzIVLmtpdGgudXNlci52MS5Vc2VyS2V5Il8KB1VzZXJLZXkSEQoHdXNlcl9pZBgBIAEoCUgAEhIKCHVzZXJuYW1lGAIgASgJSAASDwoFZW1haWwYAyABKAlIABIVCgtleHRlcm5hbF9pZBgEIAEoCUgAQgUKA2tleSJAChNMb29rdXBVc2Vyc1Jlc3BvbnNlEikKB2xvb2t1cHMYASADKAsyGC5raXRoLnVzZXIudjEuVXNlckxvb2t1cCJeCgpVc2VyTG9va3VwEi4KBnN0YXR1cxgBIAEoDjIeLmtpdGgudXNlci52MS5Vc2VyTG9va3VwU3RhdHVzEiAKBHVzZXIYAiABKAsyEi5raXRoLnVzZXIudjEuVXNlciLHBAoQTGlzdFVzZXJzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIjCgVyb2xlcxgDIAMoDjIULmtpdGguYWNjZXNzLnYxLlJvbGUSJwoGc3RhdGVzGAQgAygOMhcua2l0aC51c2VyLnYxLlVzZXJTdGF0ZRINCgVxdWVyeRgFIAEoCRIaChJpbmNsdWRlX3RvdGFsX3NpemUYBiABKAgSDQoFZW1haWwYByABKAkSEwoLZXh0ZXJuYWxfaWQYCCABKAkSNQoPcHVibGljX21ldGFkYXRhGAkgASgLMhwua2l0aC51c2VyLnYxLk1ldGFkYXRhTWVtYmVyEjYKEHByaXZhdGVfbWV0YWRhdGEYCiABKAsyHC5raXRoLnVzZXIudjEuTWV0YWRhdGFNZW1iZXISNQoRY3JlYXRlX3N0YXJ0X3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjMKD2NyZWF0ZV9lbmRfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNgoSc2lnbl9pbl9zdGFydF90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI0ChBzaWduX2luX2VuZF90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBImCgVvcmRlchgPIAEoDjIXLmtpdGgudXNlci52MS5Vc2VyT3JkZXIiWgoOTWV0YWRhdGFNZW1iZXISDAoEbmFtZRgBIAEoCRIOCgR0ZXh0GAIgASgJSAASEAoGbnVtYmVyGAMgASgBSAASDwoFdHJ1dGgYBCABKAhIAEIHCgV2YWx1ZSKUAQoRTGlzdFVzZXJzUmVzcG9uc2USIQoFdXNlcnMYASADKAsyEi5raXRoLnVzZXIudjEuVXNlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSFwoKdG90YWxfc2l6ZRgDIAEoBUgAiAEBEhsKE3RvdGFsX3NpemVfYXRfbGVhc3QYBCABKAhCDQoLX3RvdGFsX3NpemUitQQKEVVwZGF0ZVVzZXJSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSEQoEZXRhZxgCIAEoCUgAiAEBEhEKBG5hbWUYAyABKAlIAYgBARIVCgh1c2VybmFtZRgEIAEoCUgCiAEBEhIKBWVtYWlsGAUgASgJSAOIAQESJwoEcm9sZRgGIAEoDjIULmtpdGguYWNjZXNzLnYxLlJvbGVIBIgBARIrCgVzdGF0ZRgHIAEoDjIXLmtpdGgudXNlci52MS5Vc2VyU3RhdGVIBYgBARIYCgtleHRlcm5hbF9pZBgIIAEoCUgGiAEBEhwKD3B1YmxpY19tZXRhZGF0YRgJIAEoCUgHiAEBEh0KEHByaXZhdGVfbWV0YWRhdGEYCiABKAlICIgBARITCgZsb2NhbGUYCyABKAlICYgBARIWCgl0aW1lX3pvbmUYDCABKAlICogBARIXCgphdmF0YXJfdXJsGA0gASgJSAuIAQESGwoOZW1haWxfdmVyaWZpZWQYDiABKAhIDIgBAUIHCgVfZXRhZ0IHCgVfbmFtZUILCglfdXNlcm5hbWVCCAoGX2VtYWlsQgcKBV9yb2xlQggKBl9zdGF0ZUIOCgxfZXh0ZXJuYWxfaWRCEgoQX3B1YmxpY19tZXRhZGF0YUITChFfcHJpdmF0ZV9tZXRhZGF0YUIJCgdfbG9jYWxlQgwKCl90aW1lX3pvbmVCDQoLX2F2YXRhcl91cmxCEQoPX2VtYWlsX3ZlcmlmaWVkIjYKElVwZGF0ZVVzZXJSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXIiQAoRRGVsZXRlVXNlclJlcXVlc3QSDwoHdXNlcl9pZBgBIAEoCRIRCgRldGFnGAIgASgJSACIAQFCBwoFX2V0YWciNgoSRGVsZXRlVXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciJCChNVbmRlbGV0ZVVzZXJSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSEQoEZXRhZxgCIAEoCUgAiAEBQgcKBV9ldGFnIjgKFFVuZGVsZXRlVXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciJ1ChZTZXRVc2VyUGFzc3dvcmRSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSEAoIcGFzc3dvcmQYAiABKAkSHAoUbXVzdF9jaGFuZ2VfcGFzc3dvcmQYAyABKAgSEQoEZXRhZxgEIAEoCUgAiAEBQgcKBV9ldGFnIjsKF1NldFVzZXJQYXNzd29yZFJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciqXAQoQVXNlckxvb2t1cFN0YXR1cxIiCh5VU0VSX0xPT0tVUF9TVEFUVVNfVU5TUEVDSUZJRUQQABIcChhVU0VSX0xPT0tVUF9TVEFUVVNfRk9VTkQQARIgChxVU0VSX0xPT0tVUF9TVEFUVVNfTk9UX0ZPVU5EEAISHwobVVNFUl9MT09LVVBfU1RBVFVTX0xFRlRfT1VUEAMqhwEKCVVzZXJPcmRlchIaChZVU0VSX09SREVSX1VOU1BFQ0lGSUVEEAASFQoRVVNFUl9PUkRFUl9ORVdFU1QQARIVChFVU0VSX09SREVSX09MREVTVBACEhMKD1VTRVJfT1JERVJfTkFNRRADEhsKF1VTRVJfT1JERVJfTEFTVF9TSUdOX0lOEAQy4gYKC1VzZXJTZXJ2aWNlEk8KCkNyZWF0ZVVzZXISHy5raXRoLnVzZXIudjEuQ3JlYXRlVXNlclJlcXVlc3QaIC5raXRoLnVzZXIudjEuQ3JlYXRlVXNlclJlc3BvbnNlEksKB0dldFVzZXISHC5raXRoLnVzZXIudjEuR2V0VXNlclJlcXVlc3QaHS5raXRoLnVzZXIudjEuR2V0VXNlclJlc3BvbnNlIgOQAgESYAoOR2V0VXNlckRldGFpbHMSIy5raXRoLnVzZXIudjEuR2V0VXNlckRldGFpbHNSZXF1ZXN0GiQua2l0aC51c2VyLnYxLkdldFVzZXJEZXRhaWxzUmVzcG9uc2UiA5ACARJOCghHZXRVc2FnZRIdLmtpdGgudXNlci52MS5HZXRVc2FnZVJlcXVlc3QaHi5raXRoLnVzZXIudjEuR2V0VXNhZ2VSZXNwb25zZSIDkAIBElcKC0xvb2t1cFVzZXJzEiAua2l0aC51c2VyLnYxLkxvb2t1cFVzZXJzUmVxdWVzdBohLmtpdGgudXNlci52MS5Mb29rdXBVc2Vyc1Jlc3BvbnNlIgOQAgESUQoJTGlzdFVzZXJzEh4ua2l0aC51c2VyLnYxLkxpc3RVc2Vyc1JlcXVlc3QaHy5raXRoLnVzZXIudjEuTGlzdFVzZXJzUmVzcG9uc2UiA5ACARJPCgpVcGRhdGVVc2VyEh8ua2l0aC51c2VyLnYxLlVwZGF0ZVVzZXJSZXF1ZXN0GiAua2l0aC51c2VyLnYxLlVwZGF0ZVVzZXJSZXNwb25zZRJPCgpEZWxldGVVc2VyEh8ua2l0aC51c2VyLnYxLkRlbGV0ZVVzZXJSZXF1ZXN0GiAua2l0aC51c2VyLnYxLkRlbGV0ZVVzZXJSZXNwb25zZRJeCg9TZXRVc2VyUGFzc3dvcmQSJC5raXRoLnVzZXIudjEuU2V0VXNlclBhc3N3b3JkUmVxdWVzdBolLmtpdGgudXNlci52MS5TZXRVc2VyUGFzc3dvcmRSZXNwb25zZRJVCgxVbmRlbGV0ZVVzZXISIS5raXRoLnVzZXIudjEuVW5kZWxldGVVc2VyUmVxdWVzdBoiLmtpdGgudXNlci52MS5VbmRlbGV0ZVVzZXJSZXNwb25zZUI3CgxraXRoLnVzZXIudjFCEFVzZXJTZXJ2aWNlUHJvdG9QAVoTa2l0aC91c2VyL3YxO3VzZXJ2MWIGcHJvdG8z", [file_google_protobuf_timestamp, file_kith_access_v1_role, file_kith_user_v1_user]);
+  fileDesc("Ch9raXRoL3VzZXIvdjEvdXNlcl9zZXJ2aWNlLnByb3RvEgxraXRoLnVzZXIudjEi5gIKEUNyZWF0ZVVzZXJSZXF1ZXN0EhAKCHVzZXJuYW1lGAEgASgJEg0KBWVtYWlsGAIgASgJEgwKBG5hbWUYAyABKAkSJwoEcm9sZRgEIAEoDjIULmtpdGguYWNjZXNzLnYxLlJvbGVIAIgBARIQCghwYXNzd29yZBgFIAEoCRISCgpyZXF1ZXN0X2lkGAYgASgJEhUKDXBhc3N3b3JkX2hhc2gYByABKAkSHAoUbXVzdF9jaGFuZ2VfcGFzc3dvcmQYCCABKAgSEwoLZXh0ZXJuYWxfaWQYCSABKAkSFwoPcHVibGljX21ldGFkYXRhGAogASgJEhgKEHByaXZhdGVfbWV0YWRhdGEYCyABKAkSDgoGbG9jYWxlGAwgASgJEhEKCXRpbWVfem9uZRgNIAEoCRISCgphdmF0YXJfdXJsGA4gASgJEhYKDmVtYWlsX3ZlcmlmaWVkGA8gASgIQgcKBV9yb2xlIjYKEkNyZWF0ZVVzZXJSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXIiIQoOR2V0VXNlclJlcXVlc3QSDwoHdXNlcl9pZBgBIAEoCSIzCg9HZXRVc2VyUmVzcG9uc2USIAoEdXNlchgBIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIigKFUdldFVzZXJEZXRhaWxzUmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJIogBChZHZXRVc2VyRGV0YWlsc1Jlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlchI1ChFsYXN0X3NpZ25faW5fdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNY29udGFjdF9jb3VudBgDIAEoBSIiCg9HZXRVc2FnZVJlcXVlc3QSDwoHdXNlcl9pZBgBIAEoCSJlChBHZXRVc2FnZVJlc3BvbnNlEiUKCGNvbnRhY3RzGAEgASgLMhMua2l0aC51c2VyLnYxLlF1b3RhEioKDWNvbnRhY3RfYnl0ZXMYAiABKAsyEy5raXRoLnVzZXIudjEuUXVvdGEiJAoFUXVvdGESDAoEdXNlZBgBIAEoAxINCgVsaW1pdBgCIAEoAyI5ChJMb29rdXBVc2Vyc1JlcXVlc3QSIwoEa2V5cxgBIAMoCzIVLmtpdGgudXNlci52MS5Vc2VyS2V5Il8KB1VzZXJLZXkSEQoHdXNlcl9pZBgBIAEoCUgAEhIKCHVzZXJuYW1lGAIgASgJSAASDwoFZW1haWwYAyABKAlIABIVCgtleHRlcm5hbF9pZBgEIAEoCUgAQgUKA2tleSJAChNMb29rdXBVc2Vyc1Jlc3BvbnNlEikKB2xvb2t1cHMYASADKAsyGC5raXRoLnVzZXIudjEuVXNlckxvb2t1cCJeCgpVc2VyTG9va3VwEi4KBnN0YXR1cxgBIAEoDjIeLmtpdGgudXNlci52MS5Vc2VyTG9va3VwU3RhdHVzEiAKBHVzZXIYAiABKAsyEi5raXRoLnVzZXIudjEuVXNlciLHBAoQTGlzdFVzZXJzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIjCgVyb2xlcxgDIAMoDjIULmtpdGguYWNjZXNzLnYxLlJvbGUSJwoGc3RhdGVzGAQgAygOMhcua2l0aC51c2VyLnYxLlVzZXJTdGF0ZRINCgVxdWVyeRgFIAEoCRIaChJpbmNsdWRlX3RvdGFsX3NpemUYBiABKAgSDQoFZW1haWwYByABKAkSEwoLZXh0ZXJuYWxfaWQYCCABKAkSNQoPcHVibGljX21ldGFkYXRhGAkgASgLMhwua2l0aC51c2VyLnYxLk1ldGFkYXRhTWVtYmVyEjYKEHByaXZhdGVfbWV0YWRhdGEYCiABKAsyHC5raXRoLnVzZXIudjEuTWV0YWRhdGFNZW1iZXISNQoRY3JlYXRlX3N0YXJ0X3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjMKD2NyZWF0ZV9lbmRfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNgoSc2lnbl9pbl9zdGFydF90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI0ChBzaWduX2luX2VuZF90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBImCgVvcmRlchgPIAEoDjIXLmtpdGgudXNlci52MS5Vc2VyT3JkZXIiWgoOTWV0YWRhdGFNZW1iZXISDAoEbmFtZRgBIAEoCRIOCgR0ZXh0GAIgASgJSAASEAoGbnVtYmVyGAMgASgBSAASDwoFdHJ1dGgYBCABKAhIAEIHCgV2YWx1ZSKUAQoRTGlzdFVzZXJzUmVzcG9uc2USIQoFdXNlcnMYASADKAsyEi5raXRoLnVzZXIudjEuVXNlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSFwoKdG90YWxfc2l6ZRgDIAEoBUgAiAEBEhsKE3RvdGFsX3NpemVfYXRfbGVhc3QYBCABKAhCDQoLX3RvdGFsX3NpemUicgoSSW1wb3J0VXNlcnNSZXF1ZXN0EikKBXVzZXJzGAEgAygLMhoua2l0aC51c2VyLnYxLkltcG9ydGVkVXNlchIxCgtvbl9jb25mbGljdBgCIAEoDjIcLmtpdGgudXNlci52MS5JbXBvcnRDb25mbGljdCLVAwoMSW1wb3J0ZWRVc2VyEg8KB3VzZXJfaWQYASABKAkSEAoIdXNlcm5hbWUYAiABKAkSDQoFZW1haWwYAyABKAkSDAoEbmFtZRgEIAEoCRInCgRyb2xlGAUgASgOMhQua2l0aC5hY2Nlc3MudjEuUm9sZUgAiAEBEisKBXN0YXRlGAYgASgOMhcua2l0aC51c2VyLnYxLlVzZXJTdGF0ZUgBiAEBEhUKDXBhc3N3b3JkX2hhc2gYByABKAkSHAoUbXVzdF9jaGFuZ2VfcGFzc3dvcmQYCCABKAgSLwoLY3JlYXRlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjcKE2VtYWlsX3ZlcmlmaWVkX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC2V4dGVybmFsX2lkGAsgASgJEhcKD3B1YmxpY19tZXRhZGF0YRgMIAEoCRIYChBwcml2YXRlX21ldGFkYXRhGA0gASgJEg4KBmxvY2FsZRgOIAEoCRIRCgl0aW1lX3pvbmUYDyABKAkSEgoKYXZhdGFyX3VybBgQIAEoCUIHCgVfcm9sZUIICgZfc3RhdGUiQgoTSW1wb3J0VXNlcnNSZXNwb25zZRIrCgdyZXN1bHRzGAEgAygLMhoua2l0aC51c2VyLnYxLkltcG9ydFJlc3VsdCKXAQoMSW1wb3J0UmVzdWx0EioKBnN0YXR1cxgBIAEoDjIaLmtpdGgudXNlci52MS5JbXBvcnRTdGF0dXMSDwoHdXNlcl9pZBgCIAEoCRIqCgZyZWFzb24YAyABKA4yGi5raXRoLmVycm9yLnYxLkVycm9yUmVhc29uEg0KBWZpZWxkGAQgASgJEg8KB21lc3NhZ2UYBSABKAkitQQKEVVwZGF0ZVVzZXJSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSEQoEZXRhZxgCIAEoCUgAiAEBEhEKBG5hbWUYAyABKAlIAYgBARIVCgh1c2VybmFtZRgEIAEoCUgCiAEBEhIKBWVtYWlsGAUgASgJSAOIAQESJwoEcm9sZRgGIAEoDjIULmtpdGguYWNjZXNzLnYxLlJvbGVIBIgBARIrCgVzdGF0ZRgHIAEoDjIXLmtpdGgudXNlci52MS5Vc2VyU3RhdGVIBYgBARIYCgtleHRlcm5hbF9pZBgIIAEoCUgGiAEBEhwKD3B1YmxpY19tZXRhZGF0YRgJIAEoCUgHiAEBEh0KEHByaXZhdGVfbWV0YWRhdGEYCiABKAlICIgBARITCgZsb2NhbGUYCyABKAlICYgBARIWCgl0aW1lX3pvbmUYDCABKAlICogBARIXCgphdmF0YXJfdXJsGA0gASgJSAuIAQESGwoOZW1haWxfdmVyaWZpZWQYDiABKAhIDIgBAUIHCgVfZXRhZ0IHCgVfbmFtZUILCglfdXNlcm5hbWVCCAoGX2VtYWlsQgcKBV9yb2xlQggKBl9zdGF0ZUIOCgxfZXh0ZXJuYWxfaWRCEgoQX3B1YmxpY19tZXRhZGF0YUITChFfcHJpdmF0ZV9tZXRhZGF0YUIJCgdfbG9jYWxlQgwKCl90aW1lX3pvbmVCDQoLX2F2YXRhcl91cmxCEQoPX2VtYWlsX3ZlcmlmaWVkIjYKElVwZGF0ZVVzZXJSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXIiQAoRRGVsZXRlVXNlclJlcXVlc3QSDwoHdXNlcl9pZBgBIAEoCRIRCgRldGFnGAIgASgJSACIAQFCBwoFX2V0YWciNgoSRGVsZXRlVXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciJCChNVbmRlbGV0ZVVzZXJSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSEQoEZXRhZxgCIAEoCUgAiAEBQgcKBV9ldGFnIjgKFFVuZGVsZXRlVXNlclJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciJ1ChZTZXRVc2VyUGFzc3dvcmRSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSEAoIcGFzc3dvcmQYAiABKAkSHAoUbXVzdF9jaGFuZ2VfcGFzc3dvcmQYAyABKAgSEQoEZXRhZxgEIAEoCUgAiAEBQgcKBV9ldGFnIjsKF1NldFVzZXJQYXNzd29yZFJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlciqXAQoQVXNlckxvb2t1cFN0YXR1cxIiCh5VU0VSX0xPT0tVUF9TVEFUVVNfVU5TUEVDSUZJRUQQABIcChhVU0VSX0xPT0tVUF9TVEFUVVNfRk9VTkQQARIgChxVU0VSX0xPT0tVUF9TVEFUVVNfTk9UX0ZPVU5EEAISHwobVVNFUl9MT09LVVBfU1RBVFVTX0xFRlRfT1VUEAMqhwEKCVVzZXJPcmRlchIaChZVU0VSX09SREVSX1VOU1BFQ0lGSUVEEAASFQoRVVNFUl9PUkRFUl9ORVdFU1QQARIVChFVU0VSX09SREVSX09MREVTVBACEhMKD1VTRVJfT1JERVJfTkFNRRADEhsKF1VTRVJfT1JERVJfTEFTVF9TSUdOX0lOEAQqaQoOSW1wb3J0Q29uZmxpY3QSHwobSU1QT1JUX0NPTkZMSUNUX1VOU1BFQ0lGSUVEEAASGgoWSU1QT1JUX0NPTkZMSUNUX1JFRlVTRRABEhoKFklNUE9SVF9DT05GTElDVF9VUERBVEUQAiqWAQoMSW1wb3J0U3RhdHVzEh0KGUlNUE9SVF9TVEFUVVNfVU5TUEVDSUZJRUQQABIZChVJTVBPUlRfU1RBVFVTX0NSRUFURUQQARIZChVJTVBPUlRfU1RBVFVTX1VQREFURUQQAhIWChJJTVBPUlRfU1RBVFVTX1NBTUUQAxIZChVJTVBPUlRfU1RBVFVTX1JFRlVTRUQQBDK2BwoLVXNlclNlcnZpY2USTwoKQ3JlYXRlVXNlchIfLmtpdGgudXNlci52MS5DcmVhdGVVc2VyUmVxdWVzdBogLmtpdGgudXNlci52MS5DcmVhdGVVc2VyUmVzcG9uc2USSwoHR2V0VXNlchIcLmtpdGgudXNlci52MS5HZXRVc2VyUmVxdWVzdBodLmtpdGgudXNlci52MS5HZXRVc2VyUmVzcG9uc2UiA5ACARJgCg5HZXRVc2VyRGV0YWlscxIjLmtpdGgudXNlci52MS5HZXRVc2VyRGV0YWlsc1JlcXVlc3QaJC5raXRoLnVzZXIudjEuR2V0VXNlckRldGFpbHNSZXNwb25zZSIDkAIBEk4KCEdldFVzYWdlEh0ua2l0aC51c2VyLnYxLkdldFVzYWdlUmVxdWVzdBoeLmtpdGgudXNlci52MS5HZXRVc2FnZVJlc3BvbnNlIgOQAgESVwoLTG9va3VwVXNlcnMSIC5raXRoLnVzZXIudjEuTG9va3VwVXNlcnNSZXF1ZXN0GiEua2l0aC51c2VyLnYxLkxvb2t1cFVzZXJzUmVzcG9uc2UiA5ACARJRCglMaXN0VXNlcnMSHi5raXRoLnVzZXIudjEuTGlzdFVzZXJzUmVxdWVzdBofLmtpdGgudXNlci52MS5MaXN0VXNlcnNSZXNwb25zZSIDkAIBElIKC0ltcG9ydFVzZXJzEiAua2l0aC51c2VyLnYxLkltcG9ydFVzZXJzUmVxdWVzdBohLmtpdGgudXNlci52MS5JbXBvcnRVc2Vyc1Jlc3BvbnNlEk8KClVwZGF0ZVVzZXISHy5raXRoLnVzZXIudjEuVXBkYXRlVXNlclJlcXVlc3QaIC5raXRoLnVzZXIudjEuVXBkYXRlVXNlclJlc3BvbnNlEk8KCkRlbGV0ZVVzZXISHy5raXRoLnVzZXIudjEuRGVsZXRlVXNlclJlcXVlc3QaIC5raXRoLnVzZXIudjEuRGVsZXRlVXNlclJlc3BvbnNlEl4KD1NldFVzZXJQYXNzd29yZBIkLmtpdGgudXNlci52MS5TZXRVc2VyUGFzc3dvcmRSZXF1ZXN0GiUua2l0aC51c2VyLnYxLlNldFVzZXJQYXNzd29yZFJlc3BvbnNlElUKDFVuZGVsZXRlVXNlchIhLmtpdGgudXNlci52MS5VbmRlbGV0ZVVzZXJSZXF1ZXN0GiIua2l0aC51c2VyLnYxLlVuZGVsZXRlVXNlclJlc3BvbnNlQjcKDGtpdGgudXNlci52MUIQVXNlclNlcnZpY2VQcm90b1ABWhNraXRoL3VzZXIvdjE7dXNlcnYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_kith_access_v1_role, file_kith_error_v1_error, file_kith_user_v1_user]);
 
 /**
  * The user to create.
@@ -708,6 +710,235 @@ export const ListUsersResponseSchema: GenMessage<ListUsersResponse> = /*@__PURE_
   messageDesc(file_kith_user_v1_user_service, 15);
 
 /**
+ * The users to import.
+ *
+ * @generated from message kith.user.v1.ImportUsersRequest
+ */
+export type ImportUsersRequest = Message<"kith.user.v1.ImportUsersRequest"> & {
+  /**
+   * The users, 1 to 250. The rules of their fields hold for each row by itself: what breaks
+   * them is refused in the results.
+   *
+   * @generated from field: repeated kith.user.v1.ImportedUser users = 1;
+   */
+  users: ImportedUser[];
+
+  /**
+   * What becomes of users who exist and differ. Unspecified: IMPORT_CONFLICT_REFUSE.
+   *
+   * @generated from field: kith.user.v1.ImportConflict on_conflict = 2;
+   */
+  onConflict: ImportConflict;
+};
+
+/**
+ * Describes the message kith.user.v1.ImportUsersRequest.
+ * Use `create(ImportUsersRequestSchema)` to create a new message.
+ */
+export const ImportUsersRequestSchema: GenMessage<ImportUsersRequest> = /*@__PURE__*/
+  messageDesc(file_kith_user_v1_user_service, 16);
+
+/**
+ * A user of another system. What is empty or absent is unknown: a user who exists keeps
+ * what they have. Metadata replaces what there is.
+ *
+ * @generated from message kith.user.v1.ImportedUser
+ */
+export type ImportedUser = Message<"kith.user.v1.ImportedUser"> & {
+  /**
+   * The id, a UUID. Empty: chosen by the server.
+   *
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+
+  /**
+   * The username; the rules are those of CreateUser, as for all fields of the same name.
+   *
+   * @generated from field: string username = 2;
+   */
+  username: string;
+
+  /**
+   * The email address.
+   *
+   * @generated from field: string email = 3;
+   */
+  email: string;
+
+  /**
+   * The name to show.
+   *
+   * @generated from field: string name = 4;
+   */
+  name: string;
+
+  /**
+   * What the user is trusted with, which takes PERMISSION_ROLES_WRITE. Absent: a new user
+   * is a ROLE_VIEWER.
+   *
+   * @generated from field: optional kith.access.v1.Role role = 5;
+   */
+  role?: Role | undefined;
+
+  /**
+   * Whether the user can sign in. Absent: a new user is USER_STATE_ACTIVE.
+   *
+   * @generated from field: optional kith.user.v1.UserState state = 6;
+   */
+  state?: UserState | undefined;
+
+  /**
+   * The hash of the password in the other system, in a format that CreateUser takes. Empty:
+   * the user has no password, and signs in once one is set (SetUserPassword).
+   *
+   * @generated from field: string password_hash = 7;
+   */
+  passwordHash: string;
+
+  /**
+   * The user has to set another password when signing in for the first time.
+   *
+   * @generated from field: bool must_change_password = 8;
+   */
+  mustChangePassword: boolean;
+
+  /**
+   * When the user was created. Absent, or in the future: now.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 9;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * When the email address was verified. Absent: unknown.
+   *
+   * @generated from field: google.protobuf.Timestamp email_verified_time = 10;
+   */
+  emailVerifiedTime?: Timestamp | undefined;
+
+  /**
+   * The id in the other system.
+   *
+   * @generated from field: string external_id = 11;
+   */
+  externalId: string;
+
+  /**
+   * The public metadata, a JSON object as text.
+   *
+   * @generated from field: string public_metadata = 12;
+   */
+  publicMetadata: string;
+
+  /**
+   * The private metadata, a JSON object as text.
+   *
+   * @generated from field: string private_metadata = 13;
+   */
+  privateMetadata: string;
+
+  /**
+   * The language and region.
+   *
+   * @generated from field: string locale = 14;
+   */
+  locale: string;
+
+  /**
+   * The time zone.
+   *
+   * @generated from field: string time_zone = 15;
+   */
+  timeZone: string;
+
+  /**
+   * Where a picture is.
+   *
+   * @generated from field: string avatar_url = 16;
+   */
+  avatarUrl: string;
+};
+
+/**
+ * Describes the message kith.user.v1.ImportedUser.
+ * Use `create(ImportedUserSchema)` to create a new message.
+ */
+export const ImportedUserSchema: GenMessage<ImportedUser> = /*@__PURE__*/
+  messageDesc(file_kith_user_v1_user_service, 17);
+
+/**
+ * What came of an import.
+ *
+ * @generated from message kith.user.v1.ImportUsersResponse
+ */
+export type ImportUsersResponse = Message<"kith.user.v1.ImportUsersResponse"> & {
+  /**
+   * One for each row, in the order of the rows.
+   *
+   * @generated from field: repeated kith.user.v1.ImportResult results = 1;
+   */
+  results: ImportResult[];
+};
+
+/**
+ * Describes the message kith.user.v1.ImportUsersResponse.
+ * Use `create(ImportUsersResponseSchema)` to create a new message.
+ */
+export const ImportUsersResponseSchema: GenMessage<ImportUsersResponse> = /*@__PURE__*/
+  messageDesc(file_kith_user_v1_user_service, 18);
+
+/**
+ * What came of one row.
+ *
+ * @generated from message kith.user.v1.ImportResult
+ */
+export type ImportResult = Message<"kith.user.v1.ImportResult"> & {
+  /**
+   * What was done.
+   *
+   * @generated from field: kith.user.v1.ImportStatus status = 1;
+   */
+  status: ImportStatus;
+
+  /**
+   * The user of the row; of a refused one, the user whom it is about, or empty.
+   *
+   * @generated from field: string user_id = 2;
+   */
+  userId: string;
+
+  /**
+   * Why the row was refused: ERROR_REASON_FIELDS_INVALID and what CreateUser and UpdateUser
+   * refuse, ERROR_REASON_USER_DIFFERS, ERROR_REASON_FIELD_NEEDS_PERMISSION.
+   *
+   * @generated from field: kith.error.v1.ErrorReason reason = 3;
+   */
+  reason: ErrorReason;
+
+  /**
+   * The field for which it was refused; empty where it is not one.
+   *
+   * @generated from field: string field = 4;
+   */
+  field: string;
+
+  /**
+   * The refusal in words, for developers.
+   *
+   * @generated from field: string message = 5;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message kith.user.v1.ImportResult.
+ * Use `create(ImportResultSchema)` to create a new message.
+ */
+export const ImportResultSchema: GenMessage<ImportResult> = /*@__PURE__*/
+  messageDesc(file_kith_user_v1_user_service, 19);
+
+/**
  * What to change in a user.
  *
  * @generated from message kith.user.v1.UpdateUserRequest
@@ -821,7 +1052,7 @@ export type UpdateUserRequest = Message<"kith.user.v1.UpdateUserRequest"> & {
  * Use `create(UpdateUserRequestSchema)` to create a new message.
  */
 export const UpdateUserRequestSchema: GenMessage<UpdateUserRequest> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 16);
+  messageDesc(file_kith_user_v1_user_service, 20);
 
 /**
  * The user as changed.
@@ -842,7 +1073,7 @@ export type UpdateUserResponse = Message<"kith.user.v1.UpdateUserResponse"> & {
  * Use `create(UpdateUserResponseSchema)` to create a new message.
  */
 export const UpdateUserResponseSchema: GenMessage<UpdateUserResponse> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 17);
+  messageDesc(file_kith_user_v1_user_service, 21);
 
 /**
  * Which user to delete.
@@ -870,7 +1101,7 @@ export type DeleteUserRequest = Message<"kith.user.v1.DeleteUserRequest"> & {
  * Use `create(DeleteUserRequestSchema)` to create a new message.
  */
 export const DeleteUserRequestSchema: GenMessage<DeleteUserRequest> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 18);
+  messageDesc(file_kith_user_v1_user_service, 22);
 
 /**
  * The user as deleted.
@@ -891,7 +1122,7 @@ export type DeleteUserResponse = Message<"kith.user.v1.DeleteUserResponse"> & {
  * Use `create(DeleteUserResponseSchema)` to create a new message.
  */
 export const DeleteUserResponseSchema: GenMessage<DeleteUserResponse> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 19);
+  messageDesc(file_kith_user_v1_user_service, 23);
 
 /**
  * Which user to undelete.
@@ -919,7 +1150,7 @@ export type UndeleteUserRequest = Message<"kith.user.v1.UndeleteUserRequest"> & 
  * Use `create(UndeleteUserRequestSchema)` to create a new message.
  */
 export const UndeleteUserRequestSchema: GenMessage<UndeleteUserRequest> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 20);
+  messageDesc(file_kith_user_v1_user_service, 24);
 
 /**
  * The user as undeleted.
@@ -940,7 +1171,7 @@ export type UndeleteUserResponse = Message<"kith.user.v1.UndeleteUserResponse"> 
  * Use `create(UndeleteUserResponseSchema)` to create a new message.
  */
 export const UndeleteUserResponseSchema: GenMessage<UndeleteUserResponse> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 21);
+  messageDesc(file_kith_user_v1_user_service, 25);
 
 /**
  * Whose password to set.
@@ -983,7 +1214,7 @@ export type SetUserPasswordRequest = Message<"kith.user.v1.SetUserPasswordReques
  * Use `create(SetUserPasswordRequestSchema)` to create a new message.
  */
 export const SetUserPasswordRequestSchema: GenMessage<SetUserPasswordRequest> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 22);
+  messageDesc(file_kith_user_v1_user_service, 26);
 
 /**
  * The user whose password was set.
@@ -1004,7 +1235,7 @@ export type SetUserPasswordResponse = Message<"kith.user.v1.SetUserPasswordRespo
  * Use `create(SetUserPasswordResponseSchema)` to create a new message.
  */
 export const SetUserPasswordResponseSchema: GenMessage<SetUserPasswordResponse> = /*@__PURE__*/
-  messageDesc(file_kith_user_v1_user_service, 23);
+  messageDesc(file_kith_user_v1_user_service, 27);
 
 /**
  * Whether a user was found.
@@ -1108,6 +1339,102 @@ export type UserOrder = (typeof UserOrder)[keyof typeof UserOrder] | UnknownEnum
  */
 export const UserOrderSchema: GenEnum<UserOrder> = /*@__PURE__*/
   enumDesc(file_kith_user_v1_user_service, 1);
+
+/**
+ * What becomes of a user who exists, and differs from what a row says.
+ *
+ * @generated from enum kith.user.v1.ImportConflict
+ */
+export const ImportConflict = {
+  /**
+   * As IMPORT_CONFLICT_REFUSE.
+   *
+   * @generated from enum value: IMPORT_CONFLICT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * The row is refused (ERROR_REASON_USER_DIFFERS).
+   *
+   * @generated from enum value: IMPORT_CONFLICT_REFUSE = 1;
+   */
+  REFUSE: 1,
+
+  /**
+   * The user becomes what the row says.
+   *
+   * @generated from enum value: IMPORT_CONFLICT_UPDATE = 2;
+   */
+  UPDATE: 2,
+} as const;
+
+/**
+ * What becomes of a user who exists, and differs from what a row says.
+ *
+ * @generated from enum kith.user.v1.ImportConflict
+ */
+export type ImportConflict = (typeof ImportConflict)[keyof typeof ImportConflict] | UnknownEnum;
+
+/**
+ * Describes the enum kith.user.v1.ImportConflict.
+ */
+export const ImportConflictSchema: GenEnum<ImportConflict> = /*@__PURE__*/
+  enumDesc(file_kith_user_v1_user_service, 2);
+
+/**
+ * What was done about a row.
+ *
+ * @generated from enum kith.user.v1.ImportStatus
+ */
+export const ImportStatus = {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: IMPORT_STATUS_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * There was no such user, and now there is.
+   *
+   * @generated from enum value: IMPORT_STATUS_CREATED = 1;
+   */
+  CREATED: 1,
+
+  /**
+   * The user is now what the row says.
+   *
+   * @generated from enum value: IMPORT_STATUS_UPDATED = 2;
+   */
+  UPDATED: 2,
+
+  /**
+   * The user was what the row says.
+   *
+   * @generated from enum value: IMPORT_STATUS_SAME = 3;
+   */
+  SAME: 3,
+
+  /**
+   * Nothing.
+   *
+   * @generated from enum value: IMPORT_STATUS_REFUSED = 4;
+   */
+  REFUSED: 4,
+} as const;
+
+/**
+ * What was done about a row.
+ *
+ * @generated from enum kith.user.v1.ImportStatus
+ */
+export type ImportStatus = (typeof ImportStatus)[keyof typeof ImportStatus] | UnknownEnum;
+
+/**
+ * Describes the enum kith.user.v1.ImportStatus.
+ */
+export const ImportStatusSchema: GenEnum<ImportStatus> = /*@__PURE__*/
+  enumDesc(file_kith_user_v1_user_service, 3);
 
 /**
  * Manage users. PERMISSION_ROLES_WRITE is what it takes to give a role, and to write
@@ -1214,6 +1541,28 @@ export const UserService: GenService<{
     methodKind: "unary";
     input: typeof ListUsersRequestSchema;
     output: typeof ListUsersResponseSchema;
+  },
+  /**
+   * Import up to 250 users of another system, with their password hashes, ids and times.
+   *
+   * Each row has a result of its own, in the order of the rows, and one that is refused does
+   * not keep the others from being written. A row is about the user with its `user_id`;
+   * without one, about the user with its `external_id`; without either, about the user
+   * with its `username`. Where there is none, the user is created; one who has all that the row
+   * says stays untouched, so that the same rows again change nothing; one who differs is
+   * changed or refused, as `on_conflict` says. Id, time of creation, password and
+   * `must_change_password` are those of new users alone.
+   *
+   * Rows are written 50 at a time: of a call that fails or is not answered, some may be
+   * written. Send the same rows again. A row with a text that is longer than its field allows
+   * refuses the whole call, as in every request, before anything is written.
+   *
+   * @generated from rpc kith.user.v1.UserService.ImportUsers
+   */
+  importUsers: {
+    methodKind: "unary";
+    input: typeof ImportUsersRequestSchema;
+    output: typeof ImportUsersResponseSchema;
   },
   /**
    * Change the fields that are present, leave the others.
