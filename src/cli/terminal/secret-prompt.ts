@@ -4,17 +4,18 @@ const [CTRL_C, CTRL_D, BACKSPACE, CTRL_U, DELETE] = ['\u0003', '\u0004', '\b', '
 
 /**
  * Asks for a line on a terminal that shows nothing of what is typed. Backspace takes back a character and Ctrl-U all of
- * them. Ctrl-C is a SIGINT of the process, as it is elsewhere. Undefined for Ctrl-D in an empty line, and when the
- * terminal goes away.
+ * them. Ctrl-C is a SIGINT of the process, as it is elsewhere. Undefined for Ctrl-D in an empty line, when the signal
+ * aborts, and when the terminal goes away.
  */
 export async function readSecret(
   stdin: ReadStream,
   output: NodeJS.WritableStream,
   question: string,
+  signal: AbortSignal,
 ): Promise<string | undefined> {
-  output.write(question);
   const wasRaw = stdin.isRaw;
-  stdin.setRawMode(true);
+  stdin.setRawMode(true); // before the question, so that nothing typed in answer is shown
+  output.write(question);
   stdin.setEncoding('utf8').resume();
   const { promise, resolve } = Promise.withResolvers<string | undefined>();
   let typed: string[] = [];
@@ -23,7 +24,7 @@ export async function readSecret(
       if (character === '\r' || character === '\n') return resolve(typed.join(''));
       if (character === CTRL_C) {
         process.kill(process.pid, 'SIGINT');
-        return resolve(undefined);
+        return;
       }
       if (character === CTRL_D && typed.length === 0) return resolve(undefined);
       if (character === BACKSPACE || character === DELETE) typed.pop();
@@ -33,10 +34,12 @@ export async function readSecret(
   };
   const end = () => resolve(undefined);
   stdin.on('data', take).once('end', end);
+  signal.addEventListener('abort', end);
   try {
     return await promise;
   } finally {
     stdin.off('data', take).off('end', end);
+    signal.removeEventListener('abort', end);
     stdin.setRawMode(wasRaw);
     stdin.pause();
     output.write('\n');

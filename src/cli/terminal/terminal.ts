@@ -102,7 +102,7 @@ export function openTerminal({ stdin, stdout, stderr }: Streams, signal: AbortSi
     },
     async askSecret(question) {
       if (!isShown) return nextLine();
-      return readSecret(stdin, stderr, question);
+      return readSecret(stdin, stderr, question, signal);
     },
     async readInput() {
       const chunks: Buffer[] = [];
