@@ -249,6 +249,8 @@ class Tab {
     const { signal } = ending;
     const buffer: (Message & { kind: 'event' })[] = [];
     this.#joining = { epoch: place.epoch, buffer, ending };
+    // The cursor goes on from here: were this tab to hold the connection now, it would begin somewhere else.
+    this.#place = undefined;
     let isInStep = true;
     try {
       if (this.#cursor === '') this.#cursor = cursor;
