@@ -11,7 +11,6 @@ import { createRecorder, type Recorder, type RecorderOptions } from './recorder.
 import { type RetryOptions, withRetries } from './retries.ts';
 import { SERVICES } from './services.ts';
 import type { PasswordCredentials } from './sign-in.ts';
-import { followShared, type Sharing } from './shared-watch.ts';
 import { createWatch, followAlone, type Watch, type WatchEvent, type WatchOptions } from './watch.ts';
 
 /** Where Kith is, and who calls. */
@@ -96,13 +95,8 @@ export function createKithOver(
       throw new TypeError('these credentials have no session: there is nothing to sign in or out');
     return session;
   };
-  const sharing: Sharing = { sessionName: async () => session?.nameAmongTabs() };
   const watch = (watched: WatchOptions = {}) =>
-    createWatch(watched, (filter, from, signal) =>
-      watched.shared === false
-        ? followAlone(activity, filter, from, signal)
-        : followShared(sharing, activity, filter, from, signal),
-    );
+    createWatch(watched, (filter, from, signal) => followAlone(activity, filter, from, signal));
   return {
     ...namespaces,
     activity: {

@@ -13,8 +13,6 @@ export interface StoredSession {
  * checked by the server alone, so a store need not be trusted, but it must not be read by others.
  */
 export interface SessionStore {
-  /** The name by which the tabs of a browser share the session. Undefined where they do not. */
-  readonly tabs?: string | undefined;
   /** The session; undefined when there is none, or what is there is not one. */
   load(): Promise<StoredSession | undefined>;
   /** Replaces the session as a whole, or removes it. Called within `exclusive` alone. */
@@ -44,11 +42,9 @@ export function memoryStore(refreshToken?: string): SessionStore {
 export function webStorageStore(storage: Storage, key = 'kith.session'): SessionStore {
   const mutex = createMutex();
   const locks = globalThis.navigator?.locks as LockManager | undefined;
-  const tabs = isShared(storage) ? key : undefined;
-  const saves = tabs === undefined || locks === undefined ? undefined : announceSaves(locks, key);
+  const saves = !isShared(storage) || locks === undefined ? undefined : announceSaves(locks, key);
   const read = () => parseSession(storage.getItem(key));
   return {
-    tabs,
     load: async () => (saves === undefined ? read() : saves.readCurrent(read)),
     async save(session) {
       if (session === undefined) storage.removeItem(key);

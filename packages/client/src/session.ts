@@ -86,15 +86,6 @@ export class Session implements TokenSource {
     if (isOfSession) this.#finish({ error, refreshToken });
   }
 
-  /** The name of the session among the tabs of a browser; undefined where they do not share it. Throws as `token` does. */
-  async nameAmongTabs(): Promise<string | undefined> {
-    const { tabs } = this.#options.store;
-    if (tabs === undefined) return undefined;
-    const token = await this.token();
-    const sessionId = token === undefined ? undefined : sessionIdOf(token);
-    return sessionId === undefined ? undefined : `${tabs} ${sessionId}`;
-  }
-
   /** Opens a session in place of the one that there is. */
   async signIn(credentials: PasswordCredentials): Promise<User> {
     // Outside of the lock: people take their time to answer.

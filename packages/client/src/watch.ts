@@ -20,11 +20,6 @@ export interface WatchOptions {
   readonly actionPrefixes?: readonly string[] | undefined;
   /** Ends the watch. */
   readonly signal?: AbortSignal | undefined;
-  /**
-   * In a browser, tabs that share their session (`webStorageStore(localStorage)`) share the connection too: one of those that
-   * watch the same holds it for all. False: a connection of its own. Default true.
-   */
-  readonly shared?: boolean | undefined;
 }
 
 /** `connecting`: nothing comes. `catching-up`: what was recorded before comes. `live`: activities come as they happen. */
@@ -182,7 +177,7 @@ async function openGap(
 }
 
 /** The gap that a list begins with this page of. */
-export function gapFrom(
+function gapFrom(
   client: Client<typeof ActivityService>,
   filter: WatchFilter,
   first: ListUserActivityResponse,
