@@ -12,7 +12,7 @@ import { SigningKeys } from './signing-keys.ts';
 
 const START_MS = 1_800_000_000_000;
 const PERIOD_MS = 30 * 24 * 60 * 60 * 1000;
-/** How often servers look at the keys, milliseconds. */
+/** How often servers look at the keys, milliseconds: seldom enough that a test sets a clock between two looks. */
 const AS_SERVERS = 500;
 const KEYRING = createKeyring(Buffer.alloc(32, 'keys'));
 
@@ -354,7 +354,7 @@ describe.each(databases)('signing keys on $name', (kind) => {
     };
 
     test('back, the next key follows as usual, and none that signed before is good for longer than its tokens', async () => {
-      await using kith = await install(kind);
+      await using kith = await install(kind, AS_SERVERS);
       await using a = await kith.start(START_MS + stepMs);
       const before = a.keys.signer().kid;
       setBack(a);
@@ -371,7 +371,7 @@ describe.each(databases)('signing keys on $name', (kind) => {
     });
 
     test('forward and back, no key is lost that signed a moment ago', async () => {
-      await using kith = await install(kind);
+      await using kith = await install(kind, AS_SERVERS);
       await using a = await kith.start();
       const before = a.keys.signer().kid;
       await a.rotate();
@@ -385,7 +385,7 @@ describe.each(databases)('signing keys on $name', (kind) => {
     });
 
     test('back while nobody looked, a key of the future keeps no other from being made', async () => {
-      await using kith = await install(kind);
+      await using kith = await install(kind, AS_SERVERS);
       {
         await using early = await kith.start(START_MS + stepMs);
         await early.rotate();
