@@ -26,6 +26,7 @@ const RULES: readonly Rule[] = [
   {
     what: 'runs a command of the system',
     pattern: /child_process/,
+    but: ['packages/client/src/testing.ts'], // starts a Kith for the tests of others, with arguments of its own
     caught: "import { exec } from 'node:child_process';",
   },
   {
@@ -65,18 +66,25 @@ const RULES: readonly Rule[] = [
   {
     what: 'connects without looking at the certificate',
     pattern: /rejectUnauthorized|NODE_TLS_REJECT|checkServerIdentity/,
+    but: ['src/cli/doctor/server-checks.ts'], // looks at the certificate, and sends nothing
     caught: 'connect({ rejectUnauthorized: false })',
   },
   {
-    what: 'makes a request to anybody, but @kith/verify to its issuer',
+    what: 'makes a request to anybody, but @kith/verify to its issuer and the command line to its server',
     pattern: /\bfetch\(|\b(http|https|http2)\.(request|get|connect)\(|\bnet\.connect\(|new WebSocket/,
-    but: ['packages/verify/src/connect-stream.ts', 'packages/verify/src/keys.ts', 'packages/verify/src/verify.ts'],
+    but: [
+      'packages/verify/src/connect-stream.ts',
+      'packages/verify/src/keys.ts',
+      'packages/verify/src/verify.ts',
+      'src/cli/client/connect.ts',
+    ],
     caught: 'await fetch(url)',
   },
   {
     what: 'compares without regard to type',
     pattern: /[^=!<>]==(?!=)|!=(?!=)(?!')/,
-    but: ['src/rpc/quick-cel.ts'], // operators of CEL, in texts
+    // Operators of the shells and of CEL, in texts.
+    but: ['src/cli/completion/bash.ts', 'src/cli/completion/zsh.ts', 'src/rpc/quick-cel.ts'],
     caught: 'if (a == b)',
   },
 ];

@@ -5,16 +5,17 @@ import {
   type DescMethod,
   getOption,
   type Message,
+  type MessageInitShape,
   ScalarType,
 } from '@bufbuild/protobuf';
-import { reflect } from '@bufbuild/protobuf/reflect';
+import { reflect, type ReflectMessage } from '@bufbuild/protobuf/reflect';
 import { MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
 import { createClient, type Interceptor, type Transport } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { secret } from '../gen/kith/access/v1/access_pb.ts';
 import { Role } from '../gen/kith/access/v1/role_pb.ts';
-import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
+import { ActivityService, type StreamUserActivityRequestSchema } from '../gen/kith/activity/v1/activity_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { RevocationService } from '../gen/kith/auth/v1/revocation_service_pb.ts';
 import { SecondFactorService } from '../gen/kith/auth/v1/second_factor_service_pb.ts';
@@ -88,6 +89,9 @@ class Secrets {
       if (field.fieldKind === 'scalar' && isSecret(field)) this.#found(field, [reflected.get(field)]);
       else if (field.fieldKind === 'list' && isSecret(field)) this.#found(field, reflected.get(field));
       else if (field.fieldKind === 'message') this.addFrom(field.message, reflected.get(field).message);
+      else if (field.fieldKind === 'list' && field.listKind === 'message') {
+        for (const item of reflected.get(field)) this.addFrom(field.message, (item as ReflectMessage).message);
+      }
     }
   }
 
@@ -178,12 +182,17 @@ describe.each(databases)('on $name, at the log level trace', (kind) => {
       passwordHash: '$2b$04$SNBjG37a.BBF4zvloyHl5OGMUbunP0VFds7FX4WDWwB52QHrqZdVe',
     });
     await refusalOf(auth.login({ identifier: 'imported', password: `wrong ${randomUUID()}` }));
+    const passwordHash = '$2b$04$TNBjG37a.BBF4zvloyHl5OGMUbunP0VFds7FX4WDWwB52QHrqZdVe';
+    const row = { username: 'in-a-batch', email: 'in-a-batch@example.org', name: 'In a batch', passwordHash };
+    await kith.client(UserService, admin).importUsers({ users: [row] });
   }
 
   async function watchEverything(): Promise<void> {
     const { accessToken } = await kith.admin();
     for await (const _ of kith.client(ActivityService, accessToken).watchUserActivity({})) break;
     for await (const _ of kith.client(RevocationService, accessToken).watchRevocations({})) break;
+    async function* nothing(): AsyncGenerator<MessageInitShape<typeof StreamUserActivityRequestSchema>> {}
+    for await (const _ of kith.client(ActivityService, accessToken).streamUserActivity(nothing())) break;
   }
 
   /** Sends made up secrets in every field for them, in ways that are refused. */
@@ -251,7 +260,10 @@ describe.each(databases)('on $name, at the log level trace', (kind) => {
 
   test('no credential and no token is stored as it is, but a hash until its user signs in', () => {
     const seen = secrets.seenIn(stored);
-    expect(seen).toEqual([expect.stringMatching(/^kith\.user\.v1\.CreateUserRequest\.password_hash: /)]);
+    expect(seen.toSorted()).toEqual([
+      expect.stringMatching(/^kith\.user\.v1\.CreateUserRequest\.password_hash: /),
+      expect.stringMatching(/^kith\.user\.v1\.ImportedUser\.password_hash: /),
+    ]);
   });
 
   test('no answer and no line of the log is a fault', () => {

@@ -27,3 +27,8 @@ export async function challengeOf(answer: Promise<LoginAnswer>): Promise<LoginCh
 export async function refreshed(answer: Promise<RefreshAccessTokenResponse>): Promise<Tokens> {
   return (await answer).tokens!;
 }
+
+/** What an answer matches that has the same user, in which nothing was changed but the time of the last sign-in. */
+export function unchanged({ id, etag }: User): Pick<User, 'id' | 'etag'> {
+  return { id, etag };
+}

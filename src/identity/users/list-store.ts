@@ -308,7 +308,7 @@ function walk(db: Db, filter: UserFilter, stretch: Stretch, limit: number) {
 
 /**
  * A stretch that is within the time that the filter asks for, if the list is sorted by that. As one bound at each end:
- * of two, SQLite enters the index by the wrong one. No id comes before ''.
+ * of two, one database enters the index by the wrong one. No id comes before ''.
  */
 function withinTimes(filter: UserFilter, { after, upTo }: Stretch): Stretch {
   const { column, isDescending } = orderOf(filter);
