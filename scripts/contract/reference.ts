@@ -30,6 +30,7 @@ const FAMILIES: readonly (readonly [first: number, heading: string])[] = [
   [60, 'Contacts'],
   [80, 'Writes and lists'],
   [100, 'Activity'],
+  [120, 'Fields of users'],
 ];
 
 /** The pages of docs/reference/, by file name: Markdown with links between them. */

@@ -17,6 +17,7 @@ import {
   type ListContactsResponseSchema,
   type UpdateContactRequest,
 } from '../../gen/kith/contact/v1/contact_service_pb.ts';
+import { pick } from '../kernel/pick.ts';
 import { responseFormat } from '../rpc/response-format.ts';
 import { mapInSlices, type Page, totalOf } from '../storage/pages.ts';
 import type { PartialUpdate } from '../resources/partial-update.ts';
@@ -80,7 +81,7 @@ export function fromCreate(request: CreateContactRequest): ContactFields {
   return {
     // In this order, since the fields are part of what a request id stands for.
     ...NO_FIELDS,
-    ...sameFields(request),
+    ...pick(request, SAME_FIELDS),
     ...readLists((name) => request[name]),
     birthday: fromPartialDate(request.birthday),
   };
@@ -94,16 +95,10 @@ export function fromList(request: ListContactsRequest): ContactListRequest {
 export function fromUpdate(request: UpdateContactRequest): PartialUpdate<ContactFields> {
   const { birthday } = request;
   return {
-    ...sameFields(request),
+    ...pick(request, SAME_FIELDS),
     ...readLists((name) => request[name]?.values),
     birthday: birthday && (fromPartialDate(birthday.value) ?? null),
   };
-}
-
-function sameFields<Request extends { readonly [Name in SameField]?: ContactFields[Name] | undefined }>(
-  request: Request,
-): { readonly [Name in SameField]: Request[Name] } {
-  return Object.fromEntries(SAME_FIELDS.map((name) => [name, request[name]])) as never;
 }
 
 /** Reads the lists that a request has: undefined stays undefined. */

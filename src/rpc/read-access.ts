@@ -14,6 +14,7 @@ import {
   read_permission as readPermissionOption,
 } from '../../gen/kith/access/v1/access_pb.ts';
 import type { Caller, Permission } from '../kernel/access.ts';
+import { pick } from '../kernel/pick.ts';
 import type { Access, AccessRules } from './access.ts';
 import { AccessDeclarationError } from './access-declaration-error.ts';
 import { callerOf } from './caller.ts';
@@ -118,7 +119,7 @@ function keeperOf(desc: DescMessage): Keep {
   });
   return (message, caller) => {
     if (own !== undefined && !mayRead(own, message, caller)) return create(desc, pick(message, own.always));
-    const copy = pick(
+    const copy: Record<string, unknown> = pick(
       message,
       desc.members.map(({ localName }) => localName),
     );
@@ -204,10 +205,6 @@ interface ReadAccess {
 function mayRead({ permission, ownerField }: ReadAccess, message: Fields, caller: Caller): boolean {
   if (caller.permissions.has(permission)) return true;
   return ownerField !== undefined && caller.kind === 'session' && message[ownerField.localName] === caller.userId;
-}
-
-function pick(message: Fields, names: readonly string[]): Record<string, unknown> {
-  return Object.fromEntries(names.map((name) => [name, message[name]]));
 }
 
 /** All permissions that it takes to read a message with whatever it can hold. */

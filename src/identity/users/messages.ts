@@ -23,6 +23,7 @@ import {
 } from '../../../gen/kith/user/v1/user_service_pb.ts';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { mapInSlices, type Page, totalOf } from '../../storage/pages.ts';
+import { pick } from '../../kernel/pick.ts';
 import { fromRole, toRole } from '../../rpc/enums.ts';
 import { toReason } from '../../rpc/errors.ts';
 import { responseFormat } from '../../rpc/response-format.ts';
@@ -47,6 +48,16 @@ const STATES = {
   suspended: State.SUSPENDED,
   deleted: State.DELETED,
 } satisfies Record<UserState, State>;
+
+/** The fields beside the name that requests hold as they are stored. One that a request lacks does not compile. */
+const PLAIN_FIELDS = [
+  'externalId',
+  'publicMetadata',
+  'privateMetadata',
+  'locale',
+  'timeZone',
+  'avatarUrl',
+] as const satisfies readonly (keyof UserFields)[];
 
 export function toUserMessage(user: User): UserMessage {
   return create(UserSchema, {
@@ -138,20 +149,14 @@ export async function fromImport({ users }: ImportUsersRequest): Promise<(Import
   return mapInSlices(users, (row) => {
     const broken = checkImported(row);
     if (broken !== undefined) return { status: 'refused', id: '', reason: 'fields_invalid', ...broken };
-    const { userId, username, email, name, externalId, publicMetadata, privateMetadata, locale, timeZone } = row;
-    const { avatarUrl, passwordHash, mustChangePassword, createTime, emailVerifiedTime } = row;
+    const { userId, username, email, name, passwordHash, mustChangePassword, createTime, emailVerifiedTime } = row;
     const state = fromState(row.state);
     return {
       id: userId,
       username,
       email,
       name,
-      externalId,
-      publicMetadata,
-      privateMetadata,
-      locale,
-      timeZone,
-      avatarUrl,
+      ...pick(row, PLAIN_FIELDS),
       passwordHash,
       mustChangePassword,
       role: fromRole(row.role),
@@ -185,8 +190,7 @@ export function toUserPage(page: Page<User>): MessageInitShape<typeof ListUsersR
 }
 
 export function fromCreate(request: CreateUserRequest): NewUser {
-  const { username, email, name, externalId, publicMetadata, privateMetadata, locale, timeZone, avatarUrl } = request;
-  const { emailVerified, password, passwordHash, mustChangePassword, requestId } = request;
+  const { username, email, name, emailVerified, password, passwordHash, mustChangePassword, requestId } = request;
   const role = fromRole(request.role) ?? 'viewer';
   return {
     username,
@@ -197,12 +201,7 @@ export function fromCreate(request: CreateUserRequest): NewUser {
     passwordHash,
     mustChangePassword,
     requestId,
-    externalId,
-    publicMetadata,
-    privateMetadata,
-    locale,
-    timeZone,
-    avatarUrl,
+    ...pick(request, PLAIN_FIELDS),
     emailVerified,
   };
 }
@@ -255,19 +254,13 @@ function distinct<T extends string>(values: readonly (T | undefined)[]): T[] {
 }
 
 export function fromUpdate(request: UpdateUserRequest): UserUpdate {
-  const { name, username, email, externalId, publicMetadata, privateMetadata, locale, timeZone, avatarUrl } = request;
-  const { emailVerified } = request;
+  const { name, username, email, emailVerified } = request;
   const state = fromState(request.state);
   return {
     name,
     username,
     email,
-    externalId,
-    publicMetadata,
-    privateMetadata,
-    locale,
-    timeZone,
-    avatarUrl,
+    ...pick(request, PLAIN_FIELDS),
     role: fromRole(request.role),
     state: state === 'deleted' ? undefined : state,
     emailVerified,

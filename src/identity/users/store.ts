@@ -74,8 +74,7 @@ export async function hasOtherActiveAdmin(db: Db, id: string): Promise<boolean> 
 }
 
 export async function insertUser(db: Db, row: UserRow, terms: readonly string[]): Promise<void> {
-  await db.insertInto('users').values(row).execute();
-  await insertTerms(db, row.id, terms);
+  await insertUsers(db, [{ row, terms }]);
 }
 
 /** Inserts users with their search terms. */
@@ -87,13 +86,10 @@ export async function insertUsers(
     .insertInto('users')
     .values(users.map(({ row }) => row))
     .execute();
-  const terms = users.flatMap(({ row, terms: own }) => [...new Set(own)].map((term) => ({ term, user_id: row.id })));
-  for (let start = 0; start < terms.length; start += TERMS_AT_ONCE) {
-    await tx
-      .insertInto('user_terms')
-      .values(terms.slice(start, start + TERMS_AT_ONCE))
-      .execute();
-  }
+  await insertTerms(
+    tx,
+    users.map(({ row: { id }, terms }) => ({ id, terms })),
+  );
 }
 
 /** So many terms to a statement: well within the parameters that a database takes. */
@@ -105,12 +101,20 @@ export async function updateUserRow(db: Db, id: string, change: Partial<UserRow>
 
 export async function replaceTerms(db: Db, userId: string, terms: readonly string[]): Promise<void> {
   await db.deleteFrom('user_terms').where('user_id', '=', userId).execute();
-  await insertTerms(db, userId, terms);
+  await insertTerms(db, [{ id: userId, terms }]);
 }
 
-async function insertTerms(db: Db, userId: string, terms: readonly string[]): Promise<void> {
-  const rows = [...new Set(terms)].map((term) => ({ term, user_id: userId }));
-  await db.insertInto('user_terms').values(rows).execute();
+async function insertTerms(
+  db: Db,
+  users: readonly { readonly id: string; readonly terms: readonly string[] }[],
+): Promise<void> {
+  const rows = users.flatMap(({ id, terms }) => [...new Set(terms)].map((term) => ({ term, user_id: id })));
+  for (let start = 0; start < rows.length; start += TERMS_AT_ONCE) {
+    await db
+      .insertInto('user_terms')
+      .values(rows.slice(start, start + TERMS_AT_ONCE))
+      .execute();
+  }
 }
 
 /** Up to `limit` users whom an older version wrote: they are not sorted by name yet. */
