@@ -16,7 +16,7 @@ export function migration({ orderedText }: Dialect): Migration {
         .createIndex('contacts_uid')
         .on('contacts')
         .columns(['owner_id', 'uid'])
-        .where(sql.ref('uid'), '<>', sql.lit(''))
+        .where(sql<boolean>`uid <> ''`)
         .execute();
     },
   };
