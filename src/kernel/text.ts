@@ -49,6 +49,21 @@ export function isVisible(text: string): boolean {
 const VISIBLE =
   /[^\s\p{Z}\p{Cc}\p{Cf}\p{Cs}\p{M}\p{Default_Ignorable_Code_Point}\u2800\uFFFC\u{13441}\u{13442}\u{1D159}]/u;
 
+/** Whether each % begins an escape, and all of them are UTF-8. */
+export function isPercentEncoded(url: string): boolean {
+  try {
+    decodeURIComponent(url);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** One line of text: what could end a line, reorder it or is no character becomes U+FFFD. */
+export function oneLine(text: string): string {
+  return text.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu, '\uFFFD');
+}
+
 /** Without white space and format characters (Unicode, Cf) at both ends. Takes a time linear in what is removed. */
 export function trimEnds(text: string): string {
   let start = 0;

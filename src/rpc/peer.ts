@@ -2,6 +2,7 @@ import { type ContextValues, createContextKey } from '@connectrpc/connect';
 import type { FastifyRequest } from 'fastify';
 import type { Peer } from '../kernel/access.ts';
 import { canonicalAddress } from '../kernel/address.ts';
+import { oneLine } from '../kernel/text.ts';
 
 const NOBODY: Peer = { address: '', userAgent: '' };
 const peerKey = createContextKey<() => Peer>(() => NOBODY, { description: 'peer' });
@@ -32,10 +33,8 @@ export function readPeer(request: Partial<Pick<FastifyRequest, 'ip' | 'ips'>> & 
   };
 }
 
-/** One line of text: what could end a line, reorder it or is no character becomes U+FFFD. */
 function readUserAgent(header: string): string {
   // Node reads headers as latin1; who sends other characters sends UTF-8.
   const text = Buffer.from(header.slice(0, 4 * USER_AGENT_MAX), 'latin1').toString('utf8');
-  const line = text.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu, '\uFFFD');
-  return Array.from(line).slice(0, USER_AGENT_MAX).join('').trim();
+  return Array.from(oneLine(text)).slice(0, USER_AGENT_MAX).join('').trim();
 }

@@ -1,4 +1,5 @@
 import { isIPv6 } from 'node:net';
+import { isPercentEncoded } from '../kernel/text.ts';
 
 /** A URL that names no database; the message says what to write instead, and nothing of the URL. */
 export class DatabaseUrlError extends Error {
@@ -103,14 +104,4 @@ function checkParameters(parameters: URLSearchParams, refuse: (why: string) => n
 
 function isPort(text: string): boolean {
   return /^\d{1,5}$/.test(text) && Number(text) >= 1 && Number(text) <= 65_535;
-}
-
-/** Whether each % begins an escape, and all of them are UTF-8. */
-function isPercentEncoded(url: string): boolean {
-  try {
-    decodeURIComponent(url);
-    return true;
-  } catch {
-    return false;
-  }
 }
