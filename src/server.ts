@@ -3,6 +3,8 @@ import type { Config, Reloadable } from './config/config.ts';
 import { createLogger } from './http/logger.ts';
 import { replaceCertificate } from './http/one-port.ts';
 import { createFirstAdmin } from './identity/users/users.ts';
+import { createSmtpSender } from './mail/sender.ts';
+import { startMailWorker } from './mail/worker.ts';
 import { startPurging } from './purge.ts';
 import { type AppOptions, openApp } from './server/app.ts';
 import { createHandlers, type HandlersOptions, readContract } from './server/handlers.ts';
@@ -28,6 +30,8 @@ export interface Server {
 
 /** What tests set, and the number of the process among those that share the port. */
 export interface ServerOptions extends Omit<AppOptions, 'tracing'>, Pick<HandlersOptions, 'worker' | 'stalledWriteMs'> {
+  /** How often the outbox is read when nobody says that there is a mail, milliseconds. */
+  readonly mailPollMs?: number | undefined;
   /** How often what is past its time is removed, milliseconds. */
   readonly purgeIntervalMs?: number | undefined;
 }
@@ -68,6 +72,17 @@ export async function startServer(config: Config, adminPassword: string, options
   });
   const onPurgeError = (err: unknown) => log.error({ err }, 'could not purge expired rows');
   opened.use(startPurging(app, options.purgeIntervalMs ?? PURGE_INTERVAL_MS, onPurgeError, handlers.purges));
+
+  if (config.mail.smtpUrl !== undefined) {
+    const sender = opened.use(createSmtpSender({ url: config.mail.smtpUrl, from: config.mail.from }));
+    const worker = startMailWorker(app, {
+      sender,
+      onError: (err) => log.error({ err }, 'could not send mails'),
+      pollMs: options.mailPollMs,
+      onFailed: (mail) => log.error({ mail }, 'gave a mail up: ListMails says why'),
+    });
+    opened.use(worker);
+  }
 
   const running = opened.move();
   return {

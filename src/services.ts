@@ -11,6 +11,7 @@ import { RevocationService } from '../gen/kith/auth/v1/revocation_service_pb.ts'
 import { SecondFactorService } from '../gen/kith/auth/v1/second_factor_service_pb.ts';
 import { SessionService } from '../gen/kith/auth/v1/session_service_pb.ts';
 import { SigningKeyService } from '../gen/kith/auth/v1/signing_key_service_pb.ts';
+import { OutboxService } from '../gen/kith/mail/v1/outbox_service_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { purgeActivities } from './activity/log/purge.ts';
@@ -19,6 +20,7 @@ import { adminService } from './admin/service.ts';
 import type { App } from './app.ts';
 import { countOlderContacts, purgeContacts } from './contacts/contacts.ts';
 import { contactService } from './contacts/service.ts';
+import { purgeMailedCodes } from './identity/recovery/mailed-codes.ts';
 import { apiKeyService } from './identity/api-keys/service.ts';
 import { authService } from './identity/auth/service.ts';
 import { purgeRevocations } from './identity/revocations/revocations.ts';
@@ -31,6 +33,8 @@ import { purgeThrottles } from './identity/throttle/throttle.ts';
 import { signingKeyService } from './identity/tokens/service.ts';
 import { purgeUsers, sortOlderUsers } from './identity/users/users.ts';
 import { userService } from './identity/users/service.ts';
+import { purgeMails } from './mail/outbox.ts';
+import { outboxService } from './mail/service.ts';
 
 /**
  * Every service of the contract: the server, reflection, access rules, purging and the tests take it from here. What
@@ -42,12 +46,16 @@ const SLICES = [
   slice(ContactService, contactService, { contacts: { remove: purgeContacts, upgrade: countOlderContacts } }),
   slice(SessionService, sessionService, { sessions: { remove: purgeSessions } }),
   slice(RevocationService, revocationService, { revocations: { remove: purgeRevocations, needsSteadyClock: true } }),
-  slice(AuthService, authService, { throttles: { remove: purgeThrottles } }),
+  slice(AuthService, authService, {
+    throttles: { remove: purgeThrottles },
+    mailed_codes: { remove: purgeMailedCodes },
+  }),
   slice(SecondFactorService, secondFactorService, { second_factors: { remove: purgeEnrolments } }),
   slice(ActivityService, activityService, { activities: { remove: purgeActivities } }),
   slice(ApiKeyService, apiKeyService),
   slice(SigningKeyService, signingKeyService),
   slice(AdminService, adminService),
+  slice(OutboxService, outboxService, { mails: { remove: purgeMails } }),
 ];
 
 /** What the slices need to serve. */

@@ -4,9 +4,12 @@ import { DatabaseSync } from 'node:sqlite';
 import { Client as PgClient } from 'pg';
 import { expect, test } from 'vitest';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
+import { MailState } from '../gen/kith/mail/v1/outbox_service_pb.ts';
 import { databases } from './support/databases.ts';
-import { grpc } from './support/kith.ts';
+import { grpc, startKith } from './support/kith.ts';
+import { outboxOf } from './support/outbox.ts';
 import { type KithProcess, probe, spawnKith } from './support/process.ts';
+import { startMailServer } from './support/smtp-server.ts';
 
 const KITH_SECRET_KEY = Buffer.alloc(32, 'kith').toString('base64');
 
@@ -112,4 +115,22 @@ test('two that start at once on one fresh file both serve, or one says in a line
   expect(column('select username as v from users')).toEqual(['admin']);
   expect(column('select count(*) as v from signing_keys')).toEqual([1]);
   expect(column('select name as v from kysely_migration order by name')).toEqual(MIGRATIONS);
+}, 60_000);
+
+test('two that share the outbox send each mail once', async () => {
+  await using mailServer = await startMailServer();
+  await using database = await databases[1]!.create();
+  const options = { database, env: { KITH_SMTP_URL: mailServer.url }, server: { mailPollMs: 20 } };
+  await using one = await startKith(options);
+  await using other = await startKith(options);
+  const all = await Promise.all(Array.from({ length: 20 }, () => one.user()));
+  await Promise.all(
+    all.map(({ user }, i) =>
+      (i % 2 === 0 ? one : other).client(AuthService).requestPasswordReset({ identifier: user.username }),
+    ),
+  );
+  const outbox = await outboxOf(one);
+  const states = async () => (await outbox.listMails({ pageSize: 1000 })).mails.map(({ state }) => state);
+  await expect.poll(states, { timeout: 30_000 }).toEqual(all.map(() => MailState.SENT));
+  expect(mailServer.mails.flatMap(({ to }) => to).toSorted()).toEqual(all.map(({ user }) => user.email).toSorted());
 }, 60_000);

@@ -45,7 +45,7 @@ const MESSAGES = [...new Set(METHODS.flatMap(({ input, output }) => [...withInsi
 const FIELDS = MESSAGES.flatMap(({ fields }) => fields);
 
 /** The methods of AuthService that take no token. */
-const PUBLIC = ['CompleteLogin', 'Login', 'RefreshAccessToken'];
+const PUBLIC = ['CompleteLogin', 'Login', 'RefreshAccessToken', 'RequestPasswordReset', 'ResetPassword'];
 
 const isSecret = (field: DescField): boolean => getOption(field, secret);
 const nameOf = (field: DescField): string => `${field.parent.typeName}.${field.name}`;

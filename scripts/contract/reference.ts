@@ -31,6 +31,7 @@ const FAMILIES: readonly (readonly [first: number, heading: string])[] = [
   [80, 'Writes and lists'],
   [100, 'Activity'],
   [120, 'Fields of users'],
+  [140, 'Mail'],
 ];
 
 /** The pages of docs/reference/, by file name: Markdown with links between them. */

@@ -76,7 +76,6 @@ export const WHAT_TO_DO: Readonly<Record<ReasonName, string>> = {
   contact_empty: 'Ask for a name, a company, an email address or a phone number.',
   contact_limit_reached:
     'Delete contacts, which count until they are purged, or have the operator raise `KITH_CONTACTS_PER_USER`.',
-  region_unknown: 'Send a code of ISO 3166-1 with two letters, such as `GB`, or none.',
   etag_mismatch:
     'Read the resource again, apply the change to what it is now, and send that with the new `etag`. Do not repeat the call as it was.',
   request_id_reused: 'Choose a new UUID for each new request, and keep it only to repeat the same one.',
@@ -88,6 +87,11 @@ export const WHAT_TO_DO: Readonly<Record<ReasonName, string>> = {
     'Send the cursor as it was received. Without one, list, and watch from the `watch_cursor` of the first page.',
   cursor_expired: 'List what there is, and watch from the `watch_cursor` of the first page: there is a gap before it.',
   consumer_too_slow: 'Connect again with the last cursor received, and read the stream without waiting in between.',
+  mailed_code_invalid:
+    'Ask for the code again, or for another mail with `RequestPasswordReset`. Wait after several attempts.',
+  mail_not_found: 'Nothing: mails are removed after 30 days. List them again.',
+  mail_sent: 'Have the user ask for another one.',
+  mail_expired: 'Have the user ask for another one.',
   activity_id_taken: 'Choose a new id for another activity; repeat an activity with the id it had, unchanged.',
   user_differs:
     'Leave the user as it is, or import the row with `IMPORT_CONFLICT_UPDATE` to change the user to what the row says.',

@@ -40,6 +40,7 @@ test('without any setting everything has its default', () => {
     signingKeyMs: 30 * DAY_MS,
     signInFailuresPerAddress: 30,
     trustedProxies: [],
+    mail: { smtpUrl: undefined, from: 'no-reply@localhost', language: 'en', service: 'Kith' },
     purgeAfterMs: 30 * DAY_MS,
     activityRetentionMs: 90 * DAY_MS,
     databaseLimits: {
@@ -221,6 +222,7 @@ describe('a secret in a file', () => {
     ['KITH_ADMIN_PASSWORD', 'correct horse battery', 'adminPassword'],
     ['KITH_SECRET_KEY', SECRET, 'secretKey'],
     ['KITH_DATABASE_URL', 'postgres://kith:hidden@db/kith', 'databaseUrl'],
+    ['KITH_SMTP_URL', 'smtps://kith:hidden@mail', 'mail'],
   ] as const;
   let directory: string;
   beforeAll(() => {
@@ -323,6 +325,9 @@ test.each([
       '10.0.0.1:80',
     ],
   ],
+  ['KITH_MAIL_FROM', ['accounts', '@a', 'a b@c', 'a@b, c@d', '"a" <a@b>', 'A <a@b> <c@d>', 'a@b <c@d>']],
+  ['KITH_MAIL_LANGUAGE', ['EN', 'fr', 'en-GB']],
+  ['KITH_SERVICE_NAME', ['x'.repeat(101)]],
   ['KITH_PURGE_AFTER_DAYS', ['0', '3651']],
   [
     'KITH_CORS_ORIGINS',
@@ -351,6 +356,19 @@ test.each([
   [
     'KITH_SECRET_KEY',
     ['c2hvcnQ=', Buffer.alloc(31).toString('base64'), Buffer.alloc(33).toString('base64'), 'ff'.repeat(32)],
+  ],
+  [
+    'KITH_SMTP_URL',
+    [
+      'mail.example:587',
+      'http://mail.example',
+      'smtp://mail.example/path',
+      'smtp://mail.example?pool=true',
+      'smtp://kith@mail.example',
+      'smtp://:secret@mail.example',
+      'smtp://kith:%zz@mail.example',
+      'smtp://kith:%ff@mail.example',
+    ],
   ],
 ] as const)('%s is refused without being shown', (name, values) => {
   for (const value of values) {

@@ -9,7 +9,7 @@ import { SECRET_BYTES } from '../kernel/keyring.ts';
 import { isCommonPassword } from '../identity/passwords/common-passwords.ts';
 import { fileSettingOf, SecretFileError, writtenIn } from './secret-files.ts';
 import { isServiceLink } from './service-links.ts';
-import { withoutPassword } from '../kernel/text.ts';
+import { isPercentEncoded, withoutPassword } from '../kernel/text.ts';
 
 /** What the process is started with. See SETTINGS for what each means. */
 export interface Config {
@@ -38,6 +38,14 @@ export interface Config {
   readonly signInFailuresPerAddress: number;
   /** CIDR blocks of the proxies whose X-Forwarded-For is believed. */
   readonly trustedProxies: readonly string[];
+  /** What mails are sent over and how they are written. */
+  readonly mail: {
+    /** Undefined: mails wait in the outbox. */
+    readonly smtpUrl: string | undefined;
+    readonly from: string;
+    readonly language: MailLanguage;
+    readonly service: string;
+  };
   readonly purgeAfterMs: number;
   readonly activityRetentionMs: number;
   /** What a user's contacts may be, in number and in bytes. */
@@ -74,6 +82,10 @@ export interface Tls {
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** The languages that mails can be written in. */
+const MAIL_LANGUAGES = ['en', 'de'] as const;
+export type MailLanguage = (typeof MAIL_LANGUAGES)[number];
 
 /** Settings that cannot be used; the message names each variable, its value and what is allowed. */
 export class ConfigError extends Error {
@@ -188,6 +200,30 @@ export const SETTINGS = {
     fallback: '',
     allowed: 'IP addresses or CIDR blocks separated by commas, e.g. 10.0.0.0/8',
     parse: parseBlocks,
+  },
+  KITH_SMTP_URL: {
+    help: 'The mail server that sends mails to users, such as codes to set a new password. Absent: mails wait in the outbox.',
+    allowed: 'smtp://HOST:PORT or smtps://HOST:PORT, with USER:PASSWORD@ before the host if the server needs them',
+    secret: true,
+    fromFile: true,
+    parse: parseSmtpUrl,
+  },
+  KITH_MAIL_FROM: {
+    help: 'The sender of mails. Absent: no-reply at the host of KITH_ISSUER.',
+    allowed: 'an email address, or a name and an address: Example <accounts@example.org>',
+    parse: (value) => (/^([^<>"@]{1,100} <[^\s<>@]+@[^\s<>@]+>|[^\s<>@]+@[^\s<>@]+)$/u.test(value) ? value : undefined),
+  },
+  KITH_MAIL_LANGUAGE: {
+    help: 'The language of mails.',
+    fallback: 'en',
+    allowed: MAIL_LANGUAGES.join(', '),
+    parse: (value) => MAIL_LANGUAGES.find((language) => language === value),
+  },
+  KITH_SERVICE_NAME: {
+    help: 'What users know the service as; mails say it.',
+    fallback: 'Kith',
+    allowed: 'a name of at most 100 characters',
+    parse: (value) => (value.length <= 100 ? value : undefined),
   },
   KITH_PURGE_AFTER_DAYS: wholeNumber('How long a deletion can be undone.', '30', 1, 3650),
   KITH_ACTIVITY_DAYS: wholeNumber('How long activity is kept.', '90', 1, 3650),
@@ -335,6 +371,7 @@ export function parseConfig(env: Env): Config {
   const port = read('KITH_PORT') ?? 0;
   const host = read('KITH_HOST') ?? '';
   const tls = pairTls(env, read('KITH_TLS_CERT'), read('KITH_TLS_KEY'), problems);
+  const issuer = read('KITH_ISSUER') ?? addressOf({ host: withoutZone(host), port, tls });
   const config: Config = {
     host,
     port,
@@ -350,7 +387,7 @@ export function parseConfig(env: Env): Config {
     adminPasswordFile: env[fileSettingOf('KITH_ADMIN_PASSWORD')]?.trim() || undefined,
     secretKey: read('KITH_SECRET_KEY'),
     tls,
-    issuer: read('KITH_ISSUER') ?? addressOf({ host: withoutZone(host), port, tls }),
+    issuer,
     audience: read('KITH_AUDIENCE') ?? '',
     accessTokenTtlMs: (read('KITH_ACCESS_TOKEN_SECONDS') ?? 0) * 1000,
     sessionIdleMs: (read('KITH_SESSION_IDLE_DAYS') ?? 0) * DAY_MS,
@@ -360,6 +397,12 @@ export function parseConfig(env: Env): Config {
     signingKeyMs: (read('KITH_SIGNING_KEY_DAYS') ?? 0) * DAY_MS,
     signInFailuresPerAddress: read('KITH_SIGN_IN_FAILURES_PER_ADDRESS') ?? 0,
     trustedProxies: read('KITH_TRUSTED_PROXIES') ?? [],
+    mail: {
+      smtpUrl: read('KITH_SMTP_URL'),
+      from: read('KITH_MAIL_FROM') ?? `no-reply@${hostOf(issuer)}`,
+      language: read('KITH_MAIL_LANGUAGE') ?? 'en',
+      service: read('KITH_SERVICE_NAME') ?? '',
+    },
     purgeAfterMs: (read('KITH_PURGE_AFTER_DAYS') ?? 0) * DAY_MS,
     activityRetentionMs: (read('KITH_ACTIVITY_DAYS') ?? 0) * DAY_MS,
     contacts: {
@@ -502,6 +545,23 @@ function pem(help: string, what: string, check: (bytes: Buffer) => unknown): Set
 
 function parseFlag(value: string): boolean | undefined {
   return value === 'true' ? true : value === 'false' ? false : undefined;
+}
+
+/** The host of a URL as it is in an email address; of one that is refused, any. */
+function hostOf(url: string): string {
+  const { hostname } = new URL(URL.canParse(url) ? url : 'http://localhost');
+  return hostname.replace(/^\[.*\]$/, 'localhost');
+}
+
+/** Without a path or a query: nothing else of the conversation is set so. */
+function parseSmtpUrl(value: string): string | undefined {
+  if (!URL.canParse(value)) return undefined;
+  const { protocol, hostname, pathname, search, hash, username, password } = new URL(value);
+  const isComplete =
+    (protocol === 'smtp:' || protocol === 'smtps:') && hostname !== '' && !pathname && !search && !hash;
+  return isComplete && isPercentEncoded(username + password) && (username === '') === (password === '')
+    ? value
+    : undefined;
 }
 
 function parseSecretKey(value: string): Uint8Array | undefined {

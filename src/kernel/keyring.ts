@@ -40,12 +40,13 @@ export interface Keyring {
 const MAC_PURPOSES = [
   'api-key',
   'login-challenge',
+  'mailed-code',
   'recovery-code',
   'refresh-token',
   'request-fingerprint',
   'throttle',
 ] as const;
-const SEAL_PURPOSES = ['signing-key', 'totp-secret'] as const;
+const SEAL_PURPOSES = ['mail', 'signing-key', 'totp-secret'] as const;
 
 const TOKEN_PURPOSES = ['cursor', 'page-token'] as const;
 

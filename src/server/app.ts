@@ -15,6 +15,7 @@ import { createAccessTokens } from '../identity/tokens/access-token.ts';
 import type { SigningKeysApp } from '../identity/tokens/rotation.ts';
 import { SigningKeys } from '../identity/tokens/signing-keys.ts';
 import { type Clock, systemClock } from '../kernel/clock.ts';
+import { MailTemplates } from '../mail/templates.ts';
 import { openStore, type StoreOptions } from './store.ts';
 
 /** How long a watch of activity says nothing before it says that, milliseconds: less than proxies wait. */
@@ -109,6 +110,8 @@ export async function openApp(config: Config, log: Logger, options: AppOptions =
     sessionUsers: createSessionUsers(),
     revocations,
     throttle: createThrottle(config.signInFailuresPerAddress),
+    resetsUnderWay: { count: 0 },
+    mailTemplates: new MailTemplates(config.mail),
     totpIssuer: new URL(config.issuer).hostname,
     knownApiKeys: createKnownApiKeys(),
     [Symbol.asyncDispose]: () => running.disposeAsync(),

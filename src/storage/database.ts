@@ -25,9 +25,10 @@ export type Db = Kysely<Schema>;
 /** A revocation as it is written; the database numbers it. */
 export type NewRevocation = Readonly<Omit<RevocationTable, 'seq' | 'writer'>>;
 
-/** What transactions publish on each topic. Who reads the log reads the rows themselves. */
+/** What transactions publish on each topic. Who reads the log or the outbox reads the rows themselves. */
 export interface Payloads {
   log: never;
+  mails: never;
   revocations: NewRevocation;
 }
 
@@ -102,7 +103,7 @@ export async function openDatabase(url: string, limits: DatabaseLimits = LIMITS,
     opening.move();
     const runExclusive = createKeyedMutex(LOCK_WAIT_MAX_MS);
     const published = new WeakMap<Db, Map<Topic, unknown[]>>();
-    const listeners: { [T in Topic]: Set<Listener<T>> } = { log: new Set(), revocations: new Set() };
+    const listeners: { [T in Topic]: Set<Listener<T>> } = { log: new Set(), mails: new Set(), revocations: new Set() };
     const transactionSpan = { name: 'transaction', attributes: { 'db.system.name': dialect.name.toLowerCase() } };
     return {
       db,

@@ -91,7 +91,7 @@ export interface DatabaseDescription {
 export const COMMIT_BOUNDS_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
 /** What processes wait for: the log, and what ends or changes while access tokens say otherwise. */
-export type Topic = 'log' | 'revocations';
+export type Topic = 'log' | 'revocations' | 'mails';
 
 /** Connections to a server; of a file, the one that writes. */
 export interface ConnectionCounts {

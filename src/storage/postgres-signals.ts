@@ -6,6 +6,7 @@ import type { Topic } from './dialect.ts';
 const LISTENERS: Readonly<Record<Topic, string>> = {
   log: 'kith listener',
   revocations: 'kith revocation listener',
+  mails: 'kith mail listener',
 };
 
 /** At most one notification of a topic in this time, milliseconds: in the writing transaction they cut its rate to a fifth. */

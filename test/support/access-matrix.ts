@@ -80,6 +80,11 @@ export const REFUSED: ReadonlyMap<DescMethod, Refused> = new Map<DescMethod, Ref
     AuthService.method.refreshAccessToken,
     { request: { refreshToken: 'x' }, answer: 'Unauthenticated REFRESH_TOKEN_INVALID' },
   ],
+  [AuthService.method.requestPasswordReset, { request: { identifier: '' }, answer: FIELDS_INVALID }],
+  [
+    AuthService.method.resetPassword,
+    { request: { identifier: '', code: '1', newPassword: 'the next password' }, answer: FIELDS_INVALID },
+  ],
   // A wrong password would be counted in the background.
   [AuthService.method.changePassword, { request: { newPassword: 'the next password' }, answer: FIELDS_INVALID }],
   [

@@ -12,5 +12,6 @@ export * from './gen/kith/auth/v1/signing_key_service_pb.ts';
 export * from './gen/kith/contact/v1/contact_pb.ts';
 export * from './gen/kith/contact/v1/contact_service_pb.ts';
 export * from './gen/kith/error/v1/error_pb.ts';
+export * from './gen/kith/mail/v1/outbox_service_pb.ts';
 export * from './gen/kith/user/v1/user_pb.ts';
 export * from './gen/kith/user/v1/user_service_pb.ts';

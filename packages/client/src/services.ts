@@ -7,6 +7,7 @@ import { SecondFactorService } from './gen/kith/auth/v1/second_factor_service_pb
 import { SessionService } from './gen/kith/auth/v1/session_service_pb.ts';
 import { SigningKeyService } from './gen/kith/auth/v1/signing_key_service_pb.ts';
 import { ContactService } from './gen/kith/contact/v1/contact_service_pb.ts';
+import { OutboxService } from './gen/kith/mail/v1/outbox_service_pb.ts';
 import { UserService } from './gen/kith/user/v1/user_service_pb.ts';
 
 /** Every service of the contract once: its namespace, and the noun that the names of its methods leave out. */
@@ -16,6 +17,7 @@ export const SERVICES = {
   apiKeys: { service: ApiKeyService, noun: 'ApiKey' },
   auth: { service: AuthService, noun: 'Auth' },
   contacts: { service: ContactService, noun: 'Contact' },
+  outbox: { service: OutboxService, noun: 'Mail' },
   revocations: { service: RevocationService, noun: 'Revocation' },
   secondFactor: { service: SecondFactorService, noun: 'SecondFactor' },
   sessions: { service: SessionService, noun: 'Session' },

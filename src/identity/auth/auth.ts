@@ -26,7 +26,9 @@ import {
   type Tokens,
   tokensOf,
 } from '../sessions/sessions.ts';
+import type { RecoveryApp } from '../recovery/password-reset.ts';
 import { identifierKey } from '../../kernel/text.ts';
+import { writeMail } from '../../mail/outbox.ts';
 import {
   beginAttempt,
   forgiveAttempt,
@@ -47,7 +49,7 @@ import {
 import type { User } from '../users/user.ts';
 import { type Challenge, CHALLENGE_MS, challengeInvalid, readChallenge, writeChallenge } from './challenge.ts';
 
-export interface AuthApp extends SessionsApp, ThrottleApp {}
+export interface AuthApp extends SessionsApp, ThrottleApp, RecoveryApp {}
 
 /** A step of a sign-in after the password, as the contract names it. */
 export type LoginStep = 'LOGIN_STEP_SECOND_FACTOR' | 'LOGIN_STEP_NEW_PASSWORD';
@@ -254,6 +256,7 @@ export async function changePassword(
     await keepSession(tx, sessionId, await replacePassword(tx, latest, hash));
     await recordActivity(tx, app, { userId, by: caller, action: 'kith.password.changed' });
     await endSessionsOf(tx, app, userId, { by: caller, but: sessionId });
+    await writeMail(tx, app, latest.user, 'password_changed', { timeMs: app.now() });
   }, userId);
 }
 

@@ -6,6 +6,7 @@ import { UserService } from '../../../gen/kith/user/v1/user_service_pb.ts';
 import { examplesOf, TOKENS } from '../../../test/support/example.ts';
 import { refusalOf } from '../../../test/support/kith.ts';
 import { permissionsOf } from '../../../test/support/roles.ts';
+import { resetCode } from '../../../test/support/outbox.ts';
 import { challengeOf, signedIn } from '../../../test/support/sign-in.ts';
 
 export const auth = examplesOf(AuthService, {
@@ -65,6 +66,22 @@ export const auth = examplesOf(AuthService, {
         expect(old).toMatchObject({ code: 'Unauthenticated', reason: 'CREDENTIALS_INVALID' });
         const { user: same } = await signedIn(kith.client(AuthService).login({ identifier, password: newPassword }));
         expect(same.id).toBe(user.id);
+      },
+    };
+  },
+  async requestPasswordReset({ subject }) {
+    const { user } = await subject();
+    return { request: { identifier: user.email }, answer: {} };
+  },
+  async resetPassword({ kith, subject }) {
+    const { user } = await subject();
+    const code = await resetCode(kith, user);
+    const newPassword = `reset by ${user.username}`;
+    return {
+      request: { identifier: user.username, code, newPassword },
+      answer: {},
+      async verify() {
+        await signedIn(kith.client(AuthService).login({ identifier: user.username, password: newPassword }));
       },
     };
   },

@@ -4,6 +4,7 @@ import { callerOf } from '../../rpc/caller.ts';
 import { toPermissions } from '../../rpc/enums.ts';
 import { toUserMessage } from '../users/messages.ts';
 import { peerOf } from '../../rpc/peer.ts';
+import { requestPasswordReset, resetPassword } from '../recovery/password-reset.ts';
 import { logout, refresh } from '../sessions/sessions.ts';
 import { type AuthApp, changePassword, completeLogin, login, me } from './auth.ts';
 import { fromAnswer, toSignInMessage, toTokens } from './messages.ts';
@@ -31,6 +32,14 @@ export function authService(app: AuthApp): ServiceImpl<typeof AuthService> {
     },
     async changePassword({ currentPassword, newPassword }, context) {
       await changePassword(app, callerOf(context), currentPassword, newPassword, peerOf(context), context.signal);
+      return {};
+    },
+    async requestPasswordReset({ identifier }, context) {
+      await requestPasswordReset(app, identifier, peerOf(context));
+      return {};
+    },
+    async resetPassword({ identifier, code, newPassword: password }, context) {
+      await resetPassword(app, { identifier, code, password }, peerOf(context), context.signal);
       return {};
     },
   };

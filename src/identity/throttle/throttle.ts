@@ -8,6 +8,7 @@ import {
   CODES,
   FORGET_MS,
   KNOWN_ADDRESS_MS,
+  MAILS,
   MANY_ADDRESSES,
   ONE_ADDRESS,
   type Waits,
@@ -127,23 +128,27 @@ export async function guessPassword(
   });
 }
 
+/** Codes that are guessed: of the second factor, and of a mail. Each kind is counted apart. */
+type CodeKind = 'code' | 'mailed code';
+
 /**
- * Counts a guess at a code of the second factor, then has it compared, as
- * guessPassword does. Guesses from an address that the user signed in from lately
- * are counted apart.
+ * Counts a guess at a code of the second factor or, if `kind` says so, of a mail, then has it
+ * compared, as guessPassword does. Guesses from an address that the user signed in from lately
+ * are counted apart. `subject` as in guessPassword.
  */
 export async function guessCode(
   app: ThrottleApp,
   attempt: Attempt,
-  userId: string,
+  subject: string,
   compare: (granted: boolean) => Promise<boolean>,
+  kind: CodeKind = 'code',
 ): Promise<Guess> {
   const { address } = attempt;
   const { db } = app.database;
-  const hereKey = keyOf(app, 'code', userId, address);
+  const hereKey = keyOf(app, kind, subject, address);
   return compared(app, attempt, hereKey, compare, async () => {
-    const isKnown = await isKnownAt(app, userId, address);
-    const counted = await count(app, isKnown ? hereKey : keyOf(app, 'code', userId), CODES);
+    const isKnown = await isKnownAt(app, subject, address);
+    const counted = await count(app, isKnown ? hereKey : keyOf(app, kind, subject), CODES);
     const takeBack = async () => {
       if (counted !== undefined) await uncount(app, counted);
     };
@@ -153,6 +158,16 @@ export async function guessCode(
       forgive: isKnown ? () => deleteCount(db, hereKey) : takeBack,
     };
   });
+}
+
+/** Counts a mail to a user that anybody can cause; whether it may be sent. */
+export async function mayMail(app: App, userId: string): Promise<boolean> {
+  return (await count(app, keyOf(app, 'mail', userId), MAILS)) !== undefined;
+}
+
+/** Forgets the wrong passwords that were tried at a user from an address: the user has proved to be who they are. */
+export function forgivePasswords(app: App, userId: string, peer: Peer): Promise<void> {
+  return deleteCount(app.database.db, keyOf(app, 'password', userId, countedAddress(peer.address)));
 }
 
 /** Whether a user signed in from an address lately. `subject` as in guessPassword. */

@@ -11,7 +11,7 @@ import { migration as m0007 } from './0007-activity-actors.ts';
 import { migration as m0008 } from './0008-binary-responses.ts';
 import { migration as m0009 } from './0009-user-fields.ts';
 import { migration as m0010 } from './0010-user-orders.ts';
-import { migration as m0014 } from './0014-contact-details.ts';
+import { migration as m0011 } from './0011-mail.ts';
 
 /** Every migration, in order, by its name in the database. */
 export const MIGRATIONS: Readonly<Record<string, (dialect: Dialect) => Migration>> = {
@@ -25,7 +25,7 @@ export const MIGRATIONS: Readonly<Record<string, (dialect: Dialect) => Migration
   '0008-binary-responses': m0008,
   '0009-user-fields': m0009,
   '0010-user-orders': m0010,
-  '0014-contact-details': m0014,
+  '0011-mail': m0011,
 };
 
 /** Every table, with the migration that makes it. */
@@ -45,4 +45,6 @@ export const TABLES = {
   recovery_codes: '0003-sign-in',
   api_keys: '0003-sign-in',
   user_usage: '0004-usage',
+  mails: '0011-mail',
+  mailed_codes: '0011-mail',
 } as const;

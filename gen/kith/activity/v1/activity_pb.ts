@@ -33,7 +33,8 @@ export const file_kith_activity_v1_activity: GenFile = /*@__PURE__*/
  *   `step`: `second_factor`, the code was. Those that came after too many wrong ones
  *   are not told of: they were not looked at.
  * - `kith.password.changed`, and `kith.password.change_failed` where the current
- *   password was wrong.
+ *   password was wrong. `kith.password.reset_requested` where a code was mailed, and
+ *   `kith.password.reset` where one was used to set another; nobody is the actor.
  * - `kith.signing_key.rotated`, of the admin who called for it, with the attributes
  *   `kid`, the new key, and `compromised`, true or false.
  * - `kith.log_level.set`, of the admin who called for it, with the attributes `level`,

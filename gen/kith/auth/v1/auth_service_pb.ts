@@ -19,7 +19,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file kith/auth/v1/auth_service.proto.
  */
 export const file_kith_auth_v1_auth_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9raXRoL2F1dGgvdjEvYXV0aF9zZXJ2aWNlLnByb3RvEgxraXRoLmF1dGgudjEiagoMTG9naW5SZXF1ZXN0EjAKCmlkZW50aWZpZXIYASABKAlCHLpIE3IRwPzEtwcB0PzEtwcBEAEY/gHY/MS3BwESKAoIcGFzc3dvcmQYAiABKAlCFrpIDXILwPzEtwcBEAEYgAHA9sS3BwEiegoNTG9naW5SZXNwb25zZRIrCglzaWduZWRfaW4YASABKAsyFi5raXRoLmF1dGgudjEuU2lnbmVkSW5IABIxCgljaGFsbGVuZ2UYAiABKAsyHC5raXRoLmF1dGgudjEuTG9naW5DaGFsbGVuZ2VIAEIJCgdvdXRjb21lIlIKCFNpZ25lZEluEiQKBnRva2VucxgBIAEoCzIULmtpdGguYXV0aC52MS5Ub2tlbnMSIAoEdXNlchgCIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIvwBCgZUb2tlbnMSHAoMYWNjZXNzX3Rva2VuGAEgASgJQgbA9sS3BwESPAoYYWNjZXNzX3Rva2VuX2V4cGlyZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI4ChVhY2Nlc3NfdG9rZW5fbGlmZXRpbWUYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SHQoNcmVmcmVzaF90b2tlbhgEIAEoCUIGwPbEtwcBEj0KGXJlZnJlc2hfdG9rZW5fZXhwaXJlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIrUBCg5Mb2dpbkNoYWxsZW5nZRIfCg9jaGFsbGVuZ2VfdG9rZW4YASABKAlCBsD2xLcHARIlCgRzdGVwGAIgASgOMhcua2l0aC5hdXRoLnYxLkxvZ2luU3RlcBIqCgdtZXRob2RzGAMgAygOMhkua2l0aC5hdXRoLnYxLkxvZ2luTWV0aG9kEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLmAQoUQ29tcGxldGVMb2dpblJlcXVlc3QSKQoPY2hhbGxlbmdlX3Rva2VuGAEgASgJQhC6SAdyBRABGIAIwPbEtwcBEiwKCXRvdHBfY29kZRgCIAEoCUIXukgIcgbw/MS3BwHA9sS3BwHY/MS3BwJIABI0Cg1yZWNvdmVyeV9jb2RlGAMgASgJQhu6SAxyCsD8xLcHARABGEDA9sS3BwHY/MS3BwJIABIuCgxuZXdfcGFzc3dvcmQYBCABKAlCFrpIDXILwPzEtwcBEAgYgAHA9sS3BwFIAEIPCgZhbnN3ZXISBbpIAggBIoIBChVDb21wbGV0ZUxvZ2luUmVzcG9uc2USKwoJc2lnbmVkX2luGAEgASgLMhYua2l0aC5hdXRoLnYxLlNpZ25lZEluSAASMQoJY2hhbGxlbmdlGAIgASgLMhwua2l0aC5hdXRoLnYxLkxvZ2luQ2hhbGxlbmdlSABCCQoHb3V0Y29tZSIPCg1Vc2VyTWVSZXF1ZXN0ImMKDlVzZXJNZVJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlchIvCgtwZXJtaXNzaW9ucxgCIAMoDjIaLmtpdGguYWNjZXNzLnYxLlBlcm1pc3Npb24iRAoZUmVmcmVzaEFjY2Vzc1Rva2VuUmVxdWVzdBInCg1yZWZyZXNoX3Rva2VuGAEgASgJQhC6SAdyBRABGIACwPbEtwcBIkIKGlJlZnJlc2hBY2Nlc3NUb2tlblJlc3BvbnNlEiQKBnRva2VucxgBIAEoCzIULmtpdGguYXV0aC52MS5Ub2tlbnMiDwoNTG9nb3V0UmVxdWVzdCIQCg5Mb2dvdXRSZXNwb25zZSJ3ChVDaGFuZ2VQYXNzd29yZFJlcXVlc3QSMAoQY3VycmVudF9wYXNzd29yZBgBIAEoCUIWukgNcgvA/MS3BwEQARiAAcD2xLcHARIsCgxuZXdfcGFzc3dvcmQYAiABKAlCFrpIDXILwPzEtwcBEAgYgAHA9sS3BwEiGAoWQ2hhbmdlUGFzc3dvcmRSZXNwb25zZSpiCglMb2dpblN0ZXASGgoWTE9HSU5fU1RFUF9VTlNQRUNJRklFRBAAEhwKGExPR0lOX1NURVBfU0VDT05EX0ZBQ1RPUhABEhsKF0xPR0lOX1NURVBfTkVXX1BBU1NXT1JEEAIqhgEKC0xvZ2luTWV0aG9kEhwKGExPR0lOX01FVEhPRF9VTlNQRUNJRklFRBAAEhoKFkxPR0lOX01FVEhPRF9UT1RQX0NPREUQARIeChpMT0dJTl9NRVRIT0RfUkVDT1ZFUllfQ09ERRACEh0KGUxPR0lOX01FVEhPRF9ORVdfUEFTU1dPUkQQAzK8BAoLQXV0aFNlcnZpY2USSgoFTG9naW4SGi5raXRoLmF1dGgudjEuTG9naW5SZXF1ZXN0Ghsua2l0aC5hdXRoLnYxLkxvZ2luUmVzcG9uc2UiCKL2xLcHAggBEmIKDUNvbXBsZXRlTG9naW4SIi5raXRoLmF1dGgudjEuQ29tcGxldGVMb2dpblJlcXVlc3QaIy5raXRoLmF1dGgudjEuQ29tcGxldGVMb2dpblJlc3BvbnNlIgii9sS3BwIIARJSCgZVc2VyTWUSGy5raXRoLmF1dGgudjEuVXNlck1lUmVxdWVzdBocLmtpdGguYXV0aC52MS5Vc2VyTWVSZXNwb25zZSINkAIBovbEtwcEMAEQARJxChJSZWZyZXNoQWNjZXNzVG9rZW4SJy5raXRoLmF1dGgudjEuUmVmcmVzaEFjY2Vzc1Rva2VuUmVxdWVzdBooLmtpdGguYXV0aC52MS5SZWZyZXNoQWNjZXNzVG9rZW5SZXNwb25zZSIIovbEtwcCCAESTQoGTG9nb3V0Ehsua2l0aC5hdXRoLnYxLkxvZ291dFJlcXVlc3QaHC5raXRoLmF1dGgudjEuTG9nb3V0UmVzcG9uc2UiCKL2xLcHAhABEmcKDkNoYW5nZVBhc3N3b3JkEiMua2l0aC5hdXRoLnYxLkNoYW5nZVBhc3N3b3JkUmVxdWVzdBokLmtpdGguYXV0aC52MS5DaGFuZ2VQYXNzd29yZFJlc3BvbnNlIgqi9sS3BwQoARABQjcKDGtpdGguYXV0aC52MUIQQXV0aFNlcnZpY2VQcm90b1ABWhNraXRoL2F1dGgvdjE7YXV0aHYxYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_access_v1_role, file_kith_text_v1_text, file_kith_user_v1_user]);
+  fileDesc("Ch9raXRoL2F1dGgvdjEvYXV0aF9zZXJ2aWNlLnByb3RvEgxraXRoLmF1dGgudjEiagoMTG9naW5SZXF1ZXN0EjAKCmlkZW50aWZpZXIYASABKAlCHLpIE3IRwPzEtwcB0PzEtwcBEAEY/gHY/MS3BwESKAoIcGFzc3dvcmQYAiABKAlCFrpIDXILwPzEtwcBEAEYgAHA9sS3BwEiegoNTG9naW5SZXNwb25zZRIrCglzaWduZWRfaW4YASABKAsyFi5raXRoLmF1dGgudjEuU2lnbmVkSW5IABIxCgljaGFsbGVuZ2UYAiABKAsyHC5raXRoLmF1dGgudjEuTG9naW5DaGFsbGVuZ2VIAEIJCgdvdXRjb21lIlIKCFNpZ25lZEluEiQKBnRva2VucxgBIAEoCzIULmtpdGguYXV0aC52MS5Ub2tlbnMSIAoEdXNlchgCIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIvwBCgZUb2tlbnMSHAoMYWNjZXNzX3Rva2VuGAEgASgJQgbA9sS3BwESPAoYYWNjZXNzX3Rva2VuX2V4cGlyZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI4ChVhY2Nlc3NfdG9rZW5fbGlmZXRpbWUYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SHQoNcmVmcmVzaF90b2tlbhgEIAEoCUIGwPbEtwcBEj0KGXJlZnJlc2hfdG9rZW5fZXhwaXJlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIrUBCg5Mb2dpbkNoYWxsZW5nZRIfCg9jaGFsbGVuZ2VfdG9rZW4YASABKAlCBsD2xLcHARIlCgRzdGVwGAIgASgOMhcua2l0aC5hdXRoLnYxLkxvZ2luU3RlcBIqCgdtZXRob2RzGAMgAygOMhkua2l0aC5hdXRoLnYxLkxvZ2luTWV0aG9kEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLmAQoUQ29tcGxldGVMb2dpblJlcXVlc3QSKQoPY2hhbGxlbmdlX3Rva2VuGAEgASgJQhC6SAdyBRABGIAIwPbEtwcBEiwKCXRvdHBfY29kZRgCIAEoCUIXukgIcgbw/MS3BwHA9sS3BwHY/MS3BwJIABI0Cg1yZWNvdmVyeV9jb2RlGAMgASgJQhu6SAxyCsD8xLcHARABGEDA9sS3BwHY/MS3BwJIABIuCgxuZXdfcGFzc3dvcmQYBCABKAlCFrpIDXILwPzEtwcBEAgYgAHA9sS3BwFIAEIPCgZhbnN3ZXISBbpIAggBIoIBChVDb21wbGV0ZUxvZ2luUmVzcG9uc2USKwoJc2lnbmVkX2luGAEgASgLMhYua2l0aC5hdXRoLnYxLlNpZ25lZEluSAASMQoJY2hhbGxlbmdlGAIgASgLMhwua2l0aC5hdXRoLnYxLkxvZ2luQ2hhbGxlbmdlSABCCQoHb3V0Y29tZSIPCg1Vc2VyTWVSZXF1ZXN0ImMKDlVzZXJNZVJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlchIvCgtwZXJtaXNzaW9ucxgCIAMoDjIaLmtpdGguYWNjZXNzLnYxLlBlcm1pc3Npb24iRAoZUmVmcmVzaEFjY2Vzc1Rva2VuUmVxdWVzdBInCg1yZWZyZXNoX3Rva2VuGAEgASgJQhC6SAdyBRABGIACwPbEtwcBIkIKGlJlZnJlc2hBY2Nlc3NUb2tlblJlc3BvbnNlEiQKBnRva2VucxgBIAEoCzIULmtpdGguYXV0aC52MS5Ub2tlbnMiDwoNTG9nb3V0UmVxdWVzdCIQCg5Mb2dvdXRSZXNwb25zZSJ3ChVDaGFuZ2VQYXNzd29yZFJlcXVlc3QSMAoQY3VycmVudF9wYXNzd29yZBgBIAEoCUIWukgNcgvA/MS3BwEQARiAAcD2xLcHARIsCgxuZXdfcGFzc3dvcmQYAiABKAlCFrpIDXILwPzEtwcBEAgYgAHA9sS3BwEiGAoWQ2hhbmdlUGFzc3dvcmRSZXNwb25zZSJPChtSZXF1ZXN0UGFzc3dvcmRSZXNldFJlcXVlc3QSMAoKaWRlbnRpZmllchgBIAEoCUIcukgTchHA/MS3BwHQ/MS3BwEQARj+Adj8xLcHASIeChxSZXF1ZXN0UGFzc3dvcmRSZXNldFJlc3BvbnNlIqEBChRSZXNldFBhc3N3b3JkUmVxdWVzdBIwCgppZGVudGlmaWVyGAEgASgJQhy6SBNyEcD8xLcHAdD8xLcHARABGP4B2PzEtwcBEikKBGNvZGUYAiABKAlCG7pIDHIKwPzEtwcBEAEYQMD2xLcHAdj8xLcHAhIsCgxuZXdfcGFzc3dvcmQYAyABKAlCFrpIDXILwPzEtwcBEAgYgAHA9sS3BwEiFwoVUmVzZXRQYXNzd29yZFJlc3BvbnNlKmIKCUxvZ2luU3RlcBIaChZMT0dJTl9TVEVQX1VOU1BFQ0lGSUVEEAASHAoYTE9HSU5fU1RFUF9TRUNPTkRfRkFDVE9SEAESGwoXTE9HSU5fU1RFUF9ORVdfUEFTU1dPUkQQAiqGAQoLTG9naW5NZXRob2QSHAoYTE9HSU5fTUVUSE9EX1VOU1BFQ0lGSUVEEAASGgoWTE9HSU5fTUVUSE9EX1RPVFBfQ09ERRABEh4KGkxPR0lOX01FVEhPRF9SRUNPVkVSWV9DT0RFEAISHQoZTE9HSU5fTUVUSE9EX05FV19QQVNTV09SRBADMpkGCgtBdXRoU2VydmljZRJKCgVMb2dpbhIaLmtpdGguYXV0aC52MS5Mb2dpblJlcXVlc3QaGy5raXRoLmF1dGgudjEuTG9naW5SZXNwb25zZSIIovbEtwcCCAESYgoNQ29tcGxldGVMb2dpbhIiLmtpdGguYXV0aC52MS5Db21wbGV0ZUxvZ2luUmVxdWVzdBojLmtpdGguYXV0aC52MS5Db21wbGV0ZUxvZ2luUmVzcG9uc2UiCKL2xLcHAggBElIKBlVzZXJNZRIbLmtpdGguYXV0aC52MS5Vc2VyTWVSZXF1ZXN0Ghwua2l0aC5hdXRoLnYxLlVzZXJNZVJlc3BvbnNlIg2QAgGi9sS3BwQwARABEnEKElJlZnJlc2hBY2Nlc3NUb2tlbhInLmtpdGguYXV0aC52MS5SZWZyZXNoQWNjZXNzVG9rZW5SZXF1ZXN0Gigua2l0aC5hdXRoLnYxLlJlZnJlc2hBY2Nlc3NUb2tlblJlc3BvbnNlIgii9sS3BwIIARJNCgZMb2dvdXQSGy5raXRoLmF1dGgudjEuTG9nb3V0UmVxdWVzdBocLmtpdGguYXV0aC52MS5Mb2dvdXRSZXNwb25zZSIIovbEtwcCEAESZwoOQ2hhbmdlUGFzc3dvcmQSIy5raXRoLmF1dGgudjEuQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0GiQua2l0aC5hdXRoLnYxLkNoYW5nZVBhc3N3b3JkUmVzcG9uc2UiCqL2xLcHBCgBEAESdwoUUmVxdWVzdFBhc3N3b3JkUmVzZXQSKS5raXRoLmF1dGgudjEuUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXF1ZXN0Gioua2l0aC5hdXRoLnYxLlJlcXVlc3RQYXNzd29yZFJlc2V0UmVzcG9uc2UiCKL2xLcHAggBEmIKDVJlc2V0UGFzc3dvcmQSIi5raXRoLmF1dGgudjEuUmVzZXRQYXNzd29yZFJlcXVlc3QaIy5raXRoLmF1dGgudjEuUmVzZXRQYXNzd29yZFJlc3BvbnNlIgii9sS3BwIIAUI3CgxraXRoLmF1dGgudjFCEEF1dGhTZXJ2aWNlUHJvdG9QAVoTa2l0aC9hdXRoL3YxO2F1dGh2MWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_access_v1_role, file_kith_text_v1_text, file_kith_user_v1_user]);
 
 /**
  * Who wants to sign in.
@@ -461,6 +461,94 @@ export const ChangePasswordResponseSchema: GenMessage<ChangePasswordResponse> = 
   messageDesc(file_kith_auth_v1_auth_service, 14);
 
 /**
+ * Who has forgotten the password.
+ *
+ * @generated from message kith.auth.v1.RequestPasswordResetRequest
+ */
+export type RequestPasswordResetRequest = Message<"kith.auth.v1.RequestPasswordResetRequest"> & {
+  /**
+   * The username or the email address, regardless of case and of white space at
+   * both ends.
+   *
+   * @generated from field: string identifier = 1;
+   */
+  identifier: string;
+};
+
+/**
+ * Describes the message kith.auth.v1.RequestPasswordResetRequest.
+ * Use `create(RequestPasswordResetRequestSchema)` to create a new message.
+ */
+export const RequestPasswordResetRequestSchema: GenMessage<RequestPasswordResetRequest> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 15);
+
+/**
+ * Nothing to tell: whether there is such a user is told by the mail alone.
+ *
+ * @generated from message kith.auth.v1.RequestPasswordResetResponse
+ */
+export type RequestPasswordResetResponse = Message<"kith.auth.v1.RequestPasswordResetResponse"> & {
+};
+
+/**
+ * Describes the message kith.auth.v1.RequestPasswordResetResponse.
+ * Use `create(RequestPasswordResetResponseSchema)` to create a new message.
+ */
+export const RequestPasswordResetResponseSchema: GenMessage<RequestPasswordResetResponse> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 16);
+
+/**
+ * The code, and the password to set.
+ *
+ * @generated from message kith.auth.v1.ResetPasswordRequest
+ */
+export type ResetPasswordRequest = Message<"kith.auth.v1.ResetPasswordRequest"> & {
+  /**
+   * The username or the email address, as in RequestPasswordResetRequest.
+   *
+   * @generated from field: string identifier = 1;
+   */
+  identifier: string;
+
+  /**
+   * The eight digits of the mail, regardless of the blanks or hyphens between them.
+   *
+   * @generated from field: string code = 2;
+   */
+  code: string;
+
+  /**
+   * The password from now on, 8 to 128 code points; the rules are those of
+   * ChangePassword.
+   *
+   * @generated from field: string new_password = 3;
+   */
+  newPassword: string;
+};
+
+/**
+ * Describes the message kith.auth.v1.ResetPasswordRequest.
+ * Use `create(ResetPasswordRequestSchema)` to create a new message.
+ */
+export const ResetPasswordRequestSchema: GenMessage<ResetPasswordRequest> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 17);
+
+/**
+ * Nothing to tell: sign in with the new password.
+ *
+ * @generated from message kith.auth.v1.ResetPasswordResponse
+ */
+export type ResetPasswordResponse = Message<"kith.auth.v1.ResetPasswordResponse"> & {
+};
+
+/**
+ * Describes the message kith.auth.v1.ResetPasswordResponse.
+ * Use `create(ResetPasswordResponseSchema)` to create a new message.
+ */
+export const ResetPasswordResponseSchema: GenMessage<ResetPasswordResponse> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 18);
+
+/**
  * What a sign-in takes beside the password.
  *
  * @generated from enum kith.auth.v1.LoginStep
@@ -659,6 +747,45 @@ export const AuthService: GenService<{
     methodKind: "unary";
     input: typeof ChangePasswordRequestSchema;
     output: typeof ChangePasswordResponseSchema;
+  },
+  /**
+   * Have a code mailed to the user's email address, for ResetPassword.
+   *
+   * The answer is the same, in the same time, for a user there is not, one who may not
+   * sign in, and one who was sent a mail within the last minute: only the mail tells.
+   * A code is good for 10 minutes and once, until the user has another password or
+   * email address, or asks for the next code. A user gets two mails at once, then one
+   * a minute, and from the sixth in a day on one an hour.
+   *
+   * Each call counts as a failed sign-in from its address: fails with
+   * RESOURCE_EXHAUSTED when there were too many (ERROR_REASON_TOO_MANY_ATTEMPTS) or
+   * too many wait to be answered (ERROR_REASON_SERVER_BUSY).
+   *
+   * @generated from rpc kith.auth.v1.AuthService.RequestPasswordReset
+   */
+  requestPasswordReset: {
+    methodKind: "unary";
+    input: typeof RequestPasswordResetRequestSchema;
+    output: typeof RequestPasswordResetResponseSchema;
+  },
+  /**
+   * Set another password with the code of a mail, and end all of the user's sessions.
+   * Signing in takes the second factor afterwards as before. API keys stay.
+   *
+   * Fails with UNAUTHENTICATED (ERROR_REASON_MAILED_CODE_INVALID) alike for a wrong
+   * code, one that is used or has expired, an unknown user, one who may not sign in,
+   * and after too many wrong codes: four are free for each user, from all addresses
+   * that the user has not signed in from together, then each takes a wait of 10 s,
+   * doubling up to 5 min, and an hour from the hundredth on. Fails with
+   * INVALID_ARGUMENT for a new password that ChangePassword would refuse, which uses
+   * no code up, and with RESOURCE_EXHAUSTED as Login does.
+   *
+   * @generated from rpc kith.auth.v1.AuthService.ResetPassword
+   */
+  resetPassword: {
+    methodKind: "unary";
+    input: typeof ResetPasswordRequestSchema;
+    output: typeof ResetPasswordResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_kith_auth_v1_auth_service, 0);

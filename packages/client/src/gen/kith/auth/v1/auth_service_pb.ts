@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file kith/auth/v1/auth_service.proto.
  */
 export const file_kith_auth_v1_auth_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9raXRoL2F1dGgvdjEvYXV0aF9zZXJ2aWNlLnByb3RvEgxraXRoLmF1dGgudjEiNAoMTG9naW5SZXF1ZXN0EhIKCmlkZW50aWZpZXIYASABKAkSEAoIcGFzc3dvcmQYAiABKAkiegoNTG9naW5SZXNwb25zZRIrCglzaWduZWRfaW4YASABKAsyFi5raXRoLmF1dGgudjEuU2lnbmVkSW5IABIxCgljaGFsbGVuZ2UYAiABKAsyHC5raXRoLmF1dGgudjEuTG9naW5DaGFsbGVuZ2VIAEIJCgdvdXRjb21lIlIKCFNpZ25lZEluEiQKBnRva2VucxgBIAEoCzIULmtpdGguYXV0aC52MS5Ub2tlbnMSIAoEdXNlchgCIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIuwBCgZUb2tlbnMSFAoMYWNjZXNzX3Rva2VuGAEgASgJEjwKGGFjY2Vzc190b2tlbl9leHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOAoVYWNjZXNzX3Rva2VuX2xpZmV0aW1lGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhUKDXJlZnJlc2hfdG9rZW4YBCABKAkSPQoZcmVmcmVzaF90b2tlbl9leHBpcmVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAirQEKDkxvZ2luQ2hhbGxlbmdlEhcKD2NoYWxsZW5nZV90b2tlbhgBIAEoCRIlCgRzdGVwGAIgASgOMhcua2l0aC5hdXRoLnYxLkxvZ2luU3RlcBIqCgdtZXRob2RzGAMgAygOMhkua2l0aC5hdXRoLnYxLkxvZ2luTWV0aG9kEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJ/ChRDb21wbGV0ZUxvZ2luUmVxdWVzdBIXCg9jaGFsbGVuZ2VfdG9rZW4YASABKAkSEwoJdG90cF9jb2RlGAIgASgJSAASFwoNcmVjb3ZlcnlfY29kZRgDIAEoCUgAEhYKDG5ld19wYXNzd29yZBgEIAEoCUgAQggKBmFuc3dlciKCAQoVQ29tcGxldGVMb2dpblJlc3BvbnNlEisKCXNpZ25lZF9pbhgBIAEoCzIWLmtpdGguYXV0aC52MS5TaWduZWRJbkgAEjEKCWNoYWxsZW5nZRgCIAEoCzIcLmtpdGguYXV0aC52MS5Mb2dpbkNoYWxsZW5nZUgAQgkKB291dGNvbWUiDwoNVXNlck1lUmVxdWVzdCJjCg5Vc2VyTWVSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXISLwoLcGVybWlzc2lvbnMYAiADKA4yGi5raXRoLmFjY2Vzcy52MS5QZXJtaXNzaW9uIjIKGVJlZnJlc2hBY2Nlc3NUb2tlblJlcXVlc3QSFQoNcmVmcmVzaF90b2tlbhgBIAEoCSJCChpSZWZyZXNoQWNjZXNzVG9rZW5SZXNwb25zZRIkCgZ0b2tlbnMYASABKAsyFC5raXRoLmF1dGgudjEuVG9rZW5zIg8KDUxvZ291dFJlcXVlc3QiEAoOTG9nb3V0UmVzcG9uc2UiRwoVQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0EhgKEGN1cnJlbnRfcGFzc3dvcmQYASABKAkSFAoMbmV3X3Bhc3N3b3JkGAIgASgJIhgKFkNoYW5nZVBhc3N3b3JkUmVzcG9uc2UqYgoJTG9naW5TdGVwEhoKFkxPR0lOX1NURVBfVU5TUEVDSUZJRUQQABIcChhMT0dJTl9TVEVQX1NFQ09ORF9GQUNUT1IQARIbChdMT0dJTl9TVEVQX05FV19QQVNTV09SRBACKoYBCgtMb2dpbk1ldGhvZBIcChhMT0dJTl9NRVRIT0RfVU5TUEVDSUZJRUQQABIaChZMT0dJTl9NRVRIT0RfVE9UUF9DT0RFEAESHgoaTE9HSU5fTUVUSE9EX1JFQ09WRVJZX0NPREUQAhIdChlMT0dJTl9NRVRIT0RfTkVXX1BBU1NXT1JEEAMy/gMKC0F1dGhTZXJ2aWNlEkAKBUxvZ2luEhoua2l0aC5hdXRoLnYxLkxvZ2luUmVxdWVzdBobLmtpdGguYXV0aC52MS5Mb2dpblJlc3BvbnNlElgKDUNvbXBsZXRlTG9naW4SIi5raXRoLmF1dGgudjEuQ29tcGxldGVMb2dpblJlcXVlc3QaIy5raXRoLmF1dGgudjEuQ29tcGxldGVMb2dpblJlc3BvbnNlEkgKBlVzZXJNZRIbLmtpdGguYXV0aC52MS5Vc2VyTWVSZXF1ZXN0Ghwua2l0aC5hdXRoLnYxLlVzZXJNZVJlc3BvbnNlIgOQAgESZwoSUmVmcmVzaEFjY2Vzc1Rva2VuEicua2l0aC5hdXRoLnYxLlJlZnJlc2hBY2Nlc3NUb2tlblJlcXVlc3QaKC5raXRoLmF1dGgudjEuUmVmcmVzaEFjY2Vzc1Rva2VuUmVzcG9uc2USQwoGTG9nb3V0Ehsua2l0aC5hdXRoLnYxLkxvZ291dFJlcXVlc3QaHC5raXRoLmF1dGgudjEuTG9nb3V0UmVzcG9uc2USWwoOQ2hhbmdlUGFzc3dvcmQSIy5raXRoLmF1dGgudjEuQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0GiQua2l0aC5hdXRoLnYxLkNoYW5nZVBhc3N3b3JkUmVzcG9uc2VCNwoMa2l0aC5hdXRoLnYxQhBBdXRoU2VydmljZVByb3RvUAFaE2tpdGgvYXV0aC92MTthdXRodjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_kith_access_v1_role, file_kith_user_v1_user]);
+  fileDesc("Ch9raXRoL2F1dGgvdjEvYXV0aF9zZXJ2aWNlLnByb3RvEgxraXRoLmF1dGgudjEiNAoMTG9naW5SZXF1ZXN0EhIKCmlkZW50aWZpZXIYASABKAkSEAoIcGFzc3dvcmQYAiABKAkiegoNTG9naW5SZXNwb25zZRIrCglzaWduZWRfaW4YASABKAsyFi5raXRoLmF1dGgudjEuU2lnbmVkSW5IABIxCgljaGFsbGVuZ2UYAiABKAsyHC5raXRoLmF1dGgudjEuTG9naW5DaGFsbGVuZ2VIAEIJCgdvdXRjb21lIlIKCFNpZ25lZEluEiQKBnRva2VucxgBIAEoCzIULmtpdGguYXV0aC52MS5Ub2tlbnMSIAoEdXNlchgCIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIuwBCgZUb2tlbnMSFAoMYWNjZXNzX3Rva2VuGAEgASgJEjwKGGFjY2Vzc190b2tlbl9leHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOAoVYWNjZXNzX3Rva2VuX2xpZmV0aW1lGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhUKDXJlZnJlc2hfdG9rZW4YBCABKAkSPQoZcmVmcmVzaF90b2tlbl9leHBpcmVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAirQEKDkxvZ2luQ2hhbGxlbmdlEhcKD2NoYWxsZW5nZV90b2tlbhgBIAEoCRIlCgRzdGVwGAIgASgOMhcua2l0aC5hdXRoLnYxLkxvZ2luU3RlcBIqCgdtZXRob2RzGAMgAygOMhkua2l0aC5hdXRoLnYxLkxvZ2luTWV0aG9kEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJ/ChRDb21wbGV0ZUxvZ2luUmVxdWVzdBIXCg9jaGFsbGVuZ2VfdG9rZW4YASABKAkSEwoJdG90cF9jb2RlGAIgASgJSAASFwoNcmVjb3ZlcnlfY29kZRgDIAEoCUgAEhYKDG5ld19wYXNzd29yZBgEIAEoCUgAQggKBmFuc3dlciKCAQoVQ29tcGxldGVMb2dpblJlc3BvbnNlEisKCXNpZ25lZF9pbhgBIAEoCzIWLmtpdGguYXV0aC52MS5TaWduZWRJbkgAEjEKCWNoYWxsZW5nZRgCIAEoCzIcLmtpdGguYXV0aC52MS5Mb2dpbkNoYWxsZW5nZUgAQgkKB291dGNvbWUiDwoNVXNlck1lUmVxdWVzdCJjCg5Vc2VyTWVSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXISLwoLcGVybWlzc2lvbnMYAiADKA4yGi5raXRoLmFjY2Vzcy52MS5QZXJtaXNzaW9uIjIKGVJlZnJlc2hBY2Nlc3NUb2tlblJlcXVlc3QSFQoNcmVmcmVzaF90b2tlbhgBIAEoCSJCChpSZWZyZXNoQWNjZXNzVG9rZW5SZXNwb25zZRIkCgZ0b2tlbnMYASABKAsyFC5raXRoLmF1dGgudjEuVG9rZW5zIg8KDUxvZ291dFJlcXVlc3QiEAoOTG9nb3V0UmVzcG9uc2UiRwoVQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0EhgKEGN1cnJlbnRfcGFzc3dvcmQYASABKAkSFAoMbmV3X3Bhc3N3b3JkGAIgASgJIhgKFkNoYW5nZVBhc3N3b3JkUmVzcG9uc2UiMQobUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXF1ZXN0EhIKCmlkZW50aWZpZXIYASABKAkiHgocUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXNwb25zZSJOChRSZXNldFBhc3N3b3JkUmVxdWVzdBISCgppZGVudGlmaWVyGAEgASgJEgwKBGNvZGUYAiABKAkSFAoMbmV3X3Bhc3N3b3JkGAMgASgJIhcKFVJlc2V0UGFzc3dvcmRSZXNwb25zZSpiCglMb2dpblN0ZXASGgoWTE9HSU5fU1RFUF9VTlNQRUNJRklFRBAAEhwKGExPR0lOX1NURVBfU0VDT05EX0ZBQ1RPUhABEhsKF0xPR0lOX1NURVBfTkVXX1BBU1NXT1JEEAIqhgEKC0xvZ2luTWV0aG9kEhwKGExPR0lOX01FVEhPRF9VTlNQRUNJRklFRBAAEhoKFkxPR0lOX01FVEhPRF9UT1RQX0NPREUQARIeChpMT0dJTl9NRVRIT0RfUkVDT1ZFUllfQ09ERRACEh0KGUxPR0lOX01FVEhPRF9ORVdfUEFTU1dPUkQQAzLHBQoLQXV0aFNlcnZpY2USQAoFTG9naW4SGi5raXRoLmF1dGgudjEuTG9naW5SZXF1ZXN0Ghsua2l0aC5hdXRoLnYxLkxvZ2luUmVzcG9uc2USWAoNQ29tcGxldGVMb2dpbhIiLmtpdGguYXV0aC52MS5Db21wbGV0ZUxvZ2luUmVxdWVzdBojLmtpdGguYXV0aC52MS5Db21wbGV0ZUxvZ2luUmVzcG9uc2USSAoGVXNlck1lEhsua2l0aC5hdXRoLnYxLlVzZXJNZVJlcXVlc3QaHC5raXRoLmF1dGgudjEuVXNlck1lUmVzcG9uc2UiA5ACARJnChJSZWZyZXNoQWNjZXNzVG9rZW4SJy5raXRoLmF1dGgudjEuUmVmcmVzaEFjY2Vzc1Rva2VuUmVxdWVzdBooLmtpdGguYXV0aC52MS5SZWZyZXNoQWNjZXNzVG9rZW5SZXNwb25zZRJDCgZMb2dvdXQSGy5raXRoLmF1dGgudjEuTG9nb3V0UmVxdWVzdBocLmtpdGguYXV0aC52MS5Mb2dvdXRSZXNwb25zZRJbCg5DaGFuZ2VQYXNzd29yZBIjLmtpdGguYXV0aC52MS5DaGFuZ2VQYXNzd29yZFJlcXVlc3QaJC5raXRoLmF1dGgudjEuQ2hhbmdlUGFzc3dvcmRSZXNwb25zZRJtChRSZXF1ZXN0UGFzc3dvcmRSZXNldBIpLmtpdGguYXV0aC52MS5SZXF1ZXN0UGFzc3dvcmRSZXNldFJlcXVlc3QaKi5raXRoLmF1dGgudjEuUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXNwb25zZRJYCg1SZXNldFBhc3N3b3JkEiIua2l0aC5hdXRoLnYxLlJlc2V0UGFzc3dvcmRSZXF1ZXN0GiMua2l0aC5hdXRoLnYxLlJlc2V0UGFzc3dvcmRSZXNwb25zZUI3CgxraXRoLmF1dGgudjFCEEF1dGhTZXJ2aWNlUHJvdG9QAVoTa2l0aC9hdXRoL3YxO2F1dGh2MWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_kith_access_v1_role, file_kith_user_v1_user]);
 
 /**
  * Who wants to sign in.
@@ -458,6 +458,94 @@ export const ChangePasswordResponseSchema: GenMessage<ChangePasswordResponse> = 
   messageDesc(file_kith_auth_v1_auth_service, 14);
 
 /**
+ * Who has forgotten the password.
+ *
+ * @generated from message kith.auth.v1.RequestPasswordResetRequest
+ */
+export type RequestPasswordResetRequest = Message<"kith.auth.v1.RequestPasswordResetRequest"> & {
+  /**
+   * The username or the email address, regardless of case and of white space at
+   * both ends.
+   *
+   * @generated from field: string identifier = 1;
+   */
+  identifier: string;
+};
+
+/**
+ * Describes the message kith.auth.v1.RequestPasswordResetRequest.
+ * Use `create(RequestPasswordResetRequestSchema)` to create a new message.
+ */
+export const RequestPasswordResetRequestSchema: GenMessage<RequestPasswordResetRequest> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 15);
+
+/**
+ * Nothing to tell: whether there is such a user is told by the mail alone.
+ *
+ * @generated from message kith.auth.v1.RequestPasswordResetResponse
+ */
+export type RequestPasswordResetResponse = Message<"kith.auth.v1.RequestPasswordResetResponse"> & {
+};
+
+/**
+ * Describes the message kith.auth.v1.RequestPasswordResetResponse.
+ * Use `create(RequestPasswordResetResponseSchema)` to create a new message.
+ */
+export const RequestPasswordResetResponseSchema: GenMessage<RequestPasswordResetResponse> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 16);
+
+/**
+ * The code, and the password to set.
+ *
+ * @generated from message kith.auth.v1.ResetPasswordRequest
+ */
+export type ResetPasswordRequest = Message<"kith.auth.v1.ResetPasswordRequest"> & {
+  /**
+   * The username or the email address, as in RequestPasswordResetRequest.
+   *
+   * @generated from field: string identifier = 1;
+   */
+  identifier: string;
+
+  /**
+   * The eight digits of the mail, regardless of the blanks or hyphens between them.
+   *
+   * @generated from field: string code = 2;
+   */
+  code: string;
+
+  /**
+   * The password from now on, 8 to 128 code points; the rules are those of
+   * ChangePassword.
+   *
+   * @generated from field: string new_password = 3;
+   */
+  newPassword: string;
+};
+
+/**
+ * Describes the message kith.auth.v1.ResetPasswordRequest.
+ * Use `create(ResetPasswordRequestSchema)` to create a new message.
+ */
+export const ResetPasswordRequestSchema: GenMessage<ResetPasswordRequest> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 17);
+
+/**
+ * Nothing to tell: sign in with the new password.
+ *
+ * @generated from message kith.auth.v1.ResetPasswordResponse
+ */
+export type ResetPasswordResponse = Message<"kith.auth.v1.ResetPasswordResponse"> & {
+};
+
+/**
+ * Describes the message kith.auth.v1.ResetPasswordResponse.
+ * Use `create(ResetPasswordResponseSchema)` to create a new message.
+ */
+export const ResetPasswordResponseSchema: GenMessage<ResetPasswordResponse> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 18);
+
+/**
  * What a sign-in takes beside the password.
  *
  * @generated from enum kith.auth.v1.LoginStep
@@ -656,6 +744,45 @@ export const AuthService: GenService<{
     methodKind: "unary";
     input: typeof ChangePasswordRequestSchema;
     output: typeof ChangePasswordResponseSchema;
+  },
+  /**
+   * Have a code mailed to the user's email address, for ResetPassword.
+   *
+   * The answer is the same, in the same time, for a user there is not, one who may not
+   * sign in, and one who was sent a mail within the last minute: only the mail tells.
+   * A code is good for 10 minutes and once, until the user has another password or
+   * email address, or asks for the next code. A user gets two mails at once, then one
+   * a minute, and from the sixth in a day on one an hour.
+   *
+   * Each call counts as a failed sign-in from its address: fails with
+   * RESOURCE_EXHAUSTED when there were too many (ERROR_REASON_TOO_MANY_ATTEMPTS) or
+   * too many wait to be answered (ERROR_REASON_SERVER_BUSY).
+   *
+   * @generated from rpc kith.auth.v1.AuthService.RequestPasswordReset
+   */
+  requestPasswordReset: {
+    methodKind: "unary";
+    input: typeof RequestPasswordResetRequestSchema;
+    output: typeof RequestPasswordResetResponseSchema;
+  },
+  /**
+   * Set another password with the code of a mail, and end all of the user's sessions.
+   * Signing in takes the second factor afterwards as before. API keys stay.
+   *
+   * Fails with UNAUTHENTICATED (ERROR_REASON_MAILED_CODE_INVALID) alike for a wrong
+   * code, one that is used or has expired, an unknown user, one who may not sign in,
+   * and after too many wrong codes: four are free for each user, from all addresses
+   * that the user has not signed in from together, then each takes a wait of 10 s,
+   * doubling up to 5 min, and an hour from the hundredth on. Fails with
+   * INVALID_ARGUMENT for a new password that ChangePassword would refuse, which uses
+   * no code up, and with RESOURCE_EXHAUSTED as Login does.
+   *
+   * @generated from rpc kith.auth.v1.AuthService.ResetPassword
+   */
+  resetPassword: {
+    methodKind: "unary";
+    input: typeof ResetPasswordRequestSchema;
+    output: typeof ResetPasswordResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_kith_auth_v1_auth_service, 0);

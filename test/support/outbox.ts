@@ -1,0 +1,59 @@
+import { vi } from 'vitest';
+import type { Client } from '@connectrpc/connect';
+import { Permission } from '../../gen/kith/access/v1/role_pb.ts';
+import { ApiKeyService } from '../../gen/kith/auth/v1/api_key_service_pb.ts';
+import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
+import { type GetMailResponse, type Mail, OutboxService } from '../../gen/kith/mail/v1/outbox_service_pb.ts';
+import type { Kith } from './kith.ts';
+import { signedIn } from './sign-in.ts';
+
+const clients = new WeakMap<Kith, Promise<Client<typeof OutboxService>>>();
+
+/** The outbox as an admin sees it, with a key, which lasts however far a test moves the clock. */
+export function outboxOf(kith: Kith): Promise<Client<typeof OutboxService>> {
+  const make = async () => {
+    const { accessToken } = await kith.admin();
+    const permissions = [Permission.CREDENTIALS_READ, Permission.CREDENTIALS_WRITE, Permission.ROLES_WRITE];
+    const { secret } = await kith.client(ApiKeyService, accessToken).createApiKey({ name: 'outbox', permissions });
+    return kith.client(OutboxService, secret);
+  };
+  const client = clients.get(kith) ?? make();
+  clients.set(kith, client);
+  return client;
+}
+
+/** The mails to a user, newest first. */
+export async function mailsTo(kith: Kith, userId: string): Promise<Mail[]> {
+  const { mails } = await (await outboxOf(kith)).listMails({ pageSize: 1000 });
+  return mails.filter((mail) => mail.userId === userId);
+}
+
+/** A mail with its text, which takes a sign-in of now. */
+export async function readMail(kith: Kith, mailId: string): Promise<GetMailResponse> {
+  const { user, password } = await kith.admin();
+  const login = kith.client(AuthService).login({ identifier: user.username, password });
+  return kith.client(OutboxService, (await signedIn(login)).accessToken).getMail({ mailId });
+}
+
+/** The code in a mail that has not been sent. */
+export async function codeIn(kith: Kith, mail: Mail): Promise<string> {
+  const { text } = await readMail(kith, mail.id);
+  const [code = ''] = /^\d{4} \d{4}$/m.exec(text) ?? [];
+  return code;
+}
+
+/** Asks for a code to reset a user's password, and reads it in the outbox. */
+export async function resetCode(kith: Kith, user: { readonly id: string; readonly username: string }): Promise<string> {
+  const before = (await mailsTo(kith, user.id)).length;
+  await kith.client(AuthService).requestPasswordReset({ identifier: user.username });
+  // Not `expect.poll`, which is for tests alone: what sets a suite up needs codes too.
+  const mail = await vi.waitFor(
+    async () => {
+      const mails = await mailsTo(kith, user.id);
+      if (mails.length === before) throw new Error(`no mail was written to ${user.username}`);
+      return mails[0]!;
+    },
+    { timeout: 30_000 },
+  );
+  return codeIn(kith, mail);
+}
