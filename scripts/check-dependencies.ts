@@ -4,8 +4,11 @@
  */
 import { readFile } from 'node:fs/promises';
 
-// The 81st is nodemailer, which has no dependencies: mail is sent by no package that is here without it.
-const PRODUCTION_PACKAGES_MAX = 81;
+/**
+ * The last two have no dependencies: libphonenumber-js, since E.164 takes the numbering plan of every region, and
+ * nodemailer, since nothing else here speaks SMTP.
+ */
+const PRODUCTION_PACKAGES_MAX = 82;
 const EXACT_VERSION = /^\d+\.\d+\.\d+(-[\w.]+)?$/;
 const DEPENDENCY_FIELDS = ['dependencies', 'devDependencies', 'optionalDependencies', 'overrides'] as const;
 

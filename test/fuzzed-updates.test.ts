@@ -47,6 +47,10 @@ interface Effect {
 /** What users change of themselves, beside the name. */
 const OWN_FIELDS = ['locale', 'time_zone', 'avatar_url'];
 const METADATA = ['public_metadata', 'private_metadata'];
+/** The fields of a contact that are in a column of their name. */
+const CONTACT_COLUMNS = new Set(
+  'given_name family_name company job_title emails phones addresses urls birthday notes starred uid'.split(' '),
+);
 const DELETION = ['delete_ms', 'purge_ms', 'update_ms', 'revision'];
 
 /** The methods that write users and contacts, how often each is called, and what it may write: written down a second time. */
@@ -74,11 +78,10 @@ const METHODS: readonly { method: DescMethodUnary; weight: number; effect: Effec
     effect: {
       table: 'contacts',
       always: ['update_ms', 'revision', 'sort_key', 'bytes'],
-      // Each field is in the column of its name.
       fields: Object.fromEntries(
         ContactService.method.updateContact.input.fields
-          .filter(({ name }) => !['contact_id', 'etag'].includes(name))
-          .map(({ name }) => [name, [name]]),
+          .filter(({ name }) => !['contact_id', 'etag', 'phone_region'].includes(name))
+          .map(({ name }) => [name, [CONTACT_COLUMNS.has(name) ? name : 'details']]),
       ),
     },
   },

@@ -76,6 +76,7 @@ export const WHAT_TO_DO: Readonly<Record<ReasonName, string>> = {
   contact_empty: 'Ask for a name, a company, an email address or a phone number.',
   contact_limit_reached:
     'Delete contacts, which count until they are purged, or have the operator raise `KITH_CONTACTS_PER_USER`.',
+  region_unknown: 'Send a code of ISO 3166-1 with two letters, such as `GB`, or none.',
   etag_mismatch:
     'Read the resource again, apply the change to what it is now, and send that with the new `etag`. Do not repeat the call as it was.',
   request_id_reused: 'Choose a new UUID for each new request, and keep it only to repeat the same one.',

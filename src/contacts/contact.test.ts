@@ -50,7 +50,8 @@ describe('the sort key', () => {
       { givenName: 'Ada', familyName: 'Løve', company: 'Engines', emails: [email('a@b')] },
       'ada løve engines',
     ],
-    ['what there is of them', { familyName: ' Ádà ' }, 'ada'],
+    ['what there is of them', { familyName: ' Ádà ', nickname: 'Addy' }, 'ada'],
+    ['other names', { nickname: 'Addy', middleName: 'Augusta', emails: [email('a@b')] }, 'augusta addy'],
     [
       'the email address',
       { emails: [email('Ada@Example.org'), email('b@c')], phones: [phone('1')] },
@@ -74,7 +75,10 @@ describe('isEmpty', () => {
       { jobTitle: 'Dr', notes: 'n', starred: true, urls: [{ url: 'http://a', type: '', primary: true }] },
       true,
     ],
+    ['prefix, suffix and department', { namePrefix: 'Dr', nameSuffix: 'Jr', department: 'D' }, true],
     ['a given name', { givenName: 'A' }, false],
+    ['a middle name', { middleName: 'A' }, false],
+    ['a nickname', { nickname: 'A' }, false],
     ['a family name', { familyName: 'A' }, false],
     ['a company', { company: 'A' }, false],
     ['an email address', { emails: [email('a@b')] }, false],
@@ -193,6 +197,11 @@ function someContact(random: Generator): ContactFields {
       primary: false,
     })),
     urls: several(() => ({ url: `https://example.org/${random.text(9)}`, type: type(), primary: false })),
+    dates: several(() => ({ date: { year: 1 + random.below(9999), month: undefined, day: undefined }, type: type() })),
+    relations: several(() => ({ name: random.text(9), type: type() })),
+    messagingHandles: several(() => ({ handle: random.text(9), service: random.text(9), type: type() })),
+    customFields: several(() => ({ label: random.text(9), value: random.text(30) })),
+    languages: several(() => random.text(5)),
     birthday: random.below(2)
       ? {
           year: random.below(2) ? 1 + random.below(9999) : undefined,

@@ -13,6 +13,8 @@ export interface Email extends Entry {
 }
 export interface Phone extends Entry {
   readonly number: string;
+  /** The number in E.164, if it can be read. */
+  readonly e164?: string | undefined;
 }
 export interface Address extends Entry {
   readonly street: string;
@@ -22,13 +24,33 @@ export interface Address extends Entry {
   readonly country: string;
 }
 export interface Url extends Entry {
+  /** An absolute http or https URL, or '' if there is a text instead. */
   readonly url: string;
+  readonly text?: string | undefined;
 }
 /** The known parts of a date of the Gregorian calendar: a year, a month or both; a day only with a month. */
 export interface PartialDate {
   readonly year: number | undefined;
   readonly month: number | undefined;
   readonly day: number | undefined;
+}
+/** A date other than the birthday. */
+export interface DatedEvent {
+  readonly date: PartialDate;
+  readonly type: string;
+}
+export interface Relation {
+  readonly name: string;
+  readonly type: string;
+}
+export interface MessagingHandle {
+  readonly handle: string;
+  readonly service: string;
+  readonly type: string;
+}
+export interface CustomField {
+  readonly label: string;
+  readonly value: string;
 }
 
 /** A contact as the contract shows it; times in milliseconds since 1970. */
@@ -48,6 +70,12 @@ interface StoredField<Column extends keyof ContactRow, Value> {
   readonly empty: Value;
   readonly write: (value: Value) => ContactRow[Column];
   readonly read: (stored: ContactRow[Column]) => Value;
+}
+
+/** A field that is stored under its name in the JSON of the column `details`, where it is set. */
+interface DetailField<Value> {
+  readonly column: 'details';
+  readonly empty: Value;
 }
 
 function field<Column extends keyof ContactRow, Value>(stored: StoredField<Column, Value>) {
@@ -71,7 +99,16 @@ function list<Column extends TextColumn, Item extends Entry>(column: Column): St
   };
 }
 
-/** Every field of a contact that a user sets. */
+const detailText: DetailField<string> = { column: 'details', empty: '' };
+
+function detailList<Item>(): DetailField<readonly Item[]> {
+  return { column: 'details', empty: [] };
+}
+
+/**
+ * Every field of a contact that a user sets. What the database neither sorts nor looks up by is a detail: most
+ * contacts have few of them.
+ */
 const FIELDS = {
   givenName: text('given_name'),
   familyName: text('family_name'),
@@ -94,6 +131,23 @@ const FIELDS = {
     write: (isStarred) => (isStarred ? 1 : 0),
     read: (stored) => stored === 1,
   }),
+  namePrefix: detailText,
+  middleName: detailText,
+  nameSuffix: detailText,
+  nickname: detailText,
+  phoneticGivenName: detailText,
+  phoneticMiddleName: detailText,
+  phoneticFamilyName: detailText,
+  department: detailText,
+  dates: detailList<DatedEvent>(),
+  relations: detailList<Relation>(),
+  messagingHandles: detailList<MessagingHandle>(),
+  customFields: detailList<CustomField>(),
+  languages: detailList<string>(),
+  timeZone: detailText,
+  pronouns: detailText,
+  source: detailText,
+  uid: text('uid'),
 };
 type Field = keyof typeof FIELDS;
 
@@ -103,16 +157,20 @@ export type ContactFields = { readonly [Name in Field]: (typeof FIELDS)[Name]['e
 /** The columns that hold the fields. */
 export type FieldColumns = Pick<ContactRow, 'sort_key' | (typeof FIELDS)[Field]['column']>;
 
-/** FIELDS as a list. Each field reads and writes its own column, which a type cannot say of all of them. */
-const FIELD_LIST = Object.entries(FIELDS) as [Field, StoredField<keyof FieldColumns, unknown>][];
+/** FIELDS as lists. Each field reads and writes its own column, which a type cannot say of all of them. */
+const FIELD_LIST = Object.entries(FIELDS).filter(([, { column }]) => column !== 'details') as [
+  Field,
+  StoredField<keyof FieldColumns, unknown>,
+][];
+const DETAIL_NAMES = (Object.keys(FIELDS) as Field[]).filter((name) => FIELDS[name].column === 'details');
 
 /** The fields of a contact of which nothing is set. */
 export const NO_FIELDS = Object.fromEntries(
-  FIELD_LIST.map(([name, { empty }]) => [name, empty]),
+  Object.entries(FIELDS).map(([name, { empty }]) => [name, empty]),
 ) as unknown as ContactFields;
 
 export function toColumns(fields: ContactFields): FieldColumns {
-  const columns: Record<string, unknown> = { sort_key: sortKeyOf(fields) };
+  const columns: Record<string, unknown> = { sort_key: sortKeyOf(fields), details: writeDetails(fields) };
   for (const [name, { column, write }] of FIELD_LIST) columns[column] = write(fields[name]);
   return columns as FieldColumns;
 }
@@ -128,7 +186,14 @@ function readFields<Target extends ContactFields>(target: Target, row: FieldColu
     const [name, { column, read }] = FIELD_LIST[i]!;
     fields[name] = read(row[column]);
   }
+  if (row.details !== '') Object.assign(fields, JSON.parse(row.details));
   return target;
+}
+
+/** JSON of the details that are set; '' for none. */
+function writeDetails(fields: ContactFields): string {
+  const set = DETAIL_NAMES.filter((name) => (fields[name] as string | readonly unknown[]).length > 0);
+  return set.length === 0 ? '' : JSON.stringify(Object.fromEntries(set.map((name) => [name, fields[name]])));
 }
 
 export function toContact(row: ContactRow): Contact {
@@ -146,8 +211,9 @@ export function toContact(row: ContactRow): Contact {
 
 /** Whether a contact has no visible name or company, no email address and no phone number. */
 export function isEmpty(fields: ContactFields): boolean {
-  const { givenName, familyName, company, emails, phones } = fields;
-  return !isVisible(givenName + familyName + company) && emails.length === 0 && phones.length === 0;
+  const { givenName, middleName, familyName, nickname, company, emails, phones } = fields;
+  const names = givenName + middleName + familyName + nickname + company;
+  return !isVisible(names) && emails.length === 0 && phones.length === 0;
 }
 
 /** Approximate overhead in a database of a contact and of each of its search terms, beside their texts, bytes. */
@@ -166,8 +232,9 @@ export function bytesOf(columns: FieldColumns, terms: readonly string[]): number
 /** The most that a page token can carry, UTF-16 code units. */
 const SORT_KEY_LENGTH = 200;
 
-function sortKeyOf({ givenName, familyName, company, emails, phones }: ContactFields): string {
-  const name = fold(`${givenName} ${familyName} ${company}`);
+function sortKeyOf(fields: ContactFields): string {
+  const { givenName, middleName, familyName, nickname, company, emails, phones } = fields;
+  const name = fold(`${givenName} ${familyName} ${company}`) || fold(`${middleName} ${nickname}`);
   return cut(name || emails[0]?.address.toLowerCase() || phones[0]?.number || '', SORT_KEY_LENGTH);
 }
 

@@ -37,10 +37,13 @@ const CONTACT_EMPTY = { code: 'InvalidArgument', reason: 'CONTACT_EMPTY' };
 type NewContact = Exclude<MessageInitShape<typeof CreateContactRequestSchema>, { $unknown?: unknown }>;
 type ListRequest = MessageInitShape<typeof ListContactsRequestSchema>;
 
+/** The fields of a request that are none of a contact. */
+const OTHERS = ['request_id', 'phone_region'];
+
 /** The texts of a contact. */
 const TEXTS = CreateContactRequestSchema.fields
   .filter(
-    ({ scalar, fieldKind, name }) => fieldKind === 'scalar' && scalar === ScalarType.STRING && name !== 'request_id',
+    ({ scalar, fieldKind, name }) => fieldKind === 'scalar' && scalar === ScalarType.STRING && !OTHERS.includes(name),
   )
   .map(({ localName }) => localName as 'givenName');
 
@@ -51,12 +54,12 @@ const FULL = {
   company: 'Analytical Engines & Söhne',
   jobTitle: 'Countess',
   emails: [
-    { address: 'Ada@Example.org', type: 'work', primary: false },
-    { address: 'ada@lovelace.example', type: '', primary: true },
+    { address: 'Ada@Example.org', type: 'work', primary: false, valid: true },
+    { address: 'ada@lovelace.example', type: '', primary: true, valid: true },
   ],
   phones: [
-    { number: '+44 (20) 7946-0958', type: 'mobile', primary: true },
-    { number: '*100#', type: '', primary: false },
+    { number: '+44 (20) 7946-0958', type: 'mobile', primary: true, e164: '+442079460958' },
+    { number: '*100#', type: '', primary: false, e164: '' },
   ],
   addresses: [
     {
@@ -70,8 +73,19 @@ const FULL = {
     },
     { street: '', city: 'Oakham', region: '', postalCode: '', country: '', type: '', primary: false },
   ],
-  urls: [{ url: 'https://example.org/~ada?q=1#top', type: 'blog', primary: true }],
+  urls: [
+    { url: 'https://example.org/~ada?q=1#top', type: 'blog', primary: true, text: '' },
+    { url: '', type: '', primary: false, text: 'gopher://example.org' },
+  ],
   birthday: { year: 1815, month: 12, day: 10 },
+  dates: [
+    { date: { year: 1835, month: 7, day: 8 }, type: 'anniversary' },
+    { date: { month: 11 }, type: '' },
+  ],
+  relations: [{ name: 'Charles Babbage', type: 'friend' }],
+  messagingHandles: [{ handle: '@ada:example.org', service: 'Matrix', type: 'home' }],
+  customFields: [{ label: 'Hat', value: '7 ⅛\nwith a feather' }],
+  languages: ['en-GB', 'Français'],
   notes: 'Wrote the first program.\n\n\tIn 1843 — "Note G".\r\n',
   starred: true,
 } satisfies NewContact;
@@ -104,7 +118,7 @@ describe.each(databases)('on $name', (kind) => {
   });
 
   test('every field of the contract is in the full contact of these tests', () => {
-    const fields = CreateContactRequestSchema.fields.filter(({ name }) => name !== 'request_id');
+    const fields = CreateContactRequestSchema.fields.filter(({ name }) => !OTHERS.includes(name));
     expect(Object.keys(FULL).toSorted()).toEqual(fields.map(({ localName }): string => localName).toSorted());
   });
 
@@ -129,6 +143,8 @@ describe.each(databases)('on $name', (kind) => {
       ['an email address', { emails: [{ address: 'a@b.example' }] }],
       ['a phone number', { phones: [{ number: '1' }] }],
       ['a name that is an emoji', { givenName: '🦉' }],
+      ['a middle name', { middleName: 'Augusta' }],
+      ['a nickname', { nickname: 'The Enchantress' }],
     ])('takes a contact with %s alone', async (_, contact) => {
       expect((await shared.create(contact)).birthday).toBeUndefined();
     });
@@ -137,6 +153,7 @@ describe.each(databases)('on $name', (kind) => {
       ['nothing', {}],
       ['names of blanks', { givenName: ' ', familyName: '\u3000', company: '\u00A0' }],
       ['a job title', { jobTitle: 'Countess' }],
+      ['what stands around names', { namePrefix: 'Dr', nameSuffix: 'Jr', phoneticGivenName: 'Eida' }],
       ['an address', { addresses: [{ city: 'London' }] }],
       ['a URL', { urls: [{ url: 'https://example.org' }] }],
       ['a birthday, notes and a star', { birthday: { month: 1, day: 1 }, notes: 'Who is it?', starred: true }],
@@ -187,6 +204,65 @@ describe.each(databases)('on $name', (kind) => {
       expect(await shared.ids({ query: address.slice(0, 40) })).toContain(id);
     });
 
+    test.each<[string, NonNullable<NewContact['urls']>[number], { url: string; text: string }]>([
+      ['without a scheme becomes https', { url: ' example.org/~ada ' }, { url: 'https://example.org/~ada', text: '' }],
+      ['with another scheme is a text', { url: 'javascript:alert(1)' }, { url: '', text: 'javascript:alert(1)' }],
+      ['that was answered as a text stays one', { text: 'gopher://a' }, { url: '', text: 'gopher://a' }],
+      ['has no text beside it', { url: 'http://a.example', text: 'x' }, { url: 'http://a.example', text: '' }],
+    ])('a URL %s', async (_, url, kept) => {
+      const contact = await shared.create({ givenName: 'Ada', urls: [url] });
+      expect(contact.urls).toMatchObject([kept]);
+      const { urls } = contact;
+      expect((await shared.client.updateContact({ contactId: contact.id, urls: { values: urls } })).contact).toEqual(
+        contact,
+      );
+    });
+
+    describe('a phone number without a country code', () => {
+      const numbers = [{ number: '020 7946 0958' }, { number: '+49 30 1234567' }, { number: '1-800-FLOWERS' }];
+      const e164s = ({ phones }: Contact) => phones.map(({ e164 }) => e164);
+      test.each([
+        ['', ['', '+49301234567', '']],
+        ['GB', ['+442079460958', '+49301234567', '']],
+        ['us', ['', '+49301234567', '+18003569377']],
+      ])('is read in the region "%s" of the call', async (phoneRegion, expected) => {
+        const contact = await shared.create({ phones: numbers, phoneRegion });
+        expect(e164s(contact)).toEqual(expected);
+        const { contact: updated } = await shared.client.updateContact({
+          contactId: contact.id,
+          phones: { values: numbers.toReversed() },
+          phoneRegion,
+        });
+        expect(e164s(updated!)).toEqual(expected.toReversed());
+        expect(await shared.get(contact.id)).toEqual(updated);
+      });
+
+      test("is read in the region of the user's locale, if it names one", async () => {
+        const owner = await kith.user();
+        const book = bookOf(owner);
+        for (const [locale, e164] of [
+          ['en-GB', '+442079460958'],
+          ['en', ''],
+        ]) {
+          await kith.client(UserService, owner.accessToken).updateUser({ userId: owner.user.id, locale: locale! });
+          const contact = await book.create({ phones: [numbers[0]!] });
+          expect(e164s(contact)).toEqual([e164]);
+          expect(e164s((await book.client.updateContact({ contactId: contact.id, notes: 'x' })).contact!)).toEqual([
+            e164,
+          ]);
+        }
+      });
+
+      test('is not read in a region that there is not', async () => {
+        const unknown = { code: 'InvalidArgument', reason: 'REGION_UNKNOWN', metadata: { field: 'phone_region' } };
+        expect(await refusalOf(shared.create({ phones: numbers, phoneRegion: 'UK' }))).toMatchObject(unknown);
+        const { id } = await shared.create(FULL);
+        expect(await refusalOf(shared.client.updateContact({ contactId: id, phoneRegion: 'ZZ' }))).toMatchObject(
+          unknown,
+        );
+      });
+    });
+
     test.each(['ask at the desk', '٠٣٠ ١٢٣٤', '+49 30 1234567 (only in the mornings)', '0800-FLOWERS', 'tel: x / y'])(
       'keeps the phone number %s as it is',
       async (number) => {
@@ -220,10 +296,23 @@ describe.each(databases)('on $name', (kind) => {
       ['a phone number with a line feed inside', { phones: [{ number: '1\n2' }] }],
       ['an address of a type alone', { addresses: [{ type: 'home' }] }],
       ['a type of 65', { emails: [{ address: 'a@b.example', type: 'a'.repeat(65) }] }],
-      ['a URL that runs', { urls: [{ url: 'javascript:alert(1)' }] }],
-      ['a URL with blanks inside', { urls: [{ url: 'https://example.org/a b' }] }],
-      ['a URL without a host', { urls: [{ url: 'https:///etc/passwd' }] }],
-      ['a URL without a scheme', { urls: [{ url: 'example.org' }] }],
+      ['a URL of nothing', { urls: [{ type: 'blog' }] }],
+      ['a URL that nobody can see', { urls: [{ url: '\u200B', text: '\u3164' }] }],
+      ['a URL of 2049', { urls: [{ url: `https://a.example/${'a'.repeat(2031)}` }] }],
+      ['a text of 2049 in place of a URL', { urls: [{ text: 'a'.repeat(2049) }] }],
+      ['a date of a type alone', { dates: [{ type: 'anniversary' }] }],
+      ['a date of nothing', { dates: [{ date: {} }] }],
+      ['the anniversary 30 February', { dates: [{ date: { month: 2, day: 30 } }] }],
+      ['a relation without a name', { relations: [{ type: 'friend' }] }],
+      ['a handle that nobody can see', { messagingHandles: [{ handle: ' ', service: 'Signal' }] }],
+      ['a custom field without a value', { customFields: [{ label: 'Hat' }] }],
+      ['a custom field of 2001', { customFields: [{ value: 'a'.repeat(2001) }] }],
+      ['an empty language', { languages: ['en', ''] }],
+      ['21 relations', { relations: Array.from({ length: 21 }, (_, i) => ({ name: `R${i}` })) }],
+      ['a nickname of two lines', { nickname: 'a\nb' }],
+      ['a prefix of 101', { namePrefix: 'a'.repeat(101) }],
+      ['a uid of 256', { uid: 'a'.repeat(256) }],
+      ['a phone region of three letters', { phoneRegion: 'GBR' }],
       ['30 February', { birthday: { month: 2, day: 30 } }],
       ['29 February 1900', { birthday: { year: 1900, month: 2, day: 29 } }],
       ['31 April', { birthday: { month: 4, day: 31 } }],
@@ -259,6 +348,23 @@ describe.each(databases)('on $name', (kind) => {
         })),
         urls: twenty((i) => ({ url: `https://example.org/${i}`.padEnd(2048, 'u'), type, primary: i === 19 })),
         notes: '\n🗒'.repeat(5000),
+        namePrefix: '🎩'.repeat(100),
+        middleName: '🦉'.repeat(200),
+        nameSuffix: '🎩'.repeat(100),
+        nickname: '🦉'.repeat(200),
+        phoneticGivenName: 'ア'.repeat(200),
+        phoneticMiddleName: 'ア'.repeat(200),
+        phoneticFamilyName: 'ア'.repeat(200),
+        department: '王'.repeat(200),
+        dates: twenty((i) => ({ date: { year: 9999, month: 12, day: i + 1 }, type })),
+        relations: twenty(() => ({ name: '🦉'.repeat(200), type })),
+        messagingHandles: twenty(() => ({ handle: '🦉'.repeat(320), service: type, type })),
+        customFields: twenty(() => ({ label: type, value: '🦉\n'.repeat(1000).trim() })),
+        languages: twenty(() => '🗣'.repeat(64)),
+        timeZone: '🕓'.repeat(64),
+        pronouns: '🦉'.repeat(64),
+        source: '🦉'.repeat(200),
+        uid: '🦉'.repeat(255),
       };
       const contact = await shared.create(asked);
       expect(await shared.get(contact.id)).toMatchObject(asked);
@@ -306,6 +412,8 @@ describe.each(databases)('on $name', (kind) => {
       ['a birthday without its year', { birthday: { month: 12, day: 10 } }],
       ['no notes', { notes: '' }],
       ['no star', { starred: false }],
+      ['another relation', { relations: [{ name: 'Byron' }] }],
+      ['a region of its numbers', { phoneRegion: 'GB' }],
     ])('is refused when the contact has %s, another one than before', async (_, other) => {
       const asked = { ...FULL, requestId: randomUUID() };
       const first = await shared.create(asked);
@@ -359,14 +467,28 @@ describe.each(databases)('on $name', (kind) => {
   describe('UpdateContact', () => {
     test.each<[keyof typeof FULL, unknown, unknown]>([
       ...TEXTS.flatMap((name) => ['Augusta', ''].map((value): [typeof name, string, string] => [name, value, value])),
-      ['emails', { values: [{ address: 'b@c.example' }] }, [{ address: 'b@c.example', type: '', primary: true }]],
+      [
+        'emails',
+        { values: [{ address: 'b@c.example' }] },
+        [{ address: 'b@c.example', type: '', primary: true, valid: true }],
+      ],
       ['emails', {}, []],
-      ['phones', { values: [{ number: '123' }] }, [{ number: '123', type: '', primary: true }]],
+      ['phones', { values: [{ number: '123' }] }, [{ number: '123', type: '', primary: true, e164: '' }]],
       ['phones', {}, []],
       ['addresses', { values: FULL.addresses.toReversed() }, FULL.addresses.toReversed()],
       ['addresses', {}, []],
-      ['urls', { values: [{ url: 'HTTP://x' }] }, [{ url: 'HTTP://x', type: '', primary: true }]],
+      ['urls', { values: [{ url: 'HTTP://x' }] }, [{ url: 'HTTP://x', type: '', primary: true, text: '' }]],
       ['urls', {}, []],
+      ['dates', { values: [{ date: { year: 1852 } }] }, [{ date: { year: 1852 }, type: '' }]],
+      ['dates', {}, []],
+      ['relations', { values: [{ name: 'Byron' }] }, [{ name: 'Byron', type: '' }]],
+      ['relations', {}, []],
+      ['messagingHandles', { values: [{ handle: 'ada' }] }, [{ handle: 'ada', service: '', type: '' }]],
+      ['messagingHandles', {}, []],
+      ['customFields', { values: [{ value: 'v' }] }, [{ label: '', value: 'v' }]],
+      ['customFields', {}, []],
+      ['languages', { values: ['de'] }, ['de']],
+      ['languages', {}, []],
       ['birthday', { value: { month: 2, day: 29 } }, { month: 2, day: 29 }],
       ['birthday', {}, undefined],
       ['starred', false, false],
@@ -396,6 +518,9 @@ describe.each(databases)('on $name', (kind) => {
         addresses: { values: FULL.addresses },
         urls: { values: FULL.urls },
         birthday: { value: FULL.birthday },
+        dates: { values: FULL.dates },
+        customFields: { values: FULL.customFields },
+        languages: { values: FULL.languages },
       };
       expect((await shared.client.updateContact({ contactId: id })).contact).toEqual(before);
       expect((await shared.client.updateContact({ contactId: id.toUpperCase(), ...same })).contact).toEqual(before);
@@ -403,7 +528,15 @@ describe.each(databases)('on $name', (kind) => {
 
     test('refuses to leave nothing to know the contact by, and changes nothing', async () => {
       const before = await shared.create(FULL);
-      const bare = { givenName: '', familyName: ' ', company: '', emails: {}, phones: {} };
+      const bare = {
+        givenName: '',
+        middleName: '',
+        familyName: ' ',
+        nickname: '',
+        company: '',
+        emails: {},
+        phones: {},
+      };
       expect(await refusalOf(shared.client.updateContact({ contactId: before.id, ...bare }))).toMatchObject(
         CONTACT_EMPTY,
       );

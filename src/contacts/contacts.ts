@@ -21,11 +21,13 @@ import {
   replaceTerms,
   selectContact,
   selectContactPage,
+  selectLocale,
   selectUncounted,
   selectUsage,
   updateContactRow,
   usageOf,
 } from './store.ts';
+import { e164Of, isPhoneRegion, needsRegion, phoneRegionOf } from './phone-number.ts';
 import { contactQueries, contactTerms } from './terms.ts';
 
 /** The limits of one user's contacts. */
@@ -40,20 +42,34 @@ export interface ContactsApp extends App {
   readonly contacts: ContactLimits;
 }
 
-/** Creates a contact of the caller's. Throws contact_empty, contact_limit_reached, budget_exceeded, request_id_reused. */
+/** A contact to create. */
+export interface NewContact {
+  readonly fields: ContactFields;
+  /** The region of phone numbers without a country code (ISO 3166-1); '' for that of the caller's locale. */
+  readonly phoneRegion: string;
+}
+
+/**
+ * Creates a contact of the caller's.
+ *
+ * Throws contact_empty, region_unknown, contact_limit_reached, budget_exceeded, request_id_reused.
+ */
 export async function createContact<Response>(
   app: ContactsApp,
   caller: Caller,
-  fields: ContactFields,
+  { fields: written, phoneRegion }: NewContact,
   requestId: string,
   format: ResponseFormat<Contact, Response>,
 ): Promise<Response> {
-  requireNotEmpty(fields);
+  requireNotEmpty(written);
+  requirePhoneRegion(phoneRegion);
+  const input = { ...written, phoneRegion };
   return app.database.transaction(
     (tx) =>
-      runIdempotently(tx, app, { callerId: caller.userId, requestId, input: fields }, format, async () => {
+      runIdempotently(tx, app, { callerId: caller.userId, requestId, input }, format, async () => {
         const at = atOneTime(app);
         const now = at.now();
+        const fields = await readPhones(tx, caller.userId, written, phoneRegion);
         const columns = toColumns(fields);
         const terms = contactTerms(fields);
         const bytes = bytesOf(columns, terms);
@@ -113,21 +129,31 @@ export async function listContacts(app: App, caller: Caller, request: ContactLis
   };
 }
 
+/** What to change in a contact. */
+export interface ContactUpdate {
+  /** The fields that are not undefined. */
+  readonly fields: PartialUpdate<ContactFields>;
+  /** See NewContact. */
+  readonly phoneRegion: string;
+}
+
 /**
  * Changes the fields that are not undefined.
  *
- * Throws contact_not_found, contact_empty, resource_deleted, etag_mismatch, budget_exceeded.
+ * Throws contact_not_found, contact_empty, region_unknown, resource_deleted, etag_mismatch, budget_exceeded.
  */
 export async function updateContact(
   app: ContactsApp,
   caller: Caller,
   id: string,
   etag: string | undefined,
-  update: PartialUpdate<ContactFields>,
+  { fields: update, phoneRegion }: ContactUpdate,
 ): Promise<Contact> {
+  requirePhoneRegion(phoneRegion);
   const next = await changeResource(app, 'update', contactResource(caller, id), etag, async ({ tx, row }) => {
-    const fields = applyUpdate(toFields(row), update);
-    requireNotEmpty(fields);
+    const updated = applyUpdate(toFields(row), update);
+    requireNotEmpty(updated);
+    const fields = update.phones === undefined ? updated : await readPhones(tx, row.owner_id, updated, phoneRegion);
     const columns = toColumns(fields);
     if ((Object.keys(columns) as (keyof typeof columns)[]).every((column) => columns[column] === row[column])) {
       return undefined;
@@ -215,6 +241,27 @@ async function writeContact(tx: Db, next: ContactRow, row: ContactRow): Promise<
     contacts: after.contacts - before.contacts,
     liveContacts: after.liveContacts - before.liveContacts,
     bytes: after.bytes - before.bytes,
+  });
+}
+
+/** The fields with the phone numbers in E.164 that can be read. Looks for the owner's locale only if that may help. */
+async function readPhones(tx: Db, ownerId: string, fields: ContactFields, phoneRegion: string): Promise<ContactFields> {
+  if (fields.phones.length === 0) return fields;
+  const isLocaleOfUse = phoneRegion === '' && fields.phones.some(({ number }) => needsRegion(number));
+  const code = phoneRegion.toUpperCase();
+  const region = isLocaleOfUse
+    ? phoneRegionOf(await selectLocale(tx, ownerId))
+    : isPhoneRegion(code)
+      ? code
+      : undefined;
+  return { ...fields, phones: fields.phones.map((phone) => ({ ...phone, e164: e164Of(phone.number, region) })) };
+}
+
+/** Throws region_unknown. */
+function requirePhoneRegion(code: string): void {
+  if (code === '' || isPhoneRegion(code.toUpperCase())) return;
+  throw new Failure('region_unknown', 'phone_region is not the code of a region that has phone numbers, such as GB', {
+    field: 'phone_region',
   });
 }
 

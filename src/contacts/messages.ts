@@ -2,12 +2,16 @@ import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import {
   type Contact as ContactMessage,
+  type ContactDate,
   ContactSchema,
+  type CustomField as CustomFieldMessage,
   type EmailAddress,
   type PartialDate as PartialDateMessage,
+  type MessagingHandle as MessagingHandleMessage,
   type PartialDateSchema,
   type PhoneNumber,
   type PostalAddress,
+  type Relation as RelationMessage,
   type WebAddress,
 } from '../../gen/kith/contact/v1/contact_pb.ts';
 import {
@@ -20,18 +24,23 @@ import {
 import { pick } from '../kernel/pick.ts';
 import { responseFormat } from '../rpc/response-format.ts';
 import { mapInSlices, type Page, totalOf } from '../storage/pages.ts';
-import type { PartialUpdate } from '../resources/partial-update.ts';
 import {
   type Address,
   type Contact,
   type ContactFields,
+  type CustomField,
+  type DatedEvent,
   type Email,
+  type MessagingHandle,
   NO_FIELDS,
   type PartialDate,
   type Phone,
+  type Relation,
   type Url,
 } from './contact.ts';
-import type { ContactListRequest } from './contacts.ts';
+import type { ContactListRequest, ContactUpdate, NewContact } from './contacts.ts';
+import { isEmailAddress } from './email-address.ts';
+import { readWebAddress } from './web-address.ts';
 
 /** How an entry of each list is read from its message: as plain data, without what protobuf adds. */
 const ENTRIES = {
@@ -40,7 +49,12 @@ const ENTRIES = {
   addresses: ({ street, city, region, postalCode, country, type, primary }: PostalAddress): Address => {
     return { street, city, region, postalCode, country, type, primary };
   },
-  urls: ({ url, type, primary }: WebAddress): Url => ({ url, type, primary }),
+  urls: ({ url, text, type, primary }: WebAddress): Url => ({ ...readWebAddress(url || text), type, primary }),
+  dates: ({ date, type }: ContactDate): DatedEvent => ({ date: fromPartialDate(date)!, type }),
+  relations: ({ name, type }: RelationMessage): Relation => ({ name, type }),
+  messagingHandles: ({ handle, service, type }: MessagingHandleMessage): MessagingHandle => ({ handle, service, type }),
+  customFields: ({ label, value }: CustomFieldMessage): CustomField => ({ label, value }),
+  languages: (language: string): string => language,
 };
 type ListField = keyof typeof ENTRIES;
 
@@ -53,14 +67,19 @@ const SAME_FIELDS = (Object.keys(NO_FIELDS) as readonly (keyof ContactFields)[])
 );
 
 export function toContactMessage(contact: Contact): ContactMessage {
-  const { emails, phones, addresses, urls, birthday } = contact;
+  const { emails, phones, addresses, urls, birthday, dates, relations, messagingHandles, customFields } = contact;
   const same: Pick<ContactMessage, SameField | 'id' | 'etag'> = contact;
   return create(ContactSchema, {
     ...same,
-    emails: [...emails],
-    phones: [...phones],
+    emails: emails.map((email) => ({ ...email, valid: isEmailAddress(email.address) })),
+    phones: phones.map(({ e164 = '', ...phone }) => ({ ...phone, e164 })),
     addresses: [...addresses],
-    urls: [...urls],
+    urls: urls.map(({ text = '', ...url }) => ({ ...url, text })),
+    dates: dates.map(({ date, type }) => ({ date: toPartialDate(date), type })),
+    relations: [...relations],
+    messagingHandles: [...messagingHandles],
+    customFields: [...customFields],
+    languages: [...contact.languages],
     birthday: birthday && toPartialDate(birthday),
     createTime: timestampFromMs(contact.createMs),
     updateTime: timestampFromMs(contact.updateMs),
@@ -77,14 +96,15 @@ export async function toContactPage(page: Page<Contact>): Promise<MessageInitSha
   };
 }
 
-export function fromCreate(request: CreateContactRequest): ContactFields {
-  return {
+export function fromCreate(request: CreateContactRequest): NewContact {
+  const fields = {
     // In this order, since the fields are part of what a request id stands for.
     ...NO_FIELDS,
     ...pick(request, SAME_FIELDS),
     ...readLists((name) => request[name]),
     birthday: fromPartialDate(request.birthday),
   };
+  return { fields, phoneRegion: request.phoneRegion };
 }
 
 export function fromList(request: ListContactsRequest): ContactListRequest {
@@ -92,20 +112,24 @@ export function fromList(request: ListContactsRequest): ContactListRequest {
   return { pageSize, pageToken, includeTotalSize, query, starred, deleted };
 }
 
-export function fromUpdate(request: UpdateContactRequest): PartialUpdate<ContactFields> {
-  const { birthday } = request;
-  return {
+export function fromUpdate(request: UpdateContactRequest): ContactUpdate {
+  const { birthday, phoneRegion } = request;
+  const fields = {
     ...pick(request, SAME_FIELDS),
     ...readLists((name) => request[name]?.values),
     birthday: birthday && (fromPartialDate(birthday.value) ?? null),
   };
+  return { fields, phoneRegion };
 }
 
 /** Reads the lists that a request has: undefined stays undefined. */
-function readLists<Values extends readonly object[] | undefined>(
+function readLists<Values extends readonly (object | string)[] | undefined>(
   valuesOf: (name: ListField) => Values,
 ): { readonly [Name in ListField]: ContactFields[Name] | Extract<Values, undefined> } {
-  const lists = LIST_FIELDS.map((name) => [name, valuesOf(name)?.map(ENTRIES[name] as (entry: object) => unknown)]);
+  const lists = LIST_FIELDS.map((name) => [
+    name,
+    valuesOf(name)?.map(ENTRIES[name] as (entry: object | string) => unknown),
+  ]);
   return Object.fromEntries(lists) as never;
 }
 

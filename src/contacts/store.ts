@@ -30,6 +30,10 @@ export interface ContactRow {
   /** Of YYYY-MM-DD what is known, with - for a year that is not: YYYY, YYYY-MM, --MM or --MM-DD as well. */
   birthday: string | null;
   notes: string;
+  /** JSON of the fields that have no column of their own and are set; '' if none is. */
+  details: string;
+  /** '' for none. Not unique. */
+  uid: string;
   starred: 0 | 1;
   deleted: 0 | 1;
   create_ms: number;
@@ -69,6 +73,12 @@ export type ContactKey = [sortKey: string, id: string];
 
 export function selectContact(db: Db, ownerId: string, id: string): Promise<ContactRow | undefined> {
   return db.selectFrom('contacts').selectAll().where('owner_id', '=', ownerId).where('id', '=', id).executeTakeFirst();
+}
+
+/** The locale of a user; '' for none. */
+export async function selectLocale(db: Db, userId: string): Promise<string> {
+  const row = await db.selectFrom('users').select('locale').where('id', '=', userId).executeTakeFirst();
+  return row?.locale ?? '';
 }
 
 export async function insertContact(db: Db, row: ContactRow, terms: readonly string[]): Promise<void> {

@@ -137,6 +137,9 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
   server.removeAllListeners('stream');
   const makeRequest: StreamListener = (...of) => {
     for (const listener of requestMakers) listener.call(server, ...of);
+    // A stream without a body ends by itself, also while it waits for its turn: the request would never hear of it.
+    const [stream] = of;
+    if (stream.readableEnded) stream.emit('end');
   };
 
   const serve: StreamListener = (stream, headers, flags, rawHeaders) => {

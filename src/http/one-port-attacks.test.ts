@@ -27,13 +27,13 @@ import {
   expectHarmless,
   flood,
   get,
+  HeldScheduler,
   readStream,
   request,
   startPort,
   transports,
   trickle,
 } from './one-port.testkit.ts';
-import type { RequestScheduler } from './one-port.ts';
 import type { Port, RawClient } from './one-port.testkit.ts';
 
 const fast = { interval: 1 };
@@ -42,14 +42,6 @@ const fast = { interval: 1 };
 const NODE_LIMIT_MS = 1500;
 
 const isReset = (stream: number) => (frame: Frame) => frame.type === frameType.rstStream && frame.stream === stream;
-
-/** Keeps what comes while it is busy. */
-class HeldScheduler implements RequestScheduler {
-  isBusy = false;
-  readonly waiting: (() => void)[] = [];
-  mayStart = () => !this.isBusy;
-  add = (_headers: unknown, _address: unknown, start: () => void) => void this.waiting.push(start);
-}
 
 describe.each(transports)('over %s', (transport) => {
   describe('a connection that does not tell its protocol', () => {

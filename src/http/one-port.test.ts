@@ -23,6 +23,7 @@ import {
   connectTcp,
   expectConnections,
   get,
+  HeldScheduler,
   keepAliveAgent,
   readStream,
   request,
@@ -55,6 +56,25 @@ describe.each(transports)('over %s', (transport) => {
     session.destroy();
     await expectConnections(port, 0);
   });
+
+  test.each([0, 10, 10_000])(
+    'a request over HTTP/2 whose body arrived while it waited for its turn is read to its end: %d bytes',
+    async (length) => {
+      const scheduler = new HeldScheduler();
+      await using port = await startPort(transport, { scheduler });
+      const session = connectHttp2(port);
+      await request(session, '/');
+      scheduler.isBusy = true;
+      const body = 'a'.repeat(length);
+      const answer = request(session, '/echo', body);
+      await expect.poll(() => scheduler.waiting.length, { interval: 10 }).toBe(1);
+      // Answered behind all that was sent before it.
+      await new Promise((resolve) => session.ping(resolve));
+      scheduler.waiting[0]!();
+      expect(await answer).toEqual({ status: 200, body, code: errorCode.none });
+      session.destroy();
+    },
+  );
 
   test('an upload over HTTP/2 that is answered unread gets the answer whole, with its trailers', async () => {
     await using port = await startPort(transport);

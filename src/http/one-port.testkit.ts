@@ -15,7 +15,7 @@ import { expect } from 'vitest';
 import { flag, frame, frameType, preface, settings } from '../../test/support/http2-frames.ts';
 import type { Frame } from '../../test/support/http2-frames.ts';
 import { createOnePortServer } from './one-port.ts';
-import type { OnePortOptions } from './one-port.ts';
+import type { OnePortOptions, RequestScheduler } from './one-port.ts';
 
 const fixtures = new URL('../../test/fixtures/tls/', import.meta.url);
 export const cert = readFileSync(new URL('localhost-cert.pem', fixtures));
@@ -28,6 +28,14 @@ export const transports: Transport[] = ['plain text', 'TLS'];
 let servedMs = 0;
 const TURN_MS = 5;
 setInterval(() => (servedMs += TURN_MS), TURN_MS).unref();
+
+/** Keeps what comes while it is busy. */
+export class HeldScheduler implements RequestScheduler {
+  isBusy = false;
+  readonly waiting: (() => void)[] = [];
+  mayStart = () => !this.isBusy;
+  add = (_headers: unknown, _address: unknown, start: () => void) => void this.waiting.push(start);
+}
 
 /** A started port, and what its handler saw of the requests. */
 export interface Port extends AsyncDisposable {

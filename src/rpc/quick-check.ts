@@ -177,23 +177,17 @@ function scalarTest(scalar: ScalarType, rules: FieldRules | undefined): Test {
   return cannotTell;
 }
 
-/** Forms that texts have by name: all UUIDs, and the URIs of the Web as most are (RFC 3986). */
-const FORMS: ReadonlyMap<string | undefined, RegExp> = new Map([
-  ['uuid', /^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$/],
-  [
-    'uri',
-    /^https?:\/\/[\w.-]+(?::\d{1,5})?(?:\/[\w.~!$&'()*+,;=:@/-]*)?(?:\?[\w.~!$&'()*+,;=:@/?-]*)?(?:#[\w.~!$&'()*+,;=:@/?-]*)?$/,
-  ],
-]);
+/** The form of texts that are UUIDs. */
+const UUID = /^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$/;
 
 /** Bounds count code points, of which a text has at most as many as code units, and at least half as many. */
 function textTest(rules: StringRules): Test {
   const expressions = expressionsOf(rules);
   const { $unknown: _, ...known } = rules; // the rules of kith.text.v1, which are among the expressions
-  const understood = ['min_len', 'max_len', 'in', 'uuid', 'uri', 'pattern'];
+  const understood = ['min_len', 'max_len', 'in', 'uuid', 'pattern'];
   if (expressions === undefined || !hasOnly(known, StringRulesSchema, understood)) return cannotTell;
   const { wellKnown } = rules;
-  const form = wellKnown.value === true ? FORMS.get(wellKnown.case) : undefined;
+  const form = wellKnown.case === 'uuid' && wellKnown.value ? UUID : undefined;
   if (wellKnown.case !== undefined && form === undefined) return cannotTell;
   const [min, max] = boundsOf(rules, StringRulesSchema.field.minLen, StringRulesSchema.field.maxLen);
   const among = rules.in.length > 0 ? new Set(rules.in) : undefined;

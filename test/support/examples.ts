@@ -81,8 +81,9 @@ function isPlainText(field: DescField): boolean {
   if (field.scalar !== ScalarType.STRING || field.fieldKind !== 'scalar' || /(^|_)id$/.test(field.name)) return false;
   const { type } = getOption(field, fieldRules);
   if (type.case !== 'string') return true;
-  const { wellKnown, pattern, in: allowed, minLen } = type.value;
-  return wellKnown.case === undefined && pattern === '' && allowed.length === 0 && minLen <= 12n;
+  const { wellKnown, pattern, in: allowed, minLen, maxLen } = type.value;
+  const isOfAnyForm = wellKnown.case === undefined && pattern === '' && allowed.length === 0;
+  return isOfAnyForm && minLen <= 12n && (maxLen === 0n || maxLen >= 12n);
 }
 
 /** The least role that is let in. */

@@ -12,6 +12,7 @@ import { migration as m0008 } from './0008-binary-responses.ts';
 import { migration as m0009 } from './0009-user-fields.ts';
 import { migration as m0010 } from './0010-user-orders.ts';
 import { migration as m0011 } from './0011-mail.ts';
+import { migration as m0014 } from './0014-contact-details.ts';
 
 /** Every migration, in order, by its name in the database. */
 export const MIGRATIONS: Readonly<Record<string, (dialect: Dialect) => Migration>> = {
@@ -26,6 +27,7 @@ export const MIGRATIONS: Readonly<Record<string, (dialect: Dialect) => Migration
   '0009-user-fields': m0009,
   '0010-user-orders': m0010,
   '0011-mail': m0011,
+  '0014-contact-details': m0014,
 };
 
 /** Every table, with the migration that makes it. */

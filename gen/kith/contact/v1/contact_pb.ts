@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kith/contact/v1/contact.proto.
  */
 export const file_kith_contact_v1_contact: GenFile = /*@__PURE__*/
-  fileDesc("Ch1raXRoL2NvbnRhY3QvdjEvY29udGFjdC5wcm90bxIPa2l0aC5jb250YWN0LnYxItgECgdDb250YWN0EhIKAmlkGAEgASgJQgaw9sS3BwESEgoKZ2l2ZW5fbmFtZRgCIAEoCRITCgtmYW1pbHlfbmFtZRgDIAEoCRIPCgdjb21wYW55GAQgASgJEhEKCWpvYl90aXRsZRgFIAEoCRItCgZlbWFpbHMYBiADKAsyHS5raXRoLmNvbnRhY3QudjEuRW1haWxBZGRyZXNzEiwKBnBob25lcxgHIAMoCzIcLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlchIxCglhZGRyZXNzZXMYCCADKAsyHi5raXRoLmNvbnRhY3QudjEuUG9zdGFsQWRkcmVzcxIpCgR1cmxzGAkgAygLMhsua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3MSLgoIYmlydGhkYXkYCiABKAsyHC5raXRoLmNvbnRhY3QudjEuUGFydGlhbERhdGUSDQoFbm90ZXMYCyABKAkSDwoHc3RhcnJlZBgMIAEoCBIvCgtjcmVhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2RlbGV0ZV90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpwdXJnZV90aW1lGBAgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIUCgRldGFnGBEgASgJQgaw9sS3BwE6CLr2xLcHAggDIrcBCgxFbWFpbEFkZHJlc3MSeQoHYWRkcmVzcxgBIAEoCUJoukhfugFRChBlbWFpbF9hZGRyZXNzLmF0EiltdXN0IGJlIGFuIGVtYWlsIGFkZHJlc3MsIHdpdGggYW4gQCBpbiBpdBoSdGhpcy5jb250YWlucygnQCcpcgnA/MS3BwEYwALY/MS3BwESGwoEdHlwZRgCIAEoCUINukgKcgjA/MS3BwEYQBIPCgdwcmltYXJ5GAMgASgIImgKC1Bob25lTnVtYmVyEisKBm51bWJlchgBIAEoCUIbukgSchDA/MS3BwHQ/MS3BwEQARhk2PzEtwcBEhsKBHR5cGUYAiABKAlCDbpICnIIwPzEtwcBGEASDwoHcHJpbWFyeRgDIAEoCCK9BAoNUG9zdGFsQWRkcmVzcxIeCgZzdHJlZXQYASABKAlCDrpIC3IJyPzEtwcBGPQDEhwKBGNpdHkYAiABKAlCDrpIC3IJwPzEtwcBGMgBEh4KBnJlZ2lvbhgDIAEoCUIOukgLcgnA/MS3BwEYyAESIgoLcG9zdGFsX2NvZGUYBCABKAlCDbpICnIIwPzEtwcBGCASHgoHY291bnRyeRgFIAEoCUINukgKcgjA/MS3BwEYZBIbCgR0eXBlGAYgASgJQg26SApyCMD8xLcHARhAEg8KB3ByaW1hcnkYByABKAg62wK6SNcCGtQCChRwb3N0YWxfYWRkcmVzcy5lbXB0eRI4bXVzdCBoYXZlIGEgc3RyZWV0LCBjaXR5LCByZWdpb24sIHBvc3RhbCBjb2RlIG9yIGNvdW50cnkagQIodGhpcy5zdHJlZXQgKyB0aGlzLmNpdHkgKyB0aGlzLnJlZ2lvbiArIHRoaXMucG9zdGFsX2NvZGUgKyB0aGlzLmNvdW50cnkpLm1hdGNoZXMoJ1teXFxzXFxwe1p9XFxwe0NjfVxccHtDZn1cXHB7Q3N9XFxwe019XFx4ezExNUZ9XFx4ezExNjB9XFx4ezIwNjV9XFx4ezI4MDB9XFx4ezMxNjR9XFx4e0ZGQTB9XFx4e0ZGRjB9LVxceHtGRkY4fVxceHtGRkZDfVxceHsxMzQ0MX1cXHh7MTM0NDJ9XFx4ezFEMTU5fVxceHtFMDAwMH0tXFx4e0UwRkZGfV0nKSJgCgpXZWJBZGRyZXNzEiQKA3VybBgBIAEoCUIXukgOcgz4/MS3BwEYgBCIAQHY/MS3BwESGwoEdHlwZRgCIAEoCUINukgKcgjA/MS3BwEYQBIPCgdwcmltYXJ5GAMgASgIIuoECgtQYXJ0aWFsRGF0ZRIdCgR5ZWFyGAEgASgFQgq6SAcaBRiPTigBSACIAQESHQoFbW9udGgYAiABKAVCCbpIBhoEGAwoAUgBiAEBEhsKA2RheRgDIAEoBUIJukgGGgQYHygBSAKIAQE65AO6SOADGlQKEnBhcnRpYWxfZGF0ZS5lbXB0eRIbbXVzdCBoYXZlIGEgeWVhciBvciBhIG1vbnRoGiFoYXModGhpcy55ZWFyKSB8fCBoYXModGhpcy5tb250aCkaaQoecGFydGlhbF9kYXRlLmRheV93aXRob3V0X21vbnRoEiRtdXN0IGhhdmUgYSBtb250aCB3aGVyZSBpdCBoYXMgYSBkYXkaISFoYXModGhpcy5kYXkpIHx8IGhhcyh0aGlzLm1vbnRoKRqcAgoQcGFydGlhbF9kYXRlLmRheRJIbXVzdCBiZSBhIGRheSBvZiB0aGUgY2FsZW5kYXIgKDI5IEZlYnJ1YXJ5IG5lZWRzIGEgbGVhcCB5ZWFyIG9yIG5vIHllYXIpGr0BIWhhcyh0aGlzLmRheSkgfHwgdGhpcy5kYXkgPD0gKHRoaXMubW9udGggaW4gWzQsIDYsIDksIDExXSA/IDMwIDogdGhpcy5tb250aCAhPSAyID8gMzEgOiAhaGFzKHRoaXMueWVhcikgfHwgKHRoaXMueWVhciAlIDQgPT0gMCAmJiAodGhpcy55ZWFyICUgMTAwICE9IDAgfHwgdGhpcy55ZWFyICUgNDAwID09IDApKSA/IDI5IDogMjgpQgcKBV95ZWFyQggKBl9tb250aEIGCgRfZGF5QjwKD2tpdGguY29udGFjdC52MUIMQ29udGFjdFByb3RvUAFaGWtpdGgvY29udGFjdC92MTtjb250YWN0djFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_text_v1_text]);
+  fileDesc("Ch1raXRoL2NvbnRhY3QvdjEvY29udGFjdC5wcm90bxIPa2l0aC5jb250YWN0LnYxIrgICgdDb250YWN0EhIKAmlkGAEgASgJQgaw9sS3BwESEgoKZ2l2ZW5fbmFtZRgCIAEoCRITCgtmYW1pbHlfbmFtZRgDIAEoCRIPCgdjb21wYW55GAQgASgJEhEKCWpvYl90aXRsZRgFIAEoCRItCgZlbWFpbHMYBiADKAsyHS5raXRoLmNvbnRhY3QudjEuRW1haWxBZGRyZXNzEiwKBnBob25lcxgHIAMoCzIcLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlchIxCglhZGRyZXNzZXMYCCADKAsyHi5raXRoLmNvbnRhY3QudjEuUG9zdGFsQWRkcmVzcxIpCgR1cmxzGAkgAygLMhsua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3MSLgoIYmlydGhkYXkYCiABKAsyHC5raXRoLmNvbnRhY3QudjEuUGFydGlhbERhdGUSDQoFbm90ZXMYCyABKAkSDwoHc3RhcnJlZBgMIAEoCBIvCgtjcmVhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2RlbGV0ZV90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpwdXJnZV90aW1lGBAgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIUCgRldGFnGBEgASgJQgaw9sS3BwESEwoLbmFtZV9wcmVmaXgYEiABKAkSEwoLbWlkZGxlX25hbWUYEyABKAkSEwoLbmFtZV9zdWZmaXgYFCABKAkSEAoIbmlja25hbWUYFSABKAkSGwoTcGhvbmV0aWNfZ2l2ZW5fbmFtZRgWIAEoCRIcChRwaG9uZXRpY19taWRkbGVfbmFtZRgXIAEoCRIcChRwaG9uZXRpY19mYW1pbHlfbmFtZRgYIAEoCRISCgpkZXBhcnRtZW50GBkgASgJEisKBWRhdGVzGBogAygLMhwua2l0aC5jb250YWN0LnYxLkNvbnRhY3REYXRlEiwKCXJlbGF0aW9ucxgbIAMoCzIZLmtpdGguY29udGFjdC52MS5SZWxhdGlvbhI7ChFtZXNzYWdpbmdfaGFuZGxlcxgcIAMoCzIgLmtpdGguY29udGFjdC52MS5NZXNzYWdpbmdIYW5kbGUSMwoNY3VzdG9tX2ZpZWxkcxgdIAMoCzIcLmtpdGguY29udGFjdC52MS5DdXN0b21GaWVsZBIRCglsYW5ndWFnZXMYHiADKAkSEQoJdGltZV96b25lGB8gASgJEhAKCHByb25vdW5zGCAgASgJEg4KBnNvdXJjZRghIAEoCRILCgN1aWQYIiABKAk6CLr2xLcHAggDIsYBCgxFbWFpbEFkZHJlc3MSeQoHYWRkcmVzcxgBIAEoCUJoukhfugFRChBlbWFpbF9hZGRyZXNzLmF0EiltdXN0IGJlIGFuIGVtYWlsIGFkZHJlc3MsIHdpdGggYW4gQCBpbiBpdBoSdGhpcy5jb250YWlucygnQCcpcgnA/MS3BwEYwALY/MS3BwESGwoEdHlwZRgCIAEoCUINukgKcgjA/MS3BwEYQBIPCgdwcmltYXJ5GAMgASgIEg0KBXZhbGlkGAQgASgIInYKC1Bob25lTnVtYmVyEisKBm51bWJlchgBIAEoCUIbukgSchDA/MS3BwHQ/MS3BwEQARhk2PzEtwcBEhsKBHR5cGUYAiABKAlCDbpICnIIwPzEtwcBGEASDwoHcHJpbWFyeRgDIAEoCBIMCgRlMTY0GAQgASgJIr0ECg1Qb3N0YWxBZGRyZXNzEh4KBnN0cmVldBgBIAEoCUIOukgLcgnI/MS3BwEY9AMSHAoEY2l0eRgCIAEoCUIOukgLcgnA/MS3BwEYyAESHgoGcmVnaW9uGAMgASgJQg66SAtyCcD8xLcHARjIARIiCgtwb3N0YWxfY29kZRgEIAEoCUINukgKcgjA/MS3BwEYIBIeCgdjb3VudHJ5GAUgASgJQg26SApyCMD8xLcHARhkEhsKBHR5cGUYBiABKAlCDbpICnIIwPzEtwcBGEASDwoHcHJpbWFyeRgHIAEoCDrbArpI1wIa1AIKFHBvc3RhbF9hZGRyZXNzLmVtcHR5EjhtdXN0IGhhdmUgYSBzdHJlZXQsIGNpdHksIHJlZ2lvbiwgcG9zdGFsIGNvZGUgb3IgY291bnRyeRqBAih0aGlzLnN0cmVldCArIHRoaXMuY2l0eSArIHRoaXMucmVnaW9uICsgdGhpcy5wb3N0YWxfY29kZSArIHRoaXMuY291bnRyeSkubWF0Y2hlcygnW15cXHNcXHB7Wn1cXHB7Q2N9XFxwe0NmfVxccHtDc31cXHB7TX1cXHh7MTE1Rn1cXHh7MTE2MH1cXHh7MjA2NX1cXHh7MjgwMH1cXHh7MzE2NH1cXHh7RkZBMH1cXHh7RkZGMH0tXFx4e0ZGRjh9XFx4e0ZGRkN9XFx4ezEzNDQxfVxceHsxMzQ0Mn1cXHh7MUQxNTl9XFx4e0UwMDAwfS1cXHh7RTBGRkZ9XScpIogDCgpXZWJBZGRyZXNzEiEKA3VybBgBIAEoCUIUukgLcgnA/MS3BwEYgBDY/MS3BwESGwoEdHlwZRgCIAEoCUINukgKcgjA/MS3BwEYQBIPCgdwcmltYXJ5GAMgASgIEiIKBHRleHQYBCABKAlCFLpIC3IJwPzEtwcBGIAQ2PzEtwcBOoQCukiAAhr9AQoRd2ViX2FkZHJlc3MuZW1wdHkSF211c3QgaGF2ZSBhIHdlYiBhZGRyZXNzGs4BKHRoaXMudXJsICsgdGhpcy50ZXh0KS5tYXRjaGVzKCdbXlxcc1xccHtafVxccHtDY31cXHB7Q2Z9XFxwe0NzfVxccHtNfVxceHsxMTVGfVxceHsxMTYwfVxceHsyMDY1fVxceHsyODAwfVxceHszMTY0fVxceHtGRkEwfVxceHtGRkYwfS1cXHh7RkZGOH1cXHh7RkZGQ31cXHh7MTM0NDF9XFx4ezEzNDQyfVxceHsxRDE1OX1cXHh7RTAwMDB9LVxceHtFMEZGRn1dJyki6gQKC1BhcnRpYWxEYXRlEh0KBHllYXIYASABKAVCCrpIBxoFGI9OKAFIAIgBARIdCgVtb250aBgCIAEoBUIJukgGGgQYDCgBSAGIAQESGwoDZGF5GAMgASgFQgm6SAYaBBgfKAFIAogBATrkA7pI4AMaVAoScGFydGlhbF9kYXRlLmVtcHR5EhttdXN0IGhhdmUgYSB5ZWFyIG9yIGEgbW9udGgaIWhhcyh0aGlzLnllYXIpIHx8IGhhcyh0aGlzLm1vbnRoKRppCh5wYXJ0aWFsX2RhdGUuZGF5X3dpdGhvdXRfbW9udGgSJG11c3QgaGF2ZSBhIG1vbnRoIHdoZXJlIGl0IGhhcyBhIGRheRohIWhhcyh0aGlzLmRheSkgfHwgaGFzKHRoaXMubW9udGgpGpwCChBwYXJ0aWFsX2RhdGUuZGF5EkhtdXN0IGJlIGEgZGF5IG9mIHRoZSBjYWxlbmRhciAoMjkgRmVicnVhcnkgbmVlZHMgYSBsZWFwIHllYXIgb3Igbm8geWVhcikavQEhaGFzKHRoaXMuZGF5KSB8fCB0aGlzLmRheSA8PSAodGhpcy5tb250aCBpbiBbNCwgNiwgOSwgMTFdID8gMzAgOiB0aGlzLm1vbnRoICE9IDIgPyAzMSA6ICFoYXModGhpcy55ZWFyKSB8fCAodGhpcy55ZWFyICUgNCA9PSAwICYmICh0aGlzLnllYXIgJSAxMDAgIT0gMCB8fCB0aGlzLnllYXIgJSA0MDAgPT0gMCkpID8gMjkgOiAyOClCBwoFX3llYXJCCAoGX21vbnRoQgYKBF9kYXkikwEKC0NvbnRhY3REYXRlEioKBGRhdGUYASABKAsyHC5raXRoLmNvbnRhY3QudjEuUGFydGlhbERhdGUSGwoEdHlwZRgCIAEoCUINukgKcgjA/MS3BwEYQDo7ukg4GjYKEmNvbnRhY3RfZGF0ZS5lbXB0eRIQbXVzdCBoYXZlIGEgZGF0ZRoOaGFzKHRoaXMuZGF0ZSkiUQoIUmVsYXRpb24SKAoEbmFtZRgBIAEoCUIaukgRcg/A/MS3BwHQ/MS3BwEYyAHY/MS3BwESGwoEdHlwZRgCIAEoCUINukgKcgjA/MS3BwEYQCJ6Cg9NZXNzYWdpbmdIYW5kbGUSKgoGaGFuZGxlGAEgASgJQhq6SBFyD8D8xLcHAdD8xLcHARjAAtj8xLcHARIeCgdzZXJ2aWNlGAIgASgJQg26SApyCMD8xLcHARhAEhsKBHR5cGUYAyABKAlCDbpICnIIwPzEtwcBGEAiVgoLQ3VzdG9tRmllbGQSHAoFbGFiZWwYASABKAlCDbpICnIIwPzEtwcBGEASKQoFdmFsdWUYAiABKAlCGrpIEXIPyPzEtwcB0PzEtwcBGNAP2PzEtwcBQjwKD2tpdGguY29udGFjdC52MUIMQ29udGFjdFByb3RvUAFaGWtpdGgvY29udGFjdC92MTtjb250YWN0djFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_text_v1_text]);
 
 /**
  * Somebody a user knows. Belongs to that user alone.
@@ -145,6 +145,125 @@ export type Contact = Message<"kith.contact.v1.Contact"> & {
    * @generated from field: string etag = 17;
    */
   etag: string;
+
+  /**
+   * What stands before the name, e.g. "Dr".
+   *
+   * @generated from field: string name_prefix = 18;
+   */
+  namePrefix: string;
+
+  /**
+   * Names between the given and the family name.
+   *
+   * @generated from field: string middle_name = 19;
+   */
+  middleName: string;
+
+  /**
+   * What stands behind the name, e.g. "Jr".
+   *
+   * @generated from field: string name_suffix = 20;
+   */
+  nameSuffix: string;
+
+  /**
+   * What the contact is called beside the name, e.g. "Amazing Grace".
+   *
+   * @generated from field: string nickname = 21;
+   */
+  nickname: string;
+
+  /**
+   * How the given name is pronounced, e.g. in kana.
+   *
+   * @generated from field: string phonetic_given_name = 22;
+   */
+  phoneticGivenName: string;
+
+  /**
+   * How the middle name is pronounced.
+   *
+   * @generated from field: string phonetic_middle_name = 23;
+   */
+  phoneticMiddleName: string;
+
+  /**
+   * How the family name is pronounced.
+   *
+   * @generated from field: string phonetic_family_name = 24;
+   */
+  phoneticFamilyName: string;
+
+  /**
+   * The department of the company.
+   *
+   * @generated from field: string department = 25;
+   */
+  department: string;
+
+  /**
+   * Dates other than the birthday, e.g. an anniversary.
+   *
+   * @generated from field: repeated kith.contact.v1.ContactDate dates = 26;
+   */
+  dates: ContactDate[];
+
+  /**
+   * People the contact is related to.
+   *
+   * @generated from field: repeated kith.contact.v1.Relation relations = 27;
+   */
+  relations: Relation[];
+
+  /**
+   * Accounts of instant messengers and social networks.
+   *
+   * @generated from field: repeated kith.contact.v1.MessagingHandle messaging_handles = 28;
+   */
+  messagingHandles: MessagingHandle[];
+
+  /**
+   * What has no field of its own.
+   *
+   * @generated from field: repeated kith.contact.v1.CustomField custom_fields = 29;
+   */
+  customFields: CustomField[];
+
+  /**
+   * The languages the contact speaks, the preferred one first: language tags (BCP 47) or words.
+   *
+   * @generated from field: repeated string languages = 30;
+   */
+  languages: string[];
+
+  /**
+   * The time zone, by its name in the IANA database or in words.
+   *
+   * @generated from field: string time_zone = 31;
+   */
+  timeZone: string;
+
+  /**
+   * The pronouns to use, e.g. "she/her".
+   *
+   * @generated from field: string pronouns = 32;
+   */
+  pronouns: string;
+
+  /**
+   * Where the contact came from, e.g. the name of an imported file.
+   *
+   * @generated from field: string source = 33;
+   */
+  source: string;
+
+  /**
+   * What identifies the contact in other address books: the UID of vCard (RFC 6350, 6.7.6).
+   *
+   * @generated from field: string uid = 34;
+   */
+  uid: string;
 };
 
 /**
@@ -181,6 +300,14 @@ export type EmailAddress = Message<"kith.contact.v1.EmailAddress"> & {
    * @generated from field: bool primary = 3;
    */
   primary: boolean;
+
+  /**
+   * Output only: whether the address has the form of one that mail can be sent to
+   * (RFC 5321, internationalised by RFC 6531). In requests it is ignored.
+   *
+   * @generated from field: bool valid = 4;
+   */
+  valid: boolean;
 };
 
 /**
@@ -198,7 +325,7 @@ export const EmailAddressSchema: GenMessage<EmailAddress> = /*@__PURE__*/
 export type PhoneNumber = Message<"kith.contact.v1.PhoneNumber"> & {
   /**
    * The number as people write it: one line, at most 100 code points, of which one
-   * can be seen. Searched by its digits alone.
+   * can be seen.
    *
    * @generated from field: string number = 1;
    */
@@ -217,6 +344,16 @@ export type PhoneNumber = Message<"kith.contact.v1.PhoneNumber"> & {
    * @generated from field: bool primary = 3;
    */
   primary: boolean;
+
+  /**
+   * Output only: the number in E.164, e.g. "+442079460958", where it can be read as a
+   * number that there may be; empty otherwise. A number without a country code is read in
+   * the `phone_region` of the request, else in the region of the caller's locale. In
+   * requests it is ignored.
+   *
+   * @generated from field: string e164 = 4;
+   */
+  e164: string;
 };
 
 /**
@@ -291,14 +428,16 @@ export const PostalAddressSchema: GenMessage<PostalAddress> = /*@__PURE__*/
   messageDesc(file_kith_contact_v1_contact, 3);
 
 /**
- * A web address of a contact.
+ * A web address of a contact, or what was written in place of one. Either `url` or `text`
+ * has something that can be seen (kith.text.v1, `visible`).
  *
  * @generated from message kith.contact.v1.WebAddress
  */
 export type WebAddress = Message<"kith.contact.v1.WebAddress"> & {
   /**
-   * An absolute http or https URL of at most 2048 code points. No other scheme is
-   * taken, since pages turn these into links.
+   * A web address of at most 2048 code points. Answers have an absolute http or https URL
+   * here, or nothing: one that is written without a scheme, such as "example.com/ada",
+   * becomes https, and whatever is no such URL is answered as `text`.
    *
    * @generated from field: string url = 1;
    */
@@ -317,6 +456,14 @@ export type WebAddress = Message<"kith.contact.v1.WebAddress"> & {
    * @generated from field: bool primary = 3;
    */
   primary: boolean;
+
+  /**
+   * What was written and is no http or https URL, at most 2048 code points: another scheme,
+   * or plain words. Pages must not turn it into a link. Ignored in requests that have a `url`.
+   *
+   * @generated from field: string text = 4;
+   */
+  text: string;
 };
 
 /**
@@ -361,4 +508,123 @@ export type PartialDate = Message<"kith.contact.v1.PartialDate"> & {
  */
 export const PartialDateSchema: GenMessage<PartialDate> = /*@__PURE__*/
   messageDesc(file_kith_contact_v1_contact, 5);
+
+/**
+ * A date that a contact is known for, other than the birthday.
+ *
+ * @generated from message kith.contact.v1.ContactDate
+ */
+export type ContactDate = Message<"kith.contact.v1.ContactDate"> & {
+  /**
+   * The date, as far as it is known. Needed.
+   *
+   * @generated from field: kith.contact.v1.PartialDate date = 1;
+   */
+  date?: PartialDate | undefined;
+
+  /**
+   * What kind it is, e.g. "anniversary", at most 64 code points; may be empty.
+   *
+   * @generated from field: string type = 2;
+   */
+  type: string;
+};
+
+/**
+ * Describes the message kith.contact.v1.ContactDate.
+ * Use `create(ContactDateSchema)` to create a new message.
+ */
+export const ContactDateSchema: GenMessage<ContactDate> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact, 6);
+
+/**
+ * Somebody a contact is related to.
+ *
+ * @generated from message kith.contact.v1.Relation
+ */
+export type Relation = Message<"kith.contact.v1.Relation"> & {
+  /**
+   * The name of the other, at most 200 code points, of which one can be seen.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * What the other is to the contact, e.g. "assistant", at most 64 code points; may be empty.
+   *
+   * @generated from field: string type = 2;
+   */
+  type: string;
+};
+
+/**
+ * Describes the message kith.contact.v1.Relation.
+ * Use `create(RelationSchema)` to create a new message.
+ */
+export const RelationSchema: GenMessage<Relation> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact, 7);
+
+/**
+ * An account of an instant messenger or a social network.
+ *
+ * @generated from message kith.contact.v1.MessagingHandle
+ */
+export type MessagingHandle = Message<"kith.contact.v1.MessagingHandle"> & {
+  /**
+   * The name or address of the account, at most 320 code points, of which one can be seen.
+   *
+   * @generated from field: string handle = 1;
+   */
+  handle: string;
+
+  /**
+   * The service, e.g. "Signal", at most 64 code points; may be empty.
+   *
+   * @generated from field: string service = 2;
+   */
+  service: string;
+
+  /**
+   * What kind it is, e.g. "work", at most 64 code points; may be empty.
+   *
+   * @generated from field: string type = 3;
+   */
+  type: string;
+};
+
+/**
+ * Describes the message kith.contact.v1.MessagingHandle.
+ * Use `create(MessagingHandleSchema)` to create a new message.
+ */
+export const MessagingHandleSchema: GenMessage<MessagingHandle> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact, 8);
+
+/**
+ * What is known of a contact and has no field of its own.
+ *
+ * @generated from message kith.contact.v1.CustomField
+ */
+export type CustomField = Message<"kith.contact.v1.CustomField"> & {
+  /**
+   * What it is called, at most 64 code points; may be empty.
+   *
+   * @generated from field: string label = 1;
+   */
+  label: string;
+
+  /**
+   * The text, of several lines, at most 2000 code points, of which one can be seen.
+   *
+   * @generated from field: string value = 2;
+   */
+  value: string;
+};
+
+/**
+ * Describes the message kith.contact.v1.CustomField.
+ * Use `create(CustomFieldSchema)` to create a new message.
+ */
+export const CustomFieldSchema: GenMessage<CustomField> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact, 9);
 

@@ -6,7 +6,7 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { file_kith_access_v1_access } from "../../access/v1/access_pb.ts";
-import type { Contact, EmailAddress, PartialDate, PhoneNumber, PostalAddress, WebAddress } from "./contact_pb.ts";
+import type { Contact, ContactDate, CustomField, EmailAddress, MessagingHandle, PartialDate, PhoneNumber, PostalAddress, Relation, WebAddress } from "./contact_pb.ts";
 import { file_kith_contact_v1_contact } from "./contact_pb.ts";
 import { file_kith_text_v1_text } from "../../text/v1/text_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
@@ -15,12 +15,12 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kith/contact/v1/contact_service.proto.
  */
 export const file_kith_contact_v1_contact_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVraXRoL2NvbnRhY3QvdjEvY29udGFjdF9zZXJ2aWNlLnByb3RvEg9raXRoLmNvbnRhY3QudjEi9wYKFENyZWF0ZUNvbnRhY3RSZXF1ZXN0EiIKCmdpdmVuX25hbWUYASABKAlCDrpIC3IJwPzEtwcBGMgBEiMKC2ZhbWlseV9uYW1lGAIgASgJQg66SAtyCcD8xLcHARjIARIfCgdjb21wYW55GAMgASgJQg66SAtyCcD8xLcHARjIARIhCglqb2JfdGl0bGUYBCABKAlCDrpIC3IJwPzEtwcBGMgBEpIBCgZlbWFpbHMYBSADKAsyHS5raXRoLmNvbnRhY3QudjEuRW1haWxBZGRyZXNzQmO6SGC6AVgKE2NvbnRhY3Qub25lX3ByaW1hcnkSGmF0IG1vc3Qgb25lIG1heSBiZSBwcmltYXJ5GiV0aGlzLmZpbHRlcihlLCBlLnByaW1hcnkpLnNpemUoKSA8PSAxkgECEBQSkQEKBnBob25lcxgGIAMoCzIcLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlckJjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUEpYBCglhZGRyZXNzZXMYByADKAsyHi5raXRoLmNvbnRhY3QudjEuUG9zdGFsQWRkcmVzc0JjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUEo4BCgR1cmxzGAggAygLMhsua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3NCY7pIYLoBWAoTY29udGFjdC5vbmVfcHJpbWFyeRIaYXQgbW9zdCBvbmUgbWF5IGJlIHByaW1hcnkaJXRoaXMuZmlsdGVyKGUsIGUucHJpbWFyeSkuc2l6ZSgpIDw9IDGSAQIQFBIuCghiaXJ0aGRheRgJIAEoCzIcLmtpdGguY29udGFjdC52MS5QYXJ0aWFsRGF0ZRIdCgVub3RlcxgKIAEoCUIOukgLcgnI/MS3BwEYkE4SDwoHc3RhcnJlZBgLIAEoCBIfCgpyZXF1ZXN0X2lkGAwgASgJQgu6SAjYAQFyA7ABASJCChVDcmVhdGVDb250YWN0UmVzcG9uc2USKQoHY29udGFjdBgBIAEoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0IjEKEUdldENvbnRhY3RSZXF1ZXN0EhwKCmNvbnRhY3RfaWQYASABKAlCCLpIBXIDsAEBIj8KEkdldENvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QivAEKE0xpc3RDb250YWN0c1JlcXVlc3QSGgoJcGFnZV9zaXplGAEgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAQEhwKBXF1ZXJ5GAMgASgJQg26SApyCMD8xLcHARhkEhQKB3N0YXJyZWQYBCABKAhIAIgBARIPCgdkZWxldGVkGAUgASgIEhoKEmluY2x1ZGVfdG90YWxfc2l6ZRgGIAEoCEIKCghfc3RhcnJlZCKgAQoUTGlzdENvbnRhY3RzUmVzcG9uc2USKgoIY29udGFjdHMYASADKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSFwoKdG90YWxfc2l6ZRgDIAEoBUgAiAEBEhsKE3RvdGFsX3NpemVfYXRfbGVhc3QYBCABKAhCDQoLX3RvdGFsX3NpemUi+gQKFFVwZGF0ZUNvbnRhY3RSZXF1ZXN0EhwKCmNvbnRhY3RfaWQYASABKAlCCLpIBXIDsAEBEhwKBGV0YWcYAiABKAlCCbpIBnIEEAEYQEgAiAEBEicKCmdpdmVuX25hbWUYAyABKAlCDrpIC3IJwPzEtwcBGMgBSAGIAQESKAoLZmFtaWx5X25hbWUYBCABKAlCDrpIC3IJwPzEtwcBGMgBSAKIAQESJAoHY29tcGFueRgFIAEoCUIOukgLcgnA/MS3BwEYyAFIA4gBARImCglqb2JfdGl0bGUYBiABKAlCDrpIC3IJwPzEtwcBGMgBSASIAQESLwoGZW1haWxzGAcgASgLMh8ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzc2VzEi0KBnBob25lcxgIIAEoCzIdLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlcnMSMwoJYWRkcmVzc2VzGAkgASgLMiAua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3NlcxIrCgR1cmxzGAogASgLMh0ua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3NlcxIxCghiaXJ0aGRheRgLIAEoCzIfLmtpdGguY29udGFjdC52MS5CaXJ0aGRheUNoYW5nZRIiCgVub3RlcxgMIAEoCUIOukgLcgnI/MS3BwEYkE5IBYgBARIUCgdzdGFycmVkGA0gASgISAaIAQFCBwoFX2V0YWdCDQoLX2dpdmVuX25hbWVCDgoMX2ZhbWlseV9uYW1lQgoKCF9jb21wYW55QgwKCl9qb2JfdGl0bGVCCAoGX25vdGVzQgoKCF9zdGFycmVkIqUBCg5FbWFpbEFkZHJlc3NlcxKSAQoGdmFsdWVzGAEgAygLMh0ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzc0JjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUIqIBCgxQaG9uZU51bWJlcnMSkQEKBnZhbHVlcxgBIAMoCzIcLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlckJjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUIqcBCg9Qb3N0YWxBZGRyZXNzZXMSkwEKBnZhbHVlcxgBIAMoCzIeLmtpdGguY29udGFjdC52MS5Qb3N0YWxBZGRyZXNzQmO6SGC6AVgKE2NvbnRhY3Qub25lX3ByaW1hcnkSGmF0IG1vc3Qgb25lIG1heSBiZSBwcmltYXJ5GiV0aGlzLmZpbHRlcihlLCBlLnByaW1hcnkpLnNpemUoKSA8PSAxkgECEBQioQEKDFdlYkFkZHJlc3NlcxKQAQoGdmFsdWVzGAEgAygLMhsua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3NCY7pIYLoBWAoTY29udGFjdC5vbmVfcHJpbWFyeRIaYXQgbW9zdCBvbmUgbWF5IGJlIHByaW1hcnkaJXRoaXMuZmlsdGVyKGUsIGUucHJpbWFyeSkuc2l6ZSgpIDw9IDGSAQIQFCI9Cg5CaXJ0aGRheUNoYW5nZRIrCgV2YWx1ZRgBIAEoCzIcLmtpdGguY29udGFjdC52MS5QYXJ0aWFsRGF0ZSJCChVVcGRhdGVDb250YWN0UmVzcG9uc2USKQoHY29udGFjdBgBIAEoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0IlsKFERlbGV0ZUNvbnRhY3RSZXF1ZXN0EhwKCmNvbnRhY3RfaWQYASABKAlCCLpIBXIDsAEBEhwKBGV0YWcYAiABKAlCCbpIBnIEEAEYQEgAiAEBQgcKBV9ldGFnIkIKFURlbGV0ZUNvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QiXQoWVW5kZWxldGVDb250YWN0UmVxdWVzdBIcCgpjb250YWN0X2lkGAEgASgJQgi6SAVyA7ABARIcCgRldGFnGAIgASgJQgm6SAZyBBABGEBIAIgBAUIHCgVfZXRhZyJEChdVbmRlbGV0ZUNvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QyjAUKDkNvbnRhY3RTZXJ2aWNlEmgKDUNyZWF0ZUNvbnRhY3QSJS5raXRoLmNvbnRhY3QudjEuQ3JlYXRlQ29udGFjdFJlcXVlc3QaJi5raXRoLmNvbnRhY3QudjEuQ3JlYXRlQ29udGFjdFJlc3BvbnNlIgii9sS3BwIYBBJiCgpHZXRDb250YWN0EiIua2l0aC5jb250YWN0LnYxLkdldENvbnRhY3RSZXF1ZXN0GiMua2l0aC5jb250YWN0LnYxLkdldENvbnRhY3RSZXNwb25zZSILkAIBovbEtwcCGAMSaAoMTGlzdENvbnRhY3RzEiQua2l0aC5jb250YWN0LnYxLkxpc3RDb250YWN0c1JlcXVlc3QaJS5raXRoLmNvbnRhY3QudjEuTGlzdENvbnRhY3RzUmVzcG9uc2UiC5ACAaL2xLcHAhgDEmgKDVVwZGF0ZUNvbnRhY3QSJS5raXRoLmNvbnRhY3QudjEuVXBkYXRlQ29udGFjdFJlcXVlc3QaJi5raXRoLmNvbnRhY3QudjEuVXBkYXRlQ29udGFjdFJlc3BvbnNlIgii9sS3BwIYBBJoCg1EZWxldGVDb250YWN0EiUua2l0aC5jb250YWN0LnYxLkRlbGV0ZUNvbnRhY3RSZXF1ZXN0GiYua2l0aC5jb250YWN0LnYxLkRlbGV0ZUNvbnRhY3RSZXNwb25zZSIIovbEtwcCGAQSbgoPVW5kZWxldGVDb250YWN0Eicua2l0aC5jb250YWN0LnYxLlVuZGVsZXRlQ29udGFjdFJlcXVlc3QaKC5raXRoLmNvbnRhY3QudjEuVW5kZWxldGVDb250YWN0UmVzcG9uc2UiCKL2xLcHAhgEQkMKD2tpdGguY29udGFjdC52MUITQ29udGFjdFNlcnZpY2VQcm90b1ABWhlraXRoL2NvbnRhY3QvdjE7Y29udGFjdHYxYgZwcm90bzM", [file_buf_validate_validate, file_kith_access_v1_access, file_kith_contact_v1_contact, file_kith_text_v1_text]);
+  fileDesc("CiVraXRoL2NvbnRhY3QvdjEvY29udGFjdF9zZXJ2aWNlLnByb3RvEg9raXRoLmNvbnRhY3QudjEihA0KFENyZWF0ZUNvbnRhY3RSZXF1ZXN0EiIKCmdpdmVuX25hbWUYASABKAlCDrpIC3IJwPzEtwcBGMgBEiMKC2ZhbWlseV9uYW1lGAIgASgJQg66SAtyCcD8xLcHARjIARIfCgdjb21wYW55GAMgASgJQg66SAtyCcD8xLcHARjIARIhCglqb2JfdGl0bGUYBCABKAlCDrpIC3IJwPzEtwcBGMgBEpIBCgZlbWFpbHMYBSADKAsyHS5raXRoLmNvbnRhY3QudjEuRW1haWxBZGRyZXNzQmO6SGC6AVgKE2NvbnRhY3Qub25lX3ByaW1hcnkSGmF0IG1vc3Qgb25lIG1heSBiZSBwcmltYXJ5GiV0aGlzLmZpbHRlcihlLCBlLnByaW1hcnkpLnNpemUoKSA8PSAxkgECEBQSkQEKBnBob25lcxgGIAMoCzIcLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlckJjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUEpYBCglhZGRyZXNzZXMYByADKAsyHi5raXRoLmNvbnRhY3QudjEuUG9zdGFsQWRkcmVzc0JjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUEo4BCgR1cmxzGAggAygLMhsua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3NCY7pIYLoBWAoTY29udGFjdC5vbmVfcHJpbWFyeRIaYXQgbW9zdCBvbmUgbWF5IGJlIHByaW1hcnkaJXRoaXMuZmlsdGVyKGUsIGUucHJpbWFyeSkuc2l6ZSgpIDw9IDGSAQIQFBIuCghiaXJ0aGRheRgJIAEoCzIcLmtpdGguY29udGFjdC52MS5QYXJ0aWFsRGF0ZRIdCgVub3RlcxgKIAEoCUIOukgLcgnI/MS3BwEYkE4SDwoHc3RhcnJlZBgLIAEoCBIfCgpyZXF1ZXN0X2lkGAwgASgJQgu6SAjYAQFyA7ABARIiCgtuYW1lX3ByZWZpeBgNIAEoCUINukgKcgjA/MS3BwEYZBIjCgttaWRkbGVfbmFtZRgOIAEoCUIOukgLcgnA/MS3BwEYyAESIgoLbmFtZV9zdWZmaXgYDyABKAlCDbpICnIIwPzEtwcBGGQSIAoIbmlja25hbWUYECABKAlCDrpIC3IJwPzEtwcBGMgBEisKE3Bob25ldGljX2dpdmVuX25hbWUYESABKAlCDrpIC3IJwPzEtwcBGMgBEiwKFHBob25ldGljX21pZGRsZV9uYW1lGBIgASgJQg66SAtyCcD8xLcHARjIARIsChRwaG9uZXRpY19mYW1pbHlfbmFtZRgTIAEoCUIOukgLcgnA/MS3BwEYyAESIgoKZGVwYXJ0bWVudBgUIAEoCUIOukgLcgnA/MS3BwEYyAESNQoFZGF0ZXMYFSADKAsyHC5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGVCCLpIBZIBAhAUEjYKCXJlbGF0aW9ucxgWIAMoCzIZLmtpdGguY29udGFjdC52MS5SZWxhdGlvbkIIukgFkgECEBQSRQoRbWVzc2FnaW5nX2hhbmRsZXMYFyADKAsyIC5raXRoLmNvbnRhY3QudjEuTWVzc2FnaW5nSGFuZGxlQgi6SAWSAQIQFBI9Cg1jdXN0b21fZmllbGRzGBggAygLMhwua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkQgi6SAWSAQIQFBIvCglsYW5ndWFnZXMYGSADKAlCHLpIGZIBFhAUIhJyEMD8xLcHAdD8xLcHARABGEASIAoJdGltZV96b25lGBogASgJQg26SApyCMD8xLcHARhAEh8KCHByb25vdW5zGBsgASgJQg26SApyCMD8xLcHARhAEh4KBnNvdXJjZRgcIAEoCUIOukgLcgnA/MS3BwEYyAESGwoDdWlkGB0gASgJQg66SAtyCcD8xLcHARj/ARIpCgxwaG9uZV9yZWdpb24YHiABKAlCE7pICnIIwPzEtwcBGALY/MS3BwEiQgoVQ3JlYXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCIxChFHZXRDb250YWN0UmVxdWVzdBIcCgpjb250YWN0X2lkGAEgASgJQgi6SAVyA7ABASI/ChJHZXRDb250YWN0UmVzcG9uc2USKQoHY29udGFjdBgBIAEoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0IrwBChNMaXN0Q29udGFjdHNSZXF1ZXN0EhoKCXBhZ2Vfc2l6ZRgBIAEoBUIHukgEGgIoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiAEBIcCgVxdWVyeRgDIAEoCUINukgKcgjA/MS3BwEYZBIUCgdzdGFycmVkGAQgASgISACIAQESDwoHZGVsZXRlZBgFIAEoCBIaChJpbmNsdWRlX3RvdGFsX3NpemUYBiABKAhCCgoIX3N0YXJyZWQioAEKFExpc3RDb250YWN0c1Jlc3BvbnNlEioKCGNvbnRhY3RzGAEgAygLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhcKCnRvdGFsX3NpemUYAyABKAVIAIgBARIbChN0b3RhbF9zaXplX2F0X2xlYXN0GAQgASgIQg0KC190b3RhbF9zaXplIuEMChRVcGRhdGVDb250YWN0UmVxdWVzdBIcCgpjb250YWN0X2lkGAEgASgJQgi6SAVyA7ABARIcCgRldGFnGAIgASgJQgm6SAZyBBABGEBIAIgBARInCgpnaXZlbl9uYW1lGAMgASgJQg66SAtyCcD8xLcHARjIAUgBiAEBEigKC2ZhbWlseV9uYW1lGAQgASgJQg66SAtyCcD8xLcHARjIAUgCiAEBEiQKB2NvbXBhbnkYBSABKAlCDrpIC3IJwPzEtwcBGMgBSAOIAQESJgoJam9iX3RpdGxlGAYgASgJQg66SAtyCcD8xLcHARjIAUgEiAEBEi8KBmVtYWlscxgHIAEoCzIfLmtpdGguY29udGFjdC52MS5FbWFpbEFkZHJlc3NlcxItCgZwaG9uZXMYCCABKAsyHS5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXJzEjMKCWFkZHJlc3NlcxgJIAEoCzIgLmtpdGguY29udGFjdC52MS5Qb3N0YWxBZGRyZXNzZXMSKwoEdXJscxgKIAEoCzIdLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzZXMSMQoIYmlydGhkYXkYCyABKAsyHy5raXRoLmNvbnRhY3QudjEuQmlydGhkYXlDaGFuZ2USIgoFbm90ZXMYDCABKAlCDrpIC3IJyPzEtwcBGJBOSAWIAQESFAoHc3RhcnJlZBgNIAEoCEgGiAEBEicKC25hbWVfcHJlZml4GA4gASgJQg26SApyCMD8xLcHARhkSAeIAQESKAoLbWlkZGxlX25hbWUYDyABKAlCDrpIC3IJwPzEtwcBGMgBSAiIAQESJwoLbmFtZV9zdWZmaXgYECABKAlCDbpICnIIwPzEtwcBGGRICYgBARIlCghuaWNrbmFtZRgRIAEoCUIOukgLcgnA/MS3BwEYyAFICogBARIwChNwaG9uZXRpY19naXZlbl9uYW1lGBIgASgJQg66SAtyCcD8xLcHARjIAUgLiAEBEjEKFHBob25ldGljX21pZGRsZV9uYW1lGBMgASgJQg66SAtyCcD8xLcHARjIAUgMiAEBEjEKFHBob25ldGljX2ZhbWlseV9uYW1lGBQgASgJQg66SAtyCcD8xLcHARjIAUgNiAEBEicKCmRlcGFydG1lbnQYFSABKAlCDrpIC3IJwPzEtwcBGMgBSA6IAQESLAoFZGF0ZXMYFiABKAsyHS5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGVzEi0KCXJlbGF0aW9ucxgXIAEoCzIaLmtpdGguY29udGFjdC52MS5SZWxhdGlvbnMSPAoRbWVzc2FnaW5nX2hhbmRsZXMYGCABKAsyIS5raXRoLmNvbnRhY3QudjEuTWVzc2FnaW5nSGFuZGxlcxI0Cg1jdXN0b21fZmllbGRzGBkgASgLMh0ua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkcxItCglsYW5ndWFnZXMYGiABKAsyGi5raXRoLmNvbnRhY3QudjEuTGFuZ3VhZ2VzEiUKCXRpbWVfem9uZRgbIAEoCUINukgKcgjA/MS3BwEYQEgPiAEBEiQKCHByb25vdW5zGBwgASgJQg26SApyCMD8xLcHARhASBCIAQESIwoGc291cmNlGB0gASgJQg66SAtyCcD8xLcHARjIAUgRiAEBEiAKA3VpZBgeIAEoCUIOukgLcgnA/MS3BwEY/wFIEogBARIpCgxwaG9uZV9yZWdpb24YHyABKAlCE7pICnIIwPzEtwcBGALY/MS3BwFCBwoFX2V0YWdCDQoLX2dpdmVuX25hbWVCDgoMX2ZhbWlseV9uYW1lQgoKCF9jb21wYW55QgwKCl9qb2JfdGl0bGVCCAoGX25vdGVzQgoKCF9zdGFycmVkQg4KDF9uYW1lX3ByZWZpeEIOCgxfbWlkZGxlX25hbWVCDgoMX25hbWVfc3VmZml4QgsKCV9uaWNrbmFtZUIWChRfcGhvbmV0aWNfZ2l2ZW5fbmFtZUIXChVfcGhvbmV0aWNfbWlkZGxlX25hbWVCFwoVX3Bob25ldGljX2ZhbWlseV9uYW1lQg0KC19kZXBhcnRtZW50QgwKCl90aW1lX3pvbmVCCwoJX3Byb25vdW5zQgkKB19zb3VyY2VCBgoEX3VpZCKlAQoORW1haWxBZGRyZXNzZXMSkgEKBnZhbHVlcxgBIAMoCzIdLmtpdGguY29udGFjdC52MS5FbWFpbEFkZHJlc3NCY7pIYLoBWAoTY29udGFjdC5vbmVfcHJpbWFyeRIaYXQgbW9zdCBvbmUgbWF5IGJlIHByaW1hcnkaJXRoaXMuZmlsdGVyKGUsIGUucHJpbWFyeSkuc2l6ZSgpIDw9IDGSAQIQFCKiAQoMUGhvbmVOdW1iZXJzEpEBCgZ2YWx1ZXMYASADKAsyHC5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXJCY7pIYLoBWAoTY29udGFjdC5vbmVfcHJpbWFyeRIaYXQgbW9zdCBvbmUgbWF5IGJlIHByaW1hcnkaJXRoaXMuZmlsdGVyKGUsIGUucHJpbWFyeSkuc2l6ZSgpIDw9IDGSAQIQFCKnAQoPUG9zdGFsQWRkcmVzc2VzEpMBCgZ2YWx1ZXMYASADKAsyHi5raXRoLmNvbnRhY3QudjEuUG9zdGFsQWRkcmVzc0JjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUIqEBCgxXZWJBZGRyZXNzZXMSkAEKBnZhbHVlcxgBIAMoCzIbLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzQmO6SGC6AVgKE2NvbnRhY3Qub25lX3ByaW1hcnkSGmF0IG1vc3Qgb25lIG1heSBiZSBwcmltYXJ5GiV0aGlzLmZpbHRlcihlLCBlLnByaW1hcnkpLnNpemUoKSA8PSAxkgECEBQiRgoMQ29udGFjdERhdGVzEjYKBnZhbHVlcxgBIAMoCzIcLmtpdGguY29udGFjdC52MS5Db250YWN0RGF0ZUIIukgFkgECEBQiQAoJUmVsYXRpb25zEjMKBnZhbHVlcxgBIAMoCzIZLmtpdGguY29udGFjdC52MS5SZWxhdGlvbkIIukgFkgECEBQiTgoQTWVzc2FnaW5nSGFuZGxlcxI6CgZ2YWx1ZXMYASADKAsyIC5raXRoLmNvbnRhY3QudjEuTWVzc2FnaW5nSGFuZGxlQgi6SAWSAQIQFCJGCgxDdXN0b21GaWVsZHMSNgoGdmFsdWVzGAEgAygLMhwua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkQgi6SAWSAQIQFCI5CglMYW5ndWFnZXMSLAoGdmFsdWVzGAEgAygJQhy6SBmSARYQFCISchDA/MS3BwHQ/MS3BwEQARhAIj0KDkJpcnRoZGF5Q2hhbmdlEisKBXZhbHVlGAEgASgLMhwua2l0aC5jb250YWN0LnYxLlBhcnRpYWxEYXRlIkIKFVVwZGF0ZUNvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QiWwoURGVsZXRlQ29udGFjdFJlcXVlc3QSHAoKY29udGFjdF9pZBgBIAEoCUIIukgFcgOwAQESHAoEZXRhZxgCIAEoCUIJukgGcgQQARhASACIAQFCBwoFX2V0YWciQgoVRGVsZXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJdChZVbmRlbGV0ZUNvbnRhY3RSZXF1ZXN0EhwKCmNvbnRhY3RfaWQYASABKAlCCLpIBXIDsAEBEhwKBGV0YWcYAiABKAlCCbpIBnIEEAEYQEgAiAEBQgcKBV9ldGFnIkQKF1VuZGVsZXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdDKMBQoOQ29udGFjdFNlcnZpY2USaAoNQ3JlYXRlQ29udGFjdBIlLmtpdGguY29udGFjdC52MS5DcmVhdGVDb250YWN0UmVxdWVzdBomLmtpdGguY29udGFjdC52MS5DcmVhdGVDb250YWN0UmVzcG9uc2UiCKL2xLcHAhgEEmIKCkdldENvbnRhY3QSIi5raXRoLmNvbnRhY3QudjEuR2V0Q29udGFjdFJlcXVlc3QaIy5raXRoLmNvbnRhY3QudjEuR2V0Q29udGFjdFJlc3BvbnNlIguQAgGi9sS3BwIYAxJoCgxMaXN0Q29udGFjdHMSJC5raXRoLmNvbnRhY3QudjEuTGlzdENvbnRhY3RzUmVxdWVzdBolLmtpdGguY29udGFjdC52MS5MaXN0Q29udGFjdHNSZXNwb25zZSILkAIBovbEtwcCGAMSaAoNVXBkYXRlQ29udGFjdBIlLmtpdGguY29udGFjdC52MS5VcGRhdGVDb250YWN0UmVxdWVzdBomLmtpdGguY29udGFjdC52MS5VcGRhdGVDb250YWN0UmVzcG9uc2UiCKL2xLcHAhgEEmgKDURlbGV0ZUNvbnRhY3QSJS5raXRoLmNvbnRhY3QudjEuRGVsZXRlQ29udGFjdFJlcXVlc3QaJi5raXRoLmNvbnRhY3QudjEuRGVsZXRlQ29udGFjdFJlc3BvbnNlIgii9sS3BwIYBBJuCg9VbmRlbGV0ZUNvbnRhY3QSJy5raXRoLmNvbnRhY3QudjEuVW5kZWxldGVDb250YWN0UmVxdWVzdBooLmtpdGguY29udGFjdC52MS5VbmRlbGV0ZUNvbnRhY3RSZXNwb25zZSIIovbEtwcCGARCQwoPa2l0aC5jb250YWN0LnYxQhNDb250YWN0U2VydmljZVByb3RvUAFaGWtpdGgvY29udGFjdC92MTtjb250YWN0djFiBnByb3RvMw", [file_buf_validate_validate, file_kith_access_v1_access, file_kith_contact_v1_contact, file_kith_text_v1_text]);
 
 /**
- * The contact to create. At least one of the names, the company, an email address
- * or a phone number is needed; a name or company in which nothing can be seen
- * (kith.text.v1, `visible`) is none.
+ * The contact to create. At least one of given, middle and family name, nickname and
+ * company, an email address or a phone number is needed; a name or company in which
+ * nothing can be seen (kith.text.v1, `visible`) is none.
  *
  * @generated from message kith.contact.v1.CreateContactRequest
  */
@@ -110,6 +110,134 @@ export type CreateContactRequest = Message<"kith.contact.v1.CreateContactRequest
    * @generated from field: string request_id = 12;
    */
   requestId: string;
+
+  /**
+   * What stands before the name, e.g. "Dr", at most 100 code points.
+   *
+   * @generated from field: string name_prefix = 13;
+   */
+  namePrefix: string;
+
+  /**
+   * Names between the given and the family name, at most 200 code points.
+   *
+   * @generated from field: string middle_name = 14;
+   */
+  middleName: string;
+
+  /**
+   * What stands behind the name, e.g. "Jr", at most 100 code points.
+   *
+   * @generated from field: string name_suffix = 15;
+   */
+  nameSuffix: string;
+
+  /**
+   * What the contact is called beside the name, at most 200 code points.
+   *
+   * @generated from field: string nickname = 16;
+   */
+  nickname: string;
+
+  /**
+   * How the given name is pronounced, at most 200 code points.
+   *
+   * @generated from field: string phonetic_given_name = 17;
+   */
+  phoneticGivenName: string;
+
+  /**
+   * How the middle name is pronounced, at most 200 code points.
+   *
+   * @generated from field: string phonetic_middle_name = 18;
+   */
+  phoneticMiddleName: string;
+
+  /**
+   * How the family name is pronounced, at most 200 code points.
+   *
+   * @generated from field: string phonetic_family_name = 19;
+   */
+  phoneticFamilyName: string;
+
+  /**
+   * The department of the company, at most 200 code points.
+   *
+   * @generated from field: string department = 20;
+   */
+  department: string;
+
+  /**
+   * Dates other than the birthday, at most 20.
+   *
+   * @generated from field: repeated kith.contact.v1.ContactDate dates = 21;
+   */
+  dates: ContactDate[];
+
+  /**
+   * People the contact is related to, at most 20.
+   *
+   * @generated from field: repeated kith.contact.v1.Relation relations = 22;
+   */
+  relations: Relation[];
+
+  /**
+   * Accounts of instant messengers and social networks, at most 20.
+   *
+   * @generated from field: repeated kith.contact.v1.MessagingHandle messaging_handles = 23;
+   */
+  messagingHandles: MessagingHandle[];
+
+  /**
+   * What has no field of its own, at most 20.
+   *
+   * @generated from field: repeated kith.contact.v1.CustomField custom_fields = 24;
+   */
+  customFields: CustomField[];
+
+  /**
+   * The languages the contact speaks, the preferred one first: at most 20 language tags
+   * (BCP 47) or words, each of at most 64 code points.
+   *
+   * @generated from field: repeated string languages = 25;
+   */
+  languages: string[];
+
+  /**
+   * The time zone, by its name in the IANA database or in words, at most 64 code points.
+   *
+   * @generated from field: string time_zone = 26;
+   */
+  timeZone: string;
+
+  /**
+   * The pronouns to use, e.g. "she/her", at most 64 code points.
+   *
+   * @generated from field: string pronouns = 27;
+   */
+  pronouns: string;
+
+  /**
+   * Where the contact came from, e.g. the name of an imported file, at most 200 code points.
+   *
+   * @generated from field: string source = 28;
+   */
+  source: string;
+
+  /**
+   * What identifies the contact in other address books, the UID of vCard, at most 255 code points.
+   *
+   * @generated from field: string uid = 29;
+   */
+  uid: string;
+
+  /**
+   * The region, by its code of ISO 3166-1, e.g. "GB", in which `phones` without a country
+   * code are read. Empty: that of the caller's locale, if it names one.
+   *
+   * @generated from field: string phone_region = 30;
+   */
+  phoneRegion: string;
 };
 
 /**
@@ -385,6 +513,133 @@ export type UpdateContactRequest = Message<"kith.contact.v1.UpdateContactRequest
    * @generated from field: optional bool starred = 13;
    */
   starred?: boolean | undefined;
+
+  /**
+   * What stands before the name, e.g. "Dr", at most 100 code points. Empty clears it.
+   *
+   * @generated from field: optional string name_prefix = 14;
+   */
+  namePrefix?: string | undefined;
+
+  /**
+   * Names between the given and the family name, at most 200 code points. Empty clears it.
+   *
+   * @generated from field: optional string middle_name = 15;
+   */
+  middleName?: string | undefined;
+
+  /**
+   * What stands behind the name, e.g. "Jr", at most 100 code points. Empty clears it.
+   *
+   * @generated from field: optional string name_suffix = 16;
+   */
+  nameSuffix?: string | undefined;
+
+  /**
+   * What the contact is called beside the name, at most 200 code points. Empty clears it.
+   *
+   * @generated from field: optional string nickname = 17;
+   */
+  nickname?: string | undefined;
+
+  /**
+   * How the given name is pronounced, at most 200 code points. Empty clears it.
+   *
+   * @generated from field: optional string phonetic_given_name = 18;
+   */
+  phoneticGivenName?: string | undefined;
+
+  /**
+   * How the middle name is pronounced, at most 200 code points. Empty clears it.
+   *
+   * @generated from field: optional string phonetic_middle_name = 19;
+   */
+  phoneticMiddleName?: string | undefined;
+
+  /**
+   * How the family name is pronounced, at most 200 code points. Empty clears it.
+   *
+   * @generated from field: optional string phonetic_family_name = 20;
+   */
+  phoneticFamilyName?: string | undefined;
+
+  /**
+   * The department of the company, at most 200 code points. Empty clears it.
+   *
+   * @generated from field: optional string department = 21;
+   */
+  department?: string | undefined;
+
+  /**
+   * Dates other than the birthday, to have instead of the present ones. Without `values` clears them.
+   *
+   * @generated from field: kith.contact.v1.ContactDates dates = 22;
+   */
+  dates?: ContactDates | undefined;
+
+  /**
+   * People the contact is related to, to have instead of the present ones. Without `values` clears them.
+   *
+   * @generated from field: kith.contact.v1.Relations relations = 23;
+   */
+  relations?: Relations | undefined;
+
+  /**
+   * Accounts of instant messengers and social networks, to have instead of the present ones. Without `values` clears them.
+   *
+   * @generated from field: kith.contact.v1.MessagingHandles messaging_handles = 24;
+   */
+  messagingHandles?: MessagingHandles | undefined;
+
+  /**
+   * What has no field of its own, to have instead of the present ones. Without `values` clears them.
+   *
+   * @generated from field: kith.contact.v1.CustomFields custom_fields = 25;
+   */
+  customFields?: CustomFields | undefined;
+
+  /**
+   * The languages to have instead of the present ones. Without `values` clears them.
+   *
+   * @generated from field: kith.contact.v1.Languages languages = 26;
+   */
+  languages?: Languages | undefined;
+
+  /**
+   * The time zone, by its name in the IANA database or in words, at most 64 code points. Empty clears it.
+   *
+   * @generated from field: optional string time_zone = 27;
+   */
+  timeZone?: string | undefined;
+
+  /**
+   * The pronouns to use, e.g. "she/her", at most 64 code points. Empty clears it.
+   *
+   * @generated from field: optional string pronouns = 28;
+   */
+  pronouns?: string | undefined;
+
+  /**
+   * Where the contact came from, e.g. the name of an imported file, at most 200 code points. Empty clears it.
+   *
+   * @generated from field: optional string source = 29;
+   */
+  source?: string | undefined;
+
+  /**
+   * What identifies the contact in other address books, the UID of vCard, at most 255 code points. Empty clears it.
+   *
+   * @generated from field: optional string uid = 30;
+   */
+  uid?: string | undefined;
+
+  /**
+   * The region, by its code of ISO 3166-1, e.g. "GB", in which `phones` without a country
+   * code are read. Empty: that of the caller's locale, if it names one.
+   *
+   * @generated from field: string phone_region = 31;
+   */
+  phoneRegion: string;
 };
 
 /**
@@ -479,6 +734,111 @@ export const WebAddressesSchema: GenMessage<WebAddresses> = /*@__PURE__*/
   messageDesc(file_kith_contact_v1_contact_service, 10);
 
 /**
+ * A whole list, so that an update can tell an empty one from none.
+ *
+ * @generated from message kith.contact.v1.ContactDates
+ */
+export type ContactDates = Message<"kith.contact.v1.ContactDates"> & {
+  /**
+   * Dates other than the birthday, at most 20.
+   *
+   * @generated from field: repeated kith.contact.v1.ContactDate values = 1;
+   */
+  values: ContactDate[];
+};
+
+/**
+ * Describes the message kith.contact.v1.ContactDates.
+ * Use `create(ContactDatesSchema)` to create a new message.
+ */
+export const ContactDatesSchema: GenMessage<ContactDates> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 11);
+
+/**
+ * A whole list, so that an update can tell an empty one from none.
+ *
+ * @generated from message kith.contact.v1.Relations
+ */
+export type Relations = Message<"kith.contact.v1.Relations"> & {
+  /**
+   * People the contact is related to, at most 20.
+   *
+   * @generated from field: repeated kith.contact.v1.Relation values = 1;
+   */
+  values: Relation[];
+};
+
+/**
+ * Describes the message kith.contact.v1.Relations.
+ * Use `create(RelationsSchema)` to create a new message.
+ */
+export const RelationsSchema: GenMessage<Relations> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 12);
+
+/**
+ * A whole list, so that an update can tell an empty one from none.
+ *
+ * @generated from message kith.contact.v1.MessagingHandles
+ */
+export type MessagingHandles = Message<"kith.contact.v1.MessagingHandles"> & {
+  /**
+   * Accounts of instant messengers and social networks, at most 20.
+   *
+   * @generated from field: repeated kith.contact.v1.MessagingHandle values = 1;
+   */
+  values: MessagingHandle[];
+};
+
+/**
+ * Describes the message kith.contact.v1.MessagingHandles.
+ * Use `create(MessagingHandlesSchema)` to create a new message.
+ */
+export const MessagingHandlesSchema: GenMessage<MessagingHandles> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 13);
+
+/**
+ * A whole list, so that an update can tell an empty one from none.
+ *
+ * @generated from message kith.contact.v1.CustomFields
+ */
+export type CustomFields = Message<"kith.contact.v1.CustomFields"> & {
+  /**
+   * What has no field of its own, at most 20.
+   *
+   * @generated from field: repeated kith.contact.v1.CustomField values = 1;
+   */
+  values: CustomField[];
+};
+
+/**
+ * Describes the message kith.contact.v1.CustomFields.
+ * Use `create(CustomFieldsSchema)` to create a new message.
+ */
+export const CustomFieldsSchema: GenMessage<CustomFields> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 14);
+
+/**
+ * A whole list, so that an update can tell an empty one from none.
+ *
+ * @generated from message kith.contact.v1.Languages
+ */
+export type Languages = Message<"kith.contact.v1.Languages"> & {
+  /**
+   * Language tags (BCP 47) or words, at most 20, each of at most 64 code points.
+   *
+   * @generated from field: repeated string values = 1;
+   */
+  values: string[];
+};
+
+/**
+ * Describes the message kith.contact.v1.Languages.
+ * Use `create(LanguagesSchema)` to create a new message.
+ */
+export const LanguagesSchema: GenMessage<Languages> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 15);
+
+/**
  * A birthday or none, so that an update can clear it.
  *
  * @generated from message kith.contact.v1.BirthdayChange
@@ -497,7 +857,7 @@ export type BirthdayChange = Message<"kith.contact.v1.BirthdayChange"> & {
  * Use `create(BirthdayChangeSchema)` to create a new message.
  */
 export const BirthdayChangeSchema: GenMessage<BirthdayChange> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 11);
+  messageDesc(file_kith_contact_v1_contact_service, 16);
 
 /**
  * The contact as changed.
@@ -518,7 +878,7 @@ export type UpdateContactResponse = Message<"kith.contact.v1.UpdateContactRespon
  * Use `create(UpdateContactResponseSchema)` to create a new message.
  */
 export const UpdateContactResponseSchema: GenMessage<UpdateContactResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 12);
+  messageDesc(file_kith_contact_v1_contact_service, 17);
 
 /**
  * Which contact to delete.
@@ -546,7 +906,7 @@ export type DeleteContactRequest = Message<"kith.contact.v1.DeleteContactRequest
  * Use `create(DeleteContactRequestSchema)` to create a new message.
  */
 export const DeleteContactRequestSchema: GenMessage<DeleteContactRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 13);
+  messageDesc(file_kith_contact_v1_contact_service, 18);
 
 /**
  * The contact as deleted.
@@ -567,7 +927,7 @@ export type DeleteContactResponse = Message<"kith.contact.v1.DeleteContactRespon
  * Use `create(DeleteContactResponseSchema)` to create a new message.
  */
 export const DeleteContactResponseSchema: GenMessage<DeleteContactResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 14);
+  messageDesc(file_kith_contact_v1_contact_service, 19);
 
 /**
  * Which contact to undelete.
@@ -595,7 +955,7 @@ export type UndeleteContactRequest = Message<"kith.contact.v1.UndeleteContactReq
  * Use `create(UndeleteContactRequestSchema)` to create a new message.
  */
 export const UndeleteContactRequestSchema: GenMessage<UndeleteContactRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 15);
+  messageDesc(file_kith_contact_v1_contact_service, 20);
 
 /**
  * The contact as undeleted.
@@ -616,7 +976,7 @@ export type UndeleteContactResponse = Message<"kith.contact.v1.UndeleteContactRe
  * Use `create(UndeleteContactResponseSchema)` to create a new message.
  */
 export const UndeleteContactResponseSchema: GenMessage<UndeleteContactResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 16);
+  messageDesc(file_kith_contact_v1_contact_service, 21);
 
 /**
  * Keep an address book. Every method works on the caller's own contacts and on
@@ -631,7 +991,8 @@ export const ContactService: GenService<{
    * Create a contact.
    *
    * Fails with INVALID_ARGUMENT (ERROR_REASON_CONTACT_EMPTY) without a name,
-   * company, email address or phone number, and with RESOURCE_EXHAUSTED
+   * company, email address or phone number, for a `phone_region` that there is not
+   * (ERROR_REASON_REGION_UNKNOWN), and with RESOURCE_EXHAUSTED
    * (ERROR_REASON_CONTACT_LIMIT_REACHED) beyond KITH_CONTACTS_PER_USER (25,000)
    * contacts, and (ERROR_REASON_BUDGET_EXCEEDED) when contacts would take more than
    * KITH_CONTACT_BYTES_PER_USER (128 MiB). Deleted ones count until they are purged.
@@ -675,7 +1036,8 @@ export const ContactService: GenService<{
    * Change the fields that are present, leave the others.
    *
    * Fails with NOT_FOUND as GetContact does, with INVALID_ARGUMENT when nothing
-   * would be left to know the contact by (ERROR_REASON_CONTACT_EMPTY), with
+   * would be left to know the contact by (ERROR_REASON_CONTACT_EMPTY) or for a
+   * `phone_region` that there is not (ERROR_REASON_REGION_UNKNOWN), with
    * FAILED_PRECONDITION when it is deleted (ERROR_REASON_RESOURCE_DELETED), with
    * ABORTED when the etag is another (ERROR_REASON_ETAG_MISMATCH), and with
    * RESOURCE_EXHAUSTED when it would take too many bytes, as CreateContact does.

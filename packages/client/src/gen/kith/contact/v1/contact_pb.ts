@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kith/contact/v1/contact.proto.
  */
 export const file_kith_contact_v1_contact: GenFile = /*@__PURE__*/
-  fileDesc("Ch1raXRoL2NvbnRhY3QvdjEvY29udGFjdC5wcm90bxIPa2l0aC5jb250YWN0LnYxIr4ECgdDb250YWN0EgoKAmlkGAEgASgJEhIKCmdpdmVuX25hbWUYAiABKAkSEwoLZmFtaWx5X25hbWUYAyABKAkSDwoHY29tcGFueRgEIAEoCRIRCglqb2JfdGl0bGUYBSABKAkSLQoGZW1haWxzGAYgAygLMh0ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzcxIsCgZwaG9uZXMYByADKAsyHC5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXISMQoJYWRkcmVzc2VzGAggAygLMh4ua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3MSKQoEdXJscxgJIAMoCzIbLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzEi4KCGJpcnRoZGF5GAogASgLMhwua2l0aC5jb250YWN0LnYxLlBhcnRpYWxEYXRlEg0KBW5vdGVzGAsgASgJEg8KB3N0YXJyZWQYDCABKAgSLwoLY3JlYXRlX3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtkZWxldGVfdGltZRgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKcHVyZ2VfdGltZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEZXRhZxgRIAEoCSI+CgxFbWFpbEFkZHJlc3MSDwoHYWRkcmVzcxgBIAEoCRIMCgR0eXBlGAIgASgJEg8KB3ByaW1hcnkYAyABKAgiPAoLUGhvbmVOdW1iZXISDgoGbnVtYmVyGAEgASgJEgwKBHR5cGUYAiABKAkSDwoHcHJpbWFyeRgDIAEoCCKCAQoNUG9zdGFsQWRkcmVzcxIOCgZzdHJlZXQYASABKAkSDAoEY2l0eRgCIAEoCRIOCgZyZWdpb24YAyABKAkSEwoLcG9zdGFsX2NvZGUYBCABKAkSDwoHY291bnRyeRgFIAEoCRIMCgR0eXBlGAYgASgJEg8KB3ByaW1hcnkYByABKAgiOAoKV2ViQWRkcmVzcxILCgN1cmwYASABKAkSDAoEdHlwZRgCIAEoCRIPCgdwcmltYXJ5GAMgASgIImEKC1BhcnRpYWxEYXRlEhEKBHllYXIYASABKAVIAIgBARISCgVtb250aBgCIAEoBUgBiAEBEhAKA2RheRgDIAEoBUgCiAEBQgcKBV95ZWFyQggKBl9tb250aEIGCgRfZGF5QjwKD2tpdGguY29udGFjdC52MUIMQ29udGFjdFByb3RvUAFaGWtpdGgvY29udGFjdC92MTtjb250YWN0djFiBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("Ch1raXRoL2NvbnRhY3QvdjEvY29udGFjdC5wcm90bxIPa2l0aC5jb250YWN0LnYxIp4ICgdDb250YWN0EgoKAmlkGAEgASgJEhIKCmdpdmVuX25hbWUYAiABKAkSEwoLZmFtaWx5X25hbWUYAyABKAkSDwoHY29tcGFueRgEIAEoCRIRCglqb2JfdGl0bGUYBSABKAkSLQoGZW1haWxzGAYgAygLMh0ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzcxIsCgZwaG9uZXMYByADKAsyHC5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXISMQoJYWRkcmVzc2VzGAggAygLMh4ua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3MSKQoEdXJscxgJIAMoCzIbLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzEi4KCGJpcnRoZGF5GAogASgLMhwua2l0aC5jb250YWN0LnYxLlBhcnRpYWxEYXRlEg0KBW5vdGVzGAsgASgJEg8KB3N0YXJyZWQYDCABKAgSLwoLY3JlYXRlX3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtkZWxldGVfdGltZRgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKcHVyZ2VfdGltZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEZXRhZxgRIAEoCRITCgtuYW1lX3ByZWZpeBgSIAEoCRITCgttaWRkbGVfbmFtZRgTIAEoCRITCgtuYW1lX3N1ZmZpeBgUIAEoCRIQCghuaWNrbmFtZRgVIAEoCRIbChNwaG9uZXRpY19naXZlbl9uYW1lGBYgASgJEhwKFHBob25ldGljX21pZGRsZV9uYW1lGBcgASgJEhwKFHBob25ldGljX2ZhbWlseV9uYW1lGBggASgJEhIKCmRlcGFydG1lbnQYGSABKAkSKwoFZGF0ZXMYGiADKAsyHC5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGUSLAoJcmVsYXRpb25zGBsgAygLMhkua2l0aC5jb250YWN0LnYxLlJlbGF0aW9uEjsKEW1lc3NhZ2luZ19oYW5kbGVzGBwgAygLMiAua2l0aC5jb250YWN0LnYxLk1lc3NhZ2luZ0hhbmRsZRIzCg1jdXN0b21fZmllbGRzGB0gAygLMhwua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkEhEKCWxhbmd1YWdlcxgeIAMoCRIRCgl0aW1lX3pvbmUYHyABKAkSEAoIcHJvbm91bnMYICABKAkSDgoGc291cmNlGCEgASgJEgsKA3VpZBgiIAEoCSJNCgxFbWFpbEFkZHJlc3MSDwoHYWRkcmVzcxgBIAEoCRIMCgR0eXBlGAIgASgJEg8KB3ByaW1hcnkYAyABKAgSDQoFdmFsaWQYBCABKAgiSgoLUGhvbmVOdW1iZXISDgoGbnVtYmVyGAEgASgJEgwKBHR5cGUYAiABKAkSDwoHcHJpbWFyeRgDIAEoCBIMCgRlMTY0GAQgASgJIoIBCg1Qb3N0YWxBZGRyZXNzEg4KBnN0cmVldBgBIAEoCRIMCgRjaXR5GAIgASgJEg4KBnJlZ2lvbhgDIAEoCRITCgtwb3N0YWxfY29kZRgEIAEoCRIPCgdjb3VudHJ5GAUgASgJEgwKBHR5cGUYBiABKAkSDwoHcHJpbWFyeRgHIAEoCCJGCgpXZWJBZGRyZXNzEgsKA3VybBgBIAEoCRIMCgR0eXBlGAIgASgJEg8KB3ByaW1hcnkYAyABKAgSDAoEdGV4dBgEIAEoCSJhCgtQYXJ0aWFsRGF0ZRIRCgR5ZWFyGAEgASgFSACIAQESEgoFbW9udGgYAiABKAVIAYgBARIQCgNkYXkYAyABKAVIAogBAUIHCgVfeWVhckIICgZfbW9udGhCBgoEX2RheSJHCgtDb250YWN0RGF0ZRIqCgRkYXRlGAEgASgLMhwua2l0aC5jb250YWN0LnYxLlBhcnRpYWxEYXRlEgwKBHR5cGUYAiABKAkiJgoIUmVsYXRpb24SDAoEbmFtZRgBIAEoCRIMCgR0eXBlGAIgASgJIkAKD01lc3NhZ2luZ0hhbmRsZRIOCgZoYW5kbGUYASABKAkSDwoHc2VydmljZRgCIAEoCRIMCgR0eXBlGAMgASgJIisKC0N1c3RvbUZpZWxkEg0KBWxhYmVsGAEgASgJEg0KBXZhbHVlGAIgASgJQjwKD2tpdGguY29udGFjdC52MUIMQ29udGFjdFByb3RvUAFaGWtpdGgvY29udGFjdC92MTtjb250YWN0djFiBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * Somebody a user knows. Belongs to that user alone.
@@ -142,6 +142,125 @@ export type Contact = Message<"kith.contact.v1.Contact"> & {
    * @generated from field: string etag = 17;
    */
   etag: string;
+
+  /**
+   * What stands before the name, e.g. "Dr".
+   *
+   * @generated from field: string name_prefix = 18;
+   */
+  namePrefix: string;
+
+  /**
+   * Names between the given and the family name.
+   *
+   * @generated from field: string middle_name = 19;
+   */
+  middleName: string;
+
+  /**
+   * What stands behind the name, e.g. "Jr".
+   *
+   * @generated from field: string name_suffix = 20;
+   */
+  nameSuffix: string;
+
+  /**
+   * What the contact is called beside the name, e.g. "Amazing Grace".
+   *
+   * @generated from field: string nickname = 21;
+   */
+  nickname: string;
+
+  /**
+   * How the given name is pronounced, e.g. in kana.
+   *
+   * @generated from field: string phonetic_given_name = 22;
+   */
+  phoneticGivenName: string;
+
+  /**
+   * How the middle name is pronounced.
+   *
+   * @generated from field: string phonetic_middle_name = 23;
+   */
+  phoneticMiddleName: string;
+
+  /**
+   * How the family name is pronounced.
+   *
+   * @generated from field: string phonetic_family_name = 24;
+   */
+  phoneticFamilyName: string;
+
+  /**
+   * The department of the company.
+   *
+   * @generated from field: string department = 25;
+   */
+  department: string;
+
+  /**
+   * Dates other than the birthday, e.g. an anniversary.
+   *
+   * @generated from field: repeated kith.contact.v1.ContactDate dates = 26;
+   */
+  dates: ContactDate[];
+
+  /**
+   * People the contact is related to.
+   *
+   * @generated from field: repeated kith.contact.v1.Relation relations = 27;
+   */
+  relations: Relation[];
+
+  /**
+   * Accounts of instant messengers and social networks.
+   *
+   * @generated from field: repeated kith.contact.v1.MessagingHandle messaging_handles = 28;
+   */
+  messagingHandles: MessagingHandle[];
+
+  /**
+   * What has no field of its own.
+   *
+   * @generated from field: repeated kith.contact.v1.CustomField custom_fields = 29;
+   */
+  customFields: CustomField[];
+
+  /**
+   * The languages the contact speaks, the preferred one first: language tags (BCP 47) or words.
+   *
+   * @generated from field: repeated string languages = 30;
+   */
+  languages: string[];
+
+  /**
+   * The time zone, by its name in the IANA database or in words.
+   *
+   * @generated from field: string time_zone = 31;
+   */
+  timeZone: string;
+
+  /**
+   * The pronouns to use, e.g. "she/her".
+   *
+   * @generated from field: string pronouns = 32;
+   */
+  pronouns: string;
+
+  /**
+   * Where the contact came from, e.g. the name of an imported file.
+   *
+   * @generated from field: string source = 33;
+   */
+  source: string;
+
+  /**
+   * What identifies the contact in other address books: the UID of vCard (RFC 6350, 6.7.6).
+   *
+   * @generated from field: string uid = 34;
+   */
+  uid: string;
 };
 
 /**
@@ -178,6 +297,14 @@ export type EmailAddress = Message<"kith.contact.v1.EmailAddress"> & {
    * @generated from field: bool primary = 3;
    */
   primary: boolean;
+
+  /**
+   * Output only: whether the address has the form of one that mail can be sent to
+   * (RFC 5321, internationalised by RFC 6531). In requests it is ignored.
+   *
+   * @generated from field: bool valid = 4;
+   */
+  valid: boolean;
 };
 
 /**
@@ -195,7 +322,7 @@ export const EmailAddressSchema: GenMessage<EmailAddress> = /*@__PURE__*/
 export type PhoneNumber = Message<"kith.contact.v1.PhoneNumber"> & {
   /**
    * The number as people write it: one line, at most 100 code points, of which one
-   * can be seen. Searched by its digits alone.
+   * can be seen.
    *
    * @generated from field: string number = 1;
    */
@@ -214,6 +341,16 @@ export type PhoneNumber = Message<"kith.contact.v1.PhoneNumber"> & {
    * @generated from field: bool primary = 3;
    */
   primary: boolean;
+
+  /**
+   * Output only: the number in E.164, e.g. "+442079460958", where it can be read as a
+   * number that there may be; empty otherwise. A number without a country code is read in
+   * the `phone_region` of the request, else in the region of the caller's locale. In
+   * requests it is ignored.
+   *
+   * @generated from field: string e164 = 4;
+   */
+  e164: string;
 };
 
 /**
@@ -288,14 +425,16 @@ export const PostalAddressSchema: GenMessage<PostalAddress> = /*@__PURE__*/
   messageDesc(file_kith_contact_v1_contact, 3);
 
 /**
- * A web address of a contact.
+ * A web address of a contact, or what was written in place of one. Either `url` or `text`
+ * has something that can be seen (kith.text.v1, `visible`).
  *
  * @generated from message kith.contact.v1.WebAddress
  */
 export type WebAddress = Message<"kith.contact.v1.WebAddress"> & {
   /**
-   * An absolute http or https URL of at most 2048 code points. No other scheme is
-   * taken, since pages turn these into links.
+   * A web address of at most 2048 code points. Answers have an absolute http or https URL
+   * here, or nothing: one that is written without a scheme, such as "example.com/ada",
+   * becomes https, and whatever is no such URL is answered as `text`.
    *
    * @generated from field: string url = 1;
    */
@@ -314,6 +453,14 @@ export type WebAddress = Message<"kith.contact.v1.WebAddress"> & {
    * @generated from field: bool primary = 3;
    */
   primary: boolean;
+
+  /**
+   * What was written and is no http or https URL, at most 2048 code points: another scheme,
+   * or plain words. Pages must not turn it into a link. Ignored in requests that have a `url`.
+   *
+   * @generated from field: string text = 4;
+   */
+  text: string;
 };
 
 /**
@@ -358,4 +505,123 @@ export type PartialDate = Message<"kith.contact.v1.PartialDate"> & {
  */
 export const PartialDateSchema: GenMessage<PartialDate> = /*@__PURE__*/
   messageDesc(file_kith_contact_v1_contact, 5);
+
+/**
+ * A date that a contact is known for, other than the birthday.
+ *
+ * @generated from message kith.contact.v1.ContactDate
+ */
+export type ContactDate = Message<"kith.contact.v1.ContactDate"> & {
+  /**
+   * The date, as far as it is known. Needed.
+   *
+   * @generated from field: kith.contact.v1.PartialDate date = 1;
+   */
+  date?: PartialDate | undefined;
+
+  /**
+   * What kind it is, e.g. "anniversary", at most 64 code points; may be empty.
+   *
+   * @generated from field: string type = 2;
+   */
+  type: string;
+};
+
+/**
+ * Describes the message kith.contact.v1.ContactDate.
+ * Use `create(ContactDateSchema)` to create a new message.
+ */
+export const ContactDateSchema: GenMessage<ContactDate> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact, 6);
+
+/**
+ * Somebody a contact is related to.
+ *
+ * @generated from message kith.contact.v1.Relation
+ */
+export type Relation = Message<"kith.contact.v1.Relation"> & {
+  /**
+   * The name of the other, at most 200 code points, of which one can be seen.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * What the other is to the contact, e.g. "assistant", at most 64 code points; may be empty.
+   *
+   * @generated from field: string type = 2;
+   */
+  type: string;
+};
+
+/**
+ * Describes the message kith.contact.v1.Relation.
+ * Use `create(RelationSchema)` to create a new message.
+ */
+export const RelationSchema: GenMessage<Relation> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact, 7);
+
+/**
+ * An account of an instant messenger or a social network.
+ *
+ * @generated from message kith.contact.v1.MessagingHandle
+ */
+export type MessagingHandle = Message<"kith.contact.v1.MessagingHandle"> & {
+  /**
+   * The name or address of the account, at most 320 code points, of which one can be seen.
+   *
+   * @generated from field: string handle = 1;
+   */
+  handle: string;
+
+  /**
+   * The service, e.g. "Signal", at most 64 code points; may be empty.
+   *
+   * @generated from field: string service = 2;
+   */
+  service: string;
+
+  /**
+   * What kind it is, e.g. "work", at most 64 code points; may be empty.
+   *
+   * @generated from field: string type = 3;
+   */
+  type: string;
+};
+
+/**
+ * Describes the message kith.contact.v1.MessagingHandle.
+ * Use `create(MessagingHandleSchema)` to create a new message.
+ */
+export const MessagingHandleSchema: GenMessage<MessagingHandle> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact, 8);
+
+/**
+ * What is known of a contact and has no field of its own.
+ *
+ * @generated from message kith.contact.v1.CustomField
+ */
+export type CustomField = Message<"kith.contact.v1.CustomField"> & {
+  /**
+   * What it is called, at most 64 code points; may be empty.
+   *
+   * @generated from field: string label = 1;
+   */
+  label: string;
+
+  /**
+   * The text, of several lines, at most 2000 code points, of which one can be seen.
+   *
+   * @generated from field: string value = 2;
+   */
+  value: string;
+};
+
+/**
+ * Describes the message kith.contact.v1.CustomField.
+ * Use `create(CustomFieldSchema)` to create a new message.
+ */
+export const CustomFieldSchema: GenMessage<CustomField> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact, 9);
 

@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Contact, EmailAddress, PartialDate, PhoneNumber, PostalAddress, WebAddress } from "./contact_pb.ts";
+import type { Contact, ContactDate, CustomField, EmailAddress, MessagingHandle, PartialDate, PhoneNumber, PostalAddress, Relation, WebAddress } from "./contact_pb.ts";
 import { file_kith_contact_v1_contact } from "./contact_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -12,12 +12,12 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kith/contact/v1/contact_service.proto.
  */
 export const file_kith_contact_v1_contact_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVraXRoL2NvbnRhY3QvdjEvY29udGFjdF9zZXJ2aWNlLnByb3RvEg9raXRoLmNvbnRhY3QudjEiggMKFENyZWF0ZUNvbnRhY3RSZXF1ZXN0EhIKCmdpdmVuX25hbWUYASABKAkSEwoLZmFtaWx5X25hbWUYAiABKAkSDwoHY29tcGFueRgDIAEoCRIRCglqb2JfdGl0bGUYBCABKAkSLQoGZW1haWxzGAUgAygLMh0ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzcxIsCgZwaG9uZXMYBiADKAsyHC5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXISMQoJYWRkcmVzc2VzGAcgAygLMh4ua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3MSKQoEdXJscxgIIAMoCzIbLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzEi4KCGJpcnRoZGF5GAkgASgLMhwua2l0aC5jb250YWN0LnYxLlBhcnRpYWxEYXRlEg0KBW5vdGVzGAogASgJEg8KB3N0YXJyZWQYCyABKAgSEgoKcmVxdWVzdF9pZBgMIAEoCSJCChVDcmVhdGVDb250YWN0UmVzcG9uc2USKQoHY29udGFjdBgBIAEoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0IicKEUdldENvbnRhY3RSZXF1ZXN0EhIKCmNvbnRhY3RfaWQYASABKAkiPwoSR2V0Q29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCKaAQoTTGlzdENvbnRhY3RzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRINCgVxdWVyeRgDIAEoCRIUCgdzdGFycmVkGAQgASgISACIAQESDwoHZGVsZXRlZBgFIAEoCBIaChJpbmNsdWRlX3RvdGFsX3NpemUYBiABKAhCCgoIX3N0YXJyZWQioAEKFExpc3RDb250YWN0c1Jlc3BvbnNlEioKCGNvbnRhY3RzGAEgAygLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhcKCnRvdGFsX3NpemUYAyABKAVIAIgBARIbChN0b3RhbF9zaXplX2F0X2xlYXN0GAQgASgIQg0KC190b3RhbF9zaXplIpUEChRVcGRhdGVDb250YWN0UmVxdWVzdBISCgpjb250YWN0X2lkGAEgASgJEhEKBGV0YWcYAiABKAlIAIgBARIXCgpnaXZlbl9uYW1lGAMgASgJSAGIAQESGAoLZmFtaWx5X25hbWUYBCABKAlIAogBARIUCgdjb21wYW55GAUgASgJSAOIAQESFgoJam9iX3RpdGxlGAYgASgJSASIAQESLwoGZW1haWxzGAcgASgLMh8ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzc2VzEi0KBnBob25lcxgIIAEoCzIdLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlcnMSMwoJYWRkcmVzc2VzGAkgASgLMiAua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3NlcxIrCgR1cmxzGAogASgLMh0ua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3NlcxIxCghiaXJ0aGRheRgLIAEoCzIfLmtpdGguY29udGFjdC52MS5CaXJ0aGRheUNoYW5nZRISCgVub3RlcxgMIAEoCUgFiAEBEhQKB3N0YXJyZWQYDSABKAhIBogBAUIHCgVfZXRhZ0INCgtfZ2l2ZW5fbmFtZUIOCgxfZmFtaWx5X25hbWVCCgoIX2NvbXBhbnlCDAoKX2pvYl90aXRsZUIICgZfbm90ZXNCCgoIX3N0YXJyZWQiPwoORW1haWxBZGRyZXNzZXMSLQoGdmFsdWVzGAEgAygLMh0ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzcyI8CgxQaG9uZU51bWJlcnMSLAoGdmFsdWVzGAEgAygLMhwua2l0aC5jb250YWN0LnYxLlBob25lTnVtYmVyIkEKD1Bvc3RhbEFkZHJlc3NlcxIuCgZ2YWx1ZXMYASADKAsyHi5raXRoLmNvbnRhY3QudjEuUG9zdGFsQWRkcmVzcyI7CgxXZWJBZGRyZXNzZXMSKwoGdmFsdWVzGAEgAygLMhsua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3MiPQoOQmlydGhkYXlDaGFuZ2USKwoFdmFsdWUYASABKAsyHC5raXRoLmNvbnRhY3QudjEuUGFydGlhbERhdGUiQgoVVXBkYXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJGChREZWxldGVDb250YWN0UmVxdWVzdBISCgpjb250YWN0X2lkGAEgASgJEhEKBGV0YWcYAiABKAlIAIgBAUIHCgVfZXRhZyJCChVEZWxldGVDb250YWN0UmVzcG9uc2USKQoHY29udGFjdBgBIAEoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0IkgKFlVuZGVsZXRlQ29udGFjdFJlcXVlc3QSEgoKY29udGFjdF9pZBgBIAEoCRIRCgRldGFnGAIgASgJSACIAQFCBwoFX2V0YWciRAoXVW5kZWxldGVDb250YWN0UmVzcG9uc2USKQoHY29udGFjdBgBIAEoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0MtQECg5Db250YWN0U2VydmljZRJeCg1DcmVhdGVDb250YWN0EiUua2l0aC5jb250YWN0LnYxLkNyZWF0ZUNvbnRhY3RSZXF1ZXN0GiYua2l0aC5jb250YWN0LnYxLkNyZWF0ZUNvbnRhY3RSZXNwb25zZRJaCgpHZXRDb250YWN0EiIua2l0aC5jb250YWN0LnYxLkdldENvbnRhY3RSZXF1ZXN0GiMua2l0aC5jb250YWN0LnYxLkdldENvbnRhY3RSZXNwb25zZSIDkAIBEmAKDExpc3RDb250YWN0cxIkLmtpdGguY29udGFjdC52MS5MaXN0Q29udGFjdHNSZXF1ZXN0GiUua2l0aC5jb250YWN0LnYxLkxpc3RDb250YWN0c1Jlc3BvbnNlIgOQAgESXgoNVXBkYXRlQ29udGFjdBIlLmtpdGguY29udGFjdC52MS5VcGRhdGVDb250YWN0UmVxdWVzdBomLmtpdGguY29udGFjdC52MS5VcGRhdGVDb250YWN0UmVzcG9uc2USXgoNRGVsZXRlQ29udGFjdBIlLmtpdGguY29udGFjdC52MS5EZWxldGVDb250YWN0UmVxdWVzdBomLmtpdGguY29udGFjdC52MS5EZWxldGVDb250YWN0UmVzcG9uc2USZAoPVW5kZWxldGVDb250YWN0Eicua2l0aC5jb250YWN0LnYxLlVuZGVsZXRlQ29udGFjdFJlcXVlc3QaKC5raXRoLmNvbnRhY3QudjEuVW5kZWxldGVDb250YWN0UmVzcG9uc2VCQwoPa2l0aC5jb250YWN0LnYxQhNDb250YWN0U2VydmljZVByb3RvUAFaGWtpdGgvY29udGFjdC92MTtjb250YWN0djFiBnByb3RvMw", [file_kith_contact_v1_contact]);
+  fileDesc("CiVraXRoL2NvbnRhY3QvdjEvY29udGFjdF9zZXJ2aWNlLnByb3RvEg9raXRoLmNvbnRhY3QudjEi+AYKFENyZWF0ZUNvbnRhY3RSZXF1ZXN0EhIKCmdpdmVuX25hbWUYASABKAkSEwoLZmFtaWx5X25hbWUYAiABKAkSDwoHY29tcGFueRgDIAEoCRIRCglqb2JfdGl0bGUYBCABKAkSLQoGZW1haWxzGAUgAygLMh0ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzcxIsCgZwaG9uZXMYBiADKAsyHC5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXISMQoJYWRkcmVzc2VzGAcgAygLMh4ua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3MSKQoEdXJscxgIIAMoCzIbLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzEi4KCGJpcnRoZGF5GAkgASgLMhwua2l0aC5jb250YWN0LnYxLlBhcnRpYWxEYXRlEg0KBW5vdGVzGAogASgJEg8KB3N0YXJyZWQYCyABKAgSEgoKcmVxdWVzdF9pZBgMIAEoCRITCgtuYW1lX3ByZWZpeBgNIAEoCRITCgttaWRkbGVfbmFtZRgOIAEoCRITCgtuYW1lX3N1ZmZpeBgPIAEoCRIQCghuaWNrbmFtZRgQIAEoCRIbChNwaG9uZXRpY19naXZlbl9uYW1lGBEgASgJEhwKFHBob25ldGljX21pZGRsZV9uYW1lGBIgASgJEhwKFHBob25ldGljX2ZhbWlseV9uYW1lGBMgASgJEhIKCmRlcGFydG1lbnQYFCABKAkSKwoFZGF0ZXMYFSADKAsyHC5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGUSLAoJcmVsYXRpb25zGBYgAygLMhkua2l0aC5jb250YWN0LnYxLlJlbGF0aW9uEjsKEW1lc3NhZ2luZ19oYW5kbGVzGBcgAygLMiAua2l0aC5jb250YWN0LnYxLk1lc3NhZ2luZ0hhbmRsZRIzCg1jdXN0b21fZmllbGRzGBggAygLMhwua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkEhEKCWxhbmd1YWdlcxgZIAMoCRIRCgl0aW1lX3pvbmUYGiABKAkSEAoIcHJvbm91bnMYGyABKAkSDgoGc291cmNlGBwgASgJEgsKA3VpZBgdIAEoCRIUCgxwaG9uZV9yZWdpb24YHiABKAkiQgoVQ3JlYXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCInChFHZXRDb250YWN0UmVxdWVzdBISCgpjb250YWN0X2lkGAEgASgJIj8KEkdldENvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QimgEKE0xpc3RDb250YWN0c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSDQoFcXVlcnkYAyABKAkSFAoHc3RhcnJlZBgEIAEoCEgAiAEBEg8KB2RlbGV0ZWQYBSABKAgSGgoSaW5jbHVkZV90b3RhbF9zaXplGAYgASgIQgoKCF9zdGFycmVkIqABChRMaXN0Q29udGFjdHNSZXNwb25zZRIqCghjb250YWN0cxgBIAMoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIXCgp0b3RhbF9zaXplGAMgASgFSACIAQESGwoTdG90YWxfc2l6ZV9hdF9sZWFzdBgEIAEoCEINCgtfdG90YWxfc2l6ZSKrCgoUVXBkYXRlQ29udGFjdFJlcXVlc3QSEgoKY29udGFjdF9pZBgBIAEoCRIRCgRldGFnGAIgASgJSACIAQESFwoKZ2l2ZW5fbmFtZRgDIAEoCUgBiAEBEhgKC2ZhbWlseV9uYW1lGAQgASgJSAKIAQESFAoHY29tcGFueRgFIAEoCUgDiAEBEhYKCWpvYl90aXRsZRgGIAEoCUgEiAEBEi8KBmVtYWlscxgHIAEoCzIfLmtpdGguY29udGFjdC52MS5FbWFpbEFkZHJlc3NlcxItCgZwaG9uZXMYCCABKAsyHS5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXJzEjMKCWFkZHJlc3NlcxgJIAEoCzIgLmtpdGguY29udGFjdC52MS5Qb3N0YWxBZGRyZXNzZXMSKwoEdXJscxgKIAEoCzIdLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzZXMSMQoIYmlydGhkYXkYCyABKAsyHy5raXRoLmNvbnRhY3QudjEuQmlydGhkYXlDaGFuZ2USEgoFbm90ZXMYDCABKAlIBYgBARIUCgdzdGFycmVkGA0gASgISAaIAQESGAoLbmFtZV9wcmVmaXgYDiABKAlIB4gBARIYCgttaWRkbGVfbmFtZRgPIAEoCUgIiAEBEhgKC25hbWVfc3VmZml4GBAgASgJSAmIAQESFQoIbmlja25hbWUYESABKAlICogBARIgChNwaG9uZXRpY19naXZlbl9uYW1lGBIgASgJSAuIAQESIQoUcGhvbmV0aWNfbWlkZGxlX25hbWUYEyABKAlIDIgBARIhChRwaG9uZXRpY19mYW1pbHlfbmFtZRgUIAEoCUgNiAEBEhcKCmRlcGFydG1lbnQYFSABKAlIDogBARIsCgVkYXRlcxgWIAEoCzIdLmtpdGguY29udGFjdC52MS5Db250YWN0RGF0ZXMSLQoJcmVsYXRpb25zGBcgASgLMhoua2l0aC5jb250YWN0LnYxLlJlbGF0aW9ucxI8ChFtZXNzYWdpbmdfaGFuZGxlcxgYIAEoCzIhLmtpdGguY29udGFjdC52MS5NZXNzYWdpbmdIYW5kbGVzEjQKDWN1c3RvbV9maWVsZHMYGSABKAsyHS5raXRoLmNvbnRhY3QudjEuQ3VzdG9tRmllbGRzEi0KCWxhbmd1YWdlcxgaIAEoCzIaLmtpdGguY29udGFjdC52MS5MYW5ndWFnZXMSFgoJdGltZV96b25lGBsgASgJSA+IAQESFQoIcHJvbm91bnMYHCABKAlIEIgBARITCgZzb3VyY2UYHSABKAlIEYgBARIQCgN1aWQYHiABKAlIEogBARIUCgxwaG9uZV9yZWdpb24YHyABKAlCBwoFX2V0YWdCDQoLX2dpdmVuX25hbWVCDgoMX2ZhbWlseV9uYW1lQgoKCF9jb21wYW55QgwKCl9qb2JfdGl0bGVCCAoGX25vdGVzQgoKCF9zdGFycmVkQg4KDF9uYW1lX3ByZWZpeEIOCgxfbWlkZGxlX25hbWVCDgoMX25hbWVfc3VmZml4QgsKCV9uaWNrbmFtZUIWChRfcGhvbmV0aWNfZ2l2ZW5fbmFtZUIXChVfcGhvbmV0aWNfbWlkZGxlX25hbWVCFwoVX3Bob25ldGljX2ZhbWlseV9uYW1lQg0KC19kZXBhcnRtZW50QgwKCl90aW1lX3pvbmVCCwoJX3Byb25vdW5zQgkKB19zb3VyY2VCBgoEX3VpZCI/Cg5FbWFpbEFkZHJlc3NlcxItCgZ2YWx1ZXMYASADKAsyHS5raXRoLmNvbnRhY3QudjEuRW1haWxBZGRyZXNzIjwKDFBob25lTnVtYmVycxIsCgZ2YWx1ZXMYASADKAsyHC5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXIiQQoPUG9zdGFsQWRkcmVzc2VzEi4KBnZhbHVlcxgBIAMoCzIeLmtpdGguY29udGFjdC52MS5Qb3N0YWxBZGRyZXNzIjsKDFdlYkFkZHJlc3NlcxIrCgZ2YWx1ZXMYASADKAsyGy5raXRoLmNvbnRhY3QudjEuV2ViQWRkcmVzcyI8CgxDb250YWN0RGF0ZXMSLAoGdmFsdWVzGAEgAygLMhwua2l0aC5jb250YWN0LnYxLkNvbnRhY3REYXRlIjYKCVJlbGF0aW9ucxIpCgZ2YWx1ZXMYASADKAsyGS5raXRoLmNvbnRhY3QudjEuUmVsYXRpb24iRAoQTWVzc2FnaW5nSGFuZGxlcxIwCgZ2YWx1ZXMYASADKAsyIC5raXRoLmNvbnRhY3QudjEuTWVzc2FnaW5nSGFuZGxlIjwKDEN1c3RvbUZpZWxkcxIsCgZ2YWx1ZXMYASADKAsyHC5raXRoLmNvbnRhY3QudjEuQ3VzdG9tRmllbGQiGwoJTGFuZ3VhZ2VzEg4KBnZhbHVlcxgBIAMoCSI9Cg5CaXJ0aGRheUNoYW5nZRIrCgV2YWx1ZRgBIAEoCzIcLmtpdGguY29udGFjdC52MS5QYXJ0aWFsRGF0ZSJCChVVcGRhdGVDb250YWN0UmVzcG9uc2USKQoHY29udGFjdBgBIAEoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0IkYKFERlbGV0ZUNvbnRhY3RSZXF1ZXN0EhIKCmNvbnRhY3RfaWQYASABKAkSEQoEZXRhZxgCIAEoCUgAiAEBQgcKBV9ldGFnIkIKFURlbGV0ZUNvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QiSAoWVW5kZWxldGVDb250YWN0UmVxdWVzdBISCgpjb250YWN0X2lkGAEgASgJEhEKBGV0YWcYAiABKAlIAIgBAUIHCgVfZXRhZyJEChdVbmRlbGV0ZUNvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3Qy1AQKDkNvbnRhY3RTZXJ2aWNlEl4KDUNyZWF0ZUNvbnRhY3QSJS5raXRoLmNvbnRhY3QudjEuQ3JlYXRlQ29udGFjdFJlcXVlc3QaJi5raXRoLmNvbnRhY3QudjEuQ3JlYXRlQ29udGFjdFJlc3BvbnNlEloKCkdldENvbnRhY3QSIi5raXRoLmNvbnRhY3QudjEuR2V0Q29udGFjdFJlcXVlc3QaIy5raXRoLmNvbnRhY3QudjEuR2V0Q29udGFjdFJlc3BvbnNlIgOQAgESYAoMTGlzdENvbnRhY3RzEiQua2l0aC5jb250YWN0LnYxLkxpc3RDb250YWN0c1JlcXVlc3QaJS5raXRoLmNvbnRhY3QudjEuTGlzdENvbnRhY3RzUmVzcG9uc2UiA5ACARJeCg1VcGRhdGVDb250YWN0EiUua2l0aC5jb250YWN0LnYxLlVwZGF0ZUNvbnRhY3RSZXF1ZXN0GiYua2l0aC5jb250YWN0LnYxLlVwZGF0ZUNvbnRhY3RSZXNwb25zZRJeCg1EZWxldGVDb250YWN0EiUua2l0aC5jb250YWN0LnYxLkRlbGV0ZUNvbnRhY3RSZXF1ZXN0GiYua2l0aC5jb250YWN0LnYxLkRlbGV0ZUNvbnRhY3RSZXNwb25zZRJkCg9VbmRlbGV0ZUNvbnRhY3QSJy5raXRoLmNvbnRhY3QudjEuVW5kZWxldGVDb250YWN0UmVxdWVzdBooLmtpdGguY29udGFjdC52MS5VbmRlbGV0ZUNvbnRhY3RSZXNwb25zZUJDCg9raXRoLmNvbnRhY3QudjFCE0NvbnRhY3RTZXJ2aWNlUHJvdG9QAVoZa2l0aC9jb250YWN0L3YxO2NvbnRhY3R2MWIGcHJvdG8z", [file_kith_contact_v1_contact]);
 
 /**
- * The contact to create. At least one of the names, the company, an email address
- * or a phone number is needed; a name or company in which nothing can be seen
- * (kith.text.v1, `visible`) is none.
+ * The contact to create. At least one of given, middle and family name, nickname and
+ * company, an email address or a phone number is needed; a name or company in which
+ * nothing can be seen (kith.text.v1, `visible`) is none.
  *
  * @generated from message kith.contact.v1.CreateContactRequest
  */
@@ -107,6 +107,134 @@ export type CreateContactRequest = Message<"kith.contact.v1.CreateContactRequest
    * @generated from field: string request_id = 12;
    */
   requestId: string;
+
+  /**
+   * What stands before the name, e.g. "Dr", at most 100 code points.
+   *
+   * @generated from field: string name_prefix = 13;
+   */
+  namePrefix: string;
+
+  /**
+   * Names between the given and the family name, at most 200 code points.
+   *
+   * @generated from field: string middle_name = 14;
+   */
+  middleName: string;
+
+  /**
+   * What stands behind the name, e.g. "Jr", at most 100 code points.
+   *
+   * @generated from field: string name_suffix = 15;
+   */
+  nameSuffix: string;
+
+  /**
+   * What the contact is called beside the name, at most 200 code points.
+   *
+   * @generated from field: string nickname = 16;
+   */
+  nickname: string;
+
+  /**
+   * How the given name is pronounced, at most 200 code points.
+   *
+   * @generated from field: string phonetic_given_name = 17;
+   */
+  phoneticGivenName: string;
+
+  /**
+   * How the middle name is pronounced, at most 200 code points.
+   *
+   * @generated from field: string phonetic_middle_name = 18;
+   */
+  phoneticMiddleName: string;
+
+  /**
+   * How the family name is pronounced, at most 200 code points.
+   *
+   * @generated from field: string phonetic_family_name = 19;
+   */
+  phoneticFamilyName: string;
+
+  /**
+   * The department of the company, at most 200 code points.
+   *
+   * @generated from field: string department = 20;
+   */
+  department: string;
+
+  /**
+   * Dates other than the birthday, at most 20.
+   *
+   * @generated from field: repeated kith.contact.v1.ContactDate dates = 21;
+   */
+  dates: ContactDate[];
+
+  /**
+   * People the contact is related to, at most 20.
+   *
+   * @generated from field: repeated kith.contact.v1.Relation relations = 22;
+   */
+  relations: Relation[];
+
+  /**
+   * Accounts of instant messengers and social networks, at most 20.
+   *
+   * @generated from field: repeated kith.contact.v1.MessagingHandle messaging_handles = 23;
+   */
+  messagingHandles: MessagingHandle[];
+
+  /**
+   * What has no field of its own, at most 20.
+   *
+   * @generated from field: repeated kith.contact.v1.CustomField custom_fields = 24;
+   */
+  customFields: CustomField[];
+
+  /**
+   * The languages the contact speaks, the preferred one first: at most 20 language tags
+   * (BCP 47) or words, each of at most 64 code points.
+   *
+   * @generated from field: repeated string languages = 25;
+   */
+  languages: string[];
+
+  /**
+   * The time zone, by its name in the IANA database or in words, at most 64 code points.
+   *
+   * @generated from field: string time_zone = 26;
+   */
+  timeZone: string;
+
+  /**
+   * The pronouns to use, e.g. "she/her", at most 64 code points.
+   *
+   * @generated from field: string pronouns = 27;
+   */
+  pronouns: string;
+
+  /**
+   * Where the contact came from, e.g. the name of an imported file, at most 200 code points.
+   *
+   * @generated from field: string source = 28;
+   */
+  source: string;
+
+  /**
+   * What identifies the contact in other address books, the UID of vCard, at most 255 code points.
+   *
+   * @generated from field: string uid = 29;
+   */
+  uid: string;
+
+  /**
+   * The region, by its code of ISO 3166-1, e.g. "GB", in which `phones` without a country
+   * code are read. Empty: that of the caller's locale, if it names one.
+   *
+   * @generated from field: string phone_region = 30;
+   */
+  phoneRegion: string;
 };
 
 /**
@@ -382,6 +510,133 @@ export type UpdateContactRequest = Message<"kith.contact.v1.UpdateContactRequest
    * @generated from field: optional bool starred = 13;
    */
   starred?: boolean | undefined;
+
+  /**
+   * What stands before the name, e.g. "Dr", at most 100 code points. Empty clears it.
+   *
+   * @generated from field: optional string name_prefix = 14;
+   */
+  namePrefix?: string | undefined;
+
+  /**
+   * Names between the given and the family name, at most 200 code points. Empty clears it.
+   *
+   * @generated from field: optional string middle_name = 15;
+   */
+  middleName?: string | undefined;
+
+  /**
+   * What stands behind the name, e.g. "Jr", at most 100 code points. Empty clears it.
+   *
+   * @generated from field: optional string name_suffix = 16;
+   */
+  nameSuffix?: string | undefined;
+
+  /**
+   * What the contact is called beside the name, at most 200 code points. Empty clears it.
+   *
+   * @generated from field: optional string nickname = 17;
+   */
+  nickname?: string | undefined;
+
+  /**
+   * How the given name is pronounced, at most 200 code points. Empty clears it.
+   *
+   * @generated from field: optional string phonetic_given_name = 18;
+   */
+  phoneticGivenName?: string | undefined;
+
+  /**
+   * How the middle name is pronounced, at most 200 code points. Empty clears it.
+   *
+   * @generated from field: optional string phonetic_middle_name = 19;
+   */
+  phoneticMiddleName?: string | undefined;
+
+  /**
+   * How the family name is pronounced, at most 200 code points. Empty clears it.
+   *
+   * @generated from field: optional string phonetic_family_name = 20;
+   */
+  phoneticFamilyName?: string | undefined;
+
+  /**
+   * The department of the company, at most 200 code points. Empty clears it.
+   *
+   * @generated from field: optional string department = 21;
+   */
+  department?: string | undefined;
+
+  /**
+   * Dates other than the birthday, to have instead of the present ones. Without `values` clears them.
+   *
+   * @generated from field: kith.contact.v1.ContactDates dates = 22;
+   */
+  dates?: ContactDates | undefined;
+
+  /**
+   * People the contact is related to, to have instead of the present ones. Without `values` clears them.
+   *
+   * @generated from field: kith.contact.v1.Relations relations = 23;
+   */
+  relations?: Relations | undefined;
+
+  /**
+   * Accounts of instant messengers and social networks, to have instead of the present ones. Without `values` clears them.
+   *
+   * @generated from field: kith.contact.v1.MessagingHandles messaging_handles = 24;
+   */
+  messagingHandles?: MessagingHandles | undefined;
+
+  /**
+   * What has no field of its own, to have instead of the present ones. Without `values` clears them.
+   *
+   * @generated from field: kith.contact.v1.CustomFields custom_fields = 25;
+   */
+  customFields?: CustomFields | undefined;
+
+  /**
+   * The languages to have instead of the present ones. Without `values` clears them.
+   *
+   * @generated from field: kith.contact.v1.Languages languages = 26;
+   */
+  languages?: Languages | undefined;
+
+  /**
+   * The time zone, by its name in the IANA database or in words, at most 64 code points. Empty clears it.
+   *
+   * @generated from field: optional string time_zone = 27;
+   */
+  timeZone?: string | undefined;
+
+  /**
+   * The pronouns to use, e.g. "she/her", at most 64 code points. Empty clears it.
+   *
+   * @generated from field: optional string pronouns = 28;
+   */
+  pronouns?: string | undefined;
+
+  /**
+   * Where the contact came from, e.g. the name of an imported file, at most 200 code points. Empty clears it.
+   *
+   * @generated from field: optional string source = 29;
+   */
+  source?: string | undefined;
+
+  /**
+   * What identifies the contact in other address books, the UID of vCard, at most 255 code points. Empty clears it.
+   *
+   * @generated from field: optional string uid = 30;
+   */
+  uid?: string | undefined;
+
+  /**
+   * The region, by its code of ISO 3166-1, e.g. "GB", in which `phones` without a country
+   * code are read. Empty: that of the caller's locale, if it names one.
+   *
+   * @generated from field: string phone_region = 31;
+   */
+  phoneRegion: string;
 };
 
 /**
@@ -476,6 +731,111 @@ export const WebAddressesSchema: GenMessage<WebAddresses> = /*@__PURE__*/
   messageDesc(file_kith_contact_v1_contact_service, 10);
 
 /**
+ * A whole list, so that an update can tell an empty one from none.
+ *
+ * @generated from message kith.contact.v1.ContactDates
+ */
+export type ContactDates = Message<"kith.contact.v1.ContactDates"> & {
+  /**
+   * Dates other than the birthday, at most 20.
+   *
+   * @generated from field: repeated kith.contact.v1.ContactDate values = 1;
+   */
+  values: ContactDate[];
+};
+
+/**
+ * Describes the message kith.contact.v1.ContactDates.
+ * Use `create(ContactDatesSchema)` to create a new message.
+ */
+export const ContactDatesSchema: GenMessage<ContactDates> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 11);
+
+/**
+ * A whole list, so that an update can tell an empty one from none.
+ *
+ * @generated from message kith.contact.v1.Relations
+ */
+export type Relations = Message<"kith.contact.v1.Relations"> & {
+  /**
+   * People the contact is related to, at most 20.
+   *
+   * @generated from field: repeated kith.contact.v1.Relation values = 1;
+   */
+  values: Relation[];
+};
+
+/**
+ * Describes the message kith.contact.v1.Relations.
+ * Use `create(RelationsSchema)` to create a new message.
+ */
+export const RelationsSchema: GenMessage<Relations> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 12);
+
+/**
+ * A whole list, so that an update can tell an empty one from none.
+ *
+ * @generated from message kith.contact.v1.MessagingHandles
+ */
+export type MessagingHandles = Message<"kith.contact.v1.MessagingHandles"> & {
+  /**
+   * Accounts of instant messengers and social networks, at most 20.
+   *
+   * @generated from field: repeated kith.contact.v1.MessagingHandle values = 1;
+   */
+  values: MessagingHandle[];
+};
+
+/**
+ * Describes the message kith.contact.v1.MessagingHandles.
+ * Use `create(MessagingHandlesSchema)` to create a new message.
+ */
+export const MessagingHandlesSchema: GenMessage<MessagingHandles> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 13);
+
+/**
+ * A whole list, so that an update can tell an empty one from none.
+ *
+ * @generated from message kith.contact.v1.CustomFields
+ */
+export type CustomFields = Message<"kith.contact.v1.CustomFields"> & {
+  /**
+   * What has no field of its own, at most 20.
+   *
+   * @generated from field: repeated kith.contact.v1.CustomField values = 1;
+   */
+  values: CustomField[];
+};
+
+/**
+ * Describes the message kith.contact.v1.CustomFields.
+ * Use `create(CustomFieldsSchema)` to create a new message.
+ */
+export const CustomFieldsSchema: GenMessage<CustomFields> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 14);
+
+/**
+ * A whole list, so that an update can tell an empty one from none.
+ *
+ * @generated from message kith.contact.v1.Languages
+ */
+export type Languages = Message<"kith.contact.v1.Languages"> & {
+  /**
+   * Language tags (BCP 47) or words, at most 20, each of at most 64 code points.
+   *
+   * @generated from field: repeated string values = 1;
+   */
+  values: string[];
+};
+
+/**
+ * Describes the message kith.contact.v1.Languages.
+ * Use `create(LanguagesSchema)` to create a new message.
+ */
+export const LanguagesSchema: GenMessage<Languages> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 15);
+
+/**
  * A birthday or none, so that an update can clear it.
  *
  * @generated from message kith.contact.v1.BirthdayChange
@@ -494,7 +854,7 @@ export type BirthdayChange = Message<"kith.contact.v1.BirthdayChange"> & {
  * Use `create(BirthdayChangeSchema)` to create a new message.
  */
 export const BirthdayChangeSchema: GenMessage<BirthdayChange> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 11);
+  messageDesc(file_kith_contact_v1_contact_service, 16);
 
 /**
  * The contact as changed.
@@ -515,7 +875,7 @@ export type UpdateContactResponse = Message<"kith.contact.v1.UpdateContactRespon
  * Use `create(UpdateContactResponseSchema)` to create a new message.
  */
 export const UpdateContactResponseSchema: GenMessage<UpdateContactResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 12);
+  messageDesc(file_kith_contact_v1_contact_service, 17);
 
 /**
  * Which contact to delete.
@@ -543,7 +903,7 @@ export type DeleteContactRequest = Message<"kith.contact.v1.DeleteContactRequest
  * Use `create(DeleteContactRequestSchema)` to create a new message.
  */
 export const DeleteContactRequestSchema: GenMessage<DeleteContactRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 13);
+  messageDesc(file_kith_contact_v1_contact_service, 18);
 
 /**
  * The contact as deleted.
@@ -564,7 +924,7 @@ export type DeleteContactResponse = Message<"kith.contact.v1.DeleteContactRespon
  * Use `create(DeleteContactResponseSchema)` to create a new message.
  */
 export const DeleteContactResponseSchema: GenMessage<DeleteContactResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 14);
+  messageDesc(file_kith_contact_v1_contact_service, 19);
 
 /**
  * Which contact to undelete.
@@ -592,7 +952,7 @@ export type UndeleteContactRequest = Message<"kith.contact.v1.UndeleteContactReq
  * Use `create(UndeleteContactRequestSchema)` to create a new message.
  */
 export const UndeleteContactRequestSchema: GenMessage<UndeleteContactRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 15);
+  messageDesc(file_kith_contact_v1_contact_service, 20);
 
 /**
  * The contact as undeleted.
@@ -613,7 +973,7 @@ export type UndeleteContactResponse = Message<"kith.contact.v1.UndeleteContactRe
  * Use `create(UndeleteContactResponseSchema)` to create a new message.
  */
 export const UndeleteContactResponseSchema: GenMessage<UndeleteContactResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 16);
+  messageDesc(file_kith_contact_v1_contact_service, 21);
 
 /**
  * Keep an address book. Every method works on the caller's own contacts and on
@@ -628,7 +988,8 @@ export const ContactService: GenService<{
    * Create a contact.
    *
    * Fails with INVALID_ARGUMENT (ERROR_REASON_CONTACT_EMPTY) without a name,
-   * company, email address or phone number, and with RESOURCE_EXHAUSTED
+   * company, email address or phone number, for a `phone_region` that there is not
+   * (ERROR_REASON_REGION_UNKNOWN), and with RESOURCE_EXHAUSTED
    * (ERROR_REASON_CONTACT_LIMIT_REACHED) beyond KITH_CONTACTS_PER_USER (25,000)
    * contacts, and (ERROR_REASON_BUDGET_EXCEEDED) when contacts would take more than
    * KITH_CONTACT_BYTES_PER_USER (128 MiB). Deleted ones count until they are purged.
@@ -672,7 +1033,8 @@ export const ContactService: GenService<{
    * Change the fields that are present, leave the others.
    *
    * Fails with NOT_FOUND as GetContact does, with INVALID_ARGUMENT when nothing
-   * would be left to know the contact by (ERROR_REASON_CONTACT_EMPTY), with
+   * would be left to know the contact by (ERROR_REASON_CONTACT_EMPTY) or for a
+   * `phone_region` that there is not (ERROR_REASON_REGION_UNKNOWN), with
    * FAILED_PRECONDITION when it is deleted (ERROR_REASON_RESOURCE_DELETED), with
    * ABORTED when the etag is another (ERROR_REASON_ETAG_MISMATCH), and with
    * RESOURCE_EXHAUSTED when it would take too many bytes, as CreateContact does.
