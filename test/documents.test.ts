@@ -1,8 +1,11 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, globSync, mkdtempDisposableSync, readFileSync } from 'node:fs';
 import { glob } from 'node:fs/promises';
 import { builtinModules } from 'node:module';
-import { dirname, join } from 'node:path';
+import { tmpdir } from 'node:os';
+import { delimiter, dirname, join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { needCommand } from './support/commands.ts';
 
 const { name: OWN, ...manifest } = JSON.parse(readFileSync('package.json', 'utf8')) as {
   name: string;
@@ -142,6 +145,30 @@ describe('no document tells to fetch a package that the project does not know', 
     expect(PACKED).toContain(name);
     expect(text).toContain(`npm pack ./dist/${folder}`);
     expect(text).toContain(`npm install ./${name.slice(1).replace('/', '-')}-${version}.tgz`);
+  });
+
+  test('the templates of docs/clients.md are those of examples/', () => {
+    const text = readFileSync('docs/clients.md', 'utf8');
+    const templates = [...text.matchAll(/^```yaml\n(version.*?)^```$/gms)].map(([, yaml]) => yaml!);
+    const plain = (yaml: string) => yaml.replaceAll(/^#.*\n/gm, '');
+    const files = ['typescript/buf.gen.yaml', 'go/buf.gen.managed.yaml'];
+    expect(templates.map(plain)).toEqual(files.map((file) => plain(readFileSync(`examples/${file}`, 'utf8'))));
+  });
+
+  test('what docs/clients.md leaves out of a web page is left out, and the rest can be generated', (context) => {
+    const text = readFileSync('docs/clients.md', 'utf8');
+    const [, inputs = ''] = /^```yaml\n(inputs:.*?)^```$/ms.exec(text) ?? [];
+    expect(inputs).toContain('kith.binpb');
+    const buf = needCommand(context, 'buf');
+    using dir = mkdtempDisposableSync(join(tmpdir(), 'documents-'));
+    const template =
+      readFileSync('examples/typescript/buf.gen.yaml', 'utf8') +
+      inputs.replace('kith.binpb', resolve('gen/contract.binpb'));
+    const PATH = [resolve('node_modules/.bin'), process.env['PATH']].join(delimiter);
+    execFileSync(buf, ['generate', '--template', template, '--output', dir.path], { env: { ...process.env, PATH } });
+    const generated = globSync('gen/**/*.ts', { cwd: dir.path });
+    expect(generated).toContain('gen/kith/user/v1/user_service_pb.ts');
+    expect(generated.filter((path) => path.includes('validate'))).toEqual([]);
   });
 
   test.each([

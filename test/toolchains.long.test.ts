@@ -1,4 +1,6 @@
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import {
   chmodSync,
   cpSync,
@@ -11,22 +13,29 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { homedir } from 'node:os';
-import { delimiter, join, resolve } from 'node:path';
+import { delimiter, dirname, join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, type TestContext, test } from 'vitest';
-import { findCommand, type Outcome, run, skipLoudly } from './support/commands.ts';
-import { type Kith, startKith } from './support/kith.ts';
+import { startRelay } from '../check/relay.ts';
+import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts';
+import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
+import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
+import { findCommand, run, skipLoudly } from './support/commands.ts';
+import { CACHE, done, install } from './support/installed.ts';
+import { ADMIN_PASSWORD, type Kith, startKith } from './support/kith.ts';
+import { signedIn } from './support/sign-in.ts';
+import { sectionOf, stepsOf } from './support/tour.ts';
 
 /**
  * The clients of examples/, generated, compiled and run. What they are compiled with
- * and what comes of it is kept between runs: beside the caches of Go, pip and Maven,
- * since it is made again only when the contract, a client or a version is another.
+ * and what comes of it is kept between runs, since it is made again only when the
+ * contract, a client or a version is another. The folder is of this tree, so that two
+ * of them on one machine do not meet.
  */
-const CACHE =
-  process.env['KITH_TOOLCHAINS'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'kith-toolchains');
-/** Of this tree, so that two of them on one machine do not meet. */
 const BUILT = join(CACHE, `tree-${createHash('sha256').update(resolve('.')).digest('hex').slice(0, 12)}`);
 const IMAGE = join(BUILT, 'kith.binpb');
+const EXPORTED = join(BUILT, 'exported');
 const MINUTES = 60_000;
 
 const GO_PLUGINS = [
@@ -37,31 +46,34 @@ const JAVA_PROGRAMS = {
   protoc: 'com.google.protobuf:protoc:4.33.4:exe',
   'protoc-gen-grpc-java': 'io.grpc:protoc-gen-grpc-java:1.79.0:exe',
 };
+const KOTLIN_PLUGIN = 'io.grpc:protoc-gen-grpc-kotlin:1.5.0:jar:jdk8';
 
 let kith: Kith;
 beforeAll(async () => {
   mkdirSync(BUILT, { recursive: true });
-  await done(run('buf', ['build', 'proto', '-o', IMAGE]));
   kith = await startKith();
+  writeFileSync(IMAGE, await (await fetch(`${kith.address}/contract.binpb`)).bytes());
+  await done(run(process.execPath, ['src/main.ts', 'contract', 'export', EXPORTED]));
 });
 afterAll(() => kith?.[Symbol.asyncDispose]());
 
-/** From where code is generated, as buf and protoc are told. */
+/** From where code is generated: protoc and proto-loader read what is exported or downloaded. */
 const INPUTS = [
-  { from: 'the sources', contract: 'proto', protoc: ['-Iproto', '-I.proto-deps'] },
-  { from: 'an image', contract: IMAGE, protoc: [`--descriptor_set_in=${IMAGE}`] },
+  { from: 'sources', files: EXPORTED },
+  { from: 'a running server', files: IMAGE },
 ];
 
-describe.each(INPUTS)('from $from', ({ from, contract, protoc }) => {
-  const isImage = from === 'an image';
+describe.each(INPUTS)('from $from', ({ from, files: contractFiles }) => {
+  const isImage = from === 'a running server';
+  const contract = () => (isImage ? `${kith.address}/contract.binpb` : 'proto');
 
   test('a client in TypeScript', { timeout: 10 * MINUTES }, async () => {
     const dir = await build('typescript', from, [], async (dir) => {
-      symlinkSync(resolve('node_modules'), join(dir, 'node_modules'));
+      linkPackages(dir, ['@bufbuild/protobuf', '@connectrpc/connect', '@connectrpc/connect-node', '@types/node']);
       writeFileSync(join(dir, 'package.json'), '{"type": "module"}');
       cpSync('tsconfig.json', join(dir, 'tsconfig.base.json'));
       writeFileSync(join(dir, 'tsconfig.json'), '{"extends": "./tsconfig.base.json", "include": ["*.ts", "gen"]}');
-      await generate(dir, contract, 'buf.gen.yaml');
+      await (isImage ? follow(dir, '## TypeScript') : generate(dir, contract(), 'buf.gen.yaml'));
       await done(run('tsc', ['--noEmit', '-p', dir]));
     });
     await expectToWork(process.execPath, [join(dir, 'client.ts')]);
@@ -69,43 +81,29 @@ describe.each(INPUTS)('from $from', ({ from, contract, protoc }) => {
 
   test('a client of @grpc/proto-loader, which needs no generated code', async () => {
     await expectToWork(process.execPath, ['examples/grpc-js/client.mjs'], {
-      KITH_CONTRACT: isImage ? contract : 'proto,.proto-deps',
+      KITH_CONTRACT: contractFiles,
     });
   });
 
   test('a client in Python, with grpcio-tools of protoc 3.21', { timeout: 10 * MINUTES }, async (context) => {
     const python = await pythonWithTools(context);
     const dir = await build('python', from, [], async (dir) => {
-      const files = [...globSync('**/*.proto', { cwd: 'proto' }), 'buf/validate/validate.proto'];
+      if (isImage) return follow(dir, '## Python', dirname(python));
+      const files = globSync('**/*.proto', { cwd: EXPORTED });
       const outputs = [`--python_out=${dir}`, `--grpc_python_out=${dir}`];
-      await done(run(python, ['-m', 'grpc_tools.protoc', ...protoc, ...outputs, ...files]));
+      await done(run(python, ['-m', 'grpc_tools.protoc', `-I${EXPORTED}`, ...outputs, ...files]));
     });
-    await expectToWork(python, [join(dir, 'client.py')]);
+    await expectToWatch(python, [join(dir, 'client.py')], (code) => code.toUpperCase());
   });
 
   // Each template with one of the two, since what it does is the same for both.
   const template = isImage ? 'buf.gen.yaml' : 'buf.gen.managed.yaml';
 
-  test(`a client in Go, with ${template}`, { timeout: 10 * MINUTES }, async (context) => {
-    const go = need(context, 'go');
-    const plugins = await goPlugins(context, go);
-    const dir = await build('go', from, GO_PLUGINS, async (dir) => {
-      await generate(dir, contract, template, plugins);
-      if (isImage) {
-        writeFileSync(join(dir, 'gen/kith/go.mod'), 'module kith\n\ngo 1.24\n');
-        replaceIn(join(dir, 'main.go'), 'example.com/app/gen/kith/', 'kith/');
-        await done(run(go, ['-C', dir, 'mod', 'edit', '-require=kith@v0.0.0', '-replace=kith=./gen/kith']));
-      }
-      await done(run(go, ['-C', dir, 'build', '-o', 'client', '.']));
-    });
-    await expectToWork(join(dir, 'client'), []);
-  });
-
   test(`a client in Java, with ${template}`, { timeout: 10 * MINUTES }, async (context) => {
     const [java, javac] = [need(context, 'java'), need(context, 'javac')];
     const { libraries, programs } = await javaTools(context);
     const dir = await build('java', from, Object.values(JAVA_PROGRAMS), async (dir) => {
-      await generate(dir, contract, template, programs);
+      await (isImage ? follow(dir, '## Java and Kotlin', programs) : generate(dir, contract(), template, programs));
       if (!isImage) replaceIn(join(dir, 'Client.java'), 'import kith.', 'import com.example.kith.');
       const quick = ['-J-XX:+UseSerialGC', '-J-XX:TieredStopAtLevel=1', '-proc:none', '-nowarn'];
       const paths = ['-sourcepath', join(dir, 'gen'), '-cp', libraries, '-d', join(dir, 'classes')];
@@ -118,6 +116,58 @@ describe.each(INPUTS)('from $from', ({ from, contract, protoc }) => {
       'Client',
     ]);
   });
+});
+
+test.for([
+  { template: 'buf.gen.managed.yaml', block: 1 },
+  { template: 'buf.gen.yaml', block: 2 },
+])(
+  'a client in Go from a running server, with $template',
+  { timeout: 10 * MINUTES },
+  async ({ template, block }, context) => {
+    const go = need(context, 'go');
+    const plugins = await goPlugins(context, go);
+    const dir = await build('go', template, GO_PLUGINS, async (dir) => {
+      await followBlock(dir, commandsOf('## Go')[block]!, plugins);
+      if (template === 'buf.gen.yaml') replaceIn(join(dir, 'main.go'), 'example.com/app/gen/kith/', 'kith/');
+      await done(run(go, ['-C', dir, 'build', '-o', 'client', '.']));
+    });
+    await expectToWatch(join(dir, 'client'), [], camelCase);
+  },
+);
+
+test.for([
+  { language: 'csharp', service: /UserServiceGrpc\.cs$/ },
+  { language: 'kotlin', service: /UserServiceProtoGrpcKt\.kt$/ },
+  { language: 'rust', service: /kith\.user\.v1\.tonic\.rs$/ },
+  { language: 'swift', service: /user_service\.grpc\.swift$/ },
+])('code for $language from a running server', { timeout: 10 * MINUTES }, async ({ language, service }, context) => {
+  const template = readFileSync(`examples/${language}/buf.gen.yaml`, 'utf8');
+  const plugins = language === 'kotlin' ? await kotlinTools(context) : undefined;
+  for (const [, plugin] of template.matchAll(/^ {2}- local: (\S+)$/gm)) {
+    if (plugins === undefined || !existsSync(join(plugins, plugin!))) need(context, plugin!);
+  }
+  const versions = [KOTLIN_PLUGIN, ...Object.values(JAVA_PROGRAMS)];
+  const dir = await build(language, 'a running server', versions, (dir) => follow(dir, '## Java and Kotlin', plugins));
+  const written = globSync('**/*', { cwd: dir });
+  expect(written.filter((file) => service.test(file))).toHaveLength(1);
+  expect(written.filter((file) => /validate/i.test(file))).not.toEqual([]);
+});
+
+test('the commands of docs/clients.md about the contract as a file run as printed', async (context) => {
+  need(context, 'protoc');
+  need(context, 'curl');
+  const dir = join(BUILT, 'document');
+  rmSync(dir, { recursive: true, force: true });
+  mkdirSync(dir);
+  for (const name of ['package.json', 'node_modules', 'src']) symlinkSync(resolve(name), join(dir, name));
+  await follow(dir, '## The contract as one file');
+  expect(readFileSync(join(dir, 'kith.binpb')).equals(readFileSync('gen/contract.binpb'))).toBe(true);
+  expect(existsSync(join(dir, 'kith/error/v1/error.pb.h'))).toBe(true);
+});
+
+test('docs/clients.md installs the plugins for Go that are tested', () => {
+  expect(commandsOf('## Go')[0]).toBe(GO_PLUGINS.map((plugin) => `go install ${plugin}\n`).join(''));
 });
 
 /** Runs a client of examples/, and reads what it says. */
@@ -141,16 +191,76 @@ async function expectToWork(command: string, args: readonly string[], env: Recor
   });
 }
 
+/** What the clients print that sign in and watch until they are ended. `spell` writes the name of a code as their language does. */
+async function expectToWatch(command: string, args: readonly string[], spell: (code: string) => string): Promise<void> {
+  await using kith = await startKith(); // of its own, since the clock is moved
+  await using relay = await startRelay();
+  relay.upstream = kith.address;
+  const { user, password, accessToken } = await kith.user();
+  const contacts = kith.client(ContactService, accessToken);
+  for (const givenName of ['Ada', 'Edsger', 'Grace']) await contacts.createContact({ givenName });
+  const record = async (action: string) => {
+    const { accessToken } = await signedIn(
+      kith.client(AuthService).login({ identifier: 'admin', password: ADMIN_PASSWORD }),
+    );
+    await kith.client(ActivityService, accessToken).recordUserActivity({ activities: [{ userId: user.id, action }] });
+  };
+
+  await using stack = new AsyncDisposableStack();
+  const env = { KITH_ADDRESS: new URL(relay.address).host, KITH_USERNAME: user.username, KITH_PASSWORD: password };
+  const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const closed = once(child, 'close');
+  stack.defer(async () => {
+    child.kill('SIGKILL');
+    await closed;
+  });
+  const stderr = text(child.stderr);
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const expectNext = async (...expected: (string | RegExp)[]) => {
+    for (const line of expected) {
+      const { done, value } = await lines.next();
+      if (done === true) throw new Error(`it ended before it said ${String(line)}:\n${await stderr}`);
+      expect(value).toMatch(line instanceof RegExp ? line : new RegExp(`^${RegExp.escape(line)}$`));
+    }
+  };
+  await expectNext(
+    `signed in as ${user.username} ROLE_VIEWER`,
+    'contacts Ada, Edsger, Grace',
+    `refused ${spell('Unauthenticated')} ERROR_REASON_ACCESS_TOKEN_MISSING`,
+    new RegExp(`^refused ${spell('Invalid_Argument')} ERROR_REASON_FIELDS_INVALID emails\\[0\\]\\.address \\S+$`),
+    `ended ${spell('Deadline_Exceeded')}`,
+    'watching',
+  );
+  await record('shop.first');
+  await expectNext('saw shop.first');
+  // Nobody answers for a while, and when somebody does again, the access token has expired.
+  relay.upstream = undefined;
+  relay.cut(() => true);
+  kith.clock.offsetMs += kith.config.accessTokenTtlMs + 1000;
+  await record('shop.second');
+  relay.upstream = kith.address;
+  await record('shop.third');
+  await expectNext('saw shop.second', 'saw shop.third');
+  relay.cut(() => true);
+  await record('shop.last');
+  await expectNext('saw shop.last');
+}
+
+function camelCase(code: string): string {
+  return code.replace('_', '');
+}
+
 /** A folder with a client of examples/ that is built: the one of an earlier run, where nothing else goes into it now. */
 async function build(
   language: string,
-  from: string,
+  variant: string,
   versions: readonly string[],
   make: (dir: string) => Promise<void>,
 ): Promise<string> {
-  const dir = join(BUILT, `${language}-${from === 'an image' ? 'image' : 'sources'}`);
+  const dir = join(BUILT, `${language}-${variant.replaceAll(' ', '-')}`);
   const inputs = [
     `examples/${language}/**`,
+    'docs/clients.md',
     'proto/**',
     '.proto-deps/**',
     'test/toolchains.long.test.ts',
@@ -170,10 +280,35 @@ async function build(
   return dir;
 }
 
+/** Runs the commands that docs/clients.md shows under a heading, in the folder of a client, with programs of a folder. */
+async function follow(dir: string, heading: string, programs?: string): Promise<void> {
+  for (const commands of commandsOf(heading)) await followBlock(dir, commands, programs);
+}
+
+async function followBlock(dir: string, commands: string, programs?: string): Promise<void> {
+  const PATH = [programs, resolve('node_modules/.bin'), process.env['PATH']].filter(Boolean).join(delimiter);
+  const script = `cd "$1"\n${commands.replaceAll('http://localhost:8080', kith.address)}`;
+  await done(run('bash', ['-euc', script, 'bash', dir], { PATH }));
+}
+
+/** The blocks of commands under a heading of docs/clients.md. */
+function commandsOf(heading: string): string[] {
+  return stepsOf(sectionOf(readFileSync('docs/clients.md', 'utf8'), heading)).map(({ commands }) => commands);
+}
+
 /** `buf generate` with a template of the client in `dir`, and plugins of a folder. */
 async function generate(dir: string, contract: string, template: string, plugins?: string): Promise<void> {
   const PATH = [plugins, resolve('node_modules/.bin'), process.env['PATH']].filter(Boolean).join(delimiter);
   await done(run('buf', ['generate', contract, '--template', join(dir, template), '--output', dir], { PATH }));
+}
+
+/** Gives a folder these packages, and no others of this repository. */
+function linkPackages(dir: string, names: readonly string[]): void {
+  for (const name of names) {
+    const link = join(dir, 'node_modules', name);
+    mkdirSync(dirname(link), { recursive: true });
+    symlinkSync(resolve('node_modules', name), link);
+  }
 }
 
 /** A Python with the packages of examples/python/requirements.txt. */
@@ -224,35 +359,20 @@ async function javaTools(context: TestContext): Promise<{ libraries: string; pro
   return { libraries: join(dir, 'lib/*'), programs: join(dir, 'bin') };
 }
 
-/** A folder of things that are downloaded once. Without a network the test is skipped. */
-async function install(
-  context: TestContext,
-  name: string,
-  versions: string | Buffer,
-  fetch: (dir: string) => Promise<void>,
-): Promise<string> {
-  const dir = join(CACHE, `${name}-${createHash('sha256').update(versions).digest('hex').slice(0, 12)}`);
-  const marker = join(dir, 'installed');
-  if (existsSync(marker)) return dir;
-  rmSync(dir, { recursive: true, force: true });
-  try {
-    await fetch(dir);
-  } catch (error) {
-    skipLoudly(context, `${name} cannot be installed: ${String(error).slice(0, 500)}`);
-  }
-  writeFileSync(marker, '');
-  return dir;
+/** A folder with protoc and the plugins for Java and Kotlin. */
+async function kotlinTools(context: TestContext): Promise<string> {
+  const [java, mvn] = [need(context, 'java'), need(context, 'mvn')];
+  const { programs } = await javaTools(context);
+  return install(context, 'kotlin-tools', JSON.stringify([KOTLIN_PLUGIN, JAVA_PROGRAMS]), async (dir) => {
+    cpSync(programs, dir, { recursive: true });
+    await done(run(mvn, ['-q', '-B', 'dependency:copy', `-Dartifact=${KOTLIN_PLUGIN}`, `-DoutputDirectory=${dir}`]));
+    const script = `#!/bin/sh\nexec ${java} -XX:+UseSerialGC -jar ${globSync(join(dir, '*.jar'))[0]!}\n`;
+    writeFileSync(join(dir, 'protoc-gen-grpc-kotlin'), script, { mode: 0o755 });
+  });
 }
 
 function need(context: TestContext, name: string): string {
   return findCommand(name) ?? skipLoudly(context, `${name} is not on this machine`);
-}
-
-/** Throws what a command says when it fails. */
-async function done(outcome: Promise<Outcome>): Promise<Outcome> {
-  const ended = await outcome;
-  if (ended.code !== 0) throw new Error(`${ended.stdout}${ended.stderr}`);
-  return ended;
 }
 
 function replaceIn(path: string, from: string, to: string): void {

@@ -1,7 +1,7 @@
 // A client of Kith over gRPC, without generated code: @grpc/proto-loader reads the
 // contract when the program starts. KITH_ADDRESS is host:port, KITH_TOKEN an access
-// token or an API key. KITH_CONTRACT is an image (`buf build proto -o kith.binpb`) or,
-// with commas between them, the folders of the sources.
+// token or an API key. KITH_CONTRACT is /contract.binpb of a server, as a file, or the folder of
+// `kith contract export`.
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
@@ -12,10 +12,9 @@ const { KITH_ADDRESS, KITH_TOKEN, KITH_CONTRACT } = process.env;
 // Names as in the contract, which is what an image gives whatever is asked for.
 const OPTIONS = { keepCase: true, enums: String, longs: String };
 
-const [contract, ...others] = KITH_CONTRACT.split(',');
-const definition = contract.endsWith('.binpb')
-  ? loader.loadFileDescriptorSetFromBuffer(readFileSync(contract), OPTIONS)
-  : loader.loadSync(protosIn(contract), { ...OPTIONS, includeDirs: [contract, ...others] });
+const definition = KITH_CONTRACT.endsWith('.binpb')
+  ? loader.loadFileDescriptorSetFromBuffer(readFileSync(KITH_CONTRACT), OPTIONS)
+  : loader.loadSync(protosIn(KITH_CONTRACT), { ...OPTIONS, includeDirs: [KITH_CONTRACT] });
 /** The .proto files in a folder and those below it, by their paths in it. */
 function protosIn(folder) {
   return readdirSync(folder, { recursive: true }).filter((path) => path.endsWith('.proto'));
