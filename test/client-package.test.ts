@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Permission } from '../gen/kith/access/v1/role_pb.ts';
 import { ApiKeyService } from '../gen/kith/auth/v1/api_key_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
+import { SERVICES } from '../packages/client/src/services.ts';
 import { run } from './support/commands.ts';
 import { startKith } from './support/kith.ts';
 import { type Consumer, installPacked, needPackage } from './support/packed.ts';
@@ -20,17 +21,17 @@ afterAll(() => packed?.[Symbol.asyncDispose]());
 test('the package holds JavaScript, declarations and nothing of the server', (context) => {
   const { manifest, files } = needPackage(context, packed);
   expect(Object.keys(manifest['dependencies'] as object)).toEqual(DEPENDENCIES);
-  expect(Object.keys(manifest['exports'] as object)).toEqual([
-    '.',
-    './contract',
-    './node',
-    './testing',
-    './package.json',
-  ]);
+  const resources = Object.keys(SERVICES).map(
+    (name) => `./${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`,
+  );
+  const others = ['.', './contract', './errors', './node', './package.json', './roles', './testing'];
+  expect(Object.keys(manifest['exports'] as object).toSorted()).toEqual([...resources, ...others].toSorted());
   for (const field of ['scripts', 'bin', 'optionalDependencies']) expect(manifest).not.toHaveProperty(field);
   expect(manifest['private']).toBe(true); // the scope is not the project's in the registry
-  const others = files.filter((file) => !/^lib\/(gen\/[a-z0-9/]+\/)?[a-z_-]+\.(js|d\.ts)$/.test(file));
-  expect(others.toSorted()).toEqual(['LICENSE', 'README.md', 'package.json']);
+  const unexpected = files.filter(
+    (file) => !/^lib\/(contract\/|gen\/[a-z0-9/]+\/)?[a-z_-]+\.(js|js\.map|d\.ts)$/.test(file),
+  );
+  expect(unexpected.toSorted()).toEqual(['LICENSE', 'README.md', 'package.json']);
   expect(README).not.toMatch(/\]\(\.\.?\//);
 });
 
@@ -53,7 +54,12 @@ test('what a browser loads imports Connect and protobuf-es alone, and no rule of
 const USE = `
 import { createKith, type Kith, KithError, type Listing, type Reason } from '@kith/client';
 import { createKith as createNodeKith } from '@kith/client/node';
-import { Role, type User, UserService } from '@kith/client/contract';
+import { ErrorReason, SessionService } from '@kith/client/contract';
+import { ErrorReason as SameReason } from '@kith/client/errors';
+import { Role } from '@kith/client/roles';
+import { type User, UserService } from '@kith/client/users';
+export const same: typeof SameReason = ErrorReason;
+export const sessions: string = SessionService.typeName;
 const kith: Kith = createKith({ url: 'https://kith.example.org', credentials: { apiKey: 'x' } });
 export const other: Kith = createNodeKith({ url: 'https://kith.example.org', protocol: 'grpc' });
 // @ts-expect-error browsers have no gRPC

@@ -27,10 +27,10 @@ describe('the package', () => {
     expect(Object.keys(manifest['peerDependencies'] as object)).toEqual(PEERS);
     for (const field of ['dependencies', 'scripts', 'bin']) expect(manifest).not.toHaveProperty(field);
     expect(manifest['private']).toBe(true); // the scope is not the project's in the registry
-    const others = files.filter((file) => !/^lib\/[a-z-]+\.(js|d\.ts)$/.test(file));
+    const others = files.filter((file) => !/^lib\/[a-z-]+\.(js|js\.map|d\.ts)$/.test(file));
     expect(others.toSorted()).toEqual(['LICENSE', 'README.md', 'package.json']);
     const imported = new Set<string>();
-    for (const file of await readdir(join(installed, 'lib'))) {
+    for (const file of (await readdir(join(installed, 'lib'))).filter((name) => !name.endsWith('.map'))) {
       const source = await readFile(join(installed, 'lib', file), 'utf8');
       for (const [, module] of source.matchAll(/from\s*'([^']+)'/g)) imported.add(module!);
     }
@@ -71,6 +71,27 @@ async function startExample({ directory }: Consumer, path: string): Promise<{ ad
 const check = async (transport: Transport) => (await createClient(Health, transport).check({})).status;
 
 describe('an example of the readme', () => {
+  test('has no error of types: ## What it makes', async (context) => {
+    const { directory } = needPackage(context, packed);
+    const [, code] = /^```ts\n(.*?)^```$/ms.exec(sectionOf(README, '## What it makes'))!;
+    const path = join(directory, 'makes.ts');
+    const given =
+      'declare const routes: FastHandlerOptions["routes"]; declare const options: Omit<FastHandlerOptions, "routes">;';
+    await writeFile(
+      path,
+      `import { createFastHandlers } from '@kith/connect-fast';
+type FastHandlerOptions = Parameters<typeof createFastHandlers>[0];
+${given}
+${code}
+export { fallback, handlers, http1, http2 };
+`,
+    );
+    const strict = ['--ignoreConfig', '--noEmit', '--strict', '--skipLibCheck', '--target', 'es2024'];
+    const more = ['--module', 'nodenext', '--types', 'node', '--lib', 'esnext,dom'];
+    const outcome = await run(process.execPath, [resolve('node_modules/typescript/bin/tsc'), ...strict, ...more, path]);
+    expect(outcome).toEqual({ code: 0, stdout: '', stderr: '' });
+  });
+
   test.for<[string, string]>([
     ['## node:http2', 'http2.ts'],
     ['## Fastify', 'fastify.ts'],

@@ -39,7 +39,7 @@ describe('the package', () => {
     for (const field of ['scripts', 'bin', 'optionalDependencies', 'peerDependencies', 'bundleDependencies']) {
       expect(rest).not.toHaveProperty(field);
     }
-    const others = files.filter((file) => !/^lib\/[a-z-]+\.(js|d\.ts)$/.test(file));
+    const others = files.filter((file) => !/^lib\/[a-z-]+\.(js|js\.map|d\.ts)$/.test(file));
     expect(others.toSorted()).toEqual(['LICENSE', 'README.md', 'package.json']);
   });
 
@@ -52,7 +52,7 @@ describe('the package', () => {
   test('imports nothing but jose and its own files', async (context) => {
     const directory = join(needPackage(context, packed).installed, 'lib');
     const imported = new Set<string>();
-    for (const file of await readdir(directory)) {
+    for (const file of (await readdir(directory)).filter((name) => !name.endsWith('.map'))) {
       const source = await readFile(join(directory, file), 'utf8');
       for (const [, module] of source.matchAll(/(?:from|import\(?)\s*'([^']+)'/g)) imported.add(module!);
     }
@@ -223,6 +223,23 @@ test('a program in plain JavaScript verifies, on each Node of this machine', asy
   relay.upstream = kith.address;
   await expectAnswer(renewed, 'admin');
   for (const { end } of programs) expect(await end()).toBe(0);
+});
+
+describe.each(['docs/verify.md', 'packages/verify/README.md'])('the first example of %s', (document) => {
+  test('verifies a token', async (context) => {
+    const { directory } = needPackage(context, packed);
+    await using relay = await startRelay(); // its address is known before the server's
+    await using kith = await startKith({ env: { KITH_ISSUER: relay.address } });
+    relay.upstream = kith.address;
+    const [, code] = /^```js\n(.*?)^```$/ms.exec(await readFile(document, 'utf8'))!;
+    const { accessToken } = await kith.user();
+    const program = `const accessToken = process.env.TOKEN;\n${code!.replace(EXAMPLE_ISSUER!, relay.address)}
+      console.log(role, permissions.length > 0, userId.length);\nawait verifier.close();`;
+    const file = join(directory, 'first.js');
+    await writeFile(file, program);
+    const env = { KITH_API_KEY: await createSecret(kith), TOKEN: accessToken };
+    expect(await run(process.execPath, [file], env)).toEqual({ code: 0, stdout: 'viewer true 36\n', stderr: '' });
+  });
 });
 
 describe('docs/verify.md', () => {

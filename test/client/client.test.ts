@@ -4,6 +4,7 @@ import { mkdtempDisposable, readdir, stat, utimes, writeFile } from 'node:fs/pro
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
+import { createClient } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startRelay } from '../../check/relay.ts';
 import { Permission, Role } from '../../gen/kith/access/v1/role_pb.ts';
@@ -74,6 +75,9 @@ describe.each(clientProtocols)('over $protocol', ({ protocol, httpVersion }) => 
     });
     expect((await client.users.getDetails({ userId: user.id })).user.name).toBe('Grace');
     expect((await client.raw(contract.UserService).getUser({ userId: user.id })).user!.id).toBe(user.id);
+    expect((await createClient(contract.UserService, client.transport).getUser({ userId: user.id })).user!.id).toBe(
+      user.id,
+    );
   });
 
   test('a refusal has its reason, what the reason is about, the fields in question and the id of the request', async () => {

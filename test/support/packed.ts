@@ -4,6 +4,15 @@ import { join, resolve } from 'node:path';
 import type { TestContext } from 'vitest';
 import { findCommand, run, skipLoudly } from './commands.ts';
 
+/** A folder of packages/ as `npm pack` packs its build. */
+export interface Packed {
+  readonly name: string;
+  /** The path of the packed file. */
+  readonly file: string;
+  /** What it holds. */
+  readonly files: readonly string[];
+}
+
 /** An empty project with one of our packages in it, as npm installs it from the file that is packed. */
 export interface Consumer extends AsyncDisposable {
   readonly directory: string;
@@ -23,27 +32,48 @@ export async function installPacked(
   dependencies: readonly string[],
   beside: readonly string[] = [],
 ): Promise<Consumer | undefined> {
-  const npm = findCommand('npm');
-  if (npm === undefined) return undefined;
+  if (findCommand('npm') === undefined) return undefined;
   const directory = await mkdtemp(join(tmpdir(), 'kith-package-'));
-  const built = join(directory, 'dist');
-  const local = (names: readonly string[]) =>
-    Object.fromEntries(names.map((each) => [each, `file:${resolve('node_modules', each)}`]));
-  await expectDone(process.execPath, ['scripts/build-packages.ts', built]);
-  const flags = ['--offline', '--no-audit', '--no-fund', '--no-update-notifier', '--prefix', directory];
-  const packed = await expectDone(npm, ['pack', '--json', '--pack-destination', directory, join(built, name)]);
-  const [{ filename, files }] = JSON.parse(packed) as [{ filename: string; files: { path: string }[] }];
-  const own = { private: true, type: 'module', overrides: local(dependencies), dependencies: local(beside) };
-  await writeFile(join(directory, 'package.json'), JSON.stringify(own));
-  await expectDone(npm, ['install', ...flags, join(directory, filename)]);
+  const [packed] = await pack(directory, [name]);
+  await installInto(directory, [packed!], dependencies, beside);
   const installed = join(directory, 'node_modules/@kith', name);
   return {
     directory,
     installed,
     manifest: JSON.parse(await readFile(join(installed, 'package.json'), 'utf8')) as Record<string, unknown>,
-    files: files.map(({ path }) => path),
+    files: packed!.files,
     [Symbol.asyncDispose]: () => rm(directory, { recursive: true, force: true }),
   };
+}
+
+/** Builds all packages to `dist` of a folder, and packs these into the folder. */
+export async function pack(directory: string, names: readonly string[]): Promise<Packed[]> {
+  const built = join(directory, 'dist');
+  await expectDone(process.execPath, ['scripts/build-packages.ts', built]);
+  const folders = names.map((name) => join(built, name));
+  const output = await expectDone('npm', ['pack', '--json', '--pack-destination', directory, ...folders]);
+  const packed = JSON.parse(output) as { filename: string; files: { path: string }[] }[];
+  return packed.map(({ filename, files }, i) => ({
+    name: names[i]!,
+    file: join(directory, filename),
+    files: files.map(({ path }) => path),
+  }));
+}
+
+/** Makes a folder a project that has these packages, by the npm and the Node of the environment. */
+export async function installInto(
+  directory: string,
+  packed: readonly Packed[],
+  dependencies: readonly string[],
+  beside: readonly string[] = [],
+  env: Record<string, string> = {},
+): Promise<void> {
+  const flags = ['--offline', '--no-audit', '--no-fund', '--no-update-notifier', '--prefix', directory];
+  const local = (names: readonly string[]) =>
+    Object.fromEntries(names.map((each) => [each, `file:${resolve('node_modules', each)}`]));
+  const own = { private: true, type: 'module', overrides: local(dependencies), dependencies: local(beside) };
+  await writeFile(join(directory, 'package.json'), JSON.stringify(own));
+  await expectDone('npm', ['install', ...flags, ...packed.map(({ file }) => file)], env);
 }
 
 /** The consumer; without npm the test is skipped, and says why. */
@@ -51,8 +81,8 @@ export function needPackage(context: TestContext, consumer: Consumer | undefined
   return consumer ?? skipLoudly(context, 'npm is not on this machine');
 }
 
-async function expectDone(command: string, args: readonly string[]): Promise<string> {
-  const outcome = await run(command, args);
+async function expectDone(command: string, args: readonly string[], env?: Record<string, string>): Promise<string> {
+  const outcome = await run(command, args, env);
   if (outcome.code !== 0) throw new Error(`${command} ${args.join(' ')}\n${outcome.stdout}\n${outcome.stderr}`);
   return outcome.stdout;
 }

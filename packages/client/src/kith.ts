@@ -61,6 +61,8 @@ export interface Kith extends Omit<Namespaces, 'activity'> {
    * `KithError.from` makes a KithError of it.
    */
   raw<Service extends DescService>(service: Service): Client<Service>;
+  /** What all calls go over, signed and repeated as `raw` says: for libraries that take a transport of Connect. */
+  readonly transport: Transport;
 }
 
 /** Creates a client. It connects with the first call. */
@@ -134,6 +136,7 @@ export function createKithOver(
       }
     },
     raw: (service) => createClient(service, calls),
+    transport: calls,
   };
 }
 

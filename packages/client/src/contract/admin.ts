@@ -1,0 +1,2 @@
+/** Messages and the service of `kith.admin`. */
+export * from '../gen/kith/admin/v1/admin_service_pb.ts';

@@ -1,0 +1,2 @@
+/** Messages and the service of `kith.revocations`. */
+export * from '../gen/kith/auth/v1/revocation_service_pb.ts';

@@ -1,0 +1,2 @@
+/** Messages and the service of `kith.secondFactor`. */
+export * from '../gen/kith/auth/v1/second_factor_service_pb.ts';

