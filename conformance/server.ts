@@ -14,6 +14,7 @@ import { createFastHandlers } from '../packages/connect-fast/src/index.ts';
 import { answerAfterRequest } from '../src/rpc/answer-after-request.ts';
 import { COMPRESS_MIN_BYTES, Compressor } from '../src/rpc/compressor.ts';
 import { readContract } from './contract.ts';
+import { readFrames, writeFrame } from './frames.ts';
 import { conformanceService } from './service.ts';
 
 /** `ServerCompatRequest`, as far as it is looked into. */
@@ -67,18 +68,8 @@ const response = { host: '127.0.0.1', port, ...(tls && { pemCert: tls.cert }) };
 writeFrame(toBinary(responseDesc, create(responseDesc, response)));
 process.once('SIGTERM', () => process.exit(0));
 
-/** A message on standard input, behind its length in four bytes. */
+/** The one message on standard input. */
 async function readFrame(): Promise<Buffer> {
-  let bytes = Buffer.alloc(0);
-  for await (const chunk of process.stdin) {
-    bytes = Buffer.concat([bytes, chunk as Buffer]);
-    if (bytes.length >= 4 && bytes.length >= 4 + bytes.readUInt32BE()) break;
-  }
-  return bytes.subarray(4, 4 + bytes.readUInt32BE());
-}
-
-function writeFrame(message: Uint8Array): void {
-  const length = Buffer.alloc(4);
-  length.writeUInt32BE(message.length);
-  process.stdout.write(Buffer.concat([length, message]));
+  for await (const frame of readFrames()) return frame;
+  throw new Error('the runner asked for nothing');
 }

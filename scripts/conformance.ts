@@ -1,6 +1,7 @@
 /**
  * Run the official conformance tests of Connect, gRPC and gRPC-Web against
- * Kith's stack, with the fast path and without. Options are the runner's:
+ * Kith's stack, with the fast path and without, and against the transports of
+ * @kith/client. Options are the runner's:
  * `npm run conformance -- --run 'Timeouts/**' --trace`. Fails when any case does.
  *
  * The runner and the contract of its tests come as a module for Go. Where there
@@ -16,24 +17,31 @@ const VERSION = 'v1.0.5';
 /** What is installed once, and not committed. */
 const FOLDER = resolve('tmp/conformance', VERSION);
 
-if (await hasGo()) process.exitCode = (await runBoth(process.argv.slice(2))) ? 0 : 1;
+if (await hasGo()) process.exitCode = (await runAll(process.argv.slice(2))) ? 0 : 1;
 else console.log('WARNING: no go on the PATH: THE CONFORMANCE TESTS ARE SKIPPED');
 
-async function runBoth(options: readonly string[]): Promise<boolean> {
+async function runAll(options: readonly string[]): Promise<boolean> {
   const runner = await installRunner();
   const contract = await compileContract();
-  const outcomes: { readonly fastPath: string; readonly code: number | null; readonly counts: string }[] = [];
-  for (const fastPath of ['on', 'off']) {
-    console.log(`\nfast path ${fastPath}`);
-    const server = [process.execPath, 'conformance/server.ts', contract, fastPath];
-    const all = ['--mode', 'server', '--conf', 'conformance/config.yaml', ...options, '--', ...server];
+  const server = (fastPath: string) => ['server', 'config.yaml', 'server.ts', contract, fastPath] as const;
+  const subjects: Record<string, readonly [mode: string, config: string, program: string, ...args: string[]]> = {
+    'fast path on': server('on'),
+    'fast path off': server('off'),
+    'client over gRPC': ['client', 'client-grpc.yaml', 'client.ts', contract],
+    'client over fetch': ['client', 'client-web.yaml', 'client.ts', contract],
+  };
+  const outcomes: { readonly name: string; readonly code: number | null; readonly counts: string }[] = [];
+  for (const [name, [mode, config, program, ...args]] of Object.entries(subjects)) {
+    console.log(`\n${name}`);
+    const command = [process.execPath, join('conformance', program), ...args];
+    const all = ['--mode', mode, '--conf', join('conformance', config), ...options, '--', ...command];
     const { code, output } = await run(runner, all, { isShown: true });
     const [counts = `the runner ended before its tests, with ${code ?? 'a signal'}`] =
       /^\d+ passed, \d+ failed.*$/m.exec(output) ?? [];
-    outcomes.push({ fastPath, code, counts });
+    outcomes.push({ name, code, counts });
   }
   console.log();
-  for (const { fastPath, counts } of outcomes) console.log(`fast path ${fastPath}: ${counts}`);
+  for (const { name, counts } of outcomes) console.log(`${name}: ${counts}`);
   return outcomes.every(({ code }) => code === 0);
 }
 
