@@ -1,10 +1,11 @@
 /**
- * Write what is made from the contract for people and tools: docs/reference/ and gen/openapi.json.
+ * Write what is made from the contract for people and tools: docs/reference/, gen/openapi.json and gen/errors.html.
  *
  * `contract-documents.ts [dir]` writes them below another folder, to be compared. The contract is that of gen/.
  */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { errorPage } from './contract/error-page.ts';
 import { openApiDocument } from './contract/openapi.ts';
 import { referencePages } from './contract/reference.ts';
 import { commentsOf } from '../src/rpc/contract-comments.ts';
@@ -20,3 +21,4 @@ for (const [name, text] of referencePages(commentOf)) await writeFile(join(refer
 
 await mkdir(join(out, 'gen'), { recursive: true });
 await writeFile(join(out, 'gen/openapi.json'), `${JSON.stringify(openApiDocument(commentOf), undefined, 2)}\n`);
+await writeFile(join(out, 'gen/errors.html'), errorPage(commentOf));

@@ -279,6 +279,27 @@ test.each(TEXT_RULES.map(({ name }) => name))('the pattern of the rule %s says w
   expect(differing).toEqual([]);
 });
 
+describe('GET /errors', () => {
+  test('has every reason of the contract under its name, with what to do', async () => {
+    const answer = await fetch(`${kith.address}/errors`);
+    expect([answer.status, answer.headers.get('content-type')]).toEqual([200, 'text/html; charset=utf-8']);
+    expect(answer.headers.get('content-security-policy')).toMatch(/^default-src 'none'; /);
+    const page = await answer.text();
+    const silent = ErrorReasonSchema.values.filter(({ name }) => {
+      const [, section = ''] = page.split(`<section id="${name}">`);
+      return !/What to do:<\/strong> \S.{10}/.test(section.split('</section>')[0]!);
+    });
+    expect(silent.map(({ name }) => name)).toEqual(['ERROR_REASON_UNSPECIFIED']);
+    for (const [, name] of page.matchAll(/href="#(\w+)"/g)) expect(page).toContain(`id="${name}"`);
+    expect(page).not.toMatch(/[`]|ERROR_REASON_UNSPECIFIED|<script/);
+  });
+
+  test('is not served without KITH_REFLECTION', async () => {
+    await using closed = await startKith({ env: { KITH_REFLECTION: 'false' } });
+    expect((await fetch(`${closed.address}/errors`)).status).toBe(404);
+  });
+});
+
 test('docs/reference/errors.md says of every reason what to do', () => {
   const page = readFileSync('docs/reference/errors.md', 'utf8');
   const reasons = ErrorReasonSchema.values.filter(({ number }) => number !== 0);

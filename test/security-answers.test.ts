@@ -122,6 +122,7 @@ test.each([
   [KEYS, 'application/jwk-set+json', /^public, max-age=\d+$/],
   ['/contract.binpb', 'application/protobuf', /^public, no-cache$/],
   ['/openapi.json', 'application/json', /^public, no-cache$/],
+  ['/errors', 'text/html; charset=utf-8', /^public, no-cache$/],
 ])(
   'the key set and the contract alone may be kept, by anybody, and are taken for nothing else: %s',
   async (path, type, kept) => {

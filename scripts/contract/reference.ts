@@ -127,6 +127,7 @@ class Reference {
       'A refusal has the status code of the protocol (over gRPC as below; over Connect the HTTP status, and the code in small letters as `code`) and one detail `kith.error.v1.ErrorDetail`:',
       '```json\n{\n  "code": "not_found",\n  "message": "no such user",\n  "details": [\n    {\n      "type": "kith.error.v1.ErrorDetail",\n      "value": "CCg",\n      "debug": { "reason": "ERROR_REASON_USER_NOT_FOUND" }\n    }\n  ]\n}\n```',
       'Branch on the reason. There will be more of them: for one that the client does not know, act on the status code. Messages are for developers, and may change.',
+      'A running server has each reason with what to do about it under its name, at `/errors#ERROR_REASON_USER_NOT_FOUND` for example (off with `KITH_REFLECTION=false`).',
       `# ${ErrorDetailSchema.name}`,
       this.#fields(ErrorDetailSchema, ERRORS),
     ];

@@ -246,7 +246,7 @@ export const SETTINGS = {
     parse: parseOrigins,
   },
   KITH_REFLECTION: {
-    help: 'Serve the contract to tools: gRPC server reflection, one file at `/contract.binpb`, OpenAPI at `/openapi.json`.',
+    help: 'Serve the contract to tools: gRPC server reflection, one file at `/contract.binpb`, OpenAPI at `/openapi.json`, what to do about each error at `/errors`.',
     fallback: 'true',
     allowed: 'true or false',
     parse: parseFlag,

@@ -53,10 +53,18 @@ export function serveDocument(fastify: FastifyInstance, name: string, { path, co
       if (error instanceof Failure) return refuse(reply, error);
       throw error;
     }
-    reply.headers({ 'content-type': contentType, ...(isGzip && { 'content-encoding': 'gzip' }) });
+    reply.headers({
+      'content-type': contentType,
+      ...(contentType.startsWith('text/html') && { 'content-security-policy': PAGE_POLICY }),
+      ...(isGzip && { 'content-encoding': 'gzip' }),
+    });
     return reply.send(isGzip ? await compress() : body);
   });
 }
+
+/** Of a page: nothing is loaded, sent or run, and the page is framed by nobody. */
+const PAGE_POLICY =
+  "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /** Aborted when a response has been sent or cannot be any more. */
 function closeOf(response: ServerResponse | Http2ServerResponse): AbortSignal {

@@ -11,6 +11,7 @@ import { type Payer, userPayer } from '../budget/payer.ts';
 import { SliceScheduler } from '../budget/slice-scheduler.ts';
 import type { Config } from '../config/config.ts';
 import { serveContract } from '../http/contract.ts';
+import { serveErrorPage } from '../http/error-page.ts';
 import { createHttpServer } from '../http/fastify.ts';
 import { serveMetrics } from '../http/metrics-server.ts';
 import { serveOpenApi } from '../http/openapi.ts';
@@ -177,6 +178,7 @@ export async function createHandlers(
   if (config.reflection) {
     await serveContract(fastify);
     await serveOpenApi(fastify);
+    await serveErrorPage(fastify);
   }
   await serveRpcs(fastify, {
     routes(router: ConnectRouter) {
