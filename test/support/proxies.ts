@@ -22,7 +22,7 @@ export interface ProxyKind {
   args(config: string): readonly string[];
 }
 
-interface Ports {
+export interface Ports {
   readonly kith: number;
   readonly proxy: number;
 }
