@@ -1,11 +1,14 @@
 import { globSync, readFileSync } from 'node:fs';
-import { mkdtempDisposable } from 'node:fs/promises';
+import { mkdtempDisposable, writeFile } from 'node:fs/promises';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createInterface } from 'node:readline';
 import { describe, expect, test } from 'vitest';
+import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
+import { openShell } from './support/command-line.ts';
 import { needCommand, ownEnvironment, run } from './support/commands.ts';
 import { ADMIN_PASSWORD, startKith } from './support/kith.ts';
 import { patternOf, runSteps, sectionOf, stepsOf } from './support/tour.ts';
@@ -34,6 +37,7 @@ const TESTS: Readonly<Record<string, readonly (readonly [heading: string, langua
     ['# Kith', 'sh', 'test/snippets.test.ts'],
     ['## A tour with curl', 'text', 'test/snippets.test.ts'],
     ['## A tour with curl', 'sh json', 'test/readme.test.ts'],
+    ['## The command line', 'text', 'test/snippets.test.ts'],
     ['## Clients', 'ts', 'test/readme.test.ts'],
     ['## Working on it', '', 'test/documents.test.ts'],
   ],
@@ -65,9 +69,9 @@ const TESTS: Readonly<Record<string, readonly (readonly [heading: string, langua
     ['## Fastify', 'ts', 'test/verify-package.long.test.ts'],
     ['## Connect-ES', 'ts', 'test/verify-package.long.test.ts'],
     ['## Envoy', 'yaml', 'test/guides.long.test.ts'],
-    ['### jose', 'js', 'test/verify-elsewhere.test.ts'],
-    ['### PyJWT', 'python', 'test/verify-elsewhere.test.ts'],
-    ['### golang-jwt', 'go', 'test/verify-elsewhere.test.ts'],
+    ['### jose', 'js', 'test/verify-elsewhere.long.test.ts'],
+    ['### PyJWT', 'python', 'test/verify-elsewhere.long.test.ts'],
+    ['### golang-jwt', 'go', 'test/verify-elsewhere.long.test.ts'],
   ],
   'packages/client/README.md': [
     ['# Call Kith', 'sh', 'test/documents.test.ts'],
@@ -75,6 +79,8 @@ const TESTS: Readonly<Record<string, readonly (readonly [heading: string, langua
     ['## Credentials', 'ts', 'test/client-package.test.ts'],
     ['## Errors', 'ts', 'test/client-package.test.ts'],
     ['## Watches', 'ts', 'test/client-package.test.ts'],
+    ['## Recording activities', 'ts', 'test/client-package.test.ts'],
+    ['## Tests of your own', 'ts', 'test/client-package.test.ts'],
   ],
   'packages/connect-fast/README.md': [
     ['# Connect services, several times as fast', 'sh', 'test/documents.test.ts'],
@@ -172,6 +178,57 @@ test('README.md: the commands that start Kith do', async (context) => {
     await closed;
     expect(said.join('\n')).toMatch(/^Kith .* serves gRPC, gRPC-Web and Connect at http:\/\/localhost:\d+$/m);
   }
+});
+
+test('README.md: the commands of the command line do what they say', async () => {
+  await using kith = await startKith();
+  const admin = kith.client(UserService, (await kith.admin()).accessToken);
+  await admin.createUser({ username: 'ada', email: 'ada@example.org', name: 'Ada Lovelace', password: 'not of weeks' });
+  await using shell = await openShell({ KITH_URL: kith.address, KITH_DATABASE_URL: 'sqlite:none.db' });
+  const file = join(shell.directory, 'users.csv');
+  await writeFile(file, 'username,email,name,password\ngrace,grace@example.org,Grace Hopper,not of weeks\n');
+  const section = sectionOf(readFileSync('README.md', 'utf8'), '## The command line');
+  const [, block] = /^```text\n(.*?)^```$/ms.exec(section)!;
+  const outputs: string[] = [];
+  let userId = '';
+  for (const line of block!.trimEnd().split('\n')) {
+    const [, command] = /^npm run --silent kith -- (.*)$/.exec(line)!;
+    const args = [...command!.matchAll(/'([^']*)'|\S+/g)].map(([word, quoted]) =>
+      (quoted ?? word).replace('...', userId).replace(/^users\.csv$/, file),
+    );
+    if (args[0] === 'watch') {
+      const watching = shell.start(args); // from now on, so that something has to happen until it is seen
+      const seen = watching.until('stdout', /^.*kith\.user\.created.*$/m);
+      let isOver = false;
+      const over = seen.finally(() => (isOver = true));
+      for (let i = 0; !isOver; i += 1) {
+        const username = `seen-${i}`;
+        await admin.createUser({ username, email: `${username}@example.org`, name: 'Seen', password: 'not of weeks' });
+        await Promise.race([over, sleep(500)]);
+      }
+      watching.child.kill('SIGINT');
+      expect(await watching.ended).toMatchObject({ code: 130 });
+      outputs.push((await seen)[0]);
+      continue;
+    }
+    const { code, stdout, stderr } = await shell.kithHere(args, {
+      input: args[0] === 'login' ? `${ADMIN_PASSWORD}\n` : '',
+    });
+    expect({ line, code, stderr: code === 0 ? '' : stderr }).toEqual({ line, code: 0, stderr: '' });
+    if (args.includes('--json')) userId = (JSON.parse(stdout) as { user: { id: string } }).user.id;
+    outputs.push(stdout + stderr);
+  }
+  expect(outputs).toHaveLength(7);
+  const shown = [
+    /admin/,
+    /Ada Lovelace/,
+    /"username": "ada"/,
+    /"contacts": /,
+    /^1 created/,
+    /created/,
+    /^ok +sign-in +as admin$/m,
+  ];
+  for (const [i, pattern] of shown.entries()) expect.soft(outputs[i]).toMatch(pattern);
 });
 
 test('docs/sessions.md: the tour with curl runs as printed', async (context) => {

@@ -232,13 +232,13 @@ describe.each(['docs/verify.md', 'packages/verify/README.md'])('the first exampl
     await using kith = await startKith({ env: { KITH_ISSUER: relay.address } });
     relay.upstream = kith.address;
     const [, code] = /^```js\n(.*?)^```$/ms.exec(await readFile(document, 'utf8'))!;
-    const { accessToken } = await kith.user();
+    const { accessToken } = await kith.user(Role.EDITOR);
     const program = `const accessToken = process.env.TOKEN;\n${code!.replace(EXAMPLE_ISSUER!, relay.address)}
       console.log(role, permissions.length > 0, userId.length);\nawait verifier.close();`;
     const file = join(directory, 'first.js');
     await writeFile(file, program);
     const env = { KITH_API_KEY: await createSecret(kith), TOKEN: accessToken };
-    expect(await run(process.execPath, [file], env)).toEqual({ code: 0, stdout: 'viewer true 36\n', stderr: '' });
+    expect(await run(process.execPath, [file], env)).toEqual({ code: 0, stdout: 'editor true 36\n', stderr: '' });
   });
 });
 

@@ -18,9 +18,9 @@ import { randomUuid } from './uuid.ts';
 export interface RetryOptions {
   /** How often a call is made at the most, the first time included. Default 4; 1 repeats nothing. */
   readonly attemptsMax?: number | undefined;
-  /** How long one attempt of a call that may be repeated takes at the most, milliseconds. Default 10,000. */
+  /** How long one attempt of a call that may be repeated takes at the most, milliseconds. Default 10,000; 0: no limit. */
   readonly attemptTimeoutMs?: number | undefined;
-  /** How long a call takes at the most with all attempts and waits, milliseconds. Default 30,000. */
+  /** How long a call takes at the most with all attempts and waits, milliseconds. Default 30,000; 0: no limit. */
   readonly timeoutMs?: number | undefined;
 }
 
@@ -30,7 +30,7 @@ const BACKOFF: Backoff = { firstMs: 200, maxMs: 5_000 };
 
 /**
  * Makes a call until it is answered, refused for good, or its time is over. `attempt` is given the milliseconds that it
- * may take.
+ * may take, or 0 where nothing limits it, as Connect has it.
  */
 export async function repeat<T>(
   options: Required<{ [K in keyof RetryOptions]: number }>,
@@ -38,18 +38,26 @@ export async function repeat<T>(
   attempt: (timeoutMs: number) => Promise<T>,
 ): Promise<T> {
   const startMs = performance.now();
-  const leftMs = () => options.timeoutMs - (performance.now() - startMs);
+  const leftMs = () => limitOf(options.timeoutMs) - (performance.now() - startMs);
   for (let attempts = 1; ; attempts += 1) {
     try {
-      return await attempt(Math.max(1, Math.ceil(Math.min(options.attemptTimeoutMs, leftMs()))));
+      const attemptMs = Math.min(limitOf(options.attemptTimeoutMs), leftMs());
+      return await attempt(attemptMs === Infinity ? 0 : Math.max(1, Math.ceil(attemptMs)));
     } catch (thrown) {
-      const error = ConnectError.from(thrown);
+      let error = ConnectError.from(thrown);
+      // A server whose timer is ahead of ours resets the stream: that is its deadline, and nobody canceled.
+      if (error.code === Code.Canceled && signal?.aborted !== true && leftMs() <= 0)
+        error = new ConnectError('the time of the call is over', Code.DeadlineExceeded, undefined, undefined, error);
       if (attempts >= options.attemptsMax || signal?.aborted === true || !isTransient(error)) throw error;
       const waitMs = (retryAfterOf(error) ?? 0) * 1000 + backoffMs(BACKOFF, attempts);
       if (waitMs >= leftMs()) throw error;
       await pause(waitMs, signal);
     }
   }
+}
+
+function limitOf(timeoutMs: number): number {
+  return timeoutMs > 0 ? timeoutMs : Infinity;
 }
 
 /** Codes that Connect gives what is no answer: connections that fail or break, and answers that end too early. */
