@@ -234,7 +234,7 @@ describe.each(['docs/verify.md', 'packages/verify/README.md'])('the first exampl
     const [, code] = /^```js\n(.*?)^```$/ms.exec(await readFile(document, 'utf8'))!;
     const { accessToken } = await kith.user(Role.EDITOR);
     const program = `const accessToken = process.env.TOKEN;\n${code!.replace(EXAMPLE_ISSUER!, relay.address)}
-      console.log(role, permissions.length > 0, userId.length);\nawait verifier.close();`;
+      console.log(role, permissions.size > 0, userId.length);\nawait verifier.close();`;
     const file = join(directory, 'first.js');
     await writeFile(file, program);
     const env = { KITH_API_KEY: await createSecret(kith), TOKEN: accessToken };
