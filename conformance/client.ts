@@ -135,7 +135,7 @@ async function call(kith: NodeKith, asked: Asked): Promise<Result> {
   try {
     if (method.methodKind === 'unary' || method.methodKind === 'server_streaming') {
       await sleep(asked.requestDelayMs);
-      if (timing === 'afterCloseSendMs') setTimeout(() => canceled.abort(), value as number);
+      if (timing === 'afterCloseSendMs') setTimeout(() => canceled.abort(), value);
       result.numUnsentRequests -= 1;
     }
     const answered = methodOf(
@@ -175,7 +175,7 @@ async function* send(
     if (streamType === FULL_DUPLEX) await answers.next();
   }
   const { case: timing, value } = cancel?.cancelTiming ?? NEVER;
-  if (timing === 'afterCloseSendMs') setTimeout(() => canceled.abort(), value as number);
+  if (timing === 'afterCloseSendMs') setTimeout(() => canceled.abort(), value);
   if (timing !== 'beforeCloseSend') return;
   await sleep(1); // what was sent last is on its way before the call is canceled
   canceled.abort();

@@ -97,7 +97,9 @@ function fieldOf(form: HTMLFormElement, name: string): string {
   return typeof value === 'string' ? value : '';
 }
 
-createRoot(document.querySelector('#root') as HTMLElement).render(
+const root = document.querySelector('#root');
+if (root === null) throw new Error('the page has no #root');
+createRoot(root).render(
   <TransportProvider transport={kith.transport}>
     <QueryClientProvider client={queries}>
       <App />
