@@ -15,26 +15,29 @@ import { OutboxService } from '../gen/kith/mail/v1/outbox_service_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { purgeActivities } from './activity/log/purge.ts';
-import { activityService } from './activity/service.ts';
+import { activityData, activityService } from './activity/service.ts';
 import { adminService } from './admin/service.ts';
 import type { App } from './app.ts';
 import { countOlderContacts, purgeContacts } from './contacts/contacts.ts';
-import { contactService } from './contacts/service.ts';
+import { contactData, contactService } from './contacts/service.ts';
 import { purgeMailedCodes } from './identity/recovery/mailed-codes.ts';
-import { apiKeyService } from './identity/api-keys/service.ts';
-import { authService } from './identity/auth/service.ts';
+import { apiKeyData, apiKeyService } from './identity/api-keys/service.ts';
+import { authData, authService } from './identity/auth/service.ts';
 import { purgeRevocations } from './identity/revocations/revocations.ts';
-import { revocationService } from './identity/revocations/service.ts';
+import { revocationData, revocationService } from './identity/revocations/service.ts';
 import { purgeEnrolments } from './identity/second-factor/second-factor.ts';
-import { secondFactorService } from './identity/second-factor/service.ts';
+import { secondFactorData, secondFactorService } from './identity/second-factor/service.ts';
 import { purgeSessions } from './identity/sessions/sessions.ts';
-import { sessionService } from './identity/sessions/service.ts';
+import { sessionData, sessionService } from './identity/sessions/service.ts';
 import { purgeThrottles } from './identity/throttle/throttle.ts';
 import { signingKeyService } from './identity/tokens/service.ts';
-import { purgeUsers, sortOlderUsers } from './identity/users/users.ts';
-import { userService } from './identity/users/service.ts';
+import { purgeUsers } from './identity/users/erase.ts';
+import { userData, type UsersApp, userService } from './identity/users/service.ts';
+import { sortOlderUsers } from './identity/users/users.ts';
 import { purgeMails } from './mail/outbox.ts';
-import { outboxService } from './mail/service.ts';
+import { mailData, outboxService } from './mail/service.ts';
+import type { PersonalData } from './privacy/personal-data.ts';
+import { removeResponsesTo } from './storage/idempotency.ts';
 
 /**
  * Every service of the contract: the server, reflection, access rules, purging and the tests take it from here. What
@@ -42,20 +45,37 @@ import { outboxService } from './mail/service.ts';
  * theirs.
  */
 const SLICES = [
-  slice(UserService, userService, { users: { remove: purgeUsers, upgrade: sortOlderUsers } }),
-  slice(ContactService, contactService, { contacts: { remove: purgeContacts, upgrade: countOlderContacts } }),
-  slice(SessionService, sessionService, { sessions: { remove: purgeSessions } }),
-  slice(RevocationService, revocationService, { revocations: { remove: purgeRevocations, needsSteadyClock: true } }),
-  slice(AuthService, authService, {
-    throttles: { remove: purgeThrottles },
-    mailed_codes: { remove: purgeMailedCodes },
-  }),
-  slice(SecondFactorService, secondFactorService, { second_factors: { remove: purgeEnrolments } }),
-  slice(ActivityService, activityService, { activities: { remove: purgeActivities } }),
-  slice(ApiKeyService, apiKeyService),
+  slice(
+    UserService,
+    (app: UsersApp) => userService(app, PERSONAL_DATA),
+    { users: { remove: (app, rowsMax) => purgeUsers(app, PERSONAL_DATA, rowsMax), upgrade: sortOlderUsers } },
+    userData,
+  ),
+  slice(
+    ContactService,
+    contactService,
+    { contacts: { remove: purgeContacts, upgrade: countOlderContacts } },
+    contactData,
+  ),
+  slice(SessionService, sessionService, { sessions: { remove: purgeSessions } }, sessionData),
+  slice(
+    RevocationService,
+    revocationService,
+    { revocations: { remove: purgeRevocations, needsSteadyClock: true } },
+    revocationData,
+  ),
+  slice(
+    AuthService,
+    authService,
+    { throttles: { remove: purgeThrottles }, mailed_codes: { remove: purgeMailedCodes } },
+    authData,
+  ),
+  slice(SecondFactorService, secondFactorService, { second_factors: { remove: purgeEnrolments } }, secondFactorData),
+  slice(ActivityService, activityService, { activities: { remove: purgeActivities } }, activityData),
+  slice(ApiKeyService, apiKeyService, {}, apiKeyData),
   slice(SigningKeyService, signingKeyService),
   slice(AdminService, adminService),
-  slice(OutboxService, outboxService, { mails: { remove: purgeMails } }),
+  slice(OutboxService, outboxService, { mails: { remove: purgeMails } }, mailData),
 ];
 
 /** What the slices need to serve. */
@@ -66,6 +86,15 @@ export const SERVICES: readonly DescService[] = SLICES.map(({ service }) => serv
 
 /** What is purged, under the name it has in metrics. */
 export const PURGES: ReadonlyMap<string, Purge> = new Map(SLICES.flatMap(({ purges }) => Object.entries(purges)));
+
+/** The stored answers to request ids, which the slices share. */
+const ANSWERS: PersonalData = {
+  tables: { requests: { caller_id: { exported: { not: 'what calls were answered within the last 24 hours' } } } },
+  remove: (app, userId, rowsMax) => removeResponsesTo(app.database.db, userId, rowsMax),
+};
+
+/** What is kept of users. An exported document has the members of these in this order. */
+export const PERSONAL_DATA: readonly PersonalData[] = [...SLICES.flatMap(({ personal }) => personal ?? []), ANSWERS];
 
 /** Contracts of others that are served too. They cannot declare who may call, and are open to anyone. */
 export function publicServices({ reflection }: { readonly reflection: boolean }): readonly DescService[] {
@@ -91,6 +120,7 @@ interface Slice<A> {
   readonly service: DescService;
   readonly register: (router: ConnectRouter, app: A) => void;
   readonly purges: Readonly<Record<string, Purge>>;
+  readonly personal: PersonalData | undefined;
 }
 
 type AppOf<S> = S extends Slice<infer A> ? (app: A) => void : never;
@@ -100,6 +130,7 @@ function slice<S extends DescService, A>(
   service: S,
   implement: (app: A) => ServiceImpl<S>,
   purges: Readonly<Record<string, Purge>> = {},
+  personal?: PersonalData,
 ): Slice<A> {
-  return { service, register: (router, app) => void router.service(service, implement(app)), purges };
+  return { service, register: (router, app) => void router.service(service, implement(app)), purges, personal };
 }

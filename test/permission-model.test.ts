@@ -9,10 +9,10 @@ import { SessionService } from '../gen/kith/auth/v1/session_service_pb.ts';
 import { UserState } from '../gen/kith/user/v1/user_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { type Caller, type Permission, type Role as RoleName, ROLES } from '../src/kernel/access.ts';
+import { createWatchLimits } from '../src/activity/activity.ts';
 import { apiKeyService } from '../src/identity/api-keys/service.ts';
 import { permissionsOf, selectApiKey } from '../src/identity/api-keys/store.ts';
 import { Background } from '../src/kernel/background.ts';
-import type { ContactsApp } from '../src/contacts/contacts.ts';
 import { systemClock } from '../src/kernel/clock.ts';
 import { Failure } from '../src/kernel/failure.ts';
 import { createKeyring } from '../src/kernel/keyring.ts';
@@ -26,7 +26,8 @@ import { createSessionUsers } from '../src/identity/sessions/refresh-payer.ts';
 import { renew, type SessionsApp, startSession } from '../src/identity/sessions/sessions.ts';
 import { createAccessTokens } from '../src/identity/tokens/access-token.ts';
 import { SigningKeys } from '../src/identity/tokens/signing-keys.ts';
-import { userService } from '../src/identity/users/service.ts';
+import { type UsersApp, userService } from '../src/identity/users/service.ts';
+import { PERSONAL_DATA } from '../src/services.ts';
 import { createOpened, databases, type OpenedDatabase } from './support/databases.ts';
 import { sizeOf } from './support/full-size.ts';
 import { type Generator, generator } from './support/generator.ts';
@@ -43,7 +44,7 @@ const SERVICES = [UserService, SessionService, ApiKeyService];
 const PASSWORD_HASH = '$2b$10$SNBjG37a.BBF4zvloyHl5OGMUbunP0VFds7FX4WDWwB52QHrqZdVe';
 const CLIENT = { address: '192.0.2.1', userAgent: '' };
 
-type App = ContactsApp & SessionsApp;
+type App = UsersApp & SessionsApp;
 type Implemented = (request: Message, context: HandlerContext) => Promise<Message>;
 
 const cleanUp = new AsyncDisposableStack();
@@ -82,6 +83,8 @@ beforeAll(async () => {
     sessions: { idleMs: 1e9, maxMs: 1e9, perUserMax: 100 },
     sessionUsers: createSessionUsers(),
     revocations,
+    renew: (caller) => renew(app, caller),
+    ...createWatchLimits(10),
   };
   const rules = readAccessRules(SERVICES, []);
   const freshness = { maxAgeMs: 1e6, now: systemClock.now };
@@ -91,7 +94,7 @@ beforeAll(async () => {
     void check(context, request);
   };
   const implementations = [
-    [UserService, userService(app)],
+    [UserService, userService(app, PERSONAL_DATA)],
     [SessionService, sessionService(app)],
     [ApiKeyService, apiKeyService(app)],
   ] as const;

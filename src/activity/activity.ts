@@ -97,7 +97,7 @@ export interface ActivityPage extends Omit<Page<Activity>, 'total'> {
  * was read; a watch sends what is recorded later. Throws page_token_invalid.
  */
 export async function listActivities(
-  app: ActivityApp,
+  app: Pick<ActivityApp, 'database' | 'keyring'>,
   caller: Caller,
   request: ActivityListRequest,
 ): Promise<ActivityPage> {

@@ -24,7 +24,7 @@ import type { AskedActivity } from './recording.ts';
 /** Caches the message of an activity, which goes to many watchers. */
 const messages = new WeakMap<Activity, UserActivity>();
 
-function toActivityMessage(activity: Activity): UserActivity {
+export function toActivityMessage(activity: Activity): UserActivity {
   const known = messages.get(activity);
   if (known !== undefined) return known;
   const message = create(UserActivitySchema, {

@@ -1,12 +1,16 @@
 import type { ServiceImpl } from '@connectrpc/connect';
+import { ContactSchema } from '../../gen/kith/contact/v1/contact_pb.ts';
 import type { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
+import { EXPORT_PAGE_ROWS, type PersonalData } from '../privacy/personal-data.ts';
 import { callerOf } from '../rpc/caller.ts';
+import { messageJson } from '../rpc/message-json.ts';
 import {
   type ContactsApp,
   createContact,
   deleteContact,
   getContact,
   listContacts,
+  purgeContactsOf,
   undeleteContact,
   updateContact,
 } from './contacts.ts';
@@ -35,3 +39,37 @@ export function contactService(app: ContactsApp): ServiceImpl<typeof ContactServ
     },
   };
 }
+
+/** Contacts: those that are there, then deleted ones. Nobody but their owner reads them. */
+export const contactData: PersonalData = {
+  tables: {
+    contacts: { owner_id: { exported: 'contacts' } },
+    contact_terms: { owner_id: { exported: { not: 'search terms, which are made of the fields of contacts' } } },
+    user_usage: { user_id: { exported: { not: 'how much the contacts take, which is counted from them' } } },
+  },
+  parts: {
+    contacts: {
+      permission: undefined,
+      async read(app, reader, _, pageToken) {
+        const deleted = pageToken.startsWith(DELETED);
+        const page = await listContacts(app, reader, {
+          query: '',
+          starred: undefined,
+          includeTotalSize: false,
+          deleted,
+          pageSize: EXPORT_PAGE_ROWS,
+          pageToken: deleted ? pageToken.slice(DELETED.length) : pageToken,
+        });
+        const { nextPageToken: next } = page;
+        return {
+          items: page.items.map((contact) => messageJson(ContactSchema, toContactMessage(contact))),
+          nextPageToken: deleted ? next && DELETED + next : next || DELETED,
+        };
+      },
+    },
+  },
+  remove: purgeContactsOf,
+};
+
+/** What page tokens of deleted contacts begin with, beside those that lists have. */
+const DELETED = 'deleted ';

@@ -6,6 +6,7 @@ import type { Db } from '../storage/database.ts';
 import { cutPage, type Page, type PageRequest, pageSizeOf, pageTokens } from '../storage/pages.ts';
 import {
   deleteMails,
+  deleteMailsTo,
   insertMail,
   type MailRow,
   type MailState,
@@ -75,7 +76,7 @@ export async function listMails(app: App, caller: Caller, request: MailListReque
   const tokens = pageTokens<[id: string]>(app.keyring, 'mails', caller.userId, request.states);
   const after = tokens.read(request.pageToken)?.[0];
   const size = pageSizeOf(request);
-  const { rows, last } = cutPage(await selectMails(app.database.db, request.states, after, size + 1), size);
+  const { rows, last } = cutPage(await selectMails(app.database.db, { states: request.states }, after, size + 1), size);
   return { items: [...rows], nextPageToken: tokens.write(last && [last.id]), total: undefined };
 }
 
@@ -104,6 +105,21 @@ export async function resendMail(app: App, caller: Caller, id: string): Promise<
     app.database.afterCommit(tx, 'mails', []);
     return { ...mail, ...again };
   });
+}
+
+/** Up to `limit` mails to a user that are kept, newest first, after one of them. */
+export function mailsTo(
+  app: Pick<App, 'database'>,
+  userId: string,
+  after: string | undefined,
+  limit: number,
+): Promise<Mail[]> {
+  return selectMails(app.database.db, { userId }, after, limit);
+}
+
+/** Removes up to `limit` mails to a user who is about to be removed; how many there were. */
+export function removeMailsTo(app: Pick<App, 'database'>, userId: string, limit: number): Promise<number> {
+  return deleteMailsTo(app.database.db, userId, limit);
 }
 
 /** Removes up to `limit` mails that have been kept long enough; how many there were. */

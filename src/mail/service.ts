@@ -1,9 +1,11 @@
 import type { ServiceImpl } from '@connectrpc/connect';
-import type { OutboxService } from '../../gen/kith/mail/v1/outbox_service_pb.ts';
+import { MailSchema, type OutboxService } from '../../gen/kith/mail/v1/outbox_service_pb.ts';
 import type { App } from '../app.ts';
+import { EXPORT_PAGE_ROWS, type PersonalData } from '../privacy/personal-data.ts';
 import { callerOf } from '../rpc/caller.ts';
+import { messageJson } from '../rpc/message-json.ts';
 import { fromList, toMailMessage } from './messages.ts';
-import { getMail, listMails, resendMail } from './outbox.ts';
+import { getMail, listMails, mailsTo, removeMailsTo, resendMail } from './outbox.ts';
 
 export function outboxService(app: App): ServiceImpl<typeof OutboxService> {
   return {
@@ -20,3 +22,21 @@ export function outboxService(app: App): ServiceImpl<typeof OutboxService> {
     },
   };
 }
+
+/** Mails to users, without their texts: those that wait may have codes in them, and others are not kept. */
+export const mailData: PersonalData = {
+  tables: { mails: { user_id: { exported: 'mails' } } },
+  parts: {
+    mails: {
+      permission: 'credentials.read',
+      async read(app, _, userId, pageToken) {
+        const mails = await mailsTo(app, userId, pageToken || undefined, EXPORT_PAGE_ROWS);
+        return {
+          items: mails.map((mail) => messageJson(MailSchema, toMailMessage(mail))),
+          nextPageToken: mails.length < EXPORT_PAGE_ROWS ? '' : mails.at(-1)!.id,
+        };
+      },
+    },
+  },
+  remove: removeMailsTo,
+};

@@ -42,10 +42,10 @@ export async function selectRecipientRole(db: Db, { user_id }: MailRow): Promise
   return user?.role;
 }
 
-/** Newest first, after `after`; none of `states` for every state. */
+/** Newest first, after `after`; without `states` or with none of them in every state, without `userId` to everybody. */
 export async function selectMails(
   db: Db,
-  states: readonly MailState[],
+  { states = [], userId }: { readonly states?: readonly MailState[]; readonly userId?: string },
   after: string | undefined,
   limit: number,
 ): Promise<Omit<MailRow, 'body_sealed'>[]> {
@@ -65,6 +65,7 @@ export async function selectMails(
       'expire_ms',
       'send_ms',
     ]);
+  if (userId !== undefined) query = query.where('user_id', '=', userId);
   if (states.length > 0) query = query.where('state', 'in', states);
   if (after !== undefined) query = query.where('id', '<', after);
   return query.orderBy('id', 'desc').limit(limit).execute();
@@ -117,5 +118,12 @@ export async function deleteMails(db: Db, createMs: number, limit: number): Prom
       query.selectFrom('mails').select('id').where('create_ms', '<=', createMs).orderBy('create_ms').limit(limit),
     )
     .executeTakeFirst();
+  return Number(numDeletedRows);
+}
+
+/** Removes up to `limit` mails to a user; how many there were. */
+export async function deleteMailsTo(db: Db, userId: string, limit: number): Promise<number> {
+  const some = db.selectFrom('mails').select('id').where('user_id', '=', userId).limit(limit);
+  const { numDeletedRows } = await db.deleteFrom('mails').where('id', 'in', some).executeTakeFirst();
   return Number(numDeletedRows);
 }

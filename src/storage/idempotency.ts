@@ -91,6 +91,17 @@ async function store(tx: Db, row: Schema['requests']): Promise<void> {
   }
 }
 
+/** Removes up to `limit` responses to a caller. Returns how many it removed. */
+export async function removeResponsesTo(db: Db, callerId: string, limit: number): Promise<number> {
+  const some = db.selectFrom('requests').select('request_id').where('caller_id', '=', callerId).limit(limit);
+  const { numDeletedRows } = await db
+    .deleteFrom('requests')
+    .where('caller_id', '=', callerId)
+    .where('request_id', 'in', some)
+    .executeTakeFirst();
+  return Number(numDeletedRows);
+}
+
 /** Removes up to `limit` responses whose time is over. Returns how many it removed. */
 export async function purgeResponses(db: Db, nowMs: number, limit: number): Promise<number> {
   const old = db

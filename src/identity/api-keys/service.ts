@@ -1,7 +1,9 @@
 import type { ServiceImpl } from '@connectrpc/connect';
 import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt';
-import type { ApiKeyService } from '../../../gen/kith/auth/v1/api_key_service_pb.ts';
+import { ApiKeySchema, type ApiKeyService } from '../../../gen/kith/auth/v1/api_key_service_pb.ts';
+import type { PersonalData } from '../../privacy/personal-data.ts';
 import { callerOf } from '../../rpc/caller.ts';
+import { messageJson } from '../../rpc/message-json.ts';
 import type { SessionsApp } from '../sessions/sessions.ts';
 import { createApiKey, exchangeApiKey, listApiKeys, revokeApiKey } from './api-keys.ts';
 import { fromCreate, toApiKeyMessage } from './messages.ts';
@@ -29,3 +31,17 @@ export function apiKeyService(app: SessionsApp): ServiceImpl<typeof ApiKeyServic
     },
   };
 }
+
+/** API keys, of which a user has few. Hashes of their secrets are no data of the user. */
+export const apiKeyData: PersonalData = {
+  tables: { api_keys: { user_id: { exported: 'apiKeys' } } },
+  parts: {
+    apiKeys: {
+      permission: 'credentials.read',
+      async read(app, _, userId) {
+        const keys = await listApiKeys(app, userId);
+        return { items: keys.map((key) => messageJson(ApiKeySchema, toApiKeyMessage(key))), nextPageToken: '' };
+      },
+    },
+  },
+};

@@ -1,5 +1,6 @@
 import type { ServiceImpl } from '@connectrpc/connect';
 import type { AuthService } from '../../../gen/kith/auth/v1/auth_service_pb.ts';
+import type { PersonalData } from '../../privacy/personal-data.ts';
 import { callerOf } from '../../rpc/caller.ts';
 import { toPermissions } from '../../rpc/enums.ts';
 import { toUserMessage } from '../users/messages.ts';
@@ -44,3 +45,10 @@ export function authService(app: AuthApp): ServiceImpl<typeof AuthService> {
     },
   };
 }
+
+/** What sign-in keeps beside sessions. Counts of failed attempts name nobody. */
+export const authData: PersonalData = {
+  tables: {
+    mailed_codes: { user_id: { exported: { not: 'which code was mailed, as a MAC, until it is used or has expired' } } },
+  },
+};

@@ -1,5 +1,6 @@
 import type { ServiceImpl } from '@connectrpc/connect';
 import type { RevocationService } from '../../../gen/kith/auth/v1/revocation_service_pb.ts';
+import type { PersonalData } from '../../privacy/personal-data.ts';
 import { callerOf } from '../../rpc/caller.ts';
 import { toBatchMessage } from './messages.ts';
 import { type RevocationWatchApp, watchRevocations } from './watch-revocations.ts';
@@ -11,3 +12,15 @@ export function revocationService(app: RevocationWatchApp): ServiceImpl<typeof R
     },
   };
 }
+
+/** Revocations have ids and a role, and are gone within hours. */
+export const revocationData: PersonalData = {
+  tables: {
+    revocations: {
+      user_id: {
+        exported: { not: 'which tokens to refuse: ids, for as long as such tokens may be good' },
+        stays: 'the access tokens of an erased user must be refused until the last one has expired',
+      },
+    },
+  },
+};

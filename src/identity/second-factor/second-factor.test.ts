@@ -13,7 +13,6 @@ import { openApp, startOn } from '../../../test/support/stored.ts';
 import type { App } from '../../app.ts';
 import { createKeyring } from '../../kernel/keyring.ts';
 import { purge } from '../../purge.ts';
-import { purgeUsers } from '../users/users.ts';
 import { acceptRecoveryCode, acceptTotp, hasSecondFactor } from './second-factor.ts';
 import { signedIn } from '../../../test/support/sign-in.ts';
 import {
@@ -599,7 +598,7 @@ describe.each(databases)('on $name', (kind) => {
     const user = await protectedUser();
     await (await users()).deleteUser({ userId: user.user.id });
     await using app = await openApp(kith);
-    await purgeUsers({ ...app, now: () => app.now() + kith.config.purgeAfterMs }, 100);
+    await purge({ ...app, now: () => app.now() + kith.config.purgeAfterMs + MINUTE_MS });
     const { db } = app.database;
     for (const table of ['second_factors', 'recovery_codes'] as const) {
       expect(await db.selectFrom(table).selectAll().where('user_id', '=', user.user.id).execute()).toEqual([]);

@@ -37,7 +37,7 @@ export interface SecondFactor {
 }
 
 /** What the caller has. */
-export async function getSecondFactor({ database }: App, { userId }: Caller): Promise<SecondFactor> {
+export async function getSecondFactor({ database }: App, { userId }: Pick<Caller, 'userId'>): Promise<SecondFactor> {
   const row = await selectSecondFactor(database.db, userId);
   return {
     totpConfirmMs: row?.confirm_ms ?? undefined,

@@ -1,6 +1,11 @@
 import type { ServiceImpl } from '@connectrpc/connect';
-import type { SecondFactorService } from '../../../gen/kith/auth/v1/second_factor_service_pb.ts';
+import {
+  GetSecondFactorResponseSchema,
+  type SecondFactorService,
+} from '../../../gen/kith/auth/v1/second_factor_service_pb.ts';
+import type { PersonalData } from '../../privacy/personal-data.ts';
 import { callerOf } from '../../rpc/caller.ts';
+import { messageJson } from '../../rpc/message-json.ts';
 import { peerOf } from '../../rpc/peer.ts';
 import { toEnrolment, toSecondFactor } from './messages.ts';
 import {
@@ -38,3 +43,21 @@ export function secondFactorService(app: SecondFactorApp): ServiceImpl<typeof Se
     },
   };
 }
+
+/** Whether there is a second factor, and how many recovery codes are left: the secrets are not exported. */
+export const secondFactorData: PersonalData = {
+  tables: {
+    second_factors: { user_id: { exported: 'secondFactor' } },
+    recovery_codes: { user_id: { exported: 'secondFactor' } },
+  },
+  parts: {
+    secondFactor: {
+      permission: 'credentials.read',
+      isSingle: true,
+      async read(app, _, userId) {
+        const state = toSecondFactor(await getSecondFactor(app, { userId }));
+        return { items: [messageJson(GetSecondFactorResponseSchema, state)], nextPageToken: '' };
+      },
+    },
+  },
+};

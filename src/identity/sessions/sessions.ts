@@ -19,6 +19,7 @@ import { readRefreshToken, writeRefreshToken } from './refresh-token.ts';
 import { type Revocations, revokeSession, revokeSessions } from '../revocations/revocations.ts';
 import {
   deleteExpired,
+  deleteSessionsOf,
   endSessionRow,
   endSessionRows,
   endSessionRowsById,
@@ -28,6 +29,7 @@ import {
   selectLiveSessions,
   selectRole,
   selectSession,
+  selectSessions,
   setSessionEpoch,
   stepSession,
 } from './store.ts';
@@ -209,7 +211,11 @@ export async function listSessions(app: App, caller: Caller, userId: string): Pr
   const { db } = app.database;
   const sessions = await selectLiveSessions(db, userId, app.now());
   if (sessions.length === 0) await requireUser(app, db, userId);
-  return sessions.map((session) => ({
+  return sessions.map((session) => toInfo(session, caller));
+}
+
+function toInfo(session: SessionRow, caller: Caller): SessionInfo {
+  return {
     id: session.id,
     userId: session.user_id,
     userAgent: session.user_agent,
@@ -219,7 +225,29 @@ export async function listSessions(app: App, caller: Caller, userId: string): Pr
     lastUsedMs: session.refresh_ms,
     expireMs: session.expire_ms,
     isCurrent: session.id === caller.sessionId,
-  }));
+  };
+}
+
+/** A session that may be over: `endMs` is when it was ended before its time. */
+export interface KeptSession extends SessionInfo {
+  readonly endMs: number | null;
+}
+
+/** Up to `limit` sessions of a user that are kept, those that are over among them, newest first, after one of them. */
+export async function keptSessions(
+  app: Pick<App, 'database'>,
+  caller: Caller,
+  userId: string,
+  after: string | undefined,
+  limit: number,
+): Promise<KeptSession[]> {
+  const rows = await selectSessions(app.database.db, userId, after, limit);
+  return rows.map((row) => ({ ...toInfo(row, caller), endMs: row.end_ms }));
+}
+
+/** Removes up to `limit` sessions of a user who is about to be removed. Returns how many were removed. */
+export function removeSessionsOf(app: Pick<App, 'database'>, userId: string, limit: number): Promise<number> {
+  return deleteSessionsOf(app.database.db, userId, limit);
 }
 
 /** Ends a session of a user. Throws session_not_found, permission_missing. */

@@ -103,6 +103,25 @@ export function selectLiveSessions(db: Db, userId: string, nowMs: number): Promi
     .execute();
 }
 
+/** Up to `limit` sessions of a user, over or not, newest first, and older than `before`. */
+export function selectSessions(
+  db: Db,
+  userId: string,
+  before: string | undefined,
+  limit: number,
+): Promise<SessionRow[]> {
+  let sessions = db.selectFrom('sessions').selectAll().where('user_id', '=', userId);
+  if (before !== undefined) sessions = sessions.where('id', '<', before);
+  return sessions.orderBy('id', 'desc').limit(limit).execute();
+}
+
+/** Removes up to `limit` sessions of a user. Returns how many were removed. */
+export async function deleteSessionsOf(db: Db, userId: string, limit: number): Promise<number> {
+  const some = db.selectFrom('sessions').select('id').where('user_id', '=', userId).limit(limit);
+  const { numDeletedRows } = await db.deleteFrom('sessions').where('id', 'in', some).executeTakeFirst();
+  return Number(numDeletedRows);
+}
+
 /** Ends all sessions of a user but one, of any epoch. Returns the ids of those that had not ended. */
 export async function endSessionRows(
   db: Db,

@@ -1,10 +1,9 @@
 import { randomUUIDv7 } from 'node:crypto';
 import { type Caller, requireNotAbove, type Role } from '../../kernel/access.ts';
-import { purgeActivitiesOf } from '../../activity/log/purge.ts';
 import { recordActivity } from '../../activity/log/log.ts';
 import { type App, atOneTime } from '../../app.ts';
 import { payerOf } from '../../budget/payer.ts';
-import { type ContactsApp, contactUsage, purgeContactsOf } from '../../contacts/contacts.ts';
+import { type ContactsApp, contactUsage } from '../../contacts/contacts.ts';
 import type { Db } from '../../storage/database.ts';
 import { UniqueViolation } from '../../storage/dialect.ts';
 import { type ResponseFormat, runIdempotently } from '../../storage/idempotency.ts';
@@ -37,12 +36,10 @@ import {
 } from './list-store.ts';
 import { type FoundValue, metadataTerm, patchMetadata } from './metadata.ts';
 import {
-  deletePurgeable,
   hasOtherActiveAdmin,
   hasUsers,
   insertUser,
   replaceTerms,
-  selectPurgeable,
   selectUser,
   selectUserByIdentifier,
   selectUnsorted,
@@ -206,10 +203,15 @@ export async function listUsers(app: App, caller: Caller, request: UserListReque
   const page = await selectUserPage(db, filter, after, pageSizeOf(request));
   const { resumeAfter } = page;
   return {
-    items: await mapInSlices(page.rows, toUser),
+    items: await mapInSlices(page.rows.filter(isKept(app.now())), toUser),
     nextPageToken: tokens.write(resumeAfter && [String(resumeAfter.value), resumeAfter.id]),
     total: request.includeTotalSize ? await countUsers(db, filter) : undefined,
   };
+}
+
+/** Whether a user is not past the purge time: one who is counts as purged, as everywhere. */
+function isKept(nowMs: number): (row: Pick<UserRow, 'purge_ms'>) => boolean {
+  return ({ purge_ms }) => purge_ms === null || purge_ms > nowMs;
 }
 
 /** What is not asked for is absent, so that the page tokens of a version that knew less are good. */
@@ -478,7 +480,7 @@ function userNotFound(): Failure {
 }
 
 /** Throws last_admin if the user is the only active admin. */
-async function requireOtherAdmin(tx: Db, row: UserRow): Promise<void> {
+export async function requireOtherAdmin(tx: Db, row: UserRow): Promise<void> {
   if (row.role !== 'admin' || row.state !== 'active' || (await hasOtherActiveAdmin(tx, row.id))) return;
   throw new Failure('last_admin', 'this is the last active admin: make another one first');
 }
@@ -523,18 +525,27 @@ const TAKEN = [
   },
 ] as const;
 
-/**
- * Removes up to `limit` users whose purge time has passed, with everything that belongs to them.
- * Removes at most `limit` contacts or activities of one user at a time. Returns 0 if none are left.
- */
-export async function purgeUsers(app: App, limit: number): Promise<number> {
-  const { db } = app.database;
-  const due = await selectPurgeable(db, app.now(), limit);
-  for (const { id } of due) {
-    // First the user's contacts and activities in small steps: one statement over all of them would block other writes and a stop.
-    if ((await purgeContactsOf(app, id, limit)) === limit) return limit;
-    if ((await purgeActivitiesOf(app, id, limit)) === limit) return limit;
-    await deletePurgeable(db, id, app.now());
-  }
-  return due.length;
+/** A user as an export shows them, deleted or not. */
+export interface OwnRecord {
+  readonly user: User;
+  readonly hasPassword: boolean;
+  readonly mustChangePassword: boolean;
+}
+
+/** Throws user_not_found. */
+export async function getOwnRecord(app: App, id: string): Promise<OwnRecord> {
+  const row = await requireUser(app, app.database.db, id);
+  return {
+    user: toUser(row),
+    hasPassword: row.password_hash !== '',
+    mustChangePassword: row.must_change_password === 1,
+  };
+}
+
+/** Records that somebody exports the data of another user, before the first of it is read. Throws user_not_found. */
+export async function recordExport(app: App, caller: Caller, id: string): Promise<void> {
+  await app.database.transaction(async (tx) => {
+    await requireUser(app, tx, id);
+    await recordActivity(tx, app, { userId: id, by: caller, action: 'kith.user.exported' });
+  });
 }
