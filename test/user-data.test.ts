@@ -115,7 +115,7 @@ describe.each(databases)('on $name', (kind) => {
   /** On the same database. */
   let app: Awaited<ReturnType<typeof openApp>>;
   beforeAll(async () => {
-    kith = await startOn(kind);
+    kith = await startOn(kind, { env: { KITH_WATCHES_PER_CALLER: '3' } });
     app = await openApp(kith);
     users = kith.client(UserService, (await kith.admin()).accessToken);
   });
@@ -249,6 +249,25 @@ describe.each(databases)('on $name', (kind) => {
       signal,
     );
     await expect(Array.fromAsync(gone)).rejects.toMatchObject({ reason: 'user_not_found' });
+  });
+
+  test('exports that nobody reads are held up, and count as watches do', async () => {
+    const { user, accessToken } = await kith.user();
+    await insertManyContacts(kith.database.url, user.id, 3000, () => []);
+    const leaving = new AbortController();
+    const open = async () => {
+      const stream = kith
+        .client(UserService, accessToken)
+        .exportUserData({ userId: user.id }, { signal: leaving.signal })
+        [Symbol.asyncIterator]();
+      await stream.next();
+    };
+    for (let i = 0; i < 3; i++) await open();
+    expect(await refusalOf(open())).toMatchObject({ code: 'ResourceExhausted', reason: 'BUDGET_EXCEEDED' });
+    leaving.abort();
+    await expect
+      .poll(() => refusalOf(exported(kith.client(UserService, accessToken), user.id)).catch(() => 'ok'))
+      .toBe('ok');
   });
 
   test('erasing leaves nothing of a user but ids, and a receipt', async () => {

@@ -9,6 +9,7 @@ import type { Section } from './help.ts';
 import { importUsers } from './import/command.ts';
 import { OPERATOR_COMMANDS } from './operator-commands.ts';
 import { commandsOf } from './resources/commands.ts';
+import { exportUser } from './resources/export.ts';
 import { GROUPS } from './resources/groups.ts';
 
 /** Every command of the program: help, completion and docs/cli.md are made from it. */
@@ -18,7 +19,10 @@ export function commandSections(): readonly Section[] {
     { title: 'Signing in', commands: { login, logout, whoami, token, profiles } },
     ...GROUPS.map((group) => ({
       title: group.title,
-      commands: { ...commandsOf(group), ...(group.name === 'users' ? { 'users import': importUsers } : {}) },
+      commands: {
+        ...commandsOf(group),
+        ...(group.name === 'users' ? { 'users import': importUsers, 'users export': exportUser } : {}),
+      },
     })),
     { title: 'Everything else', commands: { watch, call, completion: completionOf(commandTable) } },
   ];

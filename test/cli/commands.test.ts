@@ -54,6 +54,23 @@ async function createUser(username: string): Promise<string> {
   return (JSON.parse(created.stdout) as { user: { id: string } }).user.id;
 }
 
+describe('users export', () => {
+  test('the document is printed, or written to a file for its owner alone once it is complete', async () => {
+    const id = await createUser('exported');
+    const printed = await here('users', 'export', 'exported');
+    expect(printed).toMatchObject({ code: 0, stderr: '' });
+    expect(JSON.parse(printed.stdout)).toMatchObject({ userId: id, omitted: ['contacts', 'activity.private'] });
+    const file = join(shell.directory, 'exported.json');
+    expect(await here('users', 'export', 'exported', '--output', file)).toMatchObject({ code: 0, stdout: '' });
+    expect(JSON.parse(await readFile(file, 'utf8'))).toMatchObject({ userId: id });
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+    expect(await here('users', 'erase', 'exported')).toMatchObject({ code: 0 });
+    const gone = await here('users', 'export', id, '--output', join(shell.directory, 'gone.json'));
+    expect(gone).toMatchObject({ code: 4, stderr: expect.stringContaining('USER_NOT_FOUND') });
+    expect((await readdir(shell.directory)).filter((name) => name.includes('gone'))).toEqual([]);
+  });
+});
+
 describe('profiles', () => {
   test('a session is kept in files that their owner alone can read, and said to be whose it is', async () => {
     const files = await readdir(shell.profiles);

@@ -98,7 +98,9 @@ export const REFUSED: ReadonlyMap<DescMethod, Refused> = new Map<DescMethod, Ref
 
 export function isRead(method: Method): boolean {
   return (
-    method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS || method.methodKind === 'server_streaming'
+    method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS ||
+    // That somebody exports another user is recorded.
+    (method.methodKind === 'server_streaming' && method !== UserService.method.exportUserData)
   );
 }
 

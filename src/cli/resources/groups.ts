@@ -33,6 +33,7 @@ export const GROUPS: readonly Group[] = [
       ],
       delete: ['kith users delete ada'],
       undelete: ['kith users undelete ada'],
+      erase: ['kith users erase ada'],
       'set-password': ['kith users set-password ada --must-change-password'],
     },
   },

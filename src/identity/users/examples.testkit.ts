@@ -112,6 +112,24 @@ export const users = examplesOf(UserService, {
       },
     };
   },
+  async exportUserData({ caller, subject }) {
+    const { user } = await subject();
+    const { accessToken } = await caller(Role.EDITOR);
+    return { accessToken, request: { userId: user.id }, answer: {} };
+  },
+  async eraseUser({ kith, caller, subject }) {
+    const { user } = await subject();
+    const { accessToken } = await caller(Role.ADMIN);
+    return {
+      accessToken,
+      request: { userId: user.id, etag: user.etag },
+      answer: { eraseTime: TIME, receiptId: expect.any(String) },
+      async verify() {
+        const lookingUp = kith.client(UserService, (await kith.admin()).accessToken).getUser({ userId: user.id });
+        expect(await refusalOf(lookingUp)).toMatchObject({ code: 'NotFound', reason: 'USER_NOT_FOUND' });
+      },
+    };
+  },
   async undeleteUser({ kith, caller, subject }) {
     const { user } = await subject();
     await kith.client(UserService, (await kith.admin()).accessToken).deleteUser({ userId: user.id });
