@@ -161,6 +161,7 @@ const OLD_PERMISSIONS = [...Object.keys(RIGHTS_BEFORE), 'contacts.read', 'activi
 
 /** What came later, for keys that write users as well. */
 const RIGHTS_SINCE = [
+  'ExportUserData',
   'ImportUsers',
   'UpdateUser.external_id',
   'UpdateUser.public_metadata',

@@ -256,11 +256,8 @@ describe.each(databases)('on $name', (kind) => {
     await insertManyContacts(kith.database.url, user.id, 3000, () => []);
     const leaving = new AbortController();
     const open = async () => {
-      const stream = kith
-        .client(UserService, accessToken)
-        .exportUserData({ userId: user.id }, { signal: leaving.signal })
-        [Symbol.asyncIterator]();
-      await stream.next();
+      const stream = kith.client(UserService, accessToken).exportUserData({ userId: user.id }, leaving);
+      await stream[Symbol.asyncIterator]().next();
     };
     for (let i = 0; i < 3; i++) await open();
     expect(await refusalOf(open())).toMatchObject({ code: 'ResourceExhausted', reason: 'BUDGET_EXCEEDED' });
@@ -322,7 +319,9 @@ describe.each(databases)('on $name', (kind) => {
       () => kith.client(SecondFactorService, token).resetSecondFactor({ userId }),
       () => kith.client(ActivityService, token).recordUserActivity({ activities: [{ userId, action: 'page.viewed' }] }),
     ];
-    for (const call of calls) expect(await refusalOf(call()), String(call)).toMatchObject(USER_NOT_FOUND);
+    for (const call of calls) {
+      expect({ call: String(call), ...(await refusalOf(call())) }).toMatchObject(USER_NOT_FOUND);
+    }
     const { lookups } = await asked.lookupUsers({
       keys: [
         { key: { case: 'userId', value: userId } },
