@@ -49,6 +49,8 @@ export function authService(app: AuthApp): ServiceImpl<typeof AuthService> {
 /** What sign-in keeps beside sessions. Counts of failed attempts name nobody. */
 export const authData: PersonalData = {
   tables: {
-    mailed_codes: { user_id: { exported: { not: 'which code was mailed, as a MAC, until it is used or has expired' } } },
+    mailed_codes: {
+      user_id: { exported: { not: 'which code was mailed, as a MAC, until it is used or has expired' } },
+    },
   },
 };

@@ -1743,11 +1743,11 @@ export const UserService: GenService<{
    *
    * Its members are `exportTime`, `userId`, `omitted` and then a member for each kind of data:
    * `user`, `sessions`, `apiKeys` (without secrets), `secondFactor` (without secrets),
-   * `contacts`, deleted ones included, and `activity`. Messages of the contract have the JSON
+   * `mails` (without texts), `contacts`, deleted ones included, and `activity`. Messages of the contract have the JSON
    * that Connect gives them. What others do meanwhile may be in it or not.
    *
    * Nobody is given what they may not read otherwise: `omitted` names what was left out.
-   * Sessions, API keys and the second factor of others take PERMISSION_CREDENTIALS_READ, their
+   * Sessions, API keys, the second factor and mails of others take PERMISSION_CREDENTIALS_READ, their
    * activity PERMISSION_ACTIVITY_READ; contacts, and activity that is shown to its owner alone,
    * are exported to the user alone; users without PERMISSION_USERS_READ are not given their
    * private metadata. Exports of others are recorded (`kith.user.exported`).
