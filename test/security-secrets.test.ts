@@ -188,7 +188,9 @@ describe.each(databases)('on $name, at the log level trace', (kind) => {
   }
 
   async function watchEverything(): Promise<void> {
-    const { accessToken } = await kith.admin();
+    const { accessToken, user } = await kith.admin();
+    const exporting = kith.client(UserService, accessToken).exportUserData({ userId: user.id });
+    for await (const _ of exporting) break;
     for await (const _ of kith.client(ActivityService, accessToken).watchUserActivity({})) break;
     for await (const _ of kith.client(RevocationService, accessToken).watchRevocations({})) break;
     async function* nothing(): AsyncGenerator<MessageInitShape<typeof StreamUserActivityRequestSchema>> {}
