@@ -1,7 +1,7 @@
 import type { DescEnum, DescField, DescMessage, DescMethod, DescService } from '@bufbuild/protobuf';
 import { codeToHttpStatus } from '@connectrpc/connect/protocol-connect';
 import { PermissionSchema, RoleSchema } from '../../gen/kith/access/v1/role_pb.ts';
-import { ErrorDetailSchema, ErrorReasonSchema } from '../../gen/kith/error/v1/error_pb.ts';
+import { ErrorDetailSchema, ErrorReasonSchema, RefusalSchema } from '../../gen/kith/error/v1/error_pb.ts';
 import { PERMISSIONS_OF_ROLE, permissionName } from '../../src/kernel/access.ts';
 import { SERVICES } from '../../src/services.ts';
 import { type CommentOf, firstSentence, unwrapped } from '../../src/rpc/contract-comments.ts';
@@ -130,6 +130,9 @@ class Reference {
       'A running server has each reason with what to do about it under its name, at `/errors#ERROR_REASON_USER_NOT_FOUND` for example (off with `KITH_REFLECTION=false`).',
       `# ${ErrorDetailSchema.name}`,
       this.#fields(ErrorDetailSchema, ERRORS),
+      `# ${RefusalSchema.name}`,
+      this.#prose(this.#commentOf(RefusalSchema), ERRORS),
+      this.#fields(RefusalSchema, ERRORS),
     ];
     const callers = new Map<string, DescMethod[]>();
     for (const method of this.#methods.values()) {

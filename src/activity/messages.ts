@@ -15,7 +15,7 @@ import {
   WatchUserActivityResponseSchema,
 } from '../../gen/kith/activity/v1/activity_service_pb.ts';
 import { shareMessage } from '../../packages/connect-fast/src/index.ts';
-import { detailOf } from '../rpc/errors.ts';
+import { toRefusal } from '../rpc/errors.ts';
 import { responseFormat } from '../rpc/response-format.ts';
 import type { Activity, ActivityListRequest, ActivityPage, ActivityWatchRequest, WatchMessage } from './activity.ts';
 import type { RecordAnswer, RecordMessage } from './record-stream.ts';
@@ -69,8 +69,7 @@ export async function* fromStream(requests: AsyncIterable<StreamUserActivityRequ
 
 export function toRecordAnswer({ refusal, ...answer }: RecordAnswer): StreamUserActivityResponse {
   if (refusal === undefined) return create(StreamUserActivityResponseSchema, answer);
-  const { message } = refusal;
-  return create(StreamUserActivityResponseSchema, { ...answer, refusal: { detail: detailOf(refusal), message } });
+  return create(StreamUserActivityResponseSchema, { ...answer, refusal: toRefusal(refusal) });
 }
 
 function fromActivities(activities: readonly NewActivity[]): AskedActivity[] {

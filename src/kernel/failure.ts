@@ -24,3 +24,10 @@ export class Failure extends Error {
     this.metadata = metadata;
   }
 }
+
+/** Why a part of a call is refused, such as a row of an import, whose other parts are not. A Failure is one. */
+export interface PartRefusal {
+  readonly reason: FailureReason | 'fields_invalid';
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly message: string;
+}

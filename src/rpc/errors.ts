@@ -5,9 +5,10 @@ import {
   ErrorDetailSchema,
   ErrorReason,
   ErrorReasonSchema,
+  type RefusalSchema,
   status_code as statusCodeOption,
 } from '../../gen/kith/error/v1/error_pb.ts';
-import { Failure, type FailureReason } from '../kernel/failure.ts';
+import { Failure, type FailureReason, type PartRefusal } from '../kernel/failure.ts';
 import { inPlainWords } from './plain-words.ts';
 
 /** The reasons of the contract, each with its status code, by the name that a Failure has. */
@@ -47,14 +48,10 @@ export function readReasons({ values }: DescEnum): Record<string, Reason> {
   );
 }
 
-/** The detail that tells a caller of a refusal that is part of an answer. */
-export function detailOf({ reason, metadata }: Failure): MessageInitShape<typeof ErrorDetailSchema> {
-  return { reason: REASONS[reason].reason, metadata: { ...metadata } };
-}
-
-/** A reason as a field of an answer. */
-export function toReason(reason: FailureReason | 'fields_invalid'): ErrorReason {
-  return reason === 'fields_invalid' ? ErrorReason.FIELDS_INVALID : REASONS[reason].reason;
+/** A refusal as a field of an answer. */
+export function toRefusal({ reason, metadata, message }: PartRefusal): MessageInitShape<typeof RefusalSchema> {
+  const number = reason === 'fields_invalid' ? ErrorReason.FIELDS_INVALID : REASONS[reason].reason;
+  return { detail: { reason: number, metadata: { ...metadata } }, message };
 }
 
 /** What a caller is answered for anything thrown. A fault keeps its error as `cause`, which does not travel. */

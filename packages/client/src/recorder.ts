@@ -6,12 +6,11 @@ import {
   type ActivityService,
   type NewActivity,
   NewActivitySchema,
-  type StreamRefusal,
   type StreamUserActivityRequest,
   StreamUserActivityRequestSchema,
   type StreamUserActivityResponse,
 } from './gen/kith/activity/v1/activity_service_pb.ts';
-import { ErrorDetailSchema, ErrorReasonSchema, status_code } from './gen/kith/error/v1/error_pb.ts';
+import { ErrorDetailSchema, ErrorReasonSchema, type Refusal, status_code } from './gen/kith/error/v1/error_pb.ts';
 import { KithError, type Reason, reasonOf, retryAfterOf } from './kith-error.ts';
 import { isTransient } from './retries.ts';
 import { randomUuid } from './uuid.ts';
@@ -439,7 +438,7 @@ function entryOf(init: MessageInitShape<typeof NewActivitySchema>, number: numbe
 }
 
 /** A refusal in an answer, as that of a call. */
-function refusalError({ detail, message }: StreamRefusal): KithError {
+function refusalError({ detail, message }: Refusal): KithError {
   if (detail === undefined) return new KithError(new ConnectError(message, Code.Unknown));
   const reason = ErrorReasonSchema.value[detail.reason];
   // The numbers of gRPC's status codes are those of Connect's.

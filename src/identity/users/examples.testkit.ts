@@ -60,7 +60,10 @@ export const users = examplesOf(UserService, {
       answer: {
         results: [
           { status: ImportStatus.CREATED, userId: row.userId },
-          { status: ImportStatus.REFUSED, reason: ErrorReason.FIELDS_INVALID, field: 'name' },
+          {
+            status: ImportStatus.REFUSED,
+            refusal: { detail: { reason: ErrorReason.FIELDS_INVALID, metadata: { field: 'name' } } },
+          },
         ],
       },
     };

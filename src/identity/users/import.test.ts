@@ -65,7 +65,9 @@ describe.each(databases)('on $name', (kind) => {
       createTime: timestampFromMs(createMs),
       emailVerifiedTime: timestampFromMs(createMs + 1000),
     };
-    expect(await run([given])).toMatchObject([{ status: CREATED, userId, reason: ErrorReason.UNSPECIFIED, field: '' }]);
+    const [imported] = await run([given]);
+    expect(imported).toMatchObject({ status: CREATED, userId });
+    expect(imported!.refusal).toBeUndefined();
     const user = await get(userId);
     expect(user).toMatchObject({
       id: userId,
@@ -118,9 +120,10 @@ describe.each(databases)('on $name', (kind) => {
       {
         status: REFUSED,
         userId,
-        reason: ErrorReason.USER_DIFFERS,
-        field: 'email',
-        message: expect.stringMatching(/./),
+        refusal: {
+          detail: { reason: ErrorReason.USER_DIFFERS, metadata: { field: 'email' } },
+          message: expect.stringMatching(/./),
+        },
       },
     ]);
     expect(await get(userId)).toEqual(before);
@@ -177,10 +180,11 @@ describe.each(databases)('on $name', (kind) => {
     ];
     const all = await run(mixed);
     const refused = all.filter(({ status }) => status === REFUSED);
-    expect(refused.map(({ reason, field }) => [reason, field])).toEqual(
+    const refusals = refused.map(({ refusal }) => refusal!);
+    expect(refusals.map(({ detail }) => [detail?.reason, detail?.metadata['field'] ?? ''])).toEqual(
       rows.map(([, reason, field]) => [reason, field]),
     );
-    for (const { message } of refused) expect(message).toMatch(/\w/);
+    for (const { message } of refusals) expect(message).toMatch(/\w/);
     expect(all.filter(({ status }) => status === CREATED)).toHaveLength(3);
     for (const { username } of good)
       await signedIn(kith.client(AuthService).login({ identifier: username, password: PASSWORD }));
@@ -241,12 +245,12 @@ describe.each(databases)('on $name', (kind) => {
       ImportConflict.UPDATE,
       secret,
     );
-    expect(results.map(({ status, reason }) => [status, reason])).toEqual([
+    expect(results.map(({ status, refusal }) => [status, refusal?.detail?.reason])).toEqual([
       [REFUSED, ErrorReason.FIELD_NEEDS_PERMISSION],
       [REFUSED, ErrorReason.FIELD_NEEDS_PERMISSION],
       [REFUSED, ErrorReason.PERMISSION_MISSING],
       [REFUSED, ErrorReason.PERMISSION_MISSING],
-      [CREATED, ErrorReason.UNSPECIFIED],
+      [CREATED, undefined],
     ]);
     await users().deleteUser({ userId: admin.id });
     const { user: first } = await kith.client(AuthService, accessToken).userMe({});
@@ -254,7 +258,9 @@ describe.each(databases)('on $name', (kind) => {
     const last = [{ userId: id, username, email, name, role: Role.VIEWER }];
     const others = (await users().listUsers({ roles: [Role.ADMIN] })).users.filter((user) => user.id !== id);
     for (const other of others) await users().deleteUser({ userId: other.id });
-    expect(await run(last, ImportConflict.UPDATE)).toMatchObject([{ status: REFUSED, reason: ErrorReason.LAST_ADMIN }]);
+    expect(await run(last, ImportConflict.UPDATE)).toMatchObject([
+      { status: REFUSED, refusal: { detail: { reason: ErrorReason.LAST_ADMIN } } },
+    ]);
   });
 
   test('suspending a user by an import ends the sessions', async () => {

@@ -2,7 +2,7 @@ import { randomUUIDv7 } from 'node:crypto';
 import { recordActivity } from '../../activity/log/log.ts';
 import { type App, atOneTime } from '../../app.ts';
 import type { Caller, Role } from '../../kernel/access.ts';
-import { Failure, type FailureReason } from '../../kernel/failure.ts';
+import { Failure, type PartRefusal } from '../../kernel/failure.ts';
 import { identifierKey } from '../../kernel/text.ts';
 import { changeWithin } from '../../resources/resource.ts';
 import type { Db } from '../../storage/database.ts';
@@ -36,10 +36,8 @@ export interface Refused {
   readonly status: 'refused';
   /** Of the user who is in the way, if it is the one that the row is about; '' otherwise. */
   readonly id: string;
-  readonly reason: FailureReason | 'fields_invalid';
-  /** The name of the field in the contract; '' if it is none of one. */
-  readonly field: string;
-  readonly message: string;
+  /** `field` in its metadata is the name of the field in the contract, where it is about one. */
+  readonly refusal: PartRefusal;
 }
 
 /** How many rows one transaction writes: others write in between, and a stop waits no longer. */
@@ -122,8 +120,9 @@ function roleNeedsPermission(): Failure {
 /** The result of a row for what was thrown. Throws what is no refusal of the row. */
 function refusedFor(error: unknown, id: string): Refused {
   if (!(error instanceof Failure) || error.reason === 'server_unavailable') throw error;
-  const field = error.metadata['field'] ?? (error.reason === 'password_hash_unsupported' ? 'password_hash' : '');
-  return { status: 'refused', id, reason: error.reason, field, message: error.message };
+  const { reason, message } = error;
+  const metadata = reason === 'password_hash_unsupported' ? { field: 'password_hash' } : error.metadata;
+  return { status: 'refused', id, refusal: { reason, metadata, message } };
 }
 
 /** The unique fields of a row, in the order in which they are reported. */

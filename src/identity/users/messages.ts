@@ -25,7 +25,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import { mapInSlices, type Page, totalOf } from '../../storage/pages.ts';
 import { pick } from '../../kernel/pick.ts';
 import { fromRole, toRole } from '../../rpc/enums.ts';
-import { toReason } from '../../rpc/errors.ts';
+import { toRefusal } from '../../rpc/errors.ts';
 import { responseFormat } from '../../rpc/response-format.ts';
 import { createMessageCheck } from '../../rpc/validate.ts';
 import type { ImportConflict, ImportedUser, ImportResult, Refused } from './import.ts';
@@ -137,9 +137,7 @@ export function toImportResults(results: readonly ImportResult[]): MessageInitSh
     results: results.map((result) => ({
       status: IMPORT_STATUSES[result.status],
       userId: result.id,
-      ...(result.status === 'refused'
-        ? { reason: toReason(result.reason), field: result.field, message: result.message }
-        : {}),
+      ...(result.status === 'refused' && { refusal: toRefusal(result.refusal) }),
     })),
   };
 }
@@ -148,7 +146,11 @@ export function toImportResults(results: readonly ImportResult[]): MessageInitSh
 export async function fromImport({ users }: ImportUsersRequest): Promise<(ImportedUser | Refused)[]> {
   return mapInSlices(users, (row) => {
     const broken = checkImported(row);
-    if (broken !== undefined) return { status: 'refused', id: '', reason: 'fields_invalid', ...broken };
+    if (broken !== undefined) {
+      const { field, message } = broken;
+      const metadata: Record<string, string> = field === '' ? {} : { field };
+      return { status: 'refused', id: '', refusal: { reason: 'fields_invalid', metadata, message } };
+    }
     const { userId, username, email, name, passwordHash, mustChangePassword, createTime, emailVerifiedTime } = row;
     const state = fromState(row.state);
     return {

@@ -10,7 +10,7 @@ import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_kith_access_v1_access } from "../../access/v1/access_pb.ts";
 import type { UserActivity } from "./activity_pb.ts";
 import { file_kith_activity_v1_activity } from "./activity_pb.ts";
-import type { ErrorDetail } from "../../error/v1/error_pb.ts";
+import type { Refusal } from "../../error/v1/error_pb.ts";
 import { file_kith_error_v1_error } from "../../error/v1/error_pb.ts";
 import { file_kith_text_v1_text } from "../../text/v1/text_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kith/activity/v1/activity_service.proto.
  */
 export const file_kith_activity_v1_activity_service: GenFile = /*@__PURE__*/
-  fileDesc("CidraXRoL2FjdGl2aXR5L3YxL2FjdGl2aXR5X3NlcnZpY2UucHJvdG8SEGtpdGguYWN0aXZpdHkudjEiewoZUmVjb3JkVXNlckFjdGl2aXR5UmVxdWVzdBI9CgphY3Rpdml0aWVzGAEgAygLMh0ua2l0aC5hY3Rpdml0eS52MS5OZXdBY3Rpdml0eUIKukgHkgEECAEQZBIfCgpyZXF1ZXN0X2lkGAIgASgJQgu6SAjYAQFyA7ABASLuAgoLTmV3QWN0aXZpdHkSFwoCaWQYASABKAlCC7pICNgBAXIDsAEBEhwKB3VzZXJfaWQYAiABKAlCC7pICNgBAXIDsAEBEh0KBmFjdGlvbhgDIAEoCUINukgKcgjo/MS3BwEYZBIfCgdkZXRhaWxzGAQgASgJQg66SAtyCcj8xLcHARjoBxJsCgphdHRyaWJ1dGVzGAUgAygLMi0ua2l0aC5hY3Rpdml0eS52MS5OZXdBY3Rpdml0eS5BdHRyaWJ1dGVzRW50cnlCKbpIJpoBIxAUIhJyEMD8xLcHAdD8xLcHARABGEAqC3IJyPzEtwcBGPQDEkcKCmV2ZW50X3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhe6SBSyAREiDQj/gtH/rwcQ/5Pr3AMyABoxCg9BdHRyaWJ1dGVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJQChpSZWNvcmRVc2VyQWN0aXZpdHlSZXNwb25zZRIyCgphY3Rpdml0aWVzGAEgAygLMh4ua2l0aC5hY3Rpdml0eS52MS5Vc2VyQWN0aXZpdHki0QEKGVN0cmVhbVVzZXJBY3Rpdml0eVJlcXVlc3QSEAoIc2VxdWVuY2UYASABKAMSoQEKCmFjdGl2aXRpZXMYAiADKAsyHS5raXRoLmFjdGl2aXR5LnYxLk5ld0FjdGl2aXR5Qm66SGu6AWEKGHN0cmVhbV91c2VyX2FjdGl2aXR5LmlkcxIdZWFjaCBhY3Rpdml0eSBtdXN0IGhhdmUgYW4gaWQaJnRoaXMuZmlsdGVyKGEsIGEuaWQgPT0gJycpLnNpemUoKSA9PSAwkgEECAEQZCKgAQoaU3RyZWFtVXNlckFjdGl2aXR5UmVzcG9uc2USEAoIc2VxdWVuY2UYASABKAMSDgoGY3Vyc29yGAIgASgJEhYKDnJlY29yZGVkX2NvdW50GAMgASgFEhYKDnJlcGVhdGVkX2NvdW50GAQgASgFEjAKB3JlZnVzYWwYBSABKAsyHy5raXRoLmFjdGl2aXR5LnYxLlN0cmVhbVJlZnVzYWwiTAoNU3RyZWFtUmVmdXNhbBIqCgZkZXRhaWwYASABKAsyGi5raXRoLmVycm9yLnYxLkVycm9yRGV0YWlsEg8KB21lc3NhZ2UYAiABKAkisAIKF0xpc3RVc2VyQWN0aXZpdHlSZXF1ZXN0EhwKB3VzZXJfaWQYASABKAlCC7pICNgBAXIDsAEBEhoKCXBhZ2Vfc2l6ZRgCIAEoBUIHukgEGgIoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiAEBItCg9hY3Rpb25fcHJlZml4ZXMYBCADKAlCFLpIEZIBDhAUIgpyCOj8xLcHARhkEkcKCnN0YXJ0X3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhe6SBSyAREiDQj/gtH/rwcQ/5Pr3AMyABJFCghlbmRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCF7pIFLIBESINCP+C0f+vBxD/k+vcAzIAIn0KGExpc3RVc2VyQWN0aXZpdHlSZXNwb25zZRIyCgphY3Rpdml0aWVzGAEgAygLMh4ua2l0aC5hY3Rpdml0eS52MS5Vc2VyQWN0aXZpdHkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhQKDHdhdGNoX2N1cnNvchgDIAEoCSKHAQoYV2F0Y2hVc2VyQWN0aXZpdHlSZXF1ZXN0EhwKB3VzZXJfaWQYASABKAlCC7pICNgBAXIDsAEBEh4KDGFmdGVyX2N1cnNvchgCIAEoCUIIukgFcgMYgBASLQoPYWN0aW9uX3ByZWZpeGVzGAMgAygJQhS6SBGSAQ4QFCIKcgjo/MS3BwEYZCJwChlXYXRjaFVzZXJBY3Rpdml0eVJlc3BvbnNlEjAKCGFjdGl2aXR5GAEgASgLMh4ua2l0aC5hY3Rpdml0eS52MS5Vc2VyQWN0aXZpdHkSDgoGY3Vyc29yGAIgASgJEhEKCWNhdWdodF91cBgDIAEoCDKQBAoPQWN0aXZpdHlTZXJ2aWNlEnkKElJlY29yZFVzZXJBY3Rpdml0eRIrLmtpdGguYWN0aXZpdHkudjEuUmVjb3JkVXNlckFjdGl2aXR5UmVxdWVzdBosLmtpdGguYWN0aXZpdHkudjEuUmVjb3JkVXNlckFjdGl2aXR5UmVzcG9uc2UiCKL2xLcHAhgGEn0KElN0cmVhbVVzZXJBY3Rpdml0eRIrLmtpdGguYWN0aXZpdHkudjEuU3RyZWFtVXNlckFjdGl2aXR5UmVxdWVzdBosLmtpdGguYWN0aXZpdHkudjEuU3RyZWFtVXNlckFjdGl2aXR5UmVzcG9uc2UiCKL2xLcHAhgGKAEwARJ/ChBMaXN0VXNlckFjdGl2aXR5Eikua2l0aC5hY3Rpdml0eS52MS5MaXN0VXNlckFjdGl2aXR5UmVxdWVzdBoqLmtpdGguYWN0aXZpdHkudjEuTGlzdFVzZXJBY3Rpdml0eVJlc3BvbnNlIhSQAgGi9sS3BwsiB3VzZXJfaWQYBRKBAQoRV2F0Y2hVc2VyQWN0aXZpdHkSKi5raXRoLmFjdGl2aXR5LnYxLldhdGNoVXNlckFjdGl2aXR5UmVxdWVzdBorLmtpdGguYWN0aXZpdHkudjEuV2F0Y2hVc2VyQWN0aXZpdHlSZXNwb25zZSIRovbEtwcLIgd1c2VyX2lkGAUwAUJHChBraXRoLmFjdGl2aXR5LnYxQhRBY3Rpdml0eVNlcnZpY2VQcm90b1ABWhtraXRoL2FjdGl2aXR5L3YxO2FjdGl2aXR5djFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_activity_v1_activity, file_kith_error_v1_error, file_kith_text_v1_text]);
+  fileDesc("CidraXRoL2FjdGl2aXR5L3YxL2FjdGl2aXR5X3NlcnZpY2UucHJvdG8SEGtpdGguYWN0aXZpdHkudjEiewoZUmVjb3JkVXNlckFjdGl2aXR5UmVxdWVzdBI9CgphY3Rpdml0aWVzGAEgAygLMh0ua2l0aC5hY3Rpdml0eS52MS5OZXdBY3Rpdml0eUIKukgHkgEECAEQZBIfCgpyZXF1ZXN0X2lkGAIgASgJQgu6SAjYAQFyA7ABASLuAgoLTmV3QWN0aXZpdHkSFwoCaWQYASABKAlCC7pICNgBAXIDsAEBEhwKB3VzZXJfaWQYAiABKAlCC7pICNgBAXIDsAEBEh0KBmFjdGlvbhgDIAEoCUINukgKcgjo/MS3BwEYZBIfCgdkZXRhaWxzGAQgASgJQg66SAtyCcj8xLcHARjoBxJsCgphdHRyaWJ1dGVzGAUgAygLMi0ua2l0aC5hY3Rpdml0eS52MS5OZXdBY3Rpdml0eS5BdHRyaWJ1dGVzRW50cnlCKbpIJpoBIxAUIhJyEMD8xLcHAdD8xLcHARABGEAqC3IJyPzEtwcBGPQDEkcKCmV2ZW50X3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhe6SBSyAREiDQj/gtH/rwcQ/5Pr3AMyABoxCg9BdHRyaWJ1dGVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJQChpSZWNvcmRVc2VyQWN0aXZpdHlSZXNwb25zZRIyCgphY3Rpdml0aWVzGAEgAygLMh4ua2l0aC5hY3Rpdml0eS52MS5Vc2VyQWN0aXZpdHki0QEKGVN0cmVhbVVzZXJBY3Rpdml0eVJlcXVlc3QSEAoIc2VxdWVuY2UYASABKAMSoQEKCmFjdGl2aXRpZXMYAiADKAsyHS5raXRoLmFjdGl2aXR5LnYxLk5ld0FjdGl2aXR5Qm66SGu6AWEKGHN0cmVhbV91c2VyX2FjdGl2aXR5LmlkcxIdZWFjaCBhY3Rpdml0eSBtdXN0IGhhdmUgYW4gaWQaJnRoaXMuZmlsdGVyKGEsIGEuaWQgPT0gJycpLnNpemUoKSA9PSAwkgEECAEQZCKXAQoaU3RyZWFtVXNlckFjdGl2aXR5UmVzcG9uc2USEAoIc2VxdWVuY2UYASABKAMSDgoGY3Vyc29yGAIgASgJEhYKDnJlY29yZGVkX2NvdW50GAMgASgFEhYKDnJlcGVhdGVkX2NvdW50GAQgASgFEicKB3JlZnVzYWwYBSABKAsyFi5raXRoLmVycm9yLnYxLlJlZnVzYWwisAIKF0xpc3RVc2VyQWN0aXZpdHlSZXF1ZXN0EhwKB3VzZXJfaWQYASABKAlCC7pICNgBAXIDsAEBEhoKCXBhZ2Vfc2l6ZRgCIAEoBUIHukgEGgIoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiAEBItCg9hY3Rpb25fcHJlZml4ZXMYBCADKAlCFLpIEZIBDhAUIgpyCOj8xLcHARhkEkcKCnN0YXJ0X3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhe6SBSyAREiDQj/gtH/rwcQ/5Pr3AMyABJFCghlbmRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCF7pIFLIBESINCP+C0f+vBxD/k+vcAzIAIn0KGExpc3RVc2VyQWN0aXZpdHlSZXNwb25zZRIyCgphY3Rpdml0aWVzGAEgAygLMh4ua2l0aC5hY3Rpdml0eS52MS5Vc2VyQWN0aXZpdHkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhQKDHdhdGNoX2N1cnNvchgDIAEoCSKHAQoYV2F0Y2hVc2VyQWN0aXZpdHlSZXF1ZXN0EhwKB3VzZXJfaWQYASABKAlCC7pICNgBAXIDsAEBEh4KDGFmdGVyX2N1cnNvchgCIAEoCUIIukgFcgMYgBASLQoPYWN0aW9uX3ByZWZpeGVzGAMgAygJQhS6SBGSAQ4QFCIKcgjo/MS3BwEYZCJwChlXYXRjaFVzZXJBY3Rpdml0eVJlc3BvbnNlEjAKCGFjdGl2aXR5GAEgASgLMh4ua2l0aC5hY3Rpdml0eS52MS5Vc2VyQWN0aXZpdHkSDgoGY3Vyc29yGAIgASgJEhEKCWNhdWdodF91cBgDIAEoCDKQBAoPQWN0aXZpdHlTZXJ2aWNlEnkKElJlY29yZFVzZXJBY3Rpdml0eRIrLmtpdGguYWN0aXZpdHkudjEuUmVjb3JkVXNlckFjdGl2aXR5UmVxdWVzdBosLmtpdGguYWN0aXZpdHkudjEuUmVjb3JkVXNlckFjdGl2aXR5UmVzcG9uc2UiCKL2xLcHAhgGEn0KElN0cmVhbVVzZXJBY3Rpdml0eRIrLmtpdGguYWN0aXZpdHkudjEuU3RyZWFtVXNlckFjdGl2aXR5UmVxdWVzdBosLmtpdGguYWN0aXZpdHkudjEuU3RyZWFtVXNlckFjdGl2aXR5UmVzcG9uc2UiCKL2xLcHAhgGKAEwARJ/ChBMaXN0VXNlckFjdGl2aXR5Eikua2l0aC5hY3Rpdml0eS52MS5MaXN0VXNlckFjdGl2aXR5UmVxdWVzdBoqLmtpdGguYWN0aXZpdHkudjEuTGlzdFVzZXJBY3Rpdml0eVJlc3BvbnNlIhSQAgGi9sS3BwsiB3VzZXJfaWQYBRKBAQoRV2F0Y2hVc2VyQWN0aXZpdHkSKi5raXRoLmFjdGl2aXR5LnYxLldhdGNoVXNlckFjdGl2aXR5UmVxdWVzdBorLmtpdGguYWN0aXZpdHkudjEuV2F0Y2hVc2VyQWN0aXZpdHlSZXNwb25zZSIRovbEtwcLIgd1c2VyX2lkGAUwAUJHChBraXRoLmFjdGl2aXR5LnYxQhRBY3Rpdml0eVNlcnZpY2VQcm90b1ABWhtraXRoL2FjdGl2aXR5L3YxO2FjdGl2aXR5djFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_activity_v1_activity, file_kith_error_v1_error, file_kith_text_v1_text]);
 
 /**
  * What users did.
@@ -200,9 +200,9 @@ export type StreamUserActivityResponse = Message<"kith.activity.v1.StreamUserAct
   /**
    * Why nothing of the message was recorded; absent where all of it is.
    *
-   * @generated from field: kith.activity.v1.StreamRefusal refusal = 5;
+   * @generated from field: kith.error.v1.Refusal refusal = 5;
    */
-  refusal?: StreamRefusal | undefined;
+  refusal?: Refusal | undefined;
 };
 
 /**
@@ -211,34 +211,6 @@ export type StreamUserActivityResponse = Message<"kith.activity.v1.StreamUserAct
  */
 export const StreamUserActivityResponseSchema: GenMessage<StreamUserActivityResponse> = /*@__PURE__*/
   messageDesc(file_kith_activity_v1_activity_service, 4);
-
-/**
- * Why one message of a stream was refused.
- *
- * @generated from message kith.activity.v1.StreamRefusal
- */
-export type StreamRefusal = Message<"kith.activity.v1.StreamRefusal"> & {
-  /**
-   * The reason, and what it is about.
-   *
-   * @generated from field: kith.error.v1.ErrorDetail detail = 1;
-   */
-  detail?: ErrorDetail | undefined;
-
-  /**
-   * For developers. May change.
-   *
-   * @generated from field: string message = 2;
-   */
-  message: string;
-};
-
-/**
- * Describes the message kith.activity.v1.StreamRefusal.
- * Use `create(StreamRefusalSchema)` to create a new message.
- */
-export const StreamRefusalSchema: GenMessage<StreamRefusal> = /*@__PURE__*/
-  messageDesc(file_kith_activity_v1_activity_service, 5);
 
 /**
  * Which activity to list.
@@ -297,7 +269,7 @@ export type ListUserActivityRequest = Message<"kith.activity.v1.ListUserActivity
  * Use `create(ListUserActivityRequestSchema)` to create a new message.
  */
 export const ListUserActivityRequestSchema: GenMessage<ListUserActivityRequest> = /*@__PURE__*/
-  messageDesc(file_kith_activity_v1_activity_service, 6);
+  messageDesc(file_kith_activity_v1_activity_service, 5);
 
 /**
  * One page of activity.
@@ -334,7 +306,7 @@ export type ListUserActivityResponse = Message<"kith.activity.v1.ListUserActivit
  * Use `create(ListUserActivityResponseSchema)` to create a new message.
  */
 export const ListUserActivityResponseSchema: GenMessage<ListUserActivityResponse> = /*@__PURE__*/
-  messageDesc(file_kith_activity_v1_activity_service, 7);
+  messageDesc(file_kith_activity_v1_activity_service, 6);
 
 /**
  * Which activity to watch.
@@ -373,7 +345,7 @@ export type WatchUserActivityRequest = Message<"kith.activity.v1.WatchUserActivi
  * Use `create(WatchUserActivityRequestSchema)` to create a new message.
  */
 export const WatchUserActivityRequestSchema: GenMessage<WatchUserActivityRequest> = /*@__PURE__*/
-  messageDesc(file_kith_activity_v1_activity_service, 8);
+  messageDesc(file_kith_activity_v1_activity_service, 7);
 
 /**
  * One message of a watch.
@@ -412,7 +384,7 @@ export type WatchUserActivityResponse = Message<"kith.activity.v1.WatchUserActiv
  * Use `create(WatchUserActivityResponseSchema)` to create a new message.
  */
 export const WatchUserActivityResponseSchema: GenMessage<WatchUserActivityResponse> = /*@__PURE__*/
-  messageDesc(file_kith_activity_v1_activity_service, 9);
+  messageDesc(file_kith_activity_v1_activity_service, 8);
 
 /**
  * Record, list and watch what users do. Every refusal carries a

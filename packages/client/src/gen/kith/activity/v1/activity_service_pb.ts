@@ -8,7 +8,7 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { UserActivity } from "./activity_pb.ts";
 import { file_kith_activity_v1_activity } from "./activity_pb.ts";
-import type { ErrorDetail } from "../../error/v1/error_pb.ts";
+import type { Refusal } from "../../error/v1/error_pb.ts";
 import { file_kith_error_v1_error } from "../../error/v1/error_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kith/activity/v1/activity_service.proto.
  */
 export const file_kith_activity_v1_activity_service: GenFile = /*@__PURE__*/
-  fileDesc("CidraXRoL2FjdGl2aXR5L3YxL2FjdGl2aXR5X3NlcnZpY2UucHJvdG8SEGtpdGguYWN0aXZpdHkudjEiYgoZUmVjb3JkVXNlckFjdGl2aXR5UmVxdWVzdBIxCgphY3Rpdml0aWVzGAEgAygLMh0ua2l0aC5hY3Rpdml0eS52MS5OZXdBY3Rpdml0eRISCgpyZXF1ZXN0X2lkGAIgASgJIvEBCgtOZXdBY3Rpdml0eRIKCgJpZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEg4KBmFjdGlvbhgDIAEoCRIPCgdkZXRhaWxzGAQgASgJEkEKCmF0dHJpYnV0ZXMYBSADKAsyLS5raXRoLmFjdGl2aXR5LnYxLk5ld0FjdGl2aXR5LkF0dHJpYnV0ZXNFbnRyeRIuCgpldmVudF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBoxCg9BdHRyaWJ1dGVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJQChpSZWNvcmRVc2VyQWN0aXZpdHlSZXNwb25zZRIyCgphY3Rpdml0aWVzGAEgAygLMh4ua2l0aC5hY3Rpdml0eS52MS5Vc2VyQWN0aXZpdHkiYAoZU3RyZWFtVXNlckFjdGl2aXR5UmVxdWVzdBIQCghzZXF1ZW5jZRgBIAEoAxIxCgphY3Rpdml0aWVzGAIgAygLMh0ua2l0aC5hY3Rpdml0eS52MS5OZXdBY3Rpdml0eSKgAQoaU3RyZWFtVXNlckFjdGl2aXR5UmVzcG9uc2USEAoIc2VxdWVuY2UYASABKAMSDgoGY3Vyc29yGAIgASgJEhYKDnJlY29yZGVkX2NvdW50GAMgASgFEhYKDnJlcGVhdGVkX2NvdW50GAQgASgFEjAKB3JlZnVzYWwYBSABKAsyHy5raXRoLmFjdGl2aXR5LnYxLlN0cmVhbVJlZnVzYWwiTAoNU3RyZWFtUmVmdXNhbBIqCgZkZXRhaWwYASABKAsyGi5raXRoLmVycm9yLnYxLkVycm9yRGV0YWlsEg8KB21lc3NhZ2UYAiABKAkiyAEKF0xpc3RVc2VyQWN0aXZpdHlSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkSFwoPYWN0aW9uX3ByZWZpeGVzGAQgAygJEi4KCnN0YXJ0X3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJ9ChhMaXN0VXNlckFjdGl2aXR5UmVzcG9uc2USMgoKYWN0aXZpdGllcxgBIAMoCzIeLmtpdGguYWN0aXZpdHkudjEuVXNlckFjdGl2aXR5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIUCgx3YXRjaF9jdXJzb3IYAyABKAkiWgoYV2F0Y2hVc2VyQWN0aXZpdHlSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSFAoMYWZ0ZXJfY3Vyc29yGAIgASgJEhcKD2FjdGlvbl9wcmVmaXhlcxgDIAMoCSJwChlXYXRjaFVzZXJBY3Rpdml0eVJlc3BvbnNlEjAKCGFjdGl2aXR5GAEgASgLMh4ua2l0aC5hY3Rpdml0eS52MS5Vc2VyQWN0aXZpdHkSDgoGY3Vyc29yGAIgASgJEhEKCWNhdWdodF91cBgDIAEoCDLXAwoPQWN0aXZpdHlTZXJ2aWNlEm8KElJlY29yZFVzZXJBY3Rpdml0eRIrLmtpdGguYWN0aXZpdHkudjEuUmVjb3JkVXNlckFjdGl2aXR5UmVxdWVzdBosLmtpdGguYWN0aXZpdHkudjEuUmVjb3JkVXNlckFjdGl2aXR5UmVzcG9uc2UScwoSU3RyZWFtVXNlckFjdGl2aXR5Eisua2l0aC5hY3Rpdml0eS52MS5TdHJlYW1Vc2VyQWN0aXZpdHlSZXF1ZXN0Giwua2l0aC5hY3Rpdml0eS52MS5TdHJlYW1Vc2VyQWN0aXZpdHlSZXNwb25zZSgBMAESbgoQTGlzdFVzZXJBY3Rpdml0eRIpLmtpdGguYWN0aXZpdHkudjEuTGlzdFVzZXJBY3Rpdml0eVJlcXVlc3QaKi5raXRoLmFjdGl2aXR5LnYxLkxpc3RVc2VyQWN0aXZpdHlSZXNwb25zZSIDkAIBEm4KEVdhdGNoVXNlckFjdGl2aXR5Eioua2l0aC5hY3Rpdml0eS52MS5XYXRjaFVzZXJBY3Rpdml0eVJlcXVlc3QaKy5raXRoLmFjdGl2aXR5LnYxLldhdGNoVXNlckFjdGl2aXR5UmVzcG9uc2UwAUJHChBraXRoLmFjdGl2aXR5LnYxQhRBY3Rpdml0eVNlcnZpY2VQcm90b1ABWhtraXRoL2FjdGl2aXR5L3YxO2FjdGl2aXR5djFiBnByb3RvMw", [file_google_protobuf_timestamp, file_kith_activity_v1_activity, file_kith_error_v1_error]);
+  fileDesc("CidraXRoL2FjdGl2aXR5L3YxL2FjdGl2aXR5X3NlcnZpY2UucHJvdG8SEGtpdGguYWN0aXZpdHkudjEiYgoZUmVjb3JkVXNlckFjdGl2aXR5UmVxdWVzdBIxCgphY3Rpdml0aWVzGAEgAygLMh0ua2l0aC5hY3Rpdml0eS52MS5OZXdBY3Rpdml0eRISCgpyZXF1ZXN0X2lkGAIgASgJIvEBCgtOZXdBY3Rpdml0eRIKCgJpZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEg4KBmFjdGlvbhgDIAEoCRIPCgdkZXRhaWxzGAQgASgJEkEKCmF0dHJpYnV0ZXMYBSADKAsyLS5raXRoLmFjdGl2aXR5LnYxLk5ld0FjdGl2aXR5LkF0dHJpYnV0ZXNFbnRyeRIuCgpldmVudF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBoxCg9BdHRyaWJ1dGVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJQChpSZWNvcmRVc2VyQWN0aXZpdHlSZXNwb25zZRIyCgphY3Rpdml0aWVzGAEgAygLMh4ua2l0aC5hY3Rpdml0eS52MS5Vc2VyQWN0aXZpdHkiYAoZU3RyZWFtVXNlckFjdGl2aXR5UmVxdWVzdBIQCghzZXF1ZW5jZRgBIAEoAxIxCgphY3Rpdml0aWVzGAIgAygLMh0ua2l0aC5hY3Rpdml0eS52MS5OZXdBY3Rpdml0eSKXAQoaU3RyZWFtVXNlckFjdGl2aXR5UmVzcG9uc2USEAoIc2VxdWVuY2UYASABKAMSDgoGY3Vyc29yGAIgASgJEhYKDnJlY29yZGVkX2NvdW50GAMgASgFEhYKDnJlcGVhdGVkX2NvdW50GAQgASgFEicKB3JlZnVzYWwYBSABKAsyFi5raXRoLmVycm9yLnYxLlJlZnVzYWwiyAEKF0xpc3RVc2VyQWN0aXZpdHlSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkSFwoPYWN0aW9uX3ByZWZpeGVzGAQgAygJEi4KCnN0YXJ0X3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJ9ChhMaXN0VXNlckFjdGl2aXR5UmVzcG9uc2USMgoKYWN0aXZpdGllcxgBIAMoCzIeLmtpdGguYWN0aXZpdHkudjEuVXNlckFjdGl2aXR5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIUCgx3YXRjaF9jdXJzb3IYAyABKAkiWgoYV2F0Y2hVc2VyQWN0aXZpdHlSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSFAoMYWZ0ZXJfY3Vyc29yGAIgASgJEhcKD2FjdGlvbl9wcmVmaXhlcxgDIAMoCSJwChlXYXRjaFVzZXJBY3Rpdml0eVJlc3BvbnNlEjAKCGFjdGl2aXR5GAEgASgLMh4ua2l0aC5hY3Rpdml0eS52MS5Vc2VyQWN0aXZpdHkSDgoGY3Vyc29yGAIgASgJEhEKCWNhdWdodF91cBgDIAEoCDLXAwoPQWN0aXZpdHlTZXJ2aWNlEm8KElJlY29yZFVzZXJBY3Rpdml0eRIrLmtpdGguYWN0aXZpdHkudjEuUmVjb3JkVXNlckFjdGl2aXR5UmVxdWVzdBosLmtpdGguYWN0aXZpdHkudjEuUmVjb3JkVXNlckFjdGl2aXR5UmVzcG9uc2UScwoSU3RyZWFtVXNlckFjdGl2aXR5Eisua2l0aC5hY3Rpdml0eS52MS5TdHJlYW1Vc2VyQWN0aXZpdHlSZXF1ZXN0Giwua2l0aC5hY3Rpdml0eS52MS5TdHJlYW1Vc2VyQWN0aXZpdHlSZXNwb25zZSgBMAESbgoQTGlzdFVzZXJBY3Rpdml0eRIpLmtpdGguYWN0aXZpdHkudjEuTGlzdFVzZXJBY3Rpdml0eVJlcXVlc3QaKi5raXRoLmFjdGl2aXR5LnYxLkxpc3RVc2VyQWN0aXZpdHlSZXNwb25zZSIDkAIBEm4KEVdhdGNoVXNlckFjdGl2aXR5Eioua2l0aC5hY3Rpdml0eS52MS5XYXRjaFVzZXJBY3Rpdml0eVJlcXVlc3QaKy5raXRoLmFjdGl2aXR5LnYxLldhdGNoVXNlckFjdGl2aXR5UmVzcG9uc2UwAUJHChBraXRoLmFjdGl2aXR5LnYxQhRBY3Rpdml0eVNlcnZpY2VQcm90b1ABWhtraXRoL2FjdGl2aXR5L3YxO2FjdGl2aXR5djFiBnByb3RvMw", [file_google_protobuf_timestamp, file_kith_activity_v1_activity, file_kith_error_v1_error]);
 
 /**
  * What users did.
@@ -197,9 +197,9 @@ export type StreamUserActivityResponse = Message<"kith.activity.v1.StreamUserAct
   /**
    * Why nothing of the message was recorded; absent where all of it is.
    *
-   * @generated from field: kith.activity.v1.StreamRefusal refusal = 5;
+   * @generated from field: kith.error.v1.Refusal refusal = 5;
    */
-  refusal?: StreamRefusal | undefined;
+  refusal?: Refusal | undefined;
 };
 
 /**
@@ -208,34 +208,6 @@ export type StreamUserActivityResponse = Message<"kith.activity.v1.StreamUserAct
  */
 export const StreamUserActivityResponseSchema: GenMessage<StreamUserActivityResponse> = /*@__PURE__*/
   messageDesc(file_kith_activity_v1_activity_service, 4);
-
-/**
- * Why one message of a stream was refused.
- *
- * @generated from message kith.activity.v1.StreamRefusal
- */
-export type StreamRefusal = Message<"kith.activity.v1.StreamRefusal"> & {
-  /**
-   * The reason, and what it is about.
-   *
-   * @generated from field: kith.error.v1.ErrorDetail detail = 1;
-   */
-  detail?: ErrorDetail | undefined;
-
-  /**
-   * For developers. May change.
-   *
-   * @generated from field: string message = 2;
-   */
-  message: string;
-};
-
-/**
- * Describes the message kith.activity.v1.StreamRefusal.
- * Use `create(StreamRefusalSchema)` to create a new message.
- */
-export const StreamRefusalSchema: GenMessage<StreamRefusal> = /*@__PURE__*/
-  messageDesc(file_kith_activity_v1_activity_service, 5);
 
 /**
  * Which activity to list.
@@ -294,7 +266,7 @@ export type ListUserActivityRequest = Message<"kith.activity.v1.ListUserActivity
  * Use `create(ListUserActivityRequestSchema)` to create a new message.
  */
 export const ListUserActivityRequestSchema: GenMessage<ListUserActivityRequest> = /*@__PURE__*/
-  messageDesc(file_kith_activity_v1_activity_service, 6);
+  messageDesc(file_kith_activity_v1_activity_service, 5);
 
 /**
  * One page of activity.
@@ -331,7 +303,7 @@ export type ListUserActivityResponse = Message<"kith.activity.v1.ListUserActivit
  * Use `create(ListUserActivityResponseSchema)` to create a new message.
  */
 export const ListUserActivityResponseSchema: GenMessage<ListUserActivityResponse> = /*@__PURE__*/
-  messageDesc(file_kith_activity_v1_activity_service, 7);
+  messageDesc(file_kith_activity_v1_activity_service, 6);
 
 /**
  * Which activity to watch.
@@ -370,7 +342,7 @@ export type WatchUserActivityRequest = Message<"kith.activity.v1.WatchUserActivi
  * Use `create(WatchUserActivityRequestSchema)` to create a new message.
  */
 export const WatchUserActivityRequestSchema: GenMessage<WatchUserActivityRequest> = /*@__PURE__*/
-  messageDesc(file_kith_activity_v1_activity_service, 8);
+  messageDesc(file_kith_activity_v1_activity_service, 7);
 
 /**
  * One message of a watch.
@@ -409,7 +381,7 @@ export type WatchUserActivityResponse = Message<"kith.activity.v1.WatchUserActiv
  * Use `create(WatchUserActivityResponseSchema)` to create a new message.
  */
 export const WatchUserActivityResponseSchema: GenMessage<WatchUserActivityResponse> = /*@__PURE__*/
-  messageDesc(file_kith_activity_v1_activity_service, 9);
+  messageDesc(file_kith_activity_v1_activity_service, 8);
 
 /**
  * Record, list and watch what users do. Every refusal carries a
