@@ -30,7 +30,7 @@ function sectionOf({ name, code, comment, whatToDo }: Reason): string {
   return `<section id="${name}">
 <h2><a href="#${name}"><code>${name}</code></a></h2>
 <p>${grpcCodeName(code)}, HTTP ${codeToHttpStatus(code)}. ${html(unwrapped(comment))}</p>
-<p><strong>What to do:</strong> ${html(whatToDo)}</p>
+<p><strong>What to do:</strong> ${html(unwrapped(whatToDo))}</p>
 </section>`;
 }
 

@@ -290,7 +290,10 @@ class Schemas {
   }
 
   enum(desc: DescEnum): Schema {
-    const values = desc.values.map((value) => `- \`${value.name}\`: ${unwrapped(this.#commentOf(value))}`);
+    // A list item of one paragraph: the first.
+    const values = desc.values.map(
+      (value) => `- \`${value.name}\`: ${unwrapped(this.#commentOf(value)).split('\n\n', 1)[0]}`,
+    );
     return {
       type: 'string',
       description: [unwrapped(this.#commentOf(desc)), values.join('\n')].join('\n\n'),

@@ -7,7 +7,6 @@ import { SERVICES } from '../../src/services.ts';
 import type { CommentOf } from '../../src/rpc/contract-comments.ts';
 import { constraintsOf, isRequired, messageRules } from './rules.ts';
 import { messagesFrom } from './types.ts';
-import { type ReasonName, WHAT_TO_DO } from './what-to-do.ts';
 
 /** A reason for which a call is refused. */
 export interface Reason {
@@ -17,24 +16,26 @@ export interface Reason {
   readonly shortName: string;
   readonly number: number;
   readonly code: Code;
-  /** Markdown. */
+  /** When it is sent: the comment of the contract without its last paragraph. Markdown. */
   readonly comment: string;
-  /** Markdown. */
+  /** What the caller does then: the last paragraph. Markdown. */
   readonly whatToDo: string;
 }
 
 /** Who may call what, as the server reads it. */
 export const ACCESS = readAccessRules(SERVICES, []);
 
-/** Every reason, by its name in the contract. */
+/** Every reason, by its name in the contract. Throws for one whose comment does not say what to do. */
 export function readReasons(commentOf: CommentOf): ReadonlyMap<string, Reason> {
   const reasons = ErrorReasonSchema.values.filter(({ number }) => number !== 0);
   return new Map(
     reasons.map((value) => {
       const { name, number, localName } = value;
       const code = getOption(value, statusCodeOption) as number as Code;
-      const whatToDo = WHAT_TO_DO[localName.toLowerCase() as ReasonName];
-      return [name, { name, shortName: localName, number, code, comment: commentOf(value), whatToDo }];
+      const paragraphs = commentOf(value).split('\n\n');
+      const whatToDo = paragraphs.pop()!;
+      if (paragraphs.length === 0) throw new Error(`${name}: add a paragraph to its comment that says what to do`);
+      return [name, { name, shortName: localName, number, code, comment: paragraphs.join('\n\n'), whatToDo }];
     }),
   );
 }

@@ -88,7 +88,8 @@ export const RefusalSchema: GenMessage<Refusal> = /*@__PURE__*/
   messageDesc(file_kith_error_v1_error, 1);
 
 /**
- * Why a call was refused. Each declares the status code that it is sent with.
+ * Why a call was refused, and in a second paragraph what the caller does then. Each
+ * declares the status code that it is sent with.
  *
  * @generated from enum kith.error.v1.ErrorReason
  */
@@ -105,6 +106,9 @@ export const ErrorReason = {
    * JSON, not UTF-8, a compression that does not unpack, an unknown or repeated
    * JSON field.
    *
+   * Mend the client: it sends something else than the contract says. The message
+   * names the field or the fault. Calling again changes nothing.
+   *
    * @generated from enum value: ERROR_REASON_MALFORMED_REQUEST = 1;
    */
   MALFORMED_REQUEST: 1,
@@ -112,6 +116,10 @@ export const ErrorReason = {
   /**
    * Fields break the rules in the contract; the `buf.validate.Violations` detail
    * lists the first twelve.
+   *
+   * Show each violation beside its field: `field` of the `buf.validate.Violations`
+   * detail has the path, `ruleId` the rule. Send the request again when it is
+   * changed.
    *
    * @generated from enum value: ERROR_REASON_FIELDS_INVALID = 2;
    */
@@ -121,12 +129,18 @@ export const ErrorReason = {
    * The request carries fields this server does not know, which it would lose.
    * `field`: the number of the first.
    *
+   * The client was generated from a newer contract than the server has. Update the
+   * server, or leave the field out.
+   *
    * @generated from enum value: ERROR_REASON_FIELD_UNKNOWN = 3;
    */
   FIELD_UNKNOWN: 3,
 
   /**
    * The message is larger than the server reads.
+   *
+   * Send less in one call, such as fewer activities. The message names the limit in
+   * bytes.
    *
    * @generated from enum value: ERROR_REASON_REQUEST_TOO_LARGE = 4;
    */
@@ -135,12 +149,18 @@ export const ErrorReason = {
   /**
    * No such service or method, or not over this HTTP method or version.
    *
+   * Check the path, the HTTP method and the version of the server. A bidirectional
+   * stream needs HTTP/2.
+   *
    * @generated from enum value: ERROR_REASON_METHOD_UNKNOWN = 5;
    */
   METHOD_UNKNOWN: 5,
 
   /**
    * The content type or compression is not one the server reads.
+   *
+   * Send `application/json` or `application/proto` (Connect), `application/grpc` or
+   * `application/grpc-web`, compressed with gzip, brotli or not at all.
    *
    * @generated from enum value: ERROR_REASON_ENCODING_UNSUPPORTED = 6;
    */
@@ -149,12 +169,17 @@ export const ErrorReason = {
   /**
    * The caller's deadline passed; whether a write took place is unknown.
    *
+   * Read whether the write took place, or repeat it with the same `request_id` and a
+   * longer deadline. Reads can be repeated as they are.
+   *
    * @generated from enum value: ERROR_REASON_DEADLINE_EXCEEDED = 7;
    */
   DEADLINE_EXCEEDED: 7,
 
   /**
    * The caller went away.
+   *
+   * Nothing, as a rule: the client itself ended the call.
    *
    * @generated from enum value: ERROR_REASON_CANCELED = 8;
    */
@@ -163,6 +188,9 @@ export const ErrorReason = {
   /**
    * The server is stopping, or its database cannot be used. Call again, elsewhere
    * or in a moment; whether a write took place is unknown.
+   *
+   * Repeat reads, and writes with a `request_id` or an `etag`, after a pause that
+   * grows and has some chance in it. Connect watches again with the last cursor.
    *
    * @generated from enum value: ERROR_REASON_SERVER_UNAVAILABLE = 9;
    */
@@ -174,6 +202,9 @@ export const ErrorReason = {
    * at the earliest, which the header `retry-after` says too, over gRPC the
    * trailer. `budget` and `limit`, where present: of what, and how much there is.
    *
+   * Wait for `retry_after_seconds` or the header `retry-after`, then call again. An
+   * operator who sees it often looks at the budget that `budget` names.
+   *
    * @generated from enum value: ERROR_REASON_SERVER_BUSY = 10;
    */
   SERVER_BUSY: 10,
@@ -181,12 +212,18 @@ export const ErrorReason = {
   /**
    * The server's fault; its log has the `x-request-id` of the answer.
    *
+   * Report the `x-request-id` of the answer to whoever runs the server. Repeat as
+   * for SERVER_UNAVAILABLE.
+   *
    * @generated from enum value: ERROR_REASON_INTERNAL = 11;
    */
   INTERNAL: 11,
 
   /**
    * The health of a service was asked for that is not served here.
+   *
+   * Ask for the health of a service that the server has: those of reflection, or
+   * `""` for all of it.
    *
    * @generated from enum value: ERROR_REASON_SERVICE_UNKNOWN = 12;
    */
@@ -198,6 +235,10 @@ export const ErrorReason = {
    * `retry_after_seconds`: when to call again, if time alone helps, as for
    * SERVER_BUSY.
    *
+   * Have fewer calls under way at once, close watches that nobody reads, or remove
+   * stored data, whichever `budget` names. Where `retry_after_seconds` is given,
+   * waiting is enough.
+   *
    * @generated from enum value: ERROR_REASON_BUDGET_EXCEEDED = 13;
    */
   BUDGET_EXCEEDED: 13,
@@ -206,12 +247,17 @@ export const ErrorReason = {
    * The method needs a signed-in caller and there is no access token in
    * `authorization: Bearer ...`.
    *
+   * Send `authorization: Bearer` with an access token or an API key.
+   *
    * @generated from enum value: ERROR_REASON_ACCESS_TOKEN_MISSING = 20;
    */
   ACCESS_TOKEN_MISSING: 20,
 
   /**
    * The access token is not one of this server's.
+   *
+   * Check that the token is an access token (not a refresh token) and of this
+   * server. If it is, sign in again.
    *
    * @generated from enum value: ERROR_REASON_ACCESS_TOKEN_INVALID = 21;
    */
@@ -220,6 +266,9 @@ export const ErrorReason = {
   /**
    * The access token has expired, was signed before the clock of the server was set
    * back, or by a key that has been removed since: refresh it.
+   *
+   * Refresh with `RefreshAccessToken` and repeat the call once. This is the only
+   * reason for which to refresh.
    *
    * @generated from enum value: ERROR_REASON_ACCESS_TOKEN_EXPIRED = 22;
    */
@@ -230,12 +279,16 @@ export const ErrorReason = {
    * password, a refresh token that came twice, too many newer sessions, or a
    * suspended or deleted user: sign in again.
    *
+   * Drop both tokens and have the user sign in again.
+   *
    * @generated from enum value: ERROR_REASON_SESSION_ENDED = 23;
    */
   SESSION_ENDED: 23,
 
   /**
    * The refresh token is not one of this server's.
+   *
+   * Drop both tokens and have the user sign in again.
    *
    * @generated from enum value: ERROR_REASON_REFRESH_TOKEN_INVALID = 24;
    */
@@ -245,6 +298,9 @@ export const ErrorReason = {
    * The refresh token was used before, so that somebody else may hold it: the
    * session has been ended. Sign in again.
    *
+   * Drop both tokens and have the user sign in again. If no copy of the client can
+   * have sent the older token, tell the user that somebody else may have had it.
+   *
    * @generated from enum value: ERROR_REASON_REFRESH_TOKEN_REUSED = 25;
    */
   REFRESH_TOKEN_REUSED: 25,
@@ -253,12 +309,18 @@ export const ErrorReason = {
    * The identifier or the password is wrong, the user may not sign in, or there
    * were too many wrong ones before: wait some minutes. Which of them is not told.
    *
+   * Tell the user that the sign-in failed, without saying which part was wrong.
+   * After several failures, say to wait some minutes.
+   *
    * @generated from enum value: ERROR_REASON_CREDENTIALS_INVALID = 26;
    */
   CREDENTIALS_INVALID: 26,
 
   /**
    * The caller lacks a permission. `permission`: its name.
+   *
+   * Calling again changes nothing: give the user another role, or create an API key
+   * that has the permission in `permission`.
    *
    * @generated from enum value: ERROR_REASON_PERMISSION_MISSING = 27;
    */
@@ -268,6 +330,9 @@ export const ErrorReason = {
    * The caller may call the method, but not set this field. `field`, and
    * `permission`: what it takes.
    *
+   * Leave out the field that `field` names, or call as somebody who has the
+   * permission in `permission`.
+   *
    * @generated from enum value: ERROR_REASON_FIELD_NEEDS_PERMISSION = 28;
    */
   FIELD_NEEDS_PERMISSION: 28,
@@ -276,6 +341,9 @@ export const ErrorReason = {
    * The call takes a sign-in that is not older than `max_age_seconds`: sign in
    * again, then call with the new access token.
    *
+   * Ask for the password again, sign in with `Login`, and repeat the call with the
+   * new access token. Refreshing is not enough.
+   *
    * @generated from enum value: ERROR_REASON_FRESH_SIGN_IN_REQUIRED = 29;
    */
   FRESH_SIGN_IN_REQUIRED: 29,
@@ -283,12 +351,16 @@ export const ErrorReason = {
   /**
    * The call takes a session; an API key cannot make it.
    *
+   * Call with the access token of a user who signed in, not with an API key.
+   *
    * @generated from enum value: ERROR_REASON_SESSION_REQUIRED = 30;
    */
   SESSION_REQUIRED: 30,
 
   /**
    * The call takes an API key as its bearer token.
+   *
+   * Send the API key itself as the bearer token, not an access token.
    *
    * @generated from enum value: ERROR_REASON_API_KEY_REQUIRED = 31;
    */
@@ -298,6 +370,8 @@ export const ErrorReason = {
    * Too many sign-ins failed from this address. `retry_after_seconds`: when to
    * come back, which the header `retry-after` says too, over gRPC the trailer.
    *
+   * Wait for `retry_after_seconds` before the next sign-in from this address.
+   *
    * @generated from enum value: ERROR_REASON_TOO_MANY_ATTEMPTS = 32;
    */
   TOO_MANY_ATTEMPTS: 32,
@@ -305,6 +379,8 @@ export const ErrorReason = {
   /**
    * The challenge token is not one of this server's, has expired, or the user has
    * changed since: sign in again.
+   *
+   * Begin again with `Login`.
    *
    * @generated from enum value: ERROR_REASON_CHALLENGE_INVALID = 33;
    */
@@ -314,6 +390,8 @@ export const ErrorReason = {
    * The answer is not to the step that the challenge asks for. `step`: which one
    * that is.
    *
+   * Answer the step that `step` names, with one of the `methods` of the challenge.
+   *
    * @generated from enum value: ERROR_REASON_CHALLENGE_STEP_WRONG = 34;
    */
   CHALLENGE_STEP_WRONG: 34,
@@ -322,6 +400,9 @@ export const ErrorReason = {
    * At sign-in: the code of the second factor is wrong, was used before, or there
    * were too many wrong ones before: wait some minutes. Which of them is not told.
    *
+   * Ask for another code: the challenge is still good. After several failures, wait
+   * some minutes. A clock that is wrong on the phone makes all codes wrong.
+   *
    * @generated from enum value: ERROR_REASON_SECOND_FACTOR_WRONG = 35;
    */
   SECOND_FACTOR_WRONG: 35,
@@ -329,6 +410,8 @@ export const ErrorReason = {
   /**
    * The API key is not one of this server's, has expired or was revoked, or its
    * owner may not sign in; so of the key that an access token was given for.
+   *
+   * Create a new API key and put it in place of this one.
    *
    * @generated from enum value: ERROR_REASON_API_KEY_INVALID = 36;
    */
@@ -339,12 +422,18 @@ export const ErrorReason = {
    * newer one, the user may not sign in, or there were too many wrong codes before:
    * wait some minutes, or ask for another code. Which of them is not told.
    *
+   * Ask for the code again, or for another mail with `RequestPasswordReset`. Wait
+   * after several attempts.
+   *
    * @generated from enum value: ERROR_REASON_MAILED_CODE_INVALID = 37;
    */
   MAILED_CODE_INVALID: 37,
 
   /**
    * No such user.
+   *
+   * Check the id. A user who was deleted longer ago than the retention is gone for
+   * good.
    *
    * @generated from enum value: ERROR_REASON_USER_NOT_FOUND = 40;
    */
@@ -353,12 +442,17 @@ export const ErrorReason = {
   /**
    * The username is taken, possibly by a deleted user not yet purged.
    *
+   * Ask for another username.
+   *
    * @generated from enum value: ERROR_REASON_USERNAME_TAKEN = 41;
    */
   USERNAME_TAKEN: 41,
 
   /**
    * The email address is taken, possibly by a deleted user not yet purged.
+   *
+   * Ask for another email address, or have the user sign in with the account that
+   * has it.
    *
    * @generated from enum value: ERROR_REASON_EMAIL_TAKEN = 42;
    */
@@ -367,12 +461,16 @@ export const ErrorReason = {
   /**
    * Nobody would be left to manage users: another active admin is needed first.
    *
+   * Make another user an active admin first.
+   *
    * @generated from enum value: ERROR_REASON_LAST_ADMIN = 43;
    */
   LAST_ADMIN: 43,
 
   /**
    * The current password is wrong.
+   *
+   * Ask for the current password again. After several failures, wait some minutes.
    *
    * @generated from enum value: ERROR_REASON_PASSWORD_WRONG = 44;
    */
@@ -381,12 +479,16 @@ export const ErrorReason = {
   /**
    * The new password is the username or the email address.
    *
+   * Ask for another password, which is neither the username nor the email address.
+   *
    * @generated from enum value: ERROR_REASON_PASSWORD_IS_IDENTIFIER = 45;
    */
   PASSWORD_IS_IDENTIFIER: 45,
 
   /**
    * The new password is among those that are guessed first.
+   *
+   * Ask for another, less common password.
    *
    * @generated from enum value: ERROR_REASON_PASSWORD_TOO_COMMON = 46;
    */
@@ -396,12 +498,17 @@ export const ErrorReason = {
    * The password hash is not in a format that is imported, or its parameters are
    * out of bounds.
    *
+   * Check the format (docs/import-users.md); a user whose hash
+   * cannot be imported is created with a password and `must_change_password`.
+   *
    * @generated from enum value: ERROR_REASON_PASSWORD_HASH_UNSUPPORTED = 47;
    */
   PASSWORD_HASH_UNSUPPORTED: 47,
 
   /**
    * The new password is the one that has to be changed.
+   *
+   * Ask for a password that is not the present one.
    *
    * @generated from enum value: ERROR_REASON_PASSWORD_UNCHANGED = 48;
    */
@@ -410,12 +517,16 @@ export const ErrorReason = {
   /**
    * The user has no such session any more.
    *
+   * Nothing: the session is over. List the sessions again.
+   *
    * @generated from enum value: ERROR_REASON_SESSION_NOT_FOUND = 49;
    */
   SESSION_NOT_FOUND: 49,
 
   /**
    * The user has a second factor already: disable it first.
+   *
+   * Call `DisableTotp` first, where the authenticator app is to be replaced.
    *
    * @generated from enum value: ERROR_REASON_SECOND_FACTOR_ENABLED = 50;
    */
@@ -424,12 +535,16 @@ export const ErrorReason = {
   /**
    * The user has no second factor.
    *
+   * Nothing to remove or replace: begin with `EnrollTotp` to add one.
+   *
    * @generated from enum value: ERROR_REASON_SECOND_FACTOR_NOT_ENABLED = 51;
    */
   SECOND_FACTOR_NOT_ENABLED: 51,
 
   /**
    * There is no enrolment to confirm, or it has expired: enrol again.
+   *
+   * Call `EnrollTotp` and show the new secret.
    *
    * @generated from enum value: ERROR_REASON_TOTP_NOT_ENROLLED = 52;
    */
@@ -438,12 +553,16 @@ export const ErrorReason = {
   /**
    * The user has no such API key.
    *
+   * Nothing: the key is gone. List the keys again.
+   *
    * @generated from enum value: ERROR_REASON_API_KEY_NOT_FOUND = 53;
    */
   API_KEY_NOT_FOUND: 53,
 
   /**
    * The user has as many API keys as one may have. `limit`.
+   *
+   * Revoke keys that are not used any more: `last_used_time` tells.
    *
    * @generated from enum value: ERROR_REASON_API_KEY_LIMIT_REACHED = 54;
    */
@@ -453,12 +572,17 @@ export const ErrorReason = {
    * The code that is to confirm an authenticator app is wrong, or there were too many
    * wrong ones before: wait some minutes. Which of the two is not told.
    *
+   * Ask for another code. After several failures, wait some minutes.
+   *
    * @generated from enum value: ERROR_REASON_TOTP_CODE_WRONG = 55;
    */
   TOTP_CODE_WRONG: 55,
 
   /**
    * No such contact among the caller's own.
+   *
+   * Check the id, and whose access token the call carries: another user's contacts
+   * look like missing ones.
    *
    * @generated from enum value: ERROR_REASON_CONTACT_NOT_FOUND = 60;
    */
@@ -467,6 +591,8 @@ export const ErrorReason = {
   /**
    * The contact would have no name, company, email address or phone number left.
    *
+   * Ask for a name, a company, an email address or a phone number.
+   *
    * @generated from enum value: ERROR_REASON_CONTACT_EMPTY = 61;
    */
   CONTACT_EMPTY: 61,
@@ -474,12 +600,17 @@ export const ErrorReason = {
   /**
    * The caller has as many contacts as one user may have. `limit`.
    *
+   * Delete contacts, which count until they are purged, or have the operator raise
+   * `KITH_CONTACTS_PER_USER`.
+   *
    * @generated from enum value: ERROR_REASON_CONTACT_LIMIT_REACHED = 62;
    */
   CONTACT_LIMIT_REACHED: 62,
 
   /**
    * No region that has phone numbers has this code (ISO 3166-1, e.g. "GB"). `field`.
+   *
+   * Send a code of ISO 3166-1 with two letters, such as `GB`, or none.
    *
    * @generated from enum value: ERROR_REASON_REGION_UNKNOWN = 63;
    */
@@ -489,12 +620,17 @@ export const ErrorReason = {
    * Somebody changed the resource since this etag was read: read it again, then
    * decide.
    *
+   * Read the resource again, apply the change to what it is now, and send that with
+   * the new `etag`. Do not repeat the call as it was.
+   *
    * @generated from enum value: ERROR_REASON_ETAG_MISMATCH = 80;
    */
   ETAG_MISMATCH: 80,
 
   /**
    * The request id was used before for another request.
+   *
+   * Choose a new UUID for each new request, and keep it only to repeat the same one.
    *
    * @generated from enum value: ERROR_REASON_REQUEST_ID_REUSED = 81;
    */
@@ -504,12 +640,17 @@ export const ErrorReason = {
    * The page token is not one that this list gave this caller for these filters.
    * Start again without it.
    *
+   * List again from the first page. Keep all fields but `page_size` the same between
+   * pages.
+   *
    * @generated from enum value: ERROR_REASON_PAGE_TOKEN_INVALID = 82;
    */
   PAGE_TOKEN_INVALID: 82,
 
   /**
    * The resource is deleted: undelete it first.
+   *
+   * Undelete it first, or treat it as gone.
    *
    * @generated from enum value: ERROR_REASON_RESOURCE_DELETED = 83;
    */
@@ -518,6 +659,8 @@ export const ErrorReason = {
   /**
    * There is nothing to undelete: the resource is not deleted.
    *
+   * Nothing: it is there. Read it again.
+   *
    * @generated from enum value: ERROR_REASON_RESOURCE_NOT_DELETED = 84;
    */
   RESOURCE_NOT_DELETED: 84,
@@ -525,12 +668,18 @@ export const ErrorReason = {
   /**
    * The action begins with `kith.`, which Kith keeps for its own.
    *
+   * Choose another name for the action, such as one that begins with the name of
+   * your service.
+   *
    * @generated from enum value: ERROR_REASON_ACTION_RESERVED = 100;
    */
   ACTION_RESERVED: 100,
 
   /**
    * The cursor is not one of this log's.
+   *
+   * Send the cursor as it was received. Without one, list, and watch from the
+   * `watch_cursor` of the first page.
    *
    * @generated from enum value: ERROR_REASON_CURSOR_INVALID = 101;
    */
@@ -540,12 +689,18 @@ export const ErrorReason = {
    * What follows the cursor is not kept any more, or the log was restored to
    * before it: list, and watch from the `watch_cursor` of the first page.
    *
+   * List what there is, and watch from the `watch_cursor` of the first page: there
+   * is a gap before it.
+   *
    * @generated from enum value: ERROR_REASON_CURSOR_EXPIRED = 102;
    */
   CURSOR_EXPIRED: 102,
 
   /**
    * The reader of a watch stood still: connect again with the last cursor.
+   *
+   * Connect again with the last cursor received, and read the stream without waiting
+   * in between.
    *
    * @generated from enum value: ERROR_REASON_CONSUMER_TOO_SLOW = 103;
    */
@@ -554,12 +709,17 @@ export const ErrorReason = {
   /**
    * Another activity has this id. `id`.
    *
+   * Choose a new id for another activity; repeat an activity with the id it had,
+   * unchanged.
+   *
    * @generated from enum value: ERROR_REASON_ACTIVITY_ID_TAKEN = 104;
    */
   ACTIVITY_ID_TAKEN: 104,
 
   /**
    * The external id is taken, possibly by a deleted user not yet purged.
+   *
+   * Look up who has it (`ListUsers`), and update that user or choose another id.
    *
    * @generated from enum value: ERROR_REASON_EXTERNAL_ID_TAKEN = 120;
    */
@@ -568,12 +728,18 @@ export const ErrorReason = {
   /**
    * The metadata is not a JSON object, or is nested too deep. `field`.
    *
+   * Send one JSON object as text, such as `{"plan":"pro"}`: `JSON.stringify` of an
+   * object in JavaScript, `json.dumps` of a dict in Python.
+   *
    * @generated from enum value: ERROR_REASON_METADATA_INVALID = 121;
    */
   METADATA_INVALID: 121,
 
   /**
    * The metadata would be larger than a user's may be. `field`, `limit`.
+   *
+   * Keep less with the user: `limit` is the most bytes or members. Larger things
+   * belong in the service that uses them.
    *
    * @generated from enum value: ERROR_REASON_METADATA_TOO_LARGE = 122;
    */
@@ -582,12 +748,18 @@ export const ErrorReason = {
   /**
    * The parts of the language tag do not fit together (BCP 47). `field`.
    *
+   * Send a language tag (BCP 47), as `Intl.getCanonicalLocales` gives it.
+   *
    * @generated from enum value: ERROR_REASON_LOCALE_INVALID = 123;
    */
   LOCALE_INVALID: 123,
 
   /**
    * No time zone that the server knows has this name. `field`.
+   *
+   * Send a name of the IANA database, as
+   * `Intl.DateTimeFormat().resolvedOptions().timeZone` gives it. A newer name takes
+   * a newer server.
    *
    * @generated from enum value: ERROR_REASON_TIME_ZONE_UNKNOWN = 124;
    */
@@ -596,12 +768,17 @@ export const ErrorReason = {
   /**
    * In an import: the user is there, and has another value of a field. `field`.
    *
+   * Leave the user as it is, or import the row with `IMPORT_CONFLICT_UPDATE` to
+   * change the user to what the row says.
+   *
    * @generated from enum value: ERROR_REASON_USER_DIFFERS = 125;
    */
   USER_DIFFERS: 125,
 
   /**
    * No such mail, or none any more.
+   *
+   * Nothing: mails are removed after 30 days. List them again.
    *
    * @generated from enum value: ERROR_REASON_MAIL_NOT_FOUND = 140;
    */
@@ -610,6 +787,8 @@ export const ErrorReason = {
   /**
    * The mail has been sent, and its text is not kept: cause another one.
    *
+   * Have the user ask for another one.
+   *
    * @generated from enum value: ERROR_REASON_MAIL_SENT = 141;
    */
   MAIL_SENT: 141,
@@ -617,13 +796,16 @@ export const ErrorReason = {
   /**
    * The mail has not been sent, and the code in it has expired: cause another one.
    *
+   * Have the user ask for another one.
+   *
    * @generated from enum value: ERROR_REASON_MAIL_EXPIRED = 142;
    */
   MAIL_EXPIRED: 142,
 } as const;
 
 /**
- * Why a call was refused. Each declares the status code that it is sent with.
+ * Why a call was refused, and in a second paragraph what the caller does then. Each
+ * declares the status code that it is sent with.
  *
  * @generated from enum kith.error.v1.ErrorReason
  */
