@@ -16,7 +16,11 @@ const { name: OWN, ...manifest } = JSON.parse(readFileSync('package.json', 'utf8
 };
 
 /** What documents may tell to install or run by name: what this repository depends on itself, and knows whose it is. */
-const KNOWN = new Set([...Object.keys(manifest.dependencies), ...Object.keys(manifest.devDependencies)]);
+const KNOWN = new Set([
+  ...Object.keys(manifest.dependencies),
+  ...Object.keys(manifest.devDependencies),
+  'grpc-web', // Google's, which the guide for browsers installs, and its test too
+]);
 /** What is packed here. */
 const PACKED = new Set(['@kith/client', '@kith/connect-fast', '@kith/verify']);
 /** Packages of other registries that docs/verify.md verifies with. */
