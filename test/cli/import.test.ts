@@ -61,19 +61,46 @@ test('a file of JSON is imported once, however often it is, and each record that
   const before = await etags('ann');
   for (const onConflict of ['skip', 'update']) {
     const again = await shell.kithHere(['users', 'import', file, '--on-conflict', onConflict]);
-    expect(again.stderr).toMatch(
-      onConflict === 'skip' ? /^0 created, 2 skipped, 3 refused/ : /^0 created, 2 unchanged, 3 refused/,
-    );
+    expect(again.stderr).toMatch(/^0 created, 2 unchanged, 3 refused/);
   }
   expect(await etags('ann')).toEqual(before);
   const failed = await shell.kithHere(
     ['users', 'import', '-', '--format', 'jsonl', '--on-conflict', 'fail', '--jsonl'],
     {
-      input: record('ann1'),
+      input: record('ann1', { name: 'Somebody else' }),
     },
   );
   expect(failed.code).toBe(1);
-  expect(JSON.parse(failed.stdout)).toMatchObject({ line: 1, reason: 'USERNAME_TAKEN' });
+  expect(JSON.parse(failed.stdout)).toMatchObject({ line: 1, reason: 'USER_DIFFERS' });
+});
+
+test('a record that no request may have is refused alone, and users who differ are left, changed or refused', async () => {
+  const records = (name: string) => [
+    record('dot1', { name }),
+    record('dot2', { name: 'x'.repeat(100_000) }),
+    record('dot3', { external_id: 'dot-3' }),
+  ];
+  const file = await put('mixed.jsonl', records('Dot').join('\n'));
+  expect(await shell.kithHere(['users', 'import', file])).toMatchObject({
+    code: 1,
+    stdout: expect.stringMatching(/^line 2: name .* \(FIELDS_INVALID\)\n$/),
+    stderr: expect.stringMatching(/^2 created, 1 refused\n/),
+  });
+  await put('mixed.jsonl', records('Dorothy').join('\n'));
+  const again = async (onConflict: string) => {
+    const { stdout, stderr } = await shell.kithHere(['users', 'import', file, '--on-conflict', onConflict, '--jsonl']);
+    const refused = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { line: number; reason: string; field: string });
+    return { refused: refused.map(({ line, reason, field }) => [line, reason, field]), summary: stderr.split('\n')[0] };
+  };
+  const long = [2, 'FIELDS_INVALID', 'name'];
+  expect(await again('skip')).toEqual({ refused: [long], summary: '0 created, 1 unchanged, 1 skipped, 1 refused' });
+  const differs = [1, 'USER_DIFFERS', 'name'];
+  expect(await again('fail')).toEqual({ refused: [differs, long], summary: '0 created, 1 unchanged, 2 refused' });
+  expect(await again('update')).toEqual({ refused: [long], summary: '0 created, 1 updated, 1 unchanged, 1 refused' });
+  expect((await shell.kithHere(['users', 'get', 'dot1', '--json'])).stdout).toContain('"name": "Dorothy"');
 });
 
 test('columns of CSV are fields by their names or by a map, and conflicts are brought up to date where that is wanted', async () => {

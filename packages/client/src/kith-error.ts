@@ -1,10 +1,17 @@
+import { getOption } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
 import {
   type FieldPath,
   type Violation as ViolationMessage,
   ViolationsSchema,
 } from './gen/buf/validate/validate_pb.ts';
-import { ErrorDetailSchema, ErrorReason } from './gen/kith/error/v1/error_pb.ts';
+import {
+  ErrorDetailSchema,
+  ErrorReason,
+  ErrorReasonSchema,
+  type Refusal,
+  status_code,
+} from './gen/kith/error/v1/error_pb.ts';
 
 /** Why a call was refused, as the contract names it, without `ERROR_REASON_`. */
 export type Reason = Exclude<keyof typeof ErrorReason, 'UNSPECIFIED'>;
@@ -56,6 +63,15 @@ export class KithError extends Error {
   /** What was thrown, as a KithError. */
   static from(thrown: unknown): KithError {
     return thrown instanceof KithError ? thrown : new KithError(ConnectError.from(thrown));
+  }
+
+  /** A refusal in an answer, such as that of a row of an import, as the error of a call. */
+  static ofRefusal({ detail, message }: Refusal): KithError {
+    if (detail === undefined) return new KithError(new ConnectError(message, Code.Unknown));
+    const reason = ErrorReasonSchema.value[detail.reason];
+    // The numbers of gRPC's status codes are those of Connect's.
+    const code = reason === undefined ? Code.Unknown : (getOption(reason, status_code) as number as Code);
+    return new KithError(new ConnectError(message, code, undefined, [{ desc: ErrorDetailSchema, value: detail }]));
   }
 }
 

@@ -1,4 +1,4 @@
-import { clone, create, getOption, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { clone, create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { timestampNow } from '@bufbuild/protobuf/wkt';
 import { type Client, Code, ConnectError } from '@connectrpc/connect';
 import { backoffMs, pause, untilAborted } from './backoff.ts';
@@ -10,7 +10,6 @@ import {
   StreamUserActivityRequestSchema,
   type StreamUserActivityResponse,
 } from './gen/kith/activity/v1/activity_service_pb.ts';
-import { ErrorDetailSchema, ErrorReasonSchema, type Refusal, status_code } from './gen/kith/error/v1/error_pb.ts';
 import { KithError, type Reason, reasonOf, retryAfterOf } from './kith-error.ts';
 import { isTransient } from './retries.ts';
 import { randomUuid } from './uuid.ts';
@@ -320,7 +319,7 @@ class BufferedRecorder implements Recorder {
         if (batch === undefined)
           throw new ConnectError('an answer came for a message that was not sent', Code.Internal);
         if (refusal === undefined) this.#settle(batch);
-        else this.#refuse(batch, refusalError(refusal));
+        else this.#refuse(batch, KithError.ofRefusal(refusal));
       }
       if (sent.length > 0) throw new ConnectError('the stream ended before its last answers', Code.Unavailable);
     } catch (thrown) {
@@ -435,15 +434,6 @@ function entryOf(init: MessageInitShape<typeof NewActivitySchema>, number: numbe
   if (activity.id === '') activity.id = randomUuid();
   activity.eventTime ??= timestampNow();
   return { number, activity, bytes: toBinary(NewActivitySchema, activity).length };
-}
-
-/** A refusal in an answer, as that of a call. */
-function refusalError({ detail, message }: Refusal): KithError {
-  if (detail === undefined) return new KithError(new ConnectError(message, Code.Unknown));
-  const reason = ErrorReasonSchema.value[detail.reason];
-  // The numbers of gRPC's status codes are those of Connect's.
-  const code = reason === undefined ? Code.Unknown : (getOption(reason, status_code) as number as Code);
-  return new KithError(new ConnectError(message, code, undefined, [{ desc: ErrorDetailSchema, value: detail }]));
 }
 
 function withResolvers(): { promise: Promise<void>; resolve: () => void } {

@@ -85,7 +85,7 @@ export function isTransient(error: ConnectError): boolean {
 }
 
 /**
- * Repeats calls that may be: those without side effects by the contract, and those with a request id, which every call
+ * Repeats calls that may be: those that are idempotent by the contract, and those with a request id, which every call
  * that takes one is given. The time limits hold for every unary call.
  */
 export function withRetries(transport: Transport, defaults: RetryOptions): Transport {
@@ -94,7 +94,7 @@ export function withRetries(transport: Transport, defaults: RetryOptions): Trans
     async unary(method, signal, timeoutMs, header, input, contextValues) {
       const message = withRequestId(method.input, input);
       const isRepeatable =
-        method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS || requestIdOf(message) !== undefined;
+        method.idempotency !== MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN || requestIdOf(message) !== undefined;
       const totalMs = timeoutMs ?? options.timeoutMs;
       const ofCall = isRepeatable
         ? { ...options, timeoutMs: totalMs }

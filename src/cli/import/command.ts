@@ -1,24 +1,29 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { CreateUserRequestSchema } from '../../../packages/client/src/contract.ts';
-import { errorText, KithError } from '../../../packages/client/src/index.ts';
+import { toJson } from '@bufbuild/protobuf';
+import { ImportedUserSchema } from '../../../packages/client/src/contract.ts';
 import { CONNECTION_OPTIONS, connect, EXPLAIN_OPTION, targetOf } from '../client/connect.ts';
 import { findMethod, ownContract } from '../client/contract.ts';
 import { curlOf } from '../client/explain.ts';
 import { type Command, CommandError, type Invocation, UsageError } from '../command.ts';
 import { EXIT_CODES } from '../exit-codes.ts';
 import { safeText } from '../terminal/safe-text.ts';
-import { createPace, forEachOf } from './pace.ts';
+import { createPace } from './pace.ts';
 import { FORMATS, type Format, formatOf, readCsvRecords, readJsonRecords, type Row } from './records.ts';
-import { importUser, isFatal, ON_CONFLICT, type OnConflict, type Outcome } from './user-import.ts';
-
-/** How many calls are under way at once: creating a user hashes a password, on each core one at a time. */
-const RUNNING_MAX = 4;
+import {
+  batchesOf,
+  importRecords,
+  type ImportRecord,
+  ON_CONFLICT,
+  type OnConflict,
+  type RecordRefusal,
+  toRecord,
+} from './user-import.ts';
 
 export const importUsers: Command = {
-  summary: 'Create users from a file of JSON lines or CSV, a call for each',
+  summary: 'Create users from a file of JSON lines or CSV, up to 250 in a call',
   details:
-    'A record has the fields of CreateUserRequest: username, email, name, role, and password or password_hash (docs/import-users.md says how hashes are written). CSV names them in its first row. Users who are there already are left as they are, so that an import that was interrupted is simply run again; see --on-conflict. A record that is refused is printed with its line, and the others go on; the import ends where going on is of no use, as when Kith cannot be reached.',
+    'A record has the fields of ImportedUser: username, email, name, and where it is known role, password_hash (docs/import-users.md says how hashes are written), external_id, create_time and more. CSV names them in its first row. A user who is there and has all that the record says is unchanged, so that an import that was interrupted is simply run again; for one who differs see --on-conflict. A record that is refused is printed with its line, and the others go on; the import ends where going on is of no use, as when Kith cannot be reached.',
   args: [{ name: 'FILE', help: 'The file, or - for standard input.' }],
   options: {
     format: {
@@ -34,7 +39,7 @@ export const importUsers: Command = {
     'on-conflict': {
       value: 'WHAT',
       values: ON_CONFLICT,
-      help: 'What to do where the username or the email address is taken: skip leaves that user as it is (the default), update changes name, username, email and role where the record has others, fail counts the record as refused.',
+      help: 'What to do where the user is there and differs, or where the username, email address or external id is that of another one: skip leaves users as they are (the default), update changes what the record has and the user has otherwise, fail counts the record as refused.',
     },
     rate: { value: 'N', help: 'At most so many users a second. Default: as fast as Kith answers.' },
     jsonl: { help: 'Print refused records as JSON, a line each.' },
@@ -48,47 +53,42 @@ export const importUsers: Command = {
   ],
   async run(call) {
     const { args, options, terminal, signal } = call;
-    const file = args['FILE']!;
     const onConflict = (options.value('on-conflict') ?? 'skip') as OnConflict;
     const rate = options.wholeNumber('rate', 1);
-    const source = await openRows(file, call);
+    const source = await openRows(args['FILE']!, call);
     const target = await targetOf(call);
+    const counts = { created: 0, updated: 0, unchanged: 0, skipped: 0, refused: 0 };
+    const refuse = async (line: number, refusal: RecordRefusal): Promise<void> => {
+      counts.refused += 1;
+      await terminal.print(
+        options.has('jsonl') ? JSON.stringify({ line, ...refusal }) : safeText(`line ${line}: ${textOf(refusal)}`),
+      );
+    };
+    const records = async function* (): AsyncGenerator<ImportRecord> {
+      for await (const row of untilAborted(source.rows, signal)) {
+        const record = toRecord(row);
+        if ('user' in record) yield record;
+        else await refuse(record.line, { message: record.problem });
+      }
+    };
     if (options.has('explain')) {
-      const method = findMethod(ownContract(), 'kith.user.v1.UserService/CreateUser');
-      for await (const row of source.rows) {
-        if (!('request' in row)) continue;
-        return terminal.print(curlOf(target.url, method, row.request));
+      const method = findMethod(ownContract(), 'kith.user.v1.UserService/ImportUsers');
+      for await (const { user } of records()) {
+        return terminal.print(curlOf(target.url, method, { users: [toJson(ImportedUserSchema, user)] }));
       }
       return terminal.note('there is no record that fits');
     }
     const kith = connect(target);
-    const counts: Record<Outcome | 'refused', number> = {
-      created: 0,
-      updated: 0,
-      unchanged: 0,
-      skipped: 0,
-      refused: 0,
-    };
-    const refuse = async (line: number, failure: Failure): Promise<void> => {
-      counts.refused += 1;
-      await terminal.print(
-        options.has('jsonl') ? JSON.stringify({ line, ...failure }) : safeText(`line ${line}: ${textOf(failure)}`),
-      );
-    };
     const begin = createPace(rate, signal);
-    const ended: Promise<void> = forEachOf(untilAborted(source.rows, signal), RUNNING_MAX, async (row) => {
-      if ('problem' in row) return refuse(row.line, { message: row.problem });
-      await begin();
-      try {
-        counts[await importUser(kith, row.request, onConflict)] += 1;
-      } catch (error) {
-        if (error instanceof KithError ? isFatal(error) : !(error instanceof Error)) throw error;
-        await refuse(row.line, failureOf(error));
-      }
-      terminal.progress(`${source.progress()}${summaryOf(counts)}`);
-    });
     try {
-      await ended;
+      for await (const batch of batchesOf(records(), rate)) {
+        await begin(batch.length);
+        for (const [i, outcome] of (await importRecords(kith, batch, onConflict)).entries()) {
+          if (typeof outcome === 'string') counts[outcome] += 1;
+          else await refuse(batch[i]!.line, outcome);
+        }
+        terminal.progress(`${source.progress()}${summaryOf(counts)}`);
+      }
       signal.throwIfAborted();
     } catch (error) {
       terminal.progress('');
@@ -101,28 +101,10 @@ export const importUsers: Command = {
   },
 };
 
-interface Failure {
-  readonly reason?: string;
-  readonly message: string;
-  readonly violations?: readonly { readonly field: string; readonly message: string }[];
-}
-
-function failureOf(error: unknown): Failure {
-  if (!(error instanceof KithError)) return { message: (error as Error).message };
-  const violations = error.violations.map(({ field, message }) => ({ field, message }));
-  return {
-    reason: error.reason ?? error.code,
-    message: error.cause.rawMessage || errorText(error),
-    ...(violations.length === 0 ? {} : { violations }),
-  };
-}
-
-function textOf({ reason, message, violations = [] }: Failure): string {
-  const what =
-    violations.length === 0
-      ? message
-      : violations.map(({ field, message: why }) => `${field || 'the record'} ${why}`).join('; ');
-  return reason === undefined ? what : `${what} (${reason})`;
+function textOf({ reason, field, message }: RecordRefusal): string {
+  if (reason === undefined) return message;
+  // Rules of the contract say what is wrong, and not of which field.
+  return `${reason === 'FIELDS_INVALID' && field !== undefined ? `${field} ` : ''}${message} (${reason})`;
 }
 
 function summaryOf(counts: Readonly<Record<string, number>>): string {
@@ -159,9 +141,7 @@ async function openRows(file: string, { options, terminal }: Invocation): Promis
   })();
   return {
     rows:
-      format === 'csv'
-        ? readCsvRecords(bytes, CreateUserRequestSchema, map)
-        : readJsonRecords(bytes, CreateUserRequestSchema),
+      format === 'csv' ? readCsvRecords(bytes, ImportedUserSchema, map) : readJsonRecords(bytes, ImportedUserSchema),
     progress: () => (size === 0 ? '' : `${Math.floor((100 * read) / size)} %: `),
   };
 }

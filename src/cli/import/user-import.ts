@@ -1,81 +1,117 @@
-import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf';
-import { fromJson } from '@bufbuild/protobuf';
-import { CreateUserRequestSchema, type User } from '../../../packages/client/src/contract.ts';
-import { KithError, type Kith, type Reason } from '../../../packages/client/src/index.ts';
-import { isNamed, searchUser } from '../resources/users.ts';
+import { create, fromJson, toBinary } from '@bufbuild/protobuf';
+import {
+  ImportConflict,
+  type ImportedUser,
+  ImportedUserSchema,
+  ImportStatus,
+  type Refusal,
+  RefusalSchema,
+} from '../../../packages/client/src/contract.ts';
+import { errorText, type Kith, KithError, type Reason } from '../../../packages/client/src/index.ts';
+import type { Row } from './records.ts';
 
-/** What to do with a user who is there already. */
+/** What to do with a user who is there already, and differs from the record. */
 export const ON_CONFLICT = ['skip', 'update', 'fail'] as const;
 export type OnConflict = (typeof ON_CONFLICT)[number];
 
-/** What became of a record. */
-export type Outcome = 'created' | 'updated' | 'unchanged' | 'skipped';
-
-const TAKEN: ReadonlySet<Reason | undefined> = new Set<Reason>(['USERNAME_TAKEN', 'EMAIL_TAKEN']);
-
-/** Refusals that the next record would meet as well. */
-const FATAL: ReadonlySet<string> = new Set([
-  'Unauthenticated',
-  'Unavailable',
-  'DeadlineExceeded',
-  'Canceled',
-  'Unimplemented',
-]);
-
-/** Whether going on with the next record is of no use. */
-export function isFatal(error: unknown): boolean {
-  if (!(error instanceof KithError)) return true;
-  // What is no answer of Kith's came from the network.
-  return FATAL.has(error.code) || error.reason === undefined || error.reason === 'PERMISSION_MISSING';
+/** A record of a file as ImportUsers takes it. */
+export interface ImportRecord {
+  readonly line: number;
+  readonly user: ImportedUser;
 }
 
-/**
- * Creates a user, or does with the one that there is what `onConflict` says. `update` changes the name, the username, the
- * email address and the role where the record has others, and never a password. Throws KithError, and an Error in words
- * where the record does not fit.
- */
-export async function importUser(kith: Kith, request: JsonObject, onConflict: OnConflict): Promise<Outcome> {
-  const message = fromJson(CreateUserRequestSchema, request);
+/** Why a record is not imported. */
+export interface RecordRefusal {
+  readonly reason?: string;
+  readonly field?: string;
+  readonly message: string;
+}
+
+/** What became of a record. */
+export type Outcome = 'created' | 'updated' | 'unchanged' | 'skipped' | RecordRefusal;
+
+/** So many records to a call: what ImportUsers takes, and far fewer bytes than a request may have. */
+const RECORDS_MAX = 250;
+const BYTES_MAX = 262_144;
+
+/** Where a record is refused for a user who is there already. */
+const CONFLICTS: ReadonlySet<Reason | undefined> = new Set<Reason>([
+  'USER_DIFFERS',
+  'USERNAME_TAKEN',
+  'EMAIL_TAKEN',
+  'EXTERNAL_ID_TAKEN',
+]);
+
+/** A row of a file as a record, or why it is none. */
+export function toRecord(row: Row): ImportRecord | { readonly line: number; readonly problem: string } {
+  if ('problem' in row) return row;
   try {
-    await kith.users.create(message);
-    return 'created';
+    return { line: row.line, user: fromJson(ImportedUserSchema, row.request) };
   } catch (error) {
-    if (!(error instanceof KithError) || !TAKEN.has(error.reason) || onConflict === 'fail') throw error;
-    if (onConflict === 'skip') return 'skipped';
-    const user = await findTaken(kith, message);
-    if (user === undefined) throw error;
-    return await bringUpToDate(kith, user, message);
+    return { line: row.line, problem: (error as Error).message };
   }
 }
 
-/** The one user who has the username or the email address; undefined where those are two. */
-async function findTaken(
-  kith: Kith,
-  { username, email }: { readonly username: string; readonly email: string },
-): Promise<User | undefined> {
-  const [byUsername, byEmail] = [
-    username === '' ? undefined : await searchUser(kith, (user) => isNamed(user, username), username),
-    email === '' ? undefined : await searchUser(kith, (user) => isNamed(user, email), email),
-  ];
-  if (byUsername !== undefined && byEmail !== undefined && byUsername.id !== byEmail.id) return undefined;
-  return byUsername ?? byEmail;
+/** The records in groups of one call each, of at most `recordsMax`. */
+export async function* batchesOf(
+  records: AsyncIterable<ImportRecord>,
+  recordsMax = RECORDS_MAX,
+): AsyncGenerator<ImportRecord[]> {
+  let batch: ImportRecord[] = [];
+  let bytes = 0;
+  for await (const record of records) {
+    const length = toBinary(ImportedUserSchema, record.user).length;
+    if (batch.length > 0 && (batch.length >= Math.min(recordsMax, RECORDS_MAX) || bytes + length > BYTES_MAX)) {
+      yield batch;
+      batch = [];
+      bytes = 0;
+    }
+    batch.push(record);
+    bytes += length;
+  }
+  if (batch.length > 0) yield batch;
 }
 
-async function bringUpToDate(
+/** Imports records in one call, and says what became of each. Throws KithError where going on is of no use. */
+export async function importRecords(
   kith: Kith,
-  user: User,
-  wanted: MessageInitShape<typeof CreateUserRequestSchema>,
-): Promise<Outcome> {
-  let outcome: Outcome = 'unchanged';
-  await kith.users.update(user.id, (current) => {
-    const changes = {
-      ...(wanted.name && wanted.name !== current.name ? { name: wanted.name } : {}),
-      ...(wanted.username && wanted.username !== current.username ? { username: wanted.username } : {}),
-      ...(wanted.email && wanted.email !== current.email ? { email: wanted.email } : {}),
-      ...(wanted.role !== undefined && wanted.role !== current.role ? { role: wanted.role } : {}),
-    };
-    outcome = Object.keys(changes).length === 0 ? 'unchanged' : 'updated';
-    return outcome === 'updated' ? changes : undefined;
-  });
-  return outcome;
+  records: readonly ImportRecord[],
+  onConflict: OnConflict,
+): Promise<Outcome[]> {
+  try {
+    const { results } = await kith.users.import({
+      users: records.map(({ user }) => user),
+      onConflict: onConflict === 'update' ? ImportConflict.UPDATE : ImportConflict.REFUSE,
+    });
+    return results.map(({ status, refusal }) => outcomeOf(status, refusal, onConflict));
+  } catch (error) {
+    // What breaks the rules of requests, such as a text of many kilobytes, refuses the whole call.
+    if (!(error instanceof KithError) || !(error.reason === 'FIELDS_INVALID' || error.reason === 'REQUEST_TOO_LARGE')) {
+      throw error;
+    }
+    if (records.length === 1) return [refusalOfCall(error)];
+    const half = Math.ceil(records.length / 2);
+    const first = await importRecords(kith, records.slice(0, half), onConflict);
+    return [...first, ...(await importRecords(kith, records.slice(half), onConflict))];
+  }
+}
+
+function outcomeOf(status: ImportStatus, refusal: Refusal | undefined, onConflict: OnConflict): Outcome {
+  if (status === ImportStatus.CREATED) return 'created';
+  if (status === ImportStatus.UPDATED) return 'updated';
+  if (status === ImportStatus.SAME) return 'unchanged';
+  const { reason, code, metadata, cause } = KithError.ofRefusal(refusal ?? create(RefusalSchema));
+  if (onConflict === 'skip' && CONFLICTS.has(reason)) return 'skipped';
+  const { field } = metadata;
+  return { reason: reason ?? code, ...(field !== undefined && { field }), message: cause.rawMessage };
+}
+
+function refusalOfCall(error: KithError): RecordRefusal {
+  const [violation] = error.violations;
+  const field = violation?.field.replace(/^users\[\d+\]\.?/, '');
+  return {
+    reason: error.reason ?? error.code,
+    ...(field !== undefined && field !== '' && { field }),
+    message: violation?.message ?? (error.cause.rawMessage || errorText(error)),
+  };
 }

@@ -28,17 +28,13 @@ async function findUser(kith: Kith, name: string): Promise<User> {
 }
 
 /** The user that a search finds and that is the one; undefined where there is none. */
-export async function searchUser(
-  kith: Kith,
-  isWanted: (user: User) => boolean,
-  query: string,
-): Promise<User | undefined> {
+async function searchUser(kith: Kith, isWanted: (user: User) => boolean, query: string): Promise<User | undefined> {
   // A search takes 100 characters, and finds what begins with them.
   for await (const user of kith.users.list({ query: query.slice(0, 100) })) if (isWanted(user)) return user;
   return undefined;
 }
 
-export function isNamed({ username, email }: User, name: string): boolean {
+function isNamed({ username, email }: User, name: string): boolean {
   const wanted = name.toLowerCase();
   return username.toLowerCase() === wanted || email.toLowerCase() === wanted;
 }
