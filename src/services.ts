@@ -18,7 +18,7 @@ import { purgeActivities } from './activity/log/purge.ts';
 import { activityData, activityService } from './activity/service.ts';
 import { adminService } from './admin/service.ts';
 import type { App } from './app.ts';
-import { countOlderContacts, purgeContacts } from './contacts/contacts.ts';
+import { purgeContacts, upgradeContacts } from './contacts/contacts.ts';
 import { contactData, contactService } from './contacts/service.ts';
 import { purgeMailedCodes } from './identity/recovery/mailed-codes.ts';
 import { apiKeyData, apiKeyService } from './identity/api-keys/service.ts';
@@ -33,7 +33,7 @@ import { purgeThrottles } from './identity/throttle/throttle.ts';
 import { signingKeyService } from './identity/tokens/service.ts';
 import { purgeUsers } from './identity/users/erase.ts';
 import { userData, type UsersApp, userService } from './identity/users/service.ts';
-import { sortOlderUsers } from './identity/users/users.ts';
+import { upgradeUsers } from './identity/users/users.ts';
 import { purgeMails } from './mail/outbox.ts';
 import { mailData, outboxService } from './mail/service.ts';
 import type { PersonalData } from './privacy/personal-data.ts';
@@ -48,13 +48,13 @@ const SLICES = [
   slice(
     UserService,
     (app: UsersApp) => userService(app, PERSONAL_DATA),
-    { users: { remove: (app, rowsMax) => purgeUsers(app, PERSONAL_DATA, rowsMax), upgrade: sortOlderUsers } },
+    { users: { remove: (app, rowsMax) => purgeUsers(app, PERSONAL_DATA, rowsMax), upgrade: upgradeUsers } },
     userData,
   ),
   slice(
     ContactService,
     contactService,
-    { contacts: { remove: purgeContacts, upgrade: countOlderContacts } },
+    { contacts: { remove: purgeContacts, upgrade: upgradeContacts } },
     contactData,
   ),
   slice(SessionService, sessionService, { sessions: { remove: purgeSessions } }, sessionData),

@@ -11,7 +11,7 @@ import { openPostgres } from '../src/storage/postgres.ts';
 import type { Schema } from '../src/storage/schema.ts';
 import { openSqlite } from '../src/storage/sqlite.ts';
 import { NO_FIELDS, toColumns } from '../src/contacts/contact.ts';
-import { countOlderContacts } from '../src/contacts/contacts.ts';
+import { upgradeContacts } from '../src/contacts/contacts.ts';
 import { selectContactPage, selectUsage } from '../src/contacts/store.ts';
 import { contactQueries, TERMS_MAX } from '../src/contacts/terms.ts';
 
@@ -33,7 +33,7 @@ describe.each(databases)('contacts of an older version, on $name', ({ createEmpt
     const usage = { contacts: CONTACTS, liveContacts: CONTACTS - 1 };
     expect(await selectUsage(first.db, owner.id)).toEqual({ ...usage, bytes: 0 });
     await expectFound(first, owner.id, ids);
-    expect(await countOlderContacts({ database: first }, STEP)).toBe(STEP);
+    expect(await upgradeContacts({ database: first }, STEP)).toBe(STEP);
     const half = await selectUsage(first.db, owner.id);
     expect(half).toEqual({ ...usage, bytes: expect.any(Number) });
     expect(half.bytes).toBeGreaterThan(0);
@@ -43,7 +43,7 @@ describe.each(databases)('contacts of an older version, on $name', ({ createEmpt
     ids.push(await insertOld(first.db, owner.id, CONTACTS, 'job_title'));
     await using second = await openDatabase(files.url);
     const steps: number[] = [];
-    do steps.push(await countOlderContacts({ database: second }, STEP));
+    do steps.push(await upgradeContacts({ database: second }, STEP));
     while (steps.at(-1) !== 0);
     expect(steps).toEqual([STEP, CONTACTS + 1 - 2 * STEP, 0]);
     expect(await selectUsage(second.db, owner.id)).toMatchObject({

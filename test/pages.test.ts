@@ -13,10 +13,11 @@ import {
   countContactRows,
   deletePurgeable as deletePurgeableContacts,
   selectContactPage,
-  selectUncounted,
+  selectOutdated as selectOutdatedContacts,
   selectUsage,
   SORTED_MAX,
 } from '../src/contacts/store.ts';
+import { contactQueries } from '../src/contacts/terms.ts';
 import { type Db, openDatabase } from '../src/storage/database.ts';
 import { purgeResponses } from '../src/storage/idempotency.ts';
 import { fold } from '../src/kernel/text.ts';
@@ -27,7 +28,7 @@ import {
   hasOtherActiveAdmin,
   selectPurgeable,
   selectUsersBy,
-  selectUnsorted,
+  selectOutdated,
 } from '../src/identity/users/store.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
 import { type Kith, startKith } from './support/kith.ts';
@@ -358,7 +359,6 @@ describe.each(databases)('$name', ({ name, create }) => {
             Array.from({ length: 50 }, () => randomUUID()),
           ),
       })),
-      { name: 'the search for users of older versions', run: (db) => selectUnsorted(db, 20) },
       ...Object.entries({
         'an email address': { email: 'many-77@example.org' },
         'an external id': { externalId: 'x' },
@@ -380,10 +380,16 @@ describe.each(databases)('$name', ({ name, create }) => {
       plans.forEach(expectIndexed);
     });
 
+    test('the search for users of older versions walks an index of these alone', async () => {
+      await using opened = await openDatabase(database.planningUrl);
+      const [plan] = await plansOf(opened, (db) => selectOutdated(db, 20));
+      expect(plan!.lines.join('\n')).toContain('users_outdated');
+    });
+
     test('the search for contacts of older versions walks an index of these alone', async () => {
       await using opened = await openDatabase(database.planningUrl);
-      const [plan] = await plansOf(opened, (db) => selectUncounted(db, 20));
-      expect(plan!.lines.join('\n')).toContain('contacts_uncounted');
+      const [plan] = await plansOf(opened, (db) => selectOutdatedContacts(db, 20));
+      expect(plan!.lines.join('\n')).toContain('contacts_outdated');
     });
 
     test.each<ActivityFilter>([
@@ -437,9 +443,12 @@ describe.each(databases)('$name', ({ name, create }) => {
       { deleted: false, starred: undefined, queries: [] },
       { deleted: true, starred: undefined, queries: [] },
       { deleted: false, starred: true, queries: [] },
-      { deleted: false, starred: undefined, queries: [{ begin: 'many' }] },
-      { deleted: true, starred: undefined, queries: [{ begin: 'many' }] },
-      { deleted: false, starred: false, queries: [{ begin: 'many' }, { begin: 'all' }] },
+      { deleted: false, starred: undefined, queries: [[{ begin: 'many' }]] },
+      { deleted: true, starred: undefined, queries: [[{ begin: 'many' }]] },
+      { deleted: false, starred: false, queries: [[{ begin: 'many' }, { begin: 'all' }]] },
+      { deleted: false, starred: undefined, queries: [[{ begin: 'many' }], [{ begin: 'all' }, { begin: 'few' }]] },
+      { deleted: false, starred: undefined, queries: contactQueries('all +44 (0)20 7946 0018') },
+      { deleted: false, starred: undefined, queries: contactQueries('+44 (0)20 7946 0018') },
     ])('a page reads by an index: $deleted, $starred, $queries', async (filter) => {
       const plans = await plansFor(filter);
       expect(plans.length).toBeGreaterThanOrEqual(3);

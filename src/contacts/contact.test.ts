@@ -1,16 +1,17 @@
 import { describe, expect, test } from 'vitest';
 import { type Generator, generator } from '../../test/support/generator.ts';
 import { type ContactFields, isEmpty, NO_FIELDS, toColumns, toFields } from './contact.ts';
+import { e164Of } from './phone-number.ts';
 import { contactQueries, contactTerms, isInRange, TERMS_MAX } from './terms.ts';
 
 const email = (address: string) => ({ address, type: '', primary: false });
 const phone = (number: string) => ({ number, type: '', primary: false });
 
-/** Whether a query finds a contact: a term is of one of the ranges it asks for. */
+/** Whether a query finds a contact: for each of its words, a term is of one of the ranges. */
 function finds(query: string, contact: Partial<ContactFields>): boolean {
   const queries = contactQueries(query);
   const terms = contactTerms({ ...NO_FIELDS, ...contact });
-  return queries.length === 0 || queries.some((range) => terms.some((term) => isInRange(term, range)));
+  return queries.every((ranges) => ranges.some((range) => terms.some((term) => isInRange(term, range))));
 }
 
 describe('toColumns and toFields', () => {
@@ -48,7 +49,7 @@ describe('the sort key', () => {
     [
       'names and company',
       { givenName: 'Ada', familyName: 'Løve', company: 'Engines', emails: [email('a@b')] },
-      'ada løve engines',
+      'ada love engines',
     ],
     ['what there is of them', { familyName: ' Ádà ', nickname: 'Addy' }, 'ada'],
     ['other names', { nickname: 'Addy', middleName: 'Augusta', emails: [email('a@b')] }, 'augusta addy'],
@@ -105,8 +106,11 @@ describe('a query', () => {
     ['958', false],
     ['207', false],
     ['0959', false],
-    ['l@mail', false],
-    ['example.org', false],
+    ['l@mail', true],
+    ['example.org', true],
+    ['org', false],
+    ['engines lovelace a', true],
+    ['ada engine lovelace babbage', false],
     ['ngines', false],
   ])('"%s" finds the contact: %s', (query, found) => {
     const contact = {
@@ -131,6 +135,28 @@ describe('a query', () => {
       expect({ inside, found: finds(respelled(inside), contact) }).toEqual({ inside, found: true });
       const few = digits.slice(0, 1 + random.below(3));
       expect({ few, found: finds(respelled(few), contact) }).toEqual({ few, found: true });
+    }
+  });
+
+  test('that is a phone number, as written, in E.164 or as dialled within the country, finds what is read of it', () => {
+    for (const [written, region] of [
+      ['+44 20 7946 0018', undefined],
+      ['020 7946 0018', 'GB'],
+      ['0044 (0)20 7946 0018', undefined],
+      ['+44 (0)20-7946.0018 x12', undefined],
+      ['+1 202 555 0143', undefined],
+      ['011 44 20 7946 0018', 'US'],
+    ] as const) {
+      const e164 = e164Of(written, region)!;
+      const contact = { phones: [{ ...phone(written), e164 }] };
+      const queries = [written, e164, `00${e164.slice(1)}`, e164.slice(3), e164.slice(-6, -1), written.slice(0, 6)];
+      for (const query of [
+        ...queries,
+        ...(e164.startsWith('+44') ? ['020 7946 0018', '(020) 79', '+44 (0)20 79'] : []),
+      ]) {
+        expect({ written, query, found: finds(query, contact) }).toEqual({ written, query, found: true });
+      }
+      expect(finds('+44 20 7946 0019', contact)).toBe(false);
     }
   });
 
@@ -161,6 +187,8 @@ describe('a query', () => {
     const terms = contactTerms(contact);
     expect(terms.length).toBeLessThanOrEqual(TERMS_MAX);
     expect(terms.length - contactTerms({ ...contact, phones: [] }).length).toBeLessThanOrEqual(20 * 9);
+    const read = { ...contact, phones: phones.map((entry) => ({ ...entry, e164: '+442079460018' })) };
+    expect(contactTerms(read).length).toBeLessThanOrEqual(TERMS_MAX);
     for (const { number } of phones) {
       for (let start = 0; start + 4 <= length; start++) expect(finds(number.slice(start), contact)).toBe(true);
       for (let start = 0; start + 4 <= length; start++)
@@ -185,7 +213,7 @@ function someContact(random: Generator): ContactFields {
   return {
     ...NO_FIELDS,
     ...(Object.fromEntries(texts) as Partial<ContactFields>),
-    emails: several(() => ({ address: `${random.text(8)}@${random.text(8)}`, type: type(), primary: false })),
+    emails: several(() => ({ address: `${random.text(6)}@${random.text(6)}`, type: type(), primary: false })),
     phones: several(() => ({ number: `+${random.below(1e9)} ${random.below(1e6)}`, type: type(), primary: false })),
     addresses: several(() => ({
       street: random.text(20),

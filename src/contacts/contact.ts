@@ -1,5 +1,5 @@
 import { etagOf } from '../storage/etag.ts';
-import { cut, fold, isVisible } from '../kernel/text.ts';
+import { cut, fold, isVisible, SEARCH_VERSION } from '../kernel/text.ts';
 import type { ContactRow } from './store.ts';
 
 /** An entry of a list. Exactly one entry of a list is primary, unless the list is empty. */
@@ -155,7 +155,7 @@ type Field = keyof typeof FIELDS;
 export type ContactFields = { readonly [Name in Field]: (typeof FIELDS)[Name]['empty'] };
 
 /** The columns that hold the fields. */
-export type FieldColumns = Pick<ContactRow, 'sort_key' | (typeof FIELDS)[Field]['column']>;
+export type FieldColumns = Pick<ContactRow, 'sort_key' | 'search_version' | (typeof FIELDS)[Field]['column']>;
 
 /** FIELDS as lists. Each field reads and writes its own column, which a type cannot say of all of them. */
 const FIELD_LIST = Object.entries(FIELDS).filter(([, { column }]) => column !== 'details') as [
@@ -170,7 +170,11 @@ export const NO_FIELDS = Object.fromEntries(
 ) as unknown as ContactFields;
 
 export function toColumns(fields: ContactFields): FieldColumns {
-  const columns: Record<string, unknown> = { sort_key: sortKeyOf(fields), details: writeDetails(fields) };
+  const columns: Record<string, unknown> = {
+    sort_key: sortKeyOf(fields),
+    search_version: SEARCH_VERSION,
+    details: writeDetails(fields),
+  };
   for (const [name, { column, write }] of FIELD_LIST) columns[column] = write(fields[name]);
   return columns as FieldColumns;
 }

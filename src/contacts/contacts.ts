@@ -8,7 +8,16 @@ import { Failure } from '../kernel/failure.ts';
 import { applyUpdate, type PartialUpdate } from '../resources/partial-update.ts';
 import { changeResource, readResource, type Resource } from '../resources/resource.ts';
 import { mapInSlices, type Page, type PageRequest, mayTakeLong, pageSizeOf, pageTokens } from '../storage/pages.ts';
-import { bytesOf, type Contact, type ContactFields, isEmpty, toColumns, toContact, toFields } from './contact.ts';
+import {
+  bytesOf,
+  type Contact,
+  type ContactFields,
+  type FieldColumns,
+  isEmpty,
+  toColumns,
+  toContact,
+  toFields,
+} from './contact.ts';
 import {
   addUsage,
   type ContactKey,
@@ -22,7 +31,7 @@ import {
   selectContact,
   selectContactPage,
   selectLocale,
-  selectUncounted,
+  selectOutdated,
   selectUsage,
   updateContactRow,
   usageOf,
@@ -155,9 +164,7 @@ export async function updateContact(
     requireNotEmpty(updated);
     const fields = update.phones === undefined ? updated : await readPhones(tx, row.owner_id, updated, phoneRegion);
     const columns = toColumns(fields);
-    if ((Object.keys(columns) as (keyof typeof columns)[]).every((column) => columns[column] === row[column])) {
-      return undefined;
-    }
+    if (isSame(columns, row)) return undefined;
     const terms = contactTerms(fields);
     const bytes = bytesOf(columns, terms);
     if (bytes > row.bytes) await requireWithinLimits(tx, app, row.owner_id, { contacts: 0, bytes: bytes - row.bytes });
@@ -165,6 +172,14 @@ export async function updateContact(
   });
   return toContact(next);
 }
+
+/** Whether the fields are the same, whatever version derived the other columns from them. */
+function isSame(columns: FieldColumns, row: FieldColumns): boolean {
+  const names = Object.keys(columns) as (keyof FieldColumns)[];
+  return names.every((name) => DERIVED.has(name) || columns[name] === row[name]);
+}
+
+const DERIVED: ReadonlySet<keyof FieldColumns> = new Set(['sort_key', 'search_version']);
 
 /** Deletes a contact until undeleted or purged. Throws contact_not_found, resource_deleted, etag_mismatch. */
 export async function deleteContact(app: App, caller: Caller, id: string, etag: string | undefined): Promise<Contact> {
@@ -199,18 +214,18 @@ export function purgeContactsOf(app: App, ownerId: string, limit: number): Promi
 }
 
 /**
- * Updates the search terms and the usage of up to `limit` contacts that an older version of Kith
- * wrote. Returns how many were updated. Each step is complete by itself.
+ * Brings up to `limit` contacts up to date that an older version of Kith wrote: search terms, sort key, usage, and the
+ * numbers in E.164 beside those that were written. Returns how many. Each step is complete by itself.
  */
-export function countOlderContacts(app: Pick<App, 'database'>, limit: number): Promise<number> {
+export function upgradeContacts(app: Pick<App, 'database'>, limit: number): Promise<number> {
   return app.database.transaction(async (tx) => {
-    const rows = await selectUncounted(tx, limit);
+    const rows = await selectOutdated(tx, limit);
     for (const row of rows.toSorted((a, b) => (a.owner_id < b.owner_id ? -1 : 1))) {
-      const fields = toFields(row);
+      const fields = await readPhones(tx, row.owner_id, toFields(row), '');
+      const columns = toColumns(fields);
       const terms = contactTerms(fields);
-      const bytes = bytesOf(toColumns(fields), terms);
       await replaceTerms(tx, row, terms);
-      await writeContact(tx, { ...row, bytes }, row);
+      await writeContact(tx, { ...row, ...columns, bytes: bytesOf(columns, terms) }, row);
     }
     return rows.length;
   });

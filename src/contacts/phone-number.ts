@@ -41,6 +41,11 @@ export function e164Of(number: string, region: CountryCode | undefined): string 
   return read(text, region) ?? read(text.replace(/^\s*00/, '+'), undefined) ?? read(onKeys(text), region);
 }
 
+/** The digits of a number in E.164 as they are dialled within its country, such as 02079460958 for +442079460958. */
+export function nationalDigitsOf(e164: string): string {
+  return parsePhoneNumberFromString(e164)?.formatNational().replaceAll(/\D/g, '') ?? '';
+}
+
 function read(number: string | undefined, region: CountryCode | undefined): string | undefined {
   if (number === undefined) return undefined;
   const parsed = parsePhoneNumberFromString(number, region);

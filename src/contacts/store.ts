@@ -19,6 +19,8 @@ export interface ContactRow {
   owner_id: string;
   /** The folded name that lists are sorted by. */
   sort_key: string;
+  /** SEARCH_VERSION of what wrote the terms and the sort key; less while an older version's. */
+  search_version: number;
   given_name: string;
   family_name: string;
   company: string;
@@ -64,8 +66,8 @@ interface UserUsageTable {
 export interface ContactFilter {
   readonly deleted: boolean;
   readonly starred: boolean | undefined;
-  /** Ranges of search terms; a term in any of them finds the contact. None for every contact. */
-  readonly queries: readonly TermRange[];
+  /** For each word that is looked for, ranges of search terms: see contactQueries. None for every contact. */
+  readonly queries: readonly (readonly TermRange[])[];
 }
 
 /** The sort key and id of the last contact of a page. */
@@ -133,8 +135,9 @@ export async function selectContactPage(
     const candidates = byName(filtered(db, ownerId, filter), after, size + 1);
     const walked = end === undefined ? candidates : candidates.where((eb) => isUpTo(eb, end));
     keys = await keysOf(walked.where((eb) => isFound(eb, filter.queries)));
-  } else if (found.length > 0) {
-    keys = await keysOf(byName(among(db, ownerId, filter, found), after, size + 1));
+  } else if (found.ids.length > 0) {
+    const candidates = byName(among(db, ownerId, filter, found.ids), after, size + 1);
+    keys = await keysOf(candidates.where((eb) => isFound(eb, found.others)));
   }
   const { rows, last } = await readKeys(size, keys, async (some) => {
     const ids = some.map(([, id]) => id);
@@ -172,18 +175,18 @@ async function keysOf(contacts: Contacts): Promise<ContactKey[]> {
 export async function countContactRows(db: Db, ownerId: string, filter: ContactFilter): Promise<Count> {
   const { queries } = filter;
   const found = queries.length === 0 ? undefined : await findFew(db, ownerId, queries);
-  if (found?.length === 0) return { count: 0, isAtLeast: false };
+  if (found?.ids.length === 0) return { count: 0, isAtLeast: false };
   const contacts =
     found === undefined
       ? byName(filtered(db, ownerId, filter), undefined, COUNTED_MAX + 1)
-      : among(db, ownerId, filter, found);
-  const isCounted = found === undefined && queries.length > 0;
+      : among(db, ownerId, filter, found.ids);
+  const tests = found === undefined ? queries : found.others;
   const { looked, count } = await db
     .selectFrom(contacts.select('contacts.id').as('contacts'))
     .select((eb) => [
       eb.fn.countAll<number>().as('looked'),
-      isCounted
-        ? eb.fn.count<number>(eb.case().when(isFound(eb, queries)).then(1).end()).as('count')
+      tests.length > 0
+        ? eb.fn.count<number>(eb.case().when(isFound(eb, tests)).then(1).end()).as('count')
         : eb.fn.countAll<number>().as('count'),
     ])
     .executeTakeFirstOrThrow();
@@ -243,20 +246,21 @@ function isUpTo({ eb, refTuple, tuple }: Expressions, key: ContactKey) {
   return eb(refTuple('contacts.sort_key', 'contacts.id'), '<=', tuple(...key));
 }
 
-/** Whether a contact has a term in one of the ranges. Does not filter by owner, which would scan all of the owner's terms. */
-function isFound(eb: Expressions, ranges: readonly TermRange[]) {
-  return eb.or(
-    ranges.map((range) =>
-      existsPerRow(
-        eb
-          .selectFrom('contact_terms')
-          .whereRef('contact_id', '=', 'contacts.id')
-          .where((terms) => isOfRange(terms, range))
-          .select('contact_id')
-          .limit(1),
-      ),
-    ),
-  );
+/**
+ * Whether a contact has, for each query, a term in one of its ranges. Does not filter by owner, which would scan all of
+ * the owner's terms.
+ */
+function isFound(eb: Expressions, queries: readonly (readonly TermRange[])[]) {
+  const hasTerm = (range: TermRange) =>
+    existsPerRow(
+      eb
+        .selectFrom('contact_terms')
+        .whereRef('contact_id', '=', 'contacts.id')
+        .where((terms) => isOfRange(terms, range))
+        .select('contact_id')
+        .limit(1),
+    );
+  return eb.and(queries.map((ranges) => eb.or(ranges.map(hasTerm))));
 }
 
 function isOfRange(eb: ExpressionBuilder<Schema, 'contact_terms'>, { begin, like }: TermRange) {
@@ -264,8 +268,27 @@ function isOfRange(eb: ExpressionBuilder<Schema, 'contact_terms'>, { begin, like
   return eb.and(like === undefined ? isInside : [...isInside, eb('term', 'like', like)]);
 }
 
-/** The ids of an owner's contacts that the queries find; undefined if they match more than SORTED_MAX terms. */
-async function findFew(db: Db, ownerId: string, ranges: readonly TermRange[]): Promise<string[] | undefined> {
+/** Contacts that one of several queries finds, and the queries that they are still to be tested for. */
+interface Found {
+  readonly ids: readonly string[];
+  readonly others: readonly (readonly TermRange[])[];
+}
+
+/** The contacts of an owner that the first of the queries finds which matches at most SORTED_MAX terms; undefined if none does. */
+async function findFew(
+  db: Db,
+  ownerId: string,
+  queries: readonly (readonly TermRange[])[],
+): Promise<Found | undefined> {
+  for (const query of queries) {
+    const ids = await findByQuery(db, ownerId, query);
+    if (ids !== undefined) return { ids, others: queries.filter((other) => other !== query) };
+  }
+  return undefined;
+}
+
+/** The ids of an owner's contacts that have a term in one of the ranges; undefined if those have more than SORTED_MAX terms. */
+async function findByQuery(db: Db, ownerId: string, ranges: readonly TermRange[]): Promise<string[] | undefined> {
   const [first, ...others] = ranges.map(({ begin }) => {
     const range = db
       .selectFrom('contact_terms')
@@ -354,9 +377,11 @@ function uncounted(db: Db) {
   return db.selectFrom('contacts').where('bytes', '=', sql.lit(0));
 }
 
-/** Up to `limit` contacts that an older version wrote. */
-export function selectUncounted(db: Db, limit: number): Promise<ContactRow[]> {
-  return uncounted(db).selectAll().limit(limit).execute();
+/** Up to `limit` contacts that an older version wrote, whose terms, sort key or usage are not up to date. */
+export function selectOutdated(db: Db, limit: number): Promise<ContactRow[]> {
+  // A literal, as above.
+  const outdated = db.selectFrom('contacts').where('search_version', '=', sql.lit(0));
+  return outdated.selectAll().limit(limit).execute();
 }
 
 /** Removes up to `limit` contacts whose purge time has passed. Returns how many were removed. */

@@ -1,5 +1,6 @@
-import { searchTerm, WORDS_MAX, wordTerms } from '../kernel/text.ts';
-import type { ContactFields } from './contact.ts';
+import { fold, isUnspaced, PLACES_MAX, queryWords, searchTerm, wordTerms } from '../kernel/text.ts';
+import type { ContactFields, Phone } from './contact.ts';
+import { nationalDigitsOf } from './phone-number.ts';
 
 /** The fewest consecutive digits inside a phone number that find it. */
 const PHONE_DIGITS_MIN = 4;
@@ -20,22 +21,43 @@ const LONG = '\u0002';
 /** Separates, in a term, the digits from a place on from the digit before that place. Sorts after every digit. */
 const BEFORE = '<';
 
+/** At how many places an email address, and the text of a phone number, is found. */
+const PLACES_OF_ENTRY_MAX = 16;
+
 /**
- * The most search terms that a contact has: three texts of eight words, twenty email
- * addresses and their domains, twenty numbers with their beginning and eight places inside.
+ * The most search terms that a contact has: of eight texts, of the name in both orders, of twenty email addresses, and
+ * of twenty numbers their words, their digits as written, in E.164 and as dialled within the country, each with its
+ * beginning and places inside.
  */
-export const TERMS_MAX = 3 * WORDS_MAX + 20 * 2 + 20 * (1 + (PHONE_DIGITS_MAX - PHONE_DIGITS_MIN) / STRIDE);
+export const TERMS_MAX =
+  3 * (10 * PLACES_MAX + 2 * 20 * PLACES_OF_ENTRY_MAX) +
+  20 * (3 + 2 * ((PHONE_DIGITS_MAX - PHONE_DIGITS_MIN) / STRIDE));
 
 /** The terms that find a contact: see ListContactsRequest.query. At most TERMS_MAX. */
-export function contactTerms({ givenName, familyName, company, emails, phones }: ContactFields): string[] {
+export function contactTerms(fields: ContactFields): string[] {
+  const { givenName, middleName, familyName, nickname, company, emails, phones } = fields;
   const terms = [
-    ...wordTerms(`${givenName} ${familyName}`),
-    ...wordTerms(`${familyName} ${givenName}`),
-    ...wordTerms(company),
-    ...emails.flatMap(({ address }) => [searchTerm(address), searchTerm(address.slice(address.lastIndexOf('@') + 1))]),
-    ...phones.flatMap(({ number }) => digitTerms(digitsOf(number))),
+    ...nameTerms(givenName, familyName),
+    ...nameTerms(fields.phoneticGivenName, fields.phoneticFamilyName),
+    ...[middleName, nickname, fields.phoneticMiddleName, company].flatMap((text) => wordTerms(text)),
+    ...emails.flatMap(({ address }) => emailTerms(address)),
+    ...phones.flatMap(phoneTerms),
   ];
   return [...new Set(terms)].filter((term) => term !== '');
+}
+
+/** Of scripts without blanks, given and family name are found as one text too, in both orders. */
+function nameTerms(givenName: string, familyName: string): string[] {
+  if (givenName === '' || familyName === '' || !(isUnspaced(givenName) && isUnspaced(familyName))) {
+    return [...wordTerms(givenName), ...wordTerms(familyName)];
+  }
+  return [...wordTerms(`${familyName}${givenName}`), ...wordTerms(`${givenName}${familyName}`)];
+}
+
+/** The address, and what begins inside of it but for the top-level domain, which many share. */
+function emailTerms(address: string): string[] {
+  const topLevel = fold(address.slice(address.lastIndexOf('@') + 1)).replace(/^.*\./, '');
+  return wordTerms(address, PLACES_OF_ENTRY_MAX).filter((term, i) => i === 0 || term !== topLevel);
 }
 
 /** A range of terms: those that begin with `begin` and, if given, match the pattern of LIKE. */
@@ -45,22 +67,33 @@ export interface TermRange {
 }
 
 /**
- * The ranges of terms that a query selects. A term in any of them finds the contact; without
- * ranges every contact is found. A query that could be a phone number selects its digits as well.
+ * The ranges of terms that a query selects, for each of its words. A contact is found that has, for each word, a term in
+ * one of its ranges; without words every contact is. What could be a phone number selects its digits as well.
  */
-export function contactQueries(query: string): TermRange[] {
+export function contactQueries(query: string): TermRange[][] {
   const text = searchTerm(query);
-  if (text === '') return [];
-  const digits = /^[0-9 +./()*#,;x-]*$/.test(text) ? digitsOf(text) : '';
-  const beginnings = digits === '' || digits === text ? [text] : [text, digits];
-  const ranges: TermRange[] = beginnings.map((begin) => ({ begin }));
-  if (digits.length < PHONE_DIGITS_MIN) return ranges;
-  ranges.push(
+  const words = queryWords(text);
+  if (!/^[0-9 +./()*#,;x-]*$/.test(text)) return words.map((begin) => [{ begin }]);
+  const digits = digitsOf(withoutTrunkPrefix(text));
+  if (digits === '') return words.map((begin) => [{ begin }]);
+  const numbers = digitRanges(digits);
+  if (digits.length >= PHONE_DIGITS_MIN) {
+    const international = digits.replace(/^00/, '');
+    if (international !== digits && international !== '') numbers.push({ begin: international });
+    // More digits than words of names have: they are one number.
+    if (words.length > 1) return [numbers];
+  }
+  return words.map((begin) => [...(begin === digits ? [] : [{ begin }]), ...numbers]);
+}
+
+function digitRanges(digits: string): TermRange[] {
+  if (digits.length < PHONE_DIGITS_MIN) return [{ begin: digits }];
+  return [
+    { begin: digits },
     { begin: INSIDE + digits },
     { begin: INSIDE + digits.slice(1), like: `%${BEFORE}${digits.slice(0, 1)}` },
     { begin: LONG, like: `%${digits}%` },
-  );
-  return ranges;
+  ];
 }
 
 /** Whether a range contains a term. */
@@ -69,6 +102,20 @@ export function isInRange(term: string, { begin, like }: TermRange): boolean {
   if (like === undefined) return true;
   const text = like.replaceAll('%', '');
   return like.endsWith('%') ? term.includes(text) : term.endsWith(text);
+}
+
+/** A number by its digits as written, in E.164 and as dialled within the country; one with words in it by those too. */
+function phoneTerms({ number, e164 = '' }: Phone): string[] {
+  const words = /\p{L}{3}/u.test(number) ? wordTerms(number, PLACES_OF_ENTRY_MAX) : [];
+  const plain = fold(number);
+  const written = digitsOf(plain);
+  const dialled = digitsOf(withoutTrunkPrefix(plain));
+  if (e164 === '') return [...words, written, ...digitTerms(dialled)];
+  const international = digitsOf(e164);
+  const national = nationalDigitsOf(e164);
+  // Digits inside of these are inside of E.164, or else they are at the beginning.
+  const isSame = [international, national, `00${international}`].includes(dialled);
+  return [...words, written, national, ...digitTerms(international), ...(isSame ? [] : digitTerms(dialled))];
 }
 
 /**
@@ -82,6 +129,11 @@ function digitTerms(digits: string): string[] {
     terms.push(INSIDE + digits.slice(place) + BEFORE + digits.charAt(place - 1));
   }
   return terms;
+}
+
+/** "+44 (0)20" without what is dialled within the country alone. */
+function withoutTrunkPrefix(number: string): string {
+  return number.replace(/^((?:\+|00)[0-9 ]{1,6})\(0\)/, '$1');
 }
 
 function digitsOf(text: string): string {

@@ -9,6 +9,8 @@ import {
   fold,
   identifierKey,
   isVisible,
+  PLACES_MAX,
+  queryWords,
   searchTerm,
   trimEnds,
   withoutPassword,
@@ -21,7 +23,12 @@ describe('fold', () => {
     ['  Ada \t\n Lovelace\u00A0\u3000 ', 'ada lovelace'],
     ['José', 'jose'],
     ['Jose\u0301', 'jose'],
-    ['ŁÓDŹ', 'łodz'],
+    ['ŁÓDŹ', 'lodz'],
+    ['Đặng Ðóra Øre Ħal Æsop Œuvre Þór', 'dang dora ore hal aesop oeuvre thor'],
+    ['\u200EAda\u00AD\u200D\uFEFF\u2060', 'ada'],
+    ['O’Hara O‘Hara Oʼ`', "o'hara o'hara o''"],
+    ['“Ada” „x« »', '"ada" "x" "'],
+    ['a‐b‑c–d—e−f－g', 'a-b-c-d-e-f-g'],
     ['Straße', 'strasse'],
     ['STRAẞE', 'strasse'],
     ['İstanbul', 'istanbul'],
@@ -30,6 +37,7 @@ describe('fold', () => {
     ['Ὀδυσσεύς', 'οδυσσευσ'],
     ['ﬁ Ⅷ ２ ｆ ㎏ ™', 'fi viii 2 f kg tm'],
     ['Юрий', 'юрии'],
+    ['٠٣٠ ۱۲ ๙', '030 12 9'],
     ['王小明', '王小明'],
     ['🦉', '🦉'],
     ['❤️', '❤'],
@@ -90,24 +98,40 @@ describe('cut', () => {
 describe('wordTerms', () => {
   test.each([
     ['Ada', ['ada']],
-    ['Ada  King Lovelace', ['ada king lovelace', 'king lovelace', 'lovelace']],
+    ['Ada  King Lovelace', ['ada', 'king', 'lovelace']],
+    ['Jean-Luc O’Hara', ['jean-luc', 'jeanluc', 'luc', "o'hara", 'ohara', 'hara']],
+    ['Smith & Sons (Ltd.)', ['smith', '&', 'sons', '(ltd.)', 'ltd.)']],
+    ['王小明', ['王小明', '小明', '明']],
+    ['สมชาย', ['สมชาย', 'มชาย', 'ชาย', 'าย', 'ย']],
+    ['ﾔﾏﾀﾞ', ['ヤマタ', 'マタ', 'タ']],
     ['', []],
     [' \u0301 ', []],
-    [
-      'a b c d e f g h i j',
-      [
-        'a b c d e f g h i j',
-        'b c d e f g h i j',
-        'c d e f g h i j',
-        'd e f g h i j',
-        'e f g h i j',
-        'f g h i j',
-        'g h i j',
-        'h i j',
-      ],
-    ],
   ])('of "%s"', (text, terms) => {
     expect(wordTerms(text)).toEqual(terms);
+  });
+});
+
+test('wordTerms has bounds', () => {
+  const words = Array.from({ length: 100 }, (_, n) => `w${n}`).join(' ');
+  expect(wordTerms(words)).toHaveLength(PLACES_MAX);
+  expect(wordTerms(words, 2)).toEqual(['w0', 'w1']);
+  expect(wordTerms('王'.repeat(200)).length).toBeLessThanOrEqual(PLACES_MAX);
+  expect(wordTerms('a'.repeat(200))).toEqual(['a'.repeat(100)]);
+});
+
+describe('queryWords', () => {
+  test.each([
+    ['', []],
+    ['ada', ['ada']],
+    ['ada lovelace', ['lovelace', 'ada']],
+    ['lovelace, ada', ['lovelace', 'ada']],
+    ['"ada" (king)', ['king', 'ada']],
+    ['ada a ad adam', ['adam']],
+    ['... (', ['...', '(']],
+    ['a b c d e f g h i j', ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']],
+    ['x@y.example _z', ['x@y.example', '_z']],
+  ])('of "%s"', (query, words) => {
+    expect(queryWords(query)).toEqual(words);
   });
 });
 

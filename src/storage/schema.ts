@@ -50,6 +50,8 @@ export interface UserTable {
   email_verified_ms: number | null;
   /** searchTerm(name), which lists are sorted by; '' while an older version's. */
   name_key: string;
+  /** SEARCH_VERSION of what wrote the search terms and the name_key; less while an older version's. */
+  search_version: number;
 }
 
 /** What ended or changed while access tokens that say otherwise may be good. */

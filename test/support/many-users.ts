@@ -1,6 +1,6 @@
 import { randomUUIDv7 } from 'node:crypto';
 import { openDatabase } from '../../src/storage/database.ts';
-import { identifierKey, searchTerm, wordTerms } from '../../src/kernel/text.ts';
+import { identifierKey, SEARCH_VERSION, searchTerm, wordTerms } from '../../src/kernel/text.ts';
 import { metadataTerms } from '../../src/identity/users/metadata.ts';
 import type { UserRow } from '../../src/identity/users/store.ts';
 
@@ -65,6 +65,7 @@ function userRow(id: string, n: number, nowMs: number, overrides: UserOverrides)
     avatar_url: '',
     email_verified_ms: null,
     name_key: searchTerm(overrides.name ?? `User ${n}`),
+    search_version: SEARCH_VERSION,
   };
 }
 

@@ -1,7 +1,7 @@
 import { randomUUIDv7 } from 'node:crypto';
 import type { SessionRow } from '../../src/identity/sessions/store.ts';
 import type { UserTable } from '../../src/storage/schema.ts';
-import { searchTerm } from '../../src/kernel/text.ts';
+import { SEARCH_VERSION, searchTerm } from '../../src/kernel/text.ts';
 
 /** A user as stored, whom nobody made. */
 export function userRow(given: Partial<UserTable> = {}): UserTable {
@@ -35,6 +35,7 @@ export function userRow(given: Partial<UserTable> = {}): UserTable {
     avatar_url: '',
     email_verified_ms: null,
     name_key: searchTerm(given.name ?? username),
+    search_version: SEARCH_VERSION,
     ...given,
   };
 }
@@ -50,6 +51,7 @@ export function userRowBefore0009(given: Partial<UserTable> = {}): UserTable {
     avatar_url: _a,
     email_verified_ms: _e,
     name_key: _n,
+    search_version: _s,
     ...row
   } = userRow(given);
   return row as UserTable;

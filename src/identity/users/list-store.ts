@@ -1,6 +1,6 @@
 import { type ExpressionBuilder, type SelectQueryBuilder, sql } from 'kysely';
 import type { Role } from '../../kernel/access.ts';
-import { endOfPrefix } from '../../kernel/text.ts';
+import { endOfPrefix, queryWords } from '../../kernel/text.ts';
 import type { Db } from '../../storage/database.ts';
 import { COUNTED_MAX, type Count, readKeys } from '../../storage/pages.ts';
 import { existsPerRow, notIndexed } from '../../storage/query-hints.ts';
@@ -140,7 +140,7 @@ type Test = (eb: ExpressionBuilder<Schema, 'users'>) => ReturnType<typeof exists
 type Search = { readonly begin: string } | { readonly term: string };
 
 function searchesOf({ query, terms = [] }: UserFilter): Search[] {
-  return [...(query === '' ? [] : [{ begin: query }]), ...terms.map((term) => ({ term }))];
+  return [...queryWords(query).map((begin) => ({ begin })), ...terms.map((term) => ({ term }))];
 }
 
 function matching(db: Db, search: Search) {

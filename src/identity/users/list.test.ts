@@ -13,7 +13,7 @@ import { migrateUpTo } from '../../../test/support/stored-database.ts';
 import { startOn } from '../../../test/support/stored.ts';
 import { AuthService } from '../../../gen/kith/auth/v1/auth_service_pb.ts';
 import { openDatabase } from '../../storage/database.ts';
-import { sortOlderUsers } from './users.ts';
+import { upgradeUsers } from './users.ts';
 
 type ListRequest = MessageInitShape<typeof ListUsersRequestSchema>;
 const PASSWORD = 'a good password';
@@ -200,10 +200,8 @@ describe.each(databases)('on $name', (kind) => {
       await db.insertInto('users').values(rows).execute();
     });
     await using opened = await openDatabase(database.url);
-    expect([await sortOlderUsers({ database: opened }, 2), await sortOlderUsers({ database: opened }, 2)]).toEqual([
-      2, 1,
-    ]);
-    expect(await sortOlderUsers({ database: opened }, 2)).toBe(0);
+    expect([await upgradeUsers({ database: opened }, 2), await upgradeUsers({ database: opened }, 2)]).toEqual([2, 1]);
+    expect(await upgradeUsers({ database: opened }, 2)).toBe(0);
     const keys = await opened.db.selectFrom('users').select('name_key').orderBy('name_key').execute();
     expect(keys.map(({ name_key }) => name_key)).toEqual(['angel', 'yan', 'zed']);
   });

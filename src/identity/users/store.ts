@@ -1,3 +1,4 @@
+import { sql } from 'kysely';
 import type { Db } from '../../storage/database.ts';
 import { prepared } from '../../storage/prepared.ts';
 import type { UserTable } from '../../storage/schema.ts';
@@ -117,15 +118,11 @@ async function insertTerms(
   }
 }
 
-/** Up to `limit` users whom an older version wrote: they are not sorted by name yet. */
-export function selectUnsorted(db: Db, limit: number): Promise<Pick<UserRow, 'id' | 'name'>[]> {
-  return db
-    .selectFrom('users')
-    .select(['id', 'name'])
-    .where('state', 'in', ['active', 'suspended', 'deleted'])
-    .where('name_key', '=', '')
-    .limit(limit)
-    .execute();
+/** Up to `limit` users whom an older version wrote: search terms and name_key are not up to date. */
+export function selectOutdated(db: Db, limit: number): Promise<UserRow[]> {
+  // A literal, without which the databases do not use the partial index of these users.
+  const outdated = db.selectFrom('users').where('search_version', '=', sql.lit(0));
+  return outdated.selectAll().limit(limit).execute();
 }
 
 /** Up to `limit` users whose purge time has passed. */

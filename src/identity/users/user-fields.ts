@@ -1,4 +1,4 @@
-import { identifierKey, searchTerm, wordTerms } from '../../kernel/text.ts';
+import { identifierKey, SEARCH_VERSION, searchTerm, wordTerms } from '../../kernel/text.ts';
 import type { UserTable } from '../../storage/schema.ts';
 import { metadataTerms } from './metadata.ts';
 
@@ -31,7 +31,7 @@ function stored<Column extends keyof UserTable, Value>(field: StoredField<Column
 const FIELDS = {
   username: plain('username', { keyColumn: 'username_key', terms: (username) => [searchTerm(username)] }),
   email: plain('email', { keyColumn: 'email_key', terms: (email) => [searchTerm(email)] }),
-  name: plain('name', { terms: wordTerms }),
+  name: plain('name', { terms: (name) => wordTerms(name) }),
   role: plain('role'),
   state: plain('state'),
   /** Null where it is empty: a unique column takes as many nulls as there are. */
@@ -69,10 +69,10 @@ export type UserFields = { readonly [Name in Field]: ReturnType<(typeof FIELDS)[
 type StoredFields = Readonly<Pick<UserTable, FieldColumn>>;
 
 /** The columns that hold the fields, and those that are derived from them. */
-export type FieldColumns = StoredFields & Pick<UserTable, 'username_key' | 'email_key' | 'name_key'>;
+export type FieldColumns = StoredFields & Pick<UserTable, 'username_key' | 'email_key' | 'name_key' | 'search_version'>;
 
 export function toColumns(fields: UserFields): FieldColumns {
-  const columns: Record<string, unknown> = { name_key: nameKey(fields.name) };
+  const columns: Record<string, unknown> = { name_key: nameKey(fields.name), search_version: SEARCH_VERSION };
   for (const [name, { column, write, keyColumn }] of FIELD_LIST) {
     columns[column] = write(fields[name]);
     if (keyColumn !== undefined) columns[keyColumn] = identifierKey(String(fields[name]));
@@ -81,7 +81,7 @@ export function toColumns(fields: UserFields): FieldColumns {
 }
 
 /** What lists are sorted by. */
-export function nameKey(name: string): string {
+function nameKey(name: string): string {
   return searchTerm(name);
 }
 

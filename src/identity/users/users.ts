@@ -42,12 +42,12 @@ import {
   replaceTerms,
   selectUser,
   selectUserByIdentifier,
-  selectUnsorted,
+  selectOutdated,
   type UserRow,
   updateUserRow,
 } from './store.ts';
 import { toUser, type User, type UserState } from './user.ts';
-import { changedFields, nameKey, termsOf, toColumns, toFields, type UserFields } from './user-fields.ts';
+import { changedFields, termsOf, toColumns, toFields, type UserFields } from './user-fields.ts';
 
 /** The fields of a user as callers give them: metadata is a patch, and the server says when an address was verified. */
 interface AskedFields extends Omit<UserFields, 'emailVerifiedMs'> {
@@ -252,11 +252,16 @@ function timeOfId(id: string): number {
   return Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16);
 }
 
-/** Has up to `limit` users whom an older version wrote sorted by their names. Returns how many. */
-export function sortOlderUsers(app: Pick<App, 'database'>, limit: number): Promise<number> {
+/** Brings search terms and sort keys of up to `limit` users up to date whom an older version wrote. Returns how many. */
+export function upgradeUsers(app: Pick<App, 'database'>, limit: number): Promise<number> {
   return app.database.transaction(async (tx) => {
-    const rows = await selectUnsorted(tx, limit);
-    for (const { id, name } of rows) await updateUserRow(tx, id, { name_key: nameKey(name) });
+    const rows = await selectOutdated(tx, limit);
+    for (const row of rows) {
+      const fields = toFields(row);
+      const { name_key, search_version } = toColumns(fields);
+      await updateUserRow(tx, row.id, { name_key, search_version });
+      await replaceTerms(tx, row.id, termsOf(fields));
+    }
     return rows.length;
   });
 }
@@ -462,7 +467,10 @@ export function userResource(caller: Caller, id: string): Resource<UserRow> {
 async function writeUser(tx: Db, at: App, next: UserRow, row: UserRow): Promise<void> {
   await updateUserRow(tx, row.id, next);
   const terms = termsOf(toFields(next));
-  if (JSON.stringify(terms) !== JSON.stringify(termsOf(toFields(row)))) await replaceTerms(tx, row.id, terms);
+  const isUpToDate = row.search_version === next.search_version;
+  if (!isUpToDate || JSON.stringify(terms) !== JSON.stringify(termsOf(toFields(row)))) {
+    await replaceTerms(tx, row.id, terms);
+  }
   if (next.role !== row.role || next.state !== row.state) await publishAccessChange(tx, at, accessOf(next));
 }
 

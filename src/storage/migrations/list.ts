@@ -13,6 +13,7 @@ import { migration as m0009 } from './0009-user-fields.ts';
 import { migration as m0010 } from './0010-user-orders.ts';
 import { migration as m0011 } from './0011-mail.ts';
 import { migration as m0014 } from './0014-contact-details.ts';
+import { migration as m0015 } from './0015-search-version.ts';
 
 /** Every migration, in order, by its name in the database. */
 export const MIGRATIONS: Readonly<Record<string, (dialect: Dialect) => Migration>> = {
@@ -28,6 +29,7 @@ export const MIGRATIONS: Readonly<Record<string, (dialect: Dialect) => Migration
   '0010-user-orders': m0010,
   '0011-mail': m0011,
   '0014-contact-details': m0014,
+  '0015-search-version': m0015,
 };
 
 /** Every table, with the migration that makes it. */

@@ -333,10 +333,15 @@ export type ListContactsRequest = Message<"kith.contact.v1.ListContactsRequest">
   pageToken: string;
 
   /**
-   * Only contacts of which a name, a word of the name or company (of the first
-   * eight), an email address or its domain begins with this, regardless of case
-   * and accents, or of which a phone number contains these digits (four or more;
-   * fewer: begins with them). At most 100 code points.
+   * Only contacts that have, for each word of this, a word that begins with it: of the
+   * names, nickname, phonetic names or company, of an email address behind any sign in it,
+   * or of the words beside a phone number. Words are sought in any order, at most eight
+   * of them, and among the first 32 of a text; they begin behind blanks, hyphens,
+   * apostrophes and other signs, and anywhere in scripts without blanks. Neither case,
+   * accents, characters that are not shown, kinds of quotes and dashes, nor strokes
+   * through letters count. Digits find the phone numbers that contain them (four or
+   * more; fewer: begin with them), as they were written, in E.164 or as dialled within
+   * the country. At most 100 code points.
    *
    * One page looks at no more than 500 contacts for a query that many match, so it may
    * be short or empty before the end.

@@ -530,9 +530,10 @@ export type ListUsersRequest = Message<"kith.user.v1.ListUsersRequest"> & {
   states: UserState[];
 
   /**
-   * Only users whose name, a later word of the name (of the first eight), username
-   * or email address begins with this, regardless of case and accents. At most 100
-   * code points.
+   * Only users who have, for each word of this, a word of the name (of the first 32),
+   * a username or an email address that begins with it. Words are sought in any order,
+   * at most eight of them, and begin as in `ListContactsRequest.query`, regardless of
+   * what that leaves out. At most 100 code points.
    *
    * @generated from field: string query = 5;
    */
