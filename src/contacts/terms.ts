@@ -56,8 +56,11 @@ function nameTerms(givenName: string, familyName: string): string[] {
 
 /** The address, and what begins inside of it but for the top-level domain, which many share. */
 function emailTerms(address: string): string[] {
-  const topLevel = fold(address.slice(address.lastIndexOf('@') + 1)).replace(/^.*\./, '');
-  return wordTerms(address, PLACES_OF_ENTRY_MAX).filter((term, i) => i === 0 || term !== topLevel);
+  const terms = wordTerms(address, PLACES_OF_ENTRY_MAX);
+  const domain = fold(address.slice(address.lastIndexOf('@') + 1));
+  // The last place, where no other word is the same.
+  if (domain.includes('.') && terms.at(-1) === domain.slice(domain.lastIndexOf('.') + 1)) terms.pop();
+  return terms;
 }
 
 /** A range of terms: those that begin with `begin` and, if given, match the pattern of LIKE. */
