@@ -51,12 +51,7 @@ const SLICES = [
     { users: { remove: (app, rowsMax) => purgeUsers(app, PERSONAL_DATA, rowsMax), upgrade: upgradeUsers } },
     userData,
   ),
-  slice(
-    ContactService,
-    contactService,
-    { contacts: { remove: purgeContacts, upgrade: upgradeContacts } },
-    contactData,
-  ),
+  slice(ContactService, contactService, { contacts: { remove: purgeContacts, upgrade: upgradeContacts } }, contactData),
   slice(SessionService, sessionService, { sessions: { remove: purgeSessions } }, sessionData),
   slice(
     RevocationService,
