@@ -38,6 +38,7 @@ const TESTS: Readonly<Record<string, readonly (readonly [heading: string, langua
     ['# Kith', 'sh', 'test/snippets.test.ts'],
     ['## A tour with curl', 'text', 'test/snippets.test.ts'],
     ['## A tour with curl', 'sh json', 'test/readme.test.ts'],
+    ['## As a package', 'sh js text', 'test/packages.long.test.ts'],
     ['## The command line', 'text', 'test/snippets.test.ts'],
     ['## Clients', 'ts', 'test/readme.test.ts'],
     ['## Working on it', '', 'test/documents.test.ts'],

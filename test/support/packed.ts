@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import type { TestContext } from 'vitest';
 import { findCommand, run, skipLoudly } from './commands.ts';
 
-/** A folder of packages/ as `npm pack` packs its build. */
+/** A folder of packages/, or the server (`kith`), as `npm pack` packs its build. */
 export interface Packed {
   readonly name: string;
   /** The path of the packed file. */
@@ -46,10 +46,11 @@ export async function installPacked(
   };
 }
 
-/** Builds all packages to `dist` of a folder, and packs these into the folder. */
+/** Builds all packages to `dist` of a folder, and the server where it is among the names, and packs these into the folder. */
 export async function pack(directory: string, names: readonly string[]): Promise<Packed[]> {
   const built = join(directory, 'dist');
   await expectDone(process.execPath, ['scripts/build-packages.ts', built]);
+  if (names.includes('kith')) await expectDone(process.execPath, ['scripts/build-server.ts', join(built, 'kith')]);
   const folders = names.map((name) => join(built, name));
   const output = await expectDone('npm', ['pack', '--json', '--pack-destination', directory, ...folders]);
   const packed = JSON.parse(output) as { filename: string; files: { path: string }[] }[];
@@ -68,7 +69,16 @@ export async function installInto(
   beside: readonly string[] = [],
   env: Record<string, string> = {},
 ): Promise<void> {
-  const flags = ['--offline', '--no-audit', '--no-fund', '--no-update-notifier', '--prefix', directory];
+  // A package that is linked would be built anew.
+  const flags = [
+    '--offline',
+    '--ignore-scripts',
+    '--no-audit',
+    '--no-fund',
+    '--no-update-notifier',
+    '--prefix',
+    directory,
+  ];
   const local = (names: readonly string[]) =>
     Object.fromEntries(names.map((each) => [each, `file:${resolve('node_modules', each)}`]));
   const own = { private: true, type: 'module', overrides: local(dependencies), dependencies: local(beside) };
