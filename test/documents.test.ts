@@ -44,6 +44,7 @@ const FETCHES =
 function fetchedBy(text: string): string[] {
   const joined = text.replaceAll(/ \\\n\s*/g, ' '); // commands of several lines
   return [...joined.matchAll(FETCHES)].flatMap(([command, rest = '']) => {
+    if (/^\s*--no\s/.test(rest)) return []; // npx that runs what is installed, or nothing
     const words = rest
       .trim()
       .split(/ +/)
@@ -63,6 +64,7 @@ const MADE_ELSEWHERE = new Set([
   'tmp/watch-seed-N-DATABASE-READER.json',
   '/opt/kith-otel/otel.mjs',
   'buf/validate/validate.proto', // of protovalidate
+  'first.mjs', // of the reader, as the README has it
 ]);
 
 const FILES = await Array.fromAsync(
@@ -184,6 +186,7 @@ describe('no document tells to fetch a package that the project does not know', 
     [`npm install ./${OWN}-0.1.0.tgz`, []],
     ['npm install git+https://git.example/x.git', []],
     ['npm ci && npm run build', []],
+    ['npx --no kith && npx kith', ['kith']],
     ['npm install jose@6.2.17', ['jose']],
     ['pip install "PyJWT[crypto]==2.10.1"', ['PyJWT']],
   ])('in "%s" the names are %j', (text, names) => {

@@ -195,7 +195,7 @@ describe('the server', () => {
     );
   });
 
-  test('starts by `npx kith` and is called, as the README has it, in three commands', {
+  test('starts by npx and is called, as the README has it, in three commands', {
     timeout: 300_000,
   }, async () => {
     const [, install, start, call] = [...README_SECTION.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, code]) =>
