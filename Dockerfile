@@ -1,8 +1,16 @@
+FROM node:26-slim AS console
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+COPY packages packages
+COPY scripts/build-console.ts scripts/
+RUN npm ci --ignore-scripts && node scripts/build-console.ts
+
 FROM node:26-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 COPY packages/client/package.json packages/client/
 COPY packages/connect-fast/package.json packages/connect-fast/
+COPY packages/console/package.json packages/console/
 COPY packages/verify/package.json packages/verify/
 # Node's own platform packages serve machines with an older Node; the image has its own.
 RUN npm ci --omit=dev --ignore-scripts && rm -rf node_modules/node-linux-* node_modules/.bin
@@ -14,6 +22,7 @@ COPY --from=dependencies /app/node_modules node_modules
 COPY package.json ./
 COPY gen gen
 COPY packages packages
+COPY --from=console /app/packages/console/dist packages/console/dist
 COPY proto proto
 COPY src src
 RUN install --directory --owner=node --group=node /data

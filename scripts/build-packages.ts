@@ -15,7 +15,8 @@ const root = resolve(import.meta.dirname, '..');
 const out = resolve(process.argv[2] ?? join(root, 'dist'));
 const tsc = join(root, 'node_modules/typescript/bin/tsc');
 
-for (const name of await readdir(join(root, 'packages'))) await build(join(root, 'packages', name), join(out, name));
+const packages = (await readdir(join(root, 'packages'))).filter((name) => name !== 'console'); // pages, not a package
+for (const name of packages) await build(join(root, 'packages', name), join(out, name));
 
 async function build(source: string, target: string): Promise<void> {
   await rm(target, { recursive: true, force: true });

@@ -33,7 +33,9 @@ const ROOT = resolve(import.meta.dirname, '..');
 /** The files that the manifests of packages export. */
 const ENTRIES: ReadonlySet<string> = new Set(
   globSync('packages/*/package.json', { cwd: ROOT }).flatMap((manifest) => {
-    const { exports } = JSON.parse(readFileSync(join(ROOT, manifest), 'utf8')) as { exports: Record<string, string> };
+    const { exports = {} } = JSON.parse(readFileSync(join(ROOT, manifest), 'utf8')) as {
+      exports?: Record<string, string>;
+    };
     return Object.values(exports).map((entry) => normalize(join(dirname(manifest), entry)));
   }),
 );
@@ -67,6 +69,13 @@ function refusalOf(each: Import): string | undefined {
   }
   if (file.startsWith('packages/client/') && !NODE_ONLY.test(file) && /^node:|\/connect-node$/.test(module))
     return 'the client runs in browsers: what Node alone has is behind node.ts';
+  if (file.startsWith('packages/console/') && !module.startsWith('.')) {
+    return /^(@kith\/client|@connectrpc\/connect|@bufbuild\/protobuf|react|react-dom|@tanstack\/react-query|uqr)(-web)?(\/|$)/.test(
+      module,
+    )
+      ? undefined
+      : 'the console is a client, and runs in browsers';
+  }
   if (file.startsWith('packages/')) {
     if (module.startsWith('.'))
       return targetOf(each).startsWith(packageOf(file)) ? undefined : 'a package stands alone';
@@ -195,7 +204,7 @@ export function importsOf(file: string, source: string): Import[] {
 
 if (import.meta.main) {
   const imports: Import[] = [];
-  for await (const file of glob('{src,packages/*/src}/**/*.ts', { cwd: ROOT })) {
+  for await (const file of glob('{src,packages/*/src}/**/*.{ts,tsx}', { cwd: ROOT })) {
     imports.push(...importsOf(file, await readFile(join(ROOT, file), 'utf8')));
   }
   const refused = refuseImports(imports);

@@ -426,7 +426,7 @@ const JSON_TEXTS: readonly MessageCase[] = [
     login,
     JSON.stringify({ identifier: "' or 1=1 --", password: 'x' }),
   ],
-  ['no refresh token', INVALID, refreshAccessToken, '{}'],
+  ['no refresh token', 'Unauthenticated REFRESH_TOKEN_INVALID', refreshAccessToken, '{}'],
   [
     'a refresh token that is none',
     'Unauthenticated REFRESH_TOKEN_INVALID',

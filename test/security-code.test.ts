@@ -103,14 +103,20 @@ test('the image holds what serves: no tests, no history, no settings; and does n
   const dockerfile = readFileSync('Dockerfile', 'utf8');
   const copied = Array.from(dockerfile.matchAll(/^COPY (?:--from=\S+ )?(.+) \S+$/gm), ([, from]) => from);
   expect(copied).toEqual([
+    // What builds the console stays behind.
+    'package.json package-lock.json .npmrc',
+    'packages',
+    'scripts/build-console.ts',
     'package.json package-lock.json .npmrc',
     'packages/client/package.json',
     'packages/connect-fast/package.json',
+    'packages/console/package.json',
     'packages/verify/package.json',
     '/app/node_modules',
     'package.json',
     'gen',
     'packages',
+    '/app/packages/console/dist',
     'proto',
     'src',
   ]);

@@ -52,6 +52,8 @@ export interface Config {
   readonly contacts: { readonly perUserMax: number; readonly bytesPerUserMax: number };
   readonly corsOrigins: readonly string[];
   readonly reflection: boolean;
+  /** The path of the console, with a slash at both ends; undefined for none. */
+  readonly consolePath: string | undefined;
   /** Whether calls are served on the fast path, where it can. */
   readonly fastPath: boolean;
   readonly messageBytesMax: number;
@@ -251,6 +253,12 @@ export const SETTINGS = {
     allowed: 'true or false',
     parse: parseFlag,
   },
+  KITH_CONSOLE: {
+    help: 'The path of the console, the pages for people; off serves none.',
+    fallback: '/console/',
+    allowed: 'off, or a path of lower-case letters, digits and hyphens, e.g. /console/',
+    parse: parseConsolePath,
+  },
   KITH_FAST_PATH: {
     help: 'Serve calls on the fast path if possible. If false, Connect serves every call, several times slower.',
     fallback: 'true',
@@ -411,6 +419,7 @@ export function parseConfig(env: Env): Config {
     },
     corsOrigins: read('KITH_CORS_ORIGINS') ?? [],
     reflection: read('KITH_REFLECTION') ?? false,
+    consolePath: read('KITH_CONSOLE') || undefined,
     fastPath: read('KITH_FAST_PATH') ?? true,
     messageBytesMax: read('KITH_MESSAGE_BYTES') ?? 0,
     connectionsMax: read('KITH_CONNECTIONS') ?? 0,
@@ -562,6 +571,16 @@ function parseSmtpUrl(value: string): string | undefined {
   return isComplete && isPercentEncoded(username + password) && (username === '') === (password === '')
     ? value
     : undefined;
+}
+
+/** Paths that are served for something else. Those of calls and documents have a dot in them. */
+const TAKEN_PATHS = ['/healthz/', '/readyz/'];
+
+/** The path with a slash at both ends; empty for none. */
+function parseConsolePath(value: string): string | undefined {
+  if (value === 'off') return '';
+  const path = value.endsWith('/') ? value : `${value}/`;
+  return /^(?:\/[a-z\d-]{1,40}){1,8}\/$/.test(path) && !TAKEN_PATHS.includes(path) ? path : undefined;
 }
 
 function parseSecretKey(value: string): Uint8Array | undefined {

@@ -1,14 +1,10 @@
 import { createHash } from 'node:crypto';
-import type { ServerResponse } from 'node:http';
-import type { Http2ServerResponse } from 'node:http2';
 import { promisify } from 'node:util';
 import { constants, gzip } from 'node:zlib';
 import type { FastifyInstance, FastifyReply } from 'fastify';
-import { addressPayer } from '../budget/payer.ts';
-import { Failure } from '../kernel/failure.ts';
-import { httpRefusal } from '../rpc/http-refusals.ts';
 import { limitPublicAnswers } from '../rpc/public-answers.ts';
 import { isNamed } from './entity-tag.ts';
+import { takesCoding, takeTurnToWrite } from './turns.ts';
 
 /** What is the same for whoever asks for it. */
 export interface Document {
@@ -33,7 +29,7 @@ export function serveDocument(fastify: FastifyInstance, name: string, { path, co
 
   const config = { anyOrigin: true };
   fastify.get(path, { config }, async (request, reply): Promise<FastifyReply> => {
-    const isGzip = takesGzip(request.headers['accept-encoding']);
+    const isGzip = takesCoding('gzip', request.headers['accept-encoding']);
     // Strong tags differ where the bytes do (RFC 9110, 8.8.3.3).
     const etag = isGzip ? `"${tag}-gzip"` : `"${tag}"`;
     reply.headers({
@@ -43,16 +39,7 @@ export function serveDocument(fastify: FastifyInstance, name: string, { path, co
       'access-control-allow-origin': '*',
     });
     if (isNamed(etag, request.headers['if-none-match'])) return reply.code(304).send();
-    const closed = closeOf(reply.raw);
-    try {
-      const endTurn = await writing.takeTurn(addressPayer(request.ip), closed);
-      if (closed.aborted) endTurn();
-      else closed.addEventListener('abort', endTurn, { once: true });
-    } catch (error) {
-      if (closed.aborted) return reply.hijack(); // nobody is there who would read an answer
-      if (error instanceof Failure) return refuse(reply, error);
-      throw error;
-    }
+    if (!(await takeTurnToWrite(writing, request, reply))) return reply;
     reply.headers({
       'content-type': contentType,
       ...(contentType.startsWith('text/html') && { 'content-security-policy': PAGE_POLICY }),
@@ -65,29 +52,3 @@ export function serveDocument(fastify: FastifyInstance, name: string, { path, co
 /** Of a page: nothing is loaded, sent or run, and the page is framed by nobody. */
 const PAGE_POLICY =
   "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
-/** Aborted when a response has been sent or cannot be any more. */
-function closeOf(response: ServerResponse | Http2ServerResponse): AbortSignal {
-  const closed = new AbortController();
-  // It may have waited for its turn of the event loop, and its caller have gone meanwhile.
-  if ('stream' in response ? response.stream.destroyed : response.destroyed) closed.abort();
-  else response.once('close', () => closed.abort());
-  return closed.signal;
-}
-
-/** Accept-Encoding, in the form into which src/http/content-negotiation.ts puts it. */
-function takesGzip(acceptEncoding: string | string[] | undefined): boolean {
-  return String(acceptEncoding ?? '')
-    .split(',')
-    .some((coding) => coding.trim() === 'gzip');
-}
-
-function refuse(reply: FastifyReply, failure: Failure): FastifyReply {
-  const { status, headers, body } = httpRefusal(undefined, 429, failure);
-  const retryAfter = failure.metadata['retry_after_seconds'] ?? '1';
-  for (const name of ['etag', 'vary']) reply.removeHeader(name);
-  return reply
-    .code(status)
-    .headers({ ...headers, 'cache-control': 'no-store', 'retry-after': retryAfter })
-    .send(body);
-}

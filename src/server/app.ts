@@ -6,6 +6,7 @@ import type { Config } from '../config/config.ts';
 import type { ContactsApp } from '../contacts/contacts.ts';
 import { type ApiKeyCallersApp, createKnownApiKeys, renewApiKeyCaller } from '../identity/api-keys/authenticate.ts';
 import type { AuthApp } from '../identity/auth/auth.ts';
+import { sessionCookies } from '../identity/auth/session-cookie.ts';
 import { startRevocations } from '../identity/revocations/revocations.ts';
 import type { SecondFactorApp } from '../identity/second-factor/second-factor.ts';
 import { createSessionUsers } from '../identity/sessions/refresh-payer.ts';
@@ -110,6 +111,7 @@ export async function openApp(config: Config, log: Logger, options: AppOptions =
     sessionUsers: createSessionUsers(),
     revocations,
     throttle: createThrottle(config.signInFailuresPerAddress),
+    sessionCookies: sessionCookies(config.issuer),
     resetsUnderWay: { count: 0 },
     mailTemplates: new MailTemplates(config.mail),
     totpIssuer: new URL(config.issuer).hostname,

@@ -10,6 +10,7 @@ import { addServerMetrics } from '../admin/server-metrics.ts';
 import { type Payer, userPayer } from '../budget/payer.ts';
 import { SliceScheduler } from '../budget/slice-scheduler.ts';
 import type { Config } from '../config/config.ts';
+import { serveConsole } from '../http/console.ts';
 import { serveContract } from '../http/contract.ts';
 import { serveErrorPage } from '../http/error-page.ts';
 import { createHttpServer } from '../http/fastify.ts';
@@ -179,6 +180,9 @@ export async function createHandlers(
     await serveContract(fastify);
     await serveOpenApi(fastify);
     await serveErrorPage(fastify);
+  }
+  if (config.consolePath !== undefined && !(await serveConsole(fastify, config.consolePath))) {
+    log.warn('the console is not served, since it has not been built: npm run build:console');
   }
   await serveRpcs(fastify, {
     routes(router: ConnectRouter) {

@@ -27,6 +27,7 @@ export type TokenFunction = (refused: string | undefined) => string | undefined 
  * - `{ apiKey }`: a service or a script.
  * - `{ identifier, password }`: signs in at the first call, and anew when the session is over.
  * - `{ refreshToken }`: goes on with a session.
+ * - `{ session }`: goes on with a session that was opened with `@kith/client/session`.
  * - `{ store }`: goes on with the session in the store, if there is one; `signIn` opens one.
  * - A function that gives a bearer token.
  */
@@ -35,12 +36,14 @@ export type Credentials =
   | (PasswordCredentials & SessionCredentials)
   | ({ readonly refreshToken: string } & Omit<SessionCredentials, 'store'>)
   | (SessionCredentials & { readonly store: SessionStore })
+  | { readonly session: Session }
   | TokenFunction;
 
 /** The session that the credentials are about; undefined when there is none. */
 export function openSession(credentials: Credentials | undefined, transport: Transport): Session | undefined {
   if (typeof credentials === 'function' || (credentials !== undefined && 'apiKey' in credentials)) return undefined;
   if (credentials === undefined) return new Session({ transport, store: memoryStore() });
+  if ('session' in credentials) return credentials.session;
   const { onSessionEnded } = credentials;
   if ('refreshToken' in credentials)
     return new Session({ transport, store: memoryStore(credentials.refreshToken), onSessionEnded });

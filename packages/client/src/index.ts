@@ -1,4 +1,5 @@
 /** Call Kith from any runtime with `fetch`. The messages of the contract are in `@kith/client/contract`. */
+export { cookieStore } from './cookie-store.ts';
 export type { Credentials, SessionCredentials, TokenFunction } from './credentials.ts';
 export { errorText, type Language, reasonTexts, type Texts, violationText } from './error-texts.ts';
 export { createKith, createKithOver, type Kith, type KithOptions, type TransportOptions } from './kith.ts';

@@ -127,7 +127,7 @@ export function createKithOver(
     async signOut() {
       const opened = needSession();
       try {
-        if ((await opened.token()) !== undefined) await auth.logout({});
+        if ((await opened.token()) !== undefined) await auth.logout({}, { headers: opened.headers });
       } catch (thrown) {
         const error = KithError.from(thrown);
         if (!SIGNED_OUT.has(error.reason)) throw error;

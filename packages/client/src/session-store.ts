@@ -2,6 +2,7 @@ import { pause } from './backoff.ts';
 
 /** What a client keeps of a session, as JSON. All of it is secret. */
 export interface StoredSession {
+  /** Where a cookie has it (see `SessionStore.headers`), the id of the session, which is no secret. */
   readonly refreshToken: string;
   readonly accessToken: string;
   /** When to replace the access token, some time before it expires, by the clock of this machine: milliseconds since 1970. */
@@ -19,6 +20,10 @@ export interface SessionStore {
   save(session: StoredSession | undefined): Promise<void>;
   /** Runs the action while no other client of the same session runs one. Rejects as the action does. */
   exclusive<T>(action: () => Promise<T>): Promise<T>;
+  /** What calls that open, refresh or end the session send along. Where there are any, the browser keeps the refresh token. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** Calls the listener when another client saves a session, or removes it. */
+  onChangedElsewhere?(listener: (session: StoredSession | undefined) => void): void;
 }
 
 /** A store for this process alone. Begins with the session of a refresh token, or with none. */
@@ -109,7 +114,7 @@ export function parseSession(text: string | null): StoredSession | undefined {
 }
 
 /** Runs one action after the other. */
-function createMutex(): <T>(action: () => Promise<T>) => Promise<T> {
+export function createMutex(): <T>(action: () => Promise<T>) => Promise<T> {
   let last: Promise<unknown> = Promise.resolve();
   return <T>(action: () => Promise<T>): Promise<T> => {
     const result = last.then(action);

@@ -40,6 +40,8 @@ export interface SessionOptions {
   readonly password?: PasswordCredentials | undefined;
   /** Told once of each session that ended otherwise than by `signOut`. */
   readonly onSessionEnded?: ((error: KithError) => void) | undefined;
+  /** Told when another client of the store opens a session, true, or ends it, false. Needs a store that tells. */
+  readonly onChangedElsewhere?: ((isSignedIn: boolean) => void) | undefined;
 }
 
 interface SessionEnd {
@@ -58,7 +60,18 @@ export class Session implements TokenSource {
 
   constructor(options: SessionOptions) {
     this.#options = options;
-    this.#auth = createClient(AuthService, options.transport);
+    this.#auth = createClient(AuthService, withHeaders(options.transport, this.headers));
+    options.store.onChangedElsewhere?.((session) => {
+      const previous = this.#current?.refreshToken;
+      this.#current = session;
+      if (session !== undefined) this.#end = undefined;
+      if (previous !== session?.refreshToken) options.onChangedElsewhere?.(session !== undefined);
+    });
+  }
+
+  /** What calls that open, refresh or end the session send along. */
+  get headers(): Readonly<Record<string, string>> {
+    return this.#options.store.headers ?? {};
   }
 
   async token(): Promise<string | undefined> {
@@ -136,7 +149,7 @@ export class Session implements TokenSource {
 
   async #refresh(refreshToken: string): Promise<StoredSession> {
     const { tokens } = await repeat(REFRESH, undefined, (timeoutMs) =>
-      this.#auth.refreshAccessToken({ refreshToken }, { timeoutMs }),
+      this.#auth.refreshAccessToken({ refreshToken: this.#options.store.headers ? '' : refreshToken }, { timeoutMs }),
     );
     return this.#keep(tokens);
   }
@@ -149,7 +162,8 @@ export class Session implements TokenSource {
 
   async #keep(tokens: Tokens | undefined): Promise<StoredSession> {
     if (tokens === undefined) throw new ConnectError('the answer has no tokens', Code.Internal);
-    const { refreshToken, accessToken, accessTokenLifetime: lifetime } = tokens;
+    const { accessToken, accessTokenLifetime: lifetime } = tokens;
+    const refreshToken = tokens.refreshToken || (sessionIdOf(accessToken) ?? '');
     // By the lifetime: the clock of this machine may be wrong.
     const lifetimeMs = Number(lifetime?.seconds ?? 0n) * 1000;
     const replaceTimeMs = Date.now() + lifetimeMs - Math.min(MARGIN_MS, lifetimeMs / 5);
@@ -169,6 +183,21 @@ export class Session implements TokenSource {
     this.#end = end;
     this.#options.onSessionEnded?.(KithError.from(end.error));
   }
+}
+
+function withHeaders(transport: Transport, headers: Readonly<Record<string, string>>): Transport {
+  return {
+    ...transport,
+    unary: (method, signal, timeoutMs, header, input, contextValues) =>
+      transport.unary(
+        method,
+        signal,
+        timeoutMs,
+        { ...Object.fromEntries(new Headers(header)), ...headers },
+        input,
+        contextValues,
+      ),
+  };
 }
 
 /** What an access token says its session is (docs/sessions.md), which is not verified: the server does that. */

@@ -47,9 +47,12 @@ import {
   strengthenHash,
 } from '../users/accounts.ts';
 import type { User } from '../users/user.ts';
+import type { SessionCookies } from './session-cookie.ts';
 import { type Challenge, CHALLENGE_MS, challengeInvalid, readChallenge, writeChallenge } from './challenge.ts';
 
-export interface AuthApp extends SessionsApp, ThrottleApp, RecoveryApp {}
+export interface AuthApp extends SessionsApp, ThrottleApp, RecoveryApp {
+  readonly sessionCookies: SessionCookies;
+}
 
 /** A step of a sign-in after the password, as the contract names it. */
 export type LoginStep = 'LOGIN_STEP_SECOND_FACTOR' | 'LOGIN_STEP_NEW_PASSWORD';

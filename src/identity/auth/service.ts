@@ -1,4 +1,4 @@
-import type { ServiceImpl } from '@connectrpc/connect';
+import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { AuthService } from '../../../gen/kith/auth/v1/auth_service_pb.ts';
 import type { PersonalData } from '../../privacy/personal-data.ts';
 import { callerOf } from '../../rpc/caller.ts';
@@ -7,28 +7,43 @@ import { toUserMessage } from '../users/messages.ts';
 import { peerOf } from '../../rpc/peer.ts';
 import { requestPasswordReset, resetPassword } from '../recovery/password-reset.ts';
 import { logout, refresh } from '../sessions/sessions.ts';
-import { type AuthApp, changePassword, completeLogin, login, me } from './auth.ts';
+import { type AuthApp, changePassword, completeLogin, login, me, type SignIn } from './auth.ts';
 import { fromAnswer, toSignInMessage, toTokens } from './messages.ts';
+import { asksForCookie, intoCookie, readCookie, removeCookie } from './session-cookie.ts';
 
 export function authService(app: AuthApp): ServiceImpl<typeof AuthService> {
+  const keptInCookie = (signIn: SignIn, { responseHeader }: HandlerContext): SignIn =>
+    'tokens' in signIn
+      ? { ...signIn, tokens: intoCookie(signIn.tokens, responseHeader, app.sessionCookies, app.now()) }
+      : signIn;
   return {
     async login({ identifier, password }, context) {
-      return toSignInMessage(await login(app, identifier, password, peerOf(context), context.signal));
+      const inCookie = asksForCookie(context.requestHeader, app.sessionCookies);
+      const signIn = await login(app, identifier, password, peerOf(context), context.signal);
+      return toSignInMessage(inCookie ? keptInCookie(signIn, context) : signIn);
     },
     async completeLogin(request, context) {
       const { challengeToken } = request;
       const answer = fromAnswer(request);
-      return toSignInMessage(await completeLogin(app, challengeToken, answer, peerOf(context), context.signal));
+      const inCookie = asksForCookie(context.requestHeader, app.sessionCookies);
+      const signIn = await completeLogin(app, challengeToken, answer, peerOf(context), context.signal);
+      return toSignInMessage(inCookie ? keptInCookie(signIn, context) : signIn);
     },
     async userMe(_, context) {
       const { user, permissions } = await me(app, callerOf(context));
       return { user: toUserMessage(user), permissions: toPermissions(permissions) };
     },
-    async refreshAccessToken({ refreshToken }) {
-      return { tokens: toTokens(await refresh(app, refreshToken)) };
+    async refreshAccessToken({ refreshToken }, { requestHeader, responseHeader }) {
+      if (!asksForCookie(requestHeader, app.sessionCookies)) {
+        return { tokens: toTokens(await refresh(app, refreshToken)) };
+      }
+      const tokens = await refresh(app, readCookie(requestHeader, app.sessionCookies));
+      return { tokens: toTokens(intoCookie(tokens, responseHeader, app.sessionCookies, app.now())) };
     },
     async logout(_, context) {
+      const inCookie = asksForCookie(context.requestHeader, app.sessionCookies);
       await logout(app, callerOf(context));
+      if (inCookie) removeCookie(context.responseHeader, app.sessionCookies);
       return {};
     },
     async changePassword({ currentPassword, newPassword }, context) {

@@ -141,8 +141,8 @@ export type Tokens = Message<"kith.auth.v1.Tokens"> & {
   accessTokenLifetime?: Duration | undefined;
 
   /**
-   * For RefreshAccessToken, once. Keep it secret; it is not an access token. A client
-   * takes an empty one as well: it then has nothing to keep, because a cookie has it.
+   * For RefreshAccessToken, once. Keep it secret; it is not an access token. Empty
+   * where the client has asked for a cookie, which has it then.
    *
    * @generated from field: string refresh_token = 4;
    */
@@ -348,7 +348,7 @@ export const UserMeResponseSchema: GenMessage<UserMeResponse> = /*@__PURE__*/
  */
 export type RefreshAccessTokenRequest = Message<"kith.auth.v1.RefreshAccessTokenRequest"> & {
   /**
-   * The newest refresh token of the session.
+   * The newest refresh token of the session. Empty only where a cookie has it.
    *
    * @generated from field: string refresh_token = 1;
    */
@@ -641,6 +641,12 @@ export const LoginMethodSchema: GenEnum<LoginMethod> = /*@__PURE__*/
  * access token is a JWT (RFC 9068, ES256) that other services verify offline
  * with the public keys at `/.well-known/jwks.json`. Every refusal carries a
  * `kith.error.v1.ErrorDetail`.
+ *
+ * A page of the server's own origin can have the refresh token kept in a cookie that
+ * no script can read: it sends the header `x-kith-session: cookie` with Login,
+ * CompleteLogin, RefreshAccessToken and Logout. The refresh token is empty in answers
+ * then, and in the request of RefreshAccessToken. From elsewhere, such a call fails
+ * with PERMISSION_DENIED (ERROR_REASON_COOKIE_REFUSED).
  *
  * @generated from service kith.auth.v1.AuthService
  */

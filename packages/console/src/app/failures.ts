@@ -1,0 +1,17 @@
+import { errorText, KithError, type Language, violationText } from '@kith/client';
+
+/** What to tell people of a call that failed, in one text. */
+export function describeFailure(thrown: unknown, language: Language): string {
+  const error = KithError.from(thrown);
+  const text = errorText(error, language);
+  const after = error.retryAfter === undefined ? '' : ` (${error.retryAfter} s)`;
+  return `${text}${after}`;
+}
+
+/** What to tell people of the fields that break rules, by the name of the field. */
+export function violationsOf(thrown: unknown, language: Language): ReadonlyMap<string, string> {
+  const error = KithError.from(thrown);
+  const fields = error.violations.map((violation) => [violation.field, violationText(violation, language)] as const);
+  const named = error.metadata['field'];
+  return new Map(named === undefined ? fields : [...fields, [named, errorText(error, language)]]);
+}

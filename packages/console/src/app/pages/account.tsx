@@ -1,0 +1,317 @@
+import { useQuery, useQueryClient } from '@tanstack/react-query';
+import { lazy, type ReactNode, Suspense, useState } from 'react';
+import { language } from '../../preferences.ts';
+import { type Permission, useConsole } from '../context.tsx';
+import { describeFailure } from '../failures.ts';
+import { KeyTable, permissionName, SessionTable } from '../parts/credentials.tsx';
+import { AsCurl, CopyButton } from '../parts/curl.tsx';
+import { Dialog } from '../parts/dialog.tsx';
+import { Checkbox, Field, Form } from '../parts/form.tsx';
+import { useFreshSignIn } from '../parts/fresh-sign-in.tsx';
+import { Failed, Skeleton } from '../parts/states.tsx';
+import { Time } from '../parts/time.tsx';
+import { notify } from '../parts/toasts.tsx';
+import { t } from '../texts.ts';
+import { useTitle } from '../use-title.ts';
+
+const QrCode = lazy(() => import('../parts/qr-code.tsx'));
+
+/** What people change of their own account. */
+export default function Account() {
+  useTitle(t.account);
+  const { user } = useConsole();
+  return (
+    <>
+      <div className="page-head">
+        <h1>{t.account}</h1>
+      </div>
+      <div className="columns">
+        <Profile />
+        <Password />
+      </div>
+      <SecondFactor />
+      <SessionTable userId={user.id} />
+      <KeyTable userId={user.id} />
+      <NewKey />
+    </>
+  );
+}
+
+function Profile() {
+  const { kith, user: first } = useConsole();
+  const [user, setUser] = useState(first);
+  const [name, setName] = useState(user.name);
+  const save = async () => {
+    const { user: saved } = await kith.users.update({ userId: user.id, etag: user.etag, name });
+    setUser(saved);
+    notify(t.userSaved(saved.name));
+  };
+  return (
+    <section className="card pad" aria-labelledby="profile">
+      <h2 id="profile">{t.profile}</h2>
+      <dl className="facts">
+        <div>
+          <dt>{t.username}</dt>
+          <dd>{user.username}</dd>
+        </div>
+        <div>
+          <dt>{t.email}</dt>
+          <dd>{user.email}</dd>
+        </div>
+        <div>
+          <dt>{t.role}</dt>
+          <dd>{t.roles[user.role]}</dd>
+        </div>
+      </dl>
+      <Form
+        action={t.save}
+        onSubmit={save}
+        aside={
+          <AsCurl
+            call={() => ({
+              method: 'kith.user.v1.UserService/UpdateUser',
+              body: { userId: user.id, etag: user.etag, name },
+            })}
+          />
+        }
+      >
+        {(errors) => (
+          <Field label={t.name} autoComplete="name" error={errors.get('name')} value={name} onChange={setName} />
+        )}
+      </Form>
+    </section>
+  );
+}
+
+function Password() {
+  const { kith } = useConsole();
+  const queries = useQueryClient();
+  const [currentPassword, setCurrent] = useState('');
+  const [newPassword, setNew] = useState('');
+  const fresh = useFreshSignIn();
+  const save = async () => {
+    try {
+      await kith.auth.changePassword({ currentPassword, newPassword });
+    } catch (thrown) {
+      if (fresh.handle(thrown)) return;
+      throw thrown;
+    }
+    setCurrent('');
+    setNew('');
+    notify(t.passwordChanged);
+    await queries.invalidateQueries({ queryKey: ['sessions'] });
+  };
+  return (
+    <section className="card pad" aria-labelledby="password">
+      <h2 id="password">{t.changePassword}</h2>
+      <Form action={t.changePassword} onSubmit={save}>
+        {(errors) => (
+          <>
+            <Field
+              label={t.currentPassword}
+              type="password"
+              autoComplete="current-password"
+              error={errors.get('currentPassword')}
+              value={currentPassword}
+              onChange={setCurrent}
+            />
+            <Field
+              label={t.newPassword}
+              type="password"
+              autoComplete="new-password"
+              hint={t.passwordHint}
+              error={errors.get('newPassword')}
+              value={newPassword}
+              onChange={setNew}
+            />
+          </>
+        )}
+      </Form>
+      {fresh.dialog}
+    </section>
+  );
+}
+
+type Enrolment = { readonly secret: string; readonly uri: string };
+
+function SecondFactor() {
+  const { kith } = useConsole();
+  const queries = useQueryClient();
+  const fresh = useFreshSignIn();
+  const [enrolment, setEnrolment] = useState<Enrolment | undefined>(undefined);
+  const [code, setCode] = useState('');
+  const [codes, setCodes] = useState<readonly string[] | undefined>(undefined);
+  const { data, error, refetch } = useQuery({
+    queryKey: ['second-factor'],
+    queryFn: ({ signal }) => kith.secondFactor.get({}, { signal }),
+  });
+  const attempt = async (action: () => Promise<void>) => {
+    try {
+      await action();
+    } catch (thrown) {
+      if (!fresh.handle(thrown)) notify(describeFailure(thrown, language), { isError: true });
+    }
+    await queries.invalidateQueries({ queryKey: ['second-factor'] });
+  };
+  const enroll = () => attempt(async () => setEnrolment(await kith.secondFactor.enrollTotp({})));
+  const turnOff = () =>
+    attempt(async () => {
+      await kith.secondFactor.disableTotp({});
+      notify(t.turnedOff);
+    });
+  const replaceCodes = () =>
+    attempt(async () => setCodes((await kith.secondFactor.replaceRecoveryCodes({})).recoveryCodes));
+  const confirm = async () => {
+    const { recoveryCodes } = await kith.secondFactor.confirmTotp({ code });
+    setEnrolment(undefined);
+    setCode('');
+    setCodes(recoveryCodes);
+    await queries.invalidateQueries({ queryKey: ['second-factor'] });
+  };
+  return (
+    <section className="card pad" aria-labelledby="second-factor">
+      <h2 id="second-factor">{t.secondFactor}</h2>
+      {error !== null ? (
+        <Failed error={error} onRetry={() => void refetch()} />
+      ) : data === undefined ? (
+        <Skeleton rows={1} />
+      ) : data.totpEnabled ? (
+        <>
+          <p>
+            {t.totpOn} <span className="muted">{t.codesLeft(data.recoveryCodesLeft)}</span>
+          </p>
+          <div className="actions">
+            <button type="button" className="button" onClick={() => void replaceCodes()}>
+              {t.newCodes}
+            </button>
+            <button type="button" className="button danger" onClick={() => void turnOff()}>
+              {t.turnOff}
+            </button>
+            <span className="muted">
+              <Time of={data.totpConfirmTime} />
+            </span>
+          </div>
+        </>
+      ) : (
+        <>
+          <p>{t.totpOff}</p>
+          <div className="actions">
+            <button type="button" className="button primary" onClick={() => void enroll()}>
+              {t.setUp}
+            </button>
+          </div>
+        </>
+      )}
+      {enrolment !== undefined && (
+        <Dialog title={t.secondFactor} onClose={() => setEnrolment(undefined)}>
+          <p>{t.scan}</p>
+          <Suspense>
+            <QrCode text={enrolment.uri} />
+          </Suspense>
+          <p className="muted">
+            {t.orType} <code>{enrolment.secret}</code>
+          </p>
+          <Form action={t.confirm} onSubmit={confirm} onCancel={() => setEnrolment(undefined)}>
+            {(errors) => (
+              <Field
+                label={t.code}
+                inputMode="numeric"
+                autoComplete="one-time-code"
+                error={errors.get('code')}
+                value={code}
+                onChange={setCode}
+              />
+            )}
+          </Form>
+        </Dialog>
+      )}
+      {codes !== undefined && (
+        <ShownOnce title={t.codes} lead={t.codesLead} text={codes.join('\n')} onClose={() => setCodes(undefined)} />
+      )}
+      {fresh.dialog}
+    </section>
+  );
+}
+
+interface ShownOnceProps {
+  readonly title: string;
+  readonly lead: string;
+  readonly text: string;
+  readonly onClose: () => void;
+}
+
+/** A secret that is not shown again. */
+function ShownOnce({ title, lead, text, onClose }: ShownOnceProps) {
+  return (
+    <Dialog title={title} onClose={onClose}>
+      <p>{lead}</p>
+      <pre className="code">{text}</pre>
+      <div className="actions">
+        <button type="button" className="button primary" onClick={onClose}>
+          {t.done}
+        </button>
+        <CopyButton text={text} />
+      </div>
+    </Dialog>
+  );
+}
+
+function NewKey(): ReactNode {
+  const { kith, user, permissions } = useConsole();
+  const queries = useQueryClient();
+  const fresh = useFreshSignIn();
+  const [isOpen, setOpen] = useState(false);
+  const [name, setName] = useState('');
+  const [chosen, setChosen] = useState<ReadonlySet<Permission>>(new Set());
+  const [secret, setSecret] = useState<string | undefined>(undefined);
+  const create = async () => {
+    try {
+      const { secret: created } = await kith.apiKeys.create({ name, permissions: [...chosen] });
+      setOpen(false);
+      setName('');
+      setChosen(new Set());
+      setSecret(created);
+    } catch (thrown) {
+      if (!fresh.handle(thrown)) throw thrown;
+    }
+    await queries.invalidateQueries({ queryKey: ['keys', user.id] });
+  };
+  return (
+    <div className="actions">
+      <button type="button" className="button" onClick={() => setOpen(true)}>
+        {t.newKey}
+      </button>
+      {isOpen && (
+        <Dialog title={t.newKey} onClose={() => setOpen(false)}>
+          <Form action={t.create} onSubmit={create} onCancel={() => setOpen(false)}>
+            {(errors) => (
+              <>
+                <Field label={t.keyName} error={errors.get('name')} value={name} onChange={setName} />
+                <fieldset className="choices">
+                  <legend>{t.permissions}</legend>
+                  {[...permissions].map((permission) => (
+                    <Checkbox
+                      key={permission}
+                      label={permissionName(permission)}
+                      checked={chosen.has(permission)}
+                      onChange={(checked) =>
+                        setChosen((before) =>
+                          checked ? new Set([...before, permission]) : before.difference(new Set([permission])),
+                        )
+                      }
+                    />
+                  ))}
+                  {errors.has('permissions') && <span className="error">{errors.get('permissions')}</span>}
+                </fieldset>
+              </>
+            )}
+          </Form>
+        </Dialog>
+      )}
+      {secret !== undefined && (
+        <ShownOnce title={t.newKey} lead={t.keySecret} text={secret} onClose={() => setSecret(undefined)} />
+      )}
+      {fresh.dialog}
+    </div>
+  );
+}

@@ -1,0 +1,45 @@
+import { useState } from 'react';
+import { useConsole } from '../context.tsx';
+import { Dialog } from '../parts/dialog.tsx';
+import { Checkbox, Field, Form } from '../parts/form.tsx';
+import { useFreshSignIn } from '../parts/fresh-sign-in.tsx';
+import { notify } from '../parts/toasts.tsx';
+import { t } from '../texts.ts';
+import type { EditProps } from './edit-user.tsx';
+
+export default function SetPassword({ user, onSaved, onClose }: EditProps) {
+  const { kith } = useConsole();
+  const [password, setPassword] = useState('');
+  const [mustChangePassword, setMustChange] = useState(true);
+  const fresh = useFreshSignIn();
+  const save = async () => {
+    try {
+      onSaved((await kith.users.setPassword({ userId: user.id, password, mustChangePassword })).user);
+      onClose();
+      notify(t.passwordSet);
+    } catch (thrown) {
+      if (!fresh.handle(thrown)) throw thrown;
+    }
+  };
+  return (
+    <Dialog title={t.setPassword} onClose={onClose}>
+      <Form action={t.setPassword} onSubmit={save} onCancel={onClose}>
+        {(errors) => (
+          <>
+            <Field
+              label={t.newPassword}
+              type="password"
+              autoComplete="new-password"
+              hint={t.passwordHint}
+              error={errors.get('password')}
+              value={password}
+              onChange={setPassword}
+            />
+            <Checkbox label={t.mustChange} checked={mustChangePassword} onChange={setMustChange} />
+          </>
+        )}
+      </Form>
+      {fresh.dialog}
+    </Dialog>
+  );
+}

@@ -1,0 +1,111 @@
+/**
+ * Take a picture of each page of the console, in light and dark, 1280 and 390 pixels wide, into the folder that is named, or
+ * tmp/console. Starts a Kith with some users, contacts and activity of its own, and needs Chromium.
+ */
+import { mkdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { chromium, type Page } from 'playwright-core';
+import { Role } from '../packages/client/src/contract.ts';
+import { createKith } from '../packages/client/src/index.ts';
+import { startKith } from '../packages/client/src/testing.ts';
+
+const out = resolve(process.argv[2] ?? 'tmp/console');
+const only = process.argv[3];
+await mkdir(out, { recursive: true });
+
+await using server = await startKith();
+const { admin } = server;
+const PEOPLE = [
+  'Ada Lovelace',
+  'Grace Hopper',
+  'Alan Turing',
+  'Katherine Johnson',
+  'Zoë Müller',
+  '山田 太郎',
+  'Edsger Dijkstra',
+  'Margaret Hamilton',
+  'Barbara Liskov',
+  'Donald Knuth',
+  'Radia Perlman',
+  'Frances Allen',
+];
+const ids: string[] = [];
+for (const [i, name] of PEOPLE.entries()) {
+  const username = `person${i}`;
+  const role = [Role.VIEWER, Role.EDITOR, Role.ADMIN][i % 3]!;
+  const { user } = await admin.users.create({
+    username,
+    email: `${username}@example.org`,
+    name,
+    role,
+    password: `password of ${username}`,
+  });
+  ids.push(user.id);
+}
+const alan = createKith({ url: server.url, credentials: { identifier: 'person2', password: 'password of person2' } });
+for (const [i, name] of PEOPLE.slice(0, 8).entries()) {
+  const [givenName = '', familyName = ''] = name.split(' ');
+  await alan.contacts.create({
+    givenName,
+    familyName,
+    company: ['Analytical Engines', 'US Navy', 'Bletchley Park', 'NASA'][i % 4]!,
+    jobTitle: 'Engineer',
+    emails: [{ address: `${i}@example.org`, type: 'work', primary: true }],
+    phones: [{ number: `+49 30 12345${i}`, type: 'mobile', primary: true }],
+    notes: 'Met at the conference.',
+    starred: i % 3 === 0,
+  });
+}
+const { contacts } = await alan.contacts.list().page();
+
+const VIEWS: readonly [name: string, path: string][] = [
+  ['overview', ''],
+  ['users', 'users'],
+  ['user', `users/${ids[0]}`],
+  ['activity', 'activity'],
+  ['contacts', 'contacts'],
+  ['contact', `contacts/${contacts[0]!.id}`],
+  ['account', 'account'],
+];
+
+await using browser = await chromium.launch({
+  executablePath: '/usr/bin/chromium',
+  args: [
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+  ],
+});
+for (const colorScheme of ['light', 'dark'] as const) {
+  const context = await browser.newContext({ colorScheme, locale: 'en', viewport: { width: 1280, height: 800 } });
+  const page = await context.newPage();
+  page.on('console', (message) => message.type() === 'error' && console.error(message.text()));
+  page.on('pageerror', (error) => console.error(error));
+  await page.goto(`${server.url}/console/`);
+  await page.locator('input[name=identifier]').waitFor();
+  await take(page, 'sign-in', colorScheme);
+  await page.fill('input[name=identifier]', 'person2');
+  await page.fill('input[name=password]', 'password of person2');
+  await page.keyboard.press('Enter');
+  await page.locator('nav').first().waitFor();
+  for (const [name, path] of VIEWS) {
+    if (only !== undefined && !only.split(',').includes(name)) continue;
+    await page.goto(`${server.url}/console/${path}`);
+    await page.locator('main h1').waitFor();
+    await take(page, name, colorScheme);
+  }
+  await context.close();
+}
+
+async function take(page: Page, name: string, scheme: string): Promise<void> {
+  for (const width of [1280, 390]) {
+    await page.setViewportSize({ width, height: width === 390 ? 844 : 800 });
+    await page.waitForLoadState('networkidle', { timeout: 2000 }).catch(() => {}); // a watch never rests
+    await page.screenshot({ path: join(out, `${name}-${scheme}-${width}.png`) });
+  }
+  await page.setViewportSize({ width: 1280, height: 800 });
+}

@@ -1,0 +1,48 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core';
+
+/** Builds the console as it is now: a clone has what `npm ci` built, and its sources may have changed since. */
+export async function buildConsole(): Promise<void> {
+  await promisify(execFile)(process.execPath, ['scripts/build-console.ts']);
+}
+
+/** A browser of one person, and what it has to complain of. */
+export interface Visitor extends AsyncDisposable {
+  readonly context: BrowserContext;
+  /** Violations of the policy of a page, and errors that nothing caught. */
+  readonly complaints: string[];
+  open(path?: string): Promise<Page>;
+}
+
+/** Opens a browser of its own, in English. */
+export async function visit(browser: Browser, address: string, options: BrowserContextOptions = {}): Promise<Visitor> {
+  const context = await browser.newContext({ locale: 'en-GB', ...options });
+  const complaints: string[] = [];
+  await context.exposeFunction('complain', (text: string) => void complaints.push(text));
+  await context.addInitScript(() => {
+    document.addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI, sample }) => {
+      (globalThis as unknown as { complain: (text: string) => void }).complain(
+        `${violatedDirective} refused ${blockedURI} ${sample}`,
+      );
+    });
+  });
+  context.on('weberror', (error) => complaints.push(String(error.error())));
+  return {
+    context,
+    complaints,
+    async open(path = '') {
+      const page = await context.newPage();
+      await page.goto(`${address}/console/${path}`);
+      return page;
+    },
+    [Symbol.asyncDispose]: () => context.close(),
+  };
+}
+
+/** Signs in on the page that asks for it. */
+export async function signInOn(page: Page, identifier: string, password: string): Promise<void> {
+  await page.getByLabel('Username or email').fill(identifier);
+  await page.getByLabel('Password', { exact: true }).fill(password);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+}
