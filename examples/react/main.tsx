@@ -41,7 +41,7 @@ function SignIn({ onSignedIn }: { onSignedIn: () => void }) {
     }
   };
   return (
-    <form onSubmit={submit}>
+    <form onSubmit={(event) => void submit(event)}>
       <input name="identifier" autoComplete="username" />
       <input name="password" type="password" autoComplete="current-password" />
       <button type="submit">Sign in</button>
@@ -79,7 +79,7 @@ function Contacts() {
           ))}
       </ul>
       {contacts.hasNextPage && <button onClick={() => contacts.fetchNextPage()}>More</button>}
-      <form onSubmit={submit}>
+      <form onSubmit={(event) => void submit(event)}>
         <input name="address" />
         <button type="submit">Add</button>
       </form>
