@@ -20,6 +20,14 @@ const KEPT = [
   'dependencies',
   'optionalDependencies',
 ] as const;
+/** What is read and not imported. The console is there where it has been built. */
+const READ = [
+  'src/**/*.txt',
+  'gen/*.{binpb,html,json}',
+  'proto/**/*.proto',
+  'packages/console/dist/*.{html,svg,gz,br}',
+  'packages/console/dist/assets/*.*',
+];
 const out = resolve(process.argv[2] ?? join(root, 'dist/kith'));
 
 await rm(out, { recursive: true, force: true });
@@ -41,7 +49,7 @@ async function useBuiltThreads(): Promise<void> {
 
 /** Everything that is read and not imported. */
 async function copyData(): Promise<void> {
-  for await (const path of glob(['src/**/*.txt', 'gen/*.{binpb,html,json}', 'proto/**/*.proto'], { cwd: root })) {
+  for await (const path of glob(READ, { cwd: root })) {
     await mkdir(dirname(join(out, path)), { recursive: true });
     await copyFile(join(root, path), join(out, path));
   }
