@@ -79,7 +79,7 @@ function Contacts() {
           ))}
       </ul>
       {contacts.hasNextPage && <button onClick={() => contacts.fetchNextPage()}>More</button>}
-      <form onSubmit={(event) => void submit(event)}>
+      <form onSubmit={submit}>
         <input name="address" />
         <button type="submit">Add</button>
       </form>
