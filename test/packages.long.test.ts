@@ -177,7 +177,7 @@ describe('the server', () => {
 
   test('holds what it runs and reads, and nothing for working on it', async () => {
     const { files } = packed.find(({ name }) => name === SERVER)!;
-    const read = /^(src|gen|packages|proto)\/.+\.(js|js\.map|txt|binpb|html|json|proto)$/;
+    const read = /^(src|gen|packages|proto)\/.+\.(js|js\.map|txt|binpb|html|json|proto|css|svg|gz|br)$/;
     const others = files.filter((file) => !read.test(file));
     expect(others.toSorted()).toEqual(['LICENSE', 'README.md', 'package.json']);
     expect(files.filter((file) => /test|\.ts$/.test(file.replace(/^packages\/client\/src\/testing/, '')))).toEqual([]);
