@@ -1,10 +1,19 @@
 import { execFile } from 'node:child_process';
+import { glob, stat } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core';
 
-/** Builds the console as it is now: a clone has what `npm ci` built, and its sources may have changed since. */
+/**
+ * Builds the console where there is no build, or an older one than its sources. `npm ci` has made one: other tests start
+ * servers meanwhile, which read it.
+ */
 export async function buildConsole(): Promise<void> {
-  await promisify(execFile)(process.execPath, ['scripts/build-console.ts']);
+  const builtMs = (await stat('packages/console/dist/index.html').catch(() => undefined))?.mtimeMs ?? 0;
+  for await (const file of glob('packages/{console,client}/src/**/*.{ts,tsx,css}')) {
+    if ((await stat(file)).mtimeMs <= builtMs) continue;
+    await promisify(execFile)(process.execPath, ['scripts/build-console.ts']);
+    return;
+  }
 }
 
 /** A browser of one person, and what it has to complain of. */
