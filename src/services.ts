@@ -7,6 +7,7 @@ import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts'
 import { AdminService } from '../gen/kith/admin/v1/admin_service_pb.ts';
 import { ApiKeyService } from '../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
+import { InvitationService } from '../gen/kith/auth/v1/invitation_service_pb.ts';
 import { RevocationService } from '../gen/kith/auth/v1/revocation_service_pb.ts';
 import { SecondFactorService } from '../gen/kith/auth/v1/second_factor_service_pb.ts';
 import { SessionService } from '../gen/kith/auth/v1/session_service_pb.ts';
@@ -29,6 +30,9 @@ import { purgeEnrolments } from './identity/second-factor/second-factor.ts';
 import { secondFactorData, secondFactorService } from './identity/second-factor/service.ts';
 import { purgeSessions } from './identity/sessions/sessions.ts';
 import { sessionData, sessionService } from './identity/sessions/service.ts';
+import { purgeInvitations } from './identity/sign-up/invitations.ts';
+import { invitationService } from './identity/sign-up/service.ts';
+import { purgeSignUps } from './identity/sign-up/sign-up.ts';
 import { purgeThrottles } from './identity/throttle/throttle.ts';
 import { signingKeyService } from './identity/tokens/service.ts';
 import { purgeUsers } from './identity/users/erase.ts';
@@ -62,9 +66,14 @@ const SLICES = [
   slice(
     AuthService,
     authService,
-    { throttles: { remove: purgeThrottles }, mailed_codes: { remove: purgeMailedCodes } },
+    {
+      throttles: { remove: purgeThrottles },
+      mailed_codes: { remove: purgeMailedCodes },
+      sign_ups: { remove: purgeSignUps },
+    },
     authData,
   ),
+  slice(InvitationService, invitationService, { invitations: { remove: purgeInvitations } }),
   slice(SecondFactorService, secondFactorService, { second_factors: { remove: purgeEnrolments } }, secondFactorData),
   slice(ActivityService, activityService, { activities: { remove: purgeActivities } }, activityData),
   slice(ApiKeyService, apiKeyService, {}, apiKeyData),

@@ -32,6 +32,8 @@ const FAMILIES: readonly (readonly [first: number, heading: string])[] = [
   [100, 'Activity'],
   [120, 'Fields of users'],
   [140, 'Mail'],
+  [160, 'Session cookies'],
+  [170, 'Sign-up'],
 ];
 
 /** The pages of docs/reference/, by file name: Markdown with links between them. */

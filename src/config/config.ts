@@ -46,6 +46,7 @@ export interface Config {
     readonly language: MailLanguage;
     readonly service: string;
   };
+  readonly signUp: SignUpConfig;
   readonly purgeAfterMs: number;
   readonly activityRetentionMs: number;
   /** What a user's contacts may be, in number and in bytes. */
@@ -84,6 +85,16 @@ export interface Tls {
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** Who may become a user without an administrator. */
+const SIGN_UP_POLICIES = ['closed', 'invitation', 'open'] as const;
+
+export interface SignUpConfig {
+  /** Nobody, who is invited, or everybody. */
+  readonly policy: (typeof SIGN_UP_POLICIES)[number];
+  /** The domains of email addresses that may, in lower case; none for every one. */
+  readonly domains: readonly string[];
+}
 
 /** The languages that mails can be written in. */
 const MAIL_LANGUAGES = ['en', 'de'] as const;
@@ -226,6 +237,17 @@ export const SETTINGS = {
     fallback: 'Kith',
     allowed: 'a name of at most 100 characters',
     parse: (value) => (value.length <= 100 ? value : undefined),
+  },
+  KITH_SIGN_UP: {
+    help: 'Who becomes a user without an administrator, with a code that is mailed: nobody, who was invited, or everybody.',
+    fallback: 'closed',
+    allowed: SIGN_UP_POLICIES.join(', '),
+    parse: (value) => SIGN_UP_POLICIES.find((policy) => policy === value),
+  },
+  KITH_SIGN_UP_DOMAINS: {
+    help: 'The domains of email addresses that may sign up or be invited. Absent: every one.',
+    allowed: 'domains, separated by commas: example.org,example.com',
+    parse: parseDomains,
   },
   KITH_PURGE_AFTER_DAYS: wholeNumber('How long a deletion can be undone.', '30', 1, 3650),
   KITH_ACTIVITY_DAYS: wholeNumber('How long activity is kept.', '90', 1, 3650),
@@ -411,6 +433,7 @@ export function parseConfig(env: Env): Config {
       language: read('KITH_MAIL_LANGUAGE') ?? 'en',
       service: read('KITH_SERVICE_NAME') ?? '',
     },
+    signUp: { policy: read('KITH_SIGN_UP') ?? 'closed', domains: read('KITH_SIGN_UP_DOMAINS') ?? [] },
     purgeAfterMs: (read('KITH_PURGE_AFTER_DAYS') ?? 0) * DAY_MS,
     activityRetentionMs: (read('KITH_ACTIVITY_DAYS') ?? 0) * DAY_MS,
     contacts: {
@@ -555,6 +578,13 @@ function pem(help: string, what: string, check: (bytes: Buffer) => unknown): Set
 function parseFlag(value: string): boolean | undefined {
   return value === 'true' ? true : value === 'false' ? false : undefined;
 }
+
+function parseDomains(value: string): readonly string[] | undefined {
+  const domains = value.split(',').map((domain) => domain.trim().toLowerCase());
+  return domains.every((domain) => DOMAIN.test(domain)) ? [...new Set(domains)] : undefined;
+}
+
+const DOMAIN = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
 
 /** The host of a URL as it is in an email address; of one that is refused, any. */
 function hostOf(url: string): string {

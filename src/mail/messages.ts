@@ -12,7 +12,7 @@ const STATE_MESSAGES = {
 export function toMailMessage(mail: Mail): MessageInitShape<typeof MailSchema> {
   return {
     id: mail.id,
-    userId: mail.user_id,
+    userId: mail.user_id ?? '',
     recipient: mail.recipient,
     kind: mail.kind,
     subject: mail.subject,

@@ -5,6 +5,7 @@ import { Failure } from '../kernel/failure.ts';
 import type { Db } from '../storage/database.ts';
 import { cutPage, type Page, type PageRequest, pageSizeOf, pageTokens } from '../storage/pages.ts';
 import {
+  adoptMailsTo,
   deleteMails,
   deleteMailsTo,
   insertMail,
@@ -28,13 +29,13 @@ const KEEP_MS = 30 * 24 * 60 * 60 * 1000;
 export type Mail = Omit<MailRow, 'body_sealed'>;
 
 /**
- * Writes a mail to a user in the transaction of its cause: it is sent once that is committed, and not at all if
+ * Writes a mail to a user, or to the address of who is none yet, in the transaction of its cause: it is sent once that is committed, and not at all if
  * it is not, nor after `expireMs`, when what it says is of no use any more.
  */
 export async function writeMail<K extends MailKind>(
   tx: Db,
   app: MailApp,
-  user: { readonly id: string; readonly email: string },
+  user: { readonly id: string | null; readonly email: string },
   kind: K,
   values: MailValues[K],
   expireMs?: number,
@@ -59,6 +60,9 @@ export async function writeMail<K extends MailKind>(
   });
   app.database.afterCommit(tx, 'mails', []);
 }
+
+/** Makes a new user the one whom the mails to their address were to. `emailKey` as identifierKey. */
+export const adoptMails = adoptMailsTo;
 
 /** The text of a mail; undefined once it has been sent, or if another secret key sealed it. */
 export function bodyOf(app: App, { id, body_sealed }: MailRow): Pick<MailContent, 'text' | 'html'> | undefined {
@@ -131,6 +135,6 @@ async function requireMail(db: Db, caller: Caller, id: string): Promise<MailRow>
   const mail = await selectMail(db, id);
   const role = mail && (await selectRecipientRole(db, mail));
   if (mail === undefined || role === undefined) throw new Failure('mail_not_found', 'no mail has this id');
-  requireNotAbove(caller, { id: mail.user_id, role });
+  requireNotAbove(caller, { id: mail.user_id ?? '', role });
   return mail;
 }

@@ -9,7 +9,8 @@ declare module '../storage/schema.ts' {
 
 export interface MailRow {
   id: string;
-  user_id: string;
+  /** Null for who is no user yet. */
+  user_id: string | null;
   recipient: string;
   kind: string;
   subject: string;
@@ -36,8 +37,9 @@ export function selectMail(db: Db, id: string): Promise<MailRow | undefined> {
   return db.selectFrom('mails').selectAll().where('id', '=', id).executeTakeFirst();
 }
 
-/** The role of the user whom a mail is to. */
+/** The role of the user whom a mail is to; for who is no user yet, the highest that they may be given. */
 export async function selectRecipientRole(db: Db, { user_id }: MailRow): Promise<Role | undefined> {
+  if (user_id === null) return 'admin'; // to an address that may be invited as one
   const user = await db.selectFrom('users').select('role').where('id', '=', user_id).executeTakeFirst();
   return user?.role;
 }
@@ -126,4 +128,14 @@ export async function deleteMailsTo(db: Db, userId: string, limit: number): Prom
   const some = db.selectFrom('mails').select('id').where('user_id', '=', userId).limit(limit);
   const { numDeletedRows } = await db.deleteFrom('mails').where('id', 'in', some).executeTakeFirst();
   return Number(numDeletedRows);
+}
+
+/** Gives mails to an address, that were to no user, to the user who has it from now on. `emailKey` as identifierKey. */
+export async function adoptMailsTo(tx: Db, userId: string, emailKey: string): Promise<void> {
+  await tx
+    .updateTable('mails')
+    .set({ user_id: userId })
+    .where('user_id', 'is', null)
+    .where(({ fn }) => fn<string>('lower', ['recipient']), '=', emailKey)
+    .execute();
 }

@@ -2,13 +2,18 @@ import { readFileSync } from 'node:fs';
 import type { MailLanguage } from '../config/config.ts';
 
 /** What mails are about. Each has a template in each language. */
-export const MAIL_KINDS = ['password_reset', 'password_changed'] as const;
+export const MAIL_KINDS = ['password_reset', 'password_changed', 'sign_up', 'sign_up_known', 'invitation'] as const;
 export type MailKind = (typeof MAIL_KINDS)[number];
 
 /** What the templates of a kind have in them, written `{{name}}`. */
 export interface MailValues {
   readonly password_reset: { readonly code: string };
   readonly password_changed: { readonly timeMs: number };
+  readonly sign_up: { readonly code: string };
+  /** To the address of a user, when somebody tries to sign up with it. */
+  readonly sign_up_known: Readonly<Record<never, never>>;
+  /** `timeMs`: until when it is good. */
+  readonly invitation: { readonly timeMs: number };
 }
 
 /** What a person reads. */

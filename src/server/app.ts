@@ -113,6 +113,7 @@ export async function openApp(config: Config, log: Logger, options: AppOptions =
     throttle: createThrottle(config.signInFailuresPerAddress),
     sessionCookies: sessionCookies(config.issuer),
     resetsUnderWay: { count: 0 },
+    signUp: config.signUp,
     mailTemplates: new MailTemplates(config.mail),
     totpIssuer: new URL(config.issuer).hostname,
     knownApiKeys: createKnownApiKeys(),

@@ -5,6 +5,7 @@ export * from './contract/api-keys.ts';
 export * from './contract/auth.ts';
 export * from './contract/contacts.ts';
 export * from './contract/errors.ts';
+export * from './contract/invitations.ts';
 export * from './contract/outbox.ts';
 export * from './contract/revocations.ts';
 export * from './contract/roles.ts';

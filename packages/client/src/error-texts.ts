@@ -92,6 +92,10 @@ export const reasonTexts = {
     USER_DIFFERS: 'The user is there, and differs.',
     MAIL_NOT_FOUND: 'This mail does not exist.',
     MAIL_SENT: 'This mail has been sent already.',
+    SIGN_UP_CLOSED: 'Nobody can sign up here at the moment.',
+    SIGN_UP_DOMAIN_NOT_ALLOWED: 'Please use another email address: those of this domain cannot sign up here.',
+    INVITATION_NOT_FOUND: 'This invitation does not exist any more.',
+    INVITATION_EXISTS: 'This email address is invited already.',
   },
   de: {
     MALFORMED_REQUEST: 'Die Anfrage war nicht lesbar.',
@@ -162,6 +166,11 @@ export const reasonTexts = {
     USER_DIFFERS: 'Diese Person gibt es schon, mit anderen Angaben.',
     MAIL_NOT_FOUND: 'Diese E-Mail gibt es nicht.',
     MAIL_SENT: 'Diese E-Mail ist schon gesendet.',
+    SIGN_UP_CLOSED: 'Hier kann sich zurzeit niemand registrieren.',
+    SIGN_UP_DOMAIN_NOT_ALLOWED:
+      'Bitte nehmen Sie eine andere E-Mail-Adresse: Mit denen dieser Domain kann man sich hier nicht registrieren.',
+    INVITATION_NOT_FOUND: 'Diese Einladung gibt es nicht mehr.',
+    INVITATION_EXISTS: 'Diese E-Mail-Adresse ist schon eingeladen.',
   },
 } as const satisfies Record<Language, Partial<Record<Reason, string>>>;
 

@@ -2,6 +2,7 @@ import { ActivityService } from './gen/kith/activity/v1/activity_service_pb.ts';
 import { AdminService } from './gen/kith/admin/v1/admin_service_pb.ts';
 import { ApiKeyService } from './gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from './gen/kith/auth/v1/auth_service_pb.ts';
+import { InvitationService } from './gen/kith/auth/v1/invitation_service_pb.ts';
 import { RevocationService } from './gen/kith/auth/v1/revocation_service_pb.ts';
 import { SecondFactorService } from './gen/kith/auth/v1/second_factor_service_pb.ts';
 import { SessionService } from './gen/kith/auth/v1/session_service_pb.ts';
@@ -17,6 +18,7 @@ export const SERVICES = {
   apiKeys: { service: ApiKeyService, noun: 'ApiKey' },
   auth: { service: AuthService, noun: 'Auth' },
   contacts: { service: ContactService, noun: 'Contact' },
+  invitations: { service: InvitationService, noun: 'Invitation' },
   outbox: { service: OutboxService, noun: 'Mail' },
   revocations: { service: RevocationService, noun: 'Revocation' },
   secondFactor: { service: SecondFactorService, noun: 'SecondFactor' },

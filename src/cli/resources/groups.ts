@@ -96,6 +96,14 @@ export const GROUPS: readonly Group[] = [
     },
   },
   {
+    name: 'invitations',
+    title: 'Invitations',
+    service: 'kith.auth.v1.InvitationService',
+    noun: 'Invitation',
+    columns: ['id', 'email', 'role', 'create_time', 'expire_time'],
+    examples: { create: ['kith invitations create --email ada@example.org --role editor'] },
+  },
+  {
     name: 'signing-keys',
     title: 'Signing keys',
     service: 'kith.auth.v1.SigningKeyService',

@@ -26,7 +26,7 @@ import {
   type Tokens,
   tokensOf,
 } from '../sessions/sessions.ts';
-import type { RecoveryApp } from '../recovery/password-reset.ts';
+import type { SignUpApp } from '../sign-up/sign-up.ts';
 import { identifierKey } from '../../kernel/text.ts';
 import { writeMail } from '../../mail/outbox.ts';
 import {
@@ -50,7 +50,7 @@ import type { User } from '../users/user.ts';
 import type { SessionCookies } from './session-cookie.ts';
 import { type Challenge, CHALLENGE_MS, challengeInvalid, readChallenge, writeChallenge } from './challenge.ts';
 
-export interface AuthApp extends SessionsApp, ThrottleApp, RecoveryApp {
+export interface AuthApp extends SessionsApp, ThrottleApp, SignUpApp {
   readonly sessionCookies: SessionCookies;
 }
 

@@ -7,6 +7,7 @@ import { toUserMessage } from '../users/messages.ts';
 import { peerOf } from '../../rpc/peer.ts';
 import { requestPasswordReset, resetPassword } from '../recovery/password-reset.ts';
 import { logout, refresh } from '../sessions/sessions.ts';
+import { confirmSignUp, signUp } from '../sign-up/sign-up.ts';
 import { type AuthApp, changePassword, completeLogin, login, me, type SignIn } from './auth.ts';
 import { fromAnswer, toSignInMessage, toTokens } from './messages.ts';
 import { asksForCookie, intoCookie, readCookie, removeCookie } from './session-cookie.ts';
@@ -56,6 +57,14 @@ export function authService(app: AuthApp): ServiceImpl<typeof AuthService> {
     },
     async resetPassword({ identifier, code, newPassword: password }, context) {
       await resetPassword(app, { identifier, code, password }, peerOf(context), context.signal);
+      return {};
+    },
+    async signUp({ email }, context) {
+      await signUp(app, email, peerOf(context));
+      return {};
+    },
+    async confirmSignUp({ email, code, username, name, password }, context) {
+      await confirmSignUp(app, { email, code, username, name, password }, peerOf(context), context.signal);
       return {};
     },
   };

@@ -1,5 +1,7 @@
 import { randomInt } from 'node:crypto';
 import type { App } from '../../app.ts';
+import { Failure } from '../../kernel/failure.ts';
+import type { Keyring } from '../../kernel/keyring.ts';
 import { identifierKey } from '../../kernel/text.ts';
 import type { Db } from '../../storage/database.ts';
 import type { Account } from '../users/accounts.ts';
@@ -19,10 +21,29 @@ export interface MailedCode {
   readonly expireMs: number;
 }
 
+/** A code of eight digits, good from now on. */
+export function drawCode({ now }: Pick<App, 'now'>): MailedCode {
+  return { code: String(randomInt(10 ** DIGITS)).padStart(DIGITS, '0'), expireMs: now() + CODE_MS };
+}
+
+/** The latest time at which a code can expire, milliseconds since 1970: a later one comes of a clock that was ahead. */
+export function latestExpiry(nowMs: number): number {
+  return nowMs + CODE_MS;
+}
+
+/** What is stored of a code: a MAC of it and of what it is good for. */
+export function macOfCode(keyring: Keyring, parts: readonly unknown[]): string {
+  return keyring.mac('mailed-code', JSON.stringify(parts)).toString('base64url');
+}
+
+/** Why a code is refused, whatever the reason. */
+export function mailedCodeInvalid(): Failure {
+  return new Failure('mailed_code_invalid', 'the code is wrong, was used or has expired: ask for another one');
+}
+
 /** Makes a code of eight digits for a user in place of the one before of the same purpose, in the transaction that mails it. */
 export async function createMailedCode(tx: Db, app: App, account: Account, purpose: CodePurpose): Promise<MailedCode> {
-  const code = String(randomInt(10 ** DIGITS)).padStart(DIGITS, '0');
-  const expireMs = app.now() + CODE_MS;
+  const { code, expireMs } = drawCode(app);
   await replaceMailedCode(tx, {
     user_id: account.user.id,
     purpose,
@@ -42,8 +63,7 @@ export function takeMailedCode(
 ): Promise<boolean> {
   const code_mac = macOf(app, account, purpose, code);
   const nowMs = app.now();
-  // An expiry further away than a code lasts comes of a clock that was ahead.
-  return useMailedCode(tx, { user_id: account.user.id, purpose, code_mac }, nowMs, nowMs + CODE_MS);
+  return useMailedCode(tx, { user_id: account.user.id, purpose, code_mac }, nowMs, latestExpiry(nowMs));
 }
 
 export function purgeMailedCodes(app: App, limit: number): Promise<number> {
@@ -52,6 +72,5 @@ export function purgeMailedCodes(app: App, limit: number): Promise<number> {
 
 /** With the address and the password of the user: with another of either, a code is good no more. */
 function macOf({ keyring }: App, { user, passwordHash }: Account, purpose: CodePurpose, code: string): string {
-  const parts = [purpose, user.id, identifierKey(user.email), passwordHash, code];
-  return keyring.mac('mailed-code', JSON.stringify(parts)).toString('base64url');
+  return macOfCode(keyring, [purpose, user.id, identifierKey(user.email), passwordHash, code]);
 }

@@ -16,10 +16,10 @@ import {
   type ThrottleApp,
 } from '../throttle/throttle.ts';
 import { type Account, findAccount, getAccount, replacePassword } from '../users/accounts.ts';
-import { createMailedCode, takeMailedCode } from './mailed-codes.ts';
+import { createMailedCode, mailedCodeInvalid, takeMailedCode } from './mailed-codes.ts';
 
 export interface RecoveryApp extends SessionsApp, ThrottleApp, MailApp {
-  /** How many requests for a code have been answered and are not done. */
+  /** How many requests for a code, to reset a password or to sign up, have been answered and are not done. */
   readonly resetsUnderWay: { count: number };
 }
 
@@ -35,6 +35,15 @@ const NOBODY = '00000000-0000-0000-0000-000000000000';
  * Throws too_many_attempts, server_busy.
  */
 export async function requestPasswordReset(app: RecoveryApp, identifier: string, peer: Peer): Promise<void> {
+  await answerLater(app, peer, () => mailCode(app, identifier));
+}
+
+/**
+ * Does what mails, after the answer: who asks learns nothing of it. Charges the address for the call.
+ *
+ * Throws too_many_attempts, server_busy.
+ */
+export async function answerLater(app: RecoveryApp, peer: Peer, mail: () => Promise<void>): Promise<void> {
   const { resetsUnderWay } = app;
   if (resetsUnderWay.count >= UNDER_WAY_MAX) {
     throw new Failure('server_busy', 'too many such requests are being answered: call again in a moment', {
@@ -45,7 +54,7 @@ export async function requestPasswordReset(app: RecoveryApp, identifier: string,
   resetsUnderWay.count += 1;
   app.background.run(async () => {
     try {
-      await mailCode(app, identifier);
+      await mail();
     } finally {
       resetsUnderWay.count -= 1;
     }
@@ -92,7 +101,7 @@ export async function resetPassword(
       'mailed code',
     );
     if (!guess.right || account === undefined) {
-      throw new Failure('mailed_code_invalid', 'the code is wrong, was used or has expired: ask for another one');
+      throw mailedCodeInvalid();
     }
     await rememberAddress(app, account.user.id, peer);
     await forgivePasswords(app, account.user.id, peer);

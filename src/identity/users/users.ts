@@ -425,6 +425,24 @@ export function requireTimeZone(name: string): string {
   throw new Failure('time_zone_unknown', message, { field: 'time_zone' });
 }
 
+/** What people say of themselves who become users by themselves. */
+export type NewSelf = Pick<NewUser, 'username' | 'email' | 'name' | 'password'>;
+
+/**
+ * A user of who proves to have the email address, a viewer, before anything is stored.
+ *
+ * Throws password_is_identifier, password_too_common, server_busy.
+ */
+export function newSelfRow(app: App, input: NewSelf, by: HashRequest): Promise<UserRow> {
+  const fixed = { role: 'viewer', passwordHash: '', mustChangePassword: false, emailVerified: true } as const;
+  return newUserRow(app, { ...NOTHING_MORE, ...input, ...fixed }, by);
+}
+
+/** Inserts such a user in the transaction that took the proof. */
+export async function insertSelf(tx: Db, row: UserRow): Promise<void> {
+  await insertUser(tx, row, termsOf(toFields(row)));
+}
+
 async function newUserRow(app: App, input: Omit<NewUser, 'requestId'>, by: HashRequest): Promise<UserRow> {
   const fields = newFields(input, app.now());
   const password_hash = await newPasswordHash(app, input, by);
@@ -497,7 +515,7 @@ export async function requireOtherAdmin(tx: Db, row: UserRow): Promise<void> {
  * Runs a write of a user. Throws username_taken, email_taken or external_id_taken if it violates the unique index of
  * one of them; of several that are taken, the first in this order, of which databases name any.
  */
-async function reportTakenIdentifiers<T>(
+export async function reportTakenIdentifiers<T>(
   { database }: App,
   asked: { readonly id: string; readonly username?: string | undefined; readonly email?: string | undefined },
   write: () => Promise<T>,

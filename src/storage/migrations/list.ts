@@ -14,6 +14,7 @@ import { migration as m0010 } from './0010-user-orders.ts';
 import { migration as m0011 } from './0011-mail.ts';
 import { migration as m0014 } from './0014-contact-details.ts';
 import { migration as m0015 } from './0015-search-version.ts';
+import { migration as m0016 } from './0016-sign-up.ts';
 
 /** Every migration, in order, by its name in the database. */
 export const MIGRATIONS: Readonly<Record<string, (dialect: Dialect) => Migration>> = {
@@ -30,6 +31,7 @@ export const MIGRATIONS: Readonly<Record<string, (dialect: Dialect) => Migration
   '0011-mail': m0011,
   '0014-contact-details': m0014,
   '0015-search-version': m0015,
+  '0016-sign-up': m0016,
 };
 
 /** Every table, with the migration that makes it. */
@@ -51,4 +53,6 @@ export const TABLES = {
   user_usage: '0004-usage',
   mails: '0011-mail',
   mailed_codes: '0011-mail',
+  sign_ups: '0016-sign-up',
+  invitations: '0016-sign-up',
 } as const;

@@ -19,7 +19,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file kith/auth/v1/auth_service.proto.
  */
 export const file_kith_auth_v1_auth_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9raXRoL2F1dGgvdjEvYXV0aF9zZXJ2aWNlLnByb3RvEgxraXRoLmF1dGgudjEiagoMTG9naW5SZXF1ZXN0EjAKCmlkZW50aWZpZXIYASABKAlCHLpIE3IRwPzEtwcB0PzEtwcBEAEY/gHY/MS3BwESKAoIcGFzc3dvcmQYAiABKAlCFrpIDXILwPzEtwcBEAEYgAHA9sS3BwEiegoNTG9naW5SZXNwb25zZRIrCglzaWduZWRfaW4YASABKAsyFi5raXRoLmF1dGgudjEuU2lnbmVkSW5IABIxCgljaGFsbGVuZ2UYAiABKAsyHC5raXRoLmF1dGgudjEuTG9naW5DaGFsbGVuZ2VIAEIJCgdvdXRjb21lIlIKCFNpZ25lZEluEiQKBnRva2VucxgBIAEoCzIULmtpdGguYXV0aC52MS5Ub2tlbnMSIAoEdXNlchgCIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIvwBCgZUb2tlbnMSHAoMYWNjZXNzX3Rva2VuGAEgASgJQgbA9sS3BwESPAoYYWNjZXNzX3Rva2VuX2V4cGlyZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI4ChVhY2Nlc3NfdG9rZW5fbGlmZXRpbWUYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SHQoNcmVmcmVzaF90b2tlbhgEIAEoCUIGwPbEtwcBEj0KGXJlZnJlc2hfdG9rZW5fZXhwaXJlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIrUBCg5Mb2dpbkNoYWxsZW5nZRIfCg9jaGFsbGVuZ2VfdG9rZW4YASABKAlCBsD2xLcHARIlCgRzdGVwGAIgASgOMhcua2l0aC5hdXRoLnYxLkxvZ2luU3RlcBIqCgdtZXRob2RzGAMgAygOMhkua2l0aC5hdXRoLnYxLkxvZ2luTWV0aG9kEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLmAQoUQ29tcGxldGVMb2dpblJlcXVlc3QSKQoPY2hhbGxlbmdlX3Rva2VuGAEgASgJQhC6SAdyBRABGIAIwPbEtwcBEiwKCXRvdHBfY29kZRgCIAEoCUIXukgIcgbw/MS3BwHA9sS3BwHY/MS3BwJIABI0Cg1yZWNvdmVyeV9jb2RlGAMgASgJQhu6SAxyCsD8xLcHARABGEDA9sS3BwHY/MS3BwJIABIuCgxuZXdfcGFzc3dvcmQYBCABKAlCFrpIDXILwPzEtwcBEAgYgAHA9sS3BwFIAEIPCgZhbnN3ZXISBbpIAggBIoIBChVDb21wbGV0ZUxvZ2luUmVzcG9uc2USKwoJc2lnbmVkX2luGAEgASgLMhYua2l0aC5hdXRoLnYxLlNpZ25lZEluSAASMQoJY2hhbGxlbmdlGAIgASgLMhwua2l0aC5hdXRoLnYxLkxvZ2luQ2hhbGxlbmdlSABCCQoHb3V0Y29tZSIPCg1Vc2VyTWVSZXF1ZXN0ImMKDlVzZXJNZVJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlchIvCgtwZXJtaXNzaW9ucxgCIAMoDjIaLmtpdGguYWNjZXNzLnYxLlBlcm1pc3Npb24iQgoZUmVmcmVzaEFjY2Vzc1Rva2VuUmVxdWVzdBIlCg1yZWZyZXNoX3Rva2VuGAEgASgJQg66SAVyAxiAAsD2xLcHASJCChpSZWZyZXNoQWNjZXNzVG9rZW5SZXNwb25zZRIkCgZ0b2tlbnMYASABKAsyFC5raXRoLmF1dGgudjEuVG9rZW5zIg8KDUxvZ291dFJlcXVlc3QiEAoOTG9nb3V0UmVzcG9uc2UidwoVQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0EjAKEGN1cnJlbnRfcGFzc3dvcmQYASABKAlCFrpIDXILwPzEtwcBEAEYgAHA9sS3BwESLAoMbmV3X3Bhc3N3b3JkGAIgASgJQha6SA1yC8D8xLcHARAIGIABwPbEtwcBIhgKFkNoYW5nZVBhc3N3b3JkUmVzcG9uc2UiTwobUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXF1ZXN0EjAKCmlkZW50aWZpZXIYASABKAlCHLpIE3IRwPzEtwcB0PzEtwcBEAEY/gHY/MS3BwEiHgocUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXNwb25zZSKhAQoUUmVzZXRQYXNzd29yZFJlcXVlc3QSMAoKaWRlbnRpZmllchgBIAEoCUIcukgTchHA/MS3BwHQ/MS3BwEQARj+Adj8xLcHARIpCgRjb2RlGAIgASgJQhu6SAxyCsD8xLcHARABGEDA9sS3BwHY/MS3BwISLAoMbmV3X3Bhc3N3b3JkGAMgASgJQha6SA1yC8D8xLcHARAIGIABwPbEtwcBIhcKFVJlc2V0UGFzc3dvcmRSZXNwb25zZSpiCglMb2dpblN0ZXASGgoWTE9HSU5fU1RFUF9VTlNQRUNJRklFRBAAEhwKGExPR0lOX1NURVBfU0VDT05EX0ZBQ1RPUhABEhsKF0xPR0lOX1NURVBfTkVXX1BBU1NXT1JEEAIqhgEKC0xvZ2luTWV0aG9kEhwKGExPR0lOX01FVEhPRF9VTlNQRUNJRklFRBAAEhoKFkxPR0lOX01FVEhPRF9UT1RQX0NPREUQARIeChpMT0dJTl9NRVRIT0RfUkVDT1ZFUllfQ09ERRACEh0KGUxPR0lOX01FVEhPRF9ORVdfUEFTU1dPUkQQAzKZBgoLQXV0aFNlcnZpY2USSgoFTG9naW4SGi5raXRoLmF1dGgudjEuTG9naW5SZXF1ZXN0Ghsua2l0aC5hdXRoLnYxLkxvZ2luUmVzcG9uc2UiCKL2xLcHAggBEmIKDUNvbXBsZXRlTG9naW4SIi5raXRoLmF1dGgudjEuQ29tcGxldGVMb2dpblJlcXVlc3QaIy5raXRoLmF1dGgudjEuQ29tcGxldGVMb2dpblJlc3BvbnNlIgii9sS3BwIIARJSCgZVc2VyTWUSGy5raXRoLmF1dGgudjEuVXNlck1lUmVxdWVzdBocLmtpdGguYXV0aC52MS5Vc2VyTWVSZXNwb25zZSINkAIBovbEtwcEMAEQARJxChJSZWZyZXNoQWNjZXNzVG9rZW4SJy5raXRoLmF1dGgudjEuUmVmcmVzaEFjY2Vzc1Rva2VuUmVxdWVzdBooLmtpdGguYXV0aC52MS5SZWZyZXNoQWNjZXNzVG9rZW5SZXNwb25zZSIIovbEtwcCCAESTQoGTG9nb3V0Ehsua2l0aC5hdXRoLnYxLkxvZ291dFJlcXVlc3QaHC5raXRoLmF1dGgudjEuTG9nb3V0UmVzcG9uc2UiCKL2xLcHAhABEmcKDkNoYW5nZVBhc3N3b3JkEiMua2l0aC5hdXRoLnYxLkNoYW5nZVBhc3N3b3JkUmVxdWVzdBokLmtpdGguYXV0aC52MS5DaGFuZ2VQYXNzd29yZFJlc3BvbnNlIgqi9sS3BwQoARABEncKFFJlcXVlc3RQYXNzd29yZFJlc2V0Eikua2l0aC5hdXRoLnYxLlJlcXVlc3RQYXNzd29yZFJlc2V0UmVxdWVzdBoqLmtpdGguYXV0aC52MS5SZXF1ZXN0UGFzc3dvcmRSZXNldFJlc3BvbnNlIgii9sS3BwIIARJiCg1SZXNldFBhc3N3b3JkEiIua2l0aC5hdXRoLnYxLlJlc2V0UGFzc3dvcmRSZXF1ZXN0GiMua2l0aC5hdXRoLnYxLlJlc2V0UGFzc3dvcmRSZXNwb25zZSIIovbEtwcCCAFCNwoMa2l0aC5hdXRoLnYxQhBBdXRoU2VydmljZVByb3RvUAFaE2tpdGgvYXV0aC92MTthdXRodjFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_access_v1_role, file_kith_text_v1_text, file_kith_user_v1_user]);
+  fileDesc("Ch9raXRoL2F1dGgvdjEvYXV0aF9zZXJ2aWNlLnByb3RvEgxraXRoLmF1dGgudjEiagoMTG9naW5SZXF1ZXN0EjAKCmlkZW50aWZpZXIYASABKAlCHLpIE3IRwPzEtwcB0PzEtwcBEAEY/gHY/MS3BwESKAoIcGFzc3dvcmQYAiABKAlCFrpIDXILwPzEtwcBEAEYgAHA9sS3BwEiegoNTG9naW5SZXNwb25zZRIrCglzaWduZWRfaW4YASABKAsyFi5raXRoLmF1dGgudjEuU2lnbmVkSW5IABIxCgljaGFsbGVuZ2UYAiABKAsyHC5raXRoLmF1dGgudjEuTG9naW5DaGFsbGVuZ2VIAEIJCgdvdXRjb21lIlIKCFNpZ25lZEluEiQKBnRva2VucxgBIAEoCzIULmtpdGguYXV0aC52MS5Ub2tlbnMSIAoEdXNlchgCIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIvwBCgZUb2tlbnMSHAoMYWNjZXNzX3Rva2VuGAEgASgJQgbA9sS3BwESPAoYYWNjZXNzX3Rva2VuX2V4cGlyZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI4ChVhY2Nlc3NfdG9rZW5fbGlmZXRpbWUYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SHQoNcmVmcmVzaF90b2tlbhgEIAEoCUIGwPbEtwcBEj0KGXJlZnJlc2hfdG9rZW5fZXhwaXJlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIrUBCg5Mb2dpbkNoYWxsZW5nZRIfCg9jaGFsbGVuZ2VfdG9rZW4YASABKAlCBsD2xLcHARIlCgRzdGVwGAIgASgOMhcua2l0aC5hdXRoLnYxLkxvZ2luU3RlcBIqCgdtZXRob2RzGAMgAygOMhkua2l0aC5hdXRoLnYxLkxvZ2luTWV0aG9kEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLmAQoUQ29tcGxldGVMb2dpblJlcXVlc3QSKQoPY2hhbGxlbmdlX3Rva2VuGAEgASgJQhC6SAdyBRABGIAIwPbEtwcBEiwKCXRvdHBfY29kZRgCIAEoCUIXukgIcgbw/MS3BwHA9sS3BwHY/MS3BwJIABI0Cg1yZWNvdmVyeV9jb2RlGAMgASgJQhu6SAxyCsD8xLcHARABGEDA9sS3BwHY/MS3BwJIABIuCgxuZXdfcGFzc3dvcmQYBCABKAlCFrpIDXILwPzEtwcBEAgYgAHA9sS3BwFIAEIPCgZhbnN3ZXISBbpIAggBIoIBChVDb21wbGV0ZUxvZ2luUmVzcG9uc2USKwoJc2lnbmVkX2luGAEgASgLMhYua2l0aC5hdXRoLnYxLlNpZ25lZEluSAASMQoJY2hhbGxlbmdlGAIgASgLMhwua2l0aC5hdXRoLnYxLkxvZ2luQ2hhbGxlbmdlSABCCQoHb3V0Y29tZSIPCg1Vc2VyTWVSZXF1ZXN0ImMKDlVzZXJNZVJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlchIvCgtwZXJtaXNzaW9ucxgCIAMoDjIaLmtpdGguYWNjZXNzLnYxLlBlcm1pc3Npb24iQgoZUmVmcmVzaEFjY2Vzc1Rva2VuUmVxdWVzdBIlCg1yZWZyZXNoX3Rva2VuGAEgASgJQg66SAVyAxiAAsD2xLcHASJCChpSZWZyZXNoQWNjZXNzVG9rZW5SZXNwb25zZRIkCgZ0b2tlbnMYASABKAsyFC5raXRoLmF1dGgudjEuVG9rZW5zIg8KDUxvZ291dFJlcXVlc3QiEAoOTG9nb3V0UmVzcG9uc2UidwoVQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0EjAKEGN1cnJlbnRfcGFzc3dvcmQYASABKAlCFrpIDXILwPzEtwcBEAEYgAHA9sS3BwESLAoMbmV3X3Bhc3N3b3JkGAIgASgJQha6SA1yC8D8xLcHARAIGIABwPbEtwcBIhgKFkNoYW5nZVBhc3N3b3JkUmVzcG9uc2UiTwobUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXF1ZXN0EjAKCmlkZW50aWZpZXIYASABKAlCHLpIE3IRwPzEtwcB0PzEtwcBEAEY/gHY/MS3BwEiHgocUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXNwb25zZSKhAQoUUmVzZXRQYXNzd29yZFJlcXVlc3QSMAoKaWRlbnRpZmllchgBIAEoCUIcukgTchHA/MS3BwHQ/MS3BwEQARj+Adj8xLcHARIpCgRjb2RlGAIgASgJQhu6SAxyCsD8xLcHARABGEDA9sS3BwHY/MS3BwISLAoMbmV3X3Bhc3N3b3JkGAMgASgJQha6SA1yC8D8xLcHARAIGIABwPbEtwcBIhcKFVJlc2V0UGFzc3dvcmRSZXNwb25zZSIwCg1TaWduVXBSZXF1ZXN0Eh8KBWVtYWlsGAEgASgJQhC6SAdyBRj+AWAB2PzEtwcBIhAKDlNpZ25VcFJlc3BvbnNlItcBChRDb25maXJtU2lnblVwUmVxdWVzdBIfCgVlbWFpbBgBIAEoCUIQukgHcgUY/gFgAdj8xLcHARIpCgRjb2RlGAIgASgJQhu6SAxyCsD8xLcHARABGEDA9sS3BwHY/MS3BwISIwoIdXNlcm5hbWUYAyABKAlCEbpICHIG4PzEtwcB2PzEtwcBEiQKBG5hbWUYBCABKAlCFrpIE3IRwPzEtwcB0PzEtwcBEAEYyAESKAoIcGFzc3dvcmQYBSABKAlCFrpIDXILwPzEtwcBEAgYgAHA9sS3BwEiFwoVQ29uZmlybVNpZ25VcFJlc3BvbnNlKmIKCUxvZ2luU3RlcBIaChZMT0dJTl9TVEVQX1VOU1BFQ0lGSUVEEAASHAoYTE9HSU5fU1RFUF9TRUNPTkRfRkFDVE9SEAESGwoXTE9HSU5fU1RFUF9ORVdfUEFTU1dPUkQQAiqGAQoLTG9naW5NZXRob2QSHAoYTE9HSU5fTUVUSE9EX1VOU1BFQ0lGSUVEEAASGgoWTE9HSU5fTUVUSE9EX1RPVFBfQ09ERRABEh4KGkxPR0lOX01FVEhPRF9SRUNPVkVSWV9DT0RFEAISHQoZTE9HSU5fTUVUSE9EX05FV19QQVNTV09SRBADMswHCgtBdXRoU2VydmljZRJKCgVMb2dpbhIaLmtpdGguYXV0aC52MS5Mb2dpblJlcXVlc3QaGy5raXRoLmF1dGgudjEuTG9naW5SZXNwb25zZSIIovbEtwcCCAESYgoNQ29tcGxldGVMb2dpbhIiLmtpdGguYXV0aC52MS5Db21wbGV0ZUxvZ2luUmVxdWVzdBojLmtpdGguYXV0aC52MS5Db21wbGV0ZUxvZ2luUmVzcG9uc2UiCKL2xLcHAggBElIKBlVzZXJNZRIbLmtpdGguYXV0aC52MS5Vc2VyTWVSZXF1ZXN0Ghwua2l0aC5hdXRoLnYxLlVzZXJNZVJlc3BvbnNlIg2QAgGi9sS3BwQwARABEnEKElJlZnJlc2hBY2Nlc3NUb2tlbhInLmtpdGguYXV0aC52MS5SZWZyZXNoQWNjZXNzVG9rZW5SZXF1ZXN0Gigua2l0aC5hdXRoLnYxLlJlZnJlc2hBY2Nlc3NUb2tlblJlc3BvbnNlIgii9sS3BwIIARJNCgZMb2dvdXQSGy5raXRoLmF1dGgudjEuTG9nb3V0UmVxdWVzdBocLmtpdGguYXV0aC52MS5Mb2dvdXRSZXNwb25zZSIIovbEtwcCEAESZwoOQ2hhbmdlUGFzc3dvcmQSIy5raXRoLmF1dGgudjEuQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0GiQua2l0aC5hdXRoLnYxLkNoYW5nZVBhc3N3b3JkUmVzcG9uc2UiCqL2xLcHBCgBEAESdwoUUmVxdWVzdFBhc3N3b3JkUmVzZXQSKS5raXRoLmF1dGgudjEuUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXF1ZXN0Gioua2l0aC5hdXRoLnYxLlJlcXVlc3RQYXNzd29yZFJlc2V0UmVzcG9uc2UiCKL2xLcHAggBEmIKDVJlc2V0UGFzc3dvcmQSIi5raXRoLmF1dGgudjEuUmVzZXRQYXNzd29yZFJlcXVlc3QaIy5raXRoLmF1dGgudjEuUmVzZXRQYXNzd29yZFJlc3BvbnNlIgii9sS3BwIIARJNCgZTaWduVXASGy5raXRoLmF1dGgudjEuU2lnblVwUmVxdWVzdBocLmtpdGguYXV0aC52MS5TaWduVXBSZXNwb25zZSIIovbEtwcCCAESYgoNQ29uZmlybVNpZ25VcBIiLmtpdGguYXV0aC52MS5Db25maXJtU2lnblVwUmVxdWVzdBojLmtpdGguYXV0aC52MS5Db25maXJtU2lnblVwUmVzcG9uc2UiCKL2xLcHAggBQjcKDGtpdGguYXV0aC52MUIQQXV0aFNlcnZpY2VQcm90b1ABWhNraXRoL2F1dGgvdjE7YXV0aHYxYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_access_v1_role, file_kith_text_v1_text, file_kith_user_v1_user]);
 
 /**
  * Who wants to sign in.
@@ -549,6 +549,106 @@ export const ResetPasswordResponseSchema: GenMessage<ResetPasswordResponse> = /*
   messageDesc(file_kith_auth_v1_auth_service, 18);
 
 /**
+ * Who wants to sign up.
+ *
+ * @generated from message kith.auth.v1.SignUpRequest
+ */
+export type SignUpRequest = Message<"kith.auth.v1.SignUpRequest"> & {
+  /**
+   * The email address, in ASCII, at most 254 bytes.
+   *
+   * @generated from field: string email = 1;
+   */
+  email: string;
+};
+
+/**
+ * Describes the message kith.auth.v1.SignUpRequest.
+ * Use `create(SignUpRequestSchema)` to create a new message.
+ */
+export const SignUpRequestSchema: GenMessage<SignUpRequest> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 19);
+
+/**
+ * Nothing to tell: whether the address is known is told by the mail alone.
+ *
+ * @generated from message kith.auth.v1.SignUpResponse
+ */
+export type SignUpResponse = Message<"kith.auth.v1.SignUpResponse"> & {
+};
+
+/**
+ * Describes the message kith.auth.v1.SignUpResponse.
+ * Use `create(SignUpResponseSchema)` to create a new message.
+ */
+export const SignUpResponseSchema: GenMessage<SignUpResponse> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 20);
+
+/**
+ * The code, and who the user is to be.
+ *
+ * @generated from message kith.auth.v1.ConfirmSignUpRequest
+ */
+export type ConfirmSignUpRequest = Message<"kith.auth.v1.ConfirmSignUpRequest"> & {
+  /**
+   * The email address, as in SignUpRequest.
+   *
+   * @generated from field: string email = 1;
+   */
+  email: string;
+
+  /**
+   * The eight digits of the mail, regardless of the blanks or hyphens between them.
+   *
+   * @generated from field: string code = 2;
+   */
+  code: string;
+
+  /**
+   * The username; the rules are those of CreateUser, as for name and password.
+   *
+   * @generated from field: string username = 3;
+   */
+  username: string;
+
+  /**
+   * The name to show.
+   *
+   * @generated from field: string name = 4;
+   */
+  name: string;
+
+  /**
+   * The password to sign in with.
+   *
+   * @generated from field: string password = 5;
+   */
+  password: string;
+};
+
+/**
+ * Describes the message kith.auth.v1.ConfirmSignUpRequest.
+ * Use `create(ConfirmSignUpRequestSchema)` to create a new message.
+ */
+export const ConfirmSignUpRequestSchema: GenMessage<ConfirmSignUpRequest> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 21);
+
+/**
+ * Nothing to tell: sign in with the password.
+ *
+ * @generated from message kith.auth.v1.ConfirmSignUpResponse
+ */
+export type ConfirmSignUpResponse = Message<"kith.auth.v1.ConfirmSignUpResponse"> & {
+};
+
+/**
+ * Describes the message kith.auth.v1.ConfirmSignUpResponse.
+ * Use `create(ConfirmSignUpResponseSchema)` to create a new message.
+ */
+export const ConfirmSignUpResponseSchema: GenMessage<ConfirmSignUpResponse> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 22);
+
+/**
  * What a sign-in takes beside the password.
  *
  * @generated from enum kith.auth.v1.LoginStep
@@ -792,6 +892,49 @@ export const AuthService: GenService<{
     methodKind: "unary";
     input: typeof ResetPasswordRequestSchema;
     output: typeof ResetPasswordResponseSchema;
+  },
+  /**
+   * Have a code mailed to an email address, for ConfirmSignUp, where the server lets people
+   * sign up (KITH_SIGN_UP).
+   *
+   * The answer is the same, in the same time, for every address: only the mail tells. To the
+   * address of a user it says that somebody tried to sign up with it. Where signing up takes
+   * an invitation, an address that is not invited is sent nothing. A code is good for 10
+   * minutes and once, until the next one is asked for. An address gets two mails at once,
+   * then one a minute, and from the sixth in a day on one an hour. Nobody is a user before
+   * the code was given, and no address is taken.
+   *
+   * Fails with FAILED_PRECONDITION where nobody may sign up (ERROR_REASON_SIGN_UP_CLOSED) and
+   * INVALID_ARGUMENT for an address of a domain that is not allowed
+   * (ERROR_REASON_SIGN_UP_DOMAIN_NOT_ALLOWED). Each call counts as a failed sign-in from its
+   * address: fails with RESOURCE_EXHAUSTED as RequestPasswordReset does.
+   *
+   * @generated from rpc kith.auth.v1.AuthService.SignUp
+   */
+  signUp: {
+    methodKind: "unary";
+    input: typeof SignUpRequestSchema;
+    output: typeof SignUpResponseSchema;
+  },
+  /**
+   * Become a user, with the code of a mail: with the role of the invitation, or else a viewer.
+   * The email address counts as verified. Sign in afterwards.
+   *
+   * Fails with UNAUTHENTICATED (ERROR_REASON_MAILED_CODE_INVALID) alike for a wrong code, one
+   * that is used or has expired, an address that was sent none, an invitation that was revoked
+   * or has expired meanwhile, and after too many wrong codes, which wait as those of ResetPassword do.
+   * What CreateUser refuses is refused alike and uses no code up: a password, with
+   * INVALID_ARGUMENT, and, to who has the code, a username or email address that is taken,
+   * with ALREADY_EXISTS (ERROR_REASON_USERNAME_TAKEN, ERROR_REASON_EMAIL_TAKEN). Fails with
+   * FAILED_PRECONDITION and INVALID_ARGUMENT as SignUp does, and with RESOURCE_EXHAUSTED as
+   * Login does.
+   *
+   * @generated from rpc kith.auth.v1.AuthService.ConfirmSignUp
+   */
+  confirmSignUp: {
+    methodKind: "unary";
+    input: typeof ConfirmSignUpRequestSchema;
+    output: typeof ConfirmSignUpResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_kith_auth_v1_auth_service, 0);

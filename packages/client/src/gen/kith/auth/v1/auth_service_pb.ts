@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file kith/auth/v1/auth_service.proto.
  */
 export const file_kith_auth_v1_auth_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9raXRoL2F1dGgvdjEvYXV0aF9zZXJ2aWNlLnByb3RvEgxraXRoLmF1dGgudjEiNAoMTG9naW5SZXF1ZXN0EhIKCmlkZW50aWZpZXIYASABKAkSEAoIcGFzc3dvcmQYAiABKAkiegoNTG9naW5SZXNwb25zZRIrCglzaWduZWRfaW4YASABKAsyFi5raXRoLmF1dGgudjEuU2lnbmVkSW5IABIxCgljaGFsbGVuZ2UYAiABKAsyHC5raXRoLmF1dGgudjEuTG9naW5DaGFsbGVuZ2VIAEIJCgdvdXRjb21lIlIKCFNpZ25lZEluEiQKBnRva2VucxgBIAEoCzIULmtpdGguYXV0aC52MS5Ub2tlbnMSIAoEdXNlchgCIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIuwBCgZUb2tlbnMSFAoMYWNjZXNzX3Rva2VuGAEgASgJEjwKGGFjY2Vzc190b2tlbl9leHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOAoVYWNjZXNzX3Rva2VuX2xpZmV0aW1lGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhUKDXJlZnJlc2hfdG9rZW4YBCABKAkSPQoZcmVmcmVzaF90b2tlbl9leHBpcmVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAirQEKDkxvZ2luQ2hhbGxlbmdlEhcKD2NoYWxsZW5nZV90b2tlbhgBIAEoCRIlCgRzdGVwGAIgASgOMhcua2l0aC5hdXRoLnYxLkxvZ2luU3RlcBIqCgdtZXRob2RzGAMgAygOMhkua2l0aC5hdXRoLnYxLkxvZ2luTWV0aG9kEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJ/ChRDb21wbGV0ZUxvZ2luUmVxdWVzdBIXCg9jaGFsbGVuZ2VfdG9rZW4YASABKAkSEwoJdG90cF9jb2RlGAIgASgJSAASFwoNcmVjb3ZlcnlfY29kZRgDIAEoCUgAEhYKDG5ld19wYXNzd29yZBgEIAEoCUgAQggKBmFuc3dlciKCAQoVQ29tcGxldGVMb2dpblJlc3BvbnNlEisKCXNpZ25lZF9pbhgBIAEoCzIWLmtpdGguYXV0aC52MS5TaWduZWRJbkgAEjEKCWNoYWxsZW5nZRgCIAEoCzIcLmtpdGguYXV0aC52MS5Mb2dpbkNoYWxsZW5nZUgAQgkKB291dGNvbWUiDwoNVXNlck1lUmVxdWVzdCJjCg5Vc2VyTWVSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXISLwoLcGVybWlzc2lvbnMYAiADKA4yGi5raXRoLmFjY2Vzcy52MS5QZXJtaXNzaW9uIjIKGVJlZnJlc2hBY2Nlc3NUb2tlblJlcXVlc3QSFQoNcmVmcmVzaF90b2tlbhgBIAEoCSJCChpSZWZyZXNoQWNjZXNzVG9rZW5SZXNwb25zZRIkCgZ0b2tlbnMYASABKAsyFC5raXRoLmF1dGgudjEuVG9rZW5zIg8KDUxvZ291dFJlcXVlc3QiEAoOTG9nb3V0UmVzcG9uc2UiRwoVQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0EhgKEGN1cnJlbnRfcGFzc3dvcmQYASABKAkSFAoMbmV3X3Bhc3N3b3JkGAIgASgJIhgKFkNoYW5nZVBhc3N3b3JkUmVzcG9uc2UiMQobUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXF1ZXN0EhIKCmlkZW50aWZpZXIYASABKAkiHgocUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXNwb25zZSJOChRSZXNldFBhc3N3b3JkUmVxdWVzdBISCgppZGVudGlmaWVyGAEgASgJEgwKBGNvZGUYAiABKAkSFAoMbmV3X3Bhc3N3b3JkGAMgASgJIhcKFVJlc2V0UGFzc3dvcmRSZXNwb25zZSpiCglMb2dpblN0ZXASGgoWTE9HSU5fU1RFUF9VTlNQRUNJRklFRBAAEhwKGExPR0lOX1NURVBfU0VDT05EX0ZBQ1RPUhABEhsKF0xPR0lOX1NURVBfTkVXX1BBU1NXT1JEEAIqhgEKC0xvZ2luTWV0aG9kEhwKGExPR0lOX01FVEhPRF9VTlNQRUNJRklFRBAAEhoKFkxPR0lOX01FVEhPRF9UT1RQX0NPREUQARIeChpMT0dJTl9NRVRIT0RfUkVDT1ZFUllfQ09ERRACEh0KGUxPR0lOX01FVEhPRF9ORVdfUEFTU1dPUkQQAzLHBQoLQXV0aFNlcnZpY2USQAoFTG9naW4SGi5raXRoLmF1dGgudjEuTG9naW5SZXF1ZXN0Ghsua2l0aC5hdXRoLnYxLkxvZ2luUmVzcG9uc2USWAoNQ29tcGxldGVMb2dpbhIiLmtpdGguYXV0aC52MS5Db21wbGV0ZUxvZ2luUmVxdWVzdBojLmtpdGguYXV0aC52MS5Db21wbGV0ZUxvZ2luUmVzcG9uc2USSAoGVXNlck1lEhsua2l0aC5hdXRoLnYxLlVzZXJNZVJlcXVlc3QaHC5raXRoLmF1dGgudjEuVXNlck1lUmVzcG9uc2UiA5ACARJnChJSZWZyZXNoQWNjZXNzVG9rZW4SJy5raXRoLmF1dGgudjEuUmVmcmVzaEFjY2Vzc1Rva2VuUmVxdWVzdBooLmtpdGguYXV0aC52MS5SZWZyZXNoQWNjZXNzVG9rZW5SZXNwb25zZRJDCgZMb2dvdXQSGy5raXRoLmF1dGgudjEuTG9nb3V0UmVxdWVzdBocLmtpdGguYXV0aC52MS5Mb2dvdXRSZXNwb25zZRJbCg5DaGFuZ2VQYXNzd29yZBIjLmtpdGguYXV0aC52MS5DaGFuZ2VQYXNzd29yZFJlcXVlc3QaJC5raXRoLmF1dGgudjEuQ2hhbmdlUGFzc3dvcmRSZXNwb25zZRJtChRSZXF1ZXN0UGFzc3dvcmRSZXNldBIpLmtpdGguYXV0aC52MS5SZXF1ZXN0UGFzc3dvcmRSZXNldFJlcXVlc3QaKi5raXRoLmF1dGgudjEuUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXNwb25zZRJYCg1SZXNldFBhc3N3b3JkEiIua2l0aC5hdXRoLnYxLlJlc2V0UGFzc3dvcmRSZXF1ZXN0GiMua2l0aC5hdXRoLnYxLlJlc2V0UGFzc3dvcmRSZXNwb25zZUI3CgxraXRoLmF1dGgudjFCEEF1dGhTZXJ2aWNlUHJvdG9QAVoTa2l0aC9hdXRoL3YxO2F1dGh2MWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_kith_access_v1_role, file_kith_user_v1_user]);
+  fileDesc("Ch9raXRoL2F1dGgvdjEvYXV0aF9zZXJ2aWNlLnByb3RvEgxraXRoLmF1dGgudjEiNAoMTG9naW5SZXF1ZXN0EhIKCmlkZW50aWZpZXIYASABKAkSEAoIcGFzc3dvcmQYAiABKAkiegoNTG9naW5SZXNwb25zZRIrCglzaWduZWRfaW4YASABKAsyFi5raXRoLmF1dGgudjEuU2lnbmVkSW5IABIxCgljaGFsbGVuZ2UYAiABKAsyHC5raXRoLmF1dGgudjEuTG9naW5DaGFsbGVuZ2VIAEIJCgdvdXRjb21lIlIKCFNpZ25lZEluEiQKBnRva2VucxgBIAEoCzIULmtpdGguYXV0aC52MS5Ub2tlbnMSIAoEdXNlchgCIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIuwBCgZUb2tlbnMSFAoMYWNjZXNzX3Rva2VuGAEgASgJEjwKGGFjY2Vzc190b2tlbl9leHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOAoVYWNjZXNzX3Rva2VuX2xpZmV0aW1lGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhUKDXJlZnJlc2hfdG9rZW4YBCABKAkSPQoZcmVmcmVzaF90b2tlbl9leHBpcmVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAirQEKDkxvZ2luQ2hhbGxlbmdlEhcKD2NoYWxsZW5nZV90b2tlbhgBIAEoCRIlCgRzdGVwGAIgASgOMhcua2l0aC5hdXRoLnYxLkxvZ2luU3RlcBIqCgdtZXRob2RzGAMgAygOMhkua2l0aC5hdXRoLnYxLkxvZ2luTWV0aG9kEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJ/ChRDb21wbGV0ZUxvZ2luUmVxdWVzdBIXCg9jaGFsbGVuZ2VfdG9rZW4YASABKAkSEwoJdG90cF9jb2RlGAIgASgJSAASFwoNcmVjb3ZlcnlfY29kZRgDIAEoCUgAEhYKDG5ld19wYXNzd29yZBgEIAEoCUgAQggKBmFuc3dlciKCAQoVQ29tcGxldGVMb2dpblJlc3BvbnNlEisKCXNpZ25lZF9pbhgBIAEoCzIWLmtpdGguYXV0aC52MS5TaWduZWRJbkgAEjEKCWNoYWxsZW5nZRgCIAEoCzIcLmtpdGguYXV0aC52MS5Mb2dpbkNoYWxsZW5nZUgAQgkKB291dGNvbWUiDwoNVXNlck1lUmVxdWVzdCJjCg5Vc2VyTWVSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXISLwoLcGVybWlzc2lvbnMYAiADKA4yGi5raXRoLmFjY2Vzcy52MS5QZXJtaXNzaW9uIjIKGVJlZnJlc2hBY2Nlc3NUb2tlblJlcXVlc3QSFQoNcmVmcmVzaF90b2tlbhgBIAEoCSJCChpSZWZyZXNoQWNjZXNzVG9rZW5SZXNwb25zZRIkCgZ0b2tlbnMYASABKAsyFC5raXRoLmF1dGgudjEuVG9rZW5zIg8KDUxvZ291dFJlcXVlc3QiEAoOTG9nb3V0UmVzcG9uc2UiRwoVQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0EhgKEGN1cnJlbnRfcGFzc3dvcmQYASABKAkSFAoMbmV3X3Bhc3N3b3JkGAIgASgJIhgKFkNoYW5nZVBhc3N3b3JkUmVzcG9uc2UiMQobUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXF1ZXN0EhIKCmlkZW50aWZpZXIYASABKAkiHgocUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXNwb25zZSJOChRSZXNldFBhc3N3b3JkUmVxdWVzdBISCgppZGVudGlmaWVyGAEgASgJEgwKBGNvZGUYAiABKAkSFAoMbmV3X3Bhc3N3b3JkGAMgASgJIhcKFVJlc2V0UGFzc3dvcmRSZXNwb25zZSIeCg1TaWduVXBSZXF1ZXN0Eg0KBWVtYWlsGAEgASgJIhAKDlNpZ25VcFJlc3BvbnNlImUKFENvbmZpcm1TaWduVXBSZXF1ZXN0Eg0KBWVtYWlsGAEgASgJEgwKBGNvZGUYAiABKAkSEAoIdXNlcm5hbWUYAyABKAkSDAoEbmFtZRgEIAEoCRIQCghwYXNzd29yZBgFIAEoCSIXChVDb25maXJtU2lnblVwUmVzcG9uc2UqYgoJTG9naW5TdGVwEhoKFkxPR0lOX1NURVBfVU5TUEVDSUZJRUQQABIcChhMT0dJTl9TVEVQX1NFQ09ORF9GQUNUT1IQARIbChdMT0dJTl9TVEVQX05FV19QQVNTV09SRBACKoYBCgtMb2dpbk1ldGhvZBIcChhMT0dJTl9NRVRIT0RfVU5TUEVDSUZJRUQQABIaChZMT0dJTl9NRVRIT0RfVE9UUF9DT0RFEAESHgoaTE9HSU5fTUVUSE9EX1JFQ09WRVJZX0NPREUQAhIdChlMT0dJTl9NRVRIT0RfTkVXX1BBU1NXT1JEEAMy5gYKC0F1dGhTZXJ2aWNlEkAKBUxvZ2luEhoua2l0aC5hdXRoLnYxLkxvZ2luUmVxdWVzdBobLmtpdGguYXV0aC52MS5Mb2dpblJlc3BvbnNlElgKDUNvbXBsZXRlTG9naW4SIi5raXRoLmF1dGgudjEuQ29tcGxldGVMb2dpblJlcXVlc3QaIy5raXRoLmF1dGgudjEuQ29tcGxldGVMb2dpblJlc3BvbnNlEkgKBlVzZXJNZRIbLmtpdGguYXV0aC52MS5Vc2VyTWVSZXF1ZXN0Ghwua2l0aC5hdXRoLnYxLlVzZXJNZVJlc3BvbnNlIgOQAgESZwoSUmVmcmVzaEFjY2Vzc1Rva2VuEicua2l0aC5hdXRoLnYxLlJlZnJlc2hBY2Nlc3NUb2tlblJlcXVlc3QaKC5raXRoLmF1dGgudjEuUmVmcmVzaEFjY2Vzc1Rva2VuUmVzcG9uc2USQwoGTG9nb3V0Ehsua2l0aC5hdXRoLnYxLkxvZ291dFJlcXVlc3QaHC5raXRoLmF1dGgudjEuTG9nb3V0UmVzcG9uc2USWwoOQ2hhbmdlUGFzc3dvcmQSIy5raXRoLmF1dGgudjEuQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0GiQua2l0aC5hdXRoLnYxLkNoYW5nZVBhc3N3b3JkUmVzcG9uc2USbQoUUmVxdWVzdFBhc3N3b3JkUmVzZXQSKS5raXRoLmF1dGgudjEuUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXF1ZXN0Gioua2l0aC5hdXRoLnYxLlJlcXVlc3RQYXNzd29yZFJlc2V0UmVzcG9uc2USWAoNUmVzZXRQYXNzd29yZBIiLmtpdGguYXV0aC52MS5SZXNldFBhc3N3b3JkUmVxdWVzdBojLmtpdGguYXV0aC52MS5SZXNldFBhc3N3b3JkUmVzcG9uc2USQwoGU2lnblVwEhsua2l0aC5hdXRoLnYxLlNpZ25VcFJlcXVlc3QaHC5raXRoLmF1dGgudjEuU2lnblVwUmVzcG9uc2USWAoNQ29uZmlybVNpZ25VcBIiLmtpdGguYXV0aC52MS5Db25maXJtU2lnblVwUmVxdWVzdBojLmtpdGguYXV0aC52MS5Db25maXJtU2lnblVwUmVzcG9uc2VCNwoMa2l0aC5hdXRoLnYxQhBBdXRoU2VydmljZVByb3RvUAFaE2tpdGgvYXV0aC92MTthdXRodjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_kith_access_v1_role, file_kith_user_v1_user]);
 
 /**
  * Who wants to sign in.
@@ -546,6 +546,106 @@ export const ResetPasswordResponseSchema: GenMessage<ResetPasswordResponse> = /*
   messageDesc(file_kith_auth_v1_auth_service, 18);
 
 /**
+ * Who wants to sign up.
+ *
+ * @generated from message kith.auth.v1.SignUpRequest
+ */
+export type SignUpRequest = Message<"kith.auth.v1.SignUpRequest"> & {
+  /**
+   * The email address, in ASCII, at most 254 bytes.
+   *
+   * @generated from field: string email = 1;
+   */
+  email: string;
+};
+
+/**
+ * Describes the message kith.auth.v1.SignUpRequest.
+ * Use `create(SignUpRequestSchema)` to create a new message.
+ */
+export const SignUpRequestSchema: GenMessage<SignUpRequest> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 19);
+
+/**
+ * Nothing to tell: whether the address is known is told by the mail alone.
+ *
+ * @generated from message kith.auth.v1.SignUpResponse
+ */
+export type SignUpResponse = Message<"kith.auth.v1.SignUpResponse"> & {
+};
+
+/**
+ * Describes the message kith.auth.v1.SignUpResponse.
+ * Use `create(SignUpResponseSchema)` to create a new message.
+ */
+export const SignUpResponseSchema: GenMessage<SignUpResponse> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 20);
+
+/**
+ * The code, and who the user is to be.
+ *
+ * @generated from message kith.auth.v1.ConfirmSignUpRequest
+ */
+export type ConfirmSignUpRequest = Message<"kith.auth.v1.ConfirmSignUpRequest"> & {
+  /**
+   * The email address, as in SignUpRequest.
+   *
+   * @generated from field: string email = 1;
+   */
+  email: string;
+
+  /**
+   * The eight digits of the mail, regardless of the blanks or hyphens between them.
+   *
+   * @generated from field: string code = 2;
+   */
+  code: string;
+
+  /**
+   * The username; the rules are those of CreateUser, as for name and password.
+   *
+   * @generated from field: string username = 3;
+   */
+  username: string;
+
+  /**
+   * The name to show.
+   *
+   * @generated from field: string name = 4;
+   */
+  name: string;
+
+  /**
+   * The password to sign in with.
+   *
+   * @generated from field: string password = 5;
+   */
+  password: string;
+};
+
+/**
+ * Describes the message kith.auth.v1.ConfirmSignUpRequest.
+ * Use `create(ConfirmSignUpRequestSchema)` to create a new message.
+ */
+export const ConfirmSignUpRequestSchema: GenMessage<ConfirmSignUpRequest> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 21);
+
+/**
+ * Nothing to tell: sign in with the password.
+ *
+ * @generated from message kith.auth.v1.ConfirmSignUpResponse
+ */
+export type ConfirmSignUpResponse = Message<"kith.auth.v1.ConfirmSignUpResponse"> & {
+};
+
+/**
+ * Describes the message kith.auth.v1.ConfirmSignUpResponse.
+ * Use `create(ConfirmSignUpResponseSchema)` to create a new message.
+ */
+export const ConfirmSignUpResponseSchema: GenMessage<ConfirmSignUpResponse> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 22);
+
+/**
  * What a sign-in takes beside the password.
  *
  * @generated from enum kith.auth.v1.LoginStep
@@ -789,6 +889,49 @@ export const AuthService: GenService<{
     methodKind: "unary";
     input: typeof ResetPasswordRequestSchema;
     output: typeof ResetPasswordResponseSchema;
+  },
+  /**
+   * Have a code mailed to an email address, for ConfirmSignUp, where the server lets people
+   * sign up (KITH_SIGN_UP).
+   *
+   * The answer is the same, in the same time, for every address: only the mail tells. To the
+   * address of a user it says that somebody tried to sign up with it. Where signing up takes
+   * an invitation, an address that is not invited is sent nothing. A code is good for 10
+   * minutes and once, until the next one is asked for. An address gets two mails at once,
+   * then one a minute, and from the sixth in a day on one an hour. Nobody is a user before
+   * the code was given, and no address is taken.
+   *
+   * Fails with FAILED_PRECONDITION where nobody may sign up (ERROR_REASON_SIGN_UP_CLOSED) and
+   * INVALID_ARGUMENT for an address of a domain that is not allowed
+   * (ERROR_REASON_SIGN_UP_DOMAIN_NOT_ALLOWED). Each call counts as a failed sign-in from its
+   * address: fails with RESOURCE_EXHAUSTED as RequestPasswordReset does.
+   *
+   * @generated from rpc kith.auth.v1.AuthService.SignUp
+   */
+  signUp: {
+    methodKind: "unary";
+    input: typeof SignUpRequestSchema;
+    output: typeof SignUpResponseSchema;
+  },
+  /**
+   * Become a user, with the code of a mail: with the role of the invitation, or else a viewer.
+   * The email address counts as verified. Sign in afterwards.
+   *
+   * Fails with UNAUTHENTICATED (ERROR_REASON_MAILED_CODE_INVALID) alike for a wrong code, one
+   * that is used or has expired, an address that was sent none, an invitation that was revoked
+   * or has expired meanwhile, and after too many wrong codes, which wait as those of ResetPassword do.
+   * What CreateUser refuses is refused alike and uses no code up: a password, with
+   * INVALID_ARGUMENT, and, to who has the code, a username or email address that is taken,
+   * with ALREADY_EXISTS (ERROR_REASON_USERNAME_TAKEN, ERROR_REASON_EMAIL_TAKEN). Fails with
+   * FAILED_PRECONDITION and INVALID_ARGUMENT as SignUp does, and with RESOURCE_EXHAUSTED as
+   * Login does.
+   *
+   * @generated from rpc kith.auth.v1.AuthService.ConfirmSignUp
+   */
+  confirmSignUp: {
+    methodKind: "unary";
+    input: typeof ConfirmSignUpRequestSchema;
+    output: typeof ConfirmSignUpResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_kith_auth_v1_auth_service, 0);
