@@ -85,6 +85,14 @@ export const REFUSED: ReadonlyMap<DescMethod, Refused> = new Map<DescMethod, Ref
     AuthService.method.resetPassword,
     { request: { identifier: '', code: '1', newPassword: 'the next password' }, answer: FIELDS_INVALID },
   ],
+  [AuthService.method.signUp, { request: { email: '' }, answer: FIELDS_INVALID }],
+  [
+    AuthService.method.confirmSignUp,
+    {
+      request: { email: '', code: '1', username: 'somebody', name: 'Somebody', password: 'the next password' },
+      answer: FIELDS_INVALID,
+    },
+  ],
   // A wrong password would be counted in the background.
   [AuthService.method.changePassword, { request: { newPassword: 'the next password' }, answer: FIELDS_INVALID }],
   [

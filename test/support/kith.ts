@@ -78,6 +78,7 @@ export async function startKith({
     KITH_SHUTDOWN_SECONDS: '5',
     // All tests of a file call from one address.
     KITH_SIGN_IN_FAILURES_PER_ADDRESS: '1000000',
+    KITH_SIGN_UP: 'open',
     KITH_SECRET_KEY: Buffer.alloc(32, 'kith').toString('base64'),
     ...fastPathSetting,
     ...env,

@@ -42,6 +42,27 @@ export async function codeIn(kith: Kith, mail: Mail): Promise<string> {
   return code;
 }
 
+/** The mails to an address that no user has, newest first. */
+export async function mailsToAddress(kith: Kith, email: string): Promise<Mail[]> {
+  const { mails } = await (await outboxOf(kith)).listMails({ pageSize: 1000 });
+  return mails.filter((mail) => mail.recipient === email);
+}
+
+/** Asks for a code to sign up with an address, and reads it in the outbox. */
+export async function signUpCode(kith: Kith, email: string): Promise<string> {
+  const before = (await mailsToAddress(kith, email)).length;
+  await kith.client(AuthService).signUp({ email });
+  const mail = await vi.waitFor(
+    async () => {
+      const mails = await mailsToAddress(kith, email);
+      if (mails.length === before) throw new Error(`no mail was written to ${email}`);
+      return mails[0]!;
+    },
+    { timeout: 30_000 },
+  );
+  return codeIn(kith, mail);
+}
+
 /** Asks for a code to reset a user's password, and reads it in the outbox. */
 export async function resetCode(kith: Kith, user: { readonly id: string; readonly username: string }): Promise<string> {
   const before = (await mailsTo(kith, user.id)).length;

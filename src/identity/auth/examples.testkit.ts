@@ -1,12 +1,13 @@
+import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
 import { Role } from '../../../gen/kith/access/v1/role_pb.ts';
 import { AuthService } from '../../../gen/kith/auth/v1/auth_service_pb.ts';
 import type { User } from '../../../gen/kith/user/v1/user_pb.ts';
 import { UserService } from '../../../gen/kith/user/v1/user_service_pb.ts';
-import { examplesOf, TOKENS } from '../../../test/support/example.ts';
+import { examplesOf, TIME, TOKENS } from '../../../test/support/example.ts';
 import { refusalOf } from '../../../test/support/kith.ts';
 import { permissionsOf } from '../../../test/support/roles.ts';
-import { resetCode } from '../../../test/support/outbox.ts';
+import { resetCode, signUpCode } from '../../../test/support/outbox.ts';
 import { challengeOf, signedIn } from '../../../test/support/sign-in.ts';
 
 export const auth = examplesOf(AuthService, {
@@ -66,6 +67,23 @@ export const auth = examplesOf(AuthService, {
         expect(old).toMatchObject({ code: 'Unauthenticated', reason: 'CREDENTIALS_INVALID' });
         const { user: same } = await signedIn(kith.client(AuthService).login({ identifier, password: newPassword }));
         expect(same.id).toBe(user.id);
+      },
+    };
+  },
+  async signUp() {
+    return { request: { email: `${randomUUID()}@example.org` }, answer: {} };
+  },
+  async confirmSignUp({ kith }) {
+    const username = `u${randomUUID()}`;
+    const email = `${username}@example.org`;
+    const password = 'of who signs up';
+    const code = await signUpCode(kith, email);
+    return {
+      request: { email, code, username, name: 'Signed up', password },
+      answer: {},
+      async verify() {
+        const { user } = await signedIn(kith.client(AuthService).login({ identifier: username, password }));
+        expect(user).toMatchObject({ email, role: Role.VIEWER, emailVerifiedTime: TIME });
       },
     };
   },

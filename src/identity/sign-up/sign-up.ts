@@ -9,8 +9,7 @@ import { drawCode, latestExpiry, macOfCode, mailedCodeInvalid } from '../recover
 import { answerLater, type RecoveryApp } from '../recovery/password-reset.ts';
 import { beginAttempt, guessCode, mayMail, rememberAddress } from '../throttle/throttle.ts';
 import { findAccount } from '../users/accounts.ts';
-import { type NewSelf, newSelfRow, insertSelf, reportTakenIdentifiers } from '../users/users.ts';
-import type { UserRow } from '../users/store.ts';
+import { insertSelf, type NewSelf, newSelfRow, reportTakenIdentifiers, type SelfRow } from '../users/users.ts';
 import { requireMaySignUp, type SignUpPolicyApp } from './policy.ts';
 import { deleteExpiredSignUps, replaceSignUp, selectInvitationOf, takeInvitation, takeSignUp } from './store.ts';
 
@@ -78,7 +77,7 @@ export async function confirmSignUp(
 }
 
 /** Whether the code was good, and the user is there. */
-function createWith(app: SignUpApp, row: UserRow, code: string): Promise<boolean> {
+function createWith(app: SignUpApp, row: SelfRow, code: string): Promise<boolean> {
   const { email_key } = row;
   return app.database.transaction(async (tx) => {
     const nowMs = app.now();

@@ -428,18 +428,21 @@ export function requireTimeZone(name: string): string {
 /** What people say of themselves who become users by themselves. */
 export type NewSelf = Pick<NewUser, 'username' | 'email' | 'name' | 'password'>;
 
+/** Such a user as they are stored. */
+export type SelfRow = UserRow;
+
 /**
  * A user of who proves to have the email address, a viewer, before anything is stored.
  *
  * Throws password_is_identifier, password_too_common, server_busy.
  */
-export function newSelfRow(app: App, input: NewSelf, by: HashRequest): Promise<UserRow> {
+export function newSelfRow(app: App, input: NewSelf, by: HashRequest): Promise<SelfRow> {
   const fixed = { role: 'viewer', passwordHash: '', mustChangePassword: false, emailVerified: true } as const;
   return newUserRow(app, { ...NOTHING_MORE, ...input, ...fixed }, by);
 }
 
 /** Inserts such a user in the transaction that took the proof. */
-export async function insertSelf(tx: Db, row: UserRow): Promise<void> {
+export async function insertSelf(tx: Db, row: SelfRow): Promise<void> {
   await insertUser(tx, row, termsOf(toFields(row)));
 }
 
