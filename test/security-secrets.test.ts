@@ -45,7 +45,15 @@ const MESSAGES = [...new Set(METHODS.flatMap(({ input, output }) => [...withInsi
 const FIELDS = MESSAGES.flatMap(({ fields }) => fields);
 
 /** The methods of AuthService that take no token. */
-const PUBLIC = ['CompleteLogin', 'Login', 'RefreshAccessToken', 'RequestPasswordReset', 'ResetPassword'];
+const PUBLIC = [
+  'CompleteLogin',
+  'ConfirmSignUp',
+  'Login',
+  'RefreshAccessToken',
+  'RequestPasswordReset',
+  'ResetPassword',
+  'SignUp',
+];
 
 const isSecret = (field: DescField): boolean => getOption(field, secret);
 const nameOf = (field: DescField): string => `${field.parent.typeName}.${field.name}`;

@@ -41,6 +41,7 @@ test('without any setting everything has its default', () => {
     signInFailuresPerAddress: 30,
     trustedProxies: [],
     mail: { smtpUrl: undefined, from: 'no-reply@localhost', language: 'en', service: 'Kith' },
+    signUp: { policy: 'closed', domains: [] },
     purgeAfterMs: 30 * DAY_MS,
     activityRetentionMs: 90 * DAY_MS,
     databaseLimits: {
@@ -329,6 +330,8 @@ test.each([
   ['KITH_MAIL_FROM', ['accounts', '@a', 'a b@c', 'a@b, c@d', '"a" <a@b>', 'A <a@b> <c@d>', 'a@b <c@d>']],
   ['KITH_MAIL_LANGUAGE', ['EN', 'fr', 'en-GB']],
   ['KITH_SERVICE_NAME', ['x'.repeat(101)]],
+  ['KITH_SIGN_UP', ['Open', 'true', 'invitations']],
+  ['KITH_SIGN_UP_DOMAINS', ['@example.org', 'example.org,', '*.example.org', 'a b', 'ex_ample.org', 'bücher.example']],
   ['KITH_PURGE_AFTER_DAYS', ['0', '3651']],
   [
     'KITH_CORS_ORIGINS',
