@@ -11,7 +11,7 @@ export interface MailValues {
   readonly password_changed: { readonly timeMs: number };
   readonly sign_up: { readonly code: string };
   /** To the address of a user, when somebody tries to sign up with it. */
-  readonly sign_up_known: Readonly<Record<never, never>>;
+  readonly sign_up_known: object;
   /** `timeMs`: until when it is good. */
   readonly invitation: { readonly timeMs: number };
 }
