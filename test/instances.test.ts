@@ -7,7 +7,7 @@ import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { MailState } from '../gen/kith/mail/v1/outbox_service_pb.ts';
 import { databases } from './support/databases.ts';
 import { grpc, startKith } from './support/kith.ts';
-import { outboxOf } from './support/outbox.ts';
+import { changeCode, outboxOf, resetCode } from './support/outbox.ts';
 import { type KithProcess, probe, spawnKith } from './support/process.ts';
 import { startMailServer } from './support/smtp-server.ts';
 
@@ -133,4 +133,26 @@ test('two that share the outbox send each mail once', async () => {
   const states = async () => (await outbox.listMails({ pageSize: 1000 })).mails.map(({ state }) => state);
   await expect.poll(states, { timeout: 30_000 }).toEqual(all.map(() => MailState.SENT));
   expect(mailServer.mails.flatMap(({ to }) => to).toSorted()).toEqual(all.map(({ user }) => user.email).toSorted());
+}, 60_000);
+
+test('of many uses of one mailed code on three that share a database, one is right', async () => {
+  await using database = await databases[1]!.create();
+  await using one = await startKith({ database });
+  await using other = await startKith({ database });
+  await using third = await startKith({ database });
+  const all = [one, other, third];
+  const account = await one.user();
+  const { user } = await one.user(); // another one: wrong codes of a user are counted together
+  const rightOf = async (use: (i: number) => Promise<unknown>) => {
+    const outcomes = await Promise.allSettled(Array.from({ length: 12 }, (_, i) => use(i)));
+    return outcomes.filter(({ status }) => status === 'fulfilled').length;
+  };
+  const change = await changeCode(one, account, `next.${account.user.email}`);
+  const confirm = (i: number) =>
+    all[i % 3]!.client(AuthService, account.accessToken).confirmEmailChange({ code: change });
+  expect(await rightOf(confirm)).toBe(1);
+  const code = await resetCode(one, user);
+  const reset = (i: number) =>
+    all[i % 3]!.client(AuthService).resetPassword({ identifier: user.username, code, newPassword: `reset by ${i}` });
+  expect(await rightOf(reset)).toBe(1);
 }, 60_000);

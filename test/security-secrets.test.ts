@@ -53,6 +53,7 @@ const PUBLIC = [
   'RequestPasswordReset',
   'ResetPassword',
   'SignUp',
+  'TakeEmailBack',
 ];
 
 const isSecret = (field: DescField): boolean => getOption(field, secret);

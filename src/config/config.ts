@@ -97,7 +97,7 @@ export interface SignUpConfig {
 }
 
 /** The languages that mails can be written in. */
-const MAIL_LANGUAGES = ['en', 'de'] as const;
+export const MAIL_LANGUAGES = ['en', 'de'] as const;
 export type MailLanguage = (typeof MAIL_LANGUAGES)[number];
 
 /** Settings that cannot be used; the message names each variable, its value and what is allowed. */

@@ -73,6 +73,29 @@ describe.each(databases)('on $name', (kind) => {
     await kith.client(AuthService).resetPassword({ identifier: user.email, code, newPassword: 'an entirely new one' });
   });
 
+  test('an address is changed and taken back by mails alone', async () => {
+    const server = opened.use(await startMailServer());
+    const kith = await start({ KITH_SMTP_URL: server.url });
+    const { user, accessToken } = await kith.user();
+    const auth = kith.client(AuthService, accessToken);
+    /** What the newest of so many mails has to be typed in, and to whom it is. */
+    const read = async (count: number) => {
+      await expect.poll(() => server.mails.length).toBe(count);
+      const { to, parsed } = server.mails[count - 1]!;
+      return { to, code: /^(\d{4} \d{4}|[\w-]{64})$/m.exec(parsed.text ?? '')?.[0] ?? '' };
+    };
+    await auth.requestEmailVerification({});
+    const verification = await read(1);
+    await auth.verifyEmail({ code: verification.code });
+    await auth.requestEmailChange({ email: 'next@example.org' });
+    const change = await read(2);
+    await auth.confirmEmailChange({ code: change.code });
+    const { to, code: token } = await read(3);
+    expect([verification.to, change.to, to]).toEqual([[user.email], ['next@example.org'], [user.email]]);
+    await auth.takeEmailBack({ token, newPassword: 'an entirely new one' });
+    await kith.client(AuthService).login({ identifier: user.email, password: 'an entirely new one' });
+  });
+
   test.each([
     ['a server that is not there', 'smtp://NOBODY'],
     ['a server that wants another password', 'smtp://kith:wrong@HOST'],

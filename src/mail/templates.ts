@@ -2,7 +2,18 @@ import { readFileSync } from 'node:fs';
 import type { MailLanguage } from '../config/config.ts';
 
 /** What mails are about. Each has a template in each language. */
-export const MAIL_KINDS = ['password_reset', 'password_changed', 'sign_up', 'sign_up_known', 'invitation'] as const;
+export const MAIL_KINDS = [
+  'password_reset',
+  'password_changed',
+  'sign_up',
+  'sign_up_known',
+  'invitation',
+  'email_verification',
+  'email_change',
+  'email_taken',
+  'email_changed',
+  'email_take_back',
+] as const;
 export type MailKind = (typeof MAIL_KINDS)[number];
 
 /** What the templates of a kind have in them, written `{{name}}`. */
@@ -14,6 +25,11 @@ export interface MailValues {
   readonly sign_up_known: object;
   /** `timeMs`: until when it is good. */
   readonly invitation: { readonly timeMs: number };
+  readonly email_verification: { readonly code: string };
+  readonly email_change: { readonly code: string };
+  readonly email_taken: object;
+  readonly email_changed: { readonly timeMs: number };
+  readonly email_take_back: { readonly token: string; readonly timeMs: number };
 }
 
 /** What a person reads. */
@@ -49,6 +65,7 @@ export class MailTemplates {
     const shown: Record<string, string> = {
       service: this.#service,
       ...('code' in values ? { code: values.code.replace(/^(.{4})(.{4})$/, '$1 $2') } : {}),
+      ...('token' in values ? { token: values.token } : {}),
       ...('timeMs' in values ? { time: this.#time(values.timeMs) } : {}),
     };
     const source = (this.#sources.get(kind) ?? '').trim();
@@ -76,8 +93,12 @@ export class MailTemplates {
   #html(paragraphs: readonly string[], shown: Readonly<Record<string, string>>): string {
     const escaped = Object.fromEntries(Object.entries(shown).map(([name, value]) => [name, escapeHtml(value)]));
     const body = paragraphs.map((paragraph) => {
-      const isCode = paragraph === '{{code}}';
-      const style = isCode ? ' style="font-size: 1.8em; letter-spacing: 0.1em; font-family: monospace"' : '';
+      const style =
+        paragraph === '{{code}}'
+          ? ' style="font-size: 1.8em; letter-spacing: 0.1em; font-family: monospace"'
+          : paragraph === '{{token}}'
+            ? ' style="font-family: monospace; overflow-wrap: anywhere"'
+            : '';
       return `<p${style}>${fill(escapeHtml(paragraph), escaped)}</p>`;
     });
     return [

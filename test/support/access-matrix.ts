@@ -93,6 +93,10 @@ export const REFUSED: ReadonlyMap<DescMethod, Refused> = new Map<DescMethod, Ref
       answer: FIELDS_INVALID,
     },
   ],
+  [AuthService.method.verifyEmail, { request: {}, answer: FIELDS_INVALID }],
+  [AuthService.method.requestEmailChange, { request: {}, answer: FIELDS_INVALID }],
+  [AuthService.method.confirmEmailChange, { request: {}, answer: FIELDS_INVALID }],
+  [AuthService.method.takeEmailBack, { request: { newPassword: 'the next password' }, answer: FIELDS_INVALID }],
   // A wrong password would be counted in the background.
   [AuthService.method.changePassword, { request: { newPassword: 'the next password' }, answer: FIELDS_INVALID }],
   [

@@ -4,7 +4,8 @@ import { Permission } from '../../gen/kith/access/v1/role_pb.ts';
 import { ApiKeyService } from '../../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
 import { type GetMailResponse, type Mail, OutboxService } from '../../gen/kith/mail/v1/outbox_service_pb.ts';
-import type { Kith } from './kith.ts';
+import type { User } from '../../gen/kith/user/v1/user_pb.ts';
+import type { Kith, SignedIn } from './kith.ts';
 import { signedIn } from './sign-in.ts';
 
 const clients = new WeakMap<Kith, Promise<Client<typeof OutboxService>>>();
@@ -38,7 +39,7 @@ export async function readMail(kith: Kith, mailId: string): Promise<GetMailRespo
 /** The code in a mail that has not been sent. */
 export async function codeIn(kith: Kith, mail: Mail): Promise<string> {
   const { text } = await readMail(kith, mail.id);
-  const [code = ''] = /^\d{4} \d{4}$/m.exec(text) ?? [];
+  const [code = ''] = /^(\d{4} \d{4}|[\w-]{64})$/m.exec(text) ?? [];
   return code;
 }
 
@@ -63,18 +64,42 @@ export async function signUpCode(kith: Kith, email: string): Promise<string> {
   return codeIn(kith, mail);
 }
 
-/** Asks for a code to reset a user's password, and reads it in the outbox. */
-export async function resetCode(kith: Kith, user: { readonly id: string; readonly username: string }): Promise<string> {
-  const before = (await mailsTo(kith, user.id)).length;
-  await kith.client(AuthService).requestPasswordReset({ identifier: user.username });
+/** The newest mail to a user after a call that causes one, which may be written after the answer. */
+export async function mailAfter(kith: Kith, userId: string, cause: () => Promise<unknown>): Promise<Mail> {
+  const before = (await mailsTo(kith, userId)).length;
+  await cause();
   // Not `expect.poll`, which is for tests alone: what sets a suite up needs codes too.
-  const mail = await vi.waitFor(
+  return vi.waitFor(
     async () => {
-      const mails = await mailsTo(kith, user.id);
-      if (mails.length === before) throw new Error(`no mail was written to ${user.username}`);
+      const mails = await mailsTo(kith, userId);
+      if (mails.length === before) throw new Error(`no mail was written to ${userId}`);
       return mails[0]!;
     },
     { timeout: 30_000 },
   );
-  return codeIn(kith, mail);
+}
+
+/** Asks for a code to reset a user's password, and reads it in the outbox. */
+export async function resetCode(kith: Kith, { id, username }: Pick<User, 'id' | 'username'>): Promise<string> {
+  const ask = () => kith.client(AuthService).requestPasswordReset({ identifier: username });
+  return codeIn(kith, await mailAfter(kith, id, ask));
+}
+
+/** Asks for a code to verify the address of a user who is signed in, and reads it in the outbox. */
+export async function verificationCode(kith: Kith, { user, accessToken }: SignedIn): Promise<string> {
+  const ask = () => kith.client(AuthService, accessToken).requestEmailVerification({});
+  return codeIn(kith, await mailAfter(kith, user.id, ask));
+}
+
+/** Asks for a code to change the address of a user who is signed in, and reads it in the outbox. */
+export async function changeCode(kith: Kith, { user, accessToken }: SignedIn, email: string): Promise<string> {
+  const ask = () => kith.client(AuthService, accessToken).requestEmailChange({ email });
+  return codeIn(kith, await mailAfter(kith, user.id, ask));
+}
+
+/** Changes the address of a user who is signed in and has verified the one before. Returns the token to take that back. */
+export async function changeEmail(kith: Kith, signedIn: SignedIn, email: string): Promise<string> {
+  const code = await changeCode(kith, signedIn, email);
+  const confirm = () => kith.client(AuthService, signedIn.accessToken).confirmEmailChange({ code });
+  return codeIn(kith, await mailAfter(kith, signedIn.user.id, confirm));
 }

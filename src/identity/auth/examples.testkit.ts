@@ -7,7 +7,7 @@ import { UserService } from '../../../gen/kith/user/v1/user_service_pb.ts';
 import { examplesOf, TIME, TOKENS } from '../../../test/support/example.ts';
 import { refusalOf } from '../../../test/support/kith.ts';
 import { permissionsOf } from '../../../test/support/roles.ts';
-import { resetCode, signUpCode } from '../../../test/support/outbox.ts';
+import { changeCode, changeEmail, resetCode, signUpCode, verificationCode } from '../../../test/support/outbox.ts';
 import { challengeOf, signedIn } from '../../../test/support/sign-in.ts';
 
 export const auth = examplesOf(AuthService, {
@@ -100,6 +100,58 @@ export const auth = examplesOf(AuthService, {
       answer: {},
       async verify() {
         await signedIn(kith.client(AuthService).login({ identifier: user.username, password: newPassword }));
+      },
+    };
+  },
+  async requestEmailVerification({ kith, caller }) {
+    const { user, accessToken } = await caller();
+    const { accessToken: admin } = await kith.admin();
+    // Of an address that is verified no mail is sent, which would be counted.
+    await kith.client(UserService, admin).updateUser({ userId: user.id, emailVerified: true });
+    return { accessToken, request: {}, answer: {} };
+  },
+  async verifyEmail({ kith, subject }) {
+    const signedIn = await subject();
+    const { accessToken } = signedIn;
+    return {
+      accessToken,
+      request: { code: await verificationCode(kith, signedIn) },
+      answer: {},
+      async verify() {
+        expect((await kith.client(AuthService, accessToken).userMe({})).user).toMatchObject({
+          emailVerifiedTime: TIME,
+        });
+      },
+    };
+  },
+  async requestEmailChange({ subject }) {
+    const { user, accessToken } = await subject();
+    return { accessToken, request: { email: `new.${user.email}` }, answer: {} };
+  },
+  async confirmEmailChange({ kith, subject }) {
+    const signedIn = await subject();
+    const { user, accessToken } = signedIn;
+    const email = `new.${user.email}`;
+    return {
+      accessToken,
+      request: { code: await changeCode(kith, signedIn, email) },
+      answer: {},
+      async verify() {
+        expect((await kith.client(AuthService, accessToken).userMe({})).user).toMatchObject({ email });
+      },
+    };
+  },
+  async takeEmailBack({ kith, subject }) {
+    const account = await subject();
+    const { user, accessToken } = account;
+    await kith.client(AuthService, accessToken).verifyEmail({ code: await verificationCode(kith, account) });
+    const token = await changeEmail(kith, account, `new.${user.email}`);
+    const newPassword = `back by ${user.username}`;
+    return {
+      request: { token, newPassword },
+      answer: {},
+      async verify() {
+        await signedIn(kith.client(AuthService).login({ identifier: user.email, password: newPassword }));
       },
     };
   },

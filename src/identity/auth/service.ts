@@ -5,6 +5,13 @@ import { callerOf } from '../../rpc/caller.ts';
 import { toPermissions } from '../../rpc/enums.ts';
 import { toUserMessage } from '../users/messages.ts';
 import { peerOf } from '../../rpc/peer.ts';
+import {
+  confirmEmailChange,
+  requestEmailChange,
+  requestEmailVerification,
+  takeEmailBack,
+  verifyEmail,
+} from '../recovery/email-change.ts';
 import { requestPasswordReset, resetPassword } from '../recovery/password-reset.ts';
 import { logout, refresh } from '../sessions/sessions.ts';
 import { confirmSignUp, signUp } from '../sign-up/sign-up.ts';
@@ -65,6 +72,26 @@ export function authService(app: AuthApp): ServiceImpl<typeof AuthService> {
     },
     async confirmSignUp({ email, code, username, name, password }, context) {
       await confirmSignUp(app, { email, code, username, name, password }, peerOf(context), context.signal);
+      return {};
+    },
+    async requestEmailVerification(_, context) {
+      await requestEmailVerification(app, callerOf(context));
+      return {};
+    },
+    async verifyEmail({ code }, context) {
+      await verifyEmail(app, callerOf(context), code, peerOf(context));
+      return {};
+    },
+    async requestEmailChange({ email }, context) {
+      await requestEmailChange(app, callerOf(context), email);
+      return {};
+    },
+    async confirmEmailChange({ code }, context) {
+      await confirmEmailChange(app, callerOf(context), code, peerOf(context));
+      return {};
+    },
+    async takeEmailBack({ token, newPassword: password }, context) {
+      await takeEmailBack(app, { token, password }, peerOf(context), context.signal);
       return {};
     },
   };

@@ -1,19 +1,41 @@
-import { randomInt } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import type { App } from '../../app.ts';
 import { Failure } from '../../kernel/failure.ts';
 import type { Keyring } from '../../kernel/keyring.ts';
 import { identifierKey } from '../../kernel/text.ts';
 import type { Db } from '../../storage/database.ts';
 import type { Account } from '../users/accounts.ts';
-import { deleteExpiredCodes, replaceMailedCode, useMailedCode } from './store.ts';
+import {
+  deleteExpiredCodes,
+  deleteMailedCodes,
+  type MailedCodeRow,
+  replaceMailedCode,
+  useMailedCode,
+} from './store.ts';
 
-/** What a code was mailed for: it is good for nothing else. */
-export type CodePurpose = 'password_reset';
-
-/** How long a code is good, milliseconds. */
-const CODE_MS = 10 * 60 * 1000;
+const MINUTE_MS = 60 * 1000;
+const DAY_MS = 24 * 60 * MINUTE_MS;
 
 const DIGITS = 8;
+const TOKEN_BYTES = 32;
+const ID_BYTES = 16;
+
+/** How long a code that is typed is good, milliseconds. */
+const CODE_MS = 10 * MINUTE_MS;
+
+/**
+ * What a code is mailed for; it is good for nothing else. A code of eight digits is typed by somebody who waits for
+ * it, and bound to the email address and the password that the user had when it was made: with another of either, it
+ * is good no more. A token of 256 bits with the user's id is for somebody who is not signed in and reads the mail days
+ * later, whatever has been changed meanwhile.
+ */
+const PURPOSES = {
+  password_reset: { lifetimeMs: CODE_MS, isToken: false },
+  email_verification: { lifetimeMs: CODE_MS, isToken: false },
+  email_change: { lifetimeMs: CODE_MS, isToken: false },
+  email_take_back: { lifetimeMs: 7 * DAY_MS, isToken: true },
+} as const;
+export type CodePurpose = keyof typeof PURPOSES;
 
 /** A code, and when it expires, milliseconds since 1970. */
 export interface MailedCode {
@@ -21,12 +43,20 @@ export interface MailedCode {
   readonly expireMs: number;
 }
 
+/** Stands for a user who does not exist: no row has this id. */
+export const NOBODY: Account = {
+  user: { id: '00000000-0000-0000-0000-000000000000', email: '' } as Account['user'],
+  passwordHash: '',
+  sessionEpoch: 0,
+  mustChangePassword: false,
+};
+
 /** A code of eight digits, good from now on. */
 export function drawCode({ now }: Pick<App, 'now'>): MailedCode {
   return { code: String(randomInt(10 ** DIGITS)).padStart(DIGITS, '0'), expireMs: now() + CODE_MS };
 }
 
-/** The latest time at which a code can expire, milliseconds since 1970: a later one comes of a clock that was ahead. */
+/** The latest time at which a code of digits can expire, milliseconds since 1970: a later one comes of a clock that was ahead. */
 export function latestExpiry(nowMs: number): number {
   return nowMs + CODE_MS;
 }
@@ -41,36 +71,71 @@ export function mailedCodeInvalid(): Failure {
   return new Failure('mailed_code_invalid', 'the code is wrong, was used or has expired: ask for another one');
 }
 
-/** Makes a code of eight digits for a user in place of the one before of the same purpose, in the transaction that mails it. */
-export async function createMailedCode(tx: Db, app: App, account: Account, purpose: CodePurpose): Promise<MailedCode> {
-  const { code, expireMs } = drawCode(app);
+/**
+ * Makes a code in the transaction that mails it, to `address`. A code of digits takes the place of the one before of its
+ * purpose; of tokens, each address has its own.
+ */
+export async function createMailedCode(
+  tx: Db,
+  app: App,
+  account: Account,
+  purpose: CodePurpose,
+  address = account.user.email,
+): Promise<MailedCode> {
+  const { lifetimeMs, isToken } = PURPOSES[purpose];
+  const { code, expireMs } = isToken
+    ? { code: newToken(account.user.id), expireMs: app.now() + lifetimeMs }
+    : drawCode(app);
+  if (!isToken) await deleteMailedCodes(tx, account.user.id, purpose);
   await replaceMailedCode(tx, {
     user_id: account.user.id,
     purpose,
+    address_key: identifierKey(address),
+    address,
     code_mac: macOf(app, account, purpose, code),
     expire_ms: expireMs,
   });
   return { code, expireMs };
 }
 
-/** Uses a code up; whether it was good. */
+/** Uses a code up. Returns what was stored of it, with the address that it proves, or undefined if it is not good. */
 export function takeMailedCode(
   tx: Db,
   app: App,
   account: Account,
   purpose: CodePurpose,
   code: string,
-): Promise<boolean> {
+): Promise<MailedCodeRow | undefined> {
   const code_mac = macOf(app, account, purpose, code);
   const nowMs = app.now();
-  return useMailedCode(tx, { user_id: account.user.id, purpose, code_mac }, nowMs, latestExpiry(nowMs));
+  // An expiry further away than a code lasts comes of a clock that was ahead.
+  const latestMs = nowMs + PURPOSES[purpose].lifetimeMs;
+  return useMailedCode(tx, { user_id: account.user.id, purpose, code_mac }, nowMs, latestMs);
+}
+
+/** Makes tokens void that were mailed with this one or after it: whoever took later addresses has no claim any more. */
+export function voidLaterTokens(tx: Db, { user_id, purpose, expire_ms }: MailedCodeRow): Promise<void> {
+  return deleteMailedCodes(tx, user_id, purpose, expire_ms);
 }
 
 export function purgeMailedCodes(app: App, limit: number): Promise<number> {
   return deleteExpiredCodes(app.database.db, app.now(), limit);
 }
 
-/** With the address and the password of the user: with another of either, a code is good no more. */
+function newToken(userId: string): string {
+  return Buffer.concat([Buffer.from(userId.replaceAll('-', ''), 'hex'), randomBytes(TOKEN_BYTES)]).toString(
+    'base64url',
+  );
+}
+
+/** The id of the user to whom a token was mailed, if it is one. */
+export function userOfToken(token: string): string | undefined {
+  const bytes = Buffer.from(token, 'base64url');
+  if (bytes.length !== ID_BYTES + TOKEN_BYTES || bytes.toString('base64url') !== token) return undefined;
+  return bytes.toString('hex', 0, ID_BYTES).replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+}
+
 function macOf({ keyring }: App, { user, passwordHash }: Account, purpose: CodePurpose, code: string): string {
-  return macOfCode(keyring, [purpose, user.id, identifierKey(user.email), passwordHash, code]);
+  const bound = PURPOSES[purpose].isToken ? [] : [identifierKey(user.email), passwordHash];
+  return macOfCode(keyring, [purpose, user.id, ...bound, code]);
 }

@@ -15,8 +15,8 @@ import {
   rememberAddress,
   type ThrottleApp,
 } from '../throttle/throttle.ts';
-import { type Account, findAccount, getAccount, replacePassword } from '../users/accounts.ts';
-import { createMailedCode, mailedCodeInvalid, takeMailedCode } from './mailed-codes.ts';
+import { findAccount, getAccount, replacePassword } from '../users/accounts.ts';
+import { createMailedCode, mailedCodeInvalid, NOBODY, takeMailedCode } from './mailed-codes.ts';
 
 export interface RecoveryApp extends SessionsApp, ThrottleApp, MailApp {
   /** How many requests for a code, to reset a password or to sign up, have been answered and are not done. */
@@ -25,9 +25,6 @@ export interface RecoveryApp extends SessionsApp, ThrottleApp, MailApp {
 
 /** How many such requests there may be: each is a few rows. */
 const UNDER_WAY_MAX = 1000;
-
-/** Stands for a user who does not exist: no row has this id. */
-const NOBODY = '00000000-0000-0000-0000-000000000000';
 
 /**
  * Has a code mailed to a user, after the answer: what it takes does not tell whether there is such a user.
@@ -63,7 +60,7 @@ export async function answerLater(app: RecoveryApp, peer: Peer, mail: () => Prom
 
 async function mailCode(app: RecoveryApp, identifier: string): Promise<void> {
   const found = await findAccount(app.database.db, identifier);
-  if (found?.user.state !== 'active' || !(await mayMail(app, found.user.id))) return;
+  if (found?.user.state !== 'active' || !(await mayMail(app, found.user))) return;
   await app.database.transaction(async (tx) => {
     const account = await getAccount(tx, found.user.id);
     if (account?.user.state !== 'active') return;
@@ -97,7 +94,8 @@ export async function resetPassword(
       attempt,
       subject,
       // Without a grant, does the same work with what is no code.
-      (granted) => setPassword(app, account?.user.id ?? NOBODY, subject, { code: granted ? code : '', password, hash }),
+      (granted) =>
+        setPassword(app, account?.user.id ?? NOBODY.user.id, subject, { code: granted ? code : '', password, hash }),
       'mailed code',
     );
     if (!guess.right || account === undefined) {
@@ -117,8 +115,8 @@ function setPassword(
 ): Promise<boolean> {
   return app.database.transaction(async (tx) => {
     const account = await getAccount(tx, userId);
-    const isGood = await takeMailedCode(tx, app, account ?? NOBODYS, 'password_reset', code);
-    if (!isGood || account?.user.state !== 'active') return false;
+    const taken = await takeMailedCode(tx, app, account ?? NOBODY, 'password_reset', code);
+    if (taken === undefined || account?.user.state !== 'active') return false;
     checkNewPassword(password, account.user);
     await replacePassword(tx, account, hash);
     await recordActivity(tx, app, { userId, by: null, action: 'kith.password.reset' });
@@ -127,11 +125,3 @@ function setPassword(
     return true;
   }, lockKey);
 }
-
-/** What a code is compared with where there is no user. */
-const NOBODYS: Account = {
-  user: { id: NOBODY, email: '' } as Account['user'],
-  passwordHash: '',
-  sessionEpoch: 0,
-  mustChangePassword: false,
-};

@@ -6,57 +6,76 @@ declare module '../../storage/schema.ts' {
   }
 }
 
-/** A code that was mailed: the newest of each purpose. */
+/** A code that was mailed: the newest of each purpose and address. */
 export interface MailedCodeRow {
   user_id: string;
   purpose: string;
-  /** MAC of purpose, user and code, and of the email address and password hash for which it is good. */
+  /** The address that the code proves to be the user's, as identifierKey, and as it was written. */
+  address_key: string;
+  address: string;
+  /** MAC of purpose, user and code, and of what the code is bound to beside. */
   code_mac: string;
   expire_ms: number;
 }
 
-/** Stores a code in place of the one before. */
+/** Stores a code in place of the one before of its purpose and address. */
 export async function replaceMailedCode(tx: Db, row: MailedCodeRow): Promise<void> {
-  const { code_mac, expire_ms } = row;
+  const { address, code_mac, expire_ms } = row;
   await tx
     .insertInto('mailed_codes')
     .values(row)
-    .onConflict((conflict) => conflict.columns(['user_id', 'purpose']).doUpdateSet({ code_mac, expire_ms }))
+    .onConflict((conflict) =>
+      conflict.columns(['user_id', 'purpose', 'address_key']).doUpdateSet({ address, code_mac, expire_ms }),
+    )
     .execute();
 }
 
-/** Uses a code up, in one statement; whether there was one that expires after `nowMs`, and not after `latestMs`. */
+/**
+ * Uses a code up, in one statement. Returns the code, or undefined if there is none that expires after `nowMs`, and
+ * not after `latestMs`.
+ */
 export async function useMailedCode(
   tx: Db,
   { user_id, purpose, code_mac }: Pick<MailedCodeRow, 'user_id' | 'purpose' | 'code_mac'>,
   nowMs: number,
   latestMs: number,
-): Promise<boolean> {
-  const { numDeletedRows } = await tx
+): Promise<MailedCodeRow | undefined> {
+  return tx
     .deleteFrom('mailed_codes')
     .where('user_id', '=', user_id)
     .where('purpose', '=', purpose)
     .where('code_mac', '=', code_mac)
     .where('expire_ms', '>', nowMs)
     .where('expire_ms', '<=', latestMs)
+    .returningAll()
     .executeTakeFirst();
-  return numDeletedRows === 1n;
+}
+
+/** Removes the codes of a user and a purpose that expire at `fromMs` or later. */
+export async function deleteMailedCodes(tx: Db, userId: string, purpose: string, fromMs = 0): Promise<void> {
+  await tx
+    .deleteFrom('mailed_codes')
+    .where('user_id', '=', userId)
+    .where('purpose', '=', purpose)
+    .where('expire_ms', '>=', fromMs)
+    .execute();
 }
 
 /** Removes up to `limit` codes that have expired; how many there were. */
 export async function deleteExpiredCodes(db: Db, nowMs: number, limit: number): Promise<number> {
   const rows = await db
     .selectFrom('mailed_codes')
-    .select(['user_id', 'purpose'])
+    .select(['user_id', 'purpose', 'address_key'])
     .where('expire_ms', '<=', nowMs)
     .limit(limit)
     .execute();
   let deleted = 0;
-  for (const { user_id, purpose } of rows) {
+  for (const { user_id, purpose, address_key } of rows) {
     const { numDeletedRows } = await db
       .deleteFrom('mailed_codes')
       .where('user_id', '=', user_id)
       .where('purpose', '=', purpose)
+      .where('address_key', '=', address_key)
       .where('expire_ms', '<=', nowMs) // it may have been replaced meanwhile
       .executeTakeFirst();
     deleted += Number(numDeletedRows);

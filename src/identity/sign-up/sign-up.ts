@@ -7,7 +7,7 @@ import { identifierKey } from '../../kernel/text.ts';
 import { adoptMails, writeMail } from '../../mail/outbox.ts';
 import { drawCode, latestExpiry, macOfCode, mailedCodeInvalid } from '../recovery/mailed-codes.ts';
 import { answerLater, type RecoveryApp } from '../recovery/password-reset.ts';
-import { beginAttempt, guessCode, mayMail, rememberAddress } from '../throttle/throttle.ts';
+import { beginAttempt, guessCode, mayMailNewcomer, rememberAddress } from '../throttle/throttle.ts';
 import { findAccount } from '../users/accounts.ts';
 import { insertSelf, type NewSelf, newSelfRow, reportTakenIdentifiers, type SelfRow } from '../users/users.ts';
 import { requireMaySignUp, type SignUpPolicyApp } from './policy.ts';
@@ -28,7 +28,7 @@ export async function signUp(app: SignUpApp, email: string, peer: Peer): Promise
 
 async function mailSignUp(app: SignUpApp, email: string): Promise<void> {
   const key = identifierKey(email);
-  if (!(await mayMail(app, subjectOf(key)))) return;
+  if (!(await mayMailNewcomer(app, email))) return;
   await app.database.transaction(async (tx) => {
     const account = await findAccount(tx, email);
     if (account !== undefined) {
@@ -100,7 +100,7 @@ export function purgeSignUps(app: App, limit: number): Promise<number> {
   return deleteExpiredSignUps(app.database.db, app.now(), limit);
 }
 
-/** What codes and mails are counted by: no id of a user looks so. */
+/** What codes are counted by: no id of a user looks so. */
 function subjectOf(emailKey: string): string {
   return `sign-up ${emailKey}`;
 }

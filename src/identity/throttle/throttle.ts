@@ -2,6 +2,7 @@ import type { Peer } from '../../kernel/access.ts';
 import { countedAddress } from '../../kernel/address.ts';
 import type { App } from '../../app.ts';
 import { Failure } from '../../kernel/failure.ts';
+import { identifierKey } from '../../kernel/text.ts';
 import { createKeyedMutex, type RunExclusive } from '../../kernel/keyed-mutex.ts';
 import {
   ADDRESS_INTERVAL_MS,
@@ -160,9 +161,21 @@ export async function guessCode(
   });
 }
 
-/** Counts a mail to a user that anybody can cause; whether it may be sent. */
-export async function mayMail(app: App, userId: string): Promise<boolean> {
-  return (await count(app, keyOf(app, 'mail', userId), MAILS)) !== undefined;
+/** Counts a mail with a code for a user, and to an address, whoever caused it; whether it may be sent. */
+export async function mayMail(
+  app: App,
+  { id, email }: { readonly id: string; readonly email: string },
+): Promise<boolean> {
+  const forUser = await count(app, keyOf(app, 'mail', id), MAILS);
+  return forUser !== undefined && (await count(app, keyOf(app, 'mail to', identifierKey(email)), MAILS)) !== undefined;
+}
+
+/**
+ * Counts a mail to an address with which somebody wants to sign up; whether it may be sent. By itself: otherwise
+ * strangers could keep a user from the mails of a password reset, whose codes those mails do not have.
+ */
+export async function mayMailNewcomer(app: App, email: string): Promise<boolean> {
+  return (await count(app, keyOf(app, 'mail to newcomer', identifierKey(email)), MAILS)) !== undefined;
 }
 
 /** Forgets the wrong passwords that were tried at a user from an address: the user has proved to be who they are. */

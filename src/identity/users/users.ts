@@ -14,6 +14,7 @@ import {
   type Change,
   type Changing,
   changeResource,
+  changeWithin,
   readResource,
   readToChange,
   type Resource,
@@ -293,10 +294,26 @@ export async function updateUser(
   return toUser(next);
 }
 
+/**
+ * Gives a user an email address that was proved to be theirs, in a transaction of the caller's, which has to be within
+ * reportTakenIdentifiers. `by` is null where nobody is signed in. Throws user_not_found, resource_deleted.
+ */
+export async function setProvedEmail(tx: Db, at: App, id: string, email: string, by: Caller | null): Promise<void> {
+  const resource: Resource<UserRow> = {
+    ...resourceOfUser(id),
+    authorize: () => {}, // the proof did
+    activity: (row) => ({ userId: row.id, by }),
+  };
+  await changeWithin(tx, at, 'update', resource, undefined, (changing) => {
+    const wanted = { ...toFields(changing.row), email, emailVerifiedMs: at.now() };
+    return changeFields(changing, by, wanted);
+  });
+}
+
 /** The change of a user to one with these fields; undefined if they are the same. Throws last_admin. */
 export async function changeFields(
   { tx, at, row }: Changing<App, UserRow>,
-  caller: Caller,
+  by: Caller | null,
   wanted: UserFields,
 ): Promise<Change<UserRow> | undefined> {
   const changed = changedFields(wanted, toFields(row));
@@ -310,7 +327,7 @@ export async function changeFields(
       ...(wanted.role === row.role ? {} : { role: wanted.role }),
       ...(wanted.state === row.state ? {} : { state: wanted.state }),
     },
-    afterwards: async () => suspends && (await endSessionsOf(tx, at, row.id, { by: caller })),
+    afterwards: async () => suspends && (await endSessionsOf(tx, at, row.id, { by })),
   };
 }
 
@@ -475,13 +492,19 @@ async function newPasswordHash(app: App, input: Omit<NewUser, 'requestId'>, by: 
 /** The user with an id, to a caller who may change users that are not above them. */
 export function userResource(caller: Caller, id: string): Resource<UserRow> {
   return {
+    ...resourceOfUser(id),
+    authorize: (row) => requireNotAbove(caller, row),
+    activity: (row) => ({ userId: row.id, by: caller }),
+  };
+}
+
+function resourceOfUser(id: string): Omit<Resource<UserRow>, 'authorize' | 'activity'> {
+  return {
     noun: 'user',
     lockKey: id,
     select: (db) => selectUser(db, id),
     notFound: userNotFound,
-    authorize: (row) => requireNotAbove(caller, row),
     write: writeUser,
-    activity: (row) => ({ userId: row.id, by: caller }),
   };
 }
 

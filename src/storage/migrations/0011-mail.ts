@@ -38,8 +38,8 @@ export function migration(dialect: Dialect): Migration {
       await createTable(
         db,
         'mailed_codes',
-        { user_id: user, purpose: key, code_mac: key, expire_ms: number },
-        { primaryKey: ['user_id', 'purpose'], indexes: { mailed_codes_expire: ['expire_ms'] } },
+        { user_id: user, purpose: key, address_key: key, address: text, code_mac: key, expire_ms: number },
+        { primaryKey: ['user_id', 'purpose', 'address_key'], indexes: { mailed_codes_expire: ['expire_ms'] } },
       );
     },
   };

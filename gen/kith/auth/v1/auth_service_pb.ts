@@ -19,7 +19,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file kith/auth/v1/auth_service.proto.
  */
 export const file_kith_auth_v1_auth_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9raXRoL2F1dGgvdjEvYXV0aF9zZXJ2aWNlLnByb3RvEgxraXRoLmF1dGgudjEiagoMTG9naW5SZXF1ZXN0EjAKCmlkZW50aWZpZXIYASABKAlCHLpIE3IRwPzEtwcB0PzEtwcBEAEY/gHY/MS3BwESKAoIcGFzc3dvcmQYAiABKAlCFrpIDXILwPzEtwcBEAEYgAHA9sS3BwEiegoNTG9naW5SZXNwb25zZRIrCglzaWduZWRfaW4YASABKAsyFi5raXRoLmF1dGgudjEuU2lnbmVkSW5IABIxCgljaGFsbGVuZ2UYAiABKAsyHC5raXRoLmF1dGgudjEuTG9naW5DaGFsbGVuZ2VIAEIJCgdvdXRjb21lIlIKCFNpZ25lZEluEiQKBnRva2VucxgBIAEoCzIULmtpdGguYXV0aC52MS5Ub2tlbnMSIAoEdXNlchgCIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIvwBCgZUb2tlbnMSHAoMYWNjZXNzX3Rva2VuGAEgASgJQgbA9sS3BwESPAoYYWNjZXNzX3Rva2VuX2V4cGlyZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI4ChVhY2Nlc3NfdG9rZW5fbGlmZXRpbWUYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SHQoNcmVmcmVzaF90b2tlbhgEIAEoCUIGwPbEtwcBEj0KGXJlZnJlc2hfdG9rZW5fZXhwaXJlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIrUBCg5Mb2dpbkNoYWxsZW5nZRIfCg9jaGFsbGVuZ2VfdG9rZW4YASABKAlCBsD2xLcHARIlCgRzdGVwGAIgASgOMhcua2l0aC5hdXRoLnYxLkxvZ2luU3RlcBIqCgdtZXRob2RzGAMgAygOMhkua2l0aC5hdXRoLnYxLkxvZ2luTWV0aG9kEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLmAQoUQ29tcGxldGVMb2dpblJlcXVlc3QSKQoPY2hhbGxlbmdlX3Rva2VuGAEgASgJQhC6SAdyBRABGIAIwPbEtwcBEiwKCXRvdHBfY29kZRgCIAEoCUIXukgIcgbw/MS3BwHA9sS3BwHY/MS3BwJIABI0Cg1yZWNvdmVyeV9jb2RlGAMgASgJQhu6SAxyCsD8xLcHARABGEDA9sS3BwHY/MS3BwJIABIuCgxuZXdfcGFzc3dvcmQYBCABKAlCFrpIDXILwPzEtwcBEAgYgAHA9sS3BwFIAEIPCgZhbnN3ZXISBbpIAggBIoIBChVDb21wbGV0ZUxvZ2luUmVzcG9uc2USKwoJc2lnbmVkX2luGAEgASgLMhYua2l0aC5hdXRoLnYxLlNpZ25lZEluSAASMQoJY2hhbGxlbmdlGAIgASgLMhwua2l0aC5hdXRoLnYxLkxvZ2luQ2hhbGxlbmdlSABCCQoHb3V0Y29tZSIPCg1Vc2VyTWVSZXF1ZXN0ImMKDlVzZXJNZVJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlchIvCgtwZXJtaXNzaW9ucxgCIAMoDjIaLmtpdGguYWNjZXNzLnYxLlBlcm1pc3Npb24iQgoZUmVmcmVzaEFjY2Vzc1Rva2VuUmVxdWVzdBIlCg1yZWZyZXNoX3Rva2VuGAEgASgJQg66SAVyAxiAAsD2xLcHASJCChpSZWZyZXNoQWNjZXNzVG9rZW5SZXNwb25zZRIkCgZ0b2tlbnMYASABKAsyFC5raXRoLmF1dGgudjEuVG9rZW5zIg8KDUxvZ291dFJlcXVlc3QiEAoOTG9nb3V0UmVzcG9uc2UidwoVQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0EjAKEGN1cnJlbnRfcGFzc3dvcmQYASABKAlCFrpIDXILwPzEtwcBEAEYgAHA9sS3BwESLAoMbmV3X3Bhc3N3b3JkGAIgASgJQha6SA1yC8D8xLcHARAIGIABwPbEtwcBIhgKFkNoYW5nZVBhc3N3b3JkUmVzcG9uc2UiTwobUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXF1ZXN0EjAKCmlkZW50aWZpZXIYASABKAlCHLpIE3IRwPzEtwcB0PzEtwcBEAEY/gHY/MS3BwEiHgocUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXNwb25zZSKhAQoUUmVzZXRQYXNzd29yZFJlcXVlc3QSMAoKaWRlbnRpZmllchgBIAEoCUIcukgTchHA/MS3BwHQ/MS3BwEQARj+Adj8xLcHARIpCgRjb2RlGAIgASgJQhu6SAxyCsD8xLcHARABGEDA9sS3BwHY/MS3BwISLAoMbmV3X3Bhc3N3b3JkGAMgASgJQha6SA1yC8D8xLcHARAIGIABwPbEtwcBIhcKFVJlc2V0UGFzc3dvcmRSZXNwb25zZSIwCg1TaWduVXBSZXF1ZXN0Eh8KBWVtYWlsGAEgASgJQhC6SAdyBRj+AWAB2PzEtwcBIhAKDlNpZ25VcFJlc3BvbnNlItcBChRDb25maXJtU2lnblVwUmVxdWVzdBIfCgVlbWFpbBgBIAEoCUIQukgHcgUY/gFgAdj8xLcHARIpCgRjb2RlGAIgASgJQhu6SAxyCsD8xLcHARABGEDA9sS3BwHY/MS3BwISIwoIdXNlcm5hbWUYAyABKAlCEbpICHIG4PzEtwcB2PzEtwcBEiQKBG5hbWUYBCABKAlCFrpIE3IRwPzEtwcB0PzEtwcBEAEYyAESKAoIcGFzc3dvcmQYBSABKAlCFrpIDXILwPzEtwcBEAgYgAHA9sS3BwEiFwoVQ29uZmlybVNpZ25VcFJlc3BvbnNlKmIKCUxvZ2luU3RlcBIaChZMT0dJTl9TVEVQX1VOU1BFQ0lGSUVEEAASHAoYTE9HSU5fU1RFUF9TRUNPTkRfRkFDVE9SEAESGwoXTE9HSU5fU1RFUF9ORVdfUEFTU1dPUkQQAiqGAQoLTG9naW5NZXRob2QSHAoYTE9HSU5fTUVUSE9EX1VOU1BFQ0lGSUVEEAASGgoWTE9HSU5fTUVUSE9EX1RPVFBfQ09ERRABEh4KGkxPR0lOX01FVEhPRF9SRUNPVkVSWV9DT0RFEAISHQoZTE9HSU5fTUVUSE9EX05FV19QQVNTV09SRBADMswHCgtBdXRoU2VydmljZRJKCgVMb2dpbhIaLmtpdGguYXV0aC52MS5Mb2dpblJlcXVlc3QaGy5raXRoLmF1dGgudjEuTG9naW5SZXNwb25zZSIIovbEtwcCCAESYgoNQ29tcGxldGVMb2dpbhIiLmtpdGguYXV0aC52MS5Db21wbGV0ZUxvZ2luUmVxdWVzdBojLmtpdGguYXV0aC52MS5Db21wbGV0ZUxvZ2luUmVzcG9uc2UiCKL2xLcHAggBElIKBlVzZXJNZRIbLmtpdGguYXV0aC52MS5Vc2VyTWVSZXF1ZXN0Ghwua2l0aC5hdXRoLnYxLlVzZXJNZVJlc3BvbnNlIg2QAgGi9sS3BwQwARABEnEKElJlZnJlc2hBY2Nlc3NUb2tlbhInLmtpdGguYXV0aC52MS5SZWZyZXNoQWNjZXNzVG9rZW5SZXF1ZXN0Gigua2l0aC5hdXRoLnYxLlJlZnJlc2hBY2Nlc3NUb2tlblJlc3BvbnNlIgii9sS3BwIIARJNCgZMb2dvdXQSGy5raXRoLmF1dGgudjEuTG9nb3V0UmVxdWVzdBocLmtpdGguYXV0aC52MS5Mb2dvdXRSZXNwb25zZSIIovbEtwcCEAESZwoOQ2hhbmdlUGFzc3dvcmQSIy5raXRoLmF1dGgudjEuQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0GiQua2l0aC5hdXRoLnYxLkNoYW5nZVBhc3N3b3JkUmVzcG9uc2UiCqL2xLcHBCgBEAESdwoUUmVxdWVzdFBhc3N3b3JkUmVzZXQSKS5raXRoLmF1dGgudjEuUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXF1ZXN0Gioua2l0aC5hdXRoLnYxLlJlcXVlc3RQYXNzd29yZFJlc2V0UmVzcG9uc2UiCKL2xLcHAggBEmIKDVJlc2V0UGFzc3dvcmQSIi5raXRoLmF1dGgudjEuUmVzZXRQYXNzd29yZFJlcXVlc3QaIy5raXRoLmF1dGgudjEuUmVzZXRQYXNzd29yZFJlc3BvbnNlIgii9sS3BwIIARJNCgZTaWduVXASGy5raXRoLmF1dGgudjEuU2lnblVwUmVxdWVzdBocLmtpdGguYXV0aC52MS5TaWduVXBSZXNwb25zZSIIovbEtwcCCAESYgoNQ29uZmlybVNpZ25VcBIiLmtpdGguYXV0aC52MS5Db25maXJtU2lnblVwUmVxdWVzdBojLmtpdGguYXV0aC52MS5Db25maXJtU2lnblVwUmVzcG9uc2UiCKL2xLcHAggBQjcKDGtpdGguYXV0aC52MUIQQXV0aFNlcnZpY2VQcm90b1ABWhNraXRoL2F1dGgvdjE7YXV0aHYxYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_access_v1_role, file_kith_text_v1_text, file_kith_user_v1_user]);
+  fileDesc("Ch9raXRoL2F1dGgvdjEvYXV0aF9zZXJ2aWNlLnByb3RvEgxraXRoLmF1dGgudjEiagoMTG9naW5SZXF1ZXN0EjAKCmlkZW50aWZpZXIYASABKAlCHLpIE3IRwPzEtwcB0PzEtwcBEAEY/gHY/MS3BwESKAoIcGFzc3dvcmQYAiABKAlCFrpIDXILwPzEtwcBEAEYgAHA9sS3BwEiegoNTG9naW5SZXNwb25zZRIrCglzaWduZWRfaW4YASABKAsyFi5raXRoLmF1dGgudjEuU2lnbmVkSW5IABIxCgljaGFsbGVuZ2UYAiABKAsyHC5raXRoLmF1dGgudjEuTG9naW5DaGFsbGVuZ2VIAEIJCgdvdXRjb21lIlIKCFNpZ25lZEluEiQKBnRva2VucxgBIAEoCzIULmtpdGguYXV0aC52MS5Ub2tlbnMSIAoEdXNlchgCIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIvwBCgZUb2tlbnMSHAoMYWNjZXNzX3Rva2VuGAEgASgJQgbA9sS3BwESPAoYYWNjZXNzX3Rva2VuX2V4cGlyZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI4ChVhY2Nlc3NfdG9rZW5fbGlmZXRpbWUYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SHQoNcmVmcmVzaF90b2tlbhgEIAEoCUIGwPbEtwcBEj0KGXJlZnJlc2hfdG9rZW5fZXhwaXJlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIrUBCg5Mb2dpbkNoYWxsZW5nZRIfCg9jaGFsbGVuZ2VfdG9rZW4YASABKAlCBsD2xLcHARIlCgRzdGVwGAIgASgOMhcua2l0aC5hdXRoLnYxLkxvZ2luU3RlcBIqCgdtZXRob2RzGAMgAygOMhkua2l0aC5hdXRoLnYxLkxvZ2luTWV0aG9kEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLmAQoUQ29tcGxldGVMb2dpblJlcXVlc3QSKQoPY2hhbGxlbmdlX3Rva2VuGAEgASgJQhC6SAdyBRABGIAIwPbEtwcBEiwKCXRvdHBfY29kZRgCIAEoCUIXukgIcgbw/MS3BwHA9sS3BwHY/MS3BwJIABI0Cg1yZWNvdmVyeV9jb2RlGAMgASgJQhu6SAxyCsD8xLcHARABGEDA9sS3BwHY/MS3BwJIABIuCgxuZXdfcGFzc3dvcmQYBCABKAlCFrpIDXILwPzEtwcBEAgYgAHA9sS3BwFIAEIPCgZhbnN3ZXISBbpIAggBIoIBChVDb21wbGV0ZUxvZ2luUmVzcG9uc2USKwoJc2lnbmVkX2luGAEgASgLMhYua2l0aC5hdXRoLnYxLlNpZ25lZEluSAASMQoJY2hhbGxlbmdlGAIgASgLMhwua2l0aC5hdXRoLnYxLkxvZ2luQ2hhbGxlbmdlSABCCQoHb3V0Y29tZSIPCg1Vc2VyTWVSZXF1ZXN0ImMKDlVzZXJNZVJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlchIvCgtwZXJtaXNzaW9ucxgCIAMoDjIaLmtpdGguYWNjZXNzLnYxLlBlcm1pc3Npb24iQgoZUmVmcmVzaEFjY2Vzc1Rva2VuUmVxdWVzdBIlCg1yZWZyZXNoX3Rva2VuGAEgASgJQg66SAVyAxiAAsD2xLcHASJCChpSZWZyZXNoQWNjZXNzVG9rZW5SZXNwb25zZRIkCgZ0b2tlbnMYASABKAsyFC5raXRoLmF1dGgudjEuVG9rZW5zIg8KDUxvZ291dFJlcXVlc3QiEAoOTG9nb3V0UmVzcG9uc2UidwoVQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0EjAKEGN1cnJlbnRfcGFzc3dvcmQYASABKAlCFrpIDXILwPzEtwcBEAEYgAHA9sS3BwESLAoMbmV3X3Bhc3N3b3JkGAIgASgJQha6SA1yC8D8xLcHARAIGIABwPbEtwcBIhgKFkNoYW5nZVBhc3N3b3JkUmVzcG9uc2UiTwobUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXF1ZXN0EjAKCmlkZW50aWZpZXIYASABKAlCHLpIE3IRwPzEtwcB0PzEtwcBEAEY/gHY/MS3BwEiHgocUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXNwb25zZSKhAQoUUmVzZXRQYXNzd29yZFJlcXVlc3QSMAoKaWRlbnRpZmllchgBIAEoCUIcukgTchHA/MS3BwHQ/MS3BwEQARj+Adj8xLcHARIpCgRjb2RlGAIgASgJQhu6SAxyCsD8xLcHARABGEDA9sS3BwHY/MS3BwISLAoMbmV3X3Bhc3N3b3JkGAMgASgJQha6SA1yC8D8xLcHARAIGIABwPbEtwcBIhcKFVJlc2V0UGFzc3dvcmRSZXNwb25zZSIwCg1TaWduVXBSZXF1ZXN0Eh8KBWVtYWlsGAEgASgJQhC6SAdyBRj+AWAB2PzEtwcBIhAKDlNpZ25VcFJlc3BvbnNlItcBChRDb25maXJtU2lnblVwUmVxdWVzdBIfCgVlbWFpbBgBIAEoCUIQukgHcgUY/gFgAdj8xLcHARIpCgRjb2RlGAIgASgJQhu6SAxyCsD8xLcHARABGEDA9sS3BwHY/MS3BwISIwoIdXNlcm5hbWUYAyABKAlCEbpICHIG4PzEtwcB2PzEtwcBEiQKBG5hbWUYBCABKAlCFrpIE3IRwPzEtwcB0PzEtwcBEAEYyAESKAoIcGFzc3dvcmQYBSABKAlCFrpIDXILwPzEtwcBEAgYgAHA9sS3BwEiFwoVQ29uZmlybVNpZ25VcFJlc3BvbnNlIiEKH1JlcXVlc3RFbWFpbFZlcmlmaWNhdGlvblJlcXVlc3QiIgogUmVxdWVzdEVtYWlsVmVyaWZpY2F0aW9uUmVzcG9uc2UiPwoSVmVyaWZ5RW1haWxSZXF1ZXN0EikKBGNvZGUYASABKAlCG7pIDHIKwPzEtwcBEAEYQMD2xLcHAdj8xLcHAiIVChNWZXJpZnlFbWFpbFJlc3BvbnNlIjwKGVJlcXVlc3RFbWFpbENoYW5nZVJlcXVlc3QSHwoFZW1haWwYASABKAlCELpIB3IFGP4BYAHY/MS3BwEiHAoaUmVxdWVzdEVtYWlsQ2hhbmdlUmVzcG9uc2UiRgoZQ29uZmlybUVtYWlsQ2hhbmdlUmVxdWVzdBIpCgRjb2RlGAEgASgJQhu6SAxyCsD8xLcHARABGEDA9sS3BwHY/MS3BwIiHAoaQ29uZmlybUVtYWlsQ2hhbmdlUmVzcG9uc2UicQoUVGFrZUVtYWlsQmFja1JlcXVlc3QSKwoFdG9rZW4YASABKAlCHLpIDXILwPzEtwcBEAEYgAHA9sS3BwHY/MS3BwESLAoMbmV3X3Bhc3N3b3JkGAIgASgJQha6SA1yC8D8xLcHARAIGIABwPbEtwcBIhcKFVRha2VFbWFpbEJhY2tSZXNwb25zZSpiCglMb2dpblN0ZXASGgoWTE9HSU5fU1RFUF9VTlNQRUNJRklFRBAAEhwKGExPR0lOX1NURVBfU0VDT05EX0ZBQ1RPUhABEhsKF0xPR0lOX1NURVBfTkVXX1BBU1NXT1JEEAIqhgEKC0xvZ2luTWV0aG9kEhwKGExPR0lOX01FVEhPRF9VTlNQRUNJRklFRBAAEhoKFkxPR0lOX01FVEhPRF9UT1RQX0NPREUQARIeChpMT0dJTl9NRVRIT0RfUkVDT1ZFUllfQ09ERRACEh0KGUxPR0lOX01FVEhPRF9ORVdfUEFTU1dPUkQQAzL8CwoLQXV0aFNlcnZpY2USSgoFTG9naW4SGi5raXRoLmF1dGgudjEuTG9naW5SZXF1ZXN0Ghsua2l0aC5hdXRoLnYxLkxvZ2luUmVzcG9uc2UiCKL2xLcHAggBEmIKDUNvbXBsZXRlTG9naW4SIi5raXRoLmF1dGgudjEuQ29tcGxldGVMb2dpblJlcXVlc3QaIy5raXRoLmF1dGgudjEuQ29tcGxldGVMb2dpblJlc3BvbnNlIgii9sS3BwIIARJSCgZVc2VyTWUSGy5raXRoLmF1dGgudjEuVXNlck1lUmVxdWVzdBocLmtpdGguYXV0aC52MS5Vc2VyTWVSZXNwb25zZSINkAIBovbEtwcEMAEQARJxChJSZWZyZXNoQWNjZXNzVG9rZW4SJy5raXRoLmF1dGgudjEuUmVmcmVzaEFjY2Vzc1Rva2VuUmVxdWVzdBooLmtpdGguYXV0aC52MS5SZWZyZXNoQWNjZXNzVG9rZW5SZXNwb25zZSIIovbEtwcCCAESTQoGTG9nb3V0Ehsua2l0aC5hdXRoLnYxLkxvZ291dFJlcXVlc3QaHC5raXRoLmF1dGgudjEuTG9nb3V0UmVzcG9uc2UiCKL2xLcHAhABEmcKDkNoYW5nZVBhc3N3b3JkEiMua2l0aC5hdXRoLnYxLkNoYW5nZVBhc3N3b3JkUmVxdWVzdBokLmtpdGguYXV0aC52MS5DaGFuZ2VQYXNzd29yZFJlc3BvbnNlIgqi9sS3BwQoARABEncKFFJlcXVlc3RQYXNzd29yZFJlc2V0Eikua2l0aC5hdXRoLnYxLlJlcXVlc3RQYXNzd29yZFJlc2V0UmVxdWVzdBoqLmtpdGguYXV0aC52MS5SZXF1ZXN0UGFzc3dvcmRSZXNldFJlc3BvbnNlIgii9sS3BwIIARJiCg1SZXNldFBhc3N3b3JkEiIua2l0aC5hdXRoLnYxLlJlc2V0UGFzc3dvcmRSZXF1ZXN0GiMua2l0aC5hdXRoLnYxLlJlc2V0UGFzc3dvcmRSZXNwb25zZSIIovbEtwcCCAESTQoGU2lnblVwEhsua2l0aC5hdXRoLnYxLlNpZ25VcFJlcXVlc3QaHC5raXRoLmF1dGgudjEuU2lnblVwUmVzcG9uc2UiCKL2xLcHAggBEmIKDUNvbmZpcm1TaWduVXASIi5raXRoLmF1dGgudjEuQ29uZmlybVNpZ25VcFJlcXVlc3QaIy5raXRoLmF1dGgudjEuQ29uZmlybVNpZ25VcFJlc3BvbnNlIgii9sS3BwIIARKDAQoYUmVxdWVzdEVtYWlsVmVyaWZpY2F0aW9uEi0ua2l0aC5hdXRoLnYxLlJlcXVlc3RFbWFpbFZlcmlmaWNhdGlvblJlcXVlc3QaLi5raXRoLmF1dGgudjEuUmVxdWVzdEVtYWlsVmVyaWZpY2F0aW9uUmVzcG9uc2UiCKL2xLcHAhABElwKC1ZlcmlmeUVtYWlsEiAua2l0aC5hdXRoLnYxLlZlcmlmeUVtYWlsUmVxdWVzdBohLmtpdGguYXV0aC52MS5WZXJpZnlFbWFpbFJlc3BvbnNlIgii9sS3BwIQARJzChJSZXF1ZXN0RW1haWxDaGFuZ2USJy5raXRoLmF1dGgudjEuUmVxdWVzdEVtYWlsQ2hhbmdlUmVxdWVzdBooLmtpdGguYXV0aC52MS5SZXF1ZXN0RW1haWxDaGFuZ2VSZXNwb25zZSIKovbEtwcEKAEQARJxChJDb25maXJtRW1haWxDaGFuZ2USJy5raXRoLmF1dGgudjEuQ29uZmlybUVtYWlsQ2hhbmdlUmVxdWVzdBooLmtpdGguYXV0aC52MS5Db25maXJtRW1haWxDaGFuZ2VSZXNwb25zZSIIovbEtwcCEAESYgoNVGFrZUVtYWlsQmFjaxIiLmtpdGguYXV0aC52MS5UYWtlRW1haWxCYWNrUmVxdWVzdBojLmtpdGguYXV0aC52MS5UYWtlRW1haWxCYWNrUmVzcG9uc2UiCKL2xLcHAggBQjcKDGtpdGguYXV0aC52MUIQQXV0aFNlcnZpY2VQcm90b1ABWhNraXRoL2F1dGgvdjE7YXV0aHYxYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_access_v1_role, file_kith_text_v1_text, file_kith_user_v1_user]);
 
 /**
  * Who wants to sign in.
@@ -649,6 +649,188 @@ export const ConfirmSignUpResponseSchema: GenMessage<ConfirmSignUpResponse> = /*
   messageDesc(file_kith_auth_v1_auth_service, 22);
 
 /**
+ * Nothing to ask: the address is the caller's.
+ *
+ * @generated from message kith.auth.v1.RequestEmailVerificationRequest
+ */
+export type RequestEmailVerificationRequest = Message<"kith.auth.v1.RequestEmailVerificationRequest"> & {
+};
+
+/**
+ * Describes the message kith.auth.v1.RequestEmailVerificationRequest.
+ * Use `create(RequestEmailVerificationRequestSchema)` to create a new message.
+ */
+export const RequestEmailVerificationRequestSchema: GenMessage<RequestEmailVerificationRequest> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 23);
+
+/**
+ * Nothing to tell.
+ *
+ * @generated from message kith.auth.v1.RequestEmailVerificationResponse
+ */
+export type RequestEmailVerificationResponse = Message<"kith.auth.v1.RequestEmailVerificationResponse"> & {
+};
+
+/**
+ * Describes the message kith.auth.v1.RequestEmailVerificationResponse.
+ * Use `create(RequestEmailVerificationResponseSchema)` to create a new message.
+ */
+export const RequestEmailVerificationResponseSchema: GenMessage<RequestEmailVerificationResponse> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 24);
+
+/**
+ * The code.
+ *
+ * @generated from message kith.auth.v1.VerifyEmailRequest
+ */
+export type VerifyEmailRequest = Message<"kith.auth.v1.VerifyEmailRequest"> & {
+  /**
+   * The eight digits of the mail, regardless of the blanks or hyphens between them.
+   *
+   * @generated from field: string code = 1;
+   */
+  code: string;
+};
+
+/**
+ * Describes the message kith.auth.v1.VerifyEmailRequest.
+ * Use `create(VerifyEmailRequestSchema)` to create a new message.
+ */
+export const VerifyEmailRequestSchema: GenMessage<VerifyEmailRequest> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 25);
+
+/**
+ * Nothing to tell: UserMe shows the user.
+ *
+ * @generated from message kith.auth.v1.VerifyEmailResponse
+ */
+export type VerifyEmailResponse = Message<"kith.auth.v1.VerifyEmailResponse"> & {
+};
+
+/**
+ * Describes the message kith.auth.v1.VerifyEmailResponse.
+ * Use `create(VerifyEmailResponseSchema)` to create a new message.
+ */
+export const VerifyEmailResponseSchema: GenMessage<VerifyEmailResponse> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 26);
+
+/**
+ * Which address the caller wants.
+ *
+ * @generated from message kith.auth.v1.RequestEmailChangeRequest
+ */
+export type RequestEmailChangeRequest = Message<"kith.auth.v1.RequestEmailChangeRequest"> & {
+  /**
+   * An email address in ASCII, at most 254 bytes.
+   *
+   * @generated from field: string email = 1;
+   */
+  email: string;
+};
+
+/**
+ * Describes the message kith.auth.v1.RequestEmailChangeRequest.
+ * Use `create(RequestEmailChangeRequestSchema)` to create a new message.
+ */
+export const RequestEmailChangeRequestSchema: GenMessage<RequestEmailChangeRequest> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 27);
+
+/**
+ * Nothing to tell: whether another user has the address is not told.
+ *
+ * @generated from message kith.auth.v1.RequestEmailChangeResponse
+ */
+export type RequestEmailChangeResponse = Message<"kith.auth.v1.RequestEmailChangeResponse"> & {
+};
+
+/**
+ * Describes the message kith.auth.v1.RequestEmailChangeResponse.
+ * Use `create(RequestEmailChangeResponseSchema)` to create a new message.
+ */
+export const RequestEmailChangeResponseSchema: GenMessage<RequestEmailChangeResponse> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 28);
+
+/**
+ * The code.
+ *
+ * @generated from message kith.auth.v1.ConfirmEmailChangeRequest
+ */
+export type ConfirmEmailChangeRequest = Message<"kith.auth.v1.ConfirmEmailChangeRequest"> & {
+  /**
+   * The eight digits of the mail, regardless of the blanks or hyphens between them.
+   *
+   * @generated from field: string code = 1;
+   */
+  code: string;
+};
+
+/**
+ * Describes the message kith.auth.v1.ConfirmEmailChangeRequest.
+ * Use `create(ConfirmEmailChangeRequestSchema)` to create a new message.
+ */
+export const ConfirmEmailChangeRequestSchema: GenMessage<ConfirmEmailChangeRequest> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 29);
+
+/**
+ * Nothing to tell: UserMe shows the user.
+ *
+ * @generated from message kith.auth.v1.ConfirmEmailChangeResponse
+ */
+export type ConfirmEmailChangeResponse = Message<"kith.auth.v1.ConfirmEmailChangeResponse"> & {
+};
+
+/**
+ * Describes the message kith.auth.v1.ConfirmEmailChangeResponse.
+ * Use `create(ConfirmEmailChangeResponseSchema)` to create a new message.
+ */
+export const ConfirmEmailChangeResponseSchema: GenMessage<ConfirmEmailChangeResponse> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 30);
+
+/**
+ * The token, and the password to set.
+ *
+ * @generated from message kith.auth.v1.TakeEmailBackRequest
+ */
+export type TakeEmailBackRequest = Message<"kith.auth.v1.TakeEmailBackRequest"> & {
+  /**
+   * The token of the mail, to the letter.
+   *
+   * @generated from field: string token = 1;
+   */
+  token: string;
+
+  /**
+   * The password from now on, 8 to 128 code points; the rules are those of
+   * ChangePassword.
+   *
+   * @generated from field: string new_password = 2;
+   */
+  newPassword: string;
+};
+
+/**
+ * Describes the message kith.auth.v1.TakeEmailBackRequest.
+ * Use `create(TakeEmailBackRequestSchema)` to create a new message.
+ */
+export const TakeEmailBackRequestSchema: GenMessage<TakeEmailBackRequest> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 31);
+
+/**
+ * Nothing to tell: sign in with the new password.
+ *
+ * @generated from message kith.auth.v1.TakeEmailBackResponse
+ */
+export type TakeEmailBackResponse = Message<"kith.auth.v1.TakeEmailBackResponse"> & {
+};
+
+/**
+ * Describes the message kith.auth.v1.TakeEmailBackResponse.
+ * Use `create(TakeEmailBackResponseSchema)` to create a new message.
+ */
+export const TakeEmailBackResponseSchema: GenMessage<TakeEmailBackResponse> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 32);
+
+/**
  * What a sign-in takes beside the password.
  *
  * @generated from enum kith.auth.v1.LoginStep
@@ -935,6 +1117,88 @@ export const AuthService: GenService<{
     methodKind: "unary";
     input: typeof ConfirmSignUpRequestSchema;
     output: typeof ConfirmSignUpResponseSchema;
+  },
+  /**
+   * Have a code mailed to the caller's email address, for VerifyEmail. Mails nothing
+   * when the address is verified already.
+   *
+   * A code is good as one of RequestPasswordReset is. Mails with codes, for whatever
+   * they are, are counted together, for each user and for each address: two at once,
+   * then one a minute, and from the sixth in a day on one an hour; beyond that the call
+   * fails with RESOURCE_EXHAUSTED (ERROR_REASON_TOO_MANY_ATTEMPTS).
+   *
+   * @generated from rpc kith.auth.v1.AuthService.RequestEmailVerification
+   */
+  requestEmailVerification: {
+    methodKind: "unary";
+    input: typeof RequestEmailVerificationRequestSchema;
+    output: typeof RequestEmailVerificationResponseSchema;
+  },
+  /**
+   * Prove with the code of a mail that the caller's email address is theirs: sets the
+   * user's `email_verified_time`.
+   *
+   * Fails with UNAUTHENTICATED (ERROR_REASON_MAILED_CODE_INVALID) alike for a wrong
+   * code, one that is used or has expired, and after too many wrong ones, which are
+   * counted as for ResetPassword.
+   *
+   * @generated from rpc kith.auth.v1.AuthService.VerifyEmail
+   */
+  verifyEmail: {
+    methodKind: "unary";
+    input: typeof VerifyEmailRequestSchema;
+    output: typeof VerifyEmailResponseSchema;
+  },
+  /**
+   * Have a code mailed to another email address, for ConfirmEmailChange. The caller's
+   * address stays until then.
+   *
+   * The answer is the same when another user has the address: that user is told, and
+   * no code is mailed. Fails with ALREADY_EXISTS for the caller's own address
+   * (ERROR_REASON_EMAIL_TAKEN), and with RESOURCE_EXHAUSTED as RequestEmailVerification
+   * does.
+   *
+   * @generated from rpc kith.auth.v1.AuthService.RequestEmailChange
+   */
+  requestEmailChange: {
+    methodKind: "unary";
+    input: typeof RequestEmailChangeRequestSchema;
+    output: typeof RequestEmailChangeResponseSchema;
+  },
+  /**
+   * Make the address that the code was mailed to the caller's, verified. Codes of
+   * before are void. The address until now is told by mail and, if it was verified,
+   * gets a token to take the account back within 7 days.
+   *
+   * Fails with UNAUTHENTICATED (ERROR_REASON_MAILED_CODE_INVALID) as VerifyEmail does,
+   * and with ALREADY_EXISTS when another user has taken the address meanwhile
+   * (ERROR_REASON_EMAIL_TAKEN).
+   *
+   * @generated from rpc kith.auth.v1.AuthService.ConfirmEmailChange
+   */
+  confirmEmailChange: {
+    methodKind: "unary";
+    input: typeof ConfirmEmailChangeRequestSchema;
+    output: typeof ConfirmEmailChangeResponseSchema;
+  },
+  /**
+   * Take an account back whose email address was changed, with the token that was
+   * mailed to the address before: the account has that address again, verified, and
+   * another password, and all its sessions end. Tokens of addresses that it had later
+   * are void. The second factor and API keys stay.
+   *
+   * Fails with UNAUTHENTICATED (ERROR_REASON_MAILED_CODE_INVALID) for a token that is
+   * wrong or used or has expired, or whose user may not sign in; as ResetPassword does
+   * for the new password; with ALREADY_EXISTS when another user has the address
+   * (ERROR_REASON_EMAIL_TAKEN); and with RESOURCE_EXHAUSTED as Login does. What is
+   * refused uses no token up.
+   *
+   * @generated from rpc kith.auth.v1.AuthService.TakeEmailBack
+   */
+  takeEmailBack: {
+    methodKind: "unary";
+    input: typeof TakeEmailBackRequestSchema;
+    output: typeof TakeEmailBackResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_kith_auth_v1_auth_service, 0);

@@ -37,7 +37,8 @@ export type Mail = Message<"kith.mail.v1.Mail"> & {
   userId: string;
 
   /**
-   * The email address that it is sent to: the user's when it was written.
+   * The email address that it is sent to: the user's when it was written, or one that
+   * the user has asked for.
    *
    * @generated from field: string recipient = 3;
    */
@@ -45,7 +46,10 @@ export type Mail = Message<"kith.mail.v1.Mail"> & {
 
   /**
    * What it is about: `password_reset` has a code for ResetPassword,
-   * `password_changed` tells that the password is another one.
+   * `email_verification` one for VerifyEmail, `email_change` one for
+   * ConfirmEmailChange, `email_take_back` a token for TakeEmailBack;
+   * `password_changed` and `email_changed` tell that the password or the address is
+   * another one, and `email_taken` that somebody else asked for the user's address.
    *
    * @generated from field: string kind = 4;
    */

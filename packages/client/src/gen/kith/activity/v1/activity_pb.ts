@@ -34,6 +34,9 @@ export const file_kith_activity_v1_activity: GenFile = /*@__PURE__*/
  * - `kith.password.changed`, and `kith.password.change_failed` where the current
  *   password was wrong. `kith.password.reset_requested` where a code was mailed, and
  *   `kith.password.reset` where one was used to set another; nobody is the actor.
+ * - `kith.email.change_requested` where a code was asked for to change the address;
+ *   the change is a `kith.user.updated`. `kith.email.taken_back` where the address
+ *   before was taken back; nobody is the actor.
  * - `kith.signing_key.rotated`, of the admin who called for it, with the attributes
  *   `kid`, the new key, and `compromised`, true or false.
  * - `kith.log_level.set`, of the admin who called for it, with the attributes `level`,

@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file kith/auth/v1/auth_service.proto.
  */
 export const file_kith_auth_v1_auth_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9raXRoL2F1dGgvdjEvYXV0aF9zZXJ2aWNlLnByb3RvEgxraXRoLmF1dGgudjEiNAoMTG9naW5SZXF1ZXN0EhIKCmlkZW50aWZpZXIYASABKAkSEAoIcGFzc3dvcmQYAiABKAkiegoNTG9naW5SZXNwb25zZRIrCglzaWduZWRfaW4YASABKAsyFi5raXRoLmF1dGgudjEuU2lnbmVkSW5IABIxCgljaGFsbGVuZ2UYAiABKAsyHC5raXRoLmF1dGgudjEuTG9naW5DaGFsbGVuZ2VIAEIJCgdvdXRjb21lIlIKCFNpZ25lZEluEiQKBnRva2VucxgBIAEoCzIULmtpdGguYXV0aC52MS5Ub2tlbnMSIAoEdXNlchgCIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIuwBCgZUb2tlbnMSFAoMYWNjZXNzX3Rva2VuGAEgASgJEjwKGGFjY2Vzc190b2tlbl9leHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOAoVYWNjZXNzX3Rva2VuX2xpZmV0aW1lGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhUKDXJlZnJlc2hfdG9rZW4YBCABKAkSPQoZcmVmcmVzaF90b2tlbl9leHBpcmVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAirQEKDkxvZ2luQ2hhbGxlbmdlEhcKD2NoYWxsZW5nZV90b2tlbhgBIAEoCRIlCgRzdGVwGAIgASgOMhcua2l0aC5hdXRoLnYxLkxvZ2luU3RlcBIqCgdtZXRob2RzGAMgAygOMhkua2l0aC5hdXRoLnYxLkxvZ2luTWV0aG9kEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJ/ChRDb21wbGV0ZUxvZ2luUmVxdWVzdBIXCg9jaGFsbGVuZ2VfdG9rZW4YASABKAkSEwoJdG90cF9jb2RlGAIgASgJSAASFwoNcmVjb3ZlcnlfY29kZRgDIAEoCUgAEhYKDG5ld19wYXNzd29yZBgEIAEoCUgAQggKBmFuc3dlciKCAQoVQ29tcGxldGVMb2dpblJlc3BvbnNlEisKCXNpZ25lZF9pbhgBIAEoCzIWLmtpdGguYXV0aC52MS5TaWduZWRJbkgAEjEKCWNoYWxsZW5nZRgCIAEoCzIcLmtpdGguYXV0aC52MS5Mb2dpbkNoYWxsZW5nZUgAQgkKB291dGNvbWUiDwoNVXNlck1lUmVxdWVzdCJjCg5Vc2VyTWVSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXISLwoLcGVybWlzc2lvbnMYAiADKA4yGi5raXRoLmFjY2Vzcy52MS5QZXJtaXNzaW9uIjIKGVJlZnJlc2hBY2Nlc3NUb2tlblJlcXVlc3QSFQoNcmVmcmVzaF90b2tlbhgBIAEoCSJCChpSZWZyZXNoQWNjZXNzVG9rZW5SZXNwb25zZRIkCgZ0b2tlbnMYASABKAsyFC5raXRoLmF1dGgudjEuVG9rZW5zIg8KDUxvZ291dFJlcXVlc3QiEAoOTG9nb3V0UmVzcG9uc2UiRwoVQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0EhgKEGN1cnJlbnRfcGFzc3dvcmQYASABKAkSFAoMbmV3X3Bhc3N3b3JkGAIgASgJIhgKFkNoYW5nZVBhc3N3b3JkUmVzcG9uc2UiMQobUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXF1ZXN0EhIKCmlkZW50aWZpZXIYASABKAkiHgocUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXNwb25zZSJOChRSZXNldFBhc3N3b3JkUmVxdWVzdBISCgppZGVudGlmaWVyGAEgASgJEgwKBGNvZGUYAiABKAkSFAoMbmV3X3Bhc3N3b3JkGAMgASgJIhcKFVJlc2V0UGFzc3dvcmRSZXNwb25zZSIeCg1TaWduVXBSZXF1ZXN0Eg0KBWVtYWlsGAEgASgJIhAKDlNpZ25VcFJlc3BvbnNlImUKFENvbmZpcm1TaWduVXBSZXF1ZXN0Eg0KBWVtYWlsGAEgASgJEgwKBGNvZGUYAiABKAkSEAoIdXNlcm5hbWUYAyABKAkSDAoEbmFtZRgEIAEoCRIQCghwYXNzd29yZBgFIAEoCSIXChVDb25maXJtU2lnblVwUmVzcG9uc2UqYgoJTG9naW5TdGVwEhoKFkxPR0lOX1NURVBfVU5TUEVDSUZJRUQQABIcChhMT0dJTl9TVEVQX1NFQ09ORF9GQUNUT1IQARIbChdMT0dJTl9TVEVQX05FV19QQVNTV09SRBACKoYBCgtMb2dpbk1ldGhvZBIcChhMT0dJTl9NRVRIT0RfVU5TUEVDSUZJRUQQABIaChZMT0dJTl9NRVRIT0RfVE9UUF9DT0RFEAESHgoaTE9HSU5fTUVUSE9EX1JFQ09WRVJZX0NPREUQAhIdChlMT0dJTl9NRVRIT0RfTkVXX1BBU1NXT1JEEAMy5gYKC0F1dGhTZXJ2aWNlEkAKBUxvZ2luEhoua2l0aC5hdXRoLnYxLkxvZ2luUmVxdWVzdBobLmtpdGguYXV0aC52MS5Mb2dpblJlc3BvbnNlElgKDUNvbXBsZXRlTG9naW4SIi5raXRoLmF1dGgudjEuQ29tcGxldGVMb2dpblJlcXVlc3QaIy5raXRoLmF1dGgudjEuQ29tcGxldGVMb2dpblJlc3BvbnNlEkgKBlVzZXJNZRIbLmtpdGguYXV0aC52MS5Vc2VyTWVSZXF1ZXN0Ghwua2l0aC5hdXRoLnYxLlVzZXJNZVJlc3BvbnNlIgOQAgESZwoSUmVmcmVzaEFjY2Vzc1Rva2VuEicua2l0aC5hdXRoLnYxLlJlZnJlc2hBY2Nlc3NUb2tlblJlcXVlc3QaKC5raXRoLmF1dGgudjEuUmVmcmVzaEFjY2Vzc1Rva2VuUmVzcG9uc2USQwoGTG9nb3V0Ehsua2l0aC5hdXRoLnYxLkxvZ291dFJlcXVlc3QaHC5raXRoLmF1dGgudjEuTG9nb3V0UmVzcG9uc2USWwoOQ2hhbmdlUGFzc3dvcmQSIy5raXRoLmF1dGgudjEuQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0GiQua2l0aC5hdXRoLnYxLkNoYW5nZVBhc3N3b3JkUmVzcG9uc2USbQoUUmVxdWVzdFBhc3N3b3JkUmVzZXQSKS5raXRoLmF1dGgudjEuUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXF1ZXN0Gioua2l0aC5hdXRoLnYxLlJlcXVlc3RQYXNzd29yZFJlc2V0UmVzcG9uc2USWAoNUmVzZXRQYXNzd29yZBIiLmtpdGguYXV0aC52MS5SZXNldFBhc3N3b3JkUmVxdWVzdBojLmtpdGguYXV0aC52MS5SZXNldFBhc3N3b3JkUmVzcG9uc2USQwoGU2lnblVwEhsua2l0aC5hdXRoLnYxLlNpZ25VcFJlcXVlc3QaHC5raXRoLmF1dGgudjEuU2lnblVwUmVzcG9uc2USWAoNQ29uZmlybVNpZ25VcBIiLmtpdGguYXV0aC52MS5Db25maXJtU2lnblVwUmVxdWVzdBojLmtpdGguYXV0aC52MS5Db25maXJtU2lnblVwUmVzcG9uc2VCNwoMa2l0aC5hdXRoLnYxQhBBdXRoU2VydmljZVByb3RvUAFaE2tpdGgvYXV0aC92MTthdXRodjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_kith_access_v1_role, file_kith_user_v1_user]);
+  fileDesc("Ch9raXRoL2F1dGgvdjEvYXV0aF9zZXJ2aWNlLnByb3RvEgxraXRoLmF1dGgudjEiNAoMTG9naW5SZXF1ZXN0EhIKCmlkZW50aWZpZXIYASABKAkSEAoIcGFzc3dvcmQYAiABKAkiegoNTG9naW5SZXNwb25zZRIrCglzaWduZWRfaW4YASABKAsyFi5raXRoLmF1dGgudjEuU2lnbmVkSW5IABIxCgljaGFsbGVuZ2UYAiABKAsyHC5raXRoLmF1dGgudjEuTG9naW5DaGFsbGVuZ2VIAEIJCgdvdXRjb21lIlIKCFNpZ25lZEluEiQKBnRva2VucxgBIAEoCzIULmtpdGguYXV0aC52MS5Ub2tlbnMSIAoEdXNlchgCIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIuwBCgZUb2tlbnMSFAoMYWNjZXNzX3Rva2VuGAEgASgJEjwKGGFjY2Vzc190b2tlbl9leHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOAoVYWNjZXNzX3Rva2VuX2xpZmV0aW1lGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhUKDXJlZnJlc2hfdG9rZW4YBCABKAkSPQoZcmVmcmVzaF90b2tlbl9leHBpcmVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAirQEKDkxvZ2luQ2hhbGxlbmdlEhcKD2NoYWxsZW5nZV90b2tlbhgBIAEoCRIlCgRzdGVwGAIgASgOMhcua2l0aC5hdXRoLnYxLkxvZ2luU3RlcBIqCgdtZXRob2RzGAMgAygOMhkua2l0aC5hdXRoLnYxLkxvZ2luTWV0aG9kEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJ/ChRDb21wbGV0ZUxvZ2luUmVxdWVzdBIXCg9jaGFsbGVuZ2VfdG9rZW4YASABKAkSEwoJdG90cF9jb2RlGAIgASgJSAASFwoNcmVjb3ZlcnlfY29kZRgDIAEoCUgAEhYKDG5ld19wYXNzd29yZBgEIAEoCUgAQggKBmFuc3dlciKCAQoVQ29tcGxldGVMb2dpblJlc3BvbnNlEisKCXNpZ25lZF9pbhgBIAEoCzIWLmtpdGguYXV0aC52MS5TaWduZWRJbkgAEjEKCWNoYWxsZW5nZRgCIAEoCzIcLmtpdGguYXV0aC52MS5Mb2dpbkNoYWxsZW5nZUgAQgkKB291dGNvbWUiDwoNVXNlck1lUmVxdWVzdCJjCg5Vc2VyTWVSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXISLwoLcGVybWlzc2lvbnMYAiADKA4yGi5raXRoLmFjY2Vzcy52MS5QZXJtaXNzaW9uIjIKGVJlZnJlc2hBY2Nlc3NUb2tlblJlcXVlc3QSFQoNcmVmcmVzaF90b2tlbhgBIAEoCSJCChpSZWZyZXNoQWNjZXNzVG9rZW5SZXNwb25zZRIkCgZ0b2tlbnMYASABKAsyFC5raXRoLmF1dGgudjEuVG9rZW5zIg8KDUxvZ291dFJlcXVlc3QiEAoOTG9nb3V0UmVzcG9uc2UiRwoVQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0EhgKEGN1cnJlbnRfcGFzc3dvcmQYASABKAkSFAoMbmV3X3Bhc3N3b3JkGAIgASgJIhgKFkNoYW5nZVBhc3N3b3JkUmVzcG9uc2UiMQobUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXF1ZXN0EhIKCmlkZW50aWZpZXIYASABKAkiHgocUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXNwb25zZSJOChRSZXNldFBhc3N3b3JkUmVxdWVzdBISCgppZGVudGlmaWVyGAEgASgJEgwKBGNvZGUYAiABKAkSFAoMbmV3X3Bhc3N3b3JkGAMgASgJIhcKFVJlc2V0UGFzc3dvcmRSZXNwb25zZSIeCg1TaWduVXBSZXF1ZXN0Eg0KBWVtYWlsGAEgASgJIhAKDlNpZ25VcFJlc3BvbnNlImUKFENvbmZpcm1TaWduVXBSZXF1ZXN0Eg0KBWVtYWlsGAEgASgJEgwKBGNvZGUYAiABKAkSEAoIdXNlcm5hbWUYAyABKAkSDAoEbmFtZRgEIAEoCRIQCghwYXNzd29yZBgFIAEoCSIXChVDb25maXJtU2lnblVwUmVzcG9uc2UiIQofUmVxdWVzdEVtYWlsVmVyaWZpY2F0aW9uUmVxdWVzdCIiCiBSZXF1ZXN0RW1haWxWZXJpZmljYXRpb25SZXNwb25zZSIiChJWZXJpZnlFbWFpbFJlcXVlc3QSDAoEY29kZRgBIAEoCSIVChNWZXJpZnlFbWFpbFJlc3BvbnNlIioKGVJlcXVlc3RFbWFpbENoYW5nZVJlcXVlc3QSDQoFZW1haWwYASABKAkiHAoaUmVxdWVzdEVtYWlsQ2hhbmdlUmVzcG9uc2UiKQoZQ29uZmlybUVtYWlsQ2hhbmdlUmVxdWVzdBIMCgRjb2RlGAEgASgJIhwKGkNvbmZpcm1FbWFpbENoYW5nZVJlc3BvbnNlIjsKFFRha2VFbWFpbEJhY2tSZXF1ZXN0Eg0KBXRva2VuGAEgASgJEhQKDG5ld19wYXNzd29yZBgCIAEoCSIXChVUYWtlRW1haWxCYWNrUmVzcG9uc2UqYgoJTG9naW5TdGVwEhoKFkxPR0lOX1NURVBfVU5TUEVDSUZJRUQQABIcChhMT0dJTl9TVEVQX1NFQ09ORF9GQUNUT1IQARIbChdMT0dJTl9TVEVQX05FV19QQVNTV09SRBACKoYBCgtMb2dpbk1ldGhvZBIcChhMT0dJTl9NRVRIT0RfVU5TUEVDSUZJRUQQABIaChZMT0dJTl9NRVRIT0RfVE9UUF9DT0RFEAESHgoaTE9HSU5fTUVUSE9EX1JFQ09WRVJZX0NPREUQAhIdChlMT0dJTl9NRVRIT0RfTkVXX1BBU1NXT1JEEAMy4QoKC0F1dGhTZXJ2aWNlEkAKBUxvZ2luEhoua2l0aC5hdXRoLnYxLkxvZ2luUmVxdWVzdBobLmtpdGguYXV0aC52MS5Mb2dpblJlc3BvbnNlElgKDUNvbXBsZXRlTG9naW4SIi5raXRoLmF1dGgudjEuQ29tcGxldGVMb2dpblJlcXVlc3QaIy5raXRoLmF1dGgudjEuQ29tcGxldGVMb2dpblJlc3BvbnNlEkgKBlVzZXJNZRIbLmtpdGguYXV0aC52MS5Vc2VyTWVSZXF1ZXN0Ghwua2l0aC5hdXRoLnYxLlVzZXJNZVJlc3BvbnNlIgOQAgESZwoSUmVmcmVzaEFjY2Vzc1Rva2VuEicua2l0aC5hdXRoLnYxLlJlZnJlc2hBY2Nlc3NUb2tlblJlcXVlc3QaKC5raXRoLmF1dGgudjEuUmVmcmVzaEFjY2Vzc1Rva2VuUmVzcG9uc2USQwoGTG9nb3V0Ehsua2l0aC5hdXRoLnYxLkxvZ291dFJlcXVlc3QaHC5raXRoLmF1dGgudjEuTG9nb3V0UmVzcG9uc2USWwoOQ2hhbmdlUGFzc3dvcmQSIy5raXRoLmF1dGgudjEuQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0GiQua2l0aC5hdXRoLnYxLkNoYW5nZVBhc3N3b3JkUmVzcG9uc2USbQoUUmVxdWVzdFBhc3N3b3JkUmVzZXQSKS5raXRoLmF1dGgudjEuUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXF1ZXN0Gioua2l0aC5hdXRoLnYxLlJlcXVlc3RQYXNzd29yZFJlc2V0UmVzcG9uc2USWAoNUmVzZXRQYXNzd29yZBIiLmtpdGguYXV0aC52MS5SZXNldFBhc3N3b3JkUmVxdWVzdBojLmtpdGguYXV0aC52MS5SZXNldFBhc3N3b3JkUmVzcG9uc2USQwoGU2lnblVwEhsua2l0aC5hdXRoLnYxLlNpZ25VcFJlcXVlc3QaHC5raXRoLmF1dGgudjEuU2lnblVwUmVzcG9uc2USWAoNQ29uZmlybVNpZ25VcBIiLmtpdGguYXV0aC52MS5Db25maXJtU2lnblVwUmVxdWVzdBojLmtpdGguYXV0aC52MS5Db25maXJtU2lnblVwUmVzcG9uc2USeQoYUmVxdWVzdEVtYWlsVmVyaWZpY2F0aW9uEi0ua2l0aC5hdXRoLnYxLlJlcXVlc3RFbWFpbFZlcmlmaWNhdGlvblJlcXVlc3QaLi5raXRoLmF1dGgudjEuUmVxdWVzdEVtYWlsVmVyaWZpY2F0aW9uUmVzcG9uc2USUgoLVmVyaWZ5RW1haWwSIC5raXRoLmF1dGgudjEuVmVyaWZ5RW1haWxSZXF1ZXN0GiEua2l0aC5hdXRoLnYxLlZlcmlmeUVtYWlsUmVzcG9uc2USZwoSUmVxdWVzdEVtYWlsQ2hhbmdlEicua2l0aC5hdXRoLnYxLlJlcXVlc3RFbWFpbENoYW5nZVJlcXVlc3QaKC5raXRoLmF1dGgudjEuUmVxdWVzdEVtYWlsQ2hhbmdlUmVzcG9uc2USZwoSQ29uZmlybUVtYWlsQ2hhbmdlEicua2l0aC5hdXRoLnYxLkNvbmZpcm1FbWFpbENoYW5nZVJlcXVlc3QaKC5raXRoLmF1dGgudjEuQ29uZmlybUVtYWlsQ2hhbmdlUmVzcG9uc2USWAoNVGFrZUVtYWlsQmFjaxIiLmtpdGguYXV0aC52MS5UYWtlRW1haWxCYWNrUmVxdWVzdBojLmtpdGguYXV0aC52MS5UYWtlRW1haWxCYWNrUmVzcG9uc2VCNwoMa2l0aC5hdXRoLnYxQhBBdXRoU2VydmljZVByb3RvUAFaE2tpdGgvYXV0aC92MTthdXRodjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_kith_access_v1_role, file_kith_user_v1_user]);
 
 /**
  * Who wants to sign in.
@@ -646,6 +646,188 @@ export const ConfirmSignUpResponseSchema: GenMessage<ConfirmSignUpResponse> = /*
   messageDesc(file_kith_auth_v1_auth_service, 22);
 
 /**
+ * Nothing to ask: the address is the caller's.
+ *
+ * @generated from message kith.auth.v1.RequestEmailVerificationRequest
+ */
+export type RequestEmailVerificationRequest = Message<"kith.auth.v1.RequestEmailVerificationRequest"> & {
+};
+
+/**
+ * Describes the message kith.auth.v1.RequestEmailVerificationRequest.
+ * Use `create(RequestEmailVerificationRequestSchema)` to create a new message.
+ */
+export const RequestEmailVerificationRequestSchema: GenMessage<RequestEmailVerificationRequest> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 23);
+
+/**
+ * Nothing to tell.
+ *
+ * @generated from message kith.auth.v1.RequestEmailVerificationResponse
+ */
+export type RequestEmailVerificationResponse = Message<"kith.auth.v1.RequestEmailVerificationResponse"> & {
+};
+
+/**
+ * Describes the message kith.auth.v1.RequestEmailVerificationResponse.
+ * Use `create(RequestEmailVerificationResponseSchema)` to create a new message.
+ */
+export const RequestEmailVerificationResponseSchema: GenMessage<RequestEmailVerificationResponse> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 24);
+
+/**
+ * The code.
+ *
+ * @generated from message kith.auth.v1.VerifyEmailRequest
+ */
+export type VerifyEmailRequest = Message<"kith.auth.v1.VerifyEmailRequest"> & {
+  /**
+   * The eight digits of the mail, regardless of the blanks or hyphens between them.
+   *
+   * @generated from field: string code = 1;
+   */
+  code: string;
+};
+
+/**
+ * Describes the message kith.auth.v1.VerifyEmailRequest.
+ * Use `create(VerifyEmailRequestSchema)` to create a new message.
+ */
+export const VerifyEmailRequestSchema: GenMessage<VerifyEmailRequest> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 25);
+
+/**
+ * Nothing to tell: UserMe shows the user.
+ *
+ * @generated from message kith.auth.v1.VerifyEmailResponse
+ */
+export type VerifyEmailResponse = Message<"kith.auth.v1.VerifyEmailResponse"> & {
+};
+
+/**
+ * Describes the message kith.auth.v1.VerifyEmailResponse.
+ * Use `create(VerifyEmailResponseSchema)` to create a new message.
+ */
+export const VerifyEmailResponseSchema: GenMessage<VerifyEmailResponse> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 26);
+
+/**
+ * Which address the caller wants.
+ *
+ * @generated from message kith.auth.v1.RequestEmailChangeRequest
+ */
+export type RequestEmailChangeRequest = Message<"kith.auth.v1.RequestEmailChangeRequest"> & {
+  /**
+   * An email address in ASCII, at most 254 bytes.
+   *
+   * @generated from field: string email = 1;
+   */
+  email: string;
+};
+
+/**
+ * Describes the message kith.auth.v1.RequestEmailChangeRequest.
+ * Use `create(RequestEmailChangeRequestSchema)` to create a new message.
+ */
+export const RequestEmailChangeRequestSchema: GenMessage<RequestEmailChangeRequest> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 27);
+
+/**
+ * Nothing to tell: whether another user has the address is not told.
+ *
+ * @generated from message kith.auth.v1.RequestEmailChangeResponse
+ */
+export type RequestEmailChangeResponse = Message<"kith.auth.v1.RequestEmailChangeResponse"> & {
+};
+
+/**
+ * Describes the message kith.auth.v1.RequestEmailChangeResponse.
+ * Use `create(RequestEmailChangeResponseSchema)` to create a new message.
+ */
+export const RequestEmailChangeResponseSchema: GenMessage<RequestEmailChangeResponse> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 28);
+
+/**
+ * The code.
+ *
+ * @generated from message kith.auth.v1.ConfirmEmailChangeRequest
+ */
+export type ConfirmEmailChangeRequest = Message<"kith.auth.v1.ConfirmEmailChangeRequest"> & {
+  /**
+   * The eight digits of the mail, regardless of the blanks or hyphens between them.
+   *
+   * @generated from field: string code = 1;
+   */
+  code: string;
+};
+
+/**
+ * Describes the message kith.auth.v1.ConfirmEmailChangeRequest.
+ * Use `create(ConfirmEmailChangeRequestSchema)` to create a new message.
+ */
+export const ConfirmEmailChangeRequestSchema: GenMessage<ConfirmEmailChangeRequest> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 29);
+
+/**
+ * Nothing to tell: UserMe shows the user.
+ *
+ * @generated from message kith.auth.v1.ConfirmEmailChangeResponse
+ */
+export type ConfirmEmailChangeResponse = Message<"kith.auth.v1.ConfirmEmailChangeResponse"> & {
+};
+
+/**
+ * Describes the message kith.auth.v1.ConfirmEmailChangeResponse.
+ * Use `create(ConfirmEmailChangeResponseSchema)` to create a new message.
+ */
+export const ConfirmEmailChangeResponseSchema: GenMessage<ConfirmEmailChangeResponse> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 30);
+
+/**
+ * The token, and the password to set.
+ *
+ * @generated from message kith.auth.v1.TakeEmailBackRequest
+ */
+export type TakeEmailBackRequest = Message<"kith.auth.v1.TakeEmailBackRequest"> & {
+  /**
+   * The token of the mail, to the letter.
+   *
+   * @generated from field: string token = 1;
+   */
+  token: string;
+
+  /**
+   * The password from now on, 8 to 128 code points; the rules are those of
+   * ChangePassword.
+   *
+   * @generated from field: string new_password = 2;
+   */
+  newPassword: string;
+};
+
+/**
+ * Describes the message kith.auth.v1.TakeEmailBackRequest.
+ * Use `create(TakeEmailBackRequestSchema)` to create a new message.
+ */
+export const TakeEmailBackRequestSchema: GenMessage<TakeEmailBackRequest> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 31);
+
+/**
+ * Nothing to tell: sign in with the new password.
+ *
+ * @generated from message kith.auth.v1.TakeEmailBackResponse
+ */
+export type TakeEmailBackResponse = Message<"kith.auth.v1.TakeEmailBackResponse"> & {
+};
+
+/**
+ * Describes the message kith.auth.v1.TakeEmailBackResponse.
+ * Use `create(TakeEmailBackResponseSchema)` to create a new message.
+ */
+export const TakeEmailBackResponseSchema: GenMessage<TakeEmailBackResponse> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 32);
+
+/**
  * What a sign-in takes beside the password.
  *
  * @generated from enum kith.auth.v1.LoginStep
@@ -932,6 +1114,88 @@ export const AuthService: GenService<{
     methodKind: "unary";
     input: typeof ConfirmSignUpRequestSchema;
     output: typeof ConfirmSignUpResponseSchema;
+  },
+  /**
+   * Have a code mailed to the caller's email address, for VerifyEmail. Mails nothing
+   * when the address is verified already.
+   *
+   * A code is good as one of RequestPasswordReset is. Mails with codes, for whatever
+   * they are, are counted together, for each user and for each address: two at once,
+   * then one a minute, and from the sixth in a day on one an hour; beyond that the call
+   * fails with RESOURCE_EXHAUSTED (ERROR_REASON_TOO_MANY_ATTEMPTS).
+   *
+   * @generated from rpc kith.auth.v1.AuthService.RequestEmailVerification
+   */
+  requestEmailVerification: {
+    methodKind: "unary";
+    input: typeof RequestEmailVerificationRequestSchema;
+    output: typeof RequestEmailVerificationResponseSchema;
+  },
+  /**
+   * Prove with the code of a mail that the caller's email address is theirs: sets the
+   * user's `email_verified_time`.
+   *
+   * Fails with UNAUTHENTICATED (ERROR_REASON_MAILED_CODE_INVALID) alike for a wrong
+   * code, one that is used or has expired, and after too many wrong ones, which are
+   * counted as for ResetPassword.
+   *
+   * @generated from rpc kith.auth.v1.AuthService.VerifyEmail
+   */
+  verifyEmail: {
+    methodKind: "unary";
+    input: typeof VerifyEmailRequestSchema;
+    output: typeof VerifyEmailResponseSchema;
+  },
+  /**
+   * Have a code mailed to another email address, for ConfirmEmailChange. The caller's
+   * address stays until then.
+   *
+   * The answer is the same when another user has the address: that user is told, and
+   * no code is mailed. Fails with ALREADY_EXISTS for the caller's own address
+   * (ERROR_REASON_EMAIL_TAKEN), and with RESOURCE_EXHAUSTED as RequestEmailVerification
+   * does.
+   *
+   * @generated from rpc kith.auth.v1.AuthService.RequestEmailChange
+   */
+  requestEmailChange: {
+    methodKind: "unary";
+    input: typeof RequestEmailChangeRequestSchema;
+    output: typeof RequestEmailChangeResponseSchema;
+  },
+  /**
+   * Make the address that the code was mailed to the caller's, verified. Codes of
+   * before are void. The address until now is told by mail and, if it was verified,
+   * gets a token to take the account back within 7 days.
+   *
+   * Fails with UNAUTHENTICATED (ERROR_REASON_MAILED_CODE_INVALID) as VerifyEmail does,
+   * and with ALREADY_EXISTS when another user has taken the address meanwhile
+   * (ERROR_REASON_EMAIL_TAKEN).
+   *
+   * @generated from rpc kith.auth.v1.AuthService.ConfirmEmailChange
+   */
+  confirmEmailChange: {
+    methodKind: "unary";
+    input: typeof ConfirmEmailChangeRequestSchema;
+    output: typeof ConfirmEmailChangeResponseSchema;
+  },
+  /**
+   * Take an account back whose email address was changed, with the token that was
+   * mailed to the address before: the account has that address again, verified, and
+   * another password, and all its sessions end. Tokens of addresses that it had later
+   * are void. The second factor and API keys stay.
+   *
+   * Fails with UNAUTHENTICATED (ERROR_REASON_MAILED_CODE_INVALID) for a token that is
+   * wrong or used or has expired, or whose user may not sign in; as ResetPassword does
+   * for the new password; with ALREADY_EXISTS when another user has the address
+   * (ERROR_REASON_EMAIL_TAKEN); and with RESOURCE_EXHAUSTED as Login does. What is
+   * refused uses no token up.
+   *
+   * @generated from rpc kith.auth.v1.AuthService.TakeEmailBack
+   */
+  takeEmailBack: {
+    methodKind: "unary";
+    input: typeof TakeEmailBackRequestSchema;
+    output: typeof TakeEmailBackResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_kith_auth_v1_auth_service, 0);
