@@ -63,7 +63,7 @@ export async function usersWithGrpcJs(): Promise<string> {
     }),
     route(ContactService.method.createContact, async (request: CreateContactRequest, caller) => {
       allow(caller, 'contacts.write');
-      return createContact(app, caller, fromCreate(request), request.requestId, createResponse);
+      return createContact(app, caller, fromCreate(request), createResponse);
     }),
     {
       method: watch,
@@ -169,7 +169,7 @@ export async function usersWithFastify(): Promise<string> {
       const caller = await callerOf(request);
       allow(caller, 'contacts.write');
       const asked = create(CreateContactRequestSchema, request.body as object);
-      const { contact } = await createContact(app, caller, fromCreate(asked), '', createResponse);
+      const { contact } = await createContact(app, caller, fromCreate(asked), createResponse);
       const { id, givenName, familyName, etag, createTime } = contact!;
       return { contact: { id, givenName, familyName, etag, createTime: timestampDate(createTime!).toISOString() } };
     },

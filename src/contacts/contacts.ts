@@ -56,6 +56,8 @@ export interface NewContact {
   readonly fields: ContactFields;
   /** The region of phone numbers without a country code (ISO 3166-1); '' for that of the caller's locale. */
   readonly phoneRegion: string;
+  /** '' for none: see runIdempotently. */
+  readonly requestId: string;
 }
 
 /**
@@ -66,42 +68,55 @@ export interface NewContact {
 export async function createContact<Response>(
   app: ContactsApp,
   caller: Caller,
-  { fields: written, phoneRegion }: NewContact,
-  requestId: string,
+  contact: NewContact,
   format: ResponseFormat<Contact, Response>,
 ): Promise<Response> {
-  requireNotEmpty(written);
+  requireCreatable(contact);
+  return app.database.transaction((tx) => createWithin(tx, app, caller, contact, format), caller.userId);
+}
+
+/** Throws contact_empty, region_unknown. */
+function requireCreatable({ fields, phoneRegion }: NewContact): void {
+  requireNotEmpty(fields);
   requirePhoneRegion(phoneRegion);
+}
+
+/** Creates a contact in a transaction. Throws as createContact does, before it writes anything. */
+export async function createWithin<Response>(
+  tx: Db,
+  app: ContactsApp,
+  caller: Caller,
+  contact: NewContact,
+  format: ResponseFormat<Contact, Response>,
+): Promise<Response> {
+  requireCreatable(contact);
+  const { fields: written, phoneRegion, requestId } = contact;
   const input = { ...written, phoneRegion };
-  return app.database.transaction(
-    (tx) =>
-      runIdempotently(tx, app, { callerId: caller.userId, requestId, input }, format, async () => {
-        const at = atOneTime(app);
-        const now = at.now();
-        const fields = await readPhones(tx, caller.userId, written, phoneRegion);
-        const columns = toColumns(fields);
-        const terms = contactTerms(fields);
-        const bytes = bytesOf(columns, terms);
-        await requireWithinLimits(tx, app, caller.userId, { contacts: 1, bytes });
-        const row: ContactRow = {
-          ...columns,
-          id: randomUUIDv7(),
-          owner_id: caller.userId,
-          deleted: 0,
-          create_ms: now,
-          update_ms: now,
-          delete_ms: null,
-          purge_ms: null,
-          revision: 1,
-          bytes,
-        };
-        await insertContact(tx, row, terms);
-        await addUsage(tx, caller.userId, usageOf(row));
-        await recordActivity(tx, at, { ...contactActivity(caller, row), action: 'kith.contact.created' });
-        return toContact(row);
-      }),
-    caller.userId,
-  );
+  return runIdempotently(tx, app, { callerId: caller.userId, requestId, input }, format, async () => {
+    const at = atOneTime(app);
+    const now = at.now();
+    const fields = await readPhones(tx, caller.userId, written, phoneRegion);
+    const columns = toColumns(fields);
+    const terms = contactTerms(fields);
+    const bytes = bytesOf(columns, terms);
+    await requireWithinLimits(tx, app, caller.userId, { contacts: 1, bytes });
+    const row: ContactRow = {
+      ...columns,
+      id: randomUUIDv7(),
+      owner_id: caller.userId,
+      deleted: 0,
+      create_ms: now,
+      update_ms: now,
+      delete_ms: null,
+      purge_ms: null,
+      revision: 1,
+      bytes,
+    };
+    await insertContact(tx, row, terms);
+    await addUsage(tx, caller.userId, usageOf(row));
+    await recordActivity(tx, at, { ...contactActivity(caller, row), action: 'kith.contact.created' });
+    return toContact(row);
+  });
 }
 
 /** Throws contact_not_found. */

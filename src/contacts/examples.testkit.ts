@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
 import type { Contact } from '../../gen/kith/contact/v1/contact_pb.ts';
-import { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
+import { ContactService, ContactStatus } from '../../gen/kith/contact/v1/contact_service_pb.ts';
+import { ErrorReason } from '../../gen/kith/error/v1/error_pb.ts';
 import { type Cast, ETAG, examplesOf, TIME } from '../../test/support/example.ts';
 import type { SignedIn } from '../../test/support/kith.ts';
 
@@ -24,6 +25,22 @@ export const contacts = examplesOf(ContactService, {
       accessToken,
       request: { ...ADA, requestId: randomUUID() },
       answer: { contact: { ...ADA, id: expect.any(String), createTime: TIME, updateTime: TIME, etag: ETAG } },
+    };
+  },
+  async batchCreateContacts({ caller }) {
+    const { accessToken } = await caller();
+    return {
+      accessToken,
+      request: { contacts: [ADA, { givenName: 'a\nb' }] },
+      answer: {
+        results: [
+          { status: ContactStatus.CREATED, contact: { ...ADA, id: expect.any(String), etag: ETAG } },
+          {
+            status: ContactStatus.REFUSED,
+            refusal: { detail: { reason: ErrorReason.FIELDS_INVALID, metadata: { field: 'given_name' } } },
+          },
+        ],
+      },
     };
   },
   async getContact(cast) {

@@ -15,14 +15,21 @@ import {
   type WebAddress,
 } from '../../gen/kith/contact/v1/contact_pb.ts';
 import {
+  type BatchCreateContactsRequest,
+  type BatchCreateContactsResponseSchema,
   ContactService,
+  ContactStatus,
   type CreateContactRequest,
+  CreateContactRequestSchema,
+  type CreateContactResponse,
   type ListContactsRequest,
   type ListContactsResponseSchema,
   type UpdateContactRequest,
 } from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import { pick } from '../kernel/pick.ts';
+import { toRefusal } from '../rpc/errors.ts';
 import { responseFormat } from '../rpc/response-format.ts';
+import { createMessageCheck } from '../rpc/validate.ts';
 import { mapInSlices, type Page, totalOf } from '../storage/pages.ts';
 import {
   type Address,
@@ -38,6 +45,7 @@ import {
   type Relation,
   type Url,
 } from './contact.ts';
+import type { BatchResult, Refused } from './batch.ts';
 import type { ContactListRequest, ContactUpdate, NewContact } from './contacts.ts';
 import { isEmailAddress } from './email-address.ts';
 import { readWebAddress } from './web-address.ts';
@@ -104,7 +112,40 @@ export function fromCreate(request: CreateContactRequest): NewContact {
     ...readLists((name) => request[name]),
     birthday: fromPartialDate(request.birthday),
   };
-  return { fields, phoneRegion: request.phoneRegion };
+  return { fields, phoneRegion: request.phoneRegion, requestId: request.requestId };
+}
+
+/** The contacts of a batch. What breaks the rules of the contract in one is the refusal of that one. */
+export function fromBatch({ contacts }: BatchCreateContactsRequest): Promise<(NewContact | Refused)[]> {
+  return mapInSlices(contacts, (request) => {
+    const broken = checkCreate(request);
+    if (broken === undefined) return fromCreate(request);
+    const { field, message } = broken;
+    return {
+      status: 'refused',
+      refusal: { reason: 'fields_invalid', metadata: field === '' ? {} : { field }, message },
+    };
+  });
+}
+
+const checkCreate = createMessageCheck(CreateContactRequestSchema);
+
+const STATUSES = {
+  created: ContactStatus.CREATED,
+  refused: ContactStatus.REFUSED,
+  left_out: ContactStatus.LEFT_OUT,
+} satisfies Record<BatchResult<unknown>['status'], ContactStatus>;
+
+export function toBatchResults(
+  results: readonly BatchResult<CreateContactResponse>[],
+): MessageInitShape<typeof BatchCreateContactsResponseSchema> {
+  return {
+    results: results.map((result) => ({
+      status: STATUSES[result.status],
+      ...(result.status === 'created' && result.response.contact && { contact: result.response.contact }),
+      ...(result.status === 'refused' && { refusal: toRefusal(result.refusal) }),
+    })),
+  };
 }
 
 export function fromList(request: ListContactsRequest): ContactListRequest {

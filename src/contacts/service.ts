@@ -3,6 +3,7 @@ import { ContactSchema } from '../../gen/kith/contact/v1/contact_pb.ts';
 import type { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import { EXPORT_PAGE_ROWS, type PersonalData } from '../privacy/personal-data.ts';
 import { callerOf } from '../rpc/caller.ts';
+import { createContacts } from './batch.ts';
 import { messageJson } from '../rpc/message-json.ts';
 import {
   type ContactsApp,
@@ -14,12 +15,26 @@ import {
   undeleteContact,
   updateContact,
 } from './contacts.ts';
-import { createResponse, fromCreate, fromList, fromUpdate, toContactMessage, toContactPage } from './messages.ts';
+import {
+  createResponse,
+  fromBatch,
+  fromCreate,
+  fromList,
+  fromUpdate,
+  toBatchResults,
+  toContactMessage,
+  toContactPage,
+} from './messages.ts';
 
 export function contactService(app: ContactsApp): ServiceImpl<typeof ContactService> {
   return {
     createContact(request, context) {
-      return createContact(app, callerOf(context), fromCreate(request), request.requestId, createResponse);
+      return createContact(app, callerOf(context), fromCreate(request), createResponse);
+    },
+    async batchCreateContacts(request, context) {
+      const how = { allOrNothing: request.allOrNothing, format: createResponse };
+      const contacts = await fromBatch(request);
+      return toBatchResults(await createContacts(app, callerOf(context), contacts, how, context.signal));
     },
     async getContact({ contactId }, context) {
       return { contact: toContactMessage(await getContact(app, callerOf(context), contactId)) };

@@ -2,20 +2,22 @@
 // @generated from file kith/contact/v1/contact_service.proto (package kith.contact.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { file_kith_access_v1_access } from "../../access/v1/access_pb.ts";
 import type { Contact, ContactDate, CustomField, EmailAddress, MessagingHandle, PartialDate, PhoneNumber, PostalAddress, Relation, WebAddress } from "./contact_pb.ts";
 import { file_kith_contact_v1_contact } from "./contact_pb.ts";
+import type { Refusal } from "../../error/v1/error_pb.ts";
+import { file_kith_error_v1_error } from "../../error/v1/error_pb.ts";
 import { file_kith_text_v1_text } from "../../text/v1/text_pb.ts";
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file kith/contact/v1/contact_service.proto.
  */
 export const file_kith_contact_v1_contact_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVraXRoL2NvbnRhY3QvdjEvY29udGFjdF9zZXJ2aWNlLnByb3RvEg9raXRoLmNvbnRhY3QudjEihA0KFENyZWF0ZUNvbnRhY3RSZXF1ZXN0EiIKCmdpdmVuX25hbWUYASABKAlCDrpIC3IJwPzEtwcBGMgBEiMKC2ZhbWlseV9uYW1lGAIgASgJQg66SAtyCcD8xLcHARjIARIfCgdjb21wYW55GAMgASgJQg66SAtyCcD8xLcHARjIARIhCglqb2JfdGl0bGUYBCABKAlCDrpIC3IJwPzEtwcBGMgBEpIBCgZlbWFpbHMYBSADKAsyHS5raXRoLmNvbnRhY3QudjEuRW1haWxBZGRyZXNzQmO6SGC6AVgKE2NvbnRhY3Qub25lX3ByaW1hcnkSGmF0IG1vc3Qgb25lIG1heSBiZSBwcmltYXJ5GiV0aGlzLmZpbHRlcihlLCBlLnByaW1hcnkpLnNpemUoKSA8PSAxkgECEBQSkQEKBnBob25lcxgGIAMoCzIcLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlckJjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUEpYBCglhZGRyZXNzZXMYByADKAsyHi5raXRoLmNvbnRhY3QudjEuUG9zdGFsQWRkcmVzc0JjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUEo4BCgR1cmxzGAggAygLMhsua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3NCY7pIYLoBWAoTY29udGFjdC5vbmVfcHJpbWFyeRIaYXQgbW9zdCBvbmUgbWF5IGJlIHByaW1hcnkaJXRoaXMuZmlsdGVyKGUsIGUucHJpbWFyeSkuc2l6ZSgpIDw9IDGSAQIQFBIuCghiaXJ0aGRheRgJIAEoCzIcLmtpdGguY29udGFjdC52MS5QYXJ0aWFsRGF0ZRIdCgVub3RlcxgKIAEoCUIOukgLcgnI/MS3BwEYkE4SDwoHc3RhcnJlZBgLIAEoCBIfCgpyZXF1ZXN0X2lkGAwgASgJQgu6SAjYAQFyA7ABARIiCgtuYW1lX3ByZWZpeBgNIAEoCUINukgKcgjA/MS3BwEYZBIjCgttaWRkbGVfbmFtZRgOIAEoCUIOukgLcgnA/MS3BwEYyAESIgoLbmFtZV9zdWZmaXgYDyABKAlCDbpICnIIwPzEtwcBGGQSIAoIbmlja25hbWUYECABKAlCDrpIC3IJwPzEtwcBGMgBEisKE3Bob25ldGljX2dpdmVuX25hbWUYESABKAlCDrpIC3IJwPzEtwcBGMgBEiwKFHBob25ldGljX21pZGRsZV9uYW1lGBIgASgJQg66SAtyCcD8xLcHARjIARIsChRwaG9uZXRpY19mYW1pbHlfbmFtZRgTIAEoCUIOukgLcgnA/MS3BwEYyAESIgoKZGVwYXJ0bWVudBgUIAEoCUIOukgLcgnA/MS3BwEYyAESNQoFZGF0ZXMYFSADKAsyHC5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGVCCLpIBZIBAhAUEjYKCXJlbGF0aW9ucxgWIAMoCzIZLmtpdGguY29udGFjdC52MS5SZWxhdGlvbkIIukgFkgECEBQSRQoRbWVzc2FnaW5nX2hhbmRsZXMYFyADKAsyIC5raXRoLmNvbnRhY3QudjEuTWVzc2FnaW5nSGFuZGxlQgi6SAWSAQIQFBI9Cg1jdXN0b21fZmllbGRzGBggAygLMhwua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkQgi6SAWSAQIQFBIvCglsYW5ndWFnZXMYGSADKAlCHLpIGZIBFhAUIhJyEMD8xLcHAdD8xLcHARABGEASIAoJdGltZV96b25lGBogASgJQg26SApyCMD8xLcHARhAEh8KCHByb25vdW5zGBsgASgJQg26SApyCMD8xLcHARhAEh4KBnNvdXJjZRgcIAEoCUIOukgLcgnA/MS3BwEYyAESGwoDdWlkGB0gASgJQg66SAtyCcD8xLcHARj/ARIpCgxwaG9uZV9yZWdpb24YHiABKAlCE7pICnIIwPzEtwcBGALY/MS3BwEiQgoVQ3JlYXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCIxChFHZXRDb250YWN0UmVxdWVzdBIcCgpjb250YWN0X2lkGAEgASgJQgi6SAVyA7ABASI/ChJHZXRDb250YWN0UmVzcG9uc2USKQoHY29udGFjdBgBIAEoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0IrwBChNMaXN0Q29udGFjdHNSZXF1ZXN0EhoKCXBhZ2Vfc2l6ZRgBIAEoBUIHukgEGgIoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiAEBIcCgVxdWVyeRgDIAEoCUINukgKcgjA/MS3BwEYZBIUCgdzdGFycmVkGAQgASgISACIAQESDwoHZGVsZXRlZBgFIAEoCBIaChJpbmNsdWRlX3RvdGFsX3NpemUYBiABKAhCCgoIX3N0YXJyZWQioAEKFExpc3RDb250YWN0c1Jlc3BvbnNlEioKCGNvbnRhY3RzGAEgAygLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhcKCnRvdGFsX3NpemUYAyABKAVIAIgBARIbChN0b3RhbF9zaXplX2F0X2xlYXN0GAQgASgIQg0KC190b3RhbF9zaXplIuEMChRVcGRhdGVDb250YWN0UmVxdWVzdBIcCgpjb250YWN0X2lkGAEgASgJQgi6SAVyA7ABARIcCgRldGFnGAIgASgJQgm6SAZyBBABGEBIAIgBARInCgpnaXZlbl9uYW1lGAMgASgJQg66SAtyCcD8xLcHARjIAUgBiAEBEigKC2ZhbWlseV9uYW1lGAQgASgJQg66SAtyCcD8xLcHARjIAUgCiAEBEiQKB2NvbXBhbnkYBSABKAlCDrpIC3IJwPzEtwcBGMgBSAOIAQESJgoJam9iX3RpdGxlGAYgASgJQg66SAtyCcD8xLcHARjIAUgEiAEBEi8KBmVtYWlscxgHIAEoCzIfLmtpdGguY29udGFjdC52MS5FbWFpbEFkZHJlc3NlcxItCgZwaG9uZXMYCCABKAsyHS5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXJzEjMKCWFkZHJlc3NlcxgJIAEoCzIgLmtpdGguY29udGFjdC52MS5Qb3N0YWxBZGRyZXNzZXMSKwoEdXJscxgKIAEoCzIdLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzZXMSMQoIYmlydGhkYXkYCyABKAsyHy5raXRoLmNvbnRhY3QudjEuQmlydGhkYXlDaGFuZ2USIgoFbm90ZXMYDCABKAlCDrpIC3IJyPzEtwcBGJBOSAWIAQESFAoHc3RhcnJlZBgNIAEoCEgGiAEBEicKC25hbWVfcHJlZml4GA4gASgJQg26SApyCMD8xLcHARhkSAeIAQESKAoLbWlkZGxlX25hbWUYDyABKAlCDrpIC3IJwPzEtwcBGMgBSAiIAQESJwoLbmFtZV9zdWZmaXgYECABKAlCDbpICnIIwPzEtwcBGGRICYgBARIlCghuaWNrbmFtZRgRIAEoCUIOukgLcgnA/MS3BwEYyAFICogBARIwChNwaG9uZXRpY19naXZlbl9uYW1lGBIgASgJQg66SAtyCcD8xLcHARjIAUgLiAEBEjEKFHBob25ldGljX21pZGRsZV9uYW1lGBMgASgJQg66SAtyCcD8xLcHARjIAUgMiAEBEjEKFHBob25ldGljX2ZhbWlseV9uYW1lGBQgASgJQg66SAtyCcD8xLcHARjIAUgNiAEBEicKCmRlcGFydG1lbnQYFSABKAlCDrpIC3IJwPzEtwcBGMgBSA6IAQESLAoFZGF0ZXMYFiABKAsyHS5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGVzEi0KCXJlbGF0aW9ucxgXIAEoCzIaLmtpdGguY29udGFjdC52MS5SZWxhdGlvbnMSPAoRbWVzc2FnaW5nX2hhbmRsZXMYGCABKAsyIS5raXRoLmNvbnRhY3QudjEuTWVzc2FnaW5nSGFuZGxlcxI0Cg1jdXN0b21fZmllbGRzGBkgASgLMh0ua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkcxItCglsYW5ndWFnZXMYGiABKAsyGi5raXRoLmNvbnRhY3QudjEuTGFuZ3VhZ2VzEiUKCXRpbWVfem9uZRgbIAEoCUINukgKcgjA/MS3BwEYQEgPiAEBEiQKCHByb25vdW5zGBwgASgJQg26SApyCMD8xLcHARhASBCIAQESIwoGc291cmNlGB0gASgJQg66SAtyCcD8xLcHARjIAUgRiAEBEiAKA3VpZBgeIAEoCUIOukgLcgnA/MS3BwEY/wFIEogBARIpCgxwaG9uZV9yZWdpb24YHyABKAlCE7pICnIIwPzEtwcBGALY/MS3BwFCBwoFX2V0YWdCDQoLX2dpdmVuX25hbWVCDgoMX2ZhbWlseV9uYW1lQgoKCF9jb21wYW55QgwKCl9qb2JfdGl0bGVCCAoGX25vdGVzQgoKCF9zdGFycmVkQg4KDF9uYW1lX3ByZWZpeEIOCgxfbWlkZGxlX25hbWVCDgoMX25hbWVfc3VmZml4QgsKCV9uaWNrbmFtZUIWChRfcGhvbmV0aWNfZ2l2ZW5fbmFtZUIXChVfcGhvbmV0aWNfbWlkZGxlX25hbWVCFwoVX3Bob25ldGljX2ZhbWlseV9uYW1lQg0KC19kZXBhcnRtZW50QgwKCl90aW1lX3pvbmVCCwoJX3Byb25vdW5zQgkKB19zb3VyY2VCBgoEX3VpZCKlAQoORW1haWxBZGRyZXNzZXMSkgEKBnZhbHVlcxgBIAMoCzIdLmtpdGguY29udGFjdC52MS5FbWFpbEFkZHJlc3NCY7pIYLoBWAoTY29udGFjdC5vbmVfcHJpbWFyeRIaYXQgbW9zdCBvbmUgbWF5IGJlIHByaW1hcnkaJXRoaXMuZmlsdGVyKGUsIGUucHJpbWFyeSkuc2l6ZSgpIDw9IDGSAQIQFCKiAQoMUGhvbmVOdW1iZXJzEpEBCgZ2YWx1ZXMYASADKAsyHC5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXJCY7pIYLoBWAoTY29udGFjdC5vbmVfcHJpbWFyeRIaYXQgbW9zdCBvbmUgbWF5IGJlIHByaW1hcnkaJXRoaXMuZmlsdGVyKGUsIGUucHJpbWFyeSkuc2l6ZSgpIDw9IDGSAQIQFCKnAQoPUG9zdGFsQWRkcmVzc2VzEpMBCgZ2YWx1ZXMYASADKAsyHi5raXRoLmNvbnRhY3QudjEuUG9zdGFsQWRkcmVzc0JjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUIqEBCgxXZWJBZGRyZXNzZXMSkAEKBnZhbHVlcxgBIAMoCzIbLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzQmO6SGC6AVgKE2NvbnRhY3Qub25lX3ByaW1hcnkSGmF0IG1vc3Qgb25lIG1heSBiZSBwcmltYXJ5GiV0aGlzLmZpbHRlcihlLCBlLnByaW1hcnkpLnNpemUoKSA8PSAxkgECEBQiRgoMQ29udGFjdERhdGVzEjYKBnZhbHVlcxgBIAMoCzIcLmtpdGguY29udGFjdC52MS5Db250YWN0RGF0ZUIIukgFkgECEBQiQAoJUmVsYXRpb25zEjMKBnZhbHVlcxgBIAMoCzIZLmtpdGguY29udGFjdC52MS5SZWxhdGlvbkIIukgFkgECEBQiTgoQTWVzc2FnaW5nSGFuZGxlcxI6CgZ2YWx1ZXMYASADKAsyIC5raXRoLmNvbnRhY3QudjEuTWVzc2FnaW5nSGFuZGxlQgi6SAWSAQIQFCJGCgxDdXN0b21GaWVsZHMSNgoGdmFsdWVzGAEgAygLMhwua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkQgi6SAWSAQIQFCI5CglMYW5ndWFnZXMSLAoGdmFsdWVzGAEgAygJQhy6SBmSARYQFCISchDA/MS3BwHQ/MS3BwEQARhAIj0KDkJpcnRoZGF5Q2hhbmdlEisKBXZhbHVlGAEgASgLMhwua2l0aC5jb250YWN0LnYxLlBhcnRpYWxEYXRlIkIKFVVwZGF0ZUNvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QiWwoURGVsZXRlQ29udGFjdFJlcXVlc3QSHAoKY29udGFjdF9pZBgBIAEoCUIIukgFcgOwAQESHAoEZXRhZxgCIAEoCUIJukgGcgQQARhASACIAQFCBwoFX2V0YWciQgoVRGVsZXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJdChZVbmRlbGV0ZUNvbnRhY3RSZXF1ZXN0EhwKCmNvbnRhY3RfaWQYASABKAlCCLpIBXIDsAEBEhwKBGV0YWcYAiABKAlCCbpIBnIEEAEYQEgAiAEBQgcKBV9ldGFnIkQKF1VuZGVsZXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdDKMBQoOQ29udGFjdFNlcnZpY2USaAoNQ3JlYXRlQ29udGFjdBIlLmtpdGguY29udGFjdC52MS5DcmVhdGVDb250YWN0UmVxdWVzdBomLmtpdGguY29udGFjdC52MS5DcmVhdGVDb250YWN0UmVzcG9uc2UiCKL2xLcHAhgEEmIKCkdldENvbnRhY3QSIi5raXRoLmNvbnRhY3QudjEuR2V0Q29udGFjdFJlcXVlc3QaIy5raXRoLmNvbnRhY3QudjEuR2V0Q29udGFjdFJlc3BvbnNlIguQAgGi9sS3BwIYAxJoCgxMaXN0Q29udGFjdHMSJC5raXRoLmNvbnRhY3QudjEuTGlzdENvbnRhY3RzUmVxdWVzdBolLmtpdGguY29udGFjdC52MS5MaXN0Q29udGFjdHNSZXNwb25zZSILkAIBovbEtwcCGAMSaAoNVXBkYXRlQ29udGFjdBIlLmtpdGguY29udGFjdC52MS5VcGRhdGVDb250YWN0UmVxdWVzdBomLmtpdGguY29udGFjdC52MS5VcGRhdGVDb250YWN0UmVzcG9uc2UiCKL2xLcHAhgEEmgKDURlbGV0ZUNvbnRhY3QSJS5raXRoLmNvbnRhY3QudjEuRGVsZXRlQ29udGFjdFJlcXVlc3QaJi5raXRoLmNvbnRhY3QudjEuRGVsZXRlQ29udGFjdFJlc3BvbnNlIgii9sS3BwIYBBJuCg9VbmRlbGV0ZUNvbnRhY3QSJy5raXRoLmNvbnRhY3QudjEuVW5kZWxldGVDb250YWN0UmVxdWVzdBooLmtpdGguY29udGFjdC52MS5VbmRlbGV0ZUNvbnRhY3RSZXNwb25zZSIIovbEtwcCGARCQwoPa2l0aC5jb250YWN0LnYxQhNDb250YWN0U2VydmljZVByb3RvUAFaGWtpdGgvY29udGFjdC92MTtjb250YWN0djFiBnByb3RvMw", [file_buf_validate_validate, file_kith_access_v1_access, file_kith_contact_v1_contact, file_kith_text_v1_text]);
+  fileDesc("CiVraXRoL2NvbnRhY3QvdjEvY29udGFjdF9zZXJ2aWNlLnByb3RvEg9raXRoLmNvbnRhY3QudjEihA0KFENyZWF0ZUNvbnRhY3RSZXF1ZXN0EiIKCmdpdmVuX25hbWUYASABKAlCDrpIC3IJwPzEtwcBGMgBEiMKC2ZhbWlseV9uYW1lGAIgASgJQg66SAtyCcD8xLcHARjIARIfCgdjb21wYW55GAMgASgJQg66SAtyCcD8xLcHARjIARIhCglqb2JfdGl0bGUYBCABKAlCDrpIC3IJwPzEtwcBGMgBEpIBCgZlbWFpbHMYBSADKAsyHS5raXRoLmNvbnRhY3QudjEuRW1haWxBZGRyZXNzQmO6SGC6AVgKE2NvbnRhY3Qub25lX3ByaW1hcnkSGmF0IG1vc3Qgb25lIG1heSBiZSBwcmltYXJ5GiV0aGlzLmZpbHRlcihlLCBlLnByaW1hcnkpLnNpemUoKSA8PSAxkgECEBQSkQEKBnBob25lcxgGIAMoCzIcLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlckJjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUEpYBCglhZGRyZXNzZXMYByADKAsyHi5raXRoLmNvbnRhY3QudjEuUG9zdGFsQWRkcmVzc0JjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUEo4BCgR1cmxzGAggAygLMhsua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3NCY7pIYLoBWAoTY29udGFjdC5vbmVfcHJpbWFyeRIaYXQgbW9zdCBvbmUgbWF5IGJlIHByaW1hcnkaJXRoaXMuZmlsdGVyKGUsIGUucHJpbWFyeSkuc2l6ZSgpIDw9IDGSAQIQFBIuCghiaXJ0aGRheRgJIAEoCzIcLmtpdGguY29udGFjdC52MS5QYXJ0aWFsRGF0ZRIdCgVub3RlcxgKIAEoCUIOukgLcgnI/MS3BwEYkE4SDwoHc3RhcnJlZBgLIAEoCBIfCgpyZXF1ZXN0X2lkGAwgASgJQgu6SAjYAQFyA7ABARIiCgtuYW1lX3ByZWZpeBgNIAEoCUINukgKcgjA/MS3BwEYZBIjCgttaWRkbGVfbmFtZRgOIAEoCUIOukgLcgnA/MS3BwEYyAESIgoLbmFtZV9zdWZmaXgYDyABKAlCDbpICnIIwPzEtwcBGGQSIAoIbmlja25hbWUYECABKAlCDrpIC3IJwPzEtwcBGMgBEisKE3Bob25ldGljX2dpdmVuX25hbWUYESABKAlCDrpIC3IJwPzEtwcBGMgBEiwKFHBob25ldGljX21pZGRsZV9uYW1lGBIgASgJQg66SAtyCcD8xLcHARjIARIsChRwaG9uZXRpY19mYW1pbHlfbmFtZRgTIAEoCUIOukgLcgnA/MS3BwEYyAESIgoKZGVwYXJ0bWVudBgUIAEoCUIOukgLcgnA/MS3BwEYyAESNQoFZGF0ZXMYFSADKAsyHC5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGVCCLpIBZIBAhAUEjYKCXJlbGF0aW9ucxgWIAMoCzIZLmtpdGguY29udGFjdC52MS5SZWxhdGlvbkIIukgFkgECEBQSRQoRbWVzc2FnaW5nX2hhbmRsZXMYFyADKAsyIC5raXRoLmNvbnRhY3QudjEuTWVzc2FnaW5nSGFuZGxlQgi6SAWSAQIQFBI9Cg1jdXN0b21fZmllbGRzGBggAygLMhwua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkQgi6SAWSAQIQFBIvCglsYW5ndWFnZXMYGSADKAlCHLpIGZIBFhAUIhJyEMD8xLcHAdD8xLcHARABGEASIAoJdGltZV96b25lGBogASgJQg26SApyCMD8xLcHARhAEh8KCHByb25vdW5zGBsgASgJQg26SApyCMD8xLcHARhAEh4KBnNvdXJjZRgcIAEoCUIOukgLcgnA/MS3BwEYyAESGwoDdWlkGB0gASgJQg66SAtyCcD8xLcHARj/ARIpCgxwaG9uZV9yZWdpb24YHiABKAlCE7pICnIIwPzEtwcBGALY/MS3BwEiQgoVQ3JlYXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJ/ChpCYXRjaENyZWF0ZUNvbnRhY3RzUmVxdWVzdBJJCghjb250YWN0cxgBIAMoCzIlLmtpdGguY29udGFjdC52MS5DcmVhdGVDb250YWN0UmVxdWVzdEIQukgNkgEKCAEQ9AMiA9gBAxIWCg5hbGxfb3Jfbm90aGluZxgCIAEoCCJOChtCYXRjaENyZWF0ZUNvbnRhY3RzUmVzcG9uc2USLwoHcmVzdWx0cxgBIAMoCzIeLmtpdGguY29udGFjdC52MS5Db250YWN0UmVzdWx0IpMBCg1Db250YWN0UmVzdWx0Ei4KBnN0YXR1cxgBIAEoDjIeLmtpdGguY29udGFjdC52MS5Db250YWN0U3RhdHVzEikKB2NvbnRhY3QYAiABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdBInCgdyZWZ1c2FsGAMgASgLMhYua2l0aC5lcnJvci52MS5SZWZ1c2FsIjEKEUdldENvbnRhY3RSZXF1ZXN0EhwKCmNvbnRhY3RfaWQYASABKAlCCLpIBXIDsAEBIj8KEkdldENvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QivAEKE0xpc3RDb250YWN0c1JlcXVlc3QSGgoJcGFnZV9zaXplGAEgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAQEhwKBXF1ZXJ5GAMgASgJQg26SApyCMD8xLcHARhkEhQKB3N0YXJyZWQYBCABKAhIAIgBARIPCgdkZWxldGVkGAUgASgIEhoKEmluY2x1ZGVfdG90YWxfc2l6ZRgGIAEoCEIKCghfc3RhcnJlZCKgAQoUTGlzdENvbnRhY3RzUmVzcG9uc2USKgoIY29udGFjdHMYASADKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSFwoKdG90YWxfc2l6ZRgDIAEoBUgAiAEBEhsKE3RvdGFsX3NpemVfYXRfbGVhc3QYBCABKAhCDQoLX3RvdGFsX3NpemUi4QwKFFVwZGF0ZUNvbnRhY3RSZXF1ZXN0EhwKCmNvbnRhY3RfaWQYASABKAlCCLpIBXIDsAEBEhwKBGV0YWcYAiABKAlCCbpIBnIEEAEYQEgAiAEBEicKCmdpdmVuX25hbWUYAyABKAlCDrpIC3IJwPzEtwcBGMgBSAGIAQESKAoLZmFtaWx5X25hbWUYBCABKAlCDrpIC3IJwPzEtwcBGMgBSAKIAQESJAoHY29tcGFueRgFIAEoCUIOukgLcgnA/MS3BwEYyAFIA4gBARImCglqb2JfdGl0bGUYBiABKAlCDrpIC3IJwPzEtwcBGMgBSASIAQESLwoGZW1haWxzGAcgASgLMh8ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzc2VzEi0KBnBob25lcxgIIAEoCzIdLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlcnMSMwoJYWRkcmVzc2VzGAkgASgLMiAua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3NlcxIrCgR1cmxzGAogASgLMh0ua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3NlcxIxCghiaXJ0aGRheRgLIAEoCzIfLmtpdGguY29udGFjdC52MS5CaXJ0aGRheUNoYW5nZRIiCgVub3RlcxgMIAEoCUIOukgLcgnI/MS3BwEYkE5IBYgBARIUCgdzdGFycmVkGA0gASgISAaIAQESJwoLbmFtZV9wcmVmaXgYDiABKAlCDbpICnIIwPzEtwcBGGRIB4gBARIoCgttaWRkbGVfbmFtZRgPIAEoCUIOukgLcgnA/MS3BwEYyAFICIgBARInCgtuYW1lX3N1ZmZpeBgQIAEoCUINukgKcgjA/MS3BwEYZEgJiAEBEiUKCG5pY2tuYW1lGBEgASgJQg66SAtyCcD8xLcHARjIAUgKiAEBEjAKE3Bob25ldGljX2dpdmVuX25hbWUYEiABKAlCDrpIC3IJwPzEtwcBGMgBSAuIAQESMQoUcGhvbmV0aWNfbWlkZGxlX25hbWUYEyABKAlCDrpIC3IJwPzEtwcBGMgBSAyIAQESMQoUcGhvbmV0aWNfZmFtaWx5X25hbWUYFCABKAlCDrpIC3IJwPzEtwcBGMgBSA2IAQESJwoKZGVwYXJ0bWVudBgVIAEoCUIOukgLcgnA/MS3BwEYyAFIDogBARIsCgVkYXRlcxgWIAEoCzIdLmtpdGguY29udGFjdC52MS5Db250YWN0RGF0ZXMSLQoJcmVsYXRpb25zGBcgASgLMhoua2l0aC5jb250YWN0LnYxLlJlbGF0aW9ucxI8ChFtZXNzYWdpbmdfaGFuZGxlcxgYIAEoCzIhLmtpdGguY29udGFjdC52MS5NZXNzYWdpbmdIYW5kbGVzEjQKDWN1c3RvbV9maWVsZHMYGSABKAsyHS5raXRoLmNvbnRhY3QudjEuQ3VzdG9tRmllbGRzEi0KCWxhbmd1YWdlcxgaIAEoCzIaLmtpdGguY29udGFjdC52MS5MYW5ndWFnZXMSJQoJdGltZV96b25lGBsgASgJQg26SApyCMD8xLcHARhASA+IAQESJAoIcHJvbm91bnMYHCABKAlCDbpICnIIwPzEtwcBGEBIEIgBARIjCgZzb3VyY2UYHSABKAlCDrpIC3IJwPzEtwcBGMgBSBGIAQESIAoDdWlkGB4gASgJQg66SAtyCcD8xLcHARj/AUgSiAEBEikKDHBob25lX3JlZ2lvbhgfIAEoCUITukgKcgjA/MS3BwEYAtj8xLcHAUIHCgVfZXRhZ0INCgtfZ2l2ZW5fbmFtZUIOCgxfZmFtaWx5X25hbWVCCgoIX2NvbXBhbnlCDAoKX2pvYl90aXRsZUIICgZfbm90ZXNCCgoIX3N0YXJyZWRCDgoMX25hbWVfcHJlZml4Qg4KDF9taWRkbGVfbmFtZUIOCgxfbmFtZV9zdWZmaXhCCwoJX25pY2tuYW1lQhYKFF9waG9uZXRpY19naXZlbl9uYW1lQhcKFV9waG9uZXRpY19taWRkbGVfbmFtZUIXChVfcGhvbmV0aWNfZmFtaWx5X25hbWVCDQoLX2RlcGFydG1lbnRCDAoKX3RpbWVfem9uZUILCglfcHJvbm91bnNCCQoHX3NvdXJjZUIGCgRfdWlkIqUBCg5FbWFpbEFkZHJlc3NlcxKSAQoGdmFsdWVzGAEgAygLMh0ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzc0JjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUIqIBCgxQaG9uZU51bWJlcnMSkQEKBnZhbHVlcxgBIAMoCzIcLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlckJjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUIqcBCg9Qb3N0YWxBZGRyZXNzZXMSkwEKBnZhbHVlcxgBIAMoCzIeLmtpdGguY29udGFjdC52MS5Qb3N0YWxBZGRyZXNzQmO6SGC6AVgKE2NvbnRhY3Qub25lX3ByaW1hcnkSGmF0IG1vc3Qgb25lIG1heSBiZSBwcmltYXJ5GiV0aGlzLmZpbHRlcihlLCBlLnByaW1hcnkpLnNpemUoKSA8PSAxkgECEBQioQEKDFdlYkFkZHJlc3NlcxKQAQoGdmFsdWVzGAEgAygLMhsua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3NCY7pIYLoBWAoTY29udGFjdC5vbmVfcHJpbWFyeRIaYXQgbW9zdCBvbmUgbWF5IGJlIHByaW1hcnkaJXRoaXMuZmlsdGVyKGUsIGUucHJpbWFyeSkuc2l6ZSgpIDw9IDGSAQIQFCJGCgxDb250YWN0RGF0ZXMSNgoGdmFsdWVzGAEgAygLMhwua2l0aC5jb250YWN0LnYxLkNvbnRhY3REYXRlQgi6SAWSAQIQFCJACglSZWxhdGlvbnMSMwoGdmFsdWVzGAEgAygLMhkua2l0aC5jb250YWN0LnYxLlJlbGF0aW9uQgi6SAWSAQIQFCJOChBNZXNzYWdpbmdIYW5kbGVzEjoKBnZhbHVlcxgBIAMoCzIgLmtpdGguY29udGFjdC52MS5NZXNzYWdpbmdIYW5kbGVCCLpIBZIBAhAUIkYKDEN1c3RvbUZpZWxkcxI2CgZ2YWx1ZXMYASADKAsyHC5raXRoLmNvbnRhY3QudjEuQ3VzdG9tRmllbGRCCLpIBZIBAhAUIjkKCUxhbmd1YWdlcxIsCgZ2YWx1ZXMYASADKAlCHLpIGZIBFhAUIhJyEMD8xLcHAdD8xLcHARABGEAiPQoOQmlydGhkYXlDaGFuZ2USKwoFdmFsdWUYASABKAsyHC5raXRoLmNvbnRhY3QudjEuUGFydGlhbERhdGUiQgoVVXBkYXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJbChREZWxldGVDb250YWN0UmVxdWVzdBIcCgpjb250YWN0X2lkGAEgASgJQgi6SAVyA7ABARIcCgRldGFnGAIgASgJQgm6SAZyBBABGEBIAIgBAUIHCgVfZXRhZyJCChVEZWxldGVDb250YWN0UmVzcG9uc2USKQoHY29udGFjdBgBIAEoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0Il0KFlVuZGVsZXRlQ29udGFjdFJlcXVlc3QSHAoKY29udGFjdF9pZBgBIAEoCUIIukgFcgOwAQESHAoEZXRhZxgCIAEoCUIJukgGcgQQARhASACIAQFCBwoFX2V0YWciRAoXVW5kZWxldGVDb250YWN0UmVzcG9uc2USKQoHY29udGFjdBgBIAEoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0KoQBCg1Db250YWN0U3RhdHVzEh4KGkNPTlRBQ1RfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGgoWQ09OVEFDVF9TVEFUVVNfQ1JFQVRFRBABEhoKFkNPTlRBQ1RfU1RBVFVTX1JFRlVTRUQQAhIbChdDT05UQUNUX1NUQVRVU19MRUZUX09VVBADMogGCg5Db250YWN0U2VydmljZRJoCg1DcmVhdGVDb250YWN0EiUua2l0aC5jb250YWN0LnYxLkNyZWF0ZUNvbnRhY3RSZXF1ZXN0GiYua2l0aC5jb250YWN0LnYxLkNyZWF0ZUNvbnRhY3RSZXNwb25zZSIIovbEtwcCGAQSegoTQmF0Y2hDcmVhdGVDb250YWN0cxIrLmtpdGguY29udGFjdC52MS5CYXRjaENyZWF0ZUNvbnRhY3RzUmVxdWVzdBosLmtpdGguY29udGFjdC52MS5CYXRjaENyZWF0ZUNvbnRhY3RzUmVzcG9uc2UiCKL2xLcHAhgEEmIKCkdldENvbnRhY3QSIi5raXRoLmNvbnRhY3QudjEuR2V0Q29udGFjdFJlcXVlc3QaIy5raXRoLmNvbnRhY3QudjEuR2V0Q29udGFjdFJlc3BvbnNlIguQAgGi9sS3BwIYAxJoCgxMaXN0Q29udGFjdHMSJC5raXRoLmNvbnRhY3QudjEuTGlzdENvbnRhY3RzUmVxdWVzdBolLmtpdGguY29udGFjdC52MS5MaXN0Q29udGFjdHNSZXNwb25zZSILkAIBovbEtwcCGAMSaAoNVXBkYXRlQ29udGFjdBIlLmtpdGguY29udGFjdC52MS5VcGRhdGVDb250YWN0UmVxdWVzdBomLmtpdGguY29udGFjdC52MS5VcGRhdGVDb250YWN0UmVzcG9uc2UiCKL2xLcHAhgEEmgKDURlbGV0ZUNvbnRhY3QSJS5raXRoLmNvbnRhY3QudjEuRGVsZXRlQ29udGFjdFJlcXVlc3QaJi5raXRoLmNvbnRhY3QudjEuRGVsZXRlQ29udGFjdFJlc3BvbnNlIgii9sS3BwIYBBJuCg9VbmRlbGV0ZUNvbnRhY3QSJy5raXRoLmNvbnRhY3QudjEuVW5kZWxldGVDb250YWN0UmVxdWVzdBooLmtpdGguY29udGFjdC52MS5VbmRlbGV0ZUNvbnRhY3RSZXNwb25zZSIIovbEtwcCGARCQwoPa2l0aC5jb250YWN0LnYxQhNDb250YWN0U2VydmljZVByb3RvUAFaGWtpdGgvY29udGFjdC92MTtjb250YWN0djFiBnByb3RvMw", [file_buf_validate_validate, file_kith_access_v1_access, file_kith_contact_v1_contact, file_kith_error_v1_error, file_kith_text_v1_text]);
 
 /**
  * The contact to create. At least one of given, middle and family name, nickname and
@@ -269,6 +271,92 @@ export const CreateContactResponseSchema: GenMessage<CreateContactResponse> = /*
   messageDesc(file_kith_contact_v1_contact_service, 1);
 
 /**
+ * The contacts to create.
+ *
+ * @generated from message kith.contact.v1.BatchCreateContactsRequest
+ */
+export type BatchCreateContactsRequest = Message<"kith.contact.v1.BatchCreateContactsRequest"> & {
+  /**
+   * The contacts, 1 to 500. The rules of their fields hold for each by itself: what breaks
+   * them is refused in the results.
+   *
+   * @generated from field: repeated kith.contact.v1.CreateContactRequest contacts = 1;
+   */
+  contacts: CreateContactRequest[];
+
+  /**
+   * Create none of them if one is refused.
+   *
+   * @generated from field: bool all_or_nothing = 2;
+   */
+  allOrNothing: boolean;
+};
+
+/**
+ * Describes the message kith.contact.v1.BatchCreateContactsRequest.
+ * Use `create(BatchCreateContactsRequestSchema)` to create a new message.
+ */
+export const BatchCreateContactsRequestSchema: GenMessage<BatchCreateContactsRequest> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 2);
+
+/**
+ * What came of each contact.
+ *
+ * @generated from message kith.contact.v1.BatchCreateContactsResponse
+ */
+export type BatchCreateContactsResponse = Message<"kith.contact.v1.BatchCreateContactsResponse"> & {
+  /**
+   * One for each contact, in the order of the request.
+   *
+   * @generated from field: repeated kith.contact.v1.ContactResult results = 1;
+   */
+  results: ContactResult[];
+};
+
+/**
+ * Describes the message kith.contact.v1.BatchCreateContactsResponse.
+ * Use `create(BatchCreateContactsResponseSchema)` to create a new message.
+ */
+export const BatchCreateContactsResponseSchema: GenMessage<BatchCreateContactsResponse> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 3);
+
+/**
+ * What came of one contact of a batch.
+ *
+ * @generated from message kith.contact.v1.ContactResult
+ */
+export type ContactResult = Message<"kith.contact.v1.ContactResult"> & {
+  /**
+   * What was done.
+   *
+   * @generated from field: kith.contact.v1.ContactStatus status = 1;
+   */
+  status: ContactStatus;
+
+  /**
+   * The contact as created. Absent of others.
+   *
+   * @generated from field: kith.contact.v1.Contact contact = 2;
+   */
+  contact?: Contact | undefined;
+
+  /**
+   * Why the contact was refused: ERROR_REASON_FIELDS_INVALID and what CreateContact
+   * refuses. Absent of others.
+   *
+   * @generated from field: kith.error.v1.Refusal refusal = 3;
+   */
+  refusal?: Refusal | undefined;
+};
+
+/**
+ * Describes the message kith.contact.v1.ContactResult.
+ * Use `create(ContactResultSchema)` to create a new message.
+ */
+export const ContactResultSchema: GenMessage<ContactResult> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 4);
+
+/**
  * Which contact to get.
  *
  * @generated from message kith.contact.v1.GetContactRequest
@@ -287,7 +375,7 @@ export type GetContactRequest = Message<"kith.contact.v1.GetContactRequest"> & {
  * Use `create(GetContactRequestSchema)` to create a new message.
  */
 export const GetContactRequestSchema: GenMessage<GetContactRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 2);
+  messageDesc(file_kith_contact_v1_contact_service, 5);
 
 /**
  * The contact.
@@ -308,7 +396,7 @@ export type GetContactResponse = Message<"kith.contact.v1.GetContactResponse"> &
  * Use `create(GetContactResponseSchema)` to create a new message.
  */
 export const GetContactResponseSchema: GenMessage<GetContactResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 3);
+  messageDesc(file_kith_contact_v1_contact_service, 6);
 
 /**
  * Which contacts to list.
@@ -377,7 +465,7 @@ export type ListContactsRequest = Message<"kith.contact.v1.ListContactsRequest">
  * Use `create(ListContactsRequestSchema)` to create a new message.
  */
 export const ListContactsRequestSchema: GenMessage<ListContactsRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 4);
+  messageDesc(file_kith_contact_v1_contact_service, 7);
 
 /**
  * One page of contacts.
@@ -420,7 +508,7 @@ export type ListContactsResponse = Message<"kith.contact.v1.ListContactsResponse
  * Use `create(ListContactsResponseSchema)` to create a new message.
  */
 export const ListContactsResponseSchema: GenMessage<ListContactsResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 5);
+  messageDesc(file_kith_contact_v1_contact_service, 8);
 
 /**
  * What to change in a contact.
@@ -652,7 +740,7 @@ export type UpdateContactRequest = Message<"kith.contact.v1.UpdateContactRequest
  * Use `create(UpdateContactRequestSchema)` to create a new message.
  */
 export const UpdateContactRequestSchema: GenMessage<UpdateContactRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 6);
+  messageDesc(file_kith_contact_v1_contact_service, 9);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -673,7 +761,7 @@ export type EmailAddresses = Message<"kith.contact.v1.EmailAddresses"> & {
  * Use `create(EmailAddressesSchema)` to create a new message.
  */
 export const EmailAddressesSchema: GenMessage<EmailAddresses> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 7);
+  messageDesc(file_kith_contact_v1_contact_service, 10);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -694,7 +782,7 @@ export type PhoneNumbers = Message<"kith.contact.v1.PhoneNumbers"> & {
  * Use `create(PhoneNumbersSchema)` to create a new message.
  */
 export const PhoneNumbersSchema: GenMessage<PhoneNumbers> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 8);
+  messageDesc(file_kith_contact_v1_contact_service, 11);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -715,7 +803,7 @@ export type PostalAddresses = Message<"kith.contact.v1.PostalAddresses"> & {
  * Use `create(PostalAddressesSchema)` to create a new message.
  */
 export const PostalAddressesSchema: GenMessage<PostalAddresses> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 9);
+  messageDesc(file_kith_contact_v1_contact_service, 12);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -736,7 +824,7 @@ export type WebAddresses = Message<"kith.contact.v1.WebAddresses"> & {
  * Use `create(WebAddressesSchema)` to create a new message.
  */
 export const WebAddressesSchema: GenMessage<WebAddresses> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 10);
+  messageDesc(file_kith_contact_v1_contact_service, 13);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -757,7 +845,7 @@ export type ContactDates = Message<"kith.contact.v1.ContactDates"> & {
  * Use `create(ContactDatesSchema)` to create a new message.
  */
 export const ContactDatesSchema: GenMessage<ContactDates> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 11);
+  messageDesc(file_kith_contact_v1_contact_service, 14);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -778,7 +866,7 @@ export type Relations = Message<"kith.contact.v1.Relations"> & {
  * Use `create(RelationsSchema)` to create a new message.
  */
 export const RelationsSchema: GenMessage<Relations> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 12);
+  messageDesc(file_kith_contact_v1_contact_service, 15);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -799,7 +887,7 @@ export type MessagingHandles = Message<"kith.contact.v1.MessagingHandles"> & {
  * Use `create(MessagingHandlesSchema)` to create a new message.
  */
 export const MessagingHandlesSchema: GenMessage<MessagingHandles> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 13);
+  messageDesc(file_kith_contact_v1_contact_service, 16);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -820,7 +908,7 @@ export type CustomFields = Message<"kith.contact.v1.CustomFields"> & {
  * Use `create(CustomFieldsSchema)` to create a new message.
  */
 export const CustomFieldsSchema: GenMessage<CustomFields> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 14);
+  messageDesc(file_kith_contact_v1_contact_service, 17);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -841,7 +929,7 @@ export type Languages = Message<"kith.contact.v1.Languages"> & {
  * Use `create(LanguagesSchema)` to create a new message.
  */
 export const LanguagesSchema: GenMessage<Languages> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 15);
+  messageDesc(file_kith_contact_v1_contact_service, 18);
 
 /**
  * A birthday or none, so that an update can clear it.
@@ -862,7 +950,7 @@ export type BirthdayChange = Message<"kith.contact.v1.BirthdayChange"> & {
  * Use `create(BirthdayChangeSchema)` to create a new message.
  */
 export const BirthdayChangeSchema: GenMessage<BirthdayChange> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 16);
+  messageDesc(file_kith_contact_v1_contact_service, 19);
 
 /**
  * The contact as changed.
@@ -883,7 +971,7 @@ export type UpdateContactResponse = Message<"kith.contact.v1.UpdateContactRespon
  * Use `create(UpdateContactResponseSchema)` to create a new message.
  */
 export const UpdateContactResponseSchema: GenMessage<UpdateContactResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 17);
+  messageDesc(file_kith_contact_v1_contact_service, 20);
 
 /**
  * Which contact to delete.
@@ -911,7 +999,7 @@ export type DeleteContactRequest = Message<"kith.contact.v1.DeleteContactRequest
  * Use `create(DeleteContactRequestSchema)` to create a new message.
  */
 export const DeleteContactRequestSchema: GenMessage<DeleteContactRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 18);
+  messageDesc(file_kith_contact_v1_contact_service, 21);
 
 /**
  * The contact as deleted.
@@ -932,7 +1020,7 @@ export type DeleteContactResponse = Message<"kith.contact.v1.DeleteContactRespon
  * Use `create(DeleteContactResponseSchema)` to create a new message.
  */
 export const DeleteContactResponseSchema: GenMessage<DeleteContactResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 19);
+  messageDesc(file_kith_contact_v1_contact_service, 22);
 
 /**
  * Which contact to undelete.
@@ -960,7 +1048,7 @@ export type UndeleteContactRequest = Message<"kith.contact.v1.UndeleteContactReq
  * Use `create(UndeleteContactRequestSchema)` to create a new message.
  */
 export const UndeleteContactRequestSchema: GenMessage<UndeleteContactRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 20);
+  messageDesc(file_kith_contact_v1_contact_service, 23);
 
 /**
  * The contact as undeleted.
@@ -981,7 +1069,55 @@ export type UndeleteContactResponse = Message<"kith.contact.v1.UndeleteContactRe
  * Use `create(UndeleteContactResponseSchema)` to create a new message.
  */
 export const UndeleteContactResponseSchema: GenMessage<UndeleteContactResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 21);
+  messageDesc(file_kith_contact_v1_contact_service, 24);
+
+/**
+ * What was done with a contact of a batch.
+ *
+ * @generated from enum kith.contact.v1.ContactStatus
+ */
+export const ContactStatus = {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: CONTACT_STATUS_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * It was created, by this call or by an earlier one with its `request_id`.
+   *
+   * @generated from enum value: CONTACT_STATUS_CREATED = 1;
+   */
+  CREATED: 1,
+
+  /**
+   * Nothing, for the reason that `refusal` has.
+   *
+   * @generated from enum value: CONTACT_STATUS_REFUSED = 2;
+   */
+  REFUSED: 2,
+
+  /**
+   * Nothing, since another one was refused (`all_or_nothing`).
+   *
+   * @generated from enum value: CONTACT_STATUS_LEFT_OUT = 3;
+   */
+  LEFT_OUT: 3,
+} as const;
+
+/**
+ * What was done with a contact of a batch.
+ *
+ * @generated from enum kith.contact.v1.ContactStatus
+ */
+export type ContactStatus = (typeof ContactStatus)[keyof typeof ContactStatus] | UnknownEnum;
+
+/**
+ * Describes the enum kith.contact.v1.ContactStatus.
+ */
+export const ContactStatusSchema: GenEnum<ContactStatus> = /*@__PURE__*/
+  enumDesc(file_kith_contact_v1_contact_service, 0);
 
 /**
  * Keep an address book. Every method works on the caller's own contacts and on
@@ -1009,6 +1145,21 @@ export const ContactService: GenService<{
     methodKind: "unary";
     input: typeof CreateContactRequestSchema;
     output: typeof CreateContactResponseSchema;
+  },
+  /**
+   * Create many contacts in one call.
+   *
+   * Each is refused for the reasons of CreateContact, in the results: by itself, or with all
+   * of them left out (`all_or_nothing`). Contacts with a `request_id` are created once,
+   * however often they are sent. Unless all or nothing is asked for, they are written in
+   * steps: of a call that fails as a whole, some may be written.
+   *
+   * @generated from rpc kith.contact.v1.ContactService.BatchCreateContacts
+   */
+  batchCreateContacts: {
+    methodKind: "unary";
+    input: typeof BatchCreateContactsRequestSchema;
+    output: typeof BatchCreateContactsResponseSchema;
   },
   /**
    * Get one contact, deleted ones included until they are purged.

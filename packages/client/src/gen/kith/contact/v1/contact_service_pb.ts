@@ -2,17 +2,19 @@
 // @generated from file kith/contact/v1/contact_service.proto (package kith.contact.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Contact, ContactDate, CustomField, EmailAddress, MessagingHandle, PartialDate, PhoneNumber, PostalAddress, Relation, WebAddress } from "./contact_pb.ts";
 import { file_kith_contact_v1_contact } from "./contact_pb.ts";
-import type { Message } from "@bufbuild/protobuf";
+import type { Refusal } from "../../error/v1/error_pb.ts";
+import { file_kith_error_v1_error } from "../../error/v1/error_pb.ts";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file kith/contact/v1/contact_service.proto.
  */
 export const file_kith_contact_v1_contact_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVraXRoL2NvbnRhY3QvdjEvY29udGFjdF9zZXJ2aWNlLnByb3RvEg9raXRoLmNvbnRhY3QudjEi+AYKFENyZWF0ZUNvbnRhY3RSZXF1ZXN0EhIKCmdpdmVuX25hbWUYASABKAkSEwoLZmFtaWx5X25hbWUYAiABKAkSDwoHY29tcGFueRgDIAEoCRIRCglqb2JfdGl0bGUYBCABKAkSLQoGZW1haWxzGAUgAygLMh0ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzcxIsCgZwaG9uZXMYBiADKAsyHC5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXISMQoJYWRkcmVzc2VzGAcgAygLMh4ua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3MSKQoEdXJscxgIIAMoCzIbLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzEi4KCGJpcnRoZGF5GAkgASgLMhwua2l0aC5jb250YWN0LnYxLlBhcnRpYWxEYXRlEg0KBW5vdGVzGAogASgJEg8KB3N0YXJyZWQYCyABKAgSEgoKcmVxdWVzdF9pZBgMIAEoCRITCgtuYW1lX3ByZWZpeBgNIAEoCRITCgttaWRkbGVfbmFtZRgOIAEoCRITCgtuYW1lX3N1ZmZpeBgPIAEoCRIQCghuaWNrbmFtZRgQIAEoCRIbChNwaG9uZXRpY19naXZlbl9uYW1lGBEgASgJEhwKFHBob25ldGljX21pZGRsZV9uYW1lGBIgASgJEhwKFHBob25ldGljX2ZhbWlseV9uYW1lGBMgASgJEhIKCmRlcGFydG1lbnQYFCABKAkSKwoFZGF0ZXMYFSADKAsyHC5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGUSLAoJcmVsYXRpb25zGBYgAygLMhkua2l0aC5jb250YWN0LnYxLlJlbGF0aW9uEjsKEW1lc3NhZ2luZ19oYW5kbGVzGBcgAygLMiAua2l0aC5jb250YWN0LnYxLk1lc3NhZ2luZ0hhbmRsZRIzCg1jdXN0b21fZmllbGRzGBggAygLMhwua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkEhEKCWxhbmd1YWdlcxgZIAMoCRIRCgl0aW1lX3pvbmUYGiABKAkSEAoIcHJvbm91bnMYGyABKAkSDgoGc291cmNlGBwgASgJEgsKA3VpZBgdIAEoCRIUCgxwaG9uZV9yZWdpb24YHiABKAkiQgoVQ3JlYXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCInChFHZXRDb250YWN0UmVxdWVzdBISCgpjb250YWN0X2lkGAEgASgJIj8KEkdldENvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QimgEKE0xpc3RDb250YWN0c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSDQoFcXVlcnkYAyABKAkSFAoHc3RhcnJlZBgEIAEoCEgAiAEBEg8KB2RlbGV0ZWQYBSABKAgSGgoSaW5jbHVkZV90b3RhbF9zaXplGAYgASgIQgoKCF9zdGFycmVkIqABChRMaXN0Q29udGFjdHNSZXNwb25zZRIqCghjb250YWN0cxgBIAMoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIXCgp0b3RhbF9zaXplGAMgASgFSACIAQESGwoTdG90YWxfc2l6ZV9hdF9sZWFzdBgEIAEoCEINCgtfdG90YWxfc2l6ZSKrCgoUVXBkYXRlQ29udGFjdFJlcXVlc3QSEgoKY29udGFjdF9pZBgBIAEoCRIRCgRldGFnGAIgASgJSACIAQESFwoKZ2l2ZW5fbmFtZRgDIAEoCUgBiAEBEhgKC2ZhbWlseV9uYW1lGAQgASgJSAKIAQESFAoHY29tcGFueRgFIAEoCUgDiAEBEhYKCWpvYl90aXRsZRgGIAEoCUgEiAEBEi8KBmVtYWlscxgHIAEoCzIfLmtpdGguY29udGFjdC52MS5FbWFpbEFkZHJlc3NlcxItCgZwaG9uZXMYCCABKAsyHS5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXJzEjMKCWFkZHJlc3NlcxgJIAEoCzIgLmtpdGguY29udGFjdC52MS5Qb3N0YWxBZGRyZXNzZXMSKwoEdXJscxgKIAEoCzIdLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzZXMSMQoIYmlydGhkYXkYCyABKAsyHy5raXRoLmNvbnRhY3QudjEuQmlydGhkYXlDaGFuZ2USEgoFbm90ZXMYDCABKAlIBYgBARIUCgdzdGFycmVkGA0gASgISAaIAQESGAoLbmFtZV9wcmVmaXgYDiABKAlIB4gBARIYCgttaWRkbGVfbmFtZRgPIAEoCUgIiAEBEhgKC25hbWVfc3VmZml4GBAgASgJSAmIAQESFQoIbmlja25hbWUYESABKAlICogBARIgChNwaG9uZXRpY19naXZlbl9uYW1lGBIgASgJSAuIAQESIQoUcGhvbmV0aWNfbWlkZGxlX25hbWUYEyABKAlIDIgBARIhChRwaG9uZXRpY19mYW1pbHlfbmFtZRgUIAEoCUgNiAEBEhcKCmRlcGFydG1lbnQYFSABKAlIDogBARIsCgVkYXRlcxgWIAEoCzIdLmtpdGguY29udGFjdC52MS5Db250YWN0RGF0ZXMSLQoJcmVsYXRpb25zGBcgASgLMhoua2l0aC5jb250YWN0LnYxLlJlbGF0aW9ucxI8ChFtZXNzYWdpbmdfaGFuZGxlcxgYIAEoCzIhLmtpdGguY29udGFjdC52MS5NZXNzYWdpbmdIYW5kbGVzEjQKDWN1c3RvbV9maWVsZHMYGSABKAsyHS5raXRoLmNvbnRhY3QudjEuQ3VzdG9tRmllbGRzEi0KCWxhbmd1YWdlcxgaIAEoCzIaLmtpdGguY29udGFjdC52MS5MYW5ndWFnZXMSFgoJdGltZV96b25lGBsgASgJSA+IAQESFQoIcHJvbm91bnMYHCABKAlIEIgBARITCgZzb3VyY2UYHSABKAlIEYgBARIQCgN1aWQYHiABKAlIEogBARIUCgxwaG9uZV9yZWdpb24YHyABKAlCBwoFX2V0YWdCDQoLX2dpdmVuX25hbWVCDgoMX2ZhbWlseV9uYW1lQgoKCF9jb21wYW55QgwKCl9qb2JfdGl0bGVCCAoGX25vdGVzQgoKCF9zdGFycmVkQg4KDF9uYW1lX3ByZWZpeEIOCgxfbWlkZGxlX25hbWVCDgoMX25hbWVfc3VmZml4QgsKCV9uaWNrbmFtZUIWChRfcGhvbmV0aWNfZ2l2ZW5fbmFtZUIXChVfcGhvbmV0aWNfbWlkZGxlX25hbWVCFwoVX3Bob25ldGljX2ZhbWlseV9uYW1lQg0KC19kZXBhcnRtZW50QgwKCl90aW1lX3pvbmVCCwoJX3Byb25vdW5zQgkKB19zb3VyY2VCBgoEX3VpZCI/Cg5FbWFpbEFkZHJlc3NlcxItCgZ2YWx1ZXMYASADKAsyHS5raXRoLmNvbnRhY3QudjEuRW1haWxBZGRyZXNzIjwKDFBob25lTnVtYmVycxIsCgZ2YWx1ZXMYASADKAsyHC5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXIiQQoPUG9zdGFsQWRkcmVzc2VzEi4KBnZhbHVlcxgBIAMoCzIeLmtpdGguY29udGFjdC52MS5Qb3N0YWxBZGRyZXNzIjsKDFdlYkFkZHJlc3NlcxIrCgZ2YWx1ZXMYASADKAsyGy5raXRoLmNvbnRhY3QudjEuV2ViQWRkcmVzcyI8CgxDb250YWN0RGF0ZXMSLAoGdmFsdWVzGAEgAygLMhwua2l0aC5jb250YWN0LnYxLkNvbnRhY3REYXRlIjYKCVJlbGF0aW9ucxIpCgZ2YWx1ZXMYASADKAsyGS5raXRoLmNvbnRhY3QudjEuUmVsYXRpb24iRAoQTWVzc2FnaW5nSGFuZGxlcxIwCgZ2YWx1ZXMYASADKAsyIC5raXRoLmNvbnRhY3QudjEuTWVzc2FnaW5nSGFuZGxlIjwKDEN1c3RvbUZpZWxkcxIsCgZ2YWx1ZXMYASADKAsyHC5raXRoLmNvbnRhY3QudjEuQ3VzdG9tRmllbGQiGwoJTGFuZ3VhZ2VzEg4KBnZhbHVlcxgBIAMoCSI9Cg5CaXJ0aGRheUNoYW5nZRIrCgV2YWx1ZRgBIAEoCzIcLmtpdGguY29udGFjdC52MS5QYXJ0aWFsRGF0ZSJCChVVcGRhdGVDb250YWN0UmVzcG9uc2USKQoHY29udGFjdBgBIAEoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0IkYKFERlbGV0ZUNvbnRhY3RSZXF1ZXN0EhIKCmNvbnRhY3RfaWQYASABKAkSEQoEZXRhZxgCIAEoCUgAiAEBQgcKBV9ldGFnIkIKFURlbGV0ZUNvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QiSAoWVW5kZWxldGVDb250YWN0UmVxdWVzdBISCgpjb250YWN0X2lkGAEgASgJEhEKBGV0YWcYAiABKAlIAIgBAUIHCgVfZXRhZyJEChdVbmRlbGV0ZUNvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3Qy1AQKDkNvbnRhY3RTZXJ2aWNlEl4KDUNyZWF0ZUNvbnRhY3QSJS5raXRoLmNvbnRhY3QudjEuQ3JlYXRlQ29udGFjdFJlcXVlc3QaJi5raXRoLmNvbnRhY3QudjEuQ3JlYXRlQ29udGFjdFJlc3BvbnNlEloKCkdldENvbnRhY3QSIi5raXRoLmNvbnRhY3QudjEuR2V0Q29udGFjdFJlcXVlc3QaIy5raXRoLmNvbnRhY3QudjEuR2V0Q29udGFjdFJlc3BvbnNlIgOQAgESYAoMTGlzdENvbnRhY3RzEiQua2l0aC5jb250YWN0LnYxLkxpc3RDb250YWN0c1JlcXVlc3QaJS5raXRoLmNvbnRhY3QudjEuTGlzdENvbnRhY3RzUmVzcG9uc2UiA5ACARJeCg1VcGRhdGVDb250YWN0EiUua2l0aC5jb250YWN0LnYxLlVwZGF0ZUNvbnRhY3RSZXF1ZXN0GiYua2l0aC5jb250YWN0LnYxLlVwZGF0ZUNvbnRhY3RSZXNwb25zZRJeCg1EZWxldGVDb250YWN0EiUua2l0aC5jb250YWN0LnYxLkRlbGV0ZUNvbnRhY3RSZXF1ZXN0GiYua2l0aC5jb250YWN0LnYxLkRlbGV0ZUNvbnRhY3RSZXNwb25zZRJkCg9VbmRlbGV0ZUNvbnRhY3QSJy5raXRoLmNvbnRhY3QudjEuVW5kZWxldGVDb250YWN0UmVxdWVzdBooLmtpdGguY29udGFjdC52MS5VbmRlbGV0ZUNvbnRhY3RSZXNwb25zZUJDCg9raXRoLmNvbnRhY3QudjFCE0NvbnRhY3RTZXJ2aWNlUHJvdG9QAVoZa2l0aC9jb250YWN0L3YxO2NvbnRhY3R2MWIGcHJvdG8z", [file_kith_contact_v1_contact]);
+  fileDesc("CiVraXRoL2NvbnRhY3QvdjEvY29udGFjdF9zZXJ2aWNlLnByb3RvEg9raXRoLmNvbnRhY3QudjEi+AYKFENyZWF0ZUNvbnRhY3RSZXF1ZXN0EhIKCmdpdmVuX25hbWUYASABKAkSEwoLZmFtaWx5X25hbWUYAiABKAkSDwoHY29tcGFueRgDIAEoCRIRCglqb2JfdGl0bGUYBCABKAkSLQoGZW1haWxzGAUgAygLMh0ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzcxIsCgZwaG9uZXMYBiADKAsyHC5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXISMQoJYWRkcmVzc2VzGAcgAygLMh4ua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3MSKQoEdXJscxgIIAMoCzIbLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzEi4KCGJpcnRoZGF5GAkgASgLMhwua2l0aC5jb250YWN0LnYxLlBhcnRpYWxEYXRlEg0KBW5vdGVzGAogASgJEg8KB3N0YXJyZWQYCyABKAgSEgoKcmVxdWVzdF9pZBgMIAEoCRITCgtuYW1lX3ByZWZpeBgNIAEoCRITCgttaWRkbGVfbmFtZRgOIAEoCRITCgtuYW1lX3N1ZmZpeBgPIAEoCRIQCghuaWNrbmFtZRgQIAEoCRIbChNwaG9uZXRpY19naXZlbl9uYW1lGBEgASgJEhwKFHBob25ldGljX21pZGRsZV9uYW1lGBIgASgJEhwKFHBob25ldGljX2ZhbWlseV9uYW1lGBMgASgJEhIKCmRlcGFydG1lbnQYFCABKAkSKwoFZGF0ZXMYFSADKAsyHC5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGUSLAoJcmVsYXRpb25zGBYgAygLMhkua2l0aC5jb250YWN0LnYxLlJlbGF0aW9uEjsKEW1lc3NhZ2luZ19oYW5kbGVzGBcgAygLMiAua2l0aC5jb250YWN0LnYxLk1lc3NhZ2luZ0hhbmRsZRIzCg1jdXN0b21fZmllbGRzGBggAygLMhwua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkEhEKCWxhbmd1YWdlcxgZIAMoCRIRCgl0aW1lX3pvbmUYGiABKAkSEAoIcHJvbm91bnMYGyABKAkSDgoGc291cmNlGBwgASgJEgsKA3VpZBgdIAEoCRIUCgxwaG9uZV9yZWdpb24YHiABKAkiQgoVQ3JlYXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJtChpCYXRjaENyZWF0ZUNvbnRhY3RzUmVxdWVzdBI3Cghjb250YWN0cxgBIAMoCzIlLmtpdGguY29udGFjdC52MS5DcmVhdGVDb250YWN0UmVxdWVzdBIWCg5hbGxfb3Jfbm90aGluZxgCIAEoCCJOChtCYXRjaENyZWF0ZUNvbnRhY3RzUmVzcG9uc2USLwoHcmVzdWx0cxgBIAMoCzIeLmtpdGguY29udGFjdC52MS5Db250YWN0UmVzdWx0IpMBCg1Db250YWN0UmVzdWx0Ei4KBnN0YXR1cxgBIAEoDjIeLmtpdGguY29udGFjdC52MS5Db250YWN0U3RhdHVzEikKB2NvbnRhY3QYAiABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdBInCgdyZWZ1c2FsGAMgASgLMhYua2l0aC5lcnJvci52MS5SZWZ1c2FsIicKEUdldENvbnRhY3RSZXF1ZXN0EhIKCmNvbnRhY3RfaWQYASABKAkiPwoSR2V0Q29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCKaAQoTTGlzdENvbnRhY3RzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRINCgVxdWVyeRgDIAEoCRIUCgdzdGFycmVkGAQgASgISACIAQESDwoHZGVsZXRlZBgFIAEoCBIaChJpbmNsdWRlX3RvdGFsX3NpemUYBiABKAhCCgoIX3N0YXJyZWQioAEKFExpc3RDb250YWN0c1Jlc3BvbnNlEioKCGNvbnRhY3RzGAEgAygLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhcKCnRvdGFsX3NpemUYAyABKAVIAIgBARIbChN0b3RhbF9zaXplX2F0X2xlYXN0GAQgASgIQg0KC190b3RhbF9zaXplIqsKChRVcGRhdGVDb250YWN0UmVxdWVzdBISCgpjb250YWN0X2lkGAEgASgJEhEKBGV0YWcYAiABKAlIAIgBARIXCgpnaXZlbl9uYW1lGAMgASgJSAGIAQESGAoLZmFtaWx5X25hbWUYBCABKAlIAogBARIUCgdjb21wYW55GAUgASgJSAOIAQESFgoJam9iX3RpdGxlGAYgASgJSASIAQESLwoGZW1haWxzGAcgASgLMh8ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzc2VzEi0KBnBob25lcxgIIAEoCzIdLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlcnMSMwoJYWRkcmVzc2VzGAkgASgLMiAua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3NlcxIrCgR1cmxzGAogASgLMh0ua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3NlcxIxCghiaXJ0aGRheRgLIAEoCzIfLmtpdGguY29udGFjdC52MS5CaXJ0aGRheUNoYW5nZRISCgVub3RlcxgMIAEoCUgFiAEBEhQKB3N0YXJyZWQYDSABKAhIBogBARIYCgtuYW1lX3ByZWZpeBgOIAEoCUgHiAEBEhgKC21pZGRsZV9uYW1lGA8gASgJSAiIAQESGAoLbmFtZV9zdWZmaXgYECABKAlICYgBARIVCghuaWNrbmFtZRgRIAEoCUgKiAEBEiAKE3Bob25ldGljX2dpdmVuX25hbWUYEiABKAlIC4gBARIhChRwaG9uZXRpY19taWRkbGVfbmFtZRgTIAEoCUgMiAEBEiEKFHBob25ldGljX2ZhbWlseV9uYW1lGBQgASgJSA2IAQESFwoKZGVwYXJ0bWVudBgVIAEoCUgOiAEBEiwKBWRhdGVzGBYgASgLMh0ua2l0aC5jb250YWN0LnYxLkNvbnRhY3REYXRlcxItCglyZWxhdGlvbnMYFyABKAsyGi5raXRoLmNvbnRhY3QudjEuUmVsYXRpb25zEjwKEW1lc3NhZ2luZ19oYW5kbGVzGBggASgLMiEua2l0aC5jb250YWN0LnYxLk1lc3NhZ2luZ0hhbmRsZXMSNAoNY3VzdG9tX2ZpZWxkcxgZIAEoCzIdLmtpdGguY29udGFjdC52MS5DdXN0b21GaWVsZHMSLQoJbGFuZ3VhZ2VzGBogASgLMhoua2l0aC5jb250YWN0LnYxLkxhbmd1YWdlcxIWCgl0aW1lX3pvbmUYGyABKAlID4gBARIVCghwcm9ub3VucxgcIAEoCUgQiAEBEhMKBnNvdXJjZRgdIAEoCUgRiAEBEhAKA3VpZBgeIAEoCUgSiAEBEhQKDHBob25lX3JlZ2lvbhgfIAEoCUIHCgVfZXRhZ0INCgtfZ2l2ZW5fbmFtZUIOCgxfZmFtaWx5X25hbWVCCgoIX2NvbXBhbnlCDAoKX2pvYl90aXRsZUIICgZfbm90ZXNCCgoIX3N0YXJyZWRCDgoMX25hbWVfcHJlZml4Qg4KDF9taWRkbGVfbmFtZUIOCgxfbmFtZV9zdWZmaXhCCwoJX25pY2tuYW1lQhYKFF9waG9uZXRpY19naXZlbl9uYW1lQhcKFV9waG9uZXRpY19taWRkbGVfbmFtZUIXChVfcGhvbmV0aWNfZmFtaWx5X25hbWVCDQoLX2RlcGFydG1lbnRCDAoKX3RpbWVfem9uZUILCglfcHJvbm91bnNCCQoHX3NvdXJjZUIGCgRfdWlkIj8KDkVtYWlsQWRkcmVzc2VzEi0KBnZhbHVlcxgBIAMoCzIdLmtpdGguY29udGFjdC52MS5FbWFpbEFkZHJlc3MiPAoMUGhvbmVOdW1iZXJzEiwKBnZhbHVlcxgBIAMoCzIcLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlciJBCg9Qb3N0YWxBZGRyZXNzZXMSLgoGdmFsdWVzGAEgAygLMh4ua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3MiOwoMV2ViQWRkcmVzc2VzEisKBnZhbHVlcxgBIAMoCzIbLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzIjwKDENvbnRhY3REYXRlcxIsCgZ2YWx1ZXMYASADKAsyHC5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGUiNgoJUmVsYXRpb25zEikKBnZhbHVlcxgBIAMoCzIZLmtpdGguY29udGFjdC52MS5SZWxhdGlvbiJEChBNZXNzYWdpbmdIYW5kbGVzEjAKBnZhbHVlcxgBIAMoCzIgLmtpdGguY29udGFjdC52MS5NZXNzYWdpbmdIYW5kbGUiPAoMQ3VzdG9tRmllbGRzEiwKBnZhbHVlcxgBIAMoCzIcLmtpdGguY29udGFjdC52MS5DdXN0b21GaWVsZCIbCglMYW5ndWFnZXMSDgoGdmFsdWVzGAEgAygJIj0KDkJpcnRoZGF5Q2hhbmdlEisKBXZhbHVlGAEgASgLMhwua2l0aC5jb250YWN0LnYxLlBhcnRpYWxEYXRlIkIKFVVwZGF0ZUNvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QiRgoURGVsZXRlQ29udGFjdFJlcXVlc3QSEgoKY29udGFjdF9pZBgBIAEoCRIRCgRldGFnGAIgASgJSACIAQFCBwoFX2V0YWciQgoVRGVsZXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJIChZVbmRlbGV0ZUNvbnRhY3RSZXF1ZXN0EhIKCmNvbnRhY3RfaWQYASABKAkSEQoEZXRhZxgCIAEoCUgAiAEBQgcKBV9ldGFnIkQKF1VuZGVsZXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCqEAQoNQ29udGFjdFN0YXR1cxIeChpDT05UQUNUX1NUQVRVU19VTlNQRUNJRklFRBAAEhoKFkNPTlRBQ1RfU1RBVFVTX0NSRUFURUQQARIaChZDT05UQUNUX1NUQVRVU19SRUZVU0VEEAISGwoXQ09OVEFDVF9TVEFUVVNfTEVGVF9PVVQQAzLGBQoOQ29udGFjdFNlcnZpY2USXgoNQ3JlYXRlQ29udGFjdBIlLmtpdGguY29udGFjdC52MS5DcmVhdGVDb250YWN0UmVxdWVzdBomLmtpdGguY29udGFjdC52MS5DcmVhdGVDb250YWN0UmVzcG9uc2UScAoTQmF0Y2hDcmVhdGVDb250YWN0cxIrLmtpdGguY29udGFjdC52MS5CYXRjaENyZWF0ZUNvbnRhY3RzUmVxdWVzdBosLmtpdGguY29udGFjdC52MS5CYXRjaENyZWF0ZUNvbnRhY3RzUmVzcG9uc2USWgoKR2V0Q29udGFjdBIiLmtpdGguY29udGFjdC52MS5HZXRDb250YWN0UmVxdWVzdBojLmtpdGguY29udGFjdC52MS5HZXRDb250YWN0UmVzcG9uc2UiA5ACARJgCgxMaXN0Q29udGFjdHMSJC5raXRoLmNvbnRhY3QudjEuTGlzdENvbnRhY3RzUmVxdWVzdBolLmtpdGguY29udGFjdC52MS5MaXN0Q29udGFjdHNSZXNwb25zZSIDkAIBEl4KDVVwZGF0ZUNvbnRhY3QSJS5raXRoLmNvbnRhY3QudjEuVXBkYXRlQ29udGFjdFJlcXVlc3QaJi5raXRoLmNvbnRhY3QudjEuVXBkYXRlQ29udGFjdFJlc3BvbnNlEl4KDURlbGV0ZUNvbnRhY3QSJS5raXRoLmNvbnRhY3QudjEuRGVsZXRlQ29udGFjdFJlcXVlc3QaJi5raXRoLmNvbnRhY3QudjEuRGVsZXRlQ29udGFjdFJlc3BvbnNlEmQKD1VuZGVsZXRlQ29udGFjdBInLmtpdGguY29udGFjdC52MS5VbmRlbGV0ZUNvbnRhY3RSZXF1ZXN0Gigua2l0aC5jb250YWN0LnYxLlVuZGVsZXRlQ29udGFjdFJlc3BvbnNlQkMKD2tpdGguY29udGFjdC52MUITQ29udGFjdFNlcnZpY2VQcm90b1ABWhlraXRoL2NvbnRhY3QvdjE7Y29udGFjdHYxYgZwcm90bzM", [file_kith_contact_v1_contact, file_kith_error_v1_error]);
 
 /**
  * The contact to create. At least one of given, middle and family name, nickname and
@@ -266,6 +268,92 @@ export const CreateContactResponseSchema: GenMessage<CreateContactResponse> = /*
   messageDesc(file_kith_contact_v1_contact_service, 1);
 
 /**
+ * The contacts to create.
+ *
+ * @generated from message kith.contact.v1.BatchCreateContactsRequest
+ */
+export type BatchCreateContactsRequest = Message<"kith.contact.v1.BatchCreateContactsRequest"> & {
+  /**
+   * The contacts, 1 to 500. The rules of their fields hold for each by itself: what breaks
+   * them is refused in the results.
+   *
+   * @generated from field: repeated kith.contact.v1.CreateContactRequest contacts = 1;
+   */
+  contacts: CreateContactRequest[];
+
+  /**
+   * Create none of them if one is refused.
+   *
+   * @generated from field: bool all_or_nothing = 2;
+   */
+  allOrNothing: boolean;
+};
+
+/**
+ * Describes the message kith.contact.v1.BatchCreateContactsRequest.
+ * Use `create(BatchCreateContactsRequestSchema)` to create a new message.
+ */
+export const BatchCreateContactsRequestSchema: GenMessage<BatchCreateContactsRequest> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 2);
+
+/**
+ * What came of each contact.
+ *
+ * @generated from message kith.contact.v1.BatchCreateContactsResponse
+ */
+export type BatchCreateContactsResponse = Message<"kith.contact.v1.BatchCreateContactsResponse"> & {
+  /**
+   * One for each contact, in the order of the request.
+   *
+   * @generated from field: repeated kith.contact.v1.ContactResult results = 1;
+   */
+  results: ContactResult[];
+};
+
+/**
+ * Describes the message kith.contact.v1.BatchCreateContactsResponse.
+ * Use `create(BatchCreateContactsResponseSchema)` to create a new message.
+ */
+export const BatchCreateContactsResponseSchema: GenMessage<BatchCreateContactsResponse> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 3);
+
+/**
+ * What came of one contact of a batch.
+ *
+ * @generated from message kith.contact.v1.ContactResult
+ */
+export type ContactResult = Message<"kith.contact.v1.ContactResult"> & {
+  /**
+   * What was done.
+   *
+   * @generated from field: kith.contact.v1.ContactStatus status = 1;
+   */
+  status: ContactStatus;
+
+  /**
+   * The contact as created. Absent of others.
+   *
+   * @generated from field: kith.contact.v1.Contact contact = 2;
+   */
+  contact?: Contact | undefined;
+
+  /**
+   * Why the contact was refused: ERROR_REASON_FIELDS_INVALID and what CreateContact
+   * refuses. Absent of others.
+   *
+   * @generated from field: kith.error.v1.Refusal refusal = 3;
+   */
+  refusal?: Refusal | undefined;
+};
+
+/**
+ * Describes the message kith.contact.v1.ContactResult.
+ * Use `create(ContactResultSchema)` to create a new message.
+ */
+export const ContactResultSchema: GenMessage<ContactResult> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 4);
+
+/**
  * Which contact to get.
  *
  * @generated from message kith.contact.v1.GetContactRequest
@@ -284,7 +372,7 @@ export type GetContactRequest = Message<"kith.contact.v1.GetContactRequest"> & {
  * Use `create(GetContactRequestSchema)` to create a new message.
  */
 export const GetContactRequestSchema: GenMessage<GetContactRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 2);
+  messageDesc(file_kith_contact_v1_contact_service, 5);
 
 /**
  * The contact.
@@ -305,7 +393,7 @@ export type GetContactResponse = Message<"kith.contact.v1.GetContactResponse"> &
  * Use `create(GetContactResponseSchema)` to create a new message.
  */
 export const GetContactResponseSchema: GenMessage<GetContactResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 3);
+  messageDesc(file_kith_contact_v1_contact_service, 6);
 
 /**
  * Which contacts to list.
@@ -374,7 +462,7 @@ export type ListContactsRequest = Message<"kith.contact.v1.ListContactsRequest">
  * Use `create(ListContactsRequestSchema)` to create a new message.
  */
 export const ListContactsRequestSchema: GenMessage<ListContactsRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 4);
+  messageDesc(file_kith_contact_v1_contact_service, 7);
 
 /**
  * One page of contacts.
@@ -417,7 +505,7 @@ export type ListContactsResponse = Message<"kith.contact.v1.ListContactsResponse
  * Use `create(ListContactsResponseSchema)` to create a new message.
  */
 export const ListContactsResponseSchema: GenMessage<ListContactsResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 5);
+  messageDesc(file_kith_contact_v1_contact_service, 8);
 
 /**
  * What to change in a contact.
@@ -649,7 +737,7 @@ export type UpdateContactRequest = Message<"kith.contact.v1.UpdateContactRequest
  * Use `create(UpdateContactRequestSchema)` to create a new message.
  */
 export const UpdateContactRequestSchema: GenMessage<UpdateContactRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 6);
+  messageDesc(file_kith_contact_v1_contact_service, 9);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -670,7 +758,7 @@ export type EmailAddresses = Message<"kith.contact.v1.EmailAddresses"> & {
  * Use `create(EmailAddressesSchema)` to create a new message.
  */
 export const EmailAddressesSchema: GenMessage<EmailAddresses> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 7);
+  messageDesc(file_kith_contact_v1_contact_service, 10);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -691,7 +779,7 @@ export type PhoneNumbers = Message<"kith.contact.v1.PhoneNumbers"> & {
  * Use `create(PhoneNumbersSchema)` to create a new message.
  */
 export const PhoneNumbersSchema: GenMessage<PhoneNumbers> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 8);
+  messageDesc(file_kith_contact_v1_contact_service, 11);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -712,7 +800,7 @@ export type PostalAddresses = Message<"kith.contact.v1.PostalAddresses"> & {
  * Use `create(PostalAddressesSchema)` to create a new message.
  */
 export const PostalAddressesSchema: GenMessage<PostalAddresses> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 9);
+  messageDesc(file_kith_contact_v1_contact_service, 12);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -733,7 +821,7 @@ export type WebAddresses = Message<"kith.contact.v1.WebAddresses"> & {
  * Use `create(WebAddressesSchema)` to create a new message.
  */
 export const WebAddressesSchema: GenMessage<WebAddresses> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 10);
+  messageDesc(file_kith_contact_v1_contact_service, 13);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -754,7 +842,7 @@ export type ContactDates = Message<"kith.contact.v1.ContactDates"> & {
  * Use `create(ContactDatesSchema)` to create a new message.
  */
 export const ContactDatesSchema: GenMessage<ContactDates> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 11);
+  messageDesc(file_kith_contact_v1_contact_service, 14);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -775,7 +863,7 @@ export type Relations = Message<"kith.contact.v1.Relations"> & {
  * Use `create(RelationsSchema)` to create a new message.
  */
 export const RelationsSchema: GenMessage<Relations> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 12);
+  messageDesc(file_kith_contact_v1_contact_service, 15);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -796,7 +884,7 @@ export type MessagingHandles = Message<"kith.contact.v1.MessagingHandles"> & {
  * Use `create(MessagingHandlesSchema)` to create a new message.
  */
 export const MessagingHandlesSchema: GenMessage<MessagingHandles> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 13);
+  messageDesc(file_kith_contact_v1_contact_service, 16);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -817,7 +905,7 @@ export type CustomFields = Message<"kith.contact.v1.CustomFields"> & {
  * Use `create(CustomFieldsSchema)` to create a new message.
  */
 export const CustomFieldsSchema: GenMessage<CustomFields> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 14);
+  messageDesc(file_kith_contact_v1_contact_service, 17);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -838,7 +926,7 @@ export type Languages = Message<"kith.contact.v1.Languages"> & {
  * Use `create(LanguagesSchema)` to create a new message.
  */
 export const LanguagesSchema: GenMessage<Languages> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 15);
+  messageDesc(file_kith_contact_v1_contact_service, 18);
 
 /**
  * A birthday or none, so that an update can clear it.
@@ -859,7 +947,7 @@ export type BirthdayChange = Message<"kith.contact.v1.BirthdayChange"> & {
  * Use `create(BirthdayChangeSchema)` to create a new message.
  */
 export const BirthdayChangeSchema: GenMessage<BirthdayChange> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 16);
+  messageDesc(file_kith_contact_v1_contact_service, 19);
 
 /**
  * The contact as changed.
@@ -880,7 +968,7 @@ export type UpdateContactResponse = Message<"kith.contact.v1.UpdateContactRespon
  * Use `create(UpdateContactResponseSchema)` to create a new message.
  */
 export const UpdateContactResponseSchema: GenMessage<UpdateContactResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 17);
+  messageDesc(file_kith_contact_v1_contact_service, 20);
 
 /**
  * Which contact to delete.
@@ -908,7 +996,7 @@ export type DeleteContactRequest = Message<"kith.contact.v1.DeleteContactRequest
  * Use `create(DeleteContactRequestSchema)` to create a new message.
  */
 export const DeleteContactRequestSchema: GenMessage<DeleteContactRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 18);
+  messageDesc(file_kith_contact_v1_contact_service, 21);
 
 /**
  * The contact as deleted.
@@ -929,7 +1017,7 @@ export type DeleteContactResponse = Message<"kith.contact.v1.DeleteContactRespon
  * Use `create(DeleteContactResponseSchema)` to create a new message.
  */
 export const DeleteContactResponseSchema: GenMessage<DeleteContactResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 19);
+  messageDesc(file_kith_contact_v1_contact_service, 22);
 
 /**
  * Which contact to undelete.
@@ -957,7 +1045,7 @@ export type UndeleteContactRequest = Message<"kith.contact.v1.UndeleteContactReq
  * Use `create(UndeleteContactRequestSchema)` to create a new message.
  */
 export const UndeleteContactRequestSchema: GenMessage<UndeleteContactRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 20);
+  messageDesc(file_kith_contact_v1_contact_service, 23);
 
 /**
  * The contact as undeleted.
@@ -978,7 +1066,55 @@ export type UndeleteContactResponse = Message<"kith.contact.v1.UndeleteContactRe
  * Use `create(UndeleteContactResponseSchema)` to create a new message.
  */
 export const UndeleteContactResponseSchema: GenMessage<UndeleteContactResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 21);
+  messageDesc(file_kith_contact_v1_contact_service, 24);
+
+/**
+ * What was done with a contact of a batch.
+ *
+ * @generated from enum kith.contact.v1.ContactStatus
+ */
+export const ContactStatus = {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: CONTACT_STATUS_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * It was created, by this call or by an earlier one with its `request_id`.
+   *
+   * @generated from enum value: CONTACT_STATUS_CREATED = 1;
+   */
+  CREATED: 1,
+
+  /**
+   * Nothing, for the reason that `refusal` has.
+   *
+   * @generated from enum value: CONTACT_STATUS_REFUSED = 2;
+   */
+  REFUSED: 2,
+
+  /**
+   * Nothing, since another one was refused (`all_or_nothing`).
+   *
+   * @generated from enum value: CONTACT_STATUS_LEFT_OUT = 3;
+   */
+  LEFT_OUT: 3,
+} as const;
+
+/**
+ * What was done with a contact of a batch.
+ *
+ * @generated from enum kith.contact.v1.ContactStatus
+ */
+export type ContactStatus = (typeof ContactStatus)[keyof typeof ContactStatus] | UnknownEnum;
+
+/**
+ * Describes the enum kith.contact.v1.ContactStatus.
+ */
+export const ContactStatusSchema: GenEnum<ContactStatus> = /*@__PURE__*/
+  enumDesc(file_kith_contact_v1_contact_service, 0);
 
 /**
  * Keep an address book. Every method works on the caller's own contacts and on
@@ -1006,6 +1142,21 @@ export const ContactService: GenService<{
     methodKind: "unary";
     input: typeof CreateContactRequestSchema;
     output: typeof CreateContactResponseSchema;
+  },
+  /**
+   * Create many contacts in one call.
+   *
+   * Each is refused for the reasons of CreateContact, in the results: by itself, or with all
+   * of them left out (`all_or_nothing`). Contacts with a `request_id` are created once,
+   * however often they are sent. Unless all or nothing is asked for, they are written in
+   * steps: of a call that fails as a whole, some may be written.
+   *
+   * @generated from rpc kith.contact.v1.ContactService.BatchCreateContacts
+   */
+  batchCreateContacts: {
+    methodKind: "unary";
+    input: typeof BatchCreateContactsRequestSchema;
+    output: typeof BatchCreateContactsResponseSchema;
   },
   /**
    * Get one contact, deleted ones included until they are purged.
