@@ -4,7 +4,7 @@ import http2 from 'node:http2';
 import https from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
-import { brotliCompressSync, gzipSync } from 'node:zlib';
+import { brotliCompressSync, brotliDecompressSync, gunzipSync, gzipSync } from 'node:zlib';
 import { create, type DescMethod, type DescService, toBinary, toJsonString } from '@bufbuild/protobuf';
 import { MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
 import { trailerFlag, trailerParse } from '@connectrpc/connect/protocol-grpc-web';
@@ -352,14 +352,26 @@ function comparable(
       name === 'x-request-id' && String(value).length === 36 ? 'made' : String(value),
     ]),
   );
-  return { status, headers: shown, body: frames(body).replaceAll(WATCH_CURSOR, 'made'), trailers: { ...trailers } };
+  return {
+    status,
+    headers: shown,
+    body: frames(headers, body).replaceAll(WATCH_CURSOR, 'made'),
+    trailers: { ...trailers },
+  };
 }
 
+/** The flag of a frame that is compressed (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md). */
+const COMPRESSED = 1;
+
 /** A body as text in which trailers of gRPC-Web stand in one order, and a message is not escaped more than it has to be. */
-function frames(body: Buffer): string {
-  const at = body.length >= 5 && (body[0]! & trailerFlag) !== 0 ? 0 : -1;
-  if (at < 0) return body.toString('latin1');
-  const trailers = [...trailerParse(body.subarray(5))].toSorted(([a], [b]) => (a < b ? -1 : 1));
+function frames(headers: http.IncomingHttpHeaders | http2.IncomingHttpHeaders, body: Buffer): string {
+  const isGrpcWeb = headers['content-type']?.startsWith('application/grpc-web') === true;
+  const flags = body[0] ?? 0;
+  if (!isGrpcWeb || body.length < 5 || (flags & trailerFlag) === 0) return body.toString('latin1');
+  const unpack = headers['grpc-encoding'] === 'br' ? brotliDecompressSync : gunzipSync;
+  // Long trailers are compressed, as messages are.
+  const block = (flags & COMPRESSED) === 0 ? body.subarray(5) : unpack(body.subarray(5));
+  const trailers = [...trailerParse(block)].toSorted(([a], [b]) => (a < b ? -1 : 1));
   return JSON.stringify(
     trailers.map(([name, value]) => [name, name === 'grpc-message' ? decodeURIComponent(value) : value]),
   );

@@ -33,7 +33,11 @@ export async function mailsTo(kith: Kith, userId: string): Promise<Mail[]> {
 export async function readMail(kith: Kith, mailId: string): Promise<GetMailResponse> {
   const { user, password } = await kith.admin();
   const login = kith.client(AuthService).login({ identifier: user.username, password });
-  return kith.client(OutboxService, (await signedIn(login)).accessToken).getMail({ mailId });
+  const { accessToken } = await signedIn(login);
+  const mail = await kith.client(OutboxService, accessToken).getMail({ mailId });
+  // A user has so many sessions: the oldest, which others use, would end for one too many.
+  await kith.client(AuthService, accessToken).logout({});
+  return mail;
 }
 
 /** The code in a mail that has not been sent. */
