@@ -268,7 +268,7 @@ describe.each(databases)('on $name', (kind) => {
     const database = opened.use(await kind.create());
     const env = { KITH_SIGN_UP: 'invitation' };
     const kith = opened.use(await startKith({ database, env }));
-    // Several processes on PostgreSQL, several calls at once to one on SQLite.
+    // Several processes where the database is shared, several calls at once to one where it is a file.
     const instances = kind === databases[0] ? [kith] : [kith, opened.use(await startKith({ database, env }))];
     const invitations = await invitationsBy(kith);
     for (let round = 0; round < 5; round++) {

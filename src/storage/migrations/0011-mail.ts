@@ -5,7 +5,7 @@ import { columnKinds, createTable } from './tables.ts';
 
 /** The outbox, and the codes that were mailed. */
 export function migration(dialect: Dialect): Migration {
-  const { id, key, number, optionalNumber, text, optionalText, user } = columnKinds(dialect);
+  const { id, key, number, optionalNumber, text, optionalText, user, optionalUser } = columnKinds(dialect);
   return {
     async up(db: Kysely<never>): Promise<void> {
       await createTable(
@@ -13,7 +13,7 @@ export function migration(dialect: Dialect): Migration {
         'mails',
         {
           id,
-          user_id: user,
+          user_id: optionalUser,
           recipient: text,
           kind: text,
           subject: text,

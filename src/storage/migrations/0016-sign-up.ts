@@ -3,15 +3,11 @@ import type { Migration } from 'kysely/migration';
 import type { Dialect } from '../dialect.ts';
 import { columnKinds, createTable } from './tables.ts';
 
-/** Sign-ups that wait for their code, invitations, and mails to who is no user yet. */
+/** Sign-ups that wait for their code, and invitations. */
 export function migration(dialect: Dialect): Migration {
   const { id, key, number, text } = columnKinds(dialect);
   return {
     async up(db: Kysely<never>): Promise<void> {
-      await db.schema
-        .alterTable('mails')
-        .alterColumn('user_id', (column) => column.dropNotNull())
-        .execute();
       await createTable(
         db,
         'sign_ups',

@@ -22,7 +22,10 @@ export function columnKinds({ orderedText, sequence, writer }: Dialect) {
     /** The user whom a row belongs to, with whom it is removed. */
     user: (table, name) =>
       table.addColumn(name, orderedText, (c) => c.notNull().references('users.id').onDelete('cascade')),
-    /** The same as the primary key: at most one row for each user. */
+    /** The user whom a row belongs to, with whom it is removed; null for somebody who is no user yet. */
+    optionalUser: (table, name) =>
+      table.addColumn(name, orderedText, (c) => c.references('users.id').onDelete('cascade')),
+    /** The user whom a row belongs to as the primary key: at most one row for each user. */
     onlyOfUser: (table, name) =>
       table.addColumn(name, orderedText, (c) => c.primaryKey().notNull().references('users.id').onDelete('cascade')),
     text: column('text'),
