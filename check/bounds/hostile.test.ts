@@ -38,7 +38,7 @@ test('a long map is found in the items of a list', () => {
 });
 
 test('unknown fields are unknown, and nest', () => {
-  const { $unknown } = fromBinary(CreateContactRequestSchema, hostile.unknownFields(CreateContactRequestSchema, 300)!);
+  const { $unknown } = fromBinary(UserMeRequestSchema, hostile.unknownFields(UserMeRequestSchema, 300)!);
   expect($unknown).toHaveLength(150);
   expect(
     fromBinary(CreateContactRequestSchema, hostile.nestedUnknown(CreateContactRequestSchema, 300)!).$unknown,

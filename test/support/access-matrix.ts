@@ -111,6 +111,8 @@ export const REFUSED: ReadonlyMap<DescMethod, Refused> = new Map<DescMethod, Ref
 export function isRead(method: Method): boolean {
   return (
     method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS ||
+    // Its example has an address that is verified, to which nothing is mailed.
+    method === AuthService.method.requestEmailVerification ||
     // That somebody exports another user is recorded.
     (method.methodKind === 'server_streaming' && method !== UserService.method.exportUserData)
   );
