@@ -503,10 +503,10 @@ describe.each(databases)('on $name', (kind) => {
     });
 
     test.each([
-      ['no token', ''],
-      ['a token of 257', 'k'.repeat(257)],
-    ])('refuses %s', async (_, refreshToken) => {
-      expect(await refusalOf(refresh(refreshToken))).toMatchObject(FIELDS_INVALID);
+      { token: 'no token', refreshToken: '', refusal: REFRESH_TOKEN_INVALID },
+      { token: 'a token of 257', refreshToken: 'k'.repeat(257), refusal: FIELDS_INVALID },
+    ])('refuses $token', async ({ refreshToken, refusal }) => {
+      expect(await refusalOf(refresh(refreshToken))).toMatchObject(refusal);
     });
 
     test('refuses the tokens of another installation', async () => {
