@@ -223,7 +223,7 @@ describe.each([
       // Where the log ends moves on, whoever calls, and page tokens are sealed anew each time.
       if (name.endsWith('/ListUserActivity')) delete answer.watchCursor;
       if (answer.nextPageToken !== undefined) answer.nextPageToken = 'there is one';
-      answers.push(momentary.has(name) ? Object.keys(answer as object) : answer);
+      answers.push(momentary.has(name) ? Object.keys(answer) : answer);
     }
     expect(answers).toEqual(answers.map(() => answers[0]));
   });
