@@ -43,6 +43,8 @@ import { createRequestValidator } from './validate.ts';
 
 const INPUTS = [...new Set(SERVICES.flatMap(({ methods }) => methods.map(({ input }) => input)))];
 const MESSAGES_EACH = 200;
+/** So many messages of a list differ. */
+const DISTINCT_MAX = 8;
 const ID = '0198f0a1-7b1c-7c3e-9a4d-5e6f70819203';
 const PRIMARY = { number: '1', primary: true };
 const CONTACT = {
@@ -211,7 +213,11 @@ function valueOf(field: DescField, pick: Picker, depth: number): unknown {
     case 'list': {
       const list = rules.type.case === 'repeated' ? rules.type.value : undefined;
       const length = pick([0, 1, 2, ...around(list?.minItems), ...around(list?.maxItems)]);
-      return Array.from({ length }, () => single(field, list?.items, pick, depth));
+      // Of a long list of messages, the same few again: each of 500 contacts has long texts and lists itself.
+      const items = Array.from({ length: Math.min(length, field.message === undefined ? length : DISTINCT_MAX) }, () =>
+        single(field, list?.items, pick, depth),
+      );
+      return Array.from({ length }, (_, i) => items[i % items.length]);
     }
     case 'map': {
       const map = rules.type.case === 'map' ? rules.type.value : undefined;
