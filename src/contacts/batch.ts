@@ -1,5 +1,5 @@
 import type { Caller } from '../kernel/access.ts';
-import { Failure, type PartRefusal } from '../kernel/failure.ts';
+import { type PartRefusal, toPartRefusal } from '../kernel/failure.ts';
 import type { Db } from '../storage/database.ts';
 import type { ResponseFormat } from '../storage/idempotency.ts';
 import type { Contact } from './contact.ts';
@@ -77,8 +77,6 @@ async function createOne<Response>(
   try {
     return { status: 'created', response: await createWithin(tx, app, caller, contact, format) };
   } catch (error) {
-    if (!(error instanceof Failure) || error.reason === 'server_unavailable') throw error;
-    const { reason, metadata, message } = error;
-    return { status: 'refused', refusal: { reason, metadata, message } };
+    return { status: 'refused', refusal: toPartRefusal(error) };
   }
 }

@@ -118,13 +118,8 @@ export function fromCreate(request: CreateContactRequest): NewContact {
 /** The contacts of a batch. What breaks the rules of the contract in one is the refusal of that one. */
 export function fromBatch({ contacts }: BatchCreateContactsRequest): Promise<(NewContact | Refused)[]> {
   return mapInSlices(contacts, (request) => {
-    const broken = checkCreate(request);
-    if (broken === undefined) return fromCreate(request);
-    const { field, message } = broken;
-    return {
-      status: 'refused',
-      refusal: { reason: 'fields_invalid', metadata: field === '' ? {} : { field }, message },
-    };
+    const refusal = checkCreate(request);
+    return refusal === undefined ? fromCreate(request) : { status: 'refused', refusal };
   });
 }
 

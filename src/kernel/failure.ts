@@ -31,3 +31,10 @@ export interface PartRefusal {
   readonly metadata: Readonly<Record<string, string>>;
   readonly message: string;
 }
+
+/** Why a part of a call is refused, of what was thrown for it. Throws that again where it is not for the part: a fault, or the server. */
+export function toPartRefusal(thrown: unknown): PartRefusal {
+  if (!(thrown instanceof Failure) || thrown.reason === 'server_unavailable') throw thrown;
+  const { reason, metadata, message } = thrown;
+  return { reason, metadata, message };
+}

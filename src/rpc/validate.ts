@@ -8,6 +8,7 @@ import {
 } from '@bufbuild/protobuf';
 import { createValidator, ValidationError, type Validator, violationsToProto } from '@bufbuild/protovalidate';
 import { Code, ConnectError } from '@connectrpc/connect';
+import type { PartRefusal } from '../kernel/failure.ts';
 import type { Check } from '../../packages/connect-fast/src/index.ts';
 import { withImports } from './files.ts';
 import { matchPattern } from './patterns.ts';
@@ -45,20 +46,13 @@ function createFileValidator(files: readonly DescFile[]): Validator {
   return createValidator({ registry: createRegistry(...withImports(files).values()), regexMatch: matchPattern });
 }
 
-/** The first rule of the contract that a message breaks. */
-export interface BrokenRule {
-  /** The name of the field; '' for a rule of the message. */
-  readonly field: string;
-  readonly message: string;
-}
-
 /**
  * Says which rule of the contract a message inside a request breaks, where the request leaves that to the handler
  * (IGNORE_ALWAYS). The rules are compiled at the first such message.
  */
 export function createMessageCheck<D extends DescMessage>(
   desc: D,
-): (message: MessageShape<D>) => BrokenRule | undefined {
+): (message: MessageShape<D>) => PartRefusal | undefined {
   let validator: Validator | undefined;
   return (message) => {
     validator ??= createFileValidator([desc.file]);
@@ -67,7 +61,8 @@ export function createMessageCheck<D extends DescMessage>(
     const [first] = violations ?? [];
     if (first === undefined) throw error;
     const [field] = first.field;
-    return { field: field?.kind === 'field' ? field.name : '', message: first.message };
+    const metadata: Record<string, string> = field?.kind === 'field' ? { field: field.name } : {};
+    return { reason: 'fields_invalid', metadata, message: first.message };
   };
 }
 

@@ -2,7 +2,7 @@ import { randomUUIDv7 } from 'node:crypto';
 import { recordActivity } from '../../activity/log/log.ts';
 import { type App, atOneTime } from '../../app.ts';
 import type { Caller, Role } from '../../kernel/access.ts';
-import { Failure, type PartRefusal } from '../../kernel/failure.ts';
+import { Failure, type PartRefusal, toPartRefusal } from '../../kernel/failure.ts';
 import { identifierKey } from '../../kernel/text.ts';
 import { changeWithin } from '../../resources/resource.ts';
 import type { Db } from '../../storage/database.ts';
@@ -119,10 +119,9 @@ function roleNeedsPermission(): Failure {
 
 /** The result of a row for what was thrown. Throws what is no refusal of the row. */
 function refusedFor(error: unknown, id: string): Refused {
-  if (!(error instanceof Failure) || error.reason === 'server_unavailable') throw error;
-  const { reason, message } = error;
-  const metadata = reason === 'password_hash_unsupported' ? { field: 'password_hash' } : error.metadata;
-  return { status: 'refused', id, refusal: { reason, metadata, message } };
+  const refusal = toPartRefusal(error);
+  const isOfHash = refusal.reason === 'password_hash_unsupported';
+  return { status: 'refused', id, refusal: isOfHash ? { ...refusal, metadata: { field: 'password_hash' } } : refusal };
 }
 
 /** The unique fields of a row, in the order in which they are reported. */

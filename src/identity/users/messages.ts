@@ -145,12 +145,8 @@ export function toImportResults(results: readonly ImportResult[]): MessageInitSh
 /** The rows of an import. What breaks the rules of the contract in a row is the refusal of that row. */
 export async function fromImport({ users }: ImportUsersRequest): Promise<(ImportedUser | Refused)[]> {
   return mapInSlices(users, (row) => {
-    const broken = checkImported(row);
-    if (broken !== undefined) {
-      const { field, message } = broken;
-      const metadata: Record<string, string> = field === '' ? {} : { field };
-      return { status: 'refused', id: '', refusal: { reason: 'fields_invalid', metadata, message } };
-    }
+    const refusal = checkImported(row);
+    if (refusal !== undefined) return { status: 'refused', id: '', refusal };
     const { userId, username, email, name, passwordHash, mustChangePassword, createTime, emailVerifiedTime } = row;
     const state = fromState(row.state);
     return {
