@@ -27,6 +27,7 @@ import { renew, type SessionsApp, startSession } from '../src/identity/sessions/
 import { createAccessTokens } from '../src/identity/tokens/access-token.ts';
 import { SigningKeys } from '../src/identity/tokens/signing-keys.ts';
 import { type UsersApp, userService } from '../src/identity/users/service.ts';
+import { MailTemplates } from '../src/mail/templates.ts';
 import { PERSONAL_DATA } from '../src/services.ts';
 import { createOpened, databases, type OpenedDatabase } from './support/databases.ts';
 import { sizeOf } from './support/full-size.ts';
@@ -83,6 +84,7 @@ beforeAll(async () => {
     sessions: { idleMs: 1e9, maxMs: 1e9, perUserMax: 100 },
     sessionUsers: createSessionUsers(),
     revocations,
+    mailTemplates: new MailTemplates({ language: 'en', service: 'Kith' }),
     renew: (caller) => renew(app, caller),
     ...createWatchLimits(10),
   };

@@ -172,7 +172,10 @@ describe.each(databases)('on $name', (kind) => {
       sessions: [{ userId: user.id, address: '127.0.0.1', current: true }],
       apiKeys: [{ name: `${marker} key`, permissions: ['PERMISSION_USERS_READ'] }],
       secondFactor: { totpEnabled: true, recoveryCodesLeft: 10 },
-      mails: [{ recipient: user.email, kind: 'password_reset' }],
+      mails: ['password_reset', 'second_factor_enabled', 'api_key_created'].map((kind) => ({
+        recipient: user.email,
+        kind,
+      })),
       contacts: [{ givenName: `${marker} kept` }, { givenName: `${marker} deleted`, deleteTime: expect.any(String) }],
     });
     const actions = document.activity.map(({ action }) => action);

@@ -16,7 +16,7 @@ import {
   selectRecipientRole,
   updateUnsent,
 } from './store.ts';
-import type { MailContent, MailKind, MailTemplates, MailValues } from './templates.ts';
+import type { MailContent, MailKind, MailRecipient, MailTemplates, MailValues } from './templates.ts';
 
 export interface MailApp extends App {
   readonly mailTemplates: MailTemplates;
@@ -35,12 +35,12 @@ export type Mail = Omit<MailRow, 'body_sealed'>;
 export async function writeMail<K extends MailKind>(
   tx: Db,
   app: MailApp,
-  user: { readonly id: string | null; readonly email: string },
+  user: MailRecipient & { readonly id: string | null },
   kind: K,
   values: MailValues[K],
   expireMs?: number,
 ): Promise<void> {
-  const { subject, text, html } = app.mailTemplates.render(kind, values);
+  const { subject, text, html } = app.mailTemplates.render(kind, values, user);
   const id = randomUUIDv7();
   const nowMs = app.now();
   await insertMail(tx, {

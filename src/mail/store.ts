@@ -73,6 +73,29 @@ export async function selectMails(
   return query.orderBy('id', 'desc').limit(limit).execute();
 }
 
+/** The ids of up to `limit` mails of a kind to a user that were written after `afterMs` and until `untilMs`. */
+export async function selectMailIds(
+  db: Db,
+  of: {
+    readonly userId: string;
+    readonly kind: string;
+    readonly afterMs: number;
+    readonly untilMs: number;
+    readonly limit: number;
+  },
+): Promise<string[]> {
+  const rows = await db
+    .selectFrom('mails')
+    .select('id')
+    .where('user_id', '=', of.userId)
+    .where('kind', '=', of.kind)
+    .where('create_ms', '>', of.afterMs)
+    .where('create_ms', '<=', of.untilMs)
+    .limit(of.limit)
+    .execute();
+  return rows.map(({ id }) => id);
+}
+
 /**
  * Waiting mails whose time has come, the longest overdue first. A time further away than `longestMs` is believed to
  * come of a clock that was ahead: that mail is due.

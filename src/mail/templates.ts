@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
-import type { MailLanguage } from '../config/config.ts';
+import { MAIL_LANGUAGES, type MailLanguage } from '../config/config.ts';
+import { canonicalTimeZone } from '../kernel/locale.ts';
 
 /** What mails are about. Each has a template in each language. */
 export const MAIL_KINDS = [
@@ -13,6 +14,12 @@ export const MAIL_KINDS = [
   'email_taken',
   'email_changed',
   'email_take_back',
+  'new_sign_in',
+  'second_factor_enabled',
+  'second_factor_disabled',
+  'second_factor_reset',
+  'recovery_codes_replaced',
+  'api_key_created',
 ] as const;
 export type MailKind = (typeof MAIL_KINDS)[number];
 
@@ -30,6 +37,23 @@ export interface MailValues {
   readonly email_taken: object;
   readonly email_changed: { readonly timeMs: number };
   readonly email_take_back: { readonly token: string; readonly timeMs: number };
+  /** `address`: the IP address of the sign-in. */
+  readonly new_sign_in: { readonly timeMs: number; readonly address: string };
+  readonly second_factor_enabled: { readonly timeMs: number };
+  readonly second_factor_disabled: { readonly timeMs: number };
+  /** By an administrator. */
+  readonly second_factor_reset: { readonly timeMs: number };
+  readonly recovery_codes_replaced: { readonly timeMs: number };
+  readonly api_key_created: { readonly timeMs: number };
+}
+
+/** To whom a mail is. */
+export interface MailRecipient {
+  readonly email: string;
+  /** A language tag (BCP 47), '' or absent for that of the server. */
+  readonly locale?: string;
+  /** The name of a time zone (IANA), '' or absent for UTC. */
+  readonly timeZone?: string;
 }
 
 /** What a person reads. */
@@ -47,28 +71,33 @@ export interface MailContent {
 export class MailTemplates {
   readonly #language: MailLanguage;
   readonly #service: string;
-  readonly #sources: ReadonlyMap<MailKind, string>;
+  readonly #sources: Readonly<Record<MailLanguage, ReadonlyMap<MailKind, string>>>;
 
-  /** `service` is what the service is called in mails. Throws Node's error for a file that cannot be read. */
+  /**
+   * `language` is that of mails to those who have no locale, or one of another language; `service` is what the service
+   * is called in mails. Throws Node's error for a file that cannot be read.
+   */
   constructor({ language, service }: { readonly language: MailLanguage; readonly service: string }) {
     this.#language = language;
     this.#service = service;
-    this.#sources = new Map(
-      MAIL_KINDS.map((kind) => [
-        kind,
-        readFileSync(new URL(`templates/${language}/${kind}.txt`, import.meta.url), 'utf8'),
-      ]),
-    );
+    this.#sources = { en: readTemplates('en'), de: readTemplates('de') };
   }
 
-  render<K extends MailKind>(kind: K, values: MailValues[K]): MailContent {
+  /** The mail in the recipient's language and time zone. */
+  render<K extends MailKind>(
+    kind: K,
+    values: MailValues[K],
+    { locale = '', timeZone = '' }: Omit<MailRecipient, 'email'> = {},
+  ): MailContent {
+    const language = MAIL_LANGUAGES.find((each) => each === locale.split('-')[0]) ?? this.#language;
     const shown: Record<string, string> = {
       service: this.#service,
       ...('code' in values ? { code: values.code.replace(/^(.{4})(.{4})$/, '$1 $2') } : {}),
       ...('token' in values ? { token: values.token } : {}),
-      ...('timeMs' in values ? { time: this.#time(values.timeMs) } : {}),
+      ...('timeMs' in values ? { time: timeText(values.timeMs, language, timeZone) } : {}),
+      ...('address' in values ? { address: values.address } : {}),
     };
-    const source = (this.#sources.get(kind) ?? '').trim();
+    const source = (this.#sources[language].get(kind) ?? '').trim();
     const [subject = '', ...rest] = source.split('\n');
     const paragraphs = rest
       .join('\n')
@@ -78,39 +107,48 @@ export class MailTemplates {
     return {
       subject: fill(subject.replace(/^Subject: */, ''), shown),
       text: `${paragraphs.map((paragraph) => fill(paragraph, shown)).join('\n\n')}\n`,
-      html: this.#html(paragraphs, shown),
+      html: toHtml(paragraphs, shown, language),
     };
   }
+}
 
-  /** With the difference to UTC: who reads it may be anywhere. */
-  #time(ms: number): string {
-    return new Intl.DateTimeFormat(this.#language, { dateStyle: 'long', timeStyle: 'long', timeZone: 'UTC' }).format(
-      ms,
-    );
-  }
+function readTemplates(language: MailLanguage): ReadonlyMap<MailKind, string> {
+  const read = (kind: MailKind) => readFileSync(new URL(`templates/${language}/${kind}.txt`, import.meta.url), 'utf8');
+  return new Map(MAIL_KINDS.map((kind) => [kind, read(kind)]));
+}
 
-  /** Without images, links and styles of others: it says the same as the text, and nothing is loaded by reading it. */
-  #html(paragraphs: readonly string[], shown: Readonly<Record<string, string>>): string {
-    const escaped = Object.fromEntries(Object.entries(shown).map(([name, value]) => [name, escapeHtml(value)]));
-    const body = paragraphs.map((paragraph) => {
-      const style =
-        paragraph === '{{code}}'
-          ? ' style="font-size: 1.8em; letter-spacing: 0.1em; font-family: monospace"'
-          : paragraph === '{{token}}'
-            ? ' style="font-family: monospace; overflow-wrap: anywhere"'
-            : '';
-      return `<p${style}>${fill(escapeHtml(paragraph), escaped)}</p>`;
-    });
-    return [
-      '<!doctype html>',
-      `<html lang="${this.#language}"><head><meta charset="utf-8">`,
-      '<meta name="color-scheme" content="light dark"></head>',
-      '<body style="font-family: sans-serif; line-height: 1.5; max-width: 36em; margin: 2em auto; padding: 0 1em">',
-      ...body,
-      '</body></html>',
-      '',
-    ].join('\n');
-  }
+/** With the time zone: who reads it may be anywhere. */
+function timeText(ms: number, language: MailLanguage, timeZone: string): string {
+  // A zone that was stored may be one that this runtime does not know.
+  const known = canonicalTimeZone(timeZone) ?? 'UTC';
+  return new Intl.DateTimeFormat(language, { dateStyle: 'long', timeStyle: 'long', timeZone: known }).format(ms);
+}
+
+/** Without images, links and styles of others: it says the same as the text, and nothing is loaded by reading it. */
+function toHtml(
+  paragraphs: readonly string[],
+  shown: Readonly<Record<string, string>>,
+  language: MailLanguage,
+): string {
+  const escaped = Object.fromEntries(Object.entries(shown).map(([name, value]) => [name, escapeHtml(value)]));
+  const body = paragraphs.map((paragraph) => {
+    const style =
+      paragraph === '{{code}}'
+        ? ' style="font-size: 1.8em; letter-spacing: 0.1em; font-family: monospace"'
+        : paragraph === '{{token}}'
+          ? ' style="font-family: monospace; overflow-wrap: anywhere"'
+          : '';
+    return `<p${style}>${fill(escapeHtml(paragraph), escaped)}</p>`;
+  });
+  return [
+    '<!doctype html>',
+    `<html lang="${language}"><head><meta charset="utf-8">`,
+    '<meta name="color-scheme" content="light dark"></head>',
+    '<body style="font-family: sans-serif; line-height: 1.5; max-width: 36em; margin: 2em auto; padding: 0 1em">',
+    ...body,
+    '</body></html>',
+    '',
+  ].join('\n');
 }
 
 function fill(text: string, shown: Readonly<Record<string, string>>): string {

@@ -22,9 +22,8 @@ import type { Caller } from '../../kernel/access.ts';
 import { Background } from '../../kernel/background.ts';
 import { purge } from '../../purge.ts';
 import { startRevocations } from '../revocations/revocations.ts';
-import type { SessionsApp } from '../sessions/sessions.ts';
 import { writeApiKey } from './api-key.ts';
-import { createApiKey } from './api-keys.ts';
+import { type ApiKeysApp, createApiKey } from './api-keys.ts';
 import { authenticateApiKey, createKnownApiKeys, type ApiKeyCallersApp } from './authenticate.ts';
 import {
   API_KEY_INVALID,
@@ -239,7 +238,7 @@ describe.each(databases)('on $name', (kind) => {
       };
       const key = { name: 'late', permissions: new Set(['users.read'] as const), expireMs: null };
       await using app = await openApp(kith);
-      const create = () => createApiKey(app as unknown as SessionsApp, caller, key);
+      const create = () => createApiKey(app as unknown as ApiKeysApp, caller, key);
       await users().updateUser({ userId: owner.user.id, role: Role.VIEWER });
       await expect(create()).rejects.toMatchObject({ reason: 'permission_missing' });
       await kith.client(AuthService, owner.accessToken).logout({});

@@ -10,14 +10,19 @@ import { type KithActivity, recordActivity } from '../../activity/log/log.ts';
 import { type App, atOneTime } from '../../app.ts';
 import type { Db } from '../../storage/database.ts';
 import { Failure } from '../../kernel/failure.ts';
+import { writeNotice } from '../../mail/notices.ts';
+import type { MailApp } from '../../mail/outbox.ts';
 import { revokeSession } from '../revocations/revocations.ts';
 import { requireSession, sessionEnded, type SessionsApp } from '../sessions/sessions.ts';
 import type { AccessToken } from '../tokens/access-token.ts';
 import { getAccount } from '../users/accounts.ts';
+import type { User } from '../users/user.ts';
 import { getUser } from '../users/users.ts';
 import { hintOf, writeApiKey } from './api-key.ts';
 import { digestOf } from './authenticate.ts';
 import { type ApiKeyRow, countApiKeyRows, deleteApiKey, insertApiKey, permissionsOf, selectApiKeys } from './store.ts';
+
+export interface ApiKeysApp extends SessionsApp, MailApp {}
 
 /** The most keys that a user may have, expired ones included. */
 const KEYS_MAX = 100;
@@ -47,7 +52,7 @@ export interface NewApiKey {
  * Throws permission_missing, api_key_limit_reached, session_ended.
  */
 export async function createApiKey(
-  app: SessionsApp,
+  app: ApiKeysApp,
   caller: Caller,
   { name, permissions, expireMs }: NewApiKey,
 ): Promise<{ key: ApiKey; secret: string }> {
@@ -66,10 +71,12 @@ export async function createApiKey(
   };
   await app.database.transaction(async (tx) => {
     await requireSession(tx, app, caller.sessionId);
-    await requirePermissions(tx, caller.userId, permissions);
+    const owner = await requirePermissions(tx, caller.userId, permissions);
     await requireBelowKeyLimit(tx, caller.userId);
     await insertApiKey(tx, row);
-    await recordActivity(tx, atOneTime(app, row.create_ms), keyActivity(caller, row, 'created'));
+    const at = atOneTime(app, row.create_ms);
+    await recordActivity(tx, at, keyActivity(caller, row, 'created'));
+    await writeNotice(tx, at, owner, 'api_key_created', { timeMs: row.create_ms });
   }, caller.userId);
   return { key: toApiKey(row), secret };
 }
@@ -112,11 +119,13 @@ export async function exchangeApiKey(app: SessionsApp, caller: Caller): Promise<
   });
 }
 
-async function requirePermissions(tx: Db, userId: string, permissions: ReadonlySet<Permission>): Promise<void> {
+/** The user, whose role allows these. Throws permission_missing, session_ended. */
+async function requirePermissions(tx: Db, userId: string, permissions: ReadonlySet<Permission>): Promise<User> {
   const account = await getAccount(tx, userId);
   if (account === undefined) throw sessionEnded();
   const [missing] = permissions.difference(permissionsOfRole(account.user.role));
   if (missing !== undefined) throw permissionMissing(missing);
+  return account.user;
 }
 
 /** Throws api_key_limit_reached. */

@@ -4,11 +4,10 @@ import { ApiKeySchema, type ApiKeyService } from '../../../gen/kith/auth/v1/api_
 import type { PersonalData } from '../../privacy/personal-data.ts';
 import { callerOf } from '../../rpc/caller.ts';
 import { messageJson } from '../../rpc/message-json.ts';
-import type { SessionsApp } from '../sessions/sessions.ts';
-import { createApiKey, exchangeApiKey, listApiKeys, revokeApiKey } from './api-keys.ts';
+import { type ApiKeysApp, createApiKey, exchangeApiKey, listApiKeys, revokeApiKey } from './api-keys.ts';
 import { fromCreate, toApiKeyMessage } from './messages.ts';
 
-export function apiKeyService(app: SessionsApp): ServiceImpl<typeof ApiKeyService> {
+export function apiKeyService(app: ApiKeysApp): ServiceImpl<typeof ApiKeyService> {
   return {
     async createApiKey(request, context) {
       const { key, secret } = await createApiKey(app, callerOf(context), fromCreate(request));

@@ -17,6 +17,7 @@ import {
 } from '../second-factor/second-factor.ts';
 import {
   endSessionsOf,
+  isKnownDevice,
   keepSession,
   requireSession,
   type Session,
@@ -28,7 +29,7 @@ import {
 } from '../sessions/sessions.ts';
 import type { SignUpApp } from '../sign-up/sign-up.ts';
 import { identifierKey } from '../../kernel/text.ts';
-import { writeMail } from '../../mail/outbox.ts';
+import { writeNotice } from '../../mail/notices.ts';
 import {
   beginAttempt,
   forgiveAttempt,
@@ -206,7 +207,7 @@ async function takeNewPassword(
   const hash = await app.passwords.hash(password, by);
   const progress = await app.database.transaction(async (tx) => {
     const account = await requireStep(tx, challenge, 'LOGIN_STEP_NEW_PASSWORD');
-    const sessionEpoch = await replacePassword(tx, account, hash);
+    const sessionEpoch = await replacePassword(tx, app, account, hash);
     await recordActivity(tx, app, { userId, by: { userId }, action: 'kith.password.changed' });
     await endSessionsOf(tx, app, userId, { by: { userId } });
     return proceed(tx, app, { ...account, sessionEpoch, mustChangePassword: false }, peer, methods);
@@ -256,10 +257,9 @@ export async function changePassword(
     if (latest === undefined) throw sessionEnded();
     if (latest.sessionEpoch !== account.sessionEpoch) throw passwordWrong(); // another call changed it meanwhile
     await requireSession(tx, app, sessionId);
-    await keepSession(tx, sessionId, await replacePassword(tx, latest, hash));
+    await keepSession(tx, sessionId, await replacePassword(tx, app, latest, hash));
     await recordActivity(tx, app, { userId, by: caller, action: 'kith.password.changed' });
     await endSessionsOf(tx, app, userId, { by: caller, but: sessionId });
-    await writeMail(tx, app, latest.user, 'password_changed', { timeMs: app.now() });
   }, userId);
 }
 
@@ -281,6 +281,9 @@ async function proceed(
   const { user, sessionEpoch } = account;
   const lastSignInMs = app.now();
   await recordSignIn(tx, user.id, lastSignInMs);
+  if (user.lastSignInMs !== null && !(await isKnownDevice(tx, user.id, peer))) {
+    await writeNotice(tx, app, user, 'new_sign_in', { timeMs: lastSignInMs, address: peer.address || '-' });
+  }
   const session = await startSession(tx, app, { id: user.id, sessionEpoch }, peer, methods);
   return { session, user: { ...user, lastSignInMs } };
 }

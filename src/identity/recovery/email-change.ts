@@ -5,6 +5,7 @@ import { addressPayer } from '../../budget/payer.ts';
 import type { Caller, Peer } from '../../kernel/access.ts';
 import { Failure } from '../../kernel/failure.ts';
 import { identifierKey } from '../../kernel/text.ts';
+import { writeNotice } from '../../mail/notices.ts';
 import { writeMail } from '../../mail/outbox.ts';
 import type { Db } from '../../storage/database.ts';
 import { checkNewPassword } from '../passwords/rules.ts';
@@ -65,7 +66,7 @@ export async function requestEmailChange(app: RecoveryApp, caller: Caller, email
     const account = await requireAccount(tx, userId);
     const { code, expireMs } = await createMailedCode(tx, app, account, 'email_change', email);
     const owner = await findAccount(tx, email);
-    if (owner === undefined) await writeMail(tx, app, { id: userId, email }, 'email_change', { code }, expireMs);
+    if (owner === undefined) await writeMail(tx, app, { ...account.user, email }, 'email_change', { code }, expireMs);
     else if (owner.user.state === 'active') await writeMail(tx, app, owner.user, 'email_taken', {});
     await recordActivity(tx, app, { userId, by: caller, action: 'kith.email.change_requested' });
   }, userId);
@@ -97,7 +98,7 @@ export function confirmEmailChange(app: RecoveryApp, caller: Caller, code: strin
 async function tellAddressBefore(tx: Db, at: RecoveryApp, account: Account): Promise<void> {
   const { user } = account;
   const timeMs = at.now();
-  if (user.emailVerifiedMs === undefined) return writeMail(tx, at, user, 'email_changed', { timeMs });
+  if (user.emailVerifiedMs === undefined) return writeNotice(tx, at, user, 'email_changed', { timeMs });
   const { code: token, expireMs } = await createMailedCode(tx, at, account, 'email_take_back');
   return writeMail(tx, at, user, 'email_take_back', { token, timeMs }, expireMs);
 }
@@ -139,14 +140,13 @@ async function takeBack(
   if (taken === undefined || account?.user.state !== 'active') return false;
   const { address: email } = taken;
   checkNewPassword(password, { ...account.user, email });
-  await replacePassword(tx, account, hash);
+  await writeNotice(tx, at, account.user, 'email_changed', { timeMs: at.now() });
+  // The address that the user has from now on is told, not the one that is taken away.
+  await replacePassword(tx, at, { ...account, user: { ...account.user, email } }, hash);
   await setProvedEmail(tx, at, id, email, null);
   await voidLaterTokens(tx, taken);
   await recordActivity(tx, at, { userId: id, by: null, action: 'kith.email.taken_back' });
   await endSessionsOf(tx, at, id, { by: null });
-  const timeMs = at.now();
-  await writeMail(tx, at, account.user, 'email_changed', { timeMs });
-  await writeMail(tx, at, { id, email }, 'password_changed', { timeMs });
   return true;
 }
 

@@ -118,10 +118,9 @@ function setPassword(
     const taken = await takeMailedCode(tx, app, account ?? NOBODY, 'password_reset', code);
     if (taken === undefined || account?.user.state !== 'active') return false;
     checkNewPassword(password, account.user);
-    await replacePassword(tx, account, hash);
+    await replacePassword(tx, app, account, hash);
     await recordActivity(tx, app, { userId, by: null, action: 'kith.password.reset' });
     await endSessionsOf(tx, app, userId, { by: null });
-    await writeMail(tx, app, account.user, 'password_changed', { timeMs: app.now() });
     return true;
   }, lockKey);
 }

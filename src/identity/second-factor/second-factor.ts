@@ -4,6 +4,8 @@ import type { App } from '../../app.ts';
 import { ageOf } from '../../kernel/clock.ts';
 import type { Db } from '../../storage/database.ts';
 import { Failure } from '../../kernel/failure.ts';
+import { type NoticeKind, writeNotice } from '../../mail/notices.ts';
+import type { MailApp } from '../../mail/outbox.ts';
 import { endSessionsOf, requireSession, type SessionsApp, sessionEnded } from '../sessions/sessions.ts';
 import { beginAttempt, guessCode, type ThrottleApp } from '../throttle/throttle.ts';
 import { getAccount } from '../users/accounts.ts';
@@ -25,7 +27,7 @@ import { base32, createTotpSecret, latestStepAt, matchingStep, otpauthUri } from
 /** How long an enrolment waits for its first code, milliseconds. */
 const ENROLMENT_MS = 10 * 60 * 1000;
 
-export interface SecondFactorApp extends SessionsApp, ThrottleApp {
+export interface SecondFactorApp extends SessionsApp, ThrottleApp, MailApp {
   /** What authenticator apps show beside the user's codes. */
   readonly totpIssuer: string;
 }
@@ -109,6 +111,7 @@ function confirmWith(app: SecondFactorApp, caller: Caller, code: string, granted
     if (!(await confirmEnrolment(tx, userId, step, now))) throw secondFactorEnabled();
     await endSessionsOf(tx, app, userId, { by: caller, but: caller.sessionId });
     await recordActivity(tx, app, { userId, by: caller, action: 'kith.second_factor.enabled' });
+    await tell(tx, app, userId, 'second_factor_enabled');
     return giveRecoveryCodes(tx, app, userId);
   }, userId);
 }
@@ -119,6 +122,7 @@ export async function disableTotp(app: SecondFactorApp, caller: Caller): Promise
     await requireSession(tx, app, caller.sessionId);
     if (!(await deleteSecondFactor(tx, caller.userId))) throw secondFactorNotEnabled();
     await recordActivity(tx, app, { userId: caller.userId, by: caller, action: 'kith.second_factor.disabled' });
+    await tell(tx, app, caller.userId, 'second_factor_disabled');
   }, caller.userId);
 }
 
@@ -132,6 +136,7 @@ export async function replaceRecoveryCodes(app: SecondFactorApp, caller: Caller)
       by: caller,
       action: 'kith.second_factor.recovery_codes_replaced',
     });
+    await tell(tx, app, caller.userId, 'recovery_codes_replaced');
     return giveRecoveryCodes(tx, app, caller.userId);
   }, caller.userId);
 }
@@ -153,6 +158,7 @@ export async function resetSecondFactor(app: SecondFactorApp, caller: Caller, us
     if (!(await deleteSecondFactor(tx, userId))) throw secondFactorNotEnabled();
     await endSessionsOf(tx, app, userId, { by: caller });
     await recordActivity(tx, app, { userId, by: caller, action: 'kith.second_factor.reset' });
+    await writeNotice(tx, app, user, 'second_factor_reset', { timeMs: app.now() });
   }, userId);
 }
 
@@ -206,6 +212,17 @@ async function giveRecoveryCodes(tx: Db, app: App, userId: string): Promise<stri
   const macs = codes.map((code) => recoveryCodeMac(app.keyring, userId, code));
   await replaceRecoveryCodeRows(tx, userId, macs);
   return codes;
+}
+
+/** Tells the caller of a change of their own. */
+async function tell(
+  tx: Db,
+  app: SecondFactorApp,
+  userId: string,
+  kind: Extract<NoticeKind, `second_factor_${string}` | 'recovery_codes_replaced'>,
+): Promise<void> {
+  const account = await getAccount(tx, userId);
+  if (account !== undefined) await writeNotice(tx, app, account.user, kind, { timeMs: app.now() });
 }
 
 function requireEnrolment(row: SecondFactorRow | undefined, nowMs: number): SecondFactorRow {

@@ -10,6 +10,7 @@ import {
 import { type Actor, type KithActivity, recordActivity } from '../../activity/log/log.ts';
 import type { App } from '../../app.ts';
 import { payFor } from '../../budget/current-payer.ts';
+import { countedAddress } from '../../kernel/address.ts';
 import { ageOf } from '../../kernel/clock.ts';
 import type { Db } from '../../storage/database.ts';
 import { Failure } from '../../kernel/failure.ts';
@@ -28,6 +29,7 @@ import {
   type SessionState,
   selectLiveSessions,
   selectRole,
+  selectAddresses,
   selectSession,
   selectSessions,
   setSessionEpoch,
@@ -59,6 +61,15 @@ export interface Tokens {
   readonly access: AccessToken;
   readonly refreshToken: string;
   readonly refreshExpireMs: number;
+}
+
+/** How many of a user's sessions with the same user agent are looked at, the newest. */
+const DEVICE_SESSIONS_MAX = 100;
+
+/** Whether the user has a session, over or not, that is kept and was opened with this user agent from this address. */
+export async function isKnownDevice(db: Db, userId: string, { userAgent, address }: Peer): Promise<boolean> {
+  const addresses = await selectAddresses(db, userId, userAgent, DEVICE_SESSIONS_MAX);
+  return addresses.some((each) => countedAddress(each) === countedAddress(address));
 }
 
 /**

@@ -115,6 +115,19 @@ export function selectSessions(
   return sessions.orderBy('id', 'desc').limit(limit).execute();
 }
 
+/** The addresses of up to `limit` sessions of a user, over or not, with this user agent, the newest first. */
+export async function selectAddresses(db: Db, userId: string, userAgent: string, limit: number): Promise<string[]> {
+  const rows = await db
+    .selectFrom('sessions')
+    .select('address')
+    .where('user_id', '=', userId)
+    .where('user_agent', '=', userAgent)
+    .orderBy('id', 'desc')
+    .limit(limit)
+    .execute();
+  return rows.map(({ address }) => address);
+}
+
 /** Removes up to `limit` sessions of a user. Returns how many were removed. */
 export async function deleteSessionsOf(db: Db, userId: string, limit: number): Promise<number> {
   const some = db.selectFrom('sessions').select('id').where('user_id', '=', userId).limit(limit);

@@ -1,5 +1,7 @@
 import type { Db } from '../../storage/database.ts';
 import { identifierKey } from '../../kernel/text.ts';
+import { writeNotice } from '../../mail/notices.ts';
+import type { MailApp } from '../../mail/outbox.ts';
 import { selectUser, selectUserByIdentifier, type UserRow, updateUserRow } from './store.ts';
 import { toUser, type User } from './user.ts';
 
@@ -36,10 +38,11 @@ export async function strengthenHash(tx: Db, id: string, passwordHash: string): 
 
 /**
  * Sets a password and begins a new session epoch, so that sign-ins that began with the old password
- * fail. Returns the epoch. The caller has to end the present sessions (endSessionsOf).
+ * fail. Tells the user by mail. Returns the epoch. The caller has to end the present sessions (endSessionsOf).
  */
 export async function replacePassword(
   tx: Db,
+  app: MailApp,
   account: Pick<Account, 'user' | 'sessionEpoch'>,
   passwordHash: string,
   { mustChange = false }: { readonly mustChange?: boolean } = {},
@@ -50,6 +53,7 @@ export async function replacePassword(
     must_change_password: mustChange ? 1 : 0,
     session_epoch: sessionEpoch,
   });
+  await writeNotice(tx, app, account.user, 'password_changed', { timeMs: app.now() });
   return sessionEpoch;
 }
 

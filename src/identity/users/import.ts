@@ -11,7 +11,8 @@ import { importHash } from '../passwords/hash-formats.ts';
 import { patchMetadata } from './metadata.ts';
 import { insertUsers, selectUserRowsBy, type UserRow } from './store.ts';
 import { changedFields, termsOf, toColumns, toFields, type UserFields } from './user-fields.ts';
-import { changeFields, requireLocale, requireTimeZone, userResource } from './users.ts';
+import type { MailApp } from '../../mail/outbox.ts';
+import { changeAndTell, requireLocale, requireTimeZone, userResource } from './users.ts';
 
 /** A user of another system. '' and undefined are unknown: a user who exists keeps what they have. */
 export interface ImportedUser extends Omit<UserFields, 'role' | 'state' | 'emailVerifiedMs'> {
@@ -51,7 +52,7 @@ const STEP_ROWS = 50;
  * that is refused changes nothing, and does not keep others from being written.
  */
 export async function importUsers(
-  app: App,
+  app: MailApp,
   caller: Caller,
   rows: readonly (ImportedUser | Refused)[],
   onConflict: ImportConflict,
@@ -135,7 +136,7 @@ type UniqueColumn = 'id' | (typeof UNIQUE)[number]['column'];
 /** One step of an import, within its transaction. */
 class Importing {
   readonly #tx: Db;
-  readonly #at: App;
+  readonly #at: MailApp;
   readonly #caller: Caller;
   readonly #onConflict: ImportConflict;
   /** Users by what is unique, as they are at this point of the step. */
@@ -148,7 +149,7 @@ class Importing {
   /** New users who are not inserted yet. */
   #added: UserRow[] = [];
 
-  constructor(tx: Db, at: App, caller: Caller, onConflict: ImportConflict) {
+  constructor(tx: Db, at: MailApp, caller: Caller, onConflict: ImportConflict) {
     this.#tx = tx;
     this.#at = at;
     this.#caller = caller;
@@ -221,7 +222,7 @@ class Importing {
     await this.insert(); // the user may be one of this step
     const resource = userResource(this.#caller, target.id);
     const next = await changeWithin(this.#tx, this.#at, 'update', resource, undefined, (changing) =>
-      changeFields(changing, this.#caller, wanted),
+      changeAndTell(changing, this.#caller, wanted),
     );
     this.#forget(target);
     this.#know(next);

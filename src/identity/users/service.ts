@@ -3,6 +3,7 @@ import type { UserService } from '../../../gen/kith/user/v1/user_service_pb.ts';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { UserSchema } from '../../../gen/kith/user/v1/user_pb.ts';
 import type { ContactsApp } from '../../contacts/contacts.ts';
+import type { MailApp } from '../../mail/outbox.ts';
 import { type ExportApp, exportData } from '../../privacy/export.ts';
 import type { PersonalData } from '../../privacy/personal-data.ts';
 import { callerOf } from '../../rpc/caller.ts';
@@ -40,7 +41,7 @@ import {
   updateUser,
 } from './users.ts';
 
-export interface UsersApp extends ContactsApp, ExportApp {}
+export interface UsersApp extends ContactsApp, ExportApp, MailApp {}
 
 /** `kept`: all that slices keep of users. */
 export function userService(app: UsersApp, kept: readonly PersonalData[]): ServiceImpl<typeof UserService> {

@@ -26,6 +26,8 @@ import { publishAccessChange } from '../revocations/revocations.ts';
 import { endSessionsOf } from '../sessions/sessions.ts';
 import { canonicalLocale, canonicalTimeZone } from '../../kernel/locale.ts';
 import { identifierKey, searchTerm } from '../../kernel/text.ts';
+import { writeNotice } from '../../mail/notices.ts';
+import type { MailApp } from '../../mail/outbox.ts';
 import { replacePassword } from './accounts.ts';
 import {
   countUsers,
@@ -277,7 +279,7 @@ export type UserUpdate = PartialUpdate<Omit<AskedFields, 'state'> & { readonly s
  * external_id_taken, metadata_invalid, metadata_too_large, locale_invalid, time_zone_unknown, last_admin.
  */
 export async function updateUser(
-  app: App,
+  app: MailApp,
   caller: Caller,
   id: string,
   etag: string | undefined,
@@ -288,7 +290,7 @@ export async function updateUser(
     changeResource(app, 'update', userResource(caller, id), etag, async ({ tx, at, row }) => {
       const present = toFields(row);
       const wanted = updatedFields(present, update, at.now());
-      return changeFields({ tx, at, row }, caller, wanted);
+      return changeAndTell({ tx, at, row }, caller, wanted);
     }),
   );
   return toUser(next);
@@ -310,8 +312,21 @@ export async function setProvedEmail(tx: Db, at: App, id: string, email: string,
   });
 }
 
+/** As changeFields, by a caller who proved no address: another one is told to the address before. */
+export async function changeAndTell(
+  { tx, at, row }: Changing<MailApp, UserRow>,
+  by: Caller,
+  wanted: UserFields,
+): Promise<Change<UserRow> | undefined> {
+  const change = await changeFields({ tx, at, row }, by, wanted);
+  if (change !== undefined && identifierKey(wanted.email) !== row.email_key) {
+    await writeNotice(tx, at, toUser(row), 'email_changed', { timeMs: at.now() });
+  }
+  return change;
+}
+
 /** The change of a user to one with these fields; undefined if they are the same. Throws last_admin. */
-export async function changeFields(
+async function changeFields(
   { tx, at, row }: Changing<App, UserRow>,
   by: Caller | null,
   wanted: UserFields,
@@ -361,15 +376,15 @@ export interface PasswordSetting {
 }
 
 /**
- * Sets a user's password without knowing the present one, and ends all sessions of the user, also
- * the caller's own. Sign-ins that began with the old password fail, e.g. one that waits for a
+ * Sets a user's password without knowing the present one, tells the user by mail, and ends all sessions of the user,
+ * also the caller's own. Sign-ins that began with the old password fail, e.g. one that waits for a
  * second factor.
  *
  * Throws user_not_found, permission_missing, resource_deleted, etag_mismatch, password_is_identifier,
  * password_too_common, server_busy.
  */
 export async function setUserPassword(
-  app: App,
+  app: MailApp,
   caller: Caller,
   { id, etag, password, mustChange }: PasswordSetting,
   signal?: AbortSignal,
@@ -381,7 +396,7 @@ export async function setUserPassword(
     const at = atOneTime(app);
     const row = await readToChange(at, tx, resource, etag);
     const user = toUser(row);
-    await replacePassword(tx, { user, sessionEpoch: row.session_epoch }, hash, { mustChange });
+    await replacePassword(tx, at, { user, sessionEpoch: row.session_epoch }, hash, { mustChange });
     await recordActivity(tx, at, { userId: row.id, by: caller, action: 'kith.password.set' });
     await endSessionsOf(tx, at, row.id, { by: caller });
     return user;
