@@ -21,6 +21,7 @@ import {
   formatContentLine,
   LINE_LENGTH_MAX,
   parameter,
+  parseContentLine,
   readContentLines,
   splitValue,
   unescapeText,
@@ -70,6 +71,16 @@ export function* readVCards(bytes: Uint8Array): Generator<ReadCard> {
     else left++;
   }
   if (lines !== undefined) yield readCard(lines, begin, left, 'the file ends before END:VCARD');
+}
+
+/** Adds properties to a card, of lines without folding: what writeProperties wrote. */
+export function readProperties(text: string, builder: CardBuilder, line: number): void {
+  const lines = text
+    .split(/\r?\n/)
+    .filter((each) => each !== '')
+    .slice(0, CARD_PROPERTIES_MAX)
+    .map((each) => parseContentLine(each, line) ?? { line, error: 'there is a property without a colon' });
+  new CardReader(lines, builder).read();
 }
 
 /** A card in place of the value of AGENT (vCard 2.1), which is kept as vCard 3.0 writes it. */
@@ -182,6 +193,10 @@ class CardReader {
     const formatted = this.#lines.find(({ name }) => name === 'FN');
     if (formatted?.name === undefined) return;
     const { line } = formatted;
+    if (parameter(formatted, 'X-KITH-NAME') !== undefined) {
+      this.builder.keep(formatContentLine(formatted), line);
+      return;
+    }
     const text = unescapeText(formatted.value);
     if (text.trim() === '') return;
     const { builder } = this;
@@ -419,7 +434,7 @@ function readDate(property: ContentLine): CardDate | undefined {
 }
 
 /** Reads the date of a text: 1815-12-10, 18151210, 1815-12, 1815, --12-10, --1210, --12, with a time behind it or not. */
-function parseCardDate(text: string): CardDate | undefined {
+export function parseCardDate(text: string): CardDate | undefined {
   const match =
     /^(?:(?<year>\d{4})(?:-?(?<month>\d\d)-?(?<day>\d\d)|-(?<only>\d\d))?|--(?<month2>\d\d)(?:-?(?<day2>\d\d))?)(?:[T ].*)?$/.exec(
       text.trim(),

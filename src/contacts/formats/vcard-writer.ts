@@ -17,6 +17,11 @@ export function writeVCard(card: Card, version: VCardVersion): string {
   return new CardWriter(card, version).write();
 }
 
+/** What a card has but names and FN, as lines of vCard 4.0 without folding, with LF between them. See readProperties. */
+export function writeProperties(card: Card): string {
+  return new CardWriter(card, '4.0').writeProperties();
+}
+
 class CardWriter {
   readonly #card: Card;
   readonly #is4: boolean;
@@ -33,10 +38,22 @@ class CardWriter {
   }
 
   write(): string {
-    const card = this.#card;
     this.#add('BEGIN', 'VCARD');
     this.#add('VERSION', this.#is4 ? '4.0' : '3.0');
     this.#writeNames();
+    this.#writeOthers();
+    for (const each of this.#kept) if (each.name !== 'FN') this.#lines.push(formatKept(each));
+    this.#add('END', 'VCARD');
+    return this.#lines.map(foldLine).join('');
+  }
+
+  writeProperties(): string {
+    this.#writeOthers();
+    return [...this.#lines, ...this.#kept.map(formatKept)].join('\n');
+  }
+
+  #writeOthers(): void {
+    const card = this.#card;
     if (card.company !== '' || card.department !== '') {
       this.#add('ORG', structured(card.department === '' ? [card.company] : [card.company, card.department]));
     }
@@ -67,9 +84,6 @@ class CardWriter {
     if (card.starred) this.#add('X-KITH-STARRED', 'TRUE');
     this.#text('X-KITH-SOURCE', card.source);
     this.#text('UID', card.uid);
-    for (const each of this.#kept) if (each.name !== 'FN') this.#lines.push(foldLine(formatKept(each)));
-    this.#add('END', 'VCARD');
-    return this.#lines.join('');
   }
 
   #writeNames(): void {
@@ -167,8 +181,8 @@ class CardWriter {
     }: { readonly parameters?: readonly Parameter[]; readonly label?: string | undefined } = {},
   ): void {
     const group = label === undefined ? '' : this.#nextGroup();
-    this.#lines.push(foldLine(formatContentLine({ group, name, parameters, value })));
-    if (label !== undefined) this.#lines.push(foldLine(`${group}.X-ABLabel:${escapeText(label)}`));
+    this.#lines.push(formatContentLine({ group, name, parameters, value }));
+    if (label !== undefined) this.#lines.push(`${group}.X-ABLabel:${escapeText(label)}`);
   }
 
   /** A group that no kept property is in. */
@@ -190,7 +204,7 @@ function structured(parts: readonly string[]): string {
 }
 
 /** A date with what is known of it. A year and a month have a hyphen between them in every version. */
-function formatDate({ year, month, day }: CardDate, separator: '' | '-'): string {
+export function formatDate({ year, month, day }: CardDate, separator: '' | '-'): string {
   const digits = (n: number, length: number) => String(n).padStart(length, '0');
   const monthDay = [month, day].filter((part) => part !== undefined).map((part) => digits(part, 2));
   if (year === undefined) return `--${monthDay.join(separator)}`;
