@@ -90,8 +90,8 @@ export function authService(app: AuthApp): ServiceImpl<typeof AuthService> {
       await confirmEmailChange(app, callerOf(context), code, peerOf(context));
       return {};
     },
-    async takeEmailBack({ token, newPassword: password }, context) {
-      await takeEmailBack(app, { token, password }, peerOf(context), context.signal);
+    async takeEmailBack({ token, newPassword: password, email }, context) {
+      await takeEmailBack(app, { token, password, email }, peerOf(context), context.signal);
       return {};
     },
   };

@@ -245,6 +245,17 @@ describe.each(databases)('on $name', (kind) => {
       expect(await refusalOf(back(second))).toMatchObject(CODE_INVALID);
     });
 
+    test('is refused with another address than the mail went to, which leaves the token good', async () => {
+      const { account, next } = await verified();
+      const token = await changeEmail(kith, account, next);
+      const backTo = (email: string) => auth().takeEmailBack({ token, newPassword: NEW, email });
+      for (const other of [next, 'somebody@example.org']) {
+        expect(await refusalOf(backTo(other))).toMatchObject(CODE_INVALID);
+      }
+      await backTo(` ${account.user.email.toUpperCase()} `);
+      await signedIn(auth().login({ identifier: account.user.email, password: NEW }));
+    });
+
     test('is refused to a suspended user, and for a token that is none', async () => {
       const { account, next } = await verified();
       const token = await changeEmail(kith, account, next);

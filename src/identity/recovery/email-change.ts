@@ -103,6 +103,13 @@ async function tellAddressBefore(tx: Db, at: RecoveryApp, account: Account): Pro
   return writeMail(tx, at, user, 'email_take_back', { token, timeMs }, expireMs);
 }
 
+export interface TakenBack {
+  readonly token: string;
+  readonly password: string;
+  /** The address that the token was mailed to; undefined where it is not asked for. */
+  readonly email: string | undefined;
+}
+
 /**
  * Gives a user the address back to which a token was mailed, sets another password, and ends all sessions: whoever
  * changed the address knows the present one perhaps. `signal` aborts the call while it waits to hash.
@@ -112,7 +119,7 @@ async function tellAddressBefore(tx: Db, at: RecoveryApp, account: Account): Pro
  */
 export async function takeEmailBack(
   app: RecoveryApp,
-  { token, password }: { readonly token: string; readonly password: string },
+  { token, password, email }: TakenBack,
   peer: Peer,
   signal?: AbortSignal,
 ): Promise<void> {
@@ -122,7 +129,7 @@ export async function takeEmailBack(
     const attempt = await beginAttempt(app, peer);
     const hash = await app.passwords.hash(password, { payer, signal });
     const isBack = await reportTakenIdentifiers(app, { id }, () =>
-      app.database.transaction((tx) => takeBack(tx, atOneTime(app), id, { token, password, hash }), id),
+      app.database.transaction((tx) => takeBack(tx, atOneTime(app), id, { token, password, email, hash }), id),
     );
     if (!isBack) throw mailedCodeInvalid();
     await forgiveAttempt(app, attempt);
@@ -133,12 +140,14 @@ async function takeBack(
   tx: Db,
   at: RecoveryApp,
   id: string,
-  { token, password, hash }: { readonly token: string; readonly password: string; readonly hash: string },
+  { token, password, email: given, hash }: TakenBack & { readonly hash: string },
 ): Promise<boolean> {
   const account = await getAccount(tx, id);
   const taken = await takeMailedCode(tx, at, account ?? NOBODY, 'email_take_back', token);
   if (taken === undefined || account?.user.state !== 'active') return false;
   const { address: email } = taken;
+  // Thrown, which leaves the token good: it may be the slip of who has it.
+  if (given !== undefined && identifierKey(given) !== identifierKey(email)) throw mailedCodeInvalid();
   checkNewPassword(password, { ...account.user, email });
   await writeNotice(tx, at, account.user, 'email_changed', { timeMs: at.now() });
   // The address that the user has from now on is told, not the one that is taken away.
