@@ -8,6 +8,7 @@ RUN npm ci --ignore-scripts && node scripts/build-console.ts
 FROM node:26-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
+COPY packages/account/package.json packages/account/
 COPY packages/client/package.json packages/client/
 COPY packages/connect-fast/package.json packages/connect-fast/
 COPY packages/console/package.json packages/console/
@@ -22,6 +23,7 @@ COPY --from=dependencies /app/node_modules node_modules
 COPY package.json ./
 COPY gen gen
 COPY packages packages
+COPY --from=console /app/packages/account/dist packages/account/dist
 COPY --from=console /app/packages/console/dist packages/console/dist
 COPY proto proto
 COPY src src

@@ -1,13 +1,13 @@
 /**
- * Build the console, packages/console, into its folder dist/, which the server serves (src/http/console.ts), and compress
- * its files once. Without vite, as after `npm ci --omit=dev`, says that it builds nothing.
+ * Build the console, packages/console, and the account pages, packages/account, into their folders dist/, which the server
+ * serves (src/http/console.ts, src/http/account.ts), and compress their files once. Without vite, as after `npm ci --omit=dev`, says that it builds nothing.
  */
 import { glob, readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { brotliCompress, constants, gzip } from 'node:zlib';
 
-const FOLDER = resolve(import.meta.dirname, '../packages/console');
+const FOLDERS = ['console', 'account'].map((name) => resolve(import.meta.dirname, '../packages', name));
 
 // React has a build for development, which is three times as large.
 process.env['NODE_ENV'] = 'production';
@@ -17,11 +17,13 @@ const vite = await import('vite').catch((error: NodeJS.ErrnoException) => {
   return undefined;
 });
 if (vite === undefined) {
-  console.log('the console is not built: that takes the packages for development');
+  console.log('console and account pages are not built: that takes the packages for development');
 } else {
-  await vite.build({ configFile: join(FOLDER, 'vite.config.ts') });
-  const files = await Array.fromAsync(glob('dist/**/*.{js,css,svg}', { cwd: FOLDER }));
-  await Promise.all(files.map((file) => compress(join(FOLDER, file))));
+  for (const folder of FOLDERS) {
+    await vite.build({ configFile: join(folder, 'vite.config.ts') });
+    const files = await Array.fromAsync(glob('dist/**/*.{js,css,svg}', { cwd: folder }));
+    await Promise.all(files.map((file) => compress(join(folder, file))));
+  }
 }
 
 async function compress(file: string): Promise<void> {

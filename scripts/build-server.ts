@@ -20,13 +20,13 @@ const KEPT = [
   'dependencies',
   'optionalDependencies',
 ] as const;
-/** What is read and not imported. The console is there where it has been built. */
+/** What is read and not imported. The pages are there where they have been built. */
 const READ = [
   'src/**/*.txt',
   'gen/*.{binpb,html,json}',
   'proto/**/*.proto',
-  'packages/console/dist/*.{html,svg,gz,br}',
-  'packages/console/dist/assets/*.*',
+  'packages/{account,console}/dist/*.{html,svg,gz,br}',
+  'packages/{account,console}/dist/assets/*.*',
 ];
 const out = resolve(process.argv[2] ?? join(root, 'dist/kith'));
 

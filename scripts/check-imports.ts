@@ -76,6 +76,9 @@ function refusalOf(each: Import): string | undefined {
       ? undefined
       : 'the console is a client, and runs in browsers';
   }
+  if (file.startsWith('packages/account/') && !module.startsWith('.')) {
+    return module === '@kith/client/session' ? undefined : 'the account pages are small, and run in browsers';
+  }
   if (file.startsWith('packages/')) {
     if (module.startsWith('.'))
       return targetOf(each).startsWith(packageOf(file)) ? undefined : 'a package stands alone';

@@ -54,6 +54,13 @@ test('without any setting everything has its default', () => {
     corsOrigins: [],
     reflection: true,
     consolePath: '/console/',
+    account: {
+      path: '/account/',
+      url: 'http://localhost:8080/account/',
+      logoUrl: undefined,
+      color: undefined,
+      homeUrl: '/console/',
+    },
     fastPath: true,
     messageBytesMax: 1_048_576,
     connectionsMax: 10_000,
@@ -354,6 +361,17 @@ test.each([
       `/${'a/'.repeat(9)}`,
     ],
   ],
+  ['KITH_ACCOUNT', ['false', '/', 'account', '/Account/', '/a.b/', '/readyz']],
+  [
+    'KITH_ACCOUNT_URL',
+    ['account', '/account/', 'ftp://a/', 'https://', 'https://u@a/', 'https://a/?b', 'https://a/#b', 'javascript:a//'],
+  ],
+  ['KITH_ACCOUNT_HOME_URL', ['app', '//a', '/\\a', 'javascript:alert(1)', 'data:,', 'https://', 'https://a/"', '/a b']],
+  [
+    'KITH_ACCOUNT_LOGO_URL',
+    ['logo.svg', '//a/b', 'data:image/png,', 'https://a', 'https://a/b;c', 'https://a/b?c', "/'"],
+  ],
+  ['KITH_ACCOUNT_COLOR', ['red', '#fff', '4338ca', '#4338cg', '#4338ca;}', 'rgb(0,0,0)']],
   ['KITH_MESSAGE_BYTES', ['65535', '67108865']],
   ['KITH_CONNECTIONS', ['9', '1000001']],
   ['KITH_WATCHES_PER_CALLER', ['0', '100001']],
@@ -396,6 +414,26 @@ test.each([
     expect(problems).toEqual([`${name}: the value is not allowed; it must be ${SETTINGS[name].allowed}`]);
     expect(problems.join()).not.toContain(value);
   }
+});
+
+test.each([{ KITH_ACCOUNT: '/console' }, { KITH_ACCOUNT: '/console/account' }, { KITH_CONSOLE: '/account/console' }])(
+  'the account pages and the console cannot be at one path, or one below the other: %j',
+  (env) => {
+    expect(problemsOf(env)).toEqual([
+      expect.stringMatching(/^KITH_ACCOUNT: must be a path beside that of KITH_CONSOLE/),
+    ]);
+  },
+);
+
+test.each([
+  [{}, 'http://localhost:8080/account/'],
+  [{ KITH_ISSUER: 'https://id.example.org/kith' }, 'https://id.example.org/account/'],
+  [{ KITH_ACCOUNT: '/me' }, 'http://localhost:8080/me/'],
+  [{ KITH_ACCOUNT_URL: 'https://example.org/account' }, 'https://example.org/account/'],
+  [{ KITH_ACCOUNT: 'off', KITH_ACCOUNT_URL: 'https://example.org/account' }, 'https://example.org/account/'],
+  [{ KITH_ACCOUNT: 'off' }, undefined],
+])('links in mails lead where the settings say: %j', (env, url) => {
+  expect(parseConfig(env).account.url).toBe(url);
 });
 
 test('all problems are told at once', () => {

@@ -55,6 +55,19 @@ export interface Config {
   readonly reflection: boolean;
   /** The path of the console, with a slash at both ends; undefined for none. */
   readonly consolePath: string | undefined;
+  /** The pages on which people sign in, sign up and take care of their account. */
+  readonly account: {
+    /** With a slash at both ends; undefined for none. */
+    readonly path: string | undefined;
+    /** Where links in mails lead, with a slash at the end; undefined for no links. */
+    readonly url: string | undefined;
+    /** A path on this host, or a URL. */
+    readonly logoUrl: string | undefined;
+    /** `#rrggbb`, in lower case. */
+    readonly color: string | undefined;
+    /** Where people go on once they have signed in: a path on this host, or a URL. */
+    readonly homeUrl: string | undefined;
+  };
   /** Whether calls are served on the fast path, where it can. */
   readonly fastPath: boolean;
   readonly messageBytesMax: number;
@@ -233,7 +246,7 @@ export const SETTINGS = {
     parse: (value) => MAIL_LANGUAGES.find((language) => language === value),
   },
   KITH_SERVICE_NAME: {
-    help: 'What users know the service as; mails say it.',
+    help: 'What users know the service as; mails and the account pages say it.',
     fallback: 'Kith',
     allowed: 'a name of at most 100 characters',
     parse: (value) => (value.length <= 100 ? value : undefined),
@@ -279,7 +292,33 @@ export const SETTINGS = {
     help: 'The path of the console, the pages for people; off serves none.',
     fallback: '/console/',
     allowed: 'off, or a path of lower-case letters, digits and hyphens, e.g. /console/',
-    parse: parseConsolePath,
+    parse: parsePagesPath,
+  },
+  KITH_ACCOUNT: {
+    help: 'The path of the account pages, where people sign in, sign up, set a password and confirm an address; off serves none.',
+    fallback: '/account/',
+    allowed: 'off, or a path of lower-case letters, digits and hyphens, e.g. /account/',
+    parse: parsePagesPath,
+  },
+  KITH_ACCOUNT_URL: {
+    help: 'Where links in mails lead: the URL of the account pages, or of pages of your own in their place. Absent: KITH_ACCOUNT at the host of KITH_ISSUER.',
+    allowed: 'an http or https URL without a user, query or fragment, e.g. https://example.org/account/',
+    parse: parseAccountUrl,
+  },
+  KITH_ACCOUNT_HOME_URL: {
+    help: 'Where the account pages lead people who have signed in. Absent: the console.',
+    allowed: 'a path such as /app/, or an http or https URL',
+    parse: parseLink,
+  },
+  KITH_ACCOUNT_LOGO_URL: {
+    help: 'The logo on the account pages. Absent: that of Kith.',
+    allowed: 'a path such as /logo.svg, or an http or https URL, of letters, digits and the signs _ . ~ % / -',
+    parse: (value) => (/^(https?:\/\/[a-z\d.:-]+)?\/[\w.~%/-]{0,500}$/i.test(value) ? parseLink(value) : undefined),
+  },
+  KITH_ACCOUNT_COLOR: {
+    help: 'The color of buttons and links on the account pages.',
+    allowed: 'a color as #rrggbb, e.g. #4338ca',
+    parse: (value) => (/^#[\da-f]{6}$/i.test(value) ? value.toLowerCase() : undefined),
   },
   KITH_FAST_PATH: {
     help: 'Serve calls on the fast path if possible. If false, Connect serves every call, several times slower.',
@@ -402,6 +441,8 @@ export function parseConfig(env: Env): Config {
   const host = read('KITH_HOST') ?? '';
   const tls = pairTls(env, read('KITH_TLS_CERT'), read('KITH_TLS_KEY'), problems);
   const issuer = read('KITH_ISSUER') ?? addressOf({ host: withoutZone(host), port, tls });
+  const consolePath = read('KITH_CONSOLE') || undefined;
+  const accountPath = read('KITH_ACCOUNT') || undefined;
   const config: Config = {
     host,
     port,
@@ -442,7 +483,16 @@ export function parseConfig(env: Env): Config {
     },
     corsOrigins: read('KITH_CORS_ORIGINS') ?? [],
     reflection: read('KITH_REFLECTION') ?? false,
-    consolePath: read('KITH_CONSOLE') || undefined,
+    consolePath,
+    account: {
+      path: accountPath,
+      url:
+        read('KITH_ACCOUNT_URL') ??
+        (accountPath === undefined || !URL.canParse(issuer) ? undefined : new URL(accountPath, issuer).href),
+      logoUrl: read('KITH_ACCOUNT_LOGO_URL'),
+      color: read('KITH_ACCOUNT_COLOR'),
+      homeUrl: read('KITH_ACCOUNT_HOME_URL') ?? consolePath,
+    },
     fastPath: read('KITH_FAST_PATH') ?? true,
     messageBytesMax: read('KITH_MESSAGE_BYTES') ?? 0,
     connectionsMax: read('KITH_CONNECTIONS') ?? 0,
@@ -460,6 +510,14 @@ export function parseConfig(env: Env): Config {
   if (config.workers > 1 && config.databaseUrl.startsWith('sqlite:')) {
     problems.push(
       'KITH_WORKERS: one process serves a SQLite file; set it to 1, or KITH_DATABASE_URL to postgres://...',
+    );
+  }
+  if (
+    accountPath !== undefined &&
+    (consolePath?.startsWith(accountPath) || accountPath.startsWith(consolePath ?? ' '))
+  ) {
+    problems.push(
+      'KITH_ACCOUNT: must be a path beside that of KITH_CONSOLE, not the same and not below it or above it',
     );
   }
   if (config.metricsPort !== undefined && config.metricsPort + config.workers - 1 > 65_535) {
@@ -607,10 +665,24 @@ function parseSmtpUrl(value: string): string | undefined {
 const TAKEN_PATHS = ['/healthz/', '/readyz/'];
 
 /** The path with a slash at both ends; empty for none. */
-function parseConsolePath(value: string): string | undefined {
+function parsePagesPath(value: string): string | undefined {
   if (value === 'off') return '';
   const path = value.endsWith('/') ? value : `${value}/`;
   return /^(?:\/[a-z\d-]{1,40}){1,8}\/$/.test(path) && !TAKEN_PATHS.includes(path) ? path : undefined;
+}
+
+/** The URL with a slash at the end. */
+function parseAccountUrl(value: string): string | undefined {
+  if (parseLink(value) === undefined || value.startsWith('/')) return undefined;
+  const { username, password, href } = new URL(value);
+  if (username !== '' || password !== '' || /[?#]/.test(value)) return undefined;
+  return href.endsWith('/') ? href : `${href}/`;
+}
+
+/** A path on this host, which two slashes do not begin, or an absolute URL of a page. */
+function parseLink(value: string): string | undefined {
+  const isLink = /^(\/(?![/\\])|https?:\/\/[^\s/])[^\s"<>\\]{0,1000}$/.test(value) || value === '/';
+  return isLink && URL.canParse(value, 'http://localhost') ? value : undefined;
 }
 
 function parseSecretKey(value: string): Uint8Array | undefined {

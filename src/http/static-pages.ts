@@ -8,37 +8,36 @@ import { limitPublicAnswers } from '../rpc/public-answers.ts';
 import { isNamed } from './entity-tag.ts';
 import { takesCoding, takeTurnToWrite } from './turns.ts';
 
-/** What `node scripts/build-console.ts` makes of packages/console. */
-const BUILD = new URL('../../packages/console/dist/', import.meta.url);
-
-/** The element of the page that says where the console is; its path stands in the source as the default. */
-const BASE = '<base href="/console/" />';
-
 /**
  * Nothing but what this server serves is loaded, scripts are files, and no text becomes a script or markup
- * (https://w3c.github.io/trusted-types/): the page has neither inline scripts nor inline styles.
+ * (https://w3c.github.io/trusted-types/): the page has neither inline scripts nor inline styles. `picture`: the URL of one
+ * more picture that may be loaded.
  */
-const CONTENT_SECURITY_POLICY = [
-  "default-src 'none'",
-  "script-src 'self'",
-  "style-src 'self'",
-  "img-src 'self' data:",
-  "connect-src 'self'",
-  "base-uri 'self'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-  "require-trusted-types-for 'script'",
-  "trusted-types 'none'",
-].join('; ');
+function contentSecurityPolicy(picture: string | undefined): string {
+  return [
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    `img-src 'self' data:${picture === undefined ? '' : ` ${picture}`}`,
+    "connect-src 'self'",
+    "base-uri 'self'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+    "require-trusted-types-for 'script'",
+    "trusted-types 'none'",
+  ].join('; ');
+}
 
-const PAGE_HEADERS = {
-  'content-security-policy': CONTENT_SECURITY_POLICY,
-  'x-frame-options': 'DENY',
-  'referrer-policy': 'no-referrer',
-  'cross-origin-opener-policy': 'same-origin',
-  'cross-origin-resource-policy': 'same-origin',
-  'permissions-policy': 'camera=(), geolocation=(), microphone=(), payment=(), usb=()',
-};
+function pageHeaders(picture: string | undefined): Readonly<Record<string, string>> {
+  return {
+    'content-security-policy': contentSecurityPolicy(picture),
+    'x-frame-options': 'DENY',
+    'referrer-policy': 'no-referrer',
+    'cross-origin-opener-policy': 'same-origin',
+    'cross-origin-resource-policy': 'same-origin',
+    'permissions-policy': 'camera=(), geolocation=(), microphone=(), payment=(), usb=()',
+  };
+}
 
 const TYPES: Readonly<Record<string, string>> = {
   '.html': 'text/html; charset=utf-8',
@@ -47,7 +46,7 @@ const TYPES: Readonly<Record<string, string>> = {
   '.svg': 'image/svg+xml',
 };
 
-/** A file of the console as it is sent. */
+/** A file as it is sent. */
 interface Served {
   readonly headers: Readonly<Record<string, string>>;
   readonly etag: string;
@@ -56,16 +55,32 @@ interface Served {
   readonly br?: Buffer | undefined;
 }
 
+/** A page with its files, as they were built. */
+export interface StaticPages {
+  /** Where it is served, with a slash at both ends. */
+  readonly path: string;
+  /** The folder of the build. */
+  readonly folder: URL;
+  /** The name of the budget of what is sent and not taken yet. */
+  readonly budget: string;
+  /** Makes the page as it is served of the page as it was built. */
+  readonly toPage: (source: string) => string;
+  /** The URL of a picture on another host that the page may load. */
+  readonly picture?: string | undefined;
+  /** Style sheets beside those of the build, by their names. */
+  readonly styles?: Readonly<Record<string, string>> | undefined;
+}
+
 /**
- * Serves the console from memory at a path that has a slash at both ends, to GET and HEAD: its files by their exact names,
- * and the page for any other path below, since the page has views with paths of their own. The root leads browsers there.
- * Serves nothing, and answers false, where the console has not been built.
+ * Serves a page from memory, to GET and HEAD: its files by their exact names, and the page for any other path below, since
+ * the page has views with paths of their own. Serves nothing, and answers false, where it has not been built.
  */
-export async function serveConsole(fastify: FastifyInstance, path: string, folder: URL = BUILD): Promise<boolean> {
-  const files = await readBuild(folder, path);
+export async function serveStaticPages(fastify: FastifyInstance, pages: StaticPages): Promise<boolean> {
+  const { path } = pages;
+  const files = await readBuild(pages);
   const page = files.get('index.html');
   if (page === undefined) return false;
-  const writing = limitPublicAnswers('console_downloads');
+  const writing = limitPublicAnswers(pages.budget);
 
   const send = async (served: Served, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     const coding = (['br', 'gzip'] as const).find(
@@ -88,11 +103,6 @@ export async function serveConsole(fastify: FastifyInstance, path: string, folde
     return served === undefined ? refuseUnknown(target, request, reply) : send(served, request, reply);
   });
   fastify.get(path.slice(0, -1), async (_request, reply) => reply.redirect(path, 308));
-  fastify.get('/', async (request, reply) =>
-    /\btext\/html\b/.test(request.headers.accept ?? '')
-      ? reply.header('vary', 'accept').redirect(path, 302)
-      : refuseUnknown('/', request, reply),
-  );
   return true;
 }
 
@@ -100,15 +110,17 @@ export async function serveConsole(fastify: FastifyInstance, path: string, folde
 const VIEW = /^(?:[\w-]{1,100}(?:\/[\w-]{1,100}){0,8}\/?)?$/;
 
 /** The files of a build by their names; none where there is no build. */
-async function readBuild(folder: URL, path: string): Promise<ReadonlyMap<string, Served>> {
+async function readBuild({ folder, toPage, picture, styles = {} }: StaticPages): Promise<ReadonlyMap<string, Served>> {
   const names = await readdir(folder, { recursive: true }).catch((): string[] => []);
   const files = new Map<string, Served>();
   for (const name of names.map((each) => each.replaceAll('\\', '/'))) {
     const type = TYPES[extname(name)];
     if (type === undefined) continue;
     const read = await readFile(new URL(name, folder));
-    const isPage = name === 'index.html';
-    const body = isPage ? Buffer.from(read.toString().replace(BASE, `<base href="${path}" />`)) : read;
+    if (name === 'index.html') {
+      files.set(name, madeAtStart(toPage(read.toString()), type, pageHeaders(picture)));
+      continue;
+    }
     const packed = async (ending: string) =>
       names.includes(`${name}.${ending}`) ? await readFile(new URL(`${name}.${ending}`, folder)) : undefined;
     files.set(name, {
@@ -116,15 +128,34 @@ async function readBuild(folder: URL, path: string): Promise<ReadonlyMap<string,
         'content-type': type,
         // The names of assets say what is in them.
         'cache-control': name.startsWith('assets/') ? 'public, max-age=31536000, immutable' : 'no-cache',
-        ...(isPage ? PAGE_HEADERS : { 'cross-origin-resource-policy': 'same-origin' }),
+        ...FILE_HEADERS,
       },
-      etag: createHash('sha256').update(body).digest('base64url'),
-      body,
-      gzip: isPage ? gzipSync(body) : await packed('gz'),
-      br: isPage ? undefined : await packed('br'),
+      etag: tagOf(read),
+      body: read,
+      gzip: await packed('gz'),
+      br: await packed('br'),
     });
   }
+  if (!files.has('index.html')) return new Map();
+  for (const [name, style] of Object.entries(styles)) files.set(name, madeAtStart(style, TYPES['.css']!, FILE_HEADERS));
   return files;
+}
+
+const FILE_HEADERS = { 'cross-origin-resource-policy': 'same-origin' };
+
+/** A file that is made of settings: it is asked for again each time. */
+function madeAtStart(text: string, type: string, headers: Readonly<Record<string, string>>): Served {
+  const body = Buffer.from(text);
+  return {
+    headers: { 'content-type': type, 'cache-control': 'no-cache', ...headers },
+    etag: tagOf(body),
+    body,
+    gzip: gzipSync(body),
+  };
+}
+
+function tagOf(body: Buffer): string {
+  return createHash('sha256').update(body).digest('base64url');
 }
 
 /** A request target without its query. */
@@ -132,7 +163,8 @@ function pathOf(target: string): string {
   return target.split('?', 1)[0] ?? '';
 }
 
-function refuseUnknown(target: string, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+/** Refuses a path at which nothing is served. */
+export function refuseUnknown(target: string, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const { status, headers, body } = httpRefusal(request.headers['content-type'], 404, unknownMethod(target));
   return reply.code(status).headers(headers).send(body);
 }

@@ -201,3 +201,8 @@ export function endOfPrefix(prefix: string): string {
 export function withoutPassword(url: string): string {
   return url.replace(/(:\/\/[^:@/]*):.*@/s, '$1:...@').replaceAll(/([?&]password=)[^&]*/g, '$1...');
 }
+
+/** The text as HTML shows it, in an element or between the quotes of an attribute. */
+export function escapeHtml(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
+}

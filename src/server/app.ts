@@ -114,7 +114,7 @@ export async function openApp(config: Config, log: Logger, options: AppOptions =
     sessionCookies: sessionCookies(config.issuer),
     resetsUnderWay: { count: 0 },
     signUp: config.signUp,
-    mailTemplates: new MailTemplates(config.mail),
+    mailTemplates: new MailTemplates({ ...config.mail, accountUrl: config.account.url }),
     totpIssuer: new URL(config.issuer).hostname,
     knownApiKeys: createKnownApiKeys(),
     [Symbol.asyncDispose]: () => running.disposeAsync(),

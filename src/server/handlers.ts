@@ -10,6 +10,7 @@ import { addServerMetrics } from '../admin/server-metrics.ts';
 import { type Payer, userPayer } from '../budget/payer.ts';
 import { SliceScheduler } from '../budget/slice-scheduler.ts';
 import type { Config } from '../config/config.ts';
+import { serveAccount, serveChangePasswordUrl } from '../http/account.ts';
 import { serveConsole } from '../http/console.ts';
 import { serveContract } from '../http/contract.ts';
 import { serveErrorPage } from '../http/error-page.ts';
@@ -184,6 +185,14 @@ export async function createHandlers(
   if (config.consolePath !== undefined && !(await serveConsole(fastify, config.consolePath))) {
     log.warn('the console is not served, since it has not been built: npm run build:console');
   }
+  const { path: accountPath, url: accountUrl, ...look } = config.account;
+  if (accountPath !== undefined) {
+    const pages = { ...look, path: accountPath, service: config.mail.service, signUp: config.signUp.policy };
+    if (!(await serveAccount(fastify, pages))) {
+      log.warn('the account pages are not served, since they have not been built: npm run build:console');
+    }
+  }
+  if (accountUrl !== undefined) serveChangePasswordUrl(fastify, accountUrl);
   await serveRpcs(fastify, {
     routes(router: ConnectRouter) {
       registerServices(router, served);
