@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { MAIL_LANGUAGES, type MailLanguage } from '../config/config.ts';
 import { canonicalTimeZone } from '../kernel/locale.ts';
+import { escapeHtml } from '../kernel/text.ts';
+import { linkIn } from './links.ts';
 
 /** What mails are about. Each has a template in each language. */
 export const MAIL_KINDS = [
@@ -63,21 +65,29 @@ export interface MailContent {
   readonly html: string;
 }
 
+export interface MailTemplateOptions {
+  /** Of mails to those who have no locale, or one of another language. */
+  readonly language: MailLanguage;
+  /** What the service is called. */
+  readonly service: string;
+  /** Where links lead, with a slash at the end; undefined for no links. */
+  readonly accountUrl: string | undefined;
+}
+
 /**
  * The words of the mails: a file for each kind and language, `LANGUAGE/KIND.txt`. Its first line is `Subject: ...`, the
- * rest are paragraphs with an empty line between them. There is no text in a mail that a user has chosen, such as a
- * name: whoever may choose it would write to others in Kith's name.
+ * rest are paragraphs with an empty line between them; one with `{{link}}` is left out where there is no link. There is
+ * no text in a mail that a user has chosen, such as a name: whoever may choose it would write to others in Kith's name.
  */
 export class MailTemplates {
   readonly #language: MailLanguage;
   readonly #service: string;
+  readonly #accountUrl: string | undefined;
   readonly #sources: Readonly<Record<MailLanguage, ReadonlyMap<MailKind, string>>>;
 
-  /**
-   * `language` is that of mails to those who have no locale, or one of another language; `service` is what the service
-   * is called in mails. Throws Node's error for a file that cannot be read.
-   */
-  constructor({ language, service }: { readonly language: MailLanguage; readonly service: string }) {
+  /** Throws Node's error for a file that cannot be read. */
+  constructor({ language, service, accountUrl }: MailTemplateOptions) {
+    this.#accountUrl = accountUrl;
     this.#language = language;
     this.#service = service;
     this.#sources = { en: readTemplates('en'), de: readTemplates('de') };
@@ -90,7 +100,9 @@ export class MailTemplates {
     { locale = '', timeZone = '' }: Omit<MailRecipient, 'email'> = {},
   ): MailContent {
     const language = MAIL_LANGUAGES.find((each) => each === locale.split('-')[0]) ?? this.#language;
+    const link = linkIn(this.#accountUrl, kind, values);
     const shown: Record<string, string> = {
+      ...(link === undefined ? {} : { link }),
       service: this.#service,
       ...('code' in values ? { code: values.code.replace(/^(.{4})(.{4})$/, '$1 $2') } : {}),
       ...('token' in values ? { token: values.token } : {}),
@@ -103,7 +115,7 @@ export class MailTemplates {
       .join('\n')
       .split(/\n{2,}/)
       .map((paragraph) => paragraph.trim())
-      .filter(Boolean);
+      .filter((paragraph) => paragraph !== '' && (link !== undefined || !paragraph.includes('{{link}}')));
     return {
       subject: fill(subject.replace(/^Subject: */, ''), shown),
       text: `${paragraphs.map((paragraph) => fill(paragraph, shown)).join('\n\n')}\n`,
@@ -124,13 +136,18 @@ function timeText(ms: number, language: MailLanguage, timeZone: string): string 
   return new Intl.DateTimeFormat(language, { dateStyle: 'long', timeStyle: 'long', timeZone: known }).format(ms);
 }
 
-/** Without images, links and styles of others: it says the same as the text, and nothing is loaded by reading it. */
+/** Without images and styles of others: it says the same as the text, and nothing is loaded by reading it. */
 function toHtml(
   paragraphs: readonly string[],
   shown: Readonly<Record<string, string>>,
   language: MailLanguage,
 ): string {
-  const escaped = Object.fromEntries(Object.entries(shown).map(([name, value]) => [name, escapeHtml(value)]));
+  const escaped = Object.fromEntries(
+    Object.entries(shown).map(([name, value]) => [
+      name,
+      name === 'link' ? `<a href="${escapeHtml(value)}">${escapeHtml(value)}</a>` : escapeHtml(value),
+    ]),
+  );
   const body = paragraphs.map((paragraph) => {
     const style =
       paragraph === '{{code}}'
@@ -153,8 +170,4 @@ function toHtml(
 
 function fill(text: string, shown: Readonly<Record<string, string>>): string {
   return text.replaceAll(/\{\{(\w+)\}\}/g, (_, name: string) => shown[name] ?? '');
-}
-
-function escapeHtml(text: string): string {
-  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
 }
