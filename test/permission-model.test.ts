@@ -84,7 +84,7 @@ beforeAll(async () => {
     sessions: { idleMs: 1e9, maxMs: 1e9, perUserMax: 100 },
     sessionUsers: createSessionUsers(),
     revocations,
-    mailTemplates: new MailTemplates({ language: 'en', service: 'Kith' }),
+    mailTemplates: new MailTemplates({ language: 'en', service: 'Kith', accountUrl: undefined }),
     renew: (caller) => renew(app, caller),
     ...createWatchLimits(10),
   };

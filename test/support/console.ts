@@ -4,12 +4,13 @@ import { promisify } from 'node:util';
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core';
 
 /**
- * Builds the console where there is no build, or an older one than its sources. `npm ci` has made one: other tests start
+ * Builds console and account pages where there is no build, or an older one than its sources. `npm ci` has made one: other tests start
  * servers meanwhile, which read it.
  */
 export async function buildConsole(): Promise<void> {
-  const builtMs = (await stat('packages/console/dist/index.html').catch(() => undefined))?.mtimeMs ?? 0;
-  for await (const file of glob('packages/{console,client}/src/**/*.{ts,tsx,css}')) {
+  const builds = ['console', 'account'].map((name) => stat(`packages/${name}/dist/index.html`).catch(() => undefined));
+  const builtMs = Math.min(...(await Promise.all(builds)).map((build) => build?.mtimeMs ?? 0));
+  for await (const file of glob('packages/{account,console,client}/src/**/*.{ts,tsx,css}')) {
     if ((await stat(file)).mtimeMs <= builtMs) continue;
     await promisify(execFile)(process.execPath, ['scripts/build-console.ts']);
     return;
@@ -24,8 +25,12 @@ export interface Visitor extends AsyncDisposable {
   open(path?: string): Promise<Page>;
 }
 
-/** Opens a browser of its own, in English. */
-export async function visit(browser: Browser, address: string, options: BrowserContextOptions = {}): Promise<Visitor> {
+/** Opens a browser of its own, in English. `base`: of the paths that are opened. */
+export async function visit(
+  browser: Browser,
+  address: string,
+  { base = '/console/', ...options }: BrowserContextOptions & { readonly base?: string } = {},
+): Promise<Visitor> {
   const context = await browser.newContext({ locale: 'en-GB', ...options });
   const complaints: string[] = [];
   await context.exposeFunction('complain', (text: string) => void complaints.push(text));
@@ -42,7 +47,7 @@ export async function visit(browser: Browser, address: string, options: BrowserC
     complaints,
     async open(path = '') {
       const page = await context.newPage();
-      await page.goto(`${address}/console/${path}`);
+      await page.goto(`${address}${base}${path}`);
       return page;
     },
     [Symbol.asyncDispose]: () => context.close(),
