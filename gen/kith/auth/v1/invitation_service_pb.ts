@@ -254,9 +254,9 @@ export const RevokeInvitationResponseSchema: GenMessage<RevokeInvitationResponse
 /**
  * Invite people to sign up (KITH_SIGN_UP). Whoever is invited signs up with their address as
  * others do (AuthService.SignUp, AuthService.ConfirmSignUp), and becomes a user with the role of
- * the invitation, which is used once. The mail of an invitation has neither code nor link: who
- * reads it, or a scanner that does, can do nothing with it. Every refusal carries a
- * `kith.error.v1.ErrorDetail`.
+ * the invitation, which is used once. The mail of an invitation has no code, and its link no more
+ * than the page to sign up on: who reads it alone, or a scanner that does, can do nothing with it.
+ * Every refusal carries a `kith.error.v1.ErrorDetail`.
  *
  * @generated from service kith.auth.v1.InvitationService
  */
