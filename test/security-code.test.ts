@@ -71,9 +71,10 @@ const RULES: readonly Rule[] = [
     caught: 'connect({ rejectUnauthorized: false })',
   },
   {
-    what: 'makes a request to anybody, but @kith/verify to its issuer and the command line to its server',
+    what: 'makes a request to anybody, but @kith/verify to its issuer, the command line to its server and the account pages to theirs',
     pattern: /\bfetch\(|\b(http|https|http2)\.(request|get|connect)\(|\bnet\.connect\(|new WebSocket/,
     but: [
+      'packages/account/src/rpc.ts',
       'packages/verify/src/connect-stream.ts',
       'packages/verify/src/keys.ts',
       'packages/verify/src/verify.ts',
