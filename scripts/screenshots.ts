@@ -1,6 +1,6 @@
 /**
- * Take a picture of each page of the console, in light and dark, 1280 and 390 pixels wide, into the folder that is named, or
- * tmp/console. Starts a Kith with some users, contacts and activity of its own, and needs Chromium.
+ * Take a picture of each page of the console and of the account pages, in light and dark, 1280 and 390 pixels wide, into the
+ * folder that is named, or tmp/console. With names of pages (`users,sign-up`) those alone. Starts a Kith with some users, contacts and activity of its own, and needs Chromium.
  */
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
@@ -10,10 +10,11 @@ import { createKith } from '../packages/client/src/index.ts';
 import { startKith } from '../packages/client/src/testing.ts';
 
 const out = resolve(process.argv[2] ?? 'tmp/console');
-const only = process.argv[3];
+const only = process.argv[3]?.split(',');
+const isWanted = (name: string) => only === undefined || only.includes(name);
 await mkdir(out, { recursive: true });
 
-await using server = await startKith();
+await using server = await startKith({ env: { KITH_SIGN_UP: 'open', KITH_SERVICE_NAME: 'Example' } });
 const { admin } = server;
 const PEOPLE = [
   'Ada Lovelace',
@@ -68,6 +69,20 @@ const VIEWS: readonly [name: string, path: string][] = [
   ['account', 'account'],
 ];
 
+const ACCOUNT_VIEWS: readonly [name: string, path: string][] = [
+  ['account-sign-in', 'sign-in'],
+  ['account-sign-up', 'sign-up'],
+  ['account-sign-up-link', 'sign-up#code=12345678'],
+  ['account-reset', 'reset-password'],
+  ['account-reset-link', 'reset-password#code=12345678'],
+  ['account-take-back', `take-back#token=${'k'.repeat(64)}`],
+];
+const OWN_ACCOUNT_VIEWS: readonly [name: string, path: string][] = [
+  ['account-home', ''],
+  ['account-verify', 'verify-email'],
+  ['account-change-password', 'change-password'],
+];
+
 await using browser = await chromium.launch({
   executablePath: '/usr/bin/chromium',
   args: [
@@ -85,20 +100,35 @@ for (const colorScheme of ['light', 'dark'] as const) {
   const page = await context.newPage();
   page.on('console', (message) => message.type() === 'error' && console.error(message.text()));
   page.on('pageerror', (error) => console.error(error));
+  await takeAccount(page, ACCOUNT_VIEWS, colorScheme);
   await page.goto(`${server.url}/console/`);
   await page.locator('input[name=identifier]').waitFor();
-  await take(page, 'sign-in', colorScheme);
+  if (isWanted('sign-in')) await take(page, 'sign-in', colorScheme);
   await page.fill('input[name=identifier]', 'person2');
   await page.fill('input[name=password]', 'password of person2');
   await page.keyboard.press('Enter');
   await page.locator('nav').first().waitFor();
   for (const [name, path] of VIEWS) {
-    if (only !== undefined && !only.split(',').includes(name)) continue;
+    if (!isWanted(name)) continue;
     await page.goto(`${server.url}/console/${path}`);
     await page.locator('main h1').waitFor();
     await take(page, name, colorScheme);
   }
+  await takeAccount(page, OWN_ACCOUNT_VIEWS, colorScheme);
   await context.close();
+}
+
+/** Takes account pages, and one whose form was sent empty. */
+async function takeAccount(page: Page, views: typeof ACCOUNT_VIEWS, scheme: string): Promise<void> {
+  for (const [name, path] of views.filter(([each]) => isWanted(each))) {
+    await page.goto('about:blank'); // another fragment alone would load nothing
+    await page.goto(`${server.url}/account/${path}`);
+    await page.locator('main h1').waitFor();
+    await take(page, name, scheme);
+    if (name !== 'account-sign-up-link') continue;
+    await page.locator('button[type=submit]').click();
+    await take(page, 'account-errors', scheme);
+  }
 }
 
 async function take(page: Page, name: string, scheme: string): Promise<void> {
