@@ -71,10 +71,10 @@ const RULES: readonly Rule[] = [
     caught: 'connect({ rejectUnauthorized: false })',
   },
   {
-    what: 'makes a request to anybody, but @kith/verify to its issuer, the command line to its server and the account pages to theirs',
+    what: 'makes a request to anybody, but @kith/verify to its issuer and the command line to its server',
     pattern: /\bfetch\(|\b(http|https|http2)\.(request|get|connect)\(|\bnet\.connect\(|new WebSocket/,
     but: [
-      'packages/account/src/rpc.ts',
+      'packages/account/src/rpc.ts', // in the browser, to the server that it came from
       'packages/verify/src/connect-stream.ts',
       'packages/verify/src/keys.ts',
       'packages/verify/src/verify.ts',
