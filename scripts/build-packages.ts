@@ -15,7 +15,9 @@ const root = resolve(import.meta.dirname, '..');
 const out = resolve(process.argv[2] ?? join(root, 'dist'));
 const tsc = join(root, 'node_modules/typescript/bin/tsc');
 
-const packages = (await readdir(join(root, 'packages'))).filter((name) => name !== 'console'); // pages, not a package
+/** Pages, which are served and not installed. */
+const PAGES = ['account', 'console'];
+const packages = (await readdir(join(root, 'packages'))).filter((name) => !PAGES.includes(name));
 for (const name of packages) await build(join(root, 'packages', name), join(out, name));
 
 async function build(source: string, target: string): Promise<void> {
