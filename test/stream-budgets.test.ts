@@ -12,6 +12,7 @@ import { ActivityService } from '../gen/kith/activity/v1/activity_service_pb.ts'
 import { ApiKeyService } from '../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { RevocationService } from '../gen/kith/auth/v1/revocation_service_pb.ts';
+import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { SessionService } from '../gen/kith/auth/v1/session_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { SERVICES } from '../src/services.ts';
@@ -21,10 +22,11 @@ import { signedIn } from './support/sign-in.ts';
 const PER_CALLER = 3;
 const TOTAL = 7;
 
+/** Exports end by themselves: see user-data.test.ts. */
+const EXPORTS: readonly DescMethod[] = [UserService.method.exportUserData, ContactService.method.exportContacts];
+
 const STREAMS = ([...SERVICES, Health, ServerReflection, ServerReflectionAlpha] as readonly DescService[]).flatMap(
-  // An export ends by itself: see user-data.test.ts.
-  ({ methods }) =>
-    methods.filter((method) => method.methodKind !== 'unary' && method !== UserService.method.exportUserData),
+  ({ methods }) => methods.filter((method) => method.methodKind !== 'unary' && !EXPORTS.includes(method)),
 );
 const PUBLIC_PER_ADDRESS = 100;
 

@@ -12,6 +12,7 @@ import {
 } from '@bufbuild/protobuf';
 import { type Duration, type Timestamp, timestampDate } from '@bufbuild/protobuf/wkt';
 import {
+  BytesRulesSchema,
   DurationRulesSchema,
   EnumRulesSchema,
   field as fieldOption,
@@ -119,6 +120,11 @@ function readType(type: FieldRules['type'], desc: DescEnum | undefined, name: st
         ...(wellKnown.case !== undefined && { format: wellKnown.case as 'uuid' | 'email' | 'uri' }),
         ...(text.length > 0 && { text: text.map((rule) => rule.name) }),
       };
+    }
+    case 'bytes': {
+      only(type.value, BytesRulesSchema, ['min_len', 'max_len'], name);
+      const { minLen, maxLen } = type.value;
+      return { other: [`must have ${minLen} to ${maxLen} bytes`] };
     }
     case 'int32': {
       only(type.value, Int32RulesSchema, ['gte', 'lte'], name);

@@ -148,6 +148,13 @@ const FIELDS = {
   pronouns: detailText,
   source: detailText,
   uid: text('uid'),
+  /** What a file had and no field holds, as content lines of vCard: none of them has a line end in it. */
+  properties: field<'properties', readonly string[]>({
+    column: 'properties',
+    empty: [],
+    write: (lines) => lines.join('\n'),
+    read: (stored) => (stored === '' ? [] : stored.split('\n')),
+  }),
 };
 type Field = keyof typeof FIELDS;
 

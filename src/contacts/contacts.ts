@@ -6,7 +6,7 @@ import type { Db } from '../storage/database.ts';
 import { type ResponseFormat, runIdempotently } from '../storage/idempotency.ts';
 import { Failure } from '../kernel/failure.ts';
 import { applyUpdate, type PartialUpdate } from '../resources/partial-update.ts';
-import { changeResource, readResource, type Resource } from '../resources/resource.ts';
+import { changeResource, changeWithin, readResource, type Resource } from '../resources/resource.ts';
 import { mapInSlices, type Page, type PageRequest, mayTakeLong, pageSizeOf, pageTokens } from '../storage/pages.ts';
 import {
   bytesOf,
@@ -76,7 +76,7 @@ export async function createContact<Response>(
 }
 
 /** Throws contact_empty, region_unknown. */
-function requireCreatable({ fields, phoneRegion }: NewContact): void {
+function requireCreatable({ fields, phoneRegion }: Omit<NewContact, 'requestId'>): void {
   requireNotEmpty(fields);
   requirePhoneRegion(phoneRegion);
 }
@@ -92,31 +92,42 @@ export async function createWithin<Response>(
   requireCreatable(contact);
   const { fields: written, phoneRegion, requestId } = contact;
   const input = { ...written, phoneRegion };
-  return runIdempotently(tx, app, { callerId: caller.userId, requestId, input }, format, async () => {
-    const at = atOneTime(app);
-    const now = at.now();
-    const fields = await readPhones(tx, caller.userId, written, phoneRegion);
-    const columns = toColumns(fields);
-    const terms = contactTerms(fields);
-    const bytes = bytesOf(columns, terms);
-    await requireWithinLimits(tx, app, caller.userId, { contacts: 1, bytes });
-    const row: ContactRow = {
-      ...columns,
-      id: randomUUIDv7(),
-      owner_id: caller.userId,
-      deleted: 0,
-      create_ms: now,
-      update_ms: now,
-      delete_ms: null,
-      purge_ms: null,
-      revision: 1,
-      bytes,
-    };
-    await insertContact(tx, row, terms);
-    await addUsage(tx, caller.userId, usageOf(row));
-    await recordActivity(tx, at, { ...contactActivity(caller, row), action: 'kith.contact.created' });
-    return toContact(row);
-  });
+  return runIdempotently(tx, app, { callerId: caller.userId, requestId, input }, format, () =>
+    insertWithin(tx, app, caller, contact),
+  );
+}
+
+/** As createWithin, without a request id. */
+export async function insertWithin(
+  tx: Db,
+  app: ContactsApp,
+  caller: Caller,
+  contact: Omit<NewContact, 'requestId'>,
+): Promise<Contact> {
+  requireCreatable(contact);
+  const at = atOneTime(app);
+  const now = at.now();
+  const fields = await readPhones(tx, caller.userId, contact.fields, contact.phoneRegion);
+  const columns = toColumns(fields);
+  const terms = contactTerms(fields);
+  const bytes = bytesOf(columns, terms);
+  await requireWithinLimits(tx, app, caller.userId, { contacts: 1, bytes });
+  const row: ContactRow = {
+    ...columns,
+    id: randomUUIDv7(),
+    owner_id: caller.userId,
+    deleted: 0,
+    create_ms: now,
+    update_ms: now,
+    delete_ms: null,
+    purge_ms: null,
+    revision: 1,
+    bytes,
+  };
+  await insertContact(tx, row, terms);
+  await addUsage(tx, caller.userId, usageOf(row));
+  await recordActivity(tx, at, { ...contactActivity(caller, row), action: 'kith.contact.created' });
+  return toContact(row);
 }
 
 /** Throws contact_not_found. */
@@ -171,10 +182,23 @@ export async function updateContact(
   caller: Caller,
   id: string,
   etag: string | undefined,
+  update: ContactUpdate,
+): Promise<Contact> {
+  requirePhoneRegion(update.phoneRegion);
+  return app.database.transaction((tx) => updateWithin(tx, app, caller, id, etag, update), caller.userId);
+}
+
+/** As updateContact, in a transaction. Writes nothing if it throws, nor if the fields are the same. */
+export async function updateWithin(
+  tx: Db,
+  app: ContactsApp,
+  caller: Caller,
+  id: string,
+  etag: string | undefined,
   { fields: update, phoneRegion }: ContactUpdate,
 ): Promise<Contact> {
   requirePhoneRegion(phoneRegion);
-  const next = await changeResource(app, 'update', contactResource(caller, id), etag, async ({ tx, row }) => {
+  const next = await changeWithin(tx, atOneTime(app), 'update', contactResource(caller, id), etag, async ({ row }) => {
     const updated = applyUpdate(toFields(row), update);
     requireNotEmpty(updated);
     const fields = update.phones === undefined ? updated : await readPhones(tx, row.owner_id, updated, phoneRegion);
@@ -288,7 +312,7 @@ async function readPhones(tx: Db, ownerId: string, fields: ContactFields, phoneR
 }
 
 /** Throws region_unknown. */
-function requirePhoneRegion(code: string): void {
+export function requirePhoneRegion(code: string): void {
   if (code === '' || isPhoneRegion(code.toUpperCase())) return;
   throw new Failure('region_unknown', 'phone_region is not the code of a region that has phone numbers, such as GB', {
     field: 'phone_region',

@@ -1,7 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
 import type { Contact } from '../../gen/kith/contact/v1/contact_pb.ts';
-import { ContactService, ContactStatus } from '../../gen/kith/contact/v1/contact_service_pb.ts';
+import {
+  ContactFormat,
+  ContactImportStatus,
+  ContactService,
+  ContactStatus,
+} from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import { ErrorReason } from '../../gen/kith/error/v1/error_pb.ts';
 import { type Cast, ETAG, examplesOf, TIME } from '../../test/support/example.ts';
 import type { SignedIn } from '../../test/support/kith.ts';
@@ -70,6 +75,32 @@ export const contacts = examplesOf(ContactService, {
       accessToken,
       request: { contactId: contact.id, etag: contact.etag },
       answer: { contact: { id: contact.id, deleteTime: TIME, purgeTime: TIME } },
+    };
+  },
+  async importContacts({ caller }) {
+    const { accessToken } = await caller();
+    const content = 'BEGIN:VCARD\r\nVERSION:3.0\r\nN:Lovelace;Ada;;;\r\nX-HAT:blue\r\nEND:VCARD\r\nEND:VCARD\r\n';
+    return {
+      accessToken,
+      request: { format: ContactFormat.VCARD_3, content: Buffer.from(content), source: 'a.vcf', linesBefore: 10 },
+      answer: {
+        results: [
+          { status: ContactImportStatus.CREATED, contactId: expect.any(String), line: 11, name: 'Ada Lovelace' },
+          {
+            status: ContactImportStatus.REFUSED,
+            line: 16,
+            refusal: { detail: { reason: ErrorReason.CONTACT_UNREADABLE } },
+          },
+        ],
+      },
+    };
+  },
+  async exportContacts(cast) {
+    const { accessToken } = await withContact(cast);
+    return {
+      accessToken,
+      request: { format: ContactFormat.CSV, query: 'lovel', starred: true },
+      answer: { data: expect.anything() },
     };
   },
   async undeleteContact(cast) {

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import {
@@ -17,15 +18,21 @@ import {
 import {
   type BatchCreateContactsRequest,
   type BatchCreateContactsResponseSchema,
+  ContactFormat,
+  ContactImportStatus,
   ContactService,
   ContactStatus,
   type CreateContactRequest,
   CreateContactRequestSchema,
   type CreateContactResponse,
+  type ExportContactsRequest,
+  type ImportContactsRequest,
+  type ImportContactsResponseSchema,
   type ListContactsRequest,
   type ListContactsResponseSchema,
   type UpdateContactRequest,
 } from '../../gen/kith/contact/v1/contact_service_pb.ts';
+import { Failure } from '../kernel/failure.ts';
 import { pick } from '../kernel/pick.ts';
 import { toRefusal } from '../rpc/errors.ts';
 import { responseFormat } from '../rpc/response-format.ts';
@@ -47,6 +54,11 @@ import {
 } from './contact.ts';
 import type { BatchResult, Refused } from './batch.ts';
 import type { ContactListRequest, ContactUpdate, NewContact } from './contacts.ts';
+import type { ContactsExport } from './export.ts';
+import { displayName, type ReadCard } from './formats/card.ts';
+import { readCsv } from './formats/csv.ts';
+import { readVCards } from './formats/vcard-reader.ts';
+import type { ImportResult, ImportRow } from './import.ts';
 import { isEmailAddress } from './email-address.ts';
 import { readWebAddress } from './web-address.ts';
 
@@ -67,11 +79,12 @@ const ENTRIES = {
 type ListField = keyof typeof ENTRIES;
 
 /** The fields that a message holds as they are. One that the messages lack, or have in another form, does not compile. */
-type SameField = Exclude<keyof ContactFields, ListField | 'birthday'>;
+type SameField = Exclude<keyof ContactFields, ListField | 'birthday' | 'properties'>;
 
 const LIST_FIELDS = Object.keys(ENTRIES) as readonly ListField[];
 const SAME_FIELDS = (Object.keys(NO_FIELDS) as readonly (keyof ContactFields)[]).filter(
-  (name): name is SameField => name !== 'birthday' && !LIST_FIELDS.some((list) => list === name),
+  (name): name is SameField =>
+    name !== 'birthday' && name !== 'properties' && !LIST_FIELDS.some((list) => list === name),
 );
 
 export function toContactMessage(contact: Contact): ContactMessage {
@@ -88,6 +101,7 @@ export function toContactMessage(contact: Contact): ContactMessage {
     messagingHandles: [...messagingHandles],
     customFields: [...customFields],
     languages: [...contact.languages],
+    vcardProperties: [...contact.properties],
     birthday: birthday && toPartialDate(birthday),
     createTime: timestampFromMs(contact.createMs),
     updateTime: timestampFromMs(contact.updateMs),
@@ -154,9 +168,82 @@ export function fromUpdate(request: UpdateContactRequest): ContactUpdate {
     ...pick(request, SAME_FIELDS),
     ...readLists((name) => request[name]?.values),
     birthday: birthday && (fromPartialDate(birthday.value) ?? null),
+    properties: undefined,
   };
   return { fields, phoneRegion };
 }
+
+/** The most contacts that one call imports. */
+const IMPORTED_MAX = 500;
+
+/** The contacts of a file. What breaks the rules of the contract in one is the refusal of that one. Throws import_too_large. */
+export async function fromImport(request: ImportContactsRequest): Promise<ImportRow[]> {
+  const rows: ImportRow[] = [];
+  for (const read of readCards(request)) {
+    if (rows.length === IMPORTED_MAX) {
+      const message = `one call imports at most ${IMPORTED_MAX} contacts: send the file in parts`;
+      throw new Failure('import_too_large', message, { limit: String(IMPORTED_MAX) });
+    }
+    if (rows.length % READ_AT_ONCE === READ_AT_ONCE - 1) await setImmediate();
+    rows.push(toImportRow(read, request.linesBefore));
+  }
+  return rows;
+}
+
+/** How many contacts of a file are read before others have their turn. */
+const READ_AT_ONCE = 10;
+
+function readCards({ format, content, columns }: ImportContactsRequest): Iterable<ReadCard> {
+  return format === ContactFormat.CSV
+    ? readCsv(content, new Map(columns.map(({ name, holds }) => [name, holds])))
+    : readVCards(content);
+}
+
+function toImportRow({ card, line, notes, error }: ReadCard, linesBefore: number): ImportRow {
+  const about = {
+    line: line + linesBefore,
+    name: displayName(card),
+    notes: notes.map((note) => ({ ...note, line: note.line + linesBefore })),
+  };
+  if (error !== '') return { ...about, refusal: { reason: 'contact_unreadable', metadata: {}, message: error } };
+  const { properties, ...fields } = card;
+  const request = create(CreateContactRequestSchema, fields as MessageInitShape<typeof CreateContactRequestSchema>);
+  const refusal = checkCreate(request);
+  return refusal === undefined
+    ? { ...about, fields: { ...fromCreate(request).fields, properties } }
+    : { ...about, refusal };
+}
+
+const IMPORT_STATUSES = {
+  created: ContactImportStatus.CREATED,
+  updated: ContactImportStatus.UPDATED,
+  same: ContactImportStatus.SAME,
+  refused: ContactImportStatus.REFUSED,
+} satisfies Record<ImportResult['status'], ContactImportStatus>;
+
+export function toImportResults(
+  rows: readonly ImportRow[],
+  results: readonly ImportResult[],
+): MessageInitShape<typeof ImportContactsResponseSchema> {
+  return {
+    results: results.map((result, i) => ({
+      status: IMPORT_STATUSES[result.status],
+      line: rows[i]!.line,
+      name: rows[i]!.name,
+      notes: [...rows[i]!.notes],
+      ...(result.status === 'refused' ? { refusal: toRefusal(result.refusal) } : { contactId: result.id }),
+    })),
+  };
+}
+
+export function fromExport({ format, query, starred }: ExportContactsRequest): ContactsExport {
+  return { format: EXPORTED[format] ?? 'csv', query, starred };
+}
+
+const EXPORTED: Partial<Record<ContactFormat, ContactsExport['format']>> = {
+  [ContactFormat.VCARD_3]: '3.0',
+  [ContactFormat.VCARD_4]: '4.0',
+};
 
 /** Reads the lists that a request has: undefined stays undefined. */
 function readLists<Values extends readonly (object | string)[] | undefined>(

@@ -1,9 +1,12 @@
 import type { ServiceImpl } from '@connectrpc/connect';
 import { ContactSchema } from '../../gen/kith/contact/v1/contact_pb.ts';
 import type { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
+import type { ExportApp } from '../privacy/export.ts';
 import { EXPORT_PAGE_ROWS, type PersonalData } from '../privacy/personal-data.ts';
 import { callerOf } from '../rpc/caller.ts';
 import { createContacts } from './batch.ts';
+import { exportContacts } from './export.ts';
+import { importContacts } from './import.ts';
 import { messageJson } from '../rpc/message-json.ts';
 import {
   type ContactsApp,
@@ -19,14 +22,17 @@ import {
   createResponse,
   fromBatch,
   fromCreate,
+  fromExport,
+  fromImport,
   fromList,
   fromUpdate,
   toBatchResults,
   toContactMessage,
   toContactPage,
+  toImportResults,
 } from './messages.ts';
 
-export function contactService(app: ContactsApp): ServiceImpl<typeof ContactService> {
+export function contactService(app: ContactsApp & ExportApp): ServiceImpl<typeof ContactService> {
   return {
     createContact(request, context) {
       return createContact(app, callerOf(context), fromCreate(request), createResponse);
@@ -48,6 +54,14 @@ export function contactService(app: ContactsApp): ServiceImpl<typeof ContactServ
     },
     async deleteContact({ contactId, etag }, context) {
       return { contact: toContactMessage(await deleteContact(app, callerOf(context), contactId, etag)) };
+    },
+    async importContacts(request, context) {
+      const rows = await fromImport(request);
+      return toImportResults(rows, await importContacts(app, callerOf(context), rows, request, context.signal));
+    },
+    async *exportContacts(request, context) {
+      const parts = exportContacts(app, callerOf(context), fromExport(request), context.signal);
+      for await (const part of parts) yield { data: Buffer.from(part) };
     },
     async undeleteContact({ contactId, etag }, context) {
       return { contact: toContactMessage(await undeleteContact(app, callerOf(context), contactId, etag)) };

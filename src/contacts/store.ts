@@ -36,6 +36,8 @@ export interface ContactRow {
   details: string;
   /** '' for none. Not unique. */
   uid: string;
+  /** Lines of what a file had and no field holds. */
+  properties: string;
   starred: 0 | 1;
   deleted: 0 | 1;
   create_ms: number;
@@ -75,6 +77,22 @@ export type ContactKey = [sortKey: string, id: string];
 
 export function selectContact(db: Db, ownerId: string, id: string): Promise<ContactRow | undefined> {
   return db.selectFrom('contacts').selectAll().where('owner_id', '=', ownerId).where('id', '=', id).executeTakeFirst();
+}
+
+/** The contacts of an owner that have one of these uids and are not deleted. */
+export function selectContactsByUid(db: Db, ownerId: string, uids: readonly string[]): Promise<ContactRow[]> {
+  return (
+    db
+      .selectFrom('contacts')
+      .selectAll()
+      .where('owner_id', '=', ownerId)
+      .where('uid', 'in', uids)
+      // The index of uids has those alone.
+      .where('uid', '<>', sql.lit(''))
+      .where('deleted', '=', 0)
+      .orderBy('id')
+      .execute()
+  );
 }
 
 /** The locale of a user; '' for none. */

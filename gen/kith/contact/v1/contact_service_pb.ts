@@ -17,7 +17,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file kith/contact/v1/contact_service.proto.
  */
 export const file_kith_contact_v1_contact_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVraXRoL2NvbnRhY3QvdjEvY29udGFjdF9zZXJ2aWNlLnByb3RvEg9raXRoLmNvbnRhY3QudjEihA0KFENyZWF0ZUNvbnRhY3RSZXF1ZXN0EiIKCmdpdmVuX25hbWUYASABKAlCDrpIC3IJwPzEtwcBGMgBEiMKC2ZhbWlseV9uYW1lGAIgASgJQg66SAtyCcD8xLcHARjIARIfCgdjb21wYW55GAMgASgJQg66SAtyCcD8xLcHARjIARIhCglqb2JfdGl0bGUYBCABKAlCDrpIC3IJwPzEtwcBGMgBEpIBCgZlbWFpbHMYBSADKAsyHS5raXRoLmNvbnRhY3QudjEuRW1haWxBZGRyZXNzQmO6SGC6AVgKE2NvbnRhY3Qub25lX3ByaW1hcnkSGmF0IG1vc3Qgb25lIG1heSBiZSBwcmltYXJ5GiV0aGlzLmZpbHRlcihlLCBlLnByaW1hcnkpLnNpemUoKSA8PSAxkgECEBQSkQEKBnBob25lcxgGIAMoCzIcLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlckJjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUEpYBCglhZGRyZXNzZXMYByADKAsyHi5raXRoLmNvbnRhY3QudjEuUG9zdGFsQWRkcmVzc0JjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUEo4BCgR1cmxzGAggAygLMhsua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3NCY7pIYLoBWAoTY29udGFjdC5vbmVfcHJpbWFyeRIaYXQgbW9zdCBvbmUgbWF5IGJlIHByaW1hcnkaJXRoaXMuZmlsdGVyKGUsIGUucHJpbWFyeSkuc2l6ZSgpIDw9IDGSAQIQFBIuCghiaXJ0aGRheRgJIAEoCzIcLmtpdGguY29udGFjdC52MS5QYXJ0aWFsRGF0ZRIdCgVub3RlcxgKIAEoCUIOukgLcgnI/MS3BwEYkE4SDwoHc3RhcnJlZBgLIAEoCBIfCgpyZXF1ZXN0X2lkGAwgASgJQgu6SAjYAQFyA7ABARIiCgtuYW1lX3ByZWZpeBgNIAEoCUINukgKcgjA/MS3BwEYZBIjCgttaWRkbGVfbmFtZRgOIAEoCUIOukgLcgnA/MS3BwEYyAESIgoLbmFtZV9zdWZmaXgYDyABKAlCDbpICnIIwPzEtwcBGGQSIAoIbmlja25hbWUYECABKAlCDrpIC3IJwPzEtwcBGMgBEisKE3Bob25ldGljX2dpdmVuX25hbWUYESABKAlCDrpIC3IJwPzEtwcBGMgBEiwKFHBob25ldGljX21pZGRsZV9uYW1lGBIgASgJQg66SAtyCcD8xLcHARjIARIsChRwaG9uZXRpY19mYW1pbHlfbmFtZRgTIAEoCUIOukgLcgnA/MS3BwEYyAESIgoKZGVwYXJ0bWVudBgUIAEoCUIOukgLcgnA/MS3BwEYyAESNQoFZGF0ZXMYFSADKAsyHC5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGVCCLpIBZIBAhAUEjYKCXJlbGF0aW9ucxgWIAMoCzIZLmtpdGguY29udGFjdC52MS5SZWxhdGlvbkIIukgFkgECEBQSRQoRbWVzc2FnaW5nX2hhbmRsZXMYFyADKAsyIC5raXRoLmNvbnRhY3QudjEuTWVzc2FnaW5nSGFuZGxlQgi6SAWSAQIQFBI9Cg1jdXN0b21fZmllbGRzGBggAygLMhwua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkQgi6SAWSAQIQFBIvCglsYW5ndWFnZXMYGSADKAlCHLpIGZIBFhAUIhJyEMD8xLcHAdD8xLcHARABGEASIAoJdGltZV96b25lGBogASgJQg26SApyCMD8xLcHARhAEh8KCHByb25vdW5zGBsgASgJQg26SApyCMD8xLcHARhAEh4KBnNvdXJjZRgcIAEoCUIOukgLcgnA/MS3BwEYyAESGwoDdWlkGB0gASgJQg66SAtyCcD8xLcHARj/ARIpCgxwaG9uZV9yZWdpb24YHiABKAlCE7pICnIIwPzEtwcBGALY/MS3BwEiQgoVQ3JlYXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJ/ChpCYXRjaENyZWF0ZUNvbnRhY3RzUmVxdWVzdBJJCghjb250YWN0cxgBIAMoCzIlLmtpdGguY29udGFjdC52MS5DcmVhdGVDb250YWN0UmVxdWVzdEIQukgNkgEKCAEQ9AMiA9gBAxIWCg5hbGxfb3Jfbm90aGluZxgCIAEoCCJOChtCYXRjaENyZWF0ZUNvbnRhY3RzUmVzcG9uc2USLwoHcmVzdWx0cxgBIAMoCzIeLmtpdGguY29udGFjdC52MS5Db250YWN0UmVzdWx0IpMBCg1Db250YWN0UmVzdWx0Ei4KBnN0YXR1cxgBIAEoDjIeLmtpdGguY29udGFjdC52MS5Db250YWN0U3RhdHVzEikKB2NvbnRhY3QYAiABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdBInCgdyZWZ1c2FsGAMgASgLMhYua2l0aC5lcnJvci52MS5SZWZ1c2FsIjEKEUdldENvbnRhY3RSZXF1ZXN0EhwKCmNvbnRhY3RfaWQYASABKAlCCLpIBXIDsAEBIj8KEkdldENvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QivAEKE0xpc3RDb250YWN0c1JlcXVlc3QSGgoJcGFnZV9zaXplGAEgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAQEhwKBXF1ZXJ5GAMgASgJQg26SApyCMD8xLcHARhkEhQKB3N0YXJyZWQYBCABKAhIAIgBARIPCgdkZWxldGVkGAUgASgIEhoKEmluY2x1ZGVfdG90YWxfc2l6ZRgGIAEoCEIKCghfc3RhcnJlZCKgAQoUTGlzdENvbnRhY3RzUmVzcG9uc2USKgoIY29udGFjdHMYASADKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSFwoKdG90YWxfc2l6ZRgDIAEoBUgAiAEBEhsKE3RvdGFsX3NpemVfYXRfbGVhc3QYBCABKAhCDQoLX3RvdGFsX3NpemUi4QwKFFVwZGF0ZUNvbnRhY3RSZXF1ZXN0EhwKCmNvbnRhY3RfaWQYASABKAlCCLpIBXIDsAEBEhwKBGV0YWcYAiABKAlCCbpIBnIEEAEYQEgAiAEBEicKCmdpdmVuX25hbWUYAyABKAlCDrpIC3IJwPzEtwcBGMgBSAGIAQESKAoLZmFtaWx5X25hbWUYBCABKAlCDrpIC3IJwPzEtwcBGMgBSAKIAQESJAoHY29tcGFueRgFIAEoCUIOukgLcgnA/MS3BwEYyAFIA4gBARImCglqb2JfdGl0bGUYBiABKAlCDrpIC3IJwPzEtwcBGMgBSASIAQESLwoGZW1haWxzGAcgASgLMh8ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzc2VzEi0KBnBob25lcxgIIAEoCzIdLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlcnMSMwoJYWRkcmVzc2VzGAkgASgLMiAua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3NlcxIrCgR1cmxzGAogASgLMh0ua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3NlcxIxCghiaXJ0aGRheRgLIAEoCzIfLmtpdGguY29udGFjdC52MS5CaXJ0aGRheUNoYW5nZRIiCgVub3RlcxgMIAEoCUIOukgLcgnI/MS3BwEYkE5IBYgBARIUCgdzdGFycmVkGA0gASgISAaIAQESJwoLbmFtZV9wcmVmaXgYDiABKAlCDbpICnIIwPzEtwcBGGRIB4gBARIoCgttaWRkbGVfbmFtZRgPIAEoCUIOukgLcgnA/MS3BwEYyAFICIgBARInCgtuYW1lX3N1ZmZpeBgQIAEoCUINukgKcgjA/MS3BwEYZEgJiAEBEiUKCG5pY2tuYW1lGBEgASgJQg66SAtyCcD8xLcHARjIAUgKiAEBEjAKE3Bob25ldGljX2dpdmVuX25hbWUYEiABKAlCDrpIC3IJwPzEtwcBGMgBSAuIAQESMQoUcGhvbmV0aWNfbWlkZGxlX25hbWUYEyABKAlCDrpIC3IJwPzEtwcBGMgBSAyIAQESMQoUcGhvbmV0aWNfZmFtaWx5X25hbWUYFCABKAlCDrpIC3IJwPzEtwcBGMgBSA2IAQESJwoKZGVwYXJ0bWVudBgVIAEoCUIOukgLcgnA/MS3BwEYyAFIDogBARIsCgVkYXRlcxgWIAEoCzIdLmtpdGguY29udGFjdC52MS5Db250YWN0RGF0ZXMSLQoJcmVsYXRpb25zGBcgASgLMhoua2l0aC5jb250YWN0LnYxLlJlbGF0aW9ucxI8ChFtZXNzYWdpbmdfaGFuZGxlcxgYIAEoCzIhLmtpdGguY29udGFjdC52MS5NZXNzYWdpbmdIYW5kbGVzEjQKDWN1c3RvbV9maWVsZHMYGSABKAsyHS5raXRoLmNvbnRhY3QudjEuQ3VzdG9tRmllbGRzEi0KCWxhbmd1YWdlcxgaIAEoCzIaLmtpdGguY29udGFjdC52MS5MYW5ndWFnZXMSJQoJdGltZV96b25lGBsgASgJQg26SApyCMD8xLcHARhASA+IAQESJAoIcHJvbm91bnMYHCABKAlCDbpICnIIwPzEtwcBGEBIEIgBARIjCgZzb3VyY2UYHSABKAlCDrpIC3IJwPzEtwcBGMgBSBGIAQESIAoDdWlkGB4gASgJQg66SAtyCcD8xLcHARj/AUgSiAEBEikKDHBob25lX3JlZ2lvbhgfIAEoCUITukgKcgjA/MS3BwEYAtj8xLcHAUIHCgVfZXRhZ0INCgtfZ2l2ZW5fbmFtZUIOCgxfZmFtaWx5X25hbWVCCgoIX2NvbXBhbnlCDAoKX2pvYl90aXRsZUIICgZfbm90ZXNCCgoIX3N0YXJyZWRCDgoMX25hbWVfcHJlZml4Qg4KDF9taWRkbGVfbmFtZUIOCgxfbmFtZV9zdWZmaXhCCwoJX25pY2tuYW1lQhYKFF9waG9uZXRpY19naXZlbl9uYW1lQhcKFV9waG9uZXRpY19taWRkbGVfbmFtZUIXChVfcGhvbmV0aWNfZmFtaWx5X25hbWVCDQoLX2RlcGFydG1lbnRCDAoKX3RpbWVfem9uZUILCglfcHJvbm91bnNCCQoHX3NvdXJjZUIGCgRfdWlkIqUBCg5FbWFpbEFkZHJlc3NlcxKSAQoGdmFsdWVzGAEgAygLMh0ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzc0JjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUIqIBCgxQaG9uZU51bWJlcnMSkQEKBnZhbHVlcxgBIAMoCzIcLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlckJjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUIqcBCg9Qb3N0YWxBZGRyZXNzZXMSkwEKBnZhbHVlcxgBIAMoCzIeLmtpdGguY29udGFjdC52MS5Qb3N0YWxBZGRyZXNzQmO6SGC6AVgKE2NvbnRhY3Qub25lX3ByaW1hcnkSGmF0IG1vc3Qgb25lIG1heSBiZSBwcmltYXJ5GiV0aGlzLmZpbHRlcihlLCBlLnByaW1hcnkpLnNpemUoKSA8PSAxkgECEBQioQEKDFdlYkFkZHJlc3NlcxKQAQoGdmFsdWVzGAEgAygLMhsua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3NCY7pIYLoBWAoTY29udGFjdC5vbmVfcHJpbWFyeRIaYXQgbW9zdCBvbmUgbWF5IGJlIHByaW1hcnkaJXRoaXMuZmlsdGVyKGUsIGUucHJpbWFyeSkuc2l6ZSgpIDw9IDGSAQIQFCJGCgxDb250YWN0RGF0ZXMSNgoGdmFsdWVzGAEgAygLMhwua2l0aC5jb250YWN0LnYxLkNvbnRhY3REYXRlQgi6SAWSAQIQFCJACglSZWxhdGlvbnMSMwoGdmFsdWVzGAEgAygLMhkua2l0aC5jb250YWN0LnYxLlJlbGF0aW9uQgi6SAWSAQIQFCJOChBNZXNzYWdpbmdIYW5kbGVzEjoKBnZhbHVlcxgBIAMoCzIgLmtpdGguY29udGFjdC52MS5NZXNzYWdpbmdIYW5kbGVCCLpIBZIBAhAUIkYKDEN1c3RvbUZpZWxkcxI2CgZ2YWx1ZXMYASADKAsyHC5raXRoLmNvbnRhY3QudjEuQ3VzdG9tRmllbGRCCLpIBZIBAhAUIjkKCUxhbmd1YWdlcxIsCgZ2YWx1ZXMYASADKAlCHLpIGZIBFhAUIhJyEMD8xLcHAdD8xLcHARABGEAiPQoOQmlydGhkYXlDaGFuZ2USKwoFdmFsdWUYASABKAsyHC5raXRoLmNvbnRhY3QudjEuUGFydGlhbERhdGUiQgoVVXBkYXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJbChREZWxldGVDb250YWN0UmVxdWVzdBIcCgpjb250YWN0X2lkGAEgASgJQgi6SAVyA7ABARIcCgRldGFnGAIgASgJQgm6SAZyBBABGEBIAIgBAUIHCgVfZXRhZyJCChVEZWxldGVDb250YWN0UmVzcG9uc2USKQoHY29udGFjdBgBIAEoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0Il0KFlVuZGVsZXRlQ29udGFjdFJlcXVlc3QSHAoKY29udGFjdF9pZBgBIAEoCUIIukgFcgOwAQESHAoEZXRhZxgCIAEoCUIJukgGcgQQARhASACIAQFCBwoFX2V0YWciRAoXVW5kZWxldGVDb250YWN0UmVzcG9uc2USKQoHY29udGFjdBgBIAEoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0KoQBCg1Db250YWN0U3RhdHVzEh4KGkNPTlRBQ1RfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGgoWQ09OVEFDVF9TVEFUVVNfQ1JFQVRFRBABEhoKFkNPTlRBQ1RfU1RBVFVTX1JFRlVTRUQQAhIbChdDT05UQUNUX1NUQVRVU19MRUZUX09VVBADMogGCg5Db250YWN0U2VydmljZRJoCg1DcmVhdGVDb250YWN0EiUua2l0aC5jb250YWN0LnYxLkNyZWF0ZUNvbnRhY3RSZXF1ZXN0GiYua2l0aC5jb250YWN0LnYxLkNyZWF0ZUNvbnRhY3RSZXNwb25zZSIIovbEtwcCGAQSegoTQmF0Y2hDcmVhdGVDb250YWN0cxIrLmtpdGguY29udGFjdC52MS5CYXRjaENyZWF0ZUNvbnRhY3RzUmVxdWVzdBosLmtpdGguY29udGFjdC52MS5CYXRjaENyZWF0ZUNvbnRhY3RzUmVzcG9uc2UiCKL2xLcHAhgEEmIKCkdldENvbnRhY3QSIi5raXRoLmNvbnRhY3QudjEuR2V0Q29udGFjdFJlcXVlc3QaIy5raXRoLmNvbnRhY3QudjEuR2V0Q29udGFjdFJlc3BvbnNlIguQAgGi9sS3BwIYAxJoCgxMaXN0Q29udGFjdHMSJC5raXRoLmNvbnRhY3QudjEuTGlzdENvbnRhY3RzUmVxdWVzdBolLmtpdGguY29udGFjdC52MS5MaXN0Q29udGFjdHNSZXNwb25zZSILkAIBovbEtwcCGAMSaAoNVXBkYXRlQ29udGFjdBIlLmtpdGguY29udGFjdC52MS5VcGRhdGVDb250YWN0UmVxdWVzdBomLmtpdGguY29udGFjdC52MS5VcGRhdGVDb250YWN0UmVzcG9uc2UiCKL2xLcHAhgEEmgKDURlbGV0ZUNvbnRhY3QSJS5raXRoLmNvbnRhY3QudjEuRGVsZXRlQ29udGFjdFJlcXVlc3QaJi5raXRoLmNvbnRhY3QudjEuRGVsZXRlQ29udGFjdFJlc3BvbnNlIgii9sS3BwIYBBJuCg9VbmRlbGV0ZUNvbnRhY3QSJy5raXRoLmNvbnRhY3QudjEuVW5kZWxldGVDb250YWN0UmVxdWVzdBooLmtpdGguY29udGFjdC52MS5VbmRlbGV0ZUNvbnRhY3RSZXNwb25zZSIIovbEtwcCGARCQwoPa2l0aC5jb250YWN0LnYxQhNDb250YWN0U2VydmljZVByb3RvUAFaGWtpdGgvY29udGFjdC92MTtjb250YWN0djFiBnByb3RvMw", [file_buf_validate_validate, file_kith_access_v1_access, file_kith_contact_v1_contact, file_kith_error_v1_error, file_kith_text_v1_text]);
+  fileDesc("CiVraXRoL2NvbnRhY3QvdjEvY29udGFjdF9zZXJ2aWNlLnByb3RvEg9raXRoLmNvbnRhY3QudjEihA0KFENyZWF0ZUNvbnRhY3RSZXF1ZXN0EiIKCmdpdmVuX25hbWUYASABKAlCDrpIC3IJwPzEtwcBGMgBEiMKC2ZhbWlseV9uYW1lGAIgASgJQg66SAtyCcD8xLcHARjIARIfCgdjb21wYW55GAMgASgJQg66SAtyCcD8xLcHARjIARIhCglqb2JfdGl0bGUYBCABKAlCDrpIC3IJwPzEtwcBGMgBEpIBCgZlbWFpbHMYBSADKAsyHS5raXRoLmNvbnRhY3QudjEuRW1haWxBZGRyZXNzQmO6SGC6AVgKE2NvbnRhY3Qub25lX3ByaW1hcnkSGmF0IG1vc3Qgb25lIG1heSBiZSBwcmltYXJ5GiV0aGlzLmZpbHRlcihlLCBlLnByaW1hcnkpLnNpemUoKSA8PSAxkgECEBQSkQEKBnBob25lcxgGIAMoCzIcLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlckJjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUEpYBCglhZGRyZXNzZXMYByADKAsyHi5raXRoLmNvbnRhY3QudjEuUG9zdGFsQWRkcmVzc0JjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUEo4BCgR1cmxzGAggAygLMhsua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3NCY7pIYLoBWAoTY29udGFjdC5vbmVfcHJpbWFyeRIaYXQgbW9zdCBvbmUgbWF5IGJlIHByaW1hcnkaJXRoaXMuZmlsdGVyKGUsIGUucHJpbWFyeSkuc2l6ZSgpIDw9IDGSAQIQFBIuCghiaXJ0aGRheRgJIAEoCzIcLmtpdGguY29udGFjdC52MS5QYXJ0aWFsRGF0ZRIdCgVub3RlcxgKIAEoCUIOukgLcgnI/MS3BwEYkE4SDwoHc3RhcnJlZBgLIAEoCBIfCgpyZXF1ZXN0X2lkGAwgASgJQgu6SAjYAQFyA7ABARIiCgtuYW1lX3ByZWZpeBgNIAEoCUINukgKcgjA/MS3BwEYZBIjCgttaWRkbGVfbmFtZRgOIAEoCUIOukgLcgnA/MS3BwEYyAESIgoLbmFtZV9zdWZmaXgYDyABKAlCDbpICnIIwPzEtwcBGGQSIAoIbmlja25hbWUYECABKAlCDrpIC3IJwPzEtwcBGMgBEisKE3Bob25ldGljX2dpdmVuX25hbWUYESABKAlCDrpIC3IJwPzEtwcBGMgBEiwKFHBob25ldGljX21pZGRsZV9uYW1lGBIgASgJQg66SAtyCcD8xLcHARjIARIsChRwaG9uZXRpY19mYW1pbHlfbmFtZRgTIAEoCUIOukgLcgnA/MS3BwEYyAESIgoKZGVwYXJ0bWVudBgUIAEoCUIOukgLcgnA/MS3BwEYyAESNQoFZGF0ZXMYFSADKAsyHC5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGVCCLpIBZIBAhAUEjYKCXJlbGF0aW9ucxgWIAMoCzIZLmtpdGguY29udGFjdC52MS5SZWxhdGlvbkIIukgFkgECEBQSRQoRbWVzc2FnaW5nX2hhbmRsZXMYFyADKAsyIC5raXRoLmNvbnRhY3QudjEuTWVzc2FnaW5nSGFuZGxlQgi6SAWSAQIQFBI9Cg1jdXN0b21fZmllbGRzGBggAygLMhwua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkQgi6SAWSAQIQFBIvCglsYW5ndWFnZXMYGSADKAlCHLpIGZIBFhAUIhJyEMD8xLcHAdD8xLcHARABGEASIAoJdGltZV96b25lGBogASgJQg26SApyCMD8xLcHARhAEh8KCHByb25vdW5zGBsgASgJQg26SApyCMD8xLcHARhAEh4KBnNvdXJjZRgcIAEoCUIOukgLcgnA/MS3BwEYyAESGwoDdWlkGB0gASgJQg66SAtyCcD8xLcHARj/ARIpCgxwaG9uZV9yZWdpb24YHiABKAlCE7pICnIIwPzEtwcBGALY/MS3BwEiQgoVQ3JlYXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJ/ChpCYXRjaENyZWF0ZUNvbnRhY3RzUmVxdWVzdBJJCghjb250YWN0cxgBIAMoCzIlLmtpdGguY29udGFjdC52MS5DcmVhdGVDb250YWN0UmVxdWVzdEIQukgNkgEKCAEQ9AMiA9gBAxIWCg5hbGxfb3Jfbm90aGluZxgCIAEoCCJOChtCYXRjaENyZWF0ZUNvbnRhY3RzUmVzcG9uc2USLwoHcmVzdWx0cxgBIAMoCzIeLmtpdGguY29udGFjdC52MS5Db250YWN0UmVzdWx0IpMBCg1Db250YWN0UmVzdWx0Ei4KBnN0YXR1cxgBIAEoDjIeLmtpdGguY29udGFjdC52MS5Db250YWN0U3RhdHVzEikKB2NvbnRhY3QYAiABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdBInCgdyZWZ1c2FsGAMgASgLMhYua2l0aC5lcnJvci52MS5SZWZ1c2FsIjEKEUdldENvbnRhY3RSZXF1ZXN0EhwKCmNvbnRhY3RfaWQYASABKAlCCLpIBXIDsAEBIj8KEkdldENvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QivAEKE0xpc3RDb250YWN0c1JlcXVlc3QSGgoJcGFnZV9zaXplGAEgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAQEhwKBXF1ZXJ5GAMgASgJQg26SApyCMD8xLcHARhkEhQKB3N0YXJyZWQYBCABKAhIAIgBARIPCgdkZWxldGVkGAUgASgIEhoKEmluY2x1ZGVfdG90YWxfc2l6ZRgGIAEoCEIKCghfc3RhcnJlZCKgAQoUTGlzdENvbnRhY3RzUmVzcG9uc2USKgoIY29udGFjdHMYASADKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSFwoKdG90YWxfc2l6ZRgDIAEoBUgAiAEBEhsKE3RvdGFsX3NpemVfYXRfbGVhc3QYBCABKAhCDQoLX3RvdGFsX3NpemUi4QwKFFVwZGF0ZUNvbnRhY3RSZXF1ZXN0EhwKCmNvbnRhY3RfaWQYASABKAlCCLpIBXIDsAEBEhwKBGV0YWcYAiABKAlCCbpIBnIEEAEYQEgAiAEBEicKCmdpdmVuX25hbWUYAyABKAlCDrpIC3IJwPzEtwcBGMgBSAGIAQESKAoLZmFtaWx5X25hbWUYBCABKAlCDrpIC3IJwPzEtwcBGMgBSAKIAQESJAoHY29tcGFueRgFIAEoCUIOukgLcgnA/MS3BwEYyAFIA4gBARImCglqb2JfdGl0bGUYBiABKAlCDrpIC3IJwPzEtwcBGMgBSASIAQESLwoGZW1haWxzGAcgASgLMh8ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzc2VzEi0KBnBob25lcxgIIAEoCzIdLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlcnMSMwoJYWRkcmVzc2VzGAkgASgLMiAua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3NlcxIrCgR1cmxzGAogASgLMh0ua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3NlcxIxCghiaXJ0aGRheRgLIAEoCzIfLmtpdGguY29udGFjdC52MS5CaXJ0aGRheUNoYW5nZRIiCgVub3RlcxgMIAEoCUIOukgLcgnI/MS3BwEYkE5IBYgBARIUCgdzdGFycmVkGA0gASgISAaIAQESJwoLbmFtZV9wcmVmaXgYDiABKAlCDbpICnIIwPzEtwcBGGRIB4gBARIoCgttaWRkbGVfbmFtZRgPIAEoCUIOukgLcgnA/MS3BwEYyAFICIgBARInCgtuYW1lX3N1ZmZpeBgQIAEoCUINukgKcgjA/MS3BwEYZEgJiAEBEiUKCG5pY2tuYW1lGBEgASgJQg66SAtyCcD8xLcHARjIAUgKiAEBEjAKE3Bob25ldGljX2dpdmVuX25hbWUYEiABKAlCDrpIC3IJwPzEtwcBGMgBSAuIAQESMQoUcGhvbmV0aWNfbWlkZGxlX25hbWUYEyABKAlCDrpIC3IJwPzEtwcBGMgBSAyIAQESMQoUcGhvbmV0aWNfZmFtaWx5X25hbWUYFCABKAlCDrpIC3IJwPzEtwcBGMgBSA2IAQESJwoKZGVwYXJ0bWVudBgVIAEoCUIOukgLcgnA/MS3BwEYyAFIDogBARIsCgVkYXRlcxgWIAEoCzIdLmtpdGguY29udGFjdC52MS5Db250YWN0RGF0ZXMSLQoJcmVsYXRpb25zGBcgASgLMhoua2l0aC5jb250YWN0LnYxLlJlbGF0aW9ucxI8ChFtZXNzYWdpbmdfaGFuZGxlcxgYIAEoCzIhLmtpdGguY29udGFjdC52MS5NZXNzYWdpbmdIYW5kbGVzEjQKDWN1c3RvbV9maWVsZHMYGSABKAsyHS5raXRoLmNvbnRhY3QudjEuQ3VzdG9tRmllbGRzEi0KCWxhbmd1YWdlcxgaIAEoCzIaLmtpdGguY29udGFjdC52MS5MYW5ndWFnZXMSJQoJdGltZV96b25lGBsgASgJQg26SApyCMD8xLcHARhASA+IAQESJAoIcHJvbm91bnMYHCABKAlCDbpICnIIwPzEtwcBGEBIEIgBARIjCgZzb3VyY2UYHSABKAlCDrpIC3IJwPzEtwcBGMgBSBGIAQESIAoDdWlkGB4gASgJQg66SAtyCcD8xLcHARj/AUgSiAEBEikKDHBob25lX3JlZ2lvbhgfIAEoCUITukgKcgjA/MS3BwEYAtj8xLcHAUIHCgVfZXRhZ0INCgtfZ2l2ZW5fbmFtZUIOCgxfZmFtaWx5X25hbWVCCgoIX2NvbXBhbnlCDAoKX2pvYl90aXRsZUIICgZfbm90ZXNCCgoIX3N0YXJyZWRCDgoMX25hbWVfcHJlZml4Qg4KDF9taWRkbGVfbmFtZUIOCgxfbmFtZV9zdWZmaXhCCwoJX25pY2tuYW1lQhYKFF9waG9uZXRpY19naXZlbl9uYW1lQhcKFV9waG9uZXRpY19taWRkbGVfbmFtZUIXChVfcGhvbmV0aWNfZmFtaWx5X25hbWVCDQoLX2RlcGFydG1lbnRCDAoKX3RpbWVfem9uZUILCglfcHJvbm91bnNCCQoHX3NvdXJjZUIGCgRfdWlkIqUBCg5FbWFpbEFkZHJlc3NlcxKSAQoGdmFsdWVzGAEgAygLMh0ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzc0JjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUIqIBCgxQaG9uZU51bWJlcnMSkQEKBnZhbHVlcxgBIAMoCzIcLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlckJjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUIqcBCg9Qb3N0YWxBZGRyZXNzZXMSkwEKBnZhbHVlcxgBIAMoCzIeLmtpdGguY29udGFjdC52MS5Qb3N0YWxBZGRyZXNzQmO6SGC6AVgKE2NvbnRhY3Qub25lX3ByaW1hcnkSGmF0IG1vc3Qgb25lIG1heSBiZSBwcmltYXJ5GiV0aGlzLmZpbHRlcihlLCBlLnByaW1hcnkpLnNpemUoKSA8PSAxkgECEBQioQEKDFdlYkFkZHJlc3NlcxKQAQoGdmFsdWVzGAEgAygLMhsua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3NCY7pIYLoBWAoTY29udGFjdC5vbmVfcHJpbWFyeRIaYXQgbW9zdCBvbmUgbWF5IGJlIHByaW1hcnkaJXRoaXMuZmlsdGVyKGUsIGUucHJpbWFyeSkuc2l6ZSgpIDw9IDGSAQIQFCJGCgxDb250YWN0RGF0ZXMSNgoGdmFsdWVzGAEgAygLMhwua2l0aC5jb250YWN0LnYxLkNvbnRhY3REYXRlQgi6SAWSAQIQFCJACglSZWxhdGlvbnMSMwoGdmFsdWVzGAEgAygLMhkua2l0aC5jb250YWN0LnYxLlJlbGF0aW9uQgi6SAWSAQIQFCJOChBNZXNzYWdpbmdIYW5kbGVzEjoKBnZhbHVlcxgBIAMoCzIgLmtpdGguY29udGFjdC52MS5NZXNzYWdpbmdIYW5kbGVCCLpIBZIBAhAUIkYKDEN1c3RvbUZpZWxkcxI2CgZ2YWx1ZXMYASADKAsyHC5raXRoLmNvbnRhY3QudjEuQ3VzdG9tRmllbGRCCLpIBZIBAhAUIjkKCUxhbmd1YWdlcxIsCgZ2YWx1ZXMYASADKAlCHLpIGZIBFhAUIhJyEMD8xLcHAdD8xLcHARABGEAiPQoOQmlydGhkYXlDaGFuZ2USKwoFdmFsdWUYASABKAsyHC5raXRoLmNvbnRhY3QudjEuUGFydGlhbERhdGUiQgoVVXBkYXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJbChREZWxldGVDb250YWN0UmVxdWVzdBIcCgpjb250YWN0X2lkGAEgASgJQgi6SAVyA7ABARIcCgRldGFnGAIgASgJQgm6SAZyBBABGEBIAIgBAUIHCgVfZXRhZyJCChVEZWxldGVDb250YWN0UmVzcG9uc2USKQoHY29udGFjdBgBIAEoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0Il0KFlVuZGVsZXRlQ29udGFjdFJlcXVlc3QSHAoKY29udGFjdF9pZBgBIAEoCUIIukgFcgOwAQESHAoEZXRhZxgCIAEoCUIJukgGcgQQARhASACIAQFCBwoFX2V0YWciRAoXVW5kZWxldGVDb250YWN0UmVzcG9uc2USKQoHY29udGFjdBgBIAEoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0IsACChVJbXBvcnRDb250YWN0c1JlcXVlc3QSOgoGZm9ybWF0GAEgASgOMh4ua2l0aC5jb250YWN0LnYxLkNvbnRhY3RGb3JtYXRCCrpIB4IBBBABIAASHAoHY29udGVudBgCIAEoDEILukgIegYQARiAgEASDwoHcHJldmlldxgDIAEoCBIVCg1rZWVwX2V4aXN0aW5nGAQgASgIEh4KBnNvdXJjZRgFIAEoCUIOukgLcgnA/MS3BwEYyAESKQoMcGhvbmVfcmVnaW9uGAYgASgJQhO6SApyCMD8xLcHARgC2PzEtwcBEjUKB2NvbHVtbnMYByADKAsyGi5raXRoLmNvbnRhY3QudjEuQ3N2Q29sdW1uQgi6SAWSAQIQZBIjCgxsaW5lc19iZWZvcmUYCCABKAVCDbpIChoIGICU69wDKAAiSgoJQ3N2Q29sdW1uEhwKBG5hbWUYASABKAlCDrpIC3IJwPzEtwcBGMgBEh8KBWhvbGRzGAIgASgJQhC6SA1yC8D8xLcHARABGMgBIlEKFkltcG9ydENvbnRhY3RzUmVzcG9uc2USNwoHcmVzdWx0cxgBIAMoCzImLmtpdGguY29udGFjdC52MS5JbXBvcnRlZENvbnRhY3RSZXN1bHQi0gEKFUltcG9ydGVkQ29udGFjdFJlc3VsdBI0CgZzdGF0dXMYASABKA4yJC5raXRoLmNvbnRhY3QudjEuQ29udGFjdEltcG9ydFN0YXR1cxIMCgRsaW5lGAIgASgFEgwKBG5hbWUYAyABKAkSEgoKY29udGFjdF9pZBgEIAEoCRIqCgVub3RlcxgFIAMoCzIbLmtpdGguY29udGFjdC52MS5JbXBvcnROb3RlEicKB3JlZnVzYWwYBiABKAsyFi5raXRoLmVycm9yLnYxLlJlZnVzYWwiKAoKSW1wb3J0Tm90ZRIMCgRsaW5lGAEgASgFEgwKBHRleHQYAiABKAkikwEKFUV4cG9ydENvbnRhY3RzUmVxdWVzdBI6CgZmb3JtYXQYASABKA4yHi5raXRoLmNvbnRhY3QudjEuQ29udGFjdEZvcm1hdEIKukgHggEEEAEgABIcCgVxdWVyeRgCIAEoCUINukgKcgjA/MS3BwEYZBIUCgdzdGFycmVkGAMgASgISACIAQFCCgoIX3N0YXJyZWQiJgoWRXhwb3J0Q29udGFjdHNSZXNwb25zZRIMCgRkYXRhGAEgASgMKoQBCg1Db250YWN0U3RhdHVzEh4KGkNPTlRBQ1RfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGgoWQ09OVEFDVF9TVEFUVVNfQ1JFQVRFRBABEhoKFkNPTlRBQ1RfU1RBVFVTX1JFRlVTRUQQAhIbChdDT05UQUNUX1NUQVRVU19MRUZUX09VVBADKn8KDUNvbnRhY3RGb3JtYXQSHgoaQ09OVEFDVF9GT1JNQVRfVU5TUEVDSUZJRUQQABIaChZDT05UQUNUX0ZPUk1BVF9WQ0FSRF8zEAESGgoWQ09OVEFDVF9GT1JNQVRfVkNBUkRfNBACEhYKEkNPTlRBQ1RfRk9STUFUX0NTVhADKsUBChNDb250YWN0SW1wb3J0U3RhdHVzEiUKIUNPTlRBQ1RfSU1QT1JUX1NUQVRVU19VTlNQRUNJRklFRBAAEiEKHUNPTlRBQ1RfSU1QT1JUX1NUQVRVU19DUkVBVEVEEAESIQodQ09OVEFDVF9JTVBPUlRfU1RBVFVTX1VQREFURUQQAhIeChpDT05UQUNUX0lNUE9SVF9TVEFUVVNfU0FNRRADEiEKHUNPTlRBQ1RfSU1QT1JUX1NUQVRVU19SRUZVU0VEEAQy5AcKDkNvbnRhY3RTZXJ2aWNlEmgKDUNyZWF0ZUNvbnRhY3QSJS5raXRoLmNvbnRhY3QudjEuQ3JlYXRlQ29udGFjdFJlcXVlc3QaJi5raXRoLmNvbnRhY3QudjEuQ3JlYXRlQ29udGFjdFJlc3BvbnNlIgii9sS3BwIYBBJ6ChNCYXRjaENyZWF0ZUNvbnRhY3RzEisua2l0aC5jb250YWN0LnYxLkJhdGNoQ3JlYXRlQ29udGFjdHNSZXF1ZXN0Giwua2l0aC5jb250YWN0LnYxLkJhdGNoQ3JlYXRlQ29udGFjdHNSZXNwb25zZSIIovbEtwcCGAQSYgoKR2V0Q29udGFjdBIiLmtpdGguY29udGFjdC52MS5HZXRDb250YWN0UmVxdWVzdBojLmtpdGguY29udGFjdC52MS5HZXRDb250YWN0UmVzcG9uc2UiC5ACAaL2xLcHAhgDEmgKDExpc3RDb250YWN0cxIkLmtpdGguY29udGFjdC52MS5MaXN0Q29udGFjdHNSZXF1ZXN0GiUua2l0aC5jb250YWN0LnYxLkxpc3RDb250YWN0c1Jlc3BvbnNlIguQAgGi9sS3BwIYAxJoCg1VcGRhdGVDb250YWN0EiUua2l0aC5jb250YWN0LnYxLlVwZGF0ZUNvbnRhY3RSZXF1ZXN0GiYua2l0aC5jb250YWN0LnYxLlVwZGF0ZUNvbnRhY3RSZXNwb25zZSIIovbEtwcCGAQSaAoNRGVsZXRlQ29udGFjdBIlLmtpdGguY29udGFjdC52MS5EZWxldGVDb250YWN0UmVxdWVzdBomLmtpdGguY29udGFjdC52MS5EZWxldGVDb250YWN0UmVzcG9uc2UiCKL2xLcHAhgEEmsKDkltcG9ydENvbnRhY3RzEiYua2l0aC5jb250YWN0LnYxLkltcG9ydENvbnRhY3RzUmVxdWVzdBonLmtpdGguY29udGFjdC52MS5JbXBvcnRDb250YWN0c1Jlc3BvbnNlIgii9sS3BwIYBBJtCg5FeHBvcnRDb250YWN0cxImLmtpdGguY29udGFjdC52MS5FeHBvcnRDb250YWN0c1JlcXVlc3QaJy5raXRoLmNvbnRhY3QudjEuRXhwb3J0Q29udGFjdHNSZXNwb25zZSIIovbEtwcCGAMwARJuCg9VbmRlbGV0ZUNvbnRhY3QSJy5raXRoLmNvbnRhY3QudjEuVW5kZWxldGVDb250YWN0UmVxdWVzdBooLmtpdGguY29udGFjdC52MS5VbmRlbGV0ZUNvbnRhY3RSZXNwb25zZSIIovbEtwcCGARCQwoPa2l0aC5jb250YWN0LnYxQhNDb250YWN0U2VydmljZVByb3RvUAFaGWtpdGgvY29udGFjdC92MTtjb250YWN0djFiBnByb3RvMw", [file_buf_validate_validate, file_kith_access_v1_access, file_kith_contact_v1_contact, file_kith_error_v1_error, file_kith_text_v1_text]);
 
 /**
  * The contact to create. At least one of given, middle and family name, nickname and
@@ -1072,6 +1072,269 @@ export const UndeleteContactResponseSchema: GenMessage<UndeleteContactResponse> 
   messageDesc(file_kith_contact_v1_contact_service, 24);
 
 /**
+ * A file of contacts, or a part of one.
+ *
+ * @generated from message kith.contact.v1.ImportContactsRequest
+ */
+export type ImportContactsRequest = Message<"kith.contact.v1.ImportContactsRequest"> & {
+  /**
+   * How the file has contacts.
+   *
+   * @generated from field: kith.contact.v1.ContactFormat format = 1;
+   */
+  format: ContactFormat;
+
+  /**
+   * The file, at most 1 MiB of it: in UTF-8, UTF-16 or what its properties declare; otherwise
+   * Windows-1252.
+   *
+   * @generated from field: bytes content = 2;
+   */
+  content: Uint8Array;
+
+  /**
+   * Write nothing, and answer what would be done.
+   *
+   * @generated from field: bool preview = 3;
+   */
+  preview: boolean;
+
+  /**
+   * Leave contacts that are there as they are.
+   *
+   * @generated from field: bool keep_existing = 4;
+   */
+  keepExisting: boolean;
+
+  /**
+   * What new contacts have as their `source`, where the file says nothing else, e.g. its
+   * name, at most 200 code points.
+   *
+   * @generated from field: string source = 5;
+   */
+  source: string;
+
+  /**
+   * The region, by its code of ISO 3166-1, e.g. "GB", in which phone numbers without a country
+   * code are read. Empty: that of the caller's locale, if it names one.
+   *
+   * @generated from field: string phone_region = 6;
+   */
+  phoneRegion: string;
+
+  /**
+   * Columns of CSV that are called otherwise, at most 100.
+   *
+   * @generated from field: repeated kith.contact.v1.CsvColumn columns = 7;
+   */
+  columns: CsvColumn[];
+
+  /**
+   * How many lines of the file come before `content`: the lines in answers are those of the file.
+   *
+   * @generated from field: int32 lines_before = 8;
+   */
+  linesBefore: number;
+};
+
+/**
+ * Describes the message kith.contact.v1.ImportContactsRequest.
+ * Use `create(ImportContactsRequestSchema)` to create a new message.
+ */
+export const ImportContactsRequestSchema: GenMessage<ImportContactsRequest> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 25);
+
+/**
+ * What a column of CSV holds.
+ *
+ * @generated from message kith.contact.v1.CsvColumn
+ */
+export type CsvColumn = Message<"kith.contact.v1.CsvColumn"> & {
+  /**
+   * The name of the column in the first row, at most 200 code points.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The name that a column with the same is known by, e.g. "First Name" or "Phone 1 - Value"; "-" to leave
+   * the column out. At most 200 code points.
+   *
+   * @generated from field: string holds = 2;
+   */
+  holds: string;
+};
+
+/**
+ * Describes the message kith.contact.v1.CsvColumn.
+ * Use `create(CsvColumnSchema)` to create a new message.
+ */
+export const CsvColumnSchema: GenMessage<CsvColumn> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 26);
+
+/**
+ * What came of each contact of the file.
+ *
+ * @generated from message kith.contact.v1.ImportContactsResponse
+ */
+export type ImportContactsResponse = Message<"kith.contact.v1.ImportContactsResponse"> & {
+  /**
+   * One for each contact, in the order of the file.
+   *
+   * @generated from field: repeated kith.contact.v1.ImportedContactResult results = 1;
+   */
+  results: ImportedContactResult[];
+};
+
+/**
+ * Describes the message kith.contact.v1.ImportContactsResponse.
+ * Use `create(ImportContactsResponseSchema)` to create a new message.
+ */
+export const ImportContactsResponseSchema: GenMessage<ImportContactsResponse> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 27);
+
+/**
+ * What came of one contact of a file.
+ *
+ * @generated from message kith.contact.v1.ImportedContactResult
+ */
+export type ImportedContactResult = Message<"kith.contact.v1.ImportedContactResult"> & {
+  /**
+   * What was done, or would be.
+   *
+   * @generated from field: kith.contact.v1.ContactImportStatus status = 1;
+   */
+  status: ContactImportStatus;
+
+  /**
+   * The line of the file that the contact begins on, from 1.
+   *
+   * @generated from field: int32 line = 2;
+   */
+  line: number;
+
+  /**
+   * The name of the contact in the file.
+   *
+   * @generated from field: string name = 3;
+   */
+  name: string;
+
+  /**
+   * The id of the contact. Empty of refused ones, and of those that a preview would create.
+   *
+   * @generated from field: string contact_id = 4;
+   */
+  contactId: string;
+
+  /**
+   * What was left out or cut, at most 51.
+   *
+   * @generated from field: repeated kith.contact.v1.ImportNote notes = 5;
+   */
+  notes: ImportNote[];
+
+  /**
+   * Why the contact was refused. Absent of others.
+   *
+   * @generated from field: kith.error.v1.Refusal refusal = 6;
+   */
+  refusal?: Refusal | undefined;
+};
+
+/**
+ * Describes the message kith.contact.v1.ImportedContactResult.
+ * Use `create(ImportedContactResultSchema)` to create a new message.
+ */
+export const ImportedContactResultSchema: GenMessage<ImportedContactResult> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 28);
+
+/**
+ * What was not taken as it stands in the file.
+ *
+ * @generated from message kith.contact.v1.ImportNote
+ */
+export type ImportNote = Message<"kith.contact.v1.ImportNote"> & {
+  /**
+   * The line of the file, from 1.
+   *
+   * @generated from field: int32 line = 1;
+   */
+  line: number;
+
+  /**
+   * What was left out or cut, and why.
+   *
+   * @generated from field: string text = 2;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message kith.contact.v1.ImportNote.
+ * Use `create(ImportNoteSchema)` to create a new message.
+ */
+export const ImportNoteSchema: GenMessage<ImportNote> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 29);
+
+/**
+ * Which contacts to export, and how.
+ *
+ * @generated from message kith.contact.v1.ExportContactsRequest
+ */
+export type ExportContactsRequest = Message<"kith.contact.v1.ExportContactsRequest"> & {
+  /**
+   * How the file is to have contacts.
+   *
+   * @generated from field: kith.contact.v1.ContactFormat format = 1;
+   */
+  format: ContactFormat;
+
+  /**
+   * Only contacts that ListContacts finds for this. At most 100 code points.
+   *
+   * @generated from field: string query = 2;
+   */
+  query: string;
+
+  /**
+   * Only contacts that are starred, or only ones that are not. Absent: both.
+   *
+   * @generated from field: optional bool starred = 3;
+   */
+  starred?: boolean | undefined;
+};
+
+/**
+ * Describes the message kith.contact.v1.ExportContactsRequest.
+ * Use `create(ExportContactsRequestSchema)` to create a new message.
+ */
+export const ExportContactsRequestSchema: GenMessage<ExportContactsRequest> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 30);
+
+/**
+ * A part of the file.
+ *
+ * @generated from message kith.contact.v1.ExportContactsResponse
+ */
+export type ExportContactsResponse = Message<"kith.contact.v1.ExportContactsResponse"> & {
+  /**
+   * The next part, in UTF-8, at most 196,608 bytes. It ends between characters.
+   *
+   * @generated from field: bytes data = 1;
+   */
+  data: Uint8Array;
+};
+
+/**
+ * Describes the message kith.contact.v1.ExportContactsResponse.
+ * Use `create(ExportContactsResponseSchema)` to create a new message.
+ */
+export const ExportContactsResponseSchema: GenMessage<ExportContactsResponse> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 31);
+
+/**
  * What was done with a contact of a batch.
  *
  * @generated from enum kith.contact.v1.ContactStatus
@@ -1118,6 +1381,111 @@ export type ContactStatus = (typeof ContactStatus)[keyof typeof ContactStatus] |
  */
 export const ContactStatusSchema: GenEnum<ContactStatus> = /*@__PURE__*/
   enumDesc(file_kith_contact_v1_contact_service, 0);
+
+/**
+ * How a file has contacts.
+ *
+ * @generated from enum kith.contact.v1.ContactFormat
+ */
+export const ContactFormat = {
+  /**
+   * Not a format.
+   *
+   * @generated from enum value: CONTACT_FORMAT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * vCard 3.0 (RFC 2426). Imports read vCard 2.1 and 4.0 as well.
+   *
+   * @generated from enum value: CONTACT_FORMAT_VCARD_3 = 1;
+   */
+  VCARD_3: 1,
+
+  /**
+   * vCard 4.0 (RFC 6350). Imports read vCard 2.1 and 3.0 as well.
+   *
+   * @generated from enum value: CONTACT_FORMAT_VCARD_4 = 2;
+   */
+  VCARD_4: 2,
+
+  /**
+   * CSV (RFC 4180) with the columns of Google Contacts and one for the rest. Imports read
+   * the columns of Google, old and new, those of Outlook, and others that say what they hold. Cells
+   * that a spreadsheet would take for formulas begin with an apostrophe, which imports take away.
+   *
+   * @generated from enum value: CONTACT_FORMAT_CSV = 3;
+   */
+  CSV: 3,
+} as const;
+
+/**
+ * How a file has contacts.
+ *
+ * @generated from enum kith.contact.v1.ContactFormat
+ */
+export type ContactFormat = (typeof ContactFormat)[keyof typeof ContactFormat] | UnknownEnum;
+
+/**
+ * Describes the enum kith.contact.v1.ContactFormat.
+ */
+export const ContactFormatSchema: GenEnum<ContactFormat> = /*@__PURE__*/
+  enumDesc(file_kith_contact_v1_contact_service, 1);
+
+/**
+ * What was done with a contact of a file.
+ *
+ * @generated from enum kith.contact.v1.ContactImportStatus
+ */
+export const ContactImportStatus = {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: CONTACT_IMPORT_STATUS_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * It was created.
+   *
+   * @generated from enum value: CONTACT_IMPORT_STATUS_CREATED = 1;
+   */
+  CREATED: 1,
+
+  /**
+   * The contact that was there was changed.
+   *
+   * @generated from enum value: CONTACT_IMPORT_STATUS_UPDATED = 2;
+   */
+  UPDATED: 2,
+
+  /**
+   * Nothing: it is there, and has all that the file says, or is to be left as it is.
+   *
+   * @generated from enum value: CONTACT_IMPORT_STATUS_SAME = 3;
+   */
+  SAME: 3,
+
+  /**
+   * Nothing, for the reason that `refusal` has.
+   *
+   * @generated from enum value: CONTACT_IMPORT_STATUS_REFUSED = 4;
+   */
+  REFUSED: 4,
+} as const;
+
+/**
+ * What was done with a contact of a file.
+ *
+ * @generated from enum kith.contact.v1.ContactImportStatus
+ */
+export type ContactImportStatus = (typeof ContactImportStatus)[keyof typeof ContactImportStatus] | UnknownEnum;
+
+/**
+ * Describes the enum kith.contact.v1.ContactImportStatus.
+ */
+export const ContactImportStatusSchema: GenEnum<ContactImportStatus> = /*@__PURE__*/
+  enumDesc(file_kith_contact_v1_contact_service, 2);
 
 /**
  * Keep an address book. Every method works on the caller's own contacts and on
@@ -1218,6 +1586,48 @@ export const ContactService: GenService<{
     methodKind: "unary";
     input: typeof DeleteContactRequestSchema;
     output: typeof DeleteContactResponseSchema;
+  },
+  /**
+   * Create and update contacts of a file: of vCard 2.1, 3.0 and 4.0 or of CSV, or only tell what
+   * that would do (`preview`).
+   *
+   * Each contact of the file has a result, in the order of the file. It is about the contact
+   * with its `uid`, and is created where there is none; of one that is there, the fields
+   * that the file has are changed. A contact without a `uid` gets one that is made of all that it
+   * has. So the same file again changes nothing, and where a call is not answered, send it again.
+   * What no field holds is kept, up to 16,384 characters of one contact, and ExportContacts
+   * gives it back; what is left out or cut is said in `notes`. Photos are left out.
+   *
+   * Contacts are written 50 at a time, each of these steps whole or not at all. Send a large
+   * file in parts, divided between contacts, each part of CSV with the first row. Contacts are refused
+   * in the results for the reasons of CreateContact, and where there is none to be read
+   * (ERROR_REASON_CONTACT_UNREADABLE). Fails with INVALID_ARGUMENT for more than 500 contacts
+   * (ERROR_REASON_IMPORT_TOO_LARGE), before anything is written, and for a `phone_region`
+   * that there is not (ERROR_REASON_REGION_UNKNOWN).
+   *
+   * @generated from rpc kith.contact.v1.ContactService.ImportContacts
+   */
+  importContacts: {
+    methodKind: "unary";
+    input: typeof ImportContactsRequestSchema;
+    output: typeof ImportContactsResponseSchema;
+  },
+  /**
+   * Export contacts as a file, in parts: join the data of all messages.
+   *
+   * All that ImportContacts reads is in it, and importing it again changes nothing. Contacts that others
+   * change meanwhile may be in it or not. The stream counts as watches do. It fails with
+   * UNAUTHENTICATED when the caller's session or API key ends (ERROR_REASON_SESSION_ENDED),
+   * PERMISSION_DENIED when the permission is taken from the caller meanwhile
+   * (ERROR_REASON_PERMISSION_MISSING), and RESOURCE_EXHAUSTED when too many streams are open
+   * (ERROR_REASON_BUDGET_EXCEEDED, ERROR_REASON_SERVER_BUSY).
+   *
+   * @generated from rpc kith.contact.v1.ContactService.ExportContacts
+   */
+  exportContacts: {
+    methodKind: "server_streaming";
+    input: typeof ExportContactsRequestSchema;
+    output: typeof ExportContactsResponseSchema;
   },
   /**
    * Take a deletion back.

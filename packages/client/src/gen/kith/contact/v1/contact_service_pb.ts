@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file kith/contact/v1/contact_service.proto.
  */
 export const file_kith_contact_v1_contact_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVraXRoL2NvbnRhY3QvdjEvY29udGFjdF9zZXJ2aWNlLnByb3RvEg9raXRoLmNvbnRhY3QudjEi+AYKFENyZWF0ZUNvbnRhY3RSZXF1ZXN0EhIKCmdpdmVuX25hbWUYASABKAkSEwoLZmFtaWx5X25hbWUYAiABKAkSDwoHY29tcGFueRgDIAEoCRIRCglqb2JfdGl0bGUYBCABKAkSLQoGZW1haWxzGAUgAygLMh0ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzcxIsCgZwaG9uZXMYBiADKAsyHC5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXISMQoJYWRkcmVzc2VzGAcgAygLMh4ua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3MSKQoEdXJscxgIIAMoCzIbLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzEi4KCGJpcnRoZGF5GAkgASgLMhwua2l0aC5jb250YWN0LnYxLlBhcnRpYWxEYXRlEg0KBW5vdGVzGAogASgJEg8KB3N0YXJyZWQYCyABKAgSEgoKcmVxdWVzdF9pZBgMIAEoCRITCgtuYW1lX3ByZWZpeBgNIAEoCRITCgttaWRkbGVfbmFtZRgOIAEoCRITCgtuYW1lX3N1ZmZpeBgPIAEoCRIQCghuaWNrbmFtZRgQIAEoCRIbChNwaG9uZXRpY19naXZlbl9uYW1lGBEgASgJEhwKFHBob25ldGljX21pZGRsZV9uYW1lGBIgASgJEhwKFHBob25ldGljX2ZhbWlseV9uYW1lGBMgASgJEhIKCmRlcGFydG1lbnQYFCABKAkSKwoFZGF0ZXMYFSADKAsyHC5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGUSLAoJcmVsYXRpb25zGBYgAygLMhkua2l0aC5jb250YWN0LnYxLlJlbGF0aW9uEjsKEW1lc3NhZ2luZ19oYW5kbGVzGBcgAygLMiAua2l0aC5jb250YWN0LnYxLk1lc3NhZ2luZ0hhbmRsZRIzCg1jdXN0b21fZmllbGRzGBggAygLMhwua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkEhEKCWxhbmd1YWdlcxgZIAMoCRIRCgl0aW1lX3pvbmUYGiABKAkSEAoIcHJvbm91bnMYGyABKAkSDgoGc291cmNlGBwgASgJEgsKA3VpZBgdIAEoCRIUCgxwaG9uZV9yZWdpb24YHiABKAkiQgoVQ3JlYXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJtChpCYXRjaENyZWF0ZUNvbnRhY3RzUmVxdWVzdBI3Cghjb250YWN0cxgBIAMoCzIlLmtpdGguY29udGFjdC52MS5DcmVhdGVDb250YWN0UmVxdWVzdBIWCg5hbGxfb3Jfbm90aGluZxgCIAEoCCJOChtCYXRjaENyZWF0ZUNvbnRhY3RzUmVzcG9uc2USLwoHcmVzdWx0cxgBIAMoCzIeLmtpdGguY29udGFjdC52MS5Db250YWN0UmVzdWx0IpMBCg1Db250YWN0UmVzdWx0Ei4KBnN0YXR1cxgBIAEoDjIeLmtpdGguY29udGFjdC52MS5Db250YWN0U3RhdHVzEikKB2NvbnRhY3QYAiABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdBInCgdyZWZ1c2FsGAMgASgLMhYua2l0aC5lcnJvci52MS5SZWZ1c2FsIicKEUdldENvbnRhY3RSZXF1ZXN0EhIKCmNvbnRhY3RfaWQYASABKAkiPwoSR2V0Q29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCKaAQoTTGlzdENvbnRhY3RzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRINCgVxdWVyeRgDIAEoCRIUCgdzdGFycmVkGAQgASgISACIAQESDwoHZGVsZXRlZBgFIAEoCBIaChJpbmNsdWRlX3RvdGFsX3NpemUYBiABKAhCCgoIX3N0YXJyZWQioAEKFExpc3RDb250YWN0c1Jlc3BvbnNlEioKCGNvbnRhY3RzGAEgAygLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhcKCnRvdGFsX3NpemUYAyABKAVIAIgBARIbChN0b3RhbF9zaXplX2F0X2xlYXN0GAQgASgIQg0KC190b3RhbF9zaXplIqsKChRVcGRhdGVDb250YWN0UmVxdWVzdBISCgpjb250YWN0X2lkGAEgASgJEhEKBGV0YWcYAiABKAlIAIgBARIXCgpnaXZlbl9uYW1lGAMgASgJSAGIAQESGAoLZmFtaWx5X25hbWUYBCABKAlIAogBARIUCgdjb21wYW55GAUgASgJSAOIAQESFgoJam9iX3RpdGxlGAYgASgJSASIAQESLwoGZW1haWxzGAcgASgLMh8ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzc2VzEi0KBnBob25lcxgIIAEoCzIdLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlcnMSMwoJYWRkcmVzc2VzGAkgASgLMiAua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3NlcxIrCgR1cmxzGAogASgLMh0ua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3NlcxIxCghiaXJ0aGRheRgLIAEoCzIfLmtpdGguY29udGFjdC52MS5CaXJ0aGRheUNoYW5nZRISCgVub3RlcxgMIAEoCUgFiAEBEhQKB3N0YXJyZWQYDSABKAhIBogBARIYCgtuYW1lX3ByZWZpeBgOIAEoCUgHiAEBEhgKC21pZGRsZV9uYW1lGA8gASgJSAiIAQESGAoLbmFtZV9zdWZmaXgYECABKAlICYgBARIVCghuaWNrbmFtZRgRIAEoCUgKiAEBEiAKE3Bob25ldGljX2dpdmVuX25hbWUYEiABKAlIC4gBARIhChRwaG9uZXRpY19taWRkbGVfbmFtZRgTIAEoCUgMiAEBEiEKFHBob25ldGljX2ZhbWlseV9uYW1lGBQgASgJSA2IAQESFwoKZGVwYXJ0bWVudBgVIAEoCUgOiAEBEiwKBWRhdGVzGBYgASgLMh0ua2l0aC5jb250YWN0LnYxLkNvbnRhY3REYXRlcxItCglyZWxhdGlvbnMYFyABKAsyGi5raXRoLmNvbnRhY3QudjEuUmVsYXRpb25zEjwKEW1lc3NhZ2luZ19oYW5kbGVzGBggASgLMiEua2l0aC5jb250YWN0LnYxLk1lc3NhZ2luZ0hhbmRsZXMSNAoNY3VzdG9tX2ZpZWxkcxgZIAEoCzIdLmtpdGguY29udGFjdC52MS5DdXN0b21GaWVsZHMSLQoJbGFuZ3VhZ2VzGBogASgLMhoua2l0aC5jb250YWN0LnYxLkxhbmd1YWdlcxIWCgl0aW1lX3pvbmUYGyABKAlID4gBARIVCghwcm9ub3VucxgcIAEoCUgQiAEBEhMKBnNvdXJjZRgdIAEoCUgRiAEBEhAKA3VpZBgeIAEoCUgSiAEBEhQKDHBob25lX3JlZ2lvbhgfIAEoCUIHCgVfZXRhZ0INCgtfZ2l2ZW5fbmFtZUIOCgxfZmFtaWx5X25hbWVCCgoIX2NvbXBhbnlCDAoKX2pvYl90aXRsZUIICgZfbm90ZXNCCgoIX3N0YXJyZWRCDgoMX25hbWVfcHJlZml4Qg4KDF9taWRkbGVfbmFtZUIOCgxfbmFtZV9zdWZmaXhCCwoJX25pY2tuYW1lQhYKFF9waG9uZXRpY19naXZlbl9uYW1lQhcKFV9waG9uZXRpY19taWRkbGVfbmFtZUIXChVfcGhvbmV0aWNfZmFtaWx5X25hbWVCDQoLX2RlcGFydG1lbnRCDAoKX3RpbWVfem9uZUILCglfcHJvbm91bnNCCQoHX3NvdXJjZUIGCgRfdWlkIj8KDkVtYWlsQWRkcmVzc2VzEi0KBnZhbHVlcxgBIAMoCzIdLmtpdGguY29udGFjdC52MS5FbWFpbEFkZHJlc3MiPAoMUGhvbmVOdW1iZXJzEiwKBnZhbHVlcxgBIAMoCzIcLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlciJBCg9Qb3N0YWxBZGRyZXNzZXMSLgoGdmFsdWVzGAEgAygLMh4ua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3MiOwoMV2ViQWRkcmVzc2VzEisKBnZhbHVlcxgBIAMoCzIbLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzIjwKDENvbnRhY3REYXRlcxIsCgZ2YWx1ZXMYASADKAsyHC5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGUiNgoJUmVsYXRpb25zEikKBnZhbHVlcxgBIAMoCzIZLmtpdGguY29udGFjdC52MS5SZWxhdGlvbiJEChBNZXNzYWdpbmdIYW5kbGVzEjAKBnZhbHVlcxgBIAMoCzIgLmtpdGguY29udGFjdC52MS5NZXNzYWdpbmdIYW5kbGUiPAoMQ3VzdG9tRmllbGRzEiwKBnZhbHVlcxgBIAMoCzIcLmtpdGguY29udGFjdC52MS5DdXN0b21GaWVsZCIbCglMYW5ndWFnZXMSDgoGdmFsdWVzGAEgAygJIj0KDkJpcnRoZGF5Q2hhbmdlEisKBXZhbHVlGAEgASgLMhwua2l0aC5jb250YWN0LnYxLlBhcnRpYWxEYXRlIkIKFVVwZGF0ZUNvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QiRgoURGVsZXRlQ29udGFjdFJlcXVlc3QSEgoKY29udGFjdF9pZBgBIAEoCRIRCgRldGFnGAIgASgJSACIAQFCBwoFX2V0YWciQgoVRGVsZXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJIChZVbmRlbGV0ZUNvbnRhY3RSZXF1ZXN0EhIKCmNvbnRhY3RfaWQYASABKAkSEQoEZXRhZxgCIAEoCUgAiAEBQgcKBV9ldGFnIkQKF1VuZGVsZXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCqEAQoNQ29udGFjdFN0YXR1cxIeChpDT05UQUNUX1NUQVRVU19VTlNQRUNJRklFRBAAEhoKFkNPTlRBQ1RfU1RBVFVTX0NSRUFURUQQARIaChZDT05UQUNUX1NUQVRVU19SRUZVU0VEEAISGwoXQ09OVEFDVF9TVEFUVVNfTEVGVF9PVVQQAzLGBQoOQ29udGFjdFNlcnZpY2USXgoNQ3JlYXRlQ29udGFjdBIlLmtpdGguY29udGFjdC52MS5DcmVhdGVDb250YWN0UmVxdWVzdBomLmtpdGguY29udGFjdC52MS5DcmVhdGVDb250YWN0UmVzcG9uc2UScAoTQmF0Y2hDcmVhdGVDb250YWN0cxIrLmtpdGguY29udGFjdC52MS5CYXRjaENyZWF0ZUNvbnRhY3RzUmVxdWVzdBosLmtpdGguY29udGFjdC52MS5CYXRjaENyZWF0ZUNvbnRhY3RzUmVzcG9uc2USWgoKR2V0Q29udGFjdBIiLmtpdGguY29udGFjdC52MS5HZXRDb250YWN0UmVxdWVzdBojLmtpdGguY29udGFjdC52MS5HZXRDb250YWN0UmVzcG9uc2UiA5ACARJgCgxMaXN0Q29udGFjdHMSJC5raXRoLmNvbnRhY3QudjEuTGlzdENvbnRhY3RzUmVxdWVzdBolLmtpdGguY29udGFjdC52MS5MaXN0Q29udGFjdHNSZXNwb25zZSIDkAIBEl4KDVVwZGF0ZUNvbnRhY3QSJS5raXRoLmNvbnRhY3QudjEuVXBkYXRlQ29udGFjdFJlcXVlc3QaJi5raXRoLmNvbnRhY3QudjEuVXBkYXRlQ29udGFjdFJlc3BvbnNlEl4KDURlbGV0ZUNvbnRhY3QSJS5raXRoLmNvbnRhY3QudjEuRGVsZXRlQ29udGFjdFJlcXVlc3QaJi5raXRoLmNvbnRhY3QudjEuRGVsZXRlQ29udGFjdFJlc3BvbnNlEmQKD1VuZGVsZXRlQ29udGFjdBInLmtpdGguY29udGFjdC52MS5VbmRlbGV0ZUNvbnRhY3RSZXF1ZXN0Gigua2l0aC5jb250YWN0LnYxLlVuZGVsZXRlQ29udGFjdFJlc3BvbnNlQkMKD2tpdGguY29udGFjdC52MUITQ29udGFjdFNlcnZpY2VQcm90b1ABWhlraXRoL2NvbnRhY3QvdjE7Y29udGFjdHYxYgZwcm90bzM", [file_kith_contact_v1_contact, file_kith_error_v1_error]);
+  fileDesc("CiVraXRoL2NvbnRhY3QvdjEvY29udGFjdF9zZXJ2aWNlLnByb3RvEg9raXRoLmNvbnRhY3QudjEi+AYKFENyZWF0ZUNvbnRhY3RSZXF1ZXN0EhIKCmdpdmVuX25hbWUYASABKAkSEwoLZmFtaWx5X25hbWUYAiABKAkSDwoHY29tcGFueRgDIAEoCRIRCglqb2JfdGl0bGUYBCABKAkSLQoGZW1haWxzGAUgAygLMh0ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzcxIsCgZwaG9uZXMYBiADKAsyHC5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXISMQoJYWRkcmVzc2VzGAcgAygLMh4ua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3MSKQoEdXJscxgIIAMoCzIbLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzEi4KCGJpcnRoZGF5GAkgASgLMhwua2l0aC5jb250YWN0LnYxLlBhcnRpYWxEYXRlEg0KBW5vdGVzGAogASgJEg8KB3N0YXJyZWQYCyABKAgSEgoKcmVxdWVzdF9pZBgMIAEoCRITCgtuYW1lX3ByZWZpeBgNIAEoCRITCgttaWRkbGVfbmFtZRgOIAEoCRITCgtuYW1lX3N1ZmZpeBgPIAEoCRIQCghuaWNrbmFtZRgQIAEoCRIbChNwaG9uZXRpY19naXZlbl9uYW1lGBEgASgJEhwKFHBob25ldGljX21pZGRsZV9uYW1lGBIgASgJEhwKFHBob25ldGljX2ZhbWlseV9uYW1lGBMgASgJEhIKCmRlcGFydG1lbnQYFCABKAkSKwoFZGF0ZXMYFSADKAsyHC5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGUSLAoJcmVsYXRpb25zGBYgAygLMhkua2l0aC5jb250YWN0LnYxLlJlbGF0aW9uEjsKEW1lc3NhZ2luZ19oYW5kbGVzGBcgAygLMiAua2l0aC5jb250YWN0LnYxLk1lc3NhZ2luZ0hhbmRsZRIzCg1jdXN0b21fZmllbGRzGBggAygLMhwua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkEhEKCWxhbmd1YWdlcxgZIAMoCRIRCgl0aW1lX3pvbmUYGiABKAkSEAoIcHJvbm91bnMYGyABKAkSDgoGc291cmNlGBwgASgJEgsKA3VpZBgdIAEoCRIUCgxwaG9uZV9yZWdpb24YHiABKAkiQgoVQ3JlYXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJtChpCYXRjaENyZWF0ZUNvbnRhY3RzUmVxdWVzdBI3Cghjb250YWN0cxgBIAMoCzIlLmtpdGguY29udGFjdC52MS5DcmVhdGVDb250YWN0UmVxdWVzdBIWCg5hbGxfb3Jfbm90aGluZxgCIAEoCCJOChtCYXRjaENyZWF0ZUNvbnRhY3RzUmVzcG9uc2USLwoHcmVzdWx0cxgBIAMoCzIeLmtpdGguY29udGFjdC52MS5Db250YWN0UmVzdWx0IpMBCg1Db250YWN0UmVzdWx0Ei4KBnN0YXR1cxgBIAEoDjIeLmtpdGguY29udGFjdC52MS5Db250YWN0U3RhdHVzEikKB2NvbnRhY3QYAiABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdBInCgdyZWZ1c2FsGAMgASgLMhYua2l0aC5lcnJvci52MS5SZWZ1c2FsIicKEUdldENvbnRhY3RSZXF1ZXN0EhIKCmNvbnRhY3RfaWQYASABKAkiPwoSR2V0Q29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCKaAQoTTGlzdENvbnRhY3RzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRINCgVxdWVyeRgDIAEoCRIUCgdzdGFycmVkGAQgASgISACIAQESDwoHZGVsZXRlZBgFIAEoCBIaChJpbmNsdWRlX3RvdGFsX3NpemUYBiABKAhCCgoIX3N0YXJyZWQioAEKFExpc3RDb250YWN0c1Jlc3BvbnNlEioKCGNvbnRhY3RzGAEgAygLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhcKCnRvdGFsX3NpemUYAyABKAVIAIgBARIbChN0b3RhbF9zaXplX2F0X2xlYXN0GAQgASgIQg0KC190b3RhbF9zaXplIqsKChRVcGRhdGVDb250YWN0UmVxdWVzdBISCgpjb250YWN0X2lkGAEgASgJEhEKBGV0YWcYAiABKAlIAIgBARIXCgpnaXZlbl9uYW1lGAMgASgJSAGIAQESGAoLZmFtaWx5X25hbWUYBCABKAlIAogBARIUCgdjb21wYW55GAUgASgJSAOIAQESFgoJam9iX3RpdGxlGAYgASgJSASIAQESLwoGZW1haWxzGAcgASgLMh8ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzc2VzEi0KBnBob25lcxgIIAEoCzIdLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlcnMSMwoJYWRkcmVzc2VzGAkgASgLMiAua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3NlcxIrCgR1cmxzGAogASgLMh0ua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3NlcxIxCghiaXJ0aGRheRgLIAEoCzIfLmtpdGguY29udGFjdC52MS5CaXJ0aGRheUNoYW5nZRISCgVub3RlcxgMIAEoCUgFiAEBEhQKB3N0YXJyZWQYDSABKAhIBogBARIYCgtuYW1lX3ByZWZpeBgOIAEoCUgHiAEBEhgKC21pZGRsZV9uYW1lGA8gASgJSAiIAQESGAoLbmFtZV9zdWZmaXgYECABKAlICYgBARIVCghuaWNrbmFtZRgRIAEoCUgKiAEBEiAKE3Bob25ldGljX2dpdmVuX25hbWUYEiABKAlIC4gBARIhChRwaG9uZXRpY19taWRkbGVfbmFtZRgTIAEoCUgMiAEBEiEKFHBob25ldGljX2ZhbWlseV9uYW1lGBQgASgJSA2IAQESFwoKZGVwYXJ0bWVudBgVIAEoCUgOiAEBEiwKBWRhdGVzGBYgASgLMh0ua2l0aC5jb250YWN0LnYxLkNvbnRhY3REYXRlcxItCglyZWxhdGlvbnMYFyABKAsyGi5raXRoLmNvbnRhY3QudjEuUmVsYXRpb25zEjwKEW1lc3NhZ2luZ19oYW5kbGVzGBggASgLMiEua2l0aC5jb250YWN0LnYxLk1lc3NhZ2luZ0hhbmRsZXMSNAoNY3VzdG9tX2ZpZWxkcxgZIAEoCzIdLmtpdGguY29udGFjdC52MS5DdXN0b21GaWVsZHMSLQoJbGFuZ3VhZ2VzGBogASgLMhoua2l0aC5jb250YWN0LnYxLkxhbmd1YWdlcxIWCgl0aW1lX3pvbmUYGyABKAlID4gBARIVCghwcm9ub3VucxgcIAEoCUgQiAEBEhMKBnNvdXJjZRgdIAEoCUgRiAEBEhAKA3VpZBgeIAEoCUgSiAEBEhQKDHBob25lX3JlZ2lvbhgfIAEoCUIHCgVfZXRhZ0INCgtfZ2l2ZW5fbmFtZUIOCgxfZmFtaWx5X25hbWVCCgoIX2NvbXBhbnlCDAoKX2pvYl90aXRsZUIICgZfbm90ZXNCCgoIX3N0YXJyZWRCDgoMX25hbWVfcHJlZml4Qg4KDF9taWRkbGVfbmFtZUIOCgxfbmFtZV9zdWZmaXhCCwoJX25pY2tuYW1lQhYKFF9waG9uZXRpY19naXZlbl9uYW1lQhcKFV9waG9uZXRpY19taWRkbGVfbmFtZUIXChVfcGhvbmV0aWNfZmFtaWx5X25hbWVCDQoLX2RlcGFydG1lbnRCDAoKX3RpbWVfem9uZUILCglfcHJvbm91bnNCCQoHX3NvdXJjZUIGCgRfdWlkIj8KDkVtYWlsQWRkcmVzc2VzEi0KBnZhbHVlcxgBIAMoCzIdLmtpdGguY29udGFjdC52MS5FbWFpbEFkZHJlc3MiPAoMUGhvbmVOdW1iZXJzEiwKBnZhbHVlcxgBIAMoCzIcLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlciJBCg9Qb3N0YWxBZGRyZXNzZXMSLgoGdmFsdWVzGAEgAygLMh4ua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3MiOwoMV2ViQWRkcmVzc2VzEisKBnZhbHVlcxgBIAMoCzIbLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzIjwKDENvbnRhY3REYXRlcxIsCgZ2YWx1ZXMYASADKAsyHC5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGUiNgoJUmVsYXRpb25zEikKBnZhbHVlcxgBIAMoCzIZLmtpdGguY29udGFjdC52MS5SZWxhdGlvbiJEChBNZXNzYWdpbmdIYW5kbGVzEjAKBnZhbHVlcxgBIAMoCzIgLmtpdGguY29udGFjdC52MS5NZXNzYWdpbmdIYW5kbGUiPAoMQ3VzdG9tRmllbGRzEiwKBnZhbHVlcxgBIAMoCzIcLmtpdGguY29udGFjdC52MS5DdXN0b21GaWVsZCIbCglMYW5ndWFnZXMSDgoGdmFsdWVzGAEgAygJIj0KDkJpcnRoZGF5Q2hhbmdlEisKBXZhbHVlGAEgASgLMhwua2l0aC5jb250YWN0LnYxLlBhcnRpYWxEYXRlIkIKFVVwZGF0ZUNvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QiRgoURGVsZXRlQ29udGFjdFJlcXVlc3QSEgoKY29udGFjdF9pZBgBIAEoCRIRCgRldGFnGAIgASgJSACIAQFCBwoFX2V0YWciQgoVRGVsZXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJIChZVbmRlbGV0ZUNvbnRhY3RSZXF1ZXN0EhIKCmNvbnRhY3RfaWQYASABKAkSEQoEZXRhZxgCIAEoCUgAiAEBQgcKBV9ldGFnIkQKF1VuZGVsZXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCLpAQoVSW1wb3J0Q29udGFjdHNSZXF1ZXN0Ei4KBmZvcm1hdBgBIAEoDjIeLmtpdGguY29udGFjdC52MS5Db250YWN0Rm9ybWF0Eg8KB2NvbnRlbnQYAiABKAwSDwoHcHJldmlldxgDIAEoCBIVCg1rZWVwX2V4aXN0aW5nGAQgASgIEg4KBnNvdXJjZRgFIAEoCRIUCgxwaG9uZV9yZWdpb24YBiABKAkSKwoHY29sdW1ucxgHIAMoCzIaLmtpdGguY29udGFjdC52MS5Dc3ZDb2x1bW4SFAoMbGluZXNfYmVmb3JlGAggASgFIigKCUNzdkNvbHVtbhIMCgRuYW1lGAEgASgJEg0KBWhvbGRzGAIgASgJIlEKFkltcG9ydENvbnRhY3RzUmVzcG9uc2USNwoHcmVzdWx0cxgBIAMoCzImLmtpdGguY29udGFjdC52MS5JbXBvcnRlZENvbnRhY3RSZXN1bHQi0gEKFUltcG9ydGVkQ29udGFjdFJlc3VsdBI0CgZzdGF0dXMYASABKA4yJC5raXRoLmNvbnRhY3QudjEuQ29udGFjdEltcG9ydFN0YXR1cxIMCgRsaW5lGAIgASgFEgwKBG5hbWUYAyABKAkSEgoKY29udGFjdF9pZBgEIAEoCRIqCgVub3RlcxgFIAMoCzIbLmtpdGguY29udGFjdC52MS5JbXBvcnROb3RlEicKB3JlZnVzYWwYBiABKAsyFi5raXRoLmVycm9yLnYxLlJlZnVzYWwiKAoKSW1wb3J0Tm90ZRIMCgRsaW5lGAEgASgFEgwKBHRleHQYAiABKAkieAoVRXhwb3J0Q29udGFjdHNSZXF1ZXN0Ei4KBmZvcm1hdBgBIAEoDjIeLmtpdGguY29udGFjdC52MS5Db250YWN0Rm9ybWF0Eg0KBXF1ZXJ5GAIgASgJEhQKB3N0YXJyZWQYAyABKAhIAIgBAUIKCghfc3RhcnJlZCImChZFeHBvcnRDb250YWN0c1Jlc3BvbnNlEgwKBGRhdGEYASABKAwqhAEKDUNvbnRhY3RTdGF0dXMSHgoaQ09OVEFDVF9TVEFUVVNfVU5TUEVDSUZJRUQQABIaChZDT05UQUNUX1NUQVRVU19DUkVBVEVEEAESGgoWQ09OVEFDVF9TVEFUVVNfUkVGVVNFRBACEhsKF0NPTlRBQ1RfU1RBVFVTX0xFRlRfT1VUEAMqfwoNQ29udGFjdEZvcm1hdBIeChpDT05UQUNUX0ZPUk1BVF9VTlNQRUNJRklFRBAAEhoKFkNPTlRBQ1RfRk9STUFUX1ZDQVJEXzMQARIaChZDT05UQUNUX0ZPUk1BVF9WQ0FSRF80EAISFgoSQ09OVEFDVF9GT1JNQVRfQ1NWEAMqxQEKE0NvbnRhY3RJbXBvcnRTdGF0dXMSJQohQ09OVEFDVF9JTVBPUlRfU1RBVFVTX1VOU1BFQ0lGSUVEEAASIQodQ09OVEFDVF9JTVBPUlRfU1RBVFVTX0NSRUFURUQQARIhCh1DT05UQUNUX0lNUE9SVF9TVEFUVVNfVVBEQVRFRBACEh4KGkNPTlRBQ1RfSU1QT1JUX1NUQVRVU19TQU1FEAMSIQodQ09OVEFDVF9JTVBPUlRfU1RBVFVTX1JFRlVTRUQQBDKOBwoOQ29udGFjdFNlcnZpY2USXgoNQ3JlYXRlQ29udGFjdBIlLmtpdGguY29udGFjdC52MS5DcmVhdGVDb250YWN0UmVxdWVzdBomLmtpdGguY29udGFjdC52MS5DcmVhdGVDb250YWN0UmVzcG9uc2UScAoTQmF0Y2hDcmVhdGVDb250YWN0cxIrLmtpdGguY29udGFjdC52MS5CYXRjaENyZWF0ZUNvbnRhY3RzUmVxdWVzdBosLmtpdGguY29udGFjdC52MS5CYXRjaENyZWF0ZUNvbnRhY3RzUmVzcG9uc2USWgoKR2V0Q29udGFjdBIiLmtpdGguY29udGFjdC52MS5HZXRDb250YWN0UmVxdWVzdBojLmtpdGguY29udGFjdC52MS5HZXRDb250YWN0UmVzcG9uc2UiA5ACARJgCgxMaXN0Q29udGFjdHMSJC5raXRoLmNvbnRhY3QudjEuTGlzdENvbnRhY3RzUmVxdWVzdBolLmtpdGguY29udGFjdC52MS5MaXN0Q29udGFjdHNSZXNwb25zZSIDkAIBEl4KDVVwZGF0ZUNvbnRhY3QSJS5raXRoLmNvbnRhY3QudjEuVXBkYXRlQ29udGFjdFJlcXVlc3QaJi5raXRoLmNvbnRhY3QudjEuVXBkYXRlQ29udGFjdFJlc3BvbnNlEl4KDURlbGV0ZUNvbnRhY3QSJS5raXRoLmNvbnRhY3QudjEuRGVsZXRlQ29udGFjdFJlcXVlc3QaJi5raXRoLmNvbnRhY3QudjEuRGVsZXRlQ29udGFjdFJlc3BvbnNlEmEKDkltcG9ydENvbnRhY3RzEiYua2l0aC5jb250YWN0LnYxLkltcG9ydENvbnRhY3RzUmVxdWVzdBonLmtpdGguY29udGFjdC52MS5JbXBvcnRDb250YWN0c1Jlc3BvbnNlEmMKDkV4cG9ydENvbnRhY3RzEiYua2l0aC5jb250YWN0LnYxLkV4cG9ydENvbnRhY3RzUmVxdWVzdBonLmtpdGguY29udGFjdC52MS5FeHBvcnRDb250YWN0c1Jlc3BvbnNlMAESZAoPVW5kZWxldGVDb250YWN0Eicua2l0aC5jb250YWN0LnYxLlVuZGVsZXRlQ29udGFjdFJlcXVlc3QaKC5raXRoLmNvbnRhY3QudjEuVW5kZWxldGVDb250YWN0UmVzcG9uc2VCQwoPa2l0aC5jb250YWN0LnYxQhNDb250YWN0U2VydmljZVByb3RvUAFaGWtpdGgvY29udGFjdC92MTtjb250YWN0djFiBnByb3RvMw", [file_kith_contact_v1_contact, file_kith_error_v1_error]);
 
 /**
  * The contact to create. At least one of given, middle and family name, nickname and
@@ -1069,6 +1069,269 @@ export const UndeleteContactResponseSchema: GenMessage<UndeleteContactResponse> 
   messageDesc(file_kith_contact_v1_contact_service, 24);
 
 /**
+ * A file of contacts, or a part of one.
+ *
+ * @generated from message kith.contact.v1.ImportContactsRequest
+ */
+export type ImportContactsRequest = Message<"kith.contact.v1.ImportContactsRequest"> & {
+  /**
+   * How the file has contacts.
+   *
+   * @generated from field: kith.contact.v1.ContactFormat format = 1;
+   */
+  format: ContactFormat;
+
+  /**
+   * The file, at most 1 MiB of it: in UTF-8, UTF-16 or what its properties declare; otherwise
+   * Windows-1252.
+   *
+   * @generated from field: bytes content = 2;
+   */
+  content: Uint8Array;
+
+  /**
+   * Write nothing, and answer what would be done.
+   *
+   * @generated from field: bool preview = 3;
+   */
+  preview: boolean;
+
+  /**
+   * Leave contacts that are there as they are.
+   *
+   * @generated from field: bool keep_existing = 4;
+   */
+  keepExisting: boolean;
+
+  /**
+   * What new contacts have as their `source`, where the file says nothing else, e.g. its
+   * name, at most 200 code points.
+   *
+   * @generated from field: string source = 5;
+   */
+  source: string;
+
+  /**
+   * The region, by its code of ISO 3166-1, e.g. "GB", in which phone numbers without a country
+   * code are read. Empty: that of the caller's locale, if it names one.
+   *
+   * @generated from field: string phone_region = 6;
+   */
+  phoneRegion: string;
+
+  /**
+   * Columns of CSV that are called otherwise, at most 100.
+   *
+   * @generated from field: repeated kith.contact.v1.CsvColumn columns = 7;
+   */
+  columns: CsvColumn[];
+
+  /**
+   * How many lines of the file come before `content`: the lines in answers are those of the file.
+   *
+   * @generated from field: int32 lines_before = 8;
+   */
+  linesBefore: number;
+};
+
+/**
+ * Describes the message kith.contact.v1.ImportContactsRequest.
+ * Use `create(ImportContactsRequestSchema)` to create a new message.
+ */
+export const ImportContactsRequestSchema: GenMessage<ImportContactsRequest> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 25);
+
+/**
+ * What a column of CSV holds.
+ *
+ * @generated from message kith.contact.v1.CsvColumn
+ */
+export type CsvColumn = Message<"kith.contact.v1.CsvColumn"> & {
+  /**
+   * The name of the column in the first row, at most 200 code points.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The name that a column with the same is known by, e.g. "First Name" or "Phone 1 - Value"; "-" to leave
+   * the column out. At most 200 code points.
+   *
+   * @generated from field: string holds = 2;
+   */
+  holds: string;
+};
+
+/**
+ * Describes the message kith.contact.v1.CsvColumn.
+ * Use `create(CsvColumnSchema)` to create a new message.
+ */
+export const CsvColumnSchema: GenMessage<CsvColumn> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 26);
+
+/**
+ * What came of each contact of the file.
+ *
+ * @generated from message kith.contact.v1.ImportContactsResponse
+ */
+export type ImportContactsResponse = Message<"kith.contact.v1.ImportContactsResponse"> & {
+  /**
+   * One for each contact, in the order of the file.
+   *
+   * @generated from field: repeated kith.contact.v1.ImportedContactResult results = 1;
+   */
+  results: ImportedContactResult[];
+};
+
+/**
+ * Describes the message kith.contact.v1.ImportContactsResponse.
+ * Use `create(ImportContactsResponseSchema)` to create a new message.
+ */
+export const ImportContactsResponseSchema: GenMessage<ImportContactsResponse> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 27);
+
+/**
+ * What came of one contact of a file.
+ *
+ * @generated from message kith.contact.v1.ImportedContactResult
+ */
+export type ImportedContactResult = Message<"kith.contact.v1.ImportedContactResult"> & {
+  /**
+   * What was done, or would be.
+   *
+   * @generated from field: kith.contact.v1.ContactImportStatus status = 1;
+   */
+  status: ContactImportStatus;
+
+  /**
+   * The line of the file that the contact begins on, from 1.
+   *
+   * @generated from field: int32 line = 2;
+   */
+  line: number;
+
+  /**
+   * The name of the contact in the file.
+   *
+   * @generated from field: string name = 3;
+   */
+  name: string;
+
+  /**
+   * The id of the contact. Empty of refused ones, and of those that a preview would create.
+   *
+   * @generated from field: string contact_id = 4;
+   */
+  contactId: string;
+
+  /**
+   * What was left out or cut, at most 51.
+   *
+   * @generated from field: repeated kith.contact.v1.ImportNote notes = 5;
+   */
+  notes: ImportNote[];
+
+  /**
+   * Why the contact was refused. Absent of others.
+   *
+   * @generated from field: kith.error.v1.Refusal refusal = 6;
+   */
+  refusal?: Refusal | undefined;
+};
+
+/**
+ * Describes the message kith.contact.v1.ImportedContactResult.
+ * Use `create(ImportedContactResultSchema)` to create a new message.
+ */
+export const ImportedContactResultSchema: GenMessage<ImportedContactResult> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 28);
+
+/**
+ * What was not taken as it stands in the file.
+ *
+ * @generated from message kith.contact.v1.ImportNote
+ */
+export type ImportNote = Message<"kith.contact.v1.ImportNote"> & {
+  /**
+   * The line of the file, from 1.
+   *
+   * @generated from field: int32 line = 1;
+   */
+  line: number;
+
+  /**
+   * What was left out or cut, and why.
+   *
+   * @generated from field: string text = 2;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message kith.contact.v1.ImportNote.
+ * Use `create(ImportNoteSchema)` to create a new message.
+ */
+export const ImportNoteSchema: GenMessage<ImportNote> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 29);
+
+/**
+ * Which contacts to export, and how.
+ *
+ * @generated from message kith.contact.v1.ExportContactsRequest
+ */
+export type ExportContactsRequest = Message<"kith.contact.v1.ExportContactsRequest"> & {
+  /**
+   * How the file is to have contacts.
+   *
+   * @generated from field: kith.contact.v1.ContactFormat format = 1;
+   */
+  format: ContactFormat;
+
+  /**
+   * Only contacts that ListContacts finds for this. At most 100 code points.
+   *
+   * @generated from field: string query = 2;
+   */
+  query: string;
+
+  /**
+   * Only contacts that are starred, or only ones that are not. Absent: both.
+   *
+   * @generated from field: optional bool starred = 3;
+   */
+  starred?: boolean | undefined;
+};
+
+/**
+ * Describes the message kith.contact.v1.ExportContactsRequest.
+ * Use `create(ExportContactsRequestSchema)` to create a new message.
+ */
+export const ExportContactsRequestSchema: GenMessage<ExportContactsRequest> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 30);
+
+/**
+ * A part of the file.
+ *
+ * @generated from message kith.contact.v1.ExportContactsResponse
+ */
+export type ExportContactsResponse = Message<"kith.contact.v1.ExportContactsResponse"> & {
+  /**
+   * The next part, in UTF-8, at most 196,608 bytes. It ends between characters.
+   *
+   * @generated from field: bytes data = 1;
+   */
+  data: Uint8Array;
+};
+
+/**
+ * Describes the message kith.contact.v1.ExportContactsResponse.
+ * Use `create(ExportContactsResponseSchema)` to create a new message.
+ */
+export const ExportContactsResponseSchema: GenMessage<ExportContactsResponse> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 31);
+
+/**
  * What was done with a contact of a batch.
  *
  * @generated from enum kith.contact.v1.ContactStatus
@@ -1115,6 +1378,111 @@ export type ContactStatus = (typeof ContactStatus)[keyof typeof ContactStatus] |
  */
 export const ContactStatusSchema: GenEnum<ContactStatus> = /*@__PURE__*/
   enumDesc(file_kith_contact_v1_contact_service, 0);
+
+/**
+ * How a file has contacts.
+ *
+ * @generated from enum kith.contact.v1.ContactFormat
+ */
+export const ContactFormat = {
+  /**
+   * Not a format.
+   *
+   * @generated from enum value: CONTACT_FORMAT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * vCard 3.0 (RFC 2426). Imports read vCard 2.1 and 4.0 as well.
+   *
+   * @generated from enum value: CONTACT_FORMAT_VCARD_3 = 1;
+   */
+  VCARD_3: 1,
+
+  /**
+   * vCard 4.0 (RFC 6350). Imports read vCard 2.1 and 3.0 as well.
+   *
+   * @generated from enum value: CONTACT_FORMAT_VCARD_4 = 2;
+   */
+  VCARD_4: 2,
+
+  /**
+   * CSV (RFC 4180) with the columns of Google Contacts and one for the rest. Imports read
+   * the columns of Google, old and new, those of Outlook, and others that say what they hold. Cells
+   * that a spreadsheet would take for formulas begin with an apostrophe, which imports take away.
+   *
+   * @generated from enum value: CONTACT_FORMAT_CSV = 3;
+   */
+  CSV: 3,
+} as const;
+
+/**
+ * How a file has contacts.
+ *
+ * @generated from enum kith.contact.v1.ContactFormat
+ */
+export type ContactFormat = (typeof ContactFormat)[keyof typeof ContactFormat] | UnknownEnum;
+
+/**
+ * Describes the enum kith.contact.v1.ContactFormat.
+ */
+export const ContactFormatSchema: GenEnum<ContactFormat> = /*@__PURE__*/
+  enumDesc(file_kith_contact_v1_contact_service, 1);
+
+/**
+ * What was done with a contact of a file.
+ *
+ * @generated from enum kith.contact.v1.ContactImportStatus
+ */
+export const ContactImportStatus = {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: CONTACT_IMPORT_STATUS_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * It was created.
+   *
+   * @generated from enum value: CONTACT_IMPORT_STATUS_CREATED = 1;
+   */
+  CREATED: 1,
+
+  /**
+   * The contact that was there was changed.
+   *
+   * @generated from enum value: CONTACT_IMPORT_STATUS_UPDATED = 2;
+   */
+  UPDATED: 2,
+
+  /**
+   * Nothing: it is there, and has all that the file says, or is to be left as it is.
+   *
+   * @generated from enum value: CONTACT_IMPORT_STATUS_SAME = 3;
+   */
+  SAME: 3,
+
+  /**
+   * Nothing, for the reason that `refusal` has.
+   *
+   * @generated from enum value: CONTACT_IMPORT_STATUS_REFUSED = 4;
+   */
+  REFUSED: 4,
+} as const;
+
+/**
+ * What was done with a contact of a file.
+ *
+ * @generated from enum kith.contact.v1.ContactImportStatus
+ */
+export type ContactImportStatus = (typeof ContactImportStatus)[keyof typeof ContactImportStatus] | UnknownEnum;
+
+/**
+ * Describes the enum kith.contact.v1.ContactImportStatus.
+ */
+export const ContactImportStatusSchema: GenEnum<ContactImportStatus> = /*@__PURE__*/
+  enumDesc(file_kith_contact_v1_contact_service, 2);
 
 /**
  * Keep an address book. Every method works on the caller's own contacts and on
@@ -1215,6 +1583,48 @@ export const ContactService: GenService<{
     methodKind: "unary";
     input: typeof DeleteContactRequestSchema;
     output: typeof DeleteContactResponseSchema;
+  },
+  /**
+   * Create and update contacts of a file: of vCard 2.1, 3.0 and 4.0 or of CSV, or only tell what
+   * that would do (`preview`).
+   *
+   * Each contact of the file has a result, in the order of the file. It is about the contact
+   * with its `uid`, and is created where there is none; of one that is there, the fields
+   * that the file has are changed. A contact without a `uid` gets one that is made of all that it
+   * has. So the same file again changes nothing, and where a call is not answered, send it again.
+   * What no field holds is kept, up to 16,384 characters of one contact, and ExportContacts
+   * gives it back; what is left out or cut is said in `notes`. Photos are left out.
+   *
+   * Contacts are written 50 at a time, each of these steps whole or not at all. Send a large
+   * file in parts, divided between contacts, each part of CSV with the first row. Contacts are refused
+   * in the results for the reasons of CreateContact, and where there is none to be read
+   * (ERROR_REASON_CONTACT_UNREADABLE). Fails with INVALID_ARGUMENT for more than 500 contacts
+   * (ERROR_REASON_IMPORT_TOO_LARGE), before anything is written, and for a `phone_region`
+   * that there is not (ERROR_REASON_REGION_UNKNOWN).
+   *
+   * @generated from rpc kith.contact.v1.ContactService.ImportContacts
+   */
+  importContacts: {
+    methodKind: "unary";
+    input: typeof ImportContactsRequestSchema;
+    output: typeof ImportContactsResponseSchema;
+  },
+  /**
+   * Export contacts as a file, in parts: join the data of all messages.
+   *
+   * All that ImportContacts reads is in it, and importing it again changes nothing. Contacts that others
+   * change meanwhile may be in it or not. The stream counts as watches do. It fails with
+   * UNAUTHENTICATED when the caller's session or API key ends (ERROR_REASON_SESSION_ENDED),
+   * PERMISSION_DENIED when the permission is taken from the caller meanwhile
+   * (ERROR_REASON_PERMISSION_MISSING), and RESOURCE_EXHAUSTED when too many streams are open
+   * (ERROR_REASON_BUDGET_EXCEEDED, ERROR_REASON_SERVER_BUSY).
+   *
+   * @generated from rpc kith.contact.v1.ContactService.ExportContacts
+   */
+  exportContacts: {
+    methodKind: "server_streaming";
+    input: typeof ExportContactsRequestSchema;
+    output: typeof ExportContactsResponseSchema;
   },
   /**
    * Take a deletion back.

@@ -1,0 +1,144 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ContactFormat, ContactImportStatus, ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
+import { ErrorReason } from '../../gen/kith/error/v1/error_pb.ts';
+import { databases } from '../../test/support/databases.ts';
+import { generator } from '../../test/support/generator.ts';
+import { type Kith, refusalOf } from '../../test/support/kith.ts';
+import { startOn } from '../../test/support/stored.ts';
+import { someCard } from './formats/cards.testkit.ts';
+import { displayName } from './formats/card.ts';
+import { writeVCard } from './formats/vcard-writer.ts';
+
+const { CREATED, UPDATED, SAME, REFUSED } = ContactImportStatus;
+const { VCARD_3, VCARD_4, CSV } = ContactFormat;
+
+const card = (...lines: string[]) => ['BEGIN:VCARD', 'VERSION:3.0', ...lines, 'END:VCARD', ''].join('\r\n');
+
+/** Contacts that are hard to write, of which each can be created. */
+const CARDS = Array.from({ length: 60 }, (_, seed) => someCard(generator(seed + 1)))
+  .filter((each) => /\w/.test(displayName(each)) && /\w/.test(each.givenName + each.company + each.nickname))
+  .slice(0, 25);
+
+describe.each(databases)('import and export of contacts, on $name', (kind) => {
+  let kith: Kith;
+  beforeAll(async () => {
+    kith = await startOn(kind, { env: { KITH_CONTACTS_PER_USER: '500' } });
+  });
+  afterAll(() => kith[Symbol.asyncDispose]());
+
+  const newBook = async () => {
+    const client = kith.client(ContactService, (await kith.user()).accessToken);
+    const load = async (content: string, options: object = {}) =>
+      (await client.importContacts({ format: VCARD_3, content: Buffer.from(content), ...options })).results;
+    return {
+      client,
+      load,
+      statuses: async (...call: Parameters<typeof load>) => (await load(...call)).map(({ status }) => status),
+      save: async (format: ContactFormat, query = '') => {
+        const parts: Uint8Array[] = [];
+        for await (const { data } of client.exportContacts({ format, query })) parts.push(data);
+        return Buffer.concat(parts).toString();
+      },
+      all: async () => (await client.listContacts({ pageSize: 1000 })).contacts,
+    };
+  };
+
+  test.each([
+    ['vCard 3.0', VCARD_3],
+    ['vCard 4.0', VCARD_4],
+    ['CSV', CSV],
+  ])('%s: what is exported is the same again, here and in another address book', async (_, format) => {
+    const [book, other] = [await newBook(), await newBook()];
+    const file = CARDS.map((each) => writeVCard(each, '4.0')).join('');
+    expect(await book.statuses(file)).toEqual(CARDS.map(() => CREATED));
+    await book.client.createContact({ givenName: 'Without a uid' });
+    const exported = await book.save(format);
+    const before = await book.all();
+    expect(await book.statuses(exported, { format })).toEqual([...CARDS, 1].map(() => SAME));
+    expect(await book.all()).toEqual(before);
+    expect(await other.statuses(exported, { format })).toEqual([...CARDS, 1].map(() => CREATED));
+    const bare = (contacts: typeof before) =>
+      contacts.map(({ id: _id, createTime: _c, updateTime: _u, etag: _e, ...fields }) => ({
+        ...fields,
+        uid: fields.givenName === 'Without a uid' ? '' : fields.uid,
+      }));
+    expect(bare(await other.all())).toEqual(bare(before));
+  });
+
+  test('the same file again changes nothing, whatever has become of its contacts', async () => {
+    const book = await newBook();
+    const file = card('N:Lovelace;Ada;;;', 'X-HAT:blue') + card('N:Hopper;Grace;;;', 'UID:grace', 'TEL:1');
+    expect(await book.statuses(file, { source: 'a.vcf' })).toEqual([CREATED, CREATED]);
+    expect(await book.statuses(file, { source: 'b.vcf' })).toEqual([SAME, SAME]);
+    const [ada, grace] = await book.all();
+    expect([ada, grace].map((each) => each?.source)).toEqual(['a.vcf', 'a.vcf']);
+    expect(ada!.vcardProperties).toEqual(['X-HAT:blue']);
+    await book.client.updateContact({ contactId: ada!.id, givenName: 'Augusta' });
+    expect(await book.statuses(file)).toEqual([SAME, SAME]);
+    expect((await book.all()).map(({ givenName }) => givenName)).toEqual(['Augusta', 'Grace']);
+  });
+
+  test('a contact with the uid of one that is there changes what it has, and leaves the rest', async () => {
+    const book = await newBook();
+    const [created] = await book.load(card('N:Hopper;Grace;;;', 'UID:grace', 'TITLE:Admiral', 'X-KITH-STARRED:TRUE'));
+    const file = card('N:Hopper;Grace;Brewster;;', 'UID:grace', 'TEL:1');
+    expect(await book.statuses(file, { keepExisting: true })).toEqual([SAME]);
+    expect(await book.load(file, { preview: true })).toMatchObject([
+      { status: UPDATED, contactId: created!.contactId },
+    ]);
+    expect((await book.all())[0]!.middleName).toBe('');
+    expect(await book.statuses(file)).toEqual([UPDATED]);
+    expect(await book.statuses(file)).toEqual([SAME]);
+    expect(await book.all()).toMatchObject([
+      { middleName: 'Brewster', jobTitle: 'Admiral', starred: true, phones: [{ number: '1' }] },
+    ]);
+  });
+
+  test('a preview writes nothing, and says what importing then does, with lines, names and reasons', async () => {
+    const book = await newBook();
+    const file =
+      card('N:A;B;;;', 'PHOTO;ENCODING=b:AAAA') + card('TITLE:Nobody') + card('FN:C D', 'TEL:1') + 'BEGIN:VCARD\r\n';
+    const preview = await book.load(file, { preview: true, linesBefore: 100 });
+    expect(await book.all()).toEqual([]);
+    expect(preview).toMatchObject([
+      { status: CREATED, line: 101, name: 'B A', contactId: '', notes: [{ line: 104 }] },
+      { status: REFUSED, line: 106, refusal: { detail: { reason: ErrorReason.CONTACT_EMPTY } } },
+      { status: CREATED, line: 110, name: 'C D' },
+      { status: REFUSED, line: 115, refusal: { detail: { reason: ErrorReason.CONTACT_UNREADABLE } } },
+    ]);
+    const imported = await book.load(file, { linesBefore: 100 });
+    expect(imported.map((each) => ({ ...each, contactId: '' }))).toEqual(preview);
+    expect(await book.all()).toHaveLength(2);
+  });
+
+  test('two imports of one file at once create its contacts once', async () => {
+    const book = await newBook();
+    const file = Array.from({ length: 20 }, (_, i) => card(`N:${i};A;;;`)).join('');
+    const both = await Promise.all([book.statuses(file), book.statuses(file)]);
+    expect(await book.all()).toHaveLength(20);
+    expect(both.flat().filter((status) => status === CREATED)).toHaveLength(20);
+  });
+
+  test('more than 500 contacts, and what is beyond the limits of a user, are refused', async () => {
+    const book = await newBook();
+    const file = (count: number) =>
+      Array.from({ length: count }, (_, i) => `BEGIN:VCARD\nFN:A${i}\nEND:VCARD\n`).join('');
+    expect(await refusalOf(book.load(file(501)))).toMatchObject({
+      code: 'InvalidArgument',
+      reason: 'IMPORT_TOO_LARGE',
+    });
+    expect(await refusalOf(book.load(card('N:A;;;;'), { phoneRegion: 'ZZ' }))).toMatchObject({
+      reason: 'REGION_UNKNOWN',
+    });
+    expect(await book.all()).toEqual([]);
+    await book.client.createContact({ givenName: 'First' });
+    const results = await book.load(file(500));
+    expect(results.filter(({ status }) => status === CREATED)).toHaveLength(499);
+    expect(results[499]).toMatchObject({
+      status: REFUSED,
+      refusal: { detail: { reason: ErrorReason.CONTACT_LIMIT_REACHED } },
+    });
+    const exported = await book.save(VCARD_4, 'a49');
+    expect(exported.match(/^FN:/gm)).toHaveLength(10);
+  });
+});

@@ -1,0 +1,179 @@
+import { createHash } from 'node:crypto';
+import type { Caller } from '../kernel/access.ts';
+import { type PartRefusal, toPartRefusal } from '../kernel/failure.ts';
+import type { PartialUpdate } from '../resources/partial-update.ts';
+import type { Db } from '../storage/database.ts';
+import { type ContactFields, NO_FIELDS, toContact } from './contact.ts';
+import { type ContactsApp, insertWithin, requirePhoneRegion, updateWithin } from './contacts.ts';
+import { type ContactRow, selectContact, selectContactsByUid } from './store.ts';
+
+/** A contact of a file: its fields, or why it is refused. */
+export type ImportRow = {
+  /** The line of the file, from 1. */
+  readonly line: number;
+  readonly name: string;
+  /** What was not taken as it stands in the file. */
+  readonly notes: readonly { readonly line: number; readonly text: string }[];
+} & (
+  | { readonly fields: ContactFields; readonly refusal?: undefined }
+  | { readonly fields?: undefined; readonly refusal: PartRefusal }
+);
+
+/** What came of a contact of a file. */
+export type ImportResult =
+  /** '' for the id of one that a preview would create. */
+  | { readonly status: 'created' | 'updated' | 'same'; readonly id: string }
+  | { readonly status: 'refused'; readonly refusal: PartRefusal };
+
+export interface ImportOptions {
+  /** Write nothing. */
+  readonly preview: boolean;
+  /** Leave contacts that are there as they are. */
+  readonly keepExisting: boolean;
+  /** The source of new contacts that have none. */
+  readonly source: string;
+  /** See NewContact. */
+  readonly phoneRegion: string;
+}
+
+/** How many contacts one transaction writes: others write in between, and a stop waits no longer. */
+const STEP_CONTACTS = 50;
+
+/**
+ * Imports contacts of the caller's, and says of each what came of it. A contact of the file is about the one with its uid.
+ * Without a uid it gets one that is made of its fields, so that the same contact again changes nothing, whatever has
+ * become of the one that is there. They are written in steps of STEP_CONTACTS, each in a transaction.
+ *
+ * Throws region_unknown.
+ */
+export async function importContacts(
+  app: ContactsApp,
+  caller: Caller,
+  rows: readonly ImportRow[],
+  options: ImportOptions,
+  signal?: AbortSignal,
+): Promise<ImportResult[]> {
+  requirePhoneRegion(options.phoneRegion);
+  const results: ImportResult[] = [];
+  for (let start = 0; start < rows.length; start += STEP_CONTACTS) {
+    signal?.throwIfAborted();
+    const step = rows.slice(start, start + STEP_CONTACTS);
+    results.push(
+      ...(options.preview
+        ? await previewStep(app, caller, step, options)
+        : await writeStep(app, caller, step, options)),
+    );
+  }
+  return results;
+}
+
+function writeStep(
+  app: ContactsApp,
+  caller: Caller,
+  step: readonly ImportRow[],
+  options: ImportOptions,
+): Promise<ImportResult[]> {
+  return app.database.transaction(async (tx) => {
+    const importing = new Importing(tx, app, caller, options);
+    await importing.read(step);
+    const results: ImportResult[] = [];
+    for (const row of step) results.push(await importing.write(row));
+    if (options.preview) throw new Preview(results);
+    return results;
+  }, caller.userId);
+}
+
+/** Thrown to undo what the transaction wrote. */
+class Preview extends Error {
+  readonly results: readonly ImportResult[];
+
+  constructor(results: readonly ImportResult[]) {
+    super('only a preview');
+    this.results = results;
+  }
+}
+
+/** Does all that writing does, limits included, and takes it back. */
+async function previewStep(...step: Parameters<typeof writeStep>): Promise<ImportResult[]> {
+  try {
+    return await writeStep(...step);
+  } catch (error) {
+    if (!(error instanceof Preview)) throw error;
+    return error.results.map((result) => (result.status === 'created' ? { ...result, id: '' } : result));
+  }
+}
+
+/** One step of an import, within its transaction. */
+class Importing {
+  readonly #tx: Db;
+  readonly #app: ContactsApp;
+  readonly #caller: Caller;
+  readonly #options: ImportOptions;
+  /** Ids of contacts by their uids, as they are at this point of the step. */
+  readonly #known = new Map<string, string>();
+
+  constructor(tx: Db, app: ContactsApp, caller: Caller, options: ImportOptions) {
+    this.#tx = tx;
+    this.#app = app;
+    this.#caller = caller;
+    this.#options = options;
+  }
+
+  /** Reads the contacts that the rows may be about. */
+  async read(step: readonly ImportRow[]): Promise<void> {
+    const uids = new Set(step.flatMap(({ fields }) => (fields === undefined ? [] : [uidOf(fields)])));
+    if (uids.size === 0) return;
+    const rows = await selectContactsByUid(this.#tx, this.#caller.userId, [...uids]);
+    // The oldest of several.
+    for (const { uid, id } of rows.toReversed()) this.#known.set(uid, id);
+  }
+
+  async write(row: ImportRow): Promise<ImportResult> {
+    if (row.fields === undefined) return { status: 'refused', refusal: row.refusal };
+    const { keepExisting, source, phoneRegion } = this.#options;
+    const [tx, app, caller] = [this.#tx, this.#app, this.#caller];
+    const { fields } = row;
+    const uid = uidOf(fields);
+    try {
+      const present = await this.#find(uid);
+      if (present === undefined) {
+        const created = { ...fields, uid, source: fields.source || source };
+        const { id } = await insertWithin(tx, app, caller, { fields: created, phoneRegion });
+        this.#known.set(uid, id);
+        return { status: 'created', id };
+      }
+      if (keepExisting || fields.uid === '') return { status: 'same', id: present.id };
+      const update = { fields: changesOf(fields), phoneRegion };
+      const { etag } = await updateWithin(tx, app, caller, present.id, undefined, update);
+      return { status: etag === toContact(present).etag ? 'same' : 'updated', id: present.id };
+    } catch (error) {
+      return { status: 'refused', refusal: toPartRefusal(error) };
+    }
+  }
+
+  /** The contact with a uid; or, of exports, the one with the id that stands for it. */
+  async #find(uid: string): Promise<ContactRow | undefined> {
+    const id = this.#known.get(uid) ?? ID.exec(uid)?.[1];
+    const row = id === undefined ? undefined : await selectContact(this.#tx, this.#caller.userId, id);
+    return row?.deleted === 0 && (row.uid === uid || row.uid === '') ? row : undefined;
+  }
+}
+
+/** What exports have as the uid of a contact without one (RFC 9562, 4). */
+const ID = /^urn:uuid:([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
+
+/** The uid of a contact; without one, a hash of all that it has. */
+function uidOf(fields: ContactFields): string {
+  if (fields.uid !== '') return fields.uid;
+  return `urn:kith:sha256:${createHash('sha256').update(JSON.stringify(fields)).digest('base64url')}`;
+}
+
+/** The fields that a file has. What it lacks stays, and so does what says which contact it is and where it came from. */
+function changesOf(fields: ContactFields): PartialUpdate<ContactFields> {
+  const isUnset = (value: unknown) => value === '' || value === false || (Array.isArray(value) && value.length === 0);
+  const kept = Object.keys(NO_FIELDS).map((name) => {
+    const value = fields[name as keyof ContactFields];
+    return [name, name === 'uid' || name === 'source' || isUnset(value) ? undefined : value];
+  });
+  return Object.fromEntries(kept) as PartialUpdate<ContactFields>;
+}
