@@ -18,6 +18,7 @@ import { Role } from '../gen/kith/access/v1/role_pb.ts';
 import { ActivityService, type StreamUserActivityRequestSchema } from '../gen/kith/activity/v1/activity_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { RevocationService } from '../gen/kith/auth/v1/revocation_service_pb.ts';
+import { ContactFormat, ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { SecondFactorService } from '../gen/kith/auth/v1/second_factor_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { parseConfig } from '../src/config/config.ts';
@@ -201,6 +202,8 @@ describe.each(databases)('on $name, at the log level trace', (kind) => {
     const { accessToken, user } = await kith.admin();
     const exporting = kith.client(UserService, accessToken).exportUserData({ userId: user.id });
     for await (const _ of exporting) break;
+    const contacts = kith.client(ContactService, accessToken).exportContacts({ format: ContactFormat.CSV });
+    for await (const _ of contacts) break;
     for await (const _ of kith.client(ActivityService, accessToken).watchUserActivity({})) break;
     for await (const _ of kith.client(RevocationService, accessToken).watchRevocations({})) break;
     async function* nothing(): AsyncGenerator<MessageInitShape<typeof StreamUserActivityRequestSchema>> {}
