@@ -145,6 +145,7 @@ describe.each(databases)('on $name, at the log level trace', (kind) => {
       ...database.env,
       KITH_LOG_LEVEL: 'trace',
       KITH_SIGN_UP: 'open',
+      KITH_LOGIN_CODES: 'true',
       KITH_ADMIN_PASSWORD: ADMIN_PASSWORD,
       KITH_SIGN_IN_FAILURES_PER_ADDRESS: '1000000',
     };

@@ -42,6 +42,7 @@ test('without any setting everything has its default', () => {
     trustedProxies: [],
     mail: { smtpUrl: undefined, from: 'no-reply@localhost', language: 'en', service: 'Kith' },
     signUp: { policy: 'closed', domains: [] },
+    loginCodes: false,
     purgeAfterMs: 30 * DAY_MS,
     activityRetentionMs: 90 * DAY_MS,
     databaseLimits: {
@@ -339,6 +340,7 @@ test.each([
   ['KITH_SERVICE_NAME', ['x'.repeat(101)]],
   ['KITH_SIGN_UP', ['Open', 'true', 'invitations']],
   ['KITH_SIGN_UP_DOMAINS', ['@example.org', 'example.org,', '*.example.org', 'a b', 'ex_ample.org', 'bücher.example']],
+  ['KITH_LOGIN_CODES', ['TRUE', 'yes', '1', '0']],
   ['KITH_PURGE_AFTER_DAYS', ['0', '3651']],
   [
     'KITH_CORS_ORIGINS',

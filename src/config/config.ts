@@ -47,6 +47,8 @@ export interface Config {
     readonly service: string;
   };
   readonly signUp: SignUpConfig;
+  /** Whether users may sign in with codes that are mailed to them. */
+  readonly loginCodes: boolean;
   readonly purgeAfterMs: number;
   readonly activityRetentionMs: number;
   /** What a user's contacts may be, in number and in bytes. */
@@ -262,6 +264,12 @@ export const SETTINGS = {
     allowed: 'domains, separated by commas: example.org,example.com',
     parse: parseDomains,
   },
+  KITH_LOGIN_CODES: {
+    help: 'Let users sign in with a code that is mailed to their verified address, in place of the password.',
+    fallback: 'false',
+    allowed: 'true or false',
+    parse: parseFlag,
+  },
   KITH_PURGE_AFTER_DAYS: wholeNumber('How long a deletion can be undone.', '30', 1, 3650),
   KITH_ACTIVITY_DAYS: wholeNumber('How long activity is kept.', '90', 1, 3650),
   KITH_CONTACTS_PER_USER: wholeNumber(
@@ -474,6 +482,7 @@ export function parseConfig(env: Env): Config {
       language: read('KITH_MAIL_LANGUAGE') ?? 'en',
       service: read('KITH_SERVICE_NAME') ?? '',
     },
+    loginCodes: read('KITH_LOGIN_CODES') ?? false,
     signUp: { policy: read('KITH_SIGN_UP') ?? 'closed', domains: read('KITH_SIGN_UP_DOMAINS') ?? [] },
     purgeAfterMs: (read('KITH_PURGE_AFTER_DAYS') ?? 0) * DAY_MS,
     activityRetentionMs: (read('KITH_ACTIVITY_DAYS') ?? 0) * DAY_MS,

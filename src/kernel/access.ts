@@ -50,7 +50,7 @@ export function requireNotAbove(caller: Caller, user: { readonly id: string; rea
 }
 
 /** What a user proves to sign in. */
-export type SignInMethod = 'pwd' | 'otp' | 'recovery';
+export type SignInMethod = 'pwd' | 'otp' | 'recovery' | 'mail';
 
 /** Who makes a call, as they are at the time of the call. */
 export interface Caller {

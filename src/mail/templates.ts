@@ -6,6 +6,7 @@ import { linkIn } from './links.ts';
 
 /** What mails are about. Each has a template in each language. */
 export const MAIL_KINDS = [
+  'login_code',
   'password_reset',
   'password_changed',
   'sign_up',
@@ -27,6 +28,7 @@ export type MailKind = (typeof MAIL_KINDS)[number];
 
 /** What the templates of a kind have in them, written `{{name}}`. */
 export interface MailValues {
+  readonly login_code: { readonly code: string };
   readonly password_reset: { readonly code: string };
   readonly password_changed: { readonly timeMs: number };
   readonly sign_up: { readonly code: string };

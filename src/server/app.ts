@@ -114,6 +114,7 @@ export async function openApp(config: Config, log: Logger, options: AppOptions =
     sessionCookies: sessionCookies(config.issuer),
     resetsUnderWay: { count: 0 },
     signUp: config.signUp,
+    loginCodes: config.loginCodes,
     mailTemplates: new MailTemplates({ ...config.mail, accountUrl: config.account.url }),
     totpIssuer: new URL(config.issuer).hostname,
     knownApiKeys: createKnownApiKeys(),

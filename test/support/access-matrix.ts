@@ -80,6 +80,11 @@ export const REFUSED: ReadonlyMap<DescMethod, Refused> = new Map<DescMethod, Ref
     AuthService.method.refreshAccessToken,
     { request: { refreshToken: 'x' }, answer: 'Unauthenticated REFRESH_TOKEN_INVALID' },
   ],
+  [AuthService.method.requestLoginCode, { request: { identifier: '' }, answer: FIELDS_INVALID }],
+  [
+    AuthService.method.loginWithCode,
+    { request: { identifier: '', clientToken: 'x', code: '1' }, answer: FIELDS_INVALID },
+  ],
   [AuthService.method.requestPasswordReset, { request: { identifier: '' }, answer: FIELDS_INVALID }],
   [
     AuthService.method.resetPassword,

@@ -82,6 +82,7 @@ export async function startKith({
     // All tests of a file call from one address.
     KITH_SIGN_IN_FAILURES_PER_ADDRESS: '1000000',
     KITH_SIGN_UP: 'open',
+    KITH_LOGIN_CODES: 'true',
     KITH_SECRET_KEY: Buffer.alloc(32, 'kith').toString('base64'),
     ...fastPathSetting,
     ...env,

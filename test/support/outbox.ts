@@ -89,6 +89,18 @@ export async function resetCode(kith: Kith, { id, username }: Pick<User, 'id' | 
   return codeIn(kith, await mailAfter(kith, id, ask));
 }
 
+/** Asks for a code to sign in with, for a user whose address is verified, and reads it in the outbox. */
+export async function loginCode(
+  kith: Kith,
+  { id, username }: Pick<User, 'id' | 'username'>,
+): Promise<{ readonly identifier: string; readonly clientToken: string; readonly code: string }> {
+  let clientToken = '';
+  const mail = await mailAfter(kith, id, async () => {
+    ({ clientToken } = await kith.client(AuthService).requestLoginCode({ identifier: username }));
+  });
+  return { identifier: username, clientToken, code: await codeIn(kith, mail) };
+}
+
 /** Asks for a code to verify the address of a user who is signed in, and reads it in the outbox. */
 export async function verificationCode(kith: Kith, { user, accessToken }: SignedIn): Promise<string> {
   const ask = () => kith.client(AuthService, accessToken).requestEmailVerification({});

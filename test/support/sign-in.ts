@@ -2,14 +2,15 @@ import type {
   CompleteLoginResponse,
   LoginChallenge,
   LoginResponse,
+  LoginWithCodeResponse,
   RefreshAccessTokenResponse,
   Tokens,
 } from '../../gen/kith/auth/v1/auth_service_pb.ts';
 import type { User } from '../../gen/kith/user/v1/user_pb.ts';
 
-type LoginAnswer = LoginResponse | CompleteLoginResponse;
+type LoginAnswer = LoginResponse | LoginWithCodeResponse | CompleteLoginResponse;
 
-/** Waits for Login or CompleteLogin to sign in: the tokens, and who signed in. Throws when a step is left. */
+/** Waits for Login, LoginWithCode or CompleteLogin to sign in: the tokens, and who signed in. Throws when a step is left. */
 export async function signedIn(answer: Promise<LoginAnswer>): Promise<Tokens & { readonly user: User }> {
   const { outcome } = await answer;
   if (outcome.case !== 'signedIn') throw new Error(`the sign-in is not complete: ${outcome.case}`);

@@ -5,7 +5,7 @@ import { AuthService } from './gen/kith/auth/v1/auth_service_pb.ts';
 import { type KithError, reasonOf } from './kith-error.ts';
 import { Session, type TokenSource } from './session.ts';
 import { memoryStore, type SessionStore } from './session-store.ts';
-import type { PasswordCredentials } from './sign-in.ts';
+import type { MailedCodeCredentials, PasswordCredentials } from './sign-in.ts';
 
 /** What a client keeps a session in, and whom it tells when one is over. */
 export interface SessionCredentials {
@@ -26,6 +26,7 @@ export type TokenFunction = (refused: string | undefined) => string | undefined 
  *
  * - `{ apiKey }`: a service or a script.
  * - `{ identifier, password }`: signs in at the first call, and anew when the session is over.
+ * - `{ identifier, mailedCode }`: as before, with a code that is mailed to the user.
  * - `{ refreshToken }`: goes on with a session.
  * - `{ session }`: goes on with a session that was opened with `@kith/client/session`.
  * - `{ store }`: goes on with the session in the store, if there is one; `signIn` opens one.
@@ -34,6 +35,7 @@ export type TokenFunction = (refused: string | undefined) => string | undefined 
 export type Credentials =
   | { readonly apiKey: string }
   | (PasswordCredentials & SessionCredentials)
+  | (MailedCodeCredentials & SessionCredentials)
   | ({ readonly refreshToken: string } & Omit<SessionCredentials, 'store'>)
   | (SessionCredentials & { readonly store: SessionStore })
   | { readonly session: Session }
@@ -48,8 +50,8 @@ export function openSession(credentials: Credentials | undefined, transport: Tra
   if ('refreshToken' in credentials)
     return new Session({ transport, store: memoryStore(credentials.refreshToken), onSessionEnded });
   const { store = memoryStore() } = credentials;
-  const password = 'password' in credentials ? credentials : undefined;
-  return new Session({ transport, store, password, onSessionEnded });
+  const signIn = 'identifier' in credentials ? credentials : undefined;
+  return new Session({ transport, store, signIn, onSessionEnded });
 }
 
 /** Where the tokens of credentials without a session come from. */
@@ -71,6 +73,8 @@ export function tokensOf(credentials: Credentials | undefined): TokenSource {
 /** The methods that give credentials, and take none. */
 const PUBLIC: ReadonlySet<unknown> = new Set([
   AuthService.method.login,
+  AuthService.method.requestLoginCode,
+  AuthService.method.loginWithCode,
   AuthService.method.completeLogin,
   AuthService.method.refreshAccessToken,
 ]);

@@ -9,5 +9,5 @@ export type { CallOptions, Update } from './namespaces.ts';
 export type { Recorder, RecorderOptions } from './recorder.ts';
 export type { RetryOptions } from './retries.ts';
 export { memoryStore, type SessionStore, type StoredSession, webStorageStore } from './session-store.ts';
-export type { Challenge, PasswordCredentials, SecondFactorCode } from './sign-in.ts';
+export type { Challenge, MailedCodeCredentials, PasswordCredentials, SecondFactorCode } from './sign-in.ts';
 export type { Watch, WatchEvent, WatchOptions, WatchState } from './watch.ts';

@@ -10,7 +10,7 @@ import { createNamespace, type Namespace } from './namespaces.ts';
 import { createRecorder, type Recorder, type RecorderOptions } from './recorder.ts';
 import { type RetryOptions, withRetries } from './retries.ts';
 import { SERVICES } from './services.ts';
-import type { PasswordCredentials } from './sign-in.ts';
+import type { MailedCodeCredentials, PasswordCredentials } from './sign-in.ts';
 import { createWatch, followAlone, type Watch, type WatchEvent, type WatchOptions } from './watch.ts';
 
 /** Where Kith is, and who calls. */
@@ -53,7 +53,7 @@ export interface Kith extends Omit<Namespaces, 'activity'> {
     options?: Omit<WatchOptions, 'userId' | 'signal'> & { readonly onError?: (error: unknown) => void },
   ): () => void;
   /** Signs in, and keeps the session where the credentials say. Fails for credentials that have no session. */
-  signIn(credentials: PasswordCredentials): Promise<User>;
+  signIn(credentials: PasswordCredentials | MailedCodeCredentials): Promise<User>;
   /** Ends the session on the server and forgets it here; here also when the server cannot be reached. */
   signOut(): Promise<void>;
   /**

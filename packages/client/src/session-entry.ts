@@ -5,4 +5,4 @@ export type { User } from './gen/kith/user/v1/user_pb.ts';
 export { KithError, type Reason, type Violation } from './kith-error.ts';
 export { Session, type SessionOptions } from './session.ts';
 export type { SessionStore, StoredSession } from './session-store.ts';
-export type { Challenge, PasswordCredentials, SecondFactorCode } from './sign-in.ts';
+export type { Challenge, MailedCodeCredentials, PasswordCredentials, SecondFactorCode } from './sign-in.ts';

@@ -4,7 +4,7 @@ import type { User } from './gen/kith/user/v1/user_pb.ts';
 import { KithError, type Reason, reasonOf } from './kith-error.ts';
 import { isTransient, repeat } from './retries.ts';
 import type { SessionStore, StoredSession } from './session-store.ts';
-import { type PasswordCredentials, signInWithPassword } from './sign-in.ts';
+import { type MailedCodeCredentials, type PasswordCredentials, signInWith } from './sign-in.ts';
 
 /** Where the bearer token of a call comes from. What it throws is a ConnectError. */
 export interface TokenSource {
@@ -37,7 +37,7 @@ export interface SessionOptions {
   readonly transport: Transport;
   readonly store: SessionStore;
   /** Signs in when there is no session. */
-  readonly password?: PasswordCredentials | undefined;
+  readonly signIn?: PasswordCredentials | MailedCodeCredentials | undefined;
   /** Told once of each session that ended otherwise than by `signOut`. */
   readonly onSessionEnded?: ((error: KithError) => void) | undefined;
   /** Told when another client of the store opens a session, true, or ends it, false. Needs a store that tells. */
@@ -100,7 +100,7 @@ export class Session implements TokenSource {
   }
 
   /** Opens a session in place of the one that there is. */
-  async signIn(credentials: PasswordCredentials): Promise<User> {
+  async signIn(credentials: PasswordCredentials | MailedCodeCredentials): Promise<User> {
     // Outside of the lock: people take their time to answer.
     const { tokens, user } = await this.#answers(credentials);
     await this.#options.store.exclusive(() => this.#keep(tokens));
@@ -125,7 +125,7 @@ export class Session implements TokenSource {
   }
 
   async #renewAlone(refused: string | undefined): Promise<StoredSession | undefined> {
-    const { store, password } = this.#options;
+    const { store, signIn } = this.#options;
     const stored = await store.load();
     if (stored !== undefined && stored.refreshToken === this.#end?.refreshToken) {
       await store.save(undefined);
@@ -138,10 +138,10 @@ export class Session implements TokenSource {
         const error = ConnectError.from(thrown);
         if (!OVER.has(reasonOf(error))) throw error;
         await store.save(undefined);
-        if (password === undefined) this.#finish({ error, refreshToken: stored.refreshToken });
+        if (signIn === undefined) this.#finish({ error, refreshToken: stored.refreshToken });
       }
     }
-    if (password !== undefined) return this.#keep((await this.#answers(password)).tokens);
+    if (signIn !== undefined) return this.#keep((await this.#answers(signIn)).tokens);
     if (this.#end !== undefined) throw this.#end.error;
     this.#current = undefined;
     return undefined;
@@ -154,8 +154,10 @@ export class Session implements TokenSource {
     return this.#keep(tokens);
   }
 
-  async #answers(credentials: PasswordCredentials): Promise<{ tokens: Tokens | undefined; user: User }> {
-    const { tokens, user } = await signInWithPassword(this.#auth, credentials);
+  async #answers(
+    credentials: PasswordCredentials | MailedCodeCredentials,
+  ): Promise<{ tokens: Tokens | undefined; user: User }> {
+    const { tokens, user } = await signInWith(this.#auth, credentials);
     if (user === undefined) throw new ConnectError('the answer of the sign-in has no user', Code.Internal);
     return { tokens, user };
   }

@@ -21,11 +21,8 @@ export interface Challenge<Method extends string> {
   readonly error: KithError | undefined;
 }
 
-/** A sign-in with a password. */
-export interface PasswordCredentials {
-  /** The username or the email address. */
-  readonly identifier: string;
-  readonly password: string;
+/** What the steps of a sign-in after the first take. */
+interface StepCallbacks {
   /** Asks for the second factor of a user who has one. Asked again after a wrong code; what it throws ends the sign-in. */
   readonly secondFactor?:
     | ((challenge: Challenge<'totpCode' | 'recoveryCode'>) => SecondFactorCode | Promise<SecondFactorCode>)
@@ -34,11 +31,30 @@ export interface PasswordCredentials {
   readonly newPassword?: ((challenge: Challenge<'newPassword'>) => string | Promise<string>) | undefined;
 }
 
+/** A sign-in with a password. */
+export interface PasswordCredentials extends StepCallbacks {
+  /** The username or the email address. */
+  readonly identifier: string;
+  readonly password: string;
+}
+
+/** A sign-in with a code that is mailed to the user's verified address, where the server lets people (`KITH_LOGIN_CODES`). */
+export interface MailedCodeCredentials extends StepCallbacks {
+  /** The username or the email address. */
+  readonly identifier: string;
+  /**
+   * Asks for the code, once it has been asked for. Called again after a wrong one; what it throws ends the sign-in. The
+   * code works in this client alone.
+   */
+  readonly mailedCode: (challenge: Pick<Challenge<never>, 'error'>) => string | Promise<string>;
+}
+
 /** How often a callback is asked at the most in one step. */
 const ANSWERS_MAX = 5;
 
-/** Refusals after which the same challenge may be answered again. */
+/** Refusals after which the same code or challenge may be answered again. */
 const RETRIABLE: ReadonlySet<Reason | undefined> = new Set<Reason>([
+  'MAILED_CODE_INVALID',
   'SECOND_FACTOR_WRONG',
   'FIELDS_INVALID',
   'PASSWORD_IS_IDENTIFIER',
@@ -49,18 +65,33 @@ const RETRIABLE: ReadonlySet<Reason | undefined> = new Set<Reason>([
 type Answer = MessageInitShape<typeof CompleteLoginRequestSchema>['answer'];
 
 /** Signs in, through every step. Throws a ConnectError, or what a callback throws. */
-export async function signInWithPassword(
+export async function signInWith(
   auth: Client<typeof AuthService>,
-  credentials: PasswordCredentials,
+  credentials: PasswordCredentials | MailedCodeCredentials,
 ): Promise<SignedIn> {
-  const { identifier, password } = credentials;
-  let { outcome } = await auth.login({ identifier, password });
+  let { outcome } = await begin(auth, credentials);
   while (outcome.case === 'challenge') outcome = await takeStep(auth, outcome.value, credentials);
   if (outcome.case !== 'signedIn') throw incomplete('its outcome is one that this client does not know');
   return outcome.value;
 }
 
-async function takeStep(auth: Client<typeof AuthService>, challenge: LoginChallenge, credentials: PasswordCredentials) {
+async function begin(auth: Client<typeof AuthService>, credentials: PasswordCredentials | MailedCodeCredentials) {
+  const { identifier } = credentials;
+  if ('password' in credentials) return auth.login({ identifier, password: credentials.password });
+  const { clientToken } = await auth.requestLoginCode({ identifier });
+  let error: KithError | undefined;
+  for (let answers = 1; ; answers += 1) {
+    const code = await credentials.mailedCode({ error });
+    try {
+      return await auth.loginWithCode({ identifier, clientToken, code });
+    } catch (thrown) {
+      error = KithError.from(thrown);
+      if (!RETRIABLE.has(error.reason) || answers === ANSWERS_MAX) throw thrown;
+    }
+  }
+}
+
+async function takeStep(auth: Client<typeof AuthService>, challenge: LoginChallenge, credentials: StepCallbacks) {
   let error: KithError | undefined;
   for (let answers = 1; ; answers += 1) {
     const answer = await askFor(challenge, credentials, error);
@@ -76,7 +107,7 @@ async function takeStep(auth: Client<typeof AuthService>, challenge: LoginChalle
 
 async function askFor(
   { step, methods }: LoginChallenge,
-  { secondFactor, newPassword }: PasswordCredentials,
+  { secondFactor, newPassword }: StepCallbacks,
   error: KithError | undefined,
 ): Promise<Answer> {
   if (step === LoginStep.SECOND_FACTOR) {

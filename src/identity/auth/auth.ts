@@ -52,10 +52,12 @@ import type { SessionCookies } from './session-cookie.ts';
 import { type Challenge, CHALLENGE_MS, challengeInvalid, readChallenge, writeChallenge } from './challenge.ts';
 
 export interface AuthApp extends SessionsApp, ThrottleApp, SignUpApp {
+  /** Whether users may sign in with codes that are mailed to them. */
+  readonly loginCodes: boolean;
   readonly sessionCookies: SessionCookies;
 }
 
-/** A step of a sign-in after the password, as the contract names it. */
+/** A step of a sign-in after the password or the mailed code, as the contract names it. */
 export type LoginStep = 'LOGIN_STEP_SECOND_FACTOR' | 'LOGIN_STEP_NEW_PASSWORD';
 
 /** The result of a step of a sign-in: the user is signed in, or has another step to take. */
@@ -264,12 +266,12 @@ export async function changePassword(
 }
 
 /** The result of a step, within its transaction. */
-type Progress =
+export type Progress =
   | { readonly session: Session; readonly user: User }
   | { readonly account: Account; readonly methods: readonly SignInMethod[]; readonly step: LoginStep };
 
 /** Opens the session if no step is left, in the transaction that read the account. */
-async function proceed(
+export async function proceed(
   tx: Db,
   app: AuthApp,
   account: Account,
@@ -309,7 +311,7 @@ async function requireStep(db: Db, challenge: Challenge, answered: LoginStep): P
   throw new Failure('challenge_step_wrong', `the sign-in has another step to take: ${step}`, { step });
 }
 
-async function toSignIn(app: AuthApp, progress: Progress, peer: Peer, expireMs: number): Promise<SignIn> {
+export async function toSignIn(app: AuthApp, progress: Progress, peer: Peer, expireMs: number): Promise<SignIn> {
   if ('session' in progress) {
     const { session, user } = progress;
     await rememberAddress(app, user.id, peer);
@@ -334,7 +336,7 @@ const RECORD_DELAY_MAX_MS = 100;
  * Records a failure at a random time after the answer. Recorded before the answer, it would
  * delay that for users who exist; directly after it, it would delay the next answer.
  */
-function recordActivityLater(app: App, activity: KithActivity): void {
+export function recordActivityLater(app: App, activity: KithActivity): void {
   app.background.run(async () => {
     await sleep(Math.random() * RECORD_DELAY_MAX_MS);
     await app.database.transaction((tx) => recordActivity(tx, app, activity));

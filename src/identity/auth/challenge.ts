@@ -14,12 +14,12 @@ const BYTES = UUID_BYTES + 2 * NUMBER_BYTES + PROVED_BYTES;
 const tokens = signedTokens({ purpose: 'login-challenge', prefix: 'kith_lc_', bytes: BYTES });
 
 /** The bit of each method. */
-const BITS: Readonly<Record<SignInMethod, number>> = { pwd: 1, otp: 2, recovery: 4 };
+const BITS: Readonly<Record<SignInMethod, number>> = { pwd: 1, otp: 2, recovery: 4, mail: 8 };
 
 /** A sign-in that is not complete. */
 export interface Challenge {
   readonly userId: string;
-  /** The user's session epoch when the password was right: a new password or state since ends the sign-in. */
+  /** The user's session epoch when the password or mailed code was right: a new password or state since ends the sign-in. */
   readonly sessionEpoch: number;
   /** The methods used so far. */
   readonly methods: readonly SignInMethod[];

@@ -7,7 +7,14 @@ import { UserService } from '../../../gen/kith/user/v1/user_service_pb.ts';
 import { examplesOf, TIME, TOKENS } from '../../../test/support/example.ts';
 import { refusalOf } from '../../../test/support/kith.ts';
 import { permissionsOf } from '../../../test/support/roles.ts';
-import { changeCode, changeEmail, resetCode, signUpCode, verificationCode } from '../../../test/support/outbox.ts';
+import {
+  changeCode,
+  changeEmail,
+  loginCode,
+  resetCode,
+  signUpCode,
+  verificationCode,
+} from '../../../test/support/outbox.ts';
 import { challengeOf, signedIn } from '../../../test/support/sign-in.ts';
 
 export const auth = examplesOf(AuthService, {
@@ -32,6 +39,16 @@ export const auth = examplesOf(AuthService, {
         await signedIn(kith.client(AuthService).login({ identifier: user.username, password: newPassword }));
       },
     };
+  },
+  async requestLoginCode({ subject }) {
+    const { user } = await subject();
+    return { request: { identifier: user.email }, answer: { clientToken: expect.stringMatching(/^[\w-]{43}$/) } };
+  },
+  async loginWithCode({ kith, subject }) {
+    const { user } = await subject();
+    const { accessToken: admin } = await kith.admin();
+    await kith.client(UserService, admin).updateUser({ userId: user.id, emailVerified: true });
+    return { request: await loginCode(kith, user), answer: signedInAs(user) };
   },
   async userMe({ caller }) {
     const { user, accessToken } = await caller(Role.EDITOR);

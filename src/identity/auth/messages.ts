@@ -32,7 +32,7 @@ export function toTokens({ access, refreshToken, refreshExpireMs }: Tokens): Mes
   };
 }
 
-/** The answer of Login and of CompleteLogin, which have the same fields. */
+/** The answer of Login, CompleteLogin and LoginWithCode, which have the same fields. */
 export function toSignInMessage(signIn: SignIn): Pick<MessageInitShape<typeof LoginResponseSchema>, 'outcome'> {
   if ('tokens' in signIn) {
     const value = { tokens: toTokens(signIn.tokens), user: toUserMessage(signIn.user) };

@@ -16,6 +16,7 @@ import { requestPasswordReset, resetPassword } from '../recovery/password-reset.
 import { logout, refresh } from '../sessions/sessions.ts';
 import { confirmSignUp, signUp } from '../sign-up/sign-up.ts';
 import { type AuthApp, changePassword, completeLogin, login, me, type SignIn } from './auth.ts';
+import { loginWithCode, requestLoginCode } from './login-code.ts';
 import { fromAnswer, toSignInMessage, toTokens } from './messages.ts';
 import { asksForCookie, intoCookie, readCookie, removeCookie } from './session-cookie.ts';
 
@@ -35,6 +36,14 @@ export function authService(app: AuthApp): ServiceImpl<typeof AuthService> {
       const answer = fromAnswer(request);
       const inCookie = asksForCookie(context.requestHeader, app.sessionCookies);
       const signIn = await completeLogin(app, challengeToken, answer, peerOf(context), context.signal);
+      return toSignInMessage(inCookie ? keptInCookie(signIn, context) : signIn);
+    },
+    async requestLoginCode({ identifier }, context) {
+      return { clientToken: await requestLoginCode(app, identifier, peerOf(context)) };
+    },
+    async loginWithCode(request, context) {
+      const inCookie = asksForCookie(context.requestHeader, app.sessionCookies);
+      const signIn = await loginWithCode(app, request, peerOf(context));
       return toSignInMessage(inCookie ? keptInCookie(signIn, context) : signIn);
     },
     async userMe(_, context) {

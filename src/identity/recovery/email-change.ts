@@ -64,7 +64,7 @@ export async function requestEmailChange(app: RecoveryApp, caller: Caller, email
   await requireMayMail(app, { id: userId, email });
   await app.database.transaction(async (tx) => {
     const account = await requireAccount(tx, userId);
-    const { code, expireMs } = await createMailedCode(tx, app, account, 'email_change', email);
+    const { code, expireMs } = await createMailedCode(tx, app, account, 'email_change', { address: email });
     const owner = await findAccount(tx, email);
     if (owner === undefined) await writeMail(tx, app, { ...account.user, email }, 'email_change', { code }, expireMs);
     else if (owner.user.state === 'active') await writeMail(tx, app, owner.user, 'email_taken', {});

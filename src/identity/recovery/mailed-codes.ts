@@ -30,6 +30,8 @@ const CODE_MS = 10 * MINUTE_MS;
  * later, whatever has been changed meanwhile.
  */
 const PURPOSES = {
+  /** Bound to the client that asked, and to the session epoch, too. */
+  login: { lifetimeMs: CODE_MS, isToken: false },
   password_reset: { lifetimeMs: CODE_MS, isToken: false },
   email_verification: { lifetimeMs: CODE_MS, isToken: false },
   email_change: { lifetimeMs: CODE_MS, isToken: false },
@@ -72,7 +74,7 @@ export function mailedCodeInvalid(): Failure {
 }
 
 /**
- * Makes a code in the transaction that mails it, to `address`. A code of digits takes the place of the one before of its
+ * Makes a code in the transaction that mails it, to `address`, good together with `clientToken` alone where there is one. A code of digits takes the place of the one before of its
  * purpose; of tokens, each address has its own.
  */
 export async function createMailedCode(
@@ -80,7 +82,7 @@ export async function createMailedCode(
   app: App,
   account: Account,
   purpose: CodePurpose,
-  address = account.user.email,
+  { address = account.user.email, clientToken = '' }: { readonly address?: string; readonly clientToken?: string } = {},
 ): Promise<MailedCode> {
   const { lifetimeMs, isToken } = PURPOSES[purpose];
   const { code, expireMs } = isToken
@@ -92,7 +94,7 @@ export async function createMailedCode(
     purpose,
     address_key: identifierKey(address),
     address,
-    code_mac: macOf(app, account, purpose, code),
+    code_mac: macOf(app, account, purpose, code, clientToken),
     expire_ms: expireMs,
   });
   return { code, expireMs };
@@ -105,8 +107,9 @@ export function takeMailedCode(
   account: Account,
   purpose: CodePurpose,
   code: string,
+  clientToken = '',
 ): Promise<MailedCodeRow | undefined> {
-  const code_mac = macOf(app, account, purpose, code);
+  const code_mac = macOf(app, account, purpose, code, clientToken);
   const nowMs = app.now();
   // An expiry further away than a code lasts comes of a clock that was ahead.
   const latestMs = nowMs + PURPOSES[purpose].lifetimeMs;
@@ -135,7 +138,16 @@ export function userOfToken(token: string): string | undefined {
   return bytes.toString('hex', 0, ID_BYTES).replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
 }
 
-function macOf({ keyring }: App, { user, passwordHash }: Account, purpose: CodePurpose, code: string): string {
-  const bound = PURPOSES[purpose].isToken ? [] : [identifierKey(user.email), passwordHash];
+function macOf(
+  { keyring }: App,
+  { user, passwordHash, sessionEpoch }: Account,
+  purpose: CodePurpose,
+  code: string,
+  clientToken: string,
+): string {
+  const bound = [
+    ...(PURPOSES[purpose].isToken ? [] : [identifierKey(user.email), passwordHash]),
+    ...(purpose === 'login' ? [clientToken, sessionEpoch] : []),
+  ];
   return macOfCode(keyring, [purpose, user.id, ...bound, code]);
 }

@@ -8,6 +8,7 @@ const METHOD_MESSAGES = {
   pwd: SignInMethod.PASSWORD,
   otp: SignInMethod.TOTP,
   recovery: SignInMethod.RECOVERY_CODE,
+  mail: SignInMethod.MAILED_CODE,
 } satisfies Record<DomainSignInMethod, SignInMethod>;
 
 export function toSessionMessage(session: SessionInfo): MessageInitShape<typeof SessionSchema> {

@@ -152,10 +152,13 @@ export function createAccessTokens(keys: AccessTokenKeys, options: AccessTokenOp
   };
 }
 
-/** The claim amr (RFC 8176), which has no word for a recovery code but that more than one factor was used. */
+/**
+ * The claim amr (RFC 8176), which has no word for a recovery code but that more than one factor was used, and none for a
+ * code by mail: that is "email", and no factor (NIST SP 800-63B-4, 3.1.3.1), so that nothing is "mfa" with it.
+ */
 function amrOf(methods: readonly SignInMethod[]): string[] {
-  const named = methods.filter((method) => method !== 'recovery');
-  return methods.length > 1 ? [...named, 'mfa'] : named;
+  const named = methods.flatMap((method) => (method === 'recovery' ? [] : method === 'mail' ? ['email'] : [method]));
+  return methods.length > 1 && !methods.includes('mail') ? [...named, 'mfa'] : named;
 }
 
 function toClaims({ userId, sessionId, role, scope, signInMs, expireMs }: TokenClaims): AccessTokenClaims {

@@ -19,7 +19,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file kith/auth/v1/auth_service.proto.
  */
 export const file_kith_auth_v1_auth_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9raXRoL2F1dGgvdjEvYXV0aF9zZXJ2aWNlLnByb3RvEgxraXRoLmF1dGgudjEiagoMTG9naW5SZXF1ZXN0EjAKCmlkZW50aWZpZXIYASABKAlCHLpIE3IRwPzEtwcB0PzEtwcBEAEY/gHY/MS3BwESKAoIcGFzc3dvcmQYAiABKAlCFrpIDXILwPzEtwcBEAEYgAHA9sS3BwEiegoNTG9naW5SZXNwb25zZRIrCglzaWduZWRfaW4YASABKAsyFi5raXRoLmF1dGgudjEuU2lnbmVkSW5IABIxCgljaGFsbGVuZ2UYAiABKAsyHC5raXRoLmF1dGgudjEuTG9naW5DaGFsbGVuZ2VIAEIJCgdvdXRjb21lIlIKCFNpZ25lZEluEiQKBnRva2VucxgBIAEoCzIULmtpdGguYXV0aC52MS5Ub2tlbnMSIAoEdXNlchgCIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIvwBCgZUb2tlbnMSHAoMYWNjZXNzX3Rva2VuGAEgASgJQgbA9sS3BwESPAoYYWNjZXNzX3Rva2VuX2V4cGlyZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI4ChVhY2Nlc3NfdG9rZW5fbGlmZXRpbWUYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SHQoNcmVmcmVzaF90b2tlbhgEIAEoCUIGwPbEtwcBEj0KGXJlZnJlc2hfdG9rZW5fZXhwaXJlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIrUBCg5Mb2dpbkNoYWxsZW5nZRIfCg9jaGFsbGVuZ2VfdG9rZW4YASABKAlCBsD2xLcHARIlCgRzdGVwGAIgASgOMhcua2l0aC5hdXRoLnYxLkxvZ2luU3RlcBIqCgdtZXRob2RzGAMgAygOMhkua2l0aC5hdXRoLnYxLkxvZ2luTWV0aG9kEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLmAQoUQ29tcGxldGVMb2dpblJlcXVlc3QSKQoPY2hhbGxlbmdlX3Rva2VuGAEgASgJQhC6SAdyBRABGIAIwPbEtwcBEiwKCXRvdHBfY29kZRgCIAEoCUIXukgIcgbw/MS3BwHA9sS3BwHY/MS3BwJIABI0Cg1yZWNvdmVyeV9jb2RlGAMgASgJQhu6SAxyCsD8xLcHARABGEDA9sS3BwHY/MS3BwJIABIuCgxuZXdfcGFzc3dvcmQYBCABKAlCFrpIDXILwPzEtwcBEAgYgAHA9sS3BwFIAEIPCgZhbnN3ZXISBbpIAggBIoIBChVDb21wbGV0ZUxvZ2luUmVzcG9uc2USKwoJc2lnbmVkX2luGAEgASgLMhYua2l0aC5hdXRoLnYxLlNpZ25lZEluSAASMQoJY2hhbGxlbmdlGAIgASgLMhwua2l0aC5hdXRoLnYxLkxvZ2luQ2hhbGxlbmdlSABCCQoHb3V0Y29tZSIPCg1Vc2VyTWVSZXF1ZXN0ImMKDlVzZXJNZVJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlchIvCgtwZXJtaXNzaW9ucxgCIAMoDjIaLmtpdGguYWNjZXNzLnYxLlBlcm1pc3Npb24iQgoZUmVmcmVzaEFjY2Vzc1Rva2VuUmVxdWVzdBIlCg1yZWZyZXNoX3Rva2VuGAEgASgJQg66SAVyAxiAAsD2xLcHASJCChpSZWZyZXNoQWNjZXNzVG9rZW5SZXNwb25zZRIkCgZ0b2tlbnMYASABKAsyFC5raXRoLmF1dGgudjEuVG9rZW5zIg8KDUxvZ291dFJlcXVlc3QiEAoOTG9nb3V0UmVzcG9uc2UidwoVQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0EjAKEGN1cnJlbnRfcGFzc3dvcmQYASABKAlCFrpIDXILwPzEtwcBEAEYgAHA9sS3BwESLAoMbmV3X3Bhc3N3b3JkGAIgASgJQha6SA1yC8D8xLcHARAIGIABwPbEtwcBIhgKFkNoYW5nZVBhc3N3b3JkUmVzcG9uc2UiTwobUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXF1ZXN0EjAKCmlkZW50aWZpZXIYASABKAlCHLpIE3IRwPzEtwcB0PzEtwcBEAEY/gHY/MS3BwEiHgocUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXNwb25zZSKhAQoUUmVzZXRQYXNzd29yZFJlcXVlc3QSMAoKaWRlbnRpZmllchgBIAEoCUIcukgTchHA/MS3BwHQ/MS3BwEQARj+Adj8xLcHARIpCgRjb2RlGAIgASgJQhu6SAxyCsD8xLcHARABGEDA9sS3BwHY/MS3BwISLAoMbmV3X3Bhc3N3b3JkGAMgASgJQha6SA1yC8D8xLcHARAIGIABwPbEtwcBIhcKFVJlc2V0UGFzc3dvcmRSZXNwb25zZSIwCg1TaWduVXBSZXF1ZXN0Eh8KBWVtYWlsGAEgASgJQhC6SAdyBRj+AWAB2PzEtwcBIhAKDlNpZ25VcFJlc3BvbnNlItcBChRDb25maXJtU2lnblVwUmVxdWVzdBIfCgVlbWFpbBgBIAEoCUIQukgHcgUY/gFgAdj8xLcHARIpCgRjb2RlGAIgASgJQhu6SAxyCsD8xLcHARABGEDA9sS3BwHY/MS3BwISIwoIdXNlcm5hbWUYAyABKAlCEbpICHIG4PzEtwcB2PzEtwcBEiQKBG5hbWUYBCABKAlCFrpIE3IRwPzEtwcB0PzEtwcBEAEYyAESKAoIcGFzc3dvcmQYBSABKAlCFrpIDXILwPzEtwcBEAgYgAHA9sS3BwEiFwoVQ29uZmlybVNpZ25VcFJlc3BvbnNlIiEKH1JlcXVlc3RFbWFpbFZlcmlmaWNhdGlvblJlcXVlc3QiIgogUmVxdWVzdEVtYWlsVmVyaWZpY2F0aW9uUmVzcG9uc2UiPwoSVmVyaWZ5RW1haWxSZXF1ZXN0EikKBGNvZGUYASABKAlCG7pIDHIKwPzEtwcBEAEYQMD2xLcHAdj8xLcHAiIVChNWZXJpZnlFbWFpbFJlc3BvbnNlIjwKGVJlcXVlc3RFbWFpbENoYW5nZVJlcXVlc3QSHwoFZW1haWwYASABKAlCELpIB3IFGP4BYAHY/MS3BwEiHAoaUmVxdWVzdEVtYWlsQ2hhbmdlUmVzcG9uc2UiRgoZQ29uZmlybUVtYWlsQ2hhbmdlUmVxdWVzdBIpCgRjb2RlGAEgASgJQhu6SAxyCsD8xLcHARABGEDA9sS3BwHY/MS3BwIiHAoaQ29uZmlybUVtYWlsQ2hhbmdlUmVzcG9uc2UioQEKFFRha2VFbWFpbEJhY2tSZXF1ZXN0EisKBXRva2VuGAEgASgJQhy6SA1yC8D8xLcHARABGIABwPbEtwcB2PzEtwcBEiwKDG5ld19wYXNzd29yZBgCIAEoCUIWukgNcgvA/MS3BwEQCBiAAcD2xLcHARIkCgVlbWFpbBgDIAEoCUIQukgHcgUY/gFgAdj8xLcHAUgAiAEBQggKBl9lbWFpbCIXChVUYWtlRW1haWxCYWNrUmVzcG9uc2UqYgoJTG9naW5TdGVwEhoKFkxPR0lOX1NURVBfVU5TUEVDSUZJRUQQABIcChhMT0dJTl9TVEVQX1NFQ09ORF9GQUNUT1IQARIbChdMT0dJTl9TVEVQX05FV19QQVNTV09SRBACKoYBCgtMb2dpbk1ldGhvZBIcChhMT0dJTl9NRVRIT0RfVU5TUEVDSUZJRUQQABIaChZMT0dJTl9NRVRIT0RfVE9UUF9DT0RFEAESHgoaTE9HSU5fTUVUSE9EX1JFQ09WRVJZX0NPREUQAhIdChlMT0dJTl9NRVRIT0RfTkVXX1BBU1NXT1JEEAMy/AsKC0F1dGhTZXJ2aWNlEkoKBUxvZ2luEhoua2l0aC5hdXRoLnYxLkxvZ2luUmVxdWVzdBobLmtpdGguYXV0aC52MS5Mb2dpblJlc3BvbnNlIgii9sS3BwIIARJiCg1Db21wbGV0ZUxvZ2luEiIua2l0aC5hdXRoLnYxLkNvbXBsZXRlTG9naW5SZXF1ZXN0GiMua2l0aC5hdXRoLnYxLkNvbXBsZXRlTG9naW5SZXNwb25zZSIIovbEtwcCCAESUgoGVXNlck1lEhsua2l0aC5hdXRoLnYxLlVzZXJNZVJlcXVlc3QaHC5raXRoLmF1dGgudjEuVXNlck1lUmVzcG9uc2UiDZACAaL2xLcHBDABEAEScQoSUmVmcmVzaEFjY2Vzc1Rva2VuEicua2l0aC5hdXRoLnYxLlJlZnJlc2hBY2Nlc3NUb2tlblJlcXVlc3QaKC5raXRoLmF1dGgudjEuUmVmcmVzaEFjY2Vzc1Rva2VuUmVzcG9uc2UiCKL2xLcHAggBEk0KBkxvZ291dBIbLmtpdGguYXV0aC52MS5Mb2dvdXRSZXF1ZXN0Ghwua2l0aC5hdXRoLnYxLkxvZ291dFJlc3BvbnNlIgii9sS3BwIQARJnCg5DaGFuZ2VQYXNzd29yZBIjLmtpdGguYXV0aC52MS5DaGFuZ2VQYXNzd29yZFJlcXVlc3QaJC5raXRoLmF1dGgudjEuQ2hhbmdlUGFzc3dvcmRSZXNwb25zZSIKovbEtwcEKAEQARJ3ChRSZXF1ZXN0UGFzc3dvcmRSZXNldBIpLmtpdGguYXV0aC52MS5SZXF1ZXN0UGFzc3dvcmRSZXNldFJlcXVlc3QaKi5raXRoLmF1dGgudjEuUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXNwb25zZSIIovbEtwcCCAESYgoNUmVzZXRQYXNzd29yZBIiLmtpdGguYXV0aC52MS5SZXNldFBhc3N3b3JkUmVxdWVzdBojLmtpdGguYXV0aC52MS5SZXNldFBhc3N3b3JkUmVzcG9uc2UiCKL2xLcHAggBEk0KBlNpZ25VcBIbLmtpdGguYXV0aC52MS5TaWduVXBSZXF1ZXN0Ghwua2l0aC5hdXRoLnYxLlNpZ25VcFJlc3BvbnNlIgii9sS3BwIIARJiCg1Db25maXJtU2lnblVwEiIua2l0aC5hdXRoLnYxLkNvbmZpcm1TaWduVXBSZXF1ZXN0GiMua2l0aC5hdXRoLnYxLkNvbmZpcm1TaWduVXBSZXNwb25zZSIIovbEtwcCCAESgwEKGFJlcXVlc3RFbWFpbFZlcmlmaWNhdGlvbhItLmtpdGguYXV0aC52MS5SZXF1ZXN0RW1haWxWZXJpZmljYXRpb25SZXF1ZXN0Gi4ua2l0aC5hdXRoLnYxLlJlcXVlc3RFbWFpbFZlcmlmaWNhdGlvblJlc3BvbnNlIgii9sS3BwIQARJcCgtWZXJpZnlFbWFpbBIgLmtpdGguYXV0aC52MS5WZXJpZnlFbWFpbFJlcXVlc3QaIS5raXRoLmF1dGgudjEuVmVyaWZ5RW1haWxSZXNwb25zZSIIovbEtwcCEAEScwoSUmVxdWVzdEVtYWlsQ2hhbmdlEicua2l0aC5hdXRoLnYxLlJlcXVlc3RFbWFpbENoYW5nZVJlcXVlc3QaKC5raXRoLmF1dGgudjEuUmVxdWVzdEVtYWlsQ2hhbmdlUmVzcG9uc2UiCqL2xLcHBCgBEAEScQoSQ29uZmlybUVtYWlsQ2hhbmdlEicua2l0aC5hdXRoLnYxLkNvbmZpcm1FbWFpbENoYW5nZVJlcXVlc3QaKC5raXRoLmF1dGgudjEuQ29uZmlybUVtYWlsQ2hhbmdlUmVzcG9uc2UiCKL2xLcHAhABEmIKDVRha2VFbWFpbEJhY2sSIi5raXRoLmF1dGgudjEuVGFrZUVtYWlsQmFja1JlcXVlc3QaIy5raXRoLmF1dGgudjEuVGFrZUVtYWlsQmFja1Jlc3BvbnNlIgii9sS3BwIIAUI3CgxraXRoLmF1dGgudjFCEEF1dGhTZXJ2aWNlUHJvdG9QAVoTa2l0aC9hdXRoL3YxO2F1dGh2MWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_access_v1_role, file_kith_text_v1_text, file_kith_user_v1_user]);
+  fileDesc("Ch9raXRoL2F1dGgvdjEvYXV0aF9zZXJ2aWNlLnByb3RvEgxraXRoLmF1dGgudjEiagoMTG9naW5SZXF1ZXN0EjAKCmlkZW50aWZpZXIYASABKAlCHLpIE3IRwPzEtwcB0PzEtwcBEAEY/gHY/MS3BwESKAoIcGFzc3dvcmQYAiABKAlCFrpIDXILwPzEtwcBEAEYgAHA9sS3BwEiegoNTG9naW5SZXNwb25zZRIrCglzaWduZWRfaW4YASABKAsyFi5raXRoLmF1dGgudjEuU2lnbmVkSW5IABIxCgljaGFsbGVuZ2UYAiABKAsyHC5raXRoLmF1dGgudjEuTG9naW5DaGFsbGVuZ2VIAEIJCgdvdXRjb21lIlIKCFNpZ25lZEluEiQKBnRva2VucxgBIAEoCzIULmtpdGguYXV0aC52MS5Ub2tlbnMSIAoEdXNlchgCIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIvwBCgZUb2tlbnMSHAoMYWNjZXNzX3Rva2VuGAEgASgJQgbA9sS3BwESPAoYYWNjZXNzX3Rva2VuX2V4cGlyZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI4ChVhY2Nlc3NfdG9rZW5fbGlmZXRpbWUYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SHQoNcmVmcmVzaF90b2tlbhgEIAEoCUIGwPbEtwcBEj0KGXJlZnJlc2hfdG9rZW5fZXhwaXJlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIrUBCg5Mb2dpbkNoYWxsZW5nZRIfCg9jaGFsbGVuZ2VfdG9rZW4YASABKAlCBsD2xLcHARIlCgRzdGVwGAIgASgOMhcua2l0aC5hdXRoLnYxLkxvZ2luU3RlcBIqCgdtZXRob2RzGAMgAygOMhkua2l0aC5hdXRoLnYxLkxvZ2luTWV0aG9kEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLmAQoUQ29tcGxldGVMb2dpblJlcXVlc3QSKQoPY2hhbGxlbmdlX3Rva2VuGAEgASgJQhC6SAdyBRABGIAIwPbEtwcBEiwKCXRvdHBfY29kZRgCIAEoCUIXukgIcgbw/MS3BwHA9sS3BwHY/MS3BwJIABI0Cg1yZWNvdmVyeV9jb2RlGAMgASgJQhu6SAxyCsD8xLcHARABGEDA9sS3BwHY/MS3BwJIABIuCgxuZXdfcGFzc3dvcmQYBCABKAlCFrpIDXILwPzEtwcBEAgYgAHA9sS3BwFIAEIPCgZhbnN3ZXISBbpIAggBIoIBChVDb21wbGV0ZUxvZ2luUmVzcG9uc2USKwoJc2lnbmVkX2luGAEgASgLMhYua2l0aC5hdXRoLnYxLlNpZ25lZEluSAASMQoJY2hhbGxlbmdlGAIgASgLMhwua2l0aC5hdXRoLnYxLkxvZ2luQ2hhbGxlbmdlSABCCQoHb3V0Y29tZSJLChdSZXF1ZXN0TG9naW5Db2RlUmVxdWVzdBIwCgppZGVudGlmaWVyGAEgASgJQhy6SBNyEcD8xLcHAdD8xLcHARABGP4B2PzEtwcBIjgKGFJlcXVlc3RMb2dpbkNvZGVSZXNwb25zZRIcCgxjbGllbnRfdG9rZW4YASABKAlCBsD2xLcHASKbAQoUTG9naW5XaXRoQ29kZVJlcXVlc3QSMAoKaWRlbnRpZmllchgBIAEoCUIcukgTchHA/MS3BwHQ/MS3BwEQARj+Adj8xLcHARImCgxjbGllbnRfdG9rZW4YAiABKAlCELpIB3IFEAEYgAHA9sS3BwESKQoEY29kZRgDIAEoCUIbukgMcgrA/MS3BwEQARhAwPbEtwcB2PzEtwcCIoIBChVMb2dpbldpdGhDb2RlUmVzcG9uc2USKwoJc2lnbmVkX2luGAEgASgLMhYua2l0aC5hdXRoLnYxLlNpZ25lZEluSAASMQoJY2hhbGxlbmdlGAIgASgLMhwua2l0aC5hdXRoLnYxLkxvZ2luQ2hhbGxlbmdlSABCCQoHb3V0Y29tZSIPCg1Vc2VyTWVSZXF1ZXN0ImMKDlVzZXJNZVJlc3BvbnNlEiAKBHVzZXIYASABKAsyEi5raXRoLnVzZXIudjEuVXNlchIvCgtwZXJtaXNzaW9ucxgCIAMoDjIaLmtpdGguYWNjZXNzLnYxLlBlcm1pc3Npb24iQgoZUmVmcmVzaEFjY2Vzc1Rva2VuUmVxdWVzdBIlCg1yZWZyZXNoX3Rva2VuGAEgASgJQg66SAVyAxiAAsD2xLcHASJCChpSZWZyZXNoQWNjZXNzVG9rZW5SZXNwb25zZRIkCgZ0b2tlbnMYASABKAsyFC5raXRoLmF1dGgudjEuVG9rZW5zIg8KDUxvZ291dFJlcXVlc3QiEAoOTG9nb3V0UmVzcG9uc2UidwoVQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0EjAKEGN1cnJlbnRfcGFzc3dvcmQYASABKAlCFrpIDXILwPzEtwcBEAEYgAHA9sS3BwESLAoMbmV3X3Bhc3N3b3JkGAIgASgJQha6SA1yC8D8xLcHARAIGIABwPbEtwcBIhgKFkNoYW5nZVBhc3N3b3JkUmVzcG9uc2UiTwobUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXF1ZXN0EjAKCmlkZW50aWZpZXIYASABKAlCHLpIE3IRwPzEtwcB0PzEtwcBEAEY/gHY/MS3BwEiHgocUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXNwb25zZSKhAQoUUmVzZXRQYXNzd29yZFJlcXVlc3QSMAoKaWRlbnRpZmllchgBIAEoCUIcukgTchHA/MS3BwHQ/MS3BwEQARj+Adj8xLcHARIpCgRjb2RlGAIgASgJQhu6SAxyCsD8xLcHARABGEDA9sS3BwHY/MS3BwISLAoMbmV3X3Bhc3N3b3JkGAMgASgJQha6SA1yC8D8xLcHARAIGIABwPbEtwcBIhcKFVJlc2V0UGFzc3dvcmRSZXNwb25zZSIwCg1TaWduVXBSZXF1ZXN0Eh8KBWVtYWlsGAEgASgJQhC6SAdyBRj+AWAB2PzEtwcBIhAKDlNpZ25VcFJlc3BvbnNlItcBChRDb25maXJtU2lnblVwUmVxdWVzdBIfCgVlbWFpbBgBIAEoCUIQukgHcgUY/gFgAdj8xLcHARIpCgRjb2RlGAIgASgJQhu6SAxyCsD8xLcHARABGEDA9sS3BwHY/MS3BwISIwoIdXNlcm5hbWUYAyABKAlCEbpICHIG4PzEtwcB2PzEtwcBEiQKBG5hbWUYBCABKAlCFrpIE3IRwPzEtwcB0PzEtwcBEAEYyAESKAoIcGFzc3dvcmQYBSABKAlCFrpIDXILwPzEtwcBEAgYgAHA9sS3BwEiFwoVQ29uZmlybVNpZ25VcFJlc3BvbnNlIiEKH1JlcXVlc3RFbWFpbFZlcmlmaWNhdGlvblJlcXVlc3QiIgogUmVxdWVzdEVtYWlsVmVyaWZpY2F0aW9uUmVzcG9uc2UiPwoSVmVyaWZ5RW1haWxSZXF1ZXN0EikKBGNvZGUYASABKAlCG7pIDHIKwPzEtwcBEAEYQMD2xLcHAdj8xLcHAiIVChNWZXJpZnlFbWFpbFJlc3BvbnNlIjwKGVJlcXVlc3RFbWFpbENoYW5nZVJlcXVlc3QSHwoFZW1haWwYASABKAlCELpIB3IFGP4BYAHY/MS3BwEiHAoaUmVxdWVzdEVtYWlsQ2hhbmdlUmVzcG9uc2UiRgoZQ29uZmlybUVtYWlsQ2hhbmdlUmVxdWVzdBIpCgRjb2RlGAEgASgJQhu6SAxyCsD8xLcHARABGEDA9sS3BwHY/MS3BwIiHAoaQ29uZmlybUVtYWlsQ2hhbmdlUmVzcG9uc2UioQEKFFRha2VFbWFpbEJhY2tSZXF1ZXN0EisKBXRva2VuGAEgASgJQhy6SA1yC8D8xLcHARABGIABwPbEtwcB2PzEtwcBEiwKDG5ld19wYXNzd29yZBgCIAEoCUIWukgNcgvA/MS3BwEQCBiAAcD2xLcHARIkCgVlbWFpbBgDIAEoCUIQukgHcgUY/gFgAdj8xLcHAUgAiAEBQggKBl9lbWFpbCIXChVUYWtlRW1haWxCYWNrUmVzcG9uc2UqYgoJTG9naW5TdGVwEhoKFkxPR0lOX1NURVBfVU5TUEVDSUZJRUQQABIcChhMT0dJTl9TVEVQX1NFQ09ORF9GQUNUT1IQARIbChdMT0dJTl9TVEVQX05FV19QQVNTV09SRBACKoYBCgtMb2dpbk1ldGhvZBIcChhMT0dJTl9NRVRIT0RfVU5TUEVDSUZJRUQQABIaChZMT0dJTl9NRVRIT0RfVE9UUF9DT0RFEAESHgoaTE9HSU5fTUVUSE9EX1JFQ09WRVJZX0NPREUQAhIdChlMT0dJTl9NRVRIT0RfTkVXX1BBU1NXT1JEEAMyzQ0KC0F1dGhTZXJ2aWNlEkoKBUxvZ2luEhoua2l0aC5hdXRoLnYxLkxvZ2luUmVxdWVzdBobLmtpdGguYXV0aC52MS5Mb2dpblJlc3BvbnNlIgii9sS3BwIIARJiCg1Db21wbGV0ZUxvZ2luEiIua2l0aC5hdXRoLnYxLkNvbXBsZXRlTG9naW5SZXF1ZXN0GiMua2l0aC5hdXRoLnYxLkNvbXBsZXRlTG9naW5SZXNwb25zZSIIovbEtwcCCAESawoQUmVxdWVzdExvZ2luQ29kZRIlLmtpdGguYXV0aC52MS5SZXF1ZXN0TG9naW5Db2RlUmVxdWVzdBomLmtpdGguYXV0aC52MS5SZXF1ZXN0TG9naW5Db2RlUmVzcG9uc2UiCKL2xLcHAggBEmIKDUxvZ2luV2l0aENvZGUSIi5raXRoLmF1dGgudjEuTG9naW5XaXRoQ29kZVJlcXVlc3QaIy5raXRoLmF1dGgudjEuTG9naW5XaXRoQ29kZVJlc3BvbnNlIgii9sS3BwIIARJSCgZVc2VyTWUSGy5raXRoLmF1dGgudjEuVXNlck1lUmVxdWVzdBocLmtpdGguYXV0aC52MS5Vc2VyTWVSZXNwb25zZSINkAIBovbEtwcEMAEQARJxChJSZWZyZXNoQWNjZXNzVG9rZW4SJy5raXRoLmF1dGgudjEuUmVmcmVzaEFjY2Vzc1Rva2VuUmVxdWVzdBooLmtpdGguYXV0aC52MS5SZWZyZXNoQWNjZXNzVG9rZW5SZXNwb25zZSIIovbEtwcCCAESTQoGTG9nb3V0Ehsua2l0aC5hdXRoLnYxLkxvZ291dFJlcXVlc3QaHC5raXRoLmF1dGgudjEuTG9nb3V0UmVzcG9uc2UiCKL2xLcHAhABEmcKDkNoYW5nZVBhc3N3b3JkEiMua2l0aC5hdXRoLnYxLkNoYW5nZVBhc3N3b3JkUmVxdWVzdBokLmtpdGguYXV0aC52MS5DaGFuZ2VQYXNzd29yZFJlc3BvbnNlIgqi9sS3BwQoARABEncKFFJlcXVlc3RQYXNzd29yZFJlc2V0Eikua2l0aC5hdXRoLnYxLlJlcXVlc3RQYXNzd29yZFJlc2V0UmVxdWVzdBoqLmtpdGguYXV0aC52MS5SZXF1ZXN0UGFzc3dvcmRSZXNldFJlc3BvbnNlIgii9sS3BwIIARJiCg1SZXNldFBhc3N3b3JkEiIua2l0aC5hdXRoLnYxLlJlc2V0UGFzc3dvcmRSZXF1ZXN0GiMua2l0aC5hdXRoLnYxLlJlc2V0UGFzc3dvcmRSZXNwb25zZSIIovbEtwcCCAESTQoGU2lnblVwEhsua2l0aC5hdXRoLnYxLlNpZ25VcFJlcXVlc3QaHC5raXRoLmF1dGgudjEuU2lnblVwUmVzcG9uc2UiCKL2xLcHAggBEmIKDUNvbmZpcm1TaWduVXASIi5raXRoLmF1dGgudjEuQ29uZmlybVNpZ25VcFJlcXVlc3QaIy5raXRoLmF1dGgudjEuQ29uZmlybVNpZ25VcFJlc3BvbnNlIgii9sS3BwIIARKDAQoYUmVxdWVzdEVtYWlsVmVyaWZpY2F0aW9uEi0ua2l0aC5hdXRoLnYxLlJlcXVlc3RFbWFpbFZlcmlmaWNhdGlvblJlcXVlc3QaLi5raXRoLmF1dGgudjEuUmVxdWVzdEVtYWlsVmVyaWZpY2F0aW9uUmVzcG9uc2UiCKL2xLcHAhABElwKC1ZlcmlmeUVtYWlsEiAua2l0aC5hdXRoLnYxLlZlcmlmeUVtYWlsUmVxdWVzdBohLmtpdGguYXV0aC52MS5WZXJpZnlFbWFpbFJlc3BvbnNlIgii9sS3BwIQARJzChJSZXF1ZXN0RW1haWxDaGFuZ2USJy5raXRoLmF1dGgudjEuUmVxdWVzdEVtYWlsQ2hhbmdlUmVxdWVzdBooLmtpdGguYXV0aC52MS5SZXF1ZXN0RW1haWxDaGFuZ2VSZXNwb25zZSIKovbEtwcEKAEQARJxChJDb25maXJtRW1haWxDaGFuZ2USJy5raXRoLmF1dGgudjEuQ29uZmlybUVtYWlsQ2hhbmdlUmVxdWVzdBooLmtpdGguYXV0aC52MS5Db25maXJtRW1haWxDaGFuZ2VSZXNwb25zZSIIovbEtwcCEAESYgoNVGFrZUVtYWlsQmFjaxIiLmtpdGguYXV0aC52MS5UYWtlRW1haWxCYWNrUmVxdWVzdBojLmtpdGguYXV0aC52MS5UYWtlRW1haWxCYWNrUmVzcG9uc2UiCKL2xLcHAggBQjcKDGtpdGguYXV0aC52MUIQQXV0aFNlcnZpY2VQcm90b1ABWhNraXRoL2F1dGgvdjE7YXV0aHYxYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_access_v1_role, file_kith_text_v1_text, file_kith_user_v1_user]);
 
 /**
  * Who wants to sign in.
@@ -302,6 +302,121 @@ export const CompleteLoginResponseSchema: GenMessage<CompleteLoginResponse> = /*
   messageDesc(file_kith_auth_v1_auth_service, 6);
 
 /**
+ * Who wants to sign in with a code.
+ *
+ * @generated from message kith.auth.v1.RequestLoginCodeRequest
+ */
+export type RequestLoginCodeRequest = Message<"kith.auth.v1.RequestLoginCodeRequest"> & {
+  /**
+   * The username or the email address, regardless of case and of white space at
+   * both ends.
+   *
+   * @generated from field: string identifier = 1;
+   */
+  identifier: string;
+};
+
+/**
+ * Describes the message kith.auth.v1.RequestLoginCodeRequest.
+ * Use `create(RequestLoginCodeRequestSchema)` to create a new message.
+ */
+export const RequestLoginCodeRequestSchema: GenMessage<RequestLoginCodeRequest> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 7);
+
+/**
+ * Whether there is such a user is told by the mail alone.
+ *
+ * @generated from message kith.auth.v1.RequestLoginCodeResponse
+ */
+export type RequestLoginCodeResponse = Message<"kith.auth.v1.RequestLoginCodeResponse"> & {
+  /**
+   * For LoginWithCode. Keep it where the code is going to be typed, and show it to nobody.
+   *
+   * @generated from field: string client_token = 1;
+   */
+  clientToken: string;
+};
+
+/**
+ * Describes the message kith.auth.v1.RequestLoginCodeResponse.
+ * Use `create(RequestLoginCodeResponseSchema)` to create a new message.
+ */
+export const RequestLoginCodeResponseSchema: GenMessage<RequestLoginCodeResponse> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 8);
+
+/**
+ * The code, and what shows that the caller has asked for it.
+ *
+ * @generated from message kith.auth.v1.LoginWithCodeRequest
+ */
+export type LoginWithCodeRequest = Message<"kith.auth.v1.LoginWithCodeRequest"> & {
+  /**
+   * The username or the email address, as in RequestLoginCodeRequest.
+   *
+   * @generated from field: string identifier = 1;
+   */
+  identifier: string;
+
+  /**
+   * From the answer of RequestLoginCode.
+   *
+   * @generated from field: string client_token = 2;
+   */
+  clientToken: string;
+
+  /**
+   * The eight digits of the mail, regardless of the blanks or hyphens between them.
+   *
+   * @generated from field: string code = 3;
+   */
+  code: string;
+};
+
+/**
+ * Describes the message kith.auth.v1.LoginWithCodeRequest.
+ * Use `create(LoginWithCodeRequestSchema)` to create a new message.
+ */
+export const LoginWithCodeRequestSchema: GenMessage<LoginWithCodeRequest> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 9);
+
+/**
+ * What came of the code.
+ *
+ * @generated from message kith.auth.v1.LoginWithCodeResponse
+ */
+export type LoginWithCodeResponse = Message<"kith.auth.v1.LoginWithCodeResponse"> & {
+  /**
+   * As in LoginResponse.
+   *
+   * @generated from oneof kith.auth.v1.LoginWithCodeResponse.outcome
+   */
+  outcome: {
+    /**
+     * The user is signed in.
+     *
+     * @generated from field: kith.auth.v1.SignedIn signed_in = 1;
+     */
+    value: SignedIn;
+    case: "signedIn";
+  } | {
+    /**
+     * Nobody is signed in yet: CompleteLogin takes the next step.
+     *
+     * @generated from field: kith.auth.v1.LoginChallenge challenge = 2;
+     */
+    value: LoginChallenge;
+    case: "challenge";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message kith.auth.v1.LoginWithCodeResponse.
+ * Use `create(LoginWithCodeResponseSchema)` to create a new message.
+ */
+export const LoginWithCodeResponseSchema: GenMessage<LoginWithCodeResponse> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 10);
+
+/**
  * Nothing: the caller is known by the access token.
  *
  * @generated from message kith.auth.v1.UserMeRequest
@@ -314,7 +429,7 @@ export type UserMeRequest = Message<"kith.auth.v1.UserMeRequest"> & {
  * Use `create(UserMeRequestSchema)` to create a new message.
  */
 export const UserMeRequestSchema: GenMessage<UserMeRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 7);
+  messageDesc(file_kith_auth_v1_auth_service, 11);
 
 /**
  * The caller.
@@ -342,7 +457,7 @@ export type UserMeResponse = Message<"kith.auth.v1.UserMeResponse"> & {
  * Use `create(UserMeResponseSchema)` to create a new message.
  */
 export const UserMeResponseSchema: GenMessage<UserMeResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 8);
+  messageDesc(file_kith_auth_v1_auth_service, 12);
 
 /**
  * The session to keep.
@@ -363,7 +478,7 @@ export type RefreshAccessTokenRequest = Message<"kith.auth.v1.RefreshAccessToken
  * Use `create(RefreshAccessTokenRequestSchema)` to create a new message.
  */
 export const RefreshAccessTokenRequestSchema: GenMessage<RefreshAccessTokenRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 9);
+  messageDesc(file_kith_auth_v1_auth_service, 13);
 
 /**
  * The session's next tokens.
@@ -384,7 +499,7 @@ export type RefreshAccessTokenResponse = Message<"kith.auth.v1.RefreshAccessToke
  * Use `create(RefreshAccessTokenResponseSchema)` to create a new message.
  */
 export const RefreshAccessTokenResponseSchema: GenMessage<RefreshAccessTokenResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 10);
+  messageDesc(file_kith_auth_v1_auth_service, 14);
 
 /**
  * Nothing: the session is known by the access token.
@@ -399,7 +514,7 @@ export type LogoutRequest = Message<"kith.auth.v1.LogoutRequest"> & {
  * Use `create(LogoutRequestSchema)` to create a new message.
  */
 export const LogoutRequestSchema: GenMessage<LogoutRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 11);
+  messageDesc(file_kith_auth_v1_auth_service, 15);
 
 /**
  * Nothing to tell.
@@ -414,7 +529,7 @@ export type LogoutResponse = Message<"kith.auth.v1.LogoutResponse"> & {
  * Use `create(LogoutResponseSchema)` to create a new message.
  */
 export const LogoutResponseSchema: GenMessage<LogoutResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 12);
+  messageDesc(file_kith_auth_v1_auth_service, 16);
 
 /**
  * The password to change.
@@ -443,7 +558,7 @@ export type ChangePasswordRequest = Message<"kith.auth.v1.ChangePasswordRequest"
  * Use `create(ChangePasswordRequestSchema)` to create a new message.
  */
 export const ChangePasswordRequestSchema: GenMessage<ChangePasswordRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 13);
+  messageDesc(file_kith_auth_v1_auth_service, 17);
 
 /**
  * Nothing to tell.
@@ -458,7 +573,7 @@ export type ChangePasswordResponse = Message<"kith.auth.v1.ChangePasswordRespons
  * Use `create(ChangePasswordResponseSchema)` to create a new message.
  */
 export const ChangePasswordResponseSchema: GenMessage<ChangePasswordResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 14);
+  messageDesc(file_kith_auth_v1_auth_service, 18);
 
 /**
  * Who has forgotten the password.
@@ -480,7 +595,7 @@ export type RequestPasswordResetRequest = Message<"kith.auth.v1.RequestPasswordR
  * Use `create(RequestPasswordResetRequestSchema)` to create a new message.
  */
 export const RequestPasswordResetRequestSchema: GenMessage<RequestPasswordResetRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 15);
+  messageDesc(file_kith_auth_v1_auth_service, 19);
 
 /**
  * Nothing to tell: whether there is such a user is told by the mail alone.
@@ -495,7 +610,7 @@ export type RequestPasswordResetResponse = Message<"kith.auth.v1.RequestPassword
  * Use `create(RequestPasswordResetResponseSchema)` to create a new message.
  */
 export const RequestPasswordResetResponseSchema: GenMessage<RequestPasswordResetResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 16);
+  messageDesc(file_kith_auth_v1_auth_service, 20);
 
 /**
  * The code, and the password to set.
@@ -531,7 +646,7 @@ export type ResetPasswordRequest = Message<"kith.auth.v1.ResetPasswordRequest"> 
  * Use `create(ResetPasswordRequestSchema)` to create a new message.
  */
 export const ResetPasswordRequestSchema: GenMessage<ResetPasswordRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 17);
+  messageDesc(file_kith_auth_v1_auth_service, 21);
 
 /**
  * Nothing to tell: sign in with the new password.
@@ -546,7 +661,7 @@ export type ResetPasswordResponse = Message<"kith.auth.v1.ResetPasswordResponse"
  * Use `create(ResetPasswordResponseSchema)` to create a new message.
  */
 export const ResetPasswordResponseSchema: GenMessage<ResetPasswordResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 18);
+  messageDesc(file_kith_auth_v1_auth_service, 22);
 
 /**
  * Who wants to sign up.
@@ -567,7 +682,7 @@ export type SignUpRequest = Message<"kith.auth.v1.SignUpRequest"> & {
  * Use `create(SignUpRequestSchema)` to create a new message.
  */
 export const SignUpRequestSchema: GenMessage<SignUpRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 19);
+  messageDesc(file_kith_auth_v1_auth_service, 23);
 
 /**
  * Nothing to tell: whether the address is known is told by the mail alone.
@@ -582,7 +697,7 @@ export type SignUpResponse = Message<"kith.auth.v1.SignUpResponse"> & {
  * Use `create(SignUpResponseSchema)` to create a new message.
  */
 export const SignUpResponseSchema: GenMessage<SignUpResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 20);
+  messageDesc(file_kith_auth_v1_auth_service, 24);
 
 /**
  * The code, and who the user is to be.
@@ -631,7 +746,7 @@ export type ConfirmSignUpRequest = Message<"kith.auth.v1.ConfirmSignUpRequest"> 
  * Use `create(ConfirmSignUpRequestSchema)` to create a new message.
  */
 export const ConfirmSignUpRequestSchema: GenMessage<ConfirmSignUpRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 21);
+  messageDesc(file_kith_auth_v1_auth_service, 25);
 
 /**
  * Nothing to tell: sign in with the password.
@@ -646,7 +761,7 @@ export type ConfirmSignUpResponse = Message<"kith.auth.v1.ConfirmSignUpResponse"
  * Use `create(ConfirmSignUpResponseSchema)` to create a new message.
  */
 export const ConfirmSignUpResponseSchema: GenMessage<ConfirmSignUpResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 22);
+  messageDesc(file_kith_auth_v1_auth_service, 26);
 
 /**
  * Nothing to ask: the address is the caller's.
@@ -661,7 +776,7 @@ export type RequestEmailVerificationRequest = Message<"kith.auth.v1.RequestEmail
  * Use `create(RequestEmailVerificationRequestSchema)` to create a new message.
  */
 export const RequestEmailVerificationRequestSchema: GenMessage<RequestEmailVerificationRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 23);
+  messageDesc(file_kith_auth_v1_auth_service, 27);
 
 /**
  * Nothing to tell.
@@ -676,7 +791,7 @@ export type RequestEmailVerificationResponse = Message<"kith.auth.v1.RequestEmai
  * Use `create(RequestEmailVerificationResponseSchema)` to create a new message.
  */
 export const RequestEmailVerificationResponseSchema: GenMessage<RequestEmailVerificationResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 24);
+  messageDesc(file_kith_auth_v1_auth_service, 28);
 
 /**
  * The code.
@@ -697,7 +812,7 @@ export type VerifyEmailRequest = Message<"kith.auth.v1.VerifyEmailRequest"> & {
  * Use `create(VerifyEmailRequestSchema)` to create a new message.
  */
 export const VerifyEmailRequestSchema: GenMessage<VerifyEmailRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 25);
+  messageDesc(file_kith_auth_v1_auth_service, 29);
 
 /**
  * Nothing to tell: UserMe shows the user.
@@ -712,7 +827,7 @@ export type VerifyEmailResponse = Message<"kith.auth.v1.VerifyEmailResponse"> & 
  * Use `create(VerifyEmailResponseSchema)` to create a new message.
  */
 export const VerifyEmailResponseSchema: GenMessage<VerifyEmailResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 26);
+  messageDesc(file_kith_auth_v1_auth_service, 30);
 
 /**
  * Which address the caller wants.
@@ -733,7 +848,7 @@ export type RequestEmailChangeRequest = Message<"kith.auth.v1.RequestEmailChange
  * Use `create(RequestEmailChangeRequestSchema)` to create a new message.
  */
 export const RequestEmailChangeRequestSchema: GenMessage<RequestEmailChangeRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 27);
+  messageDesc(file_kith_auth_v1_auth_service, 31);
 
 /**
  * Nothing to tell: whether another user has the address is not told.
@@ -748,7 +863,7 @@ export type RequestEmailChangeResponse = Message<"kith.auth.v1.RequestEmailChang
  * Use `create(RequestEmailChangeResponseSchema)` to create a new message.
  */
 export const RequestEmailChangeResponseSchema: GenMessage<RequestEmailChangeResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 28);
+  messageDesc(file_kith_auth_v1_auth_service, 32);
 
 /**
  * The code.
@@ -769,7 +884,7 @@ export type ConfirmEmailChangeRequest = Message<"kith.auth.v1.ConfirmEmailChange
  * Use `create(ConfirmEmailChangeRequestSchema)` to create a new message.
  */
 export const ConfirmEmailChangeRequestSchema: GenMessage<ConfirmEmailChangeRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 29);
+  messageDesc(file_kith_auth_v1_auth_service, 33);
 
 /**
  * Nothing to tell: UserMe shows the user.
@@ -784,7 +899,7 @@ export type ConfirmEmailChangeResponse = Message<"kith.auth.v1.ConfirmEmailChang
  * Use `create(ConfirmEmailChangeResponseSchema)` to create a new message.
  */
 export const ConfirmEmailChangeResponseSchema: GenMessage<ConfirmEmailChangeResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 30);
+  messageDesc(file_kith_auth_v1_auth_service, 34);
 
 /**
  * The token, and the password to set.
@@ -822,7 +937,7 @@ export type TakeEmailBackRequest = Message<"kith.auth.v1.TakeEmailBackRequest"> 
  * Use `create(TakeEmailBackRequestSchema)` to create a new message.
  */
 export const TakeEmailBackRequestSchema: GenMessage<TakeEmailBackRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 31);
+  messageDesc(file_kith_auth_v1_auth_service, 35);
 
 /**
  * Nothing to tell: sign in with the new password.
@@ -837,7 +952,7 @@ export type TakeEmailBackResponse = Message<"kith.auth.v1.TakeEmailBackResponse"
  * Use `create(TakeEmailBackResponseSchema)` to create a new message.
  */
 export const TakeEmailBackResponseSchema: GenMessage<TakeEmailBackResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 32);
+  messageDesc(file_kith_auth_v1_auth_service, 36);
 
 /**
  * What a sign-in takes beside the password.
@@ -938,7 +1053,7 @@ export const LoginMethodSchema: GenEnum<LoginMethod> = /*@__PURE__*/
  *
  * A page of the server's own origin can have the refresh token kept in a cookie that
  * no script can read: it sends the header `x-kith-session: cookie` with Login,
- * CompleteLogin, RefreshAccessToken and Logout. The refresh token is empty in answers
+ * LoginWithCode, CompleteLogin, RefreshAccessToken and Logout. The refresh token is empty in answers
  * then, and in the request of RefreshAccessToken. From elsewhere, such a call fails
  * with PERMISSION_DENIED (ERROR_REASON_COOKIE_REFUSED).
  *
@@ -988,6 +1103,47 @@ export const AuthService: GenService<{
     methodKind: "unary";
     input: typeof CompleteLoginRequestSchema;
     output: typeof CompleteLoginResponseSchema;
+  },
+  /**
+   * Have a code mailed to the user's verified email address, to sign in with in place of the
+   * password, where the server lets people (KITH_LOGIN_CODES).
+   *
+   * The answer is alike, in the same time, for a user there is not, one whose address is not
+   * verified, one who may not sign in, and one who was sent too many mails: only the mail
+   * tells. The code works together with the `client_token` of the answer alone: a person who
+   * is made to read a code out lets nobody in who does not have that. A code is good for 10
+   * minutes and once, until the user has another password or email address, is suspended, or
+   * asks for the next code. Mails are counted as those of RequestEmailVerification.
+   *
+   * Fails with FAILED_PRECONDITION where nobody signs in so (ERROR_REASON_LOGIN_CODES_OFF),
+   * and with RESOURCE_EXHAUSTED as RequestPasswordReset does: each call counts as a failed
+   * sign-in from its address.
+   *
+   * @generated from rpc kith.auth.v1.AuthService.RequestLoginCode
+   */
+  requestLoginCode: {
+    methodKind: "unary";
+    input: typeof RequestLoginCodeRequestSchema;
+    output: typeof RequestLoginCodeResponseSchema;
+  },
+  /**
+   * Sign in with the code of a mail in place of the password, which opens a session.
+   *
+   * The answer is as that of Login: a user with a second factor, or with a password that has
+   * to be changed, gets a `challenge`. The code is no second factor and removes none.
+   *
+   * Fails with UNAUTHENTICATED (ERROR_REASON_MAILED_CODE_INVALID) alike for a wrong code, one
+   * that is used or has expired, the token of another client, an unknown user, one who may not
+   * sign in, and after too many wrong codes, which wait as those of ResetPassword do. Fails
+   * with FAILED_PRECONDITION as RequestLoginCode does, and with RESOURCE_EXHAUSTED as Login
+   * does.
+   *
+   * @generated from rpc kith.auth.v1.AuthService.LoginWithCode
+   */
+  loginWithCode: {
+    methodKind: "unary";
+    input: typeof LoginWithCodeRequestSchema;
+    output: typeof LoginWithCodeResponseSchema;
   },
   /**
    * Get the caller, as they are now, with what they are allowed. To an API key

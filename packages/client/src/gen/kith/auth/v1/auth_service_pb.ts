@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file kith/auth/v1/auth_service.proto.
  */
 export const file_kith_auth_v1_auth_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch9raXRoL2F1dGgvdjEvYXV0aF9zZXJ2aWNlLnByb3RvEgxraXRoLmF1dGgudjEiNAoMTG9naW5SZXF1ZXN0EhIKCmlkZW50aWZpZXIYASABKAkSEAoIcGFzc3dvcmQYAiABKAkiegoNTG9naW5SZXNwb25zZRIrCglzaWduZWRfaW4YASABKAsyFi5raXRoLmF1dGgudjEuU2lnbmVkSW5IABIxCgljaGFsbGVuZ2UYAiABKAsyHC5raXRoLmF1dGgudjEuTG9naW5DaGFsbGVuZ2VIAEIJCgdvdXRjb21lIlIKCFNpZ25lZEluEiQKBnRva2VucxgBIAEoCzIULmtpdGguYXV0aC52MS5Ub2tlbnMSIAoEdXNlchgCIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIuwBCgZUb2tlbnMSFAoMYWNjZXNzX3Rva2VuGAEgASgJEjwKGGFjY2Vzc190b2tlbl9leHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOAoVYWNjZXNzX3Rva2VuX2xpZmV0aW1lGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhUKDXJlZnJlc2hfdG9rZW4YBCABKAkSPQoZcmVmcmVzaF90b2tlbl9leHBpcmVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAirQEKDkxvZ2luQ2hhbGxlbmdlEhcKD2NoYWxsZW5nZV90b2tlbhgBIAEoCRIlCgRzdGVwGAIgASgOMhcua2l0aC5hdXRoLnYxLkxvZ2luU3RlcBIqCgdtZXRob2RzGAMgAygOMhkua2l0aC5hdXRoLnYxLkxvZ2luTWV0aG9kEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJ/ChRDb21wbGV0ZUxvZ2luUmVxdWVzdBIXCg9jaGFsbGVuZ2VfdG9rZW4YASABKAkSEwoJdG90cF9jb2RlGAIgASgJSAASFwoNcmVjb3ZlcnlfY29kZRgDIAEoCUgAEhYKDG5ld19wYXNzd29yZBgEIAEoCUgAQggKBmFuc3dlciKCAQoVQ29tcGxldGVMb2dpblJlc3BvbnNlEisKCXNpZ25lZF9pbhgBIAEoCzIWLmtpdGguYXV0aC52MS5TaWduZWRJbkgAEjEKCWNoYWxsZW5nZRgCIAEoCzIcLmtpdGguYXV0aC52MS5Mb2dpbkNoYWxsZW5nZUgAQgkKB291dGNvbWUiDwoNVXNlck1lUmVxdWVzdCJjCg5Vc2VyTWVSZXNwb25zZRIgCgR1c2VyGAEgASgLMhIua2l0aC51c2VyLnYxLlVzZXISLwoLcGVybWlzc2lvbnMYAiADKA4yGi5raXRoLmFjY2Vzcy52MS5QZXJtaXNzaW9uIjIKGVJlZnJlc2hBY2Nlc3NUb2tlblJlcXVlc3QSFQoNcmVmcmVzaF90b2tlbhgBIAEoCSJCChpSZWZyZXNoQWNjZXNzVG9rZW5SZXNwb25zZRIkCgZ0b2tlbnMYASABKAsyFC5raXRoLmF1dGgudjEuVG9rZW5zIg8KDUxvZ291dFJlcXVlc3QiEAoOTG9nb3V0UmVzcG9uc2UiRwoVQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0EhgKEGN1cnJlbnRfcGFzc3dvcmQYASABKAkSFAoMbmV3X3Bhc3N3b3JkGAIgASgJIhgKFkNoYW5nZVBhc3N3b3JkUmVzcG9uc2UiMQobUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXF1ZXN0EhIKCmlkZW50aWZpZXIYASABKAkiHgocUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXNwb25zZSJOChRSZXNldFBhc3N3b3JkUmVxdWVzdBISCgppZGVudGlmaWVyGAEgASgJEgwKBGNvZGUYAiABKAkSFAoMbmV3X3Bhc3N3b3JkGAMgASgJIhcKFVJlc2V0UGFzc3dvcmRSZXNwb25zZSIeCg1TaWduVXBSZXF1ZXN0Eg0KBWVtYWlsGAEgASgJIhAKDlNpZ25VcFJlc3BvbnNlImUKFENvbmZpcm1TaWduVXBSZXF1ZXN0Eg0KBWVtYWlsGAEgASgJEgwKBGNvZGUYAiABKAkSEAoIdXNlcm5hbWUYAyABKAkSDAoEbmFtZRgEIAEoCRIQCghwYXNzd29yZBgFIAEoCSIXChVDb25maXJtU2lnblVwUmVzcG9uc2UiIQofUmVxdWVzdEVtYWlsVmVyaWZpY2F0aW9uUmVxdWVzdCIiCiBSZXF1ZXN0RW1haWxWZXJpZmljYXRpb25SZXNwb25zZSIiChJWZXJpZnlFbWFpbFJlcXVlc3QSDAoEY29kZRgBIAEoCSIVChNWZXJpZnlFbWFpbFJlc3BvbnNlIioKGVJlcXVlc3RFbWFpbENoYW5nZVJlcXVlc3QSDQoFZW1haWwYASABKAkiHAoaUmVxdWVzdEVtYWlsQ2hhbmdlUmVzcG9uc2UiKQoZQ29uZmlybUVtYWlsQ2hhbmdlUmVxdWVzdBIMCgRjb2RlGAEgASgJIhwKGkNvbmZpcm1FbWFpbENoYW5nZVJlc3BvbnNlIlkKFFRha2VFbWFpbEJhY2tSZXF1ZXN0Eg0KBXRva2VuGAEgASgJEhQKDG5ld19wYXNzd29yZBgCIAEoCRISCgVlbWFpbBgDIAEoCUgAiAEBQggKBl9lbWFpbCIXChVUYWtlRW1haWxCYWNrUmVzcG9uc2UqYgoJTG9naW5TdGVwEhoKFkxPR0lOX1NURVBfVU5TUEVDSUZJRUQQABIcChhMT0dJTl9TVEVQX1NFQ09ORF9GQUNUT1IQARIbChdMT0dJTl9TVEVQX05FV19QQVNTV09SRBACKoYBCgtMb2dpbk1ldGhvZBIcChhMT0dJTl9NRVRIT0RfVU5TUEVDSUZJRUQQABIaChZMT0dJTl9NRVRIT0RfVE9UUF9DT0RFEAESHgoaTE9HSU5fTUVUSE9EX1JFQ09WRVJZX0NPREUQAhIdChlMT0dJTl9NRVRIT0RfTkVXX1BBU1NXT1JEEAMy4QoKC0F1dGhTZXJ2aWNlEkAKBUxvZ2luEhoua2l0aC5hdXRoLnYxLkxvZ2luUmVxdWVzdBobLmtpdGguYXV0aC52MS5Mb2dpblJlc3BvbnNlElgKDUNvbXBsZXRlTG9naW4SIi5raXRoLmF1dGgudjEuQ29tcGxldGVMb2dpblJlcXVlc3QaIy5raXRoLmF1dGgudjEuQ29tcGxldGVMb2dpblJlc3BvbnNlEkgKBlVzZXJNZRIbLmtpdGguYXV0aC52MS5Vc2VyTWVSZXF1ZXN0Ghwua2l0aC5hdXRoLnYxLlVzZXJNZVJlc3BvbnNlIgOQAgESZwoSUmVmcmVzaEFjY2Vzc1Rva2VuEicua2l0aC5hdXRoLnYxLlJlZnJlc2hBY2Nlc3NUb2tlblJlcXVlc3QaKC5raXRoLmF1dGgudjEuUmVmcmVzaEFjY2Vzc1Rva2VuUmVzcG9uc2USQwoGTG9nb3V0Ehsua2l0aC5hdXRoLnYxLkxvZ291dFJlcXVlc3QaHC5raXRoLmF1dGgudjEuTG9nb3V0UmVzcG9uc2USWwoOQ2hhbmdlUGFzc3dvcmQSIy5raXRoLmF1dGgudjEuQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0GiQua2l0aC5hdXRoLnYxLkNoYW5nZVBhc3N3b3JkUmVzcG9uc2USbQoUUmVxdWVzdFBhc3N3b3JkUmVzZXQSKS5raXRoLmF1dGgudjEuUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXF1ZXN0Gioua2l0aC5hdXRoLnYxLlJlcXVlc3RQYXNzd29yZFJlc2V0UmVzcG9uc2USWAoNUmVzZXRQYXNzd29yZBIiLmtpdGguYXV0aC52MS5SZXNldFBhc3N3b3JkUmVxdWVzdBojLmtpdGguYXV0aC52MS5SZXNldFBhc3N3b3JkUmVzcG9uc2USQwoGU2lnblVwEhsua2l0aC5hdXRoLnYxLlNpZ25VcFJlcXVlc3QaHC5raXRoLmF1dGgudjEuU2lnblVwUmVzcG9uc2USWAoNQ29uZmlybVNpZ25VcBIiLmtpdGguYXV0aC52MS5Db25maXJtU2lnblVwUmVxdWVzdBojLmtpdGguYXV0aC52MS5Db25maXJtU2lnblVwUmVzcG9uc2USeQoYUmVxdWVzdEVtYWlsVmVyaWZpY2F0aW9uEi0ua2l0aC5hdXRoLnYxLlJlcXVlc3RFbWFpbFZlcmlmaWNhdGlvblJlcXVlc3QaLi5raXRoLmF1dGgudjEuUmVxdWVzdEVtYWlsVmVyaWZpY2F0aW9uUmVzcG9uc2USUgoLVmVyaWZ5RW1haWwSIC5raXRoLmF1dGgudjEuVmVyaWZ5RW1haWxSZXF1ZXN0GiEua2l0aC5hdXRoLnYxLlZlcmlmeUVtYWlsUmVzcG9uc2USZwoSUmVxdWVzdEVtYWlsQ2hhbmdlEicua2l0aC5hdXRoLnYxLlJlcXVlc3RFbWFpbENoYW5nZVJlcXVlc3QaKC5raXRoLmF1dGgudjEuUmVxdWVzdEVtYWlsQ2hhbmdlUmVzcG9uc2USZwoSQ29uZmlybUVtYWlsQ2hhbmdlEicua2l0aC5hdXRoLnYxLkNvbmZpcm1FbWFpbENoYW5nZVJlcXVlc3QaKC5raXRoLmF1dGgudjEuQ29uZmlybUVtYWlsQ2hhbmdlUmVzcG9uc2USWAoNVGFrZUVtYWlsQmFjaxIiLmtpdGguYXV0aC52MS5UYWtlRW1haWxCYWNrUmVxdWVzdBojLmtpdGguYXV0aC52MS5UYWtlRW1haWxCYWNrUmVzcG9uc2VCNwoMa2l0aC5hdXRoLnYxQhBBdXRoU2VydmljZVByb3RvUAFaE2tpdGgvYXV0aC92MTthdXRodjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_kith_access_v1_role, file_kith_user_v1_user]);
+  fileDesc("Ch9raXRoL2F1dGgvdjEvYXV0aF9zZXJ2aWNlLnByb3RvEgxraXRoLmF1dGgudjEiNAoMTG9naW5SZXF1ZXN0EhIKCmlkZW50aWZpZXIYASABKAkSEAoIcGFzc3dvcmQYAiABKAkiegoNTG9naW5SZXNwb25zZRIrCglzaWduZWRfaW4YASABKAsyFi5raXRoLmF1dGgudjEuU2lnbmVkSW5IABIxCgljaGFsbGVuZ2UYAiABKAsyHC5raXRoLmF1dGgudjEuTG9naW5DaGFsbGVuZ2VIAEIJCgdvdXRjb21lIlIKCFNpZ25lZEluEiQKBnRva2VucxgBIAEoCzIULmtpdGguYXV0aC52MS5Ub2tlbnMSIAoEdXNlchgCIAEoCzISLmtpdGgudXNlci52MS5Vc2VyIuwBCgZUb2tlbnMSFAoMYWNjZXNzX3Rva2VuGAEgASgJEjwKGGFjY2Vzc190b2tlbl9leHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOAoVYWNjZXNzX3Rva2VuX2xpZmV0aW1lGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhUKDXJlZnJlc2hfdG9rZW4YBCABKAkSPQoZcmVmcmVzaF90b2tlbl9leHBpcmVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAirQEKDkxvZ2luQ2hhbGxlbmdlEhcKD2NoYWxsZW5nZV90b2tlbhgBIAEoCRIlCgRzdGVwGAIgASgOMhcua2l0aC5hdXRoLnYxLkxvZ2luU3RlcBIqCgdtZXRob2RzGAMgAygOMhkua2l0aC5hdXRoLnYxLkxvZ2luTWV0aG9kEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJ/ChRDb21wbGV0ZUxvZ2luUmVxdWVzdBIXCg9jaGFsbGVuZ2VfdG9rZW4YASABKAkSEwoJdG90cF9jb2RlGAIgASgJSAASFwoNcmVjb3ZlcnlfY29kZRgDIAEoCUgAEhYKDG5ld19wYXNzd29yZBgEIAEoCUgAQggKBmFuc3dlciKCAQoVQ29tcGxldGVMb2dpblJlc3BvbnNlEisKCXNpZ25lZF9pbhgBIAEoCzIWLmtpdGguYXV0aC52MS5TaWduZWRJbkgAEjEKCWNoYWxsZW5nZRgCIAEoCzIcLmtpdGguYXV0aC52MS5Mb2dpbkNoYWxsZW5nZUgAQgkKB291dGNvbWUiLQoXUmVxdWVzdExvZ2luQ29kZVJlcXVlc3QSEgoKaWRlbnRpZmllchgBIAEoCSIwChhSZXF1ZXN0TG9naW5Db2RlUmVzcG9uc2USFAoMY2xpZW50X3Rva2VuGAEgASgJIk4KFExvZ2luV2l0aENvZGVSZXF1ZXN0EhIKCmlkZW50aWZpZXIYASABKAkSFAoMY2xpZW50X3Rva2VuGAIgASgJEgwKBGNvZGUYAyABKAkiggEKFUxvZ2luV2l0aENvZGVSZXNwb25zZRIrCglzaWduZWRfaW4YASABKAsyFi5raXRoLmF1dGgudjEuU2lnbmVkSW5IABIxCgljaGFsbGVuZ2UYAiABKAsyHC5raXRoLmF1dGgudjEuTG9naW5DaGFsbGVuZ2VIAEIJCgdvdXRjb21lIg8KDVVzZXJNZVJlcXVlc3QiYwoOVXNlck1lUmVzcG9uc2USIAoEdXNlchgBIAEoCzISLmtpdGgudXNlci52MS5Vc2VyEi8KC3Blcm1pc3Npb25zGAIgAygOMhoua2l0aC5hY2Nlc3MudjEuUGVybWlzc2lvbiIyChlSZWZyZXNoQWNjZXNzVG9rZW5SZXF1ZXN0EhUKDXJlZnJlc2hfdG9rZW4YASABKAkiQgoaUmVmcmVzaEFjY2Vzc1Rva2VuUmVzcG9uc2USJAoGdG9rZW5zGAEgASgLMhQua2l0aC5hdXRoLnYxLlRva2VucyIPCg1Mb2dvdXRSZXF1ZXN0IhAKDkxvZ291dFJlc3BvbnNlIkcKFUNoYW5nZVBhc3N3b3JkUmVxdWVzdBIYChBjdXJyZW50X3Bhc3N3b3JkGAEgASgJEhQKDG5ld19wYXNzd29yZBgCIAEoCSIYChZDaGFuZ2VQYXNzd29yZFJlc3BvbnNlIjEKG1JlcXVlc3RQYXNzd29yZFJlc2V0UmVxdWVzdBISCgppZGVudGlmaWVyGAEgASgJIh4KHFJlcXVlc3RQYXNzd29yZFJlc2V0UmVzcG9uc2UiTgoUUmVzZXRQYXNzd29yZFJlcXVlc3QSEgoKaWRlbnRpZmllchgBIAEoCRIMCgRjb2RlGAIgASgJEhQKDG5ld19wYXNzd29yZBgDIAEoCSIXChVSZXNldFBhc3N3b3JkUmVzcG9uc2UiHgoNU2lnblVwUmVxdWVzdBINCgVlbWFpbBgBIAEoCSIQCg5TaWduVXBSZXNwb25zZSJlChRDb25maXJtU2lnblVwUmVxdWVzdBINCgVlbWFpbBgBIAEoCRIMCgRjb2RlGAIgASgJEhAKCHVzZXJuYW1lGAMgASgJEgwKBG5hbWUYBCABKAkSEAoIcGFzc3dvcmQYBSABKAkiFwoVQ29uZmlybVNpZ25VcFJlc3BvbnNlIiEKH1JlcXVlc3RFbWFpbFZlcmlmaWNhdGlvblJlcXVlc3QiIgogUmVxdWVzdEVtYWlsVmVyaWZpY2F0aW9uUmVzcG9uc2UiIgoSVmVyaWZ5RW1haWxSZXF1ZXN0EgwKBGNvZGUYASABKAkiFQoTVmVyaWZ5RW1haWxSZXNwb25zZSIqChlSZXF1ZXN0RW1haWxDaGFuZ2VSZXF1ZXN0Eg0KBWVtYWlsGAEgASgJIhwKGlJlcXVlc3RFbWFpbENoYW5nZVJlc3BvbnNlIikKGUNvbmZpcm1FbWFpbENoYW5nZVJlcXVlc3QSDAoEY29kZRgBIAEoCSIcChpDb25maXJtRW1haWxDaGFuZ2VSZXNwb25zZSJZChRUYWtlRW1haWxCYWNrUmVxdWVzdBINCgV0b2tlbhgBIAEoCRIUCgxuZXdfcGFzc3dvcmQYAiABKAkSEgoFZW1haWwYAyABKAlIAIgBAUIICgZfZW1haWwiFwoVVGFrZUVtYWlsQmFja1Jlc3BvbnNlKmIKCUxvZ2luU3RlcBIaChZMT0dJTl9TVEVQX1VOU1BFQ0lGSUVEEAASHAoYTE9HSU5fU1RFUF9TRUNPTkRfRkFDVE9SEAESGwoXTE9HSU5fU1RFUF9ORVdfUEFTU1dPUkQQAiqGAQoLTG9naW5NZXRob2QSHAoYTE9HSU5fTUVUSE9EX1VOU1BFQ0lGSUVEEAASGgoWTE9HSU5fTUVUSE9EX1RPVFBfQ09ERRABEh4KGkxPR0lOX01FVEhPRF9SRUNPVkVSWV9DT0RFEAISHQoZTE9HSU5fTUVUSE9EX05FV19QQVNTV09SRBADMp4MCgtBdXRoU2VydmljZRJACgVMb2dpbhIaLmtpdGguYXV0aC52MS5Mb2dpblJlcXVlc3QaGy5raXRoLmF1dGgudjEuTG9naW5SZXNwb25zZRJYCg1Db21wbGV0ZUxvZ2luEiIua2l0aC5hdXRoLnYxLkNvbXBsZXRlTG9naW5SZXF1ZXN0GiMua2l0aC5hdXRoLnYxLkNvbXBsZXRlTG9naW5SZXNwb25zZRJhChBSZXF1ZXN0TG9naW5Db2RlEiUua2l0aC5hdXRoLnYxLlJlcXVlc3RMb2dpbkNvZGVSZXF1ZXN0GiYua2l0aC5hdXRoLnYxLlJlcXVlc3RMb2dpbkNvZGVSZXNwb25zZRJYCg1Mb2dpbldpdGhDb2RlEiIua2l0aC5hdXRoLnYxLkxvZ2luV2l0aENvZGVSZXF1ZXN0GiMua2l0aC5hdXRoLnYxLkxvZ2luV2l0aENvZGVSZXNwb25zZRJICgZVc2VyTWUSGy5raXRoLmF1dGgudjEuVXNlck1lUmVxdWVzdBocLmtpdGguYXV0aC52MS5Vc2VyTWVSZXNwb25zZSIDkAIBEmcKElJlZnJlc2hBY2Nlc3NUb2tlbhInLmtpdGguYXV0aC52MS5SZWZyZXNoQWNjZXNzVG9rZW5SZXF1ZXN0Gigua2l0aC5hdXRoLnYxLlJlZnJlc2hBY2Nlc3NUb2tlblJlc3BvbnNlEkMKBkxvZ291dBIbLmtpdGguYXV0aC52MS5Mb2dvdXRSZXF1ZXN0Ghwua2l0aC5hdXRoLnYxLkxvZ291dFJlc3BvbnNlElsKDkNoYW5nZVBhc3N3b3JkEiMua2l0aC5hdXRoLnYxLkNoYW5nZVBhc3N3b3JkUmVxdWVzdBokLmtpdGguYXV0aC52MS5DaGFuZ2VQYXNzd29yZFJlc3BvbnNlEm0KFFJlcXVlc3RQYXNzd29yZFJlc2V0Eikua2l0aC5hdXRoLnYxLlJlcXVlc3RQYXNzd29yZFJlc2V0UmVxdWVzdBoqLmtpdGguYXV0aC52MS5SZXF1ZXN0UGFzc3dvcmRSZXNldFJlc3BvbnNlElgKDVJlc2V0UGFzc3dvcmQSIi5raXRoLmF1dGgudjEuUmVzZXRQYXNzd29yZFJlcXVlc3QaIy5raXRoLmF1dGgudjEuUmVzZXRQYXNzd29yZFJlc3BvbnNlEkMKBlNpZ25VcBIbLmtpdGguYXV0aC52MS5TaWduVXBSZXF1ZXN0Ghwua2l0aC5hdXRoLnYxLlNpZ25VcFJlc3BvbnNlElgKDUNvbmZpcm1TaWduVXASIi5raXRoLmF1dGgudjEuQ29uZmlybVNpZ25VcFJlcXVlc3QaIy5raXRoLmF1dGgudjEuQ29uZmlybVNpZ25VcFJlc3BvbnNlEnkKGFJlcXVlc3RFbWFpbFZlcmlmaWNhdGlvbhItLmtpdGguYXV0aC52MS5SZXF1ZXN0RW1haWxWZXJpZmljYXRpb25SZXF1ZXN0Gi4ua2l0aC5hdXRoLnYxLlJlcXVlc3RFbWFpbFZlcmlmaWNhdGlvblJlc3BvbnNlElIKC1ZlcmlmeUVtYWlsEiAua2l0aC5hdXRoLnYxLlZlcmlmeUVtYWlsUmVxdWVzdBohLmtpdGguYXV0aC52MS5WZXJpZnlFbWFpbFJlc3BvbnNlEmcKElJlcXVlc3RFbWFpbENoYW5nZRInLmtpdGguYXV0aC52MS5SZXF1ZXN0RW1haWxDaGFuZ2VSZXF1ZXN0Gigua2l0aC5hdXRoLnYxLlJlcXVlc3RFbWFpbENoYW5nZVJlc3BvbnNlEmcKEkNvbmZpcm1FbWFpbENoYW5nZRInLmtpdGguYXV0aC52MS5Db25maXJtRW1haWxDaGFuZ2VSZXF1ZXN0Gigua2l0aC5hdXRoLnYxLkNvbmZpcm1FbWFpbENoYW5nZVJlc3BvbnNlElgKDVRha2VFbWFpbEJhY2sSIi5raXRoLmF1dGgudjEuVGFrZUVtYWlsQmFja1JlcXVlc3QaIy5raXRoLmF1dGgudjEuVGFrZUVtYWlsQmFja1Jlc3BvbnNlQjcKDGtpdGguYXV0aC52MUIQQXV0aFNlcnZpY2VQcm90b1ABWhNraXRoL2F1dGgvdjE7YXV0aHYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_kith_access_v1_role, file_kith_user_v1_user]);
 
 /**
  * Who wants to sign in.
@@ -299,6 +299,121 @@ export const CompleteLoginResponseSchema: GenMessage<CompleteLoginResponse> = /*
   messageDesc(file_kith_auth_v1_auth_service, 6);
 
 /**
+ * Who wants to sign in with a code.
+ *
+ * @generated from message kith.auth.v1.RequestLoginCodeRequest
+ */
+export type RequestLoginCodeRequest = Message<"kith.auth.v1.RequestLoginCodeRequest"> & {
+  /**
+   * The username or the email address, regardless of case and of white space at
+   * both ends.
+   *
+   * @generated from field: string identifier = 1;
+   */
+  identifier: string;
+};
+
+/**
+ * Describes the message kith.auth.v1.RequestLoginCodeRequest.
+ * Use `create(RequestLoginCodeRequestSchema)` to create a new message.
+ */
+export const RequestLoginCodeRequestSchema: GenMessage<RequestLoginCodeRequest> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 7);
+
+/**
+ * Whether there is such a user is told by the mail alone.
+ *
+ * @generated from message kith.auth.v1.RequestLoginCodeResponse
+ */
+export type RequestLoginCodeResponse = Message<"kith.auth.v1.RequestLoginCodeResponse"> & {
+  /**
+   * For LoginWithCode. Keep it where the code is going to be typed, and show it to nobody.
+   *
+   * @generated from field: string client_token = 1;
+   */
+  clientToken: string;
+};
+
+/**
+ * Describes the message kith.auth.v1.RequestLoginCodeResponse.
+ * Use `create(RequestLoginCodeResponseSchema)` to create a new message.
+ */
+export const RequestLoginCodeResponseSchema: GenMessage<RequestLoginCodeResponse> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 8);
+
+/**
+ * The code, and what shows that the caller has asked for it.
+ *
+ * @generated from message kith.auth.v1.LoginWithCodeRequest
+ */
+export type LoginWithCodeRequest = Message<"kith.auth.v1.LoginWithCodeRequest"> & {
+  /**
+   * The username or the email address, as in RequestLoginCodeRequest.
+   *
+   * @generated from field: string identifier = 1;
+   */
+  identifier: string;
+
+  /**
+   * From the answer of RequestLoginCode.
+   *
+   * @generated from field: string client_token = 2;
+   */
+  clientToken: string;
+
+  /**
+   * The eight digits of the mail, regardless of the blanks or hyphens between them.
+   *
+   * @generated from field: string code = 3;
+   */
+  code: string;
+};
+
+/**
+ * Describes the message kith.auth.v1.LoginWithCodeRequest.
+ * Use `create(LoginWithCodeRequestSchema)` to create a new message.
+ */
+export const LoginWithCodeRequestSchema: GenMessage<LoginWithCodeRequest> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 9);
+
+/**
+ * What came of the code.
+ *
+ * @generated from message kith.auth.v1.LoginWithCodeResponse
+ */
+export type LoginWithCodeResponse = Message<"kith.auth.v1.LoginWithCodeResponse"> & {
+  /**
+   * As in LoginResponse.
+   *
+   * @generated from oneof kith.auth.v1.LoginWithCodeResponse.outcome
+   */
+  outcome: {
+    /**
+     * The user is signed in.
+     *
+     * @generated from field: kith.auth.v1.SignedIn signed_in = 1;
+     */
+    value: SignedIn;
+    case: "signedIn";
+  } | {
+    /**
+     * Nobody is signed in yet: CompleteLogin takes the next step.
+     *
+     * @generated from field: kith.auth.v1.LoginChallenge challenge = 2;
+     */
+    value: LoginChallenge;
+    case: "challenge";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message kith.auth.v1.LoginWithCodeResponse.
+ * Use `create(LoginWithCodeResponseSchema)` to create a new message.
+ */
+export const LoginWithCodeResponseSchema: GenMessage<LoginWithCodeResponse> = /*@__PURE__*/
+  messageDesc(file_kith_auth_v1_auth_service, 10);
+
+/**
  * Nothing: the caller is known by the access token.
  *
  * @generated from message kith.auth.v1.UserMeRequest
@@ -311,7 +426,7 @@ export type UserMeRequest = Message<"kith.auth.v1.UserMeRequest"> & {
  * Use `create(UserMeRequestSchema)` to create a new message.
  */
 export const UserMeRequestSchema: GenMessage<UserMeRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 7);
+  messageDesc(file_kith_auth_v1_auth_service, 11);
 
 /**
  * The caller.
@@ -339,7 +454,7 @@ export type UserMeResponse = Message<"kith.auth.v1.UserMeResponse"> & {
  * Use `create(UserMeResponseSchema)` to create a new message.
  */
 export const UserMeResponseSchema: GenMessage<UserMeResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 8);
+  messageDesc(file_kith_auth_v1_auth_service, 12);
 
 /**
  * The session to keep.
@@ -360,7 +475,7 @@ export type RefreshAccessTokenRequest = Message<"kith.auth.v1.RefreshAccessToken
  * Use `create(RefreshAccessTokenRequestSchema)` to create a new message.
  */
 export const RefreshAccessTokenRequestSchema: GenMessage<RefreshAccessTokenRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 9);
+  messageDesc(file_kith_auth_v1_auth_service, 13);
 
 /**
  * The session's next tokens.
@@ -381,7 +496,7 @@ export type RefreshAccessTokenResponse = Message<"kith.auth.v1.RefreshAccessToke
  * Use `create(RefreshAccessTokenResponseSchema)` to create a new message.
  */
 export const RefreshAccessTokenResponseSchema: GenMessage<RefreshAccessTokenResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 10);
+  messageDesc(file_kith_auth_v1_auth_service, 14);
 
 /**
  * Nothing: the session is known by the access token.
@@ -396,7 +511,7 @@ export type LogoutRequest = Message<"kith.auth.v1.LogoutRequest"> & {
  * Use `create(LogoutRequestSchema)` to create a new message.
  */
 export const LogoutRequestSchema: GenMessage<LogoutRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 11);
+  messageDesc(file_kith_auth_v1_auth_service, 15);
 
 /**
  * Nothing to tell.
@@ -411,7 +526,7 @@ export type LogoutResponse = Message<"kith.auth.v1.LogoutResponse"> & {
  * Use `create(LogoutResponseSchema)` to create a new message.
  */
 export const LogoutResponseSchema: GenMessage<LogoutResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 12);
+  messageDesc(file_kith_auth_v1_auth_service, 16);
 
 /**
  * The password to change.
@@ -440,7 +555,7 @@ export type ChangePasswordRequest = Message<"kith.auth.v1.ChangePasswordRequest"
  * Use `create(ChangePasswordRequestSchema)` to create a new message.
  */
 export const ChangePasswordRequestSchema: GenMessage<ChangePasswordRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 13);
+  messageDesc(file_kith_auth_v1_auth_service, 17);
 
 /**
  * Nothing to tell.
@@ -455,7 +570,7 @@ export type ChangePasswordResponse = Message<"kith.auth.v1.ChangePasswordRespons
  * Use `create(ChangePasswordResponseSchema)` to create a new message.
  */
 export const ChangePasswordResponseSchema: GenMessage<ChangePasswordResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 14);
+  messageDesc(file_kith_auth_v1_auth_service, 18);
 
 /**
  * Who has forgotten the password.
@@ -477,7 +592,7 @@ export type RequestPasswordResetRequest = Message<"kith.auth.v1.RequestPasswordR
  * Use `create(RequestPasswordResetRequestSchema)` to create a new message.
  */
 export const RequestPasswordResetRequestSchema: GenMessage<RequestPasswordResetRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 15);
+  messageDesc(file_kith_auth_v1_auth_service, 19);
 
 /**
  * Nothing to tell: whether there is such a user is told by the mail alone.
@@ -492,7 +607,7 @@ export type RequestPasswordResetResponse = Message<"kith.auth.v1.RequestPassword
  * Use `create(RequestPasswordResetResponseSchema)` to create a new message.
  */
 export const RequestPasswordResetResponseSchema: GenMessage<RequestPasswordResetResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 16);
+  messageDesc(file_kith_auth_v1_auth_service, 20);
 
 /**
  * The code, and the password to set.
@@ -528,7 +643,7 @@ export type ResetPasswordRequest = Message<"kith.auth.v1.ResetPasswordRequest"> 
  * Use `create(ResetPasswordRequestSchema)` to create a new message.
  */
 export const ResetPasswordRequestSchema: GenMessage<ResetPasswordRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 17);
+  messageDesc(file_kith_auth_v1_auth_service, 21);
 
 /**
  * Nothing to tell: sign in with the new password.
@@ -543,7 +658,7 @@ export type ResetPasswordResponse = Message<"kith.auth.v1.ResetPasswordResponse"
  * Use `create(ResetPasswordResponseSchema)` to create a new message.
  */
 export const ResetPasswordResponseSchema: GenMessage<ResetPasswordResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 18);
+  messageDesc(file_kith_auth_v1_auth_service, 22);
 
 /**
  * Who wants to sign up.
@@ -564,7 +679,7 @@ export type SignUpRequest = Message<"kith.auth.v1.SignUpRequest"> & {
  * Use `create(SignUpRequestSchema)` to create a new message.
  */
 export const SignUpRequestSchema: GenMessage<SignUpRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 19);
+  messageDesc(file_kith_auth_v1_auth_service, 23);
 
 /**
  * Nothing to tell: whether the address is known is told by the mail alone.
@@ -579,7 +694,7 @@ export type SignUpResponse = Message<"kith.auth.v1.SignUpResponse"> & {
  * Use `create(SignUpResponseSchema)` to create a new message.
  */
 export const SignUpResponseSchema: GenMessage<SignUpResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 20);
+  messageDesc(file_kith_auth_v1_auth_service, 24);
 
 /**
  * The code, and who the user is to be.
@@ -628,7 +743,7 @@ export type ConfirmSignUpRequest = Message<"kith.auth.v1.ConfirmSignUpRequest"> 
  * Use `create(ConfirmSignUpRequestSchema)` to create a new message.
  */
 export const ConfirmSignUpRequestSchema: GenMessage<ConfirmSignUpRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 21);
+  messageDesc(file_kith_auth_v1_auth_service, 25);
 
 /**
  * Nothing to tell: sign in with the password.
@@ -643,7 +758,7 @@ export type ConfirmSignUpResponse = Message<"kith.auth.v1.ConfirmSignUpResponse"
  * Use `create(ConfirmSignUpResponseSchema)` to create a new message.
  */
 export const ConfirmSignUpResponseSchema: GenMessage<ConfirmSignUpResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 22);
+  messageDesc(file_kith_auth_v1_auth_service, 26);
 
 /**
  * Nothing to ask: the address is the caller's.
@@ -658,7 +773,7 @@ export type RequestEmailVerificationRequest = Message<"kith.auth.v1.RequestEmail
  * Use `create(RequestEmailVerificationRequestSchema)` to create a new message.
  */
 export const RequestEmailVerificationRequestSchema: GenMessage<RequestEmailVerificationRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 23);
+  messageDesc(file_kith_auth_v1_auth_service, 27);
 
 /**
  * Nothing to tell.
@@ -673,7 +788,7 @@ export type RequestEmailVerificationResponse = Message<"kith.auth.v1.RequestEmai
  * Use `create(RequestEmailVerificationResponseSchema)` to create a new message.
  */
 export const RequestEmailVerificationResponseSchema: GenMessage<RequestEmailVerificationResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 24);
+  messageDesc(file_kith_auth_v1_auth_service, 28);
 
 /**
  * The code.
@@ -694,7 +809,7 @@ export type VerifyEmailRequest = Message<"kith.auth.v1.VerifyEmailRequest"> & {
  * Use `create(VerifyEmailRequestSchema)` to create a new message.
  */
 export const VerifyEmailRequestSchema: GenMessage<VerifyEmailRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 25);
+  messageDesc(file_kith_auth_v1_auth_service, 29);
 
 /**
  * Nothing to tell: UserMe shows the user.
@@ -709,7 +824,7 @@ export type VerifyEmailResponse = Message<"kith.auth.v1.VerifyEmailResponse"> & 
  * Use `create(VerifyEmailResponseSchema)` to create a new message.
  */
 export const VerifyEmailResponseSchema: GenMessage<VerifyEmailResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 26);
+  messageDesc(file_kith_auth_v1_auth_service, 30);
 
 /**
  * Which address the caller wants.
@@ -730,7 +845,7 @@ export type RequestEmailChangeRequest = Message<"kith.auth.v1.RequestEmailChange
  * Use `create(RequestEmailChangeRequestSchema)` to create a new message.
  */
 export const RequestEmailChangeRequestSchema: GenMessage<RequestEmailChangeRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 27);
+  messageDesc(file_kith_auth_v1_auth_service, 31);
 
 /**
  * Nothing to tell: whether another user has the address is not told.
@@ -745,7 +860,7 @@ export type RequestEmailChangeResponse = Message<"kith.auth.v1.RequestEmailChang
  * Use `create(RequestEmailChangeResponseSchema)` to create a new message.
  */
 export const RequestEmailChangeResponseSchema: GenMessage<RequestEmailChangeResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 28);
+  messageDesc(file_kith_auth_v1_auth_service, 32);
 
 /**
  * The code.
@@ -766,7 +881,7 @@ export type ConfirmEmailChangeRequest = Message<"kith.auth.v1.ConfirmEmailChange
  * Use `create(ConfirmEmailChangeRequestSchema)` to create a new message.
  */
 export const ConfirmEmailChangeRequestSchema: GenMessage<ConfirmEmailChangeRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 29);
+  messageDesc(file_kith_auth_v1_auth_service, 33);
 
 /**
  * Nothing to tell: UserMe shows the user.
@@ -781,7 +896,7 @@ export type ConfirmEmailChangeResponse = Message<"kith.auth.v1.ConfirmEmailChang
  * Use `create(ConfirmEmailChangeResponseSchema)` to create a new message.
  */
 export const ConfirmEmailChangeResponseSchema: GenMessage<ConfirmEmailChangeResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 30);
+  messageDesc(file_kith_auth_v1_auth_service, 34);
 
 /**
  * The token, and the password to set.
@@ -819,7 +934,7 @@ export type TakeEmailBackRequest = Message<"kith.auth.v1.TakeEmailBackRequest"> 
  * Use `create(TakeEmailBackRequestSchema)` to create a new message.
  */
 export const TakeEmailBackRequestSchema: GenMessage<TakeEmailBackRequest> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 31);
+  messageDesc(file_kith_auth_v1_auth_service, 35);
 
 /**
  * Nothing to tell: sign in with the new password.
@@ -834,7 +949,7 @@ export type TakeEmailBackResponse = Message<"kith.auth.v1.TakeEmailBackResponse"
  * Use `create(TakeEmailBackResponseSchema)` to create a new message.
  */
 export const TakeEmailBackResponseSchema: GenMessage<TakeEmailBackResponse> = /*@__PURE__*/
-  messageDesc(file_kith_auth_v1_auth_service, 32);
+  messageDesc(file_kith_auth_v1_auth_service, 36);
 
 /**
  * What a sign-in takes beside the password.
@@ -935,7 +1050,7 @@ export const LoginMethodSchema: GenEnum<LoginMethod> = /*@__PURE__*/
  *
  * A page of the server's own origin can have the refresh token kept in a cookie that
  * no script can read: it sends the header `x-kith-session: cookie` with Login,
- * CompleteLogin, RefreshAccessToken and Logout. The refresh token is empty in answers
+ * LoginWithCode, CompleteLogin, RefreshAccessToken and Logout. The refresh token is empty in answers
  * then, and in the request of RefreshAccessToken. From elsewhere, such a call fails
  * with PERMISSION_DENIED (ERROR_REASON_COOKIE_REFUSED).
  *
@@ -985,6 +1100,47 @@ export const AuthService: GenService<{
     methodKind: "unary";
     input: typeof CompleteLoginRequestSchema;
     output: typeof CompleteLoginResponseSchema;
+  },
+  /**
+   * Have a code mailed to the user's verified email address, to sign in with in place of the
+   * password, where the server lets people (KITH_LOGIN_CODES).
+   *
+   * The answer is alike, in the same time, for a user there is not, one whose address is not
+   * verified, one who may not sign in, and one who was sent too many mails: only the mail
+   * tells. The code works together with the `client_token` of the answer alone: a person who
+   * is made to read a code out lets nobody in who does not have that. A code is good for 10
+   * minutes and once, until the user has another password or email address, is suspended, or
+   * asks for the next code. Mails are counted as those of RequestEmailVerification.
+   *
+   * Fails with FAILED_PRECONDITION where nobody signs in so (ERROR_REASON_LOGIN_CODES_OFF),
+   * and with RESOURCE_EXHAUSTED as RequestPasswordReset does: each call counts as a failed
+   * sign-in from its address.
+   *
+   * @generated from rpc kith.auth.v1.AuthService.RequestLoginCode
+   */
+  requestLoginCode: {
+    methodKind: "unary";
+    input: typeof RequestLoginCodeRequestSchema;
+    output: typeof RequestLoginCodeResponseSchema;
+  },
+  /**
+   * Sign in with the code of a mail in place of the password, which opens a session.
+   *
+   * The answer is as that of Login: a user with a second factor, or with a password that has
+   * to be changed, gets a `challenge`. The code is no second factor and removes none.
+   *
+   * Fails with UNAUTHENTICATED (ERROR_REASON_MAILED_CODE_INVALID) alike for a wrong code, one
+   * that is used or has expired, the token of another client, an unknown user, one who may not
+   * sign in, and after too many wrong codes, which wait as those of ResetPassword do. Fails
+   * with FAILED_PRECONDITION as RequestLoginCode does, and with RESOURCE_EXHAUSTED as Login
+   * does.
+   *
+   * @generated from rpc kith.auth.v1.AuthService.LoginWithCode
+   */
+  loginWithCode: {
+    methodKind: "unary";
+    input: typeof LoginWithCodeRequestSchema;
+    output: typeof LoginWithCodeResponseSchema;
   },
   /**
    * Get the caller, as they are now, with what they are allowed. To an API key
