@@ -1,8 +1,10 @@
 /**
  * Measures whether the time of a refusal tells why: unknown users, wrong passwords,
  * suspended users and guesses that are not compared any more, in turn, each as an
- * attacker would send it; by Login and by ChangePassword. Fails when the medians of
- * one call lie further apart than 5 %.
+ * attacker would send it; by Login and by ChangePassword. Then whether the calls that mail a
+ * code, and those that take one, tell whether there is a user: SignUp, RequestPasswordReset,
+ * RequestLoginCode, ResetPassword and LoginWithCode. Fails when the medians of one call lie
+ * further apart than 5 %.
  */
 import { type Client, createClient } from '@connectrpc/connect';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
@@ -22,12 +24,17 @@ const SPREAD_MAX = 0.05;
 /** How many guesses at one account there are: no more than are free from many addresses. */
 const PER_ACCOUNT = 4;
 
+/** How many mails with a code one user is sent at once. */
+const MAILS_PER_ACCOUNT = 2;
+
 const ENV = {
   KITH_ADMIN_PASSWORD: PASSWORD,
   KITH_SECRET_KEY: Buffer.alloc(32, 'bench').toString('base64'),
   KITH_LOG_LEVEL: 'error',
   KITH_TRUSTED_PROXIES: '127.0.0.1',
   KITH_SIGN_IN_FAILURES_PER_ADDRESS: '1000000',
+  KITH_SIGN_UP: 'open',
+  KITH_LOGIN_CODES: 'true',
   KITH_ACCESS_TOKEN_SECONDS: '3600',
   KITH_FRESH_SIGN_IN_SECONDS: '3600',
 };
@@ -68,22 +75,33 @@ async function measure(database: string, env: Record<string, string>): Promise<v
   const users = await createUsers(kith.address, auth);
   await report(database, 'Login', loginClasses(auth, users));
   await report(database, 'ChangePassword', changeClasses(auth, users));
+  await report(database, 'SignUp', signUpClasses(auth, users));
+  await report(database, 'RequestPasswordReset', resetClasses(auth, users));
+  await report(database, 'RequestLoginCode', codeClasses(auth, users));
+  await report(database, 'ResetPassword, wrong code', wrongResetClasses(auth, users));
+  await report(database, 'LoginWithCode, wrong code', wrongCodeClasses(auth, users));
 }
 
-type Users = Readonly<Record<'wrong' | 'suspended' | 'throttled' | 'changing' | 'changingThrottled', readonly User[]>>;
+type Users = Readonly<
+  Record<
+    'wrong' | 'suspended' | 'throttled' | 'changing' | 'changingThrottled' | 'forgetful' | 'mailed' | 'guessed',
+    readonly User[]
+  >
+>;
 
 async function createUsers(address: string, auth: Client<typeof AuthService>): Promise<Users> {
   const admin = await signedIn(auth.login({ identifier: 'admin', password: PASSWORD }));
   const users = createClient(UserService, grpc(address, admin.accessToken));
-  const create = async (kind: string, state: UserState, signsIn = false): Promise<User[]> => {
+  const create = async (kind: string, state: UserState, signsIn = false, perAccount = PER_ACCOUNT): Promise<User[]> => {
     const created: User[] = [];
-    while (created.length * PER_ACCOUNT < ROUNDS + WARM_UP) {
+    while (created.length * perAccount < ROUNDS + WARM_UP) {
       const username = `${kind}${created.length}`;
       const profile = {
         username,
         email: `${username}@example.org`,
         name: username,
         password: `${PASSWORD} ${username}`,
+        emailVerified: true,
       };
       const { user } = await users.createUser(profile);
       if (state === UserState.SUSPENDED) await users.updateUser({ userId: user!.id, state });
@@ -100,6 +118,9 @@ async function createUsers(address: string, auth: Client<typeof AuthService>): P
     throttled: await create('throttled', UserState.ACTIVE),
     changing: await create('changing', UserState.ACTIVE, true),
     changingThrottled: await create('changing-throttled', UserState.ACTIVE, true),
+    forgetful: await create('forgetful', UserState.ACTIVE, false, MAILS_PER_ACCOUNT),
+    mailed: await create('mailed', UserState.ACTIVE, false, MAILS_PER_ACCOUNT),
+    guessed: await create('guessed', UserState.ACTIVE, false, MAILS_PER_ACCOUNT),
   };
 }
 
@@ -158,6 +179,57 @@ function changeClasses(auth: Client<typeof AuthService>, users: Users): Class[] 
         return change(user, passwordOf(user), address);
       },
     },
+  ];
+}
+
+function mailedOf(users: readonly User[], round: number): string {
+  return users[Math.floor(round / MAILS_PER_ACCOUNT)]!.username;
+}
+
+function signUpClasses(auth: Client<typeof AuthService>, users: Users): Class[] {
+  const ask = (name: string, address: string) => auth.signUp({ email: `${name}@example.org` }, from(address));
+  return [
+    { name: 'unknown address', call: (round, address) => ask(`newcomer${round}`, address) },
+    { name: 'address of a user', call: (round, address) => ask(mailedOf(users.forgetful, round), address) },
+  ];
+}
+
+function resetClasses(auth: Client<typeof AuthService>, users: Users): Class[] {
+  const ask = (identifier: string, address: string) => auth.requestPasswordReset({ identifier }, from(address));
+  return [
+    { name: 'unknown user', call: (round, address) => ask(`unknown${round}`, address) },
+    { name: 'user', call: (round, address) => ask(mailedOf(users.forgetful, round), address) },
+    { name: 'suspended user', call: (round, address) => ask(of(users.suspended, round).username, address) },
+  ];
+}
+
+function codeClasses(auth: Client<typeof AuthService>, users: Users): Class[] {
+  const ask = (identifier: string, address: string) => auth.requestLoginCode({ identifier }, from(address));
+  return [
+    { name: 'unknown user', call: (round, address) => ask(`unknown${round}`, address) },
+    { name: 'user', call: (round, address) => ask(mailedOf(users.mailed, round), address) },
+    { name: 'suspended user', call: (round, address) => ask(of(users.suspended, round).username, address) },
+  ];
+}
+
+const WRONG = '00000000';
+
+function wrongResetClasses(auth: Client<typeof AuthService>, users: Users): Class[] {
+  const guess = (identifier: string, address: string) =>
+    refusalOf(auth.resetPassword({ identifier, code: WRONG, newPassword: 'the next password' }, from(address)));
+  return [
+    { name: 'unknown user', call: (round, address) => guess(`unknown${round}`, address) },
+    { name: 'user with a code', call: (round, address) => guess(mailedOf(users.forgetful, round), address) },
+  ];
+}
+
+function wrongCodeClasses(auth: Client<typeof AuthService>, users: Users): Class[] {
+  const guess = (identifier: string, address: string) =>
+    refusalOf(auth.loginWithCode({ identifier, clientToken: 'of somebody', code: WRONG }, from(address)));
+  return [
+    { name: 'unknown user', call: (round, address) => guess(`unknown${round}`, address) },
+    { name: 'user with a code', call: (round, address) => guess(mailedOf(users.mailed, round), address) },
+    { name: 'user without a code', call: (round, address) => guess(mailedOf(users.guessed, round), address) },
   ];
 }
 
