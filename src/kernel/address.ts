@@ -1,4 +1,11 @@
 import { BlockList, isIP, isIPv4, isIPv6 } from 'node:net';
+import { LRUCache } from 'lru-cache';
+
+/** Forms of addresses that were read, since each call of a connection comes from the same one. */
+const canonicalForms = new LRUCache<string, string>({ max: 4096 });
+
+/** Longer than any form of an address with a zone and a port: such texts are read each time. */
+const REMEMBERED_LENGTH_MAX = 64;
 
 /**
  * An IP address in the one form that is stored and compared: IPv6 as RFC 5952
@@ -8,6 +15,14 @@ import { BlockList, isIP, isIPv4, isIPv6 } from 'node:net';
  * Takes what proxies write as well: a port behind, brackets around IPv6.
  */
 export function canonicalAddress(written: string): string | undefined {
+  const known = canonicalForms.get(written);
+  if (known !== undefined) return known;
+  const canonical = readAddress(written);
+  if (canonical !== undefined && written.length <= REMEMBERED_LENGTH_MAX) canonicalForms.set(written, canonical);
+  return canonical;
+}
+
+function readAddress(written: string): string | undefined {
   const bare = /^(?:\[([^\]]*)\]|([^:]*))(?::\d{1,5})?$/.exec(written.trim());
   const address = (bare?.[1] ?? bare?.[2] ?? written.trim()).replace(/%.*$/s, '');
   if (isIPv4(address)) return address;
@@ -27,7 +42,7 @@ export function canonicalAddress(written: string): string | undefined {
  * at will (RFC 6177, RFC 8981).
  */
 export function countedAddress(address: string): string {
-  if (!isIPv6(address)) return address;
+  if (!address.includes(':')) return address;
   const prefix = groupsOf(address).slice(0, 4);
   return `${prefix.map((group) => group.toString(16)).join(':')}::/64`;
 }

@@ -10,9 +10,10 @@ const peerKey = createContextKey<() => Peer>(() => NOBODY, { description: 'peer'
 /** How much of the header user-agent is kept, code points. */
 const USER_AGENT_MAX = 256;
 
-/** Notes how to find out where a call comes from, which few calls ask for. */
+/** Notes how to find out where a call comes from, which calls of signed-in users do not ask for. */
 export function setPeer(values: ContextValues, read: () => Peer): void {
-  values.set(peerKey, read);
+  let peer: Peer | undefined;
+  values.set(peerKey, () => (peer ??= read()));
 }
 
 /** Where a call comes from. */
@@ -27,10 +28,25 @@ export function peerOf({ values }: { readonly values: ContextValues }): Peer {
  */
 export function readPeer(request: Partial<Pick<FastifyRequest, 'ip' | 'ips'>> & Pick<FastifyRequest, 'headers'>): Peer {
   const addresses = (request.ips ?? [request.ip ?? '']).map((address) => canonicalAddress(address ?? ''));
-  return {
-    address: addresses.findLast((address) => address !== undefined) ?? '',
-    userAgent: readUserAgent(request.headers['user-agent'] ?? ''),
-  };
+  return new RequestPeer(
+    addresses.findLast((address) => address !== undefined) ?? '',
+    request.headers['user-agent'] ?? '',
+  );
+}
+
+/** The user agent is read when it is asked for: by sign-ins, while the address is what each anonymous call is charged to. */
+class RequestPeer implements Peer {
+  readonly address: string;
+  readonly #header: string;
+
+  constructor(address: string, header: string) {
+    this.address = address;
+    this.#header = header;
+  }
+
+  get userAgent(): string {
+    return readUserAgent(this.#header);
+  }
 }
 
 function readUserAgent(header: string): string {

@@ -113,6 +113,7 @@ export async function readBounded<Row extends object>(
   textMax = PAGE_TEXT_MAX,
 ): Promise<{ rows: readonly Row[]; last: Row | undefined }> {
   const rows: Row[] = [];
+  let columns: readonly string[] | undefined;
   let text = 0;
   for (;;) {
     const step = Math.min(Math.max(2 * rows.length, STEP_ROWS_MIN), STEP_ROWS_MAX);
@@ -121,7 +122,7 @@ export async function readBounded<Row extends object>(
     for (const row of next) {
       if (text > textMax) return { rows, last: rows.at(-1) };
       rows.push(row);
-      text += textOf(row);
+      text += textOf(row, (columns ??= Object.keys(row)));
     }
     if (next.length < asked || rows.length > size) return cutPage(rows, size);
     await setImmediate();
@@ -140,6 +141,7 @@ export async function readKeys<Key, Row extends object>(
 ): Promise<{ rows: readonly Row[]; last: Key | undefined }> {
   const rows: Row[] = [];
   const end = Math.min(size, keys.length);
+  let columns: readonly string[] | undefined;
   let text = 0;
   for (let next = 0; next < end; ) {
     const step = Math.min(Math.max(2 * next, STEP_ROWS_MIN), STEP_ROWS_MAX, end - next);
@@ -148,7 +150,7 @@ export async function readKeys<Key, Row extends object>(
       next += 1;
       if (row === undefined) continue;
       rows.push(row);
-      text += textOf(row);
+      text += textOf(row, (columns ??= Object.keys(row)));
     }
     if (next < end) await setImmediate();
   }
@@ -168,7 +170,15 @@ export async function mapInSlices<T, U>(items: readonly T[], convert: (item: T) 
   return converted;
 }
 
-/** What a row takes, in UTF-16 code units; a number or null counts as 8. */
-export function textOf(row: object): number {
-  return Object.values(row).reduce((sum: number, value) => sum + (typeof value === 'string' ? value.length : 8), 0);
+/**
+ * What a row takes, in UTF-16 code units; a number or null counts as 8. Of many rows of one query, `columns` is passed,
+ * since listing those of each row takes ten times as long as this.
+ */
+export function textOf(row: object, columns: readonly string[] = Object.keys(row)): number {
+  let sum = 0;
+  for (const column of columns) {
+    const value = (row as Readonly<Record<string, unknown>>)[column];
+    sum += typeof value === 'string' ? value.length : 8;
+  }
+  return sum;
 }

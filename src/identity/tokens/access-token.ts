@@ -106,6 +106,7 @@ export function createAccessTokens(keys: AccessTokenKeys, options: AccessTokenOp
   const { issuer, audience, ttlMs, now } = options;
   const verified = new LRUCache<string, Verified>({ max: VERIFIED_MAX });
 
+  const digestOf = createDigests();
   const reader = { issuer, audience, findKey: (kid: string) => keys.find(kid), now };
 
   async function verifyNew(token: string, digest: string): Promise<AccessTokenClaims> {
@@ -139,16 +140,37 @@ export function createAccessTokens(keys: AccessTokenKeys, options: AccessTokenOp
       write({ sid: apiKeyId, roles: [role], scope: [...scope].join(' '), client_id: apiKeyId }, userId, notAfterMs),
 
     verify(token) {
-      // Verifying costs some 100 us, hashing half of one: a token is verified once. Its digest is what is
-      // remembered: who reads the memory of the process must not find the tokens of all who are signed in.
-      const digest = hash('sha256', token, 'base64');
+      // Verifying costs some 100 us: a token is verified once. Its digest is what is remembered: who reads
+      // the memory of the process must not find the tokens of all who are signed in.
+      const digest = digestOf(token);
       const known = verified.get(digest);
       if (known !== undefined && isCurrent(known, now()) && keys.has(known.kid)) return known.claims;
       verified.delete(digest);
       return verifyNew(token, digest);
     },
 
-    recall: (token) => verified.peek(hash('sha256', token, 'base64'))?.claims,
+    recall: (token) => verified.peek(digestOf(token))?.claims,
+  };
+}
+
+/** How long the digests of tokens are kept beside the tokens, milliseconds: as long as a call and those beside it take. */
+const DIGESTS_MS = 20;
+const DIGESTS_MAX = 512;
+
+/**
+ * The SHA-256 of a token. A call asks twice, for whom it waits and whether it may, and a busy caller asks again at once:
+ * digests are kept with their tokens for the moment in which the calls hold the tokens as well.
+ */
+function createDigests(): (token: string) => string {
+  const digests = new Map<string, string>();
+  const forget = (): void => digests.clear();
+  return (token) => {
+    const known = digests.get(token);
+    if (known !== undefined) return known;
+    const digest = hash('sha256', token, 'base64');
+    if (digests.size === 0) setTimeout(forget, DIGESTS_MS).unref();
+    if (digests.size < DIGESTS_MAX) digests.set(token, digest);
+    return digest;
   };
 }
 

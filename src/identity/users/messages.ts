@@ -60,7 +60,8 @@ const PLAIN_FIELDS = [
 ] as const satisfies readonly (keyof UserFields)[];
 
 export function toUserMessage(user: User): UserMessage {
-  return create(UserSchema, {
+  // Half as long as passing the fields to `create`.
+  return Object.assign(create(UserSchema), {
     id: user.id,
     username: user.username,
     email: user.email,

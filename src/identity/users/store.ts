@@ -34,6 +34,9 @@ export type ShownUserRow = Pick<UserRow, (typeof SHOWN)[number]>;
 
 export const selectUser = prepared((db, id: string) => db.selectFrom('users').selectAll().where('id', '=', id));
 
+/** The same with the columns that are shown. */
+export const selectShownUser = prepared((db, id: string) => db.selectFrom('users').select(SHOWN).where('id', '=', id));
+
 /** The user with this username or email address, given as identifierKey. */
 export function selectUserByIdentifier(db: Db, key: string): Promise<UserRow | undefined> {
   const column = key.includes('@') ? 'email_key' : 'username_key';

@@ -43,6 +43,7 @@ import {
   hasUsers,
   insertUser,
   replaceTerms,
+  selectShownUser,
   selectUser,
   selectUserByIdentifier,
   selectOutdated,
@@ -135,7 +136,8 @@ export async function createFirstAdmin(
 
 /** Throws user_not_found. */
 export async function getUser(app: App, id: string): Promise<User> {
-  return toUser(await requireUser(app, app.database.db, id));
+  const { db } = app.database;
+  return toUser(await readResource(app, db, { select: () => selectShownUser(db, id), notFound: userNotFound }));
 }
 
 export interface UserDetails {
