@@ -12,7 +12,7 @@ import { ADMIN_PASSWORD, grpc } from './support/kith.ts';
 import { startProcess } from './support/process.ts';
 import { signedIn } from './support/sign-in.ts';
 
-const ROUNDS = 15;
+const ROUNDS = 8;
 const CONNECTIONS = 4;
 
 type Kind = 'contact' | 'user';

@@ -20,7 +20,7 @@ import { type Kith, type SignedIn, startKith } from './support/kith.ts';
 import { generator, type Generator as Values } from './support/generator.ts';
 
 /** How many requests are sent to both over plain text, and a tenth of them each other way. 20,000 for the long run. */
-const REQUESTS = sizeOf('KITH_TEST_REQUESTS', 1000, 3000);
+const REQUESTS = sizeOf('KITH_TEST_REQUESTS', 1000, 2000);
 
 /** Values of a seed, and whether something happens. */
 interface Generator extends Values {

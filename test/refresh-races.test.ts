@@ -12,7 +12,7 @@ import { refreshed, signedIn } from './support/sign-in.ts';
 import { REFRESH_TOKEN_REUSED, SESSION_ENDED } from './support/refusals.ts';
 
 /** How often a race is run; 100 for the long run. */
-const ROUNDS = sizeOf('KITH_TEST_ROUNDS', 5, 20);
+const ROUNDS = sizeOf('KITH_TEST_ROUNDS', 5, 8);
 
 /** How many refresh at once. */
 const AT_ONCE = 50;

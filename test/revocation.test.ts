@@ -22,7 +22,7 @@ import { refreshed, signedIn } from './support/sign-in.ts';
 import { PERMISSION_MISSING, SESSION_ENDED } from './support/refusals.ts';
 
 /** How many sessions are revoked under load; 100 for the long run. */
-const ROUNDS = sizeOf('KITH_TEST_ROUNDS', 3, 10);
+const ROUNDS = sizeOf('KITH_TEST_ROUNDS', 3, 5);
 
 /** How soon a session is refused everywhere. Not the promised second: the machine may be busy with other tests. */
 const SOON_MS = 20_000;

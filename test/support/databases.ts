@@ -3,7 +3,7 @@ import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { Client } from 'pg';
+import { Client, type QueryResult } from 'pg';
 import { inject } from 'vitest';
 import { type Database, openDatabase } from '../../src/storage/database.ts';
 import { findFaults } from './faults.ts';
@@ -110,12 +110,10 @@ async function createPostgres(template: string): Promise<TestDatabase> {
         const tables = await client.query<{ tablename: string }>(
           "select tablename from pg_tables where schemaname = 'public' order by tablename",
         );
-        const dump: unknown[] = [];
-        for (const { tablename } of tables.rows) {
-          const { rows } = await client.query(`select * from "${tablename}" as t order by t::text`);
-          dump.push([tablename, rows]);
-        }
-        return JSON.stringify(dump);
+        // All at once: some thirty questions, one after the other, take most of the time of the tests that compare dumps.
+        const all = tables.rows.map(({ tablename }) => `select * from "${tablename}" as t order by t::text`).join(';');
+        const results = [(await client.query(all)) as unknown as QueryResult | QueryResult[]].flat();
+        return JSON.stringify(tables.rows.map(({ tablename }, i) => [tablename, results[i]!.rows]));
       }),
     analyze: () => onServer(name, async (client) => void (await client.query('analyze'))),
     faults: () => onServer(name, (client) => findFaults(async (sql) => (await client.query(sql)).rows)),
