@@ -31,6 +31,7 @@ beforeAll(async () => {
     KITH_ISSUER: `http://localhost:${port}`,
     KITH_SMTP_URL: mailServer.url,
     KITH_ACCESS_TOKEN_SECONDS: '3600',
+    KITH_LOGIN_CODES: 'true',
   };
   [browser, kith] = await Promise.all([startChromium(), startKith({ env })]);
 });
@@ -158,6 +159,24 @@ describe('signing in', () => {
     await page.keyboard.press('Control+a');
     await page.keyboard.type(NEW);
     await page.keyboard.press('Enter');
+    await inConsole(page);
+    expect(visitor.complaints).toEqual([]);
+  });
+
+  test('takes a code by mail in place of the password, in the window that asked for it', async (context) => {
+    needChromium(context);
+    const { user } = await verifiedUser();
+    await using visitor = await visitAccount();
+    const page = await visitor.open('sign-in');
+    await press(page, 'Sign in with a code by email');
+    await fill(page, 'Username or email', user.email);
+    await press(page, 'Send code');
+    await heading(page, 'Enter the code');
+    await fill(page, 'Code', '0000 0000');
+    await press(page, 'Sign in');
+    await page.getByText('The code or the address is wrong').waitFor();
+    await fill(page, 'Code', (await mailTo(user.email, /code to sign in/i)).code);
+    await press(page, 'Sign in');
     await inConsole(page);
     expect(visitor.complaints).toEqual([]);
   });

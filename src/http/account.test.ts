@@ -19,6 +19,7 @@ const PLAIN: AccountPages = {
   color: undefined,
   homeUrl: undefined,
   signUp: 'closed',
+  loginCodes: false,
 };
 
 const cleanUp = new AsyncDisposableStack();

@@ -24,6 +24,8 @@ export interface AccountPages {
   readonly homeUrl: string | undefined;
   /** Who may sign up. */
   readonly signUp: 'closed' | 'invitation' | 'open';
+  /** Whether people sign in with codes that are mailed. */
+  readonly loginCodes: boolean;
 }
 
 /**
@@ -31,8 +33,14 @@ export interface AccountPages {
  * where they have not been built.
  */
 export function serveAccount(fastify: FastifyInstance, pages: AccountPages, folder: URL = BUILD): Promise<boolean> {
-  const { path, service, logoUrl, color, homeUrl, signUp } = pages;
-  const attributes = { service, 'sign-up': signUp, logo: logoUrl, home: homeUrl };
+  const { path, service, logoUrl, color, homeUrl, signUp, loginCodes } = pages;
+  const attributes = {
+    service,
+    'sign-up': signUp,
+    'login-codes': loginCodes ? '' : undefined,
+    logo: logoUrl,
+    home: homeUrl,
+  };
   const root = Object.entries(attributes).map(([name, value]) =>
     value === undefined ? '' : ` data-${name}="${escapeHtml(value)}"`,
   );

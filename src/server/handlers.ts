@@ -187,7 +187,8 @@ export async function createHandlers(
   }
   const { path: accountPath, url: accountUrl, ...look } = config.account;
   if (accountPath !== undefined) {
-    const pages = { ...look, path: accountPath, service: config.mail.service, signUp: config.signUp.policy };
+    const { mail, signUp, loginCodes } = config;
+    const pages = { ...look, path: accountPath, service: mail.service, signUp: signUp.policy, loginCodes };
     if (!(await serveAccount(fastify, pages))) {
       log.warn('the account pages are not served, since they have not been built: npm run build:console');
     }

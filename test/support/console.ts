@@ -58,5 +58,5 @@ export async function visit(
 export async function signInOn(page: Page, identifier: string, password: string): Promise<void> {
   await page.getByLabel('Username or email').fill(identifier);
   await page.getByLabel('Password', { exact: true }).fill(password);
-  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
 }

@@ -21,14 +21,17 @@ export interface Challenge {
   readonly methods: readonly string[];
 }
 
-/** The answer of Login and CompleteLogin. */
+/** The answer of Login, LoginWithCode and CompleteLogin. */
 interface Outcome {
   readonly signedIn?: { readonly tokens: Tokens };
   readonly challenge?: Challenge;
 }
 
 /** Takes a step of a sign-in. Returns the challenge of the next, or undefined once there is a session. Throws Refusal. */
-export async function signInStep(method: 'Login' | 'CompleteLogin', message: object): Promise<Challenge | undefined> {
+export async function signInStep(
+  method: 'Login' | 'LoginWithCode' | 'CompleteLogin',
+  message: object,
+): Promise<Challenge | undefined> {
   const { signedIn, challenge } = await call<Outcome>(method, message, { withCookie: true });
   if (signedIn === undefined) return challenge ?? unknownStep();
   await store.exclusive(() => keep(signedIn.tokens));

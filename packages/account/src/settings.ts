@@ -1,8 +1,8 @@
 /** What the server says in the page (src/http/account.ts). */
-const { service = 'Kith', signUp = 'closed', logo, home } = document.documentElement.dataset;
+const { service = 'Kith', signUp = 'closed', loginCodes, logo, home } = document.documentElement.dataset;
 
 /** What the operator has set. */
-export const settings = { service, signUp, logo, home };
+export const settings = { service, signUp, logo, home, loginCodes: loginCodes !== undefined };
 
 export type Language = 'en' | 'de';
 

@@ -18,6 +18,11 @@ const EN = {
   wait: (seconds: number) => `Try again in ${seconds} s`,
 
   signIn: 'Sign in',
+  useCode: 'Sign in with a code by email',
+  usePassword: 'Sign in with your password',
+  loginCodeLead: 'We send a code to your email address, if it is confirmed.',
+  loginCodeSent:
+    'If you can sign in so, we have sent an email with a code. Enter it here: it works in this window alone.',
   signInFirst: 'Please sign in first.',
   signInAgain: 'Please sign in again to confirm that it is you.',
   forgotten: 'Forgotten your password?',
@@ -105,6 +110,11 @@ const DE: typeof EN = {
   wait: (seconds) => `Noch ${seconds} s warten`,
 
   signIn: 'Anmelden',
+  useCode: 'Mit einem Code per E-Mail anmelden',
+  usePassword: 'Mit dem Passwort anmelden',
+  loginCodeLead: 'Wir senden einen Code an Ihre E-Mail-Adresse, wenn sie bestätigt ist.',
+  loginCodeSent:
+    'Wenn Sie sich so anmelden können, haben wir eine E-Mail mit einem Code gesendet. Geben Sie ihn hier ein: Er gilt nur in diesem Fenster.',
   signInFirst: 'Bitte melden Sie sich zuerst an.',
   signInAgain: 'Bitte melden Sie sich zur Bestätigung noch einmal an.',
   forgotten: 'Passwort vergessen?',

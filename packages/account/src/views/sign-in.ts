@@ -1,7 +1,7 @@
-import { identifierField, newPasswordField, passwordField } from '../fields.ts';
+import { codeField, identifierField, newPasswordField, passwordField } from '../fields.ts';
 import { showForm } from '../form.ts';
 import { reopen } from '../fragment.ts';
-import { Refusal } from '../rpc.ts';
+import { call, Refusal } from '../rpc.ts';
 import { type Challenge, signInStep, unknownStep } from '../session.ts';
 import { settings } from '../settings.ts';
 import { reasonText, texts } from '../texts.ts';
@@ -19,20 +19,51 @@ interface Asking {
 /** Resolves once the person has signed in. */
 export function askForPassword({ identifier, notice }: Asking): Promise<void> {
   return new Promise((resolve) => {
-    showForm({
-      title: texts.signIn,
-      notice,
-      fields: [identifierField(identifier), passwordField()],
-      action: texts.signIn,
-      ways: [
-        { label: texts.forgotten, to: 'reset-password' },
-        ...(settings.signUp === 'closed' ? [] : [{ label: texts.toSignUp, to: 'sign-up' }]),
-      ],
-      async submit(values) {
-        await finish(await signInStep('Login', values));
-        resolve();
-      },
-    });
+    const ask = () =>
+      showForm({
+        title: texts.signIn,
+        notice,
+        fields: [identifierField(identifier), passwordField()],
+        action: texts.signIn,
+        ways: [
+          ...(settings.loginCodes ? [{ label: texts.useCode, to: () => askForMailedCode(resolve, ask) }] : []),
+          { label: texts.forgotten, to: 'reset-password' },
+          ...(settings.signUp === 'closed' ? [] : [{ label: texts.toSignUp, to: 'sign-up' }]),
+        ],
+        async submit(values) {
+          await finish(await signInStep('Login', values));
+          resolve();
+        },
+      });
+    ask();
+  });
+}
+
+/** Signs in with a code that is mailed, in place of the password: `signedIn` is called then. `back` asks for the password. */
+function askForMailedCode(signedIn: () => void, back: () => void, identifier = ''): void {
+  const usePassword = { label: texts.usePassword, to: back };
+  showForm({
+    title: texts.signIn,
+    lead: texts.loginCodeLead,
+    fields: [identifierField(identifier)],
+    action: texts.sendCode,
+    ways: [usePassword],
+    async submit(asked) {
+      // In the memory of this page alone: the code is of no use to whoever else reads the mail.
+      const { clientToken } = await call<{ clientToken: string }>('RequestLoginCode', asked);
+      const again = () => askForMailedCode(signedIn, back, asked['identifier']);
+      showForm({
+        title: texts.confirmTitle,
+        notice: texts.loginCodeSent,
+        fields: [codeField()],
+        action: texts.signIn,
+        ways: [{ label: texts.sendAnother, to: again }, usePassword],
+        async submit(values) {
+          await finish(await signInStep('LoginWithCode', { ...asked, ...values, clientToken }));
+          signedIn();
+        },
+      });
+    },
   });
 }
 
