@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { Role } from '../gen/kith/access/v1/role_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { InvitationService } from '../gen/kith/auth/v1/invitation_service_pb.ts';
@@ -13,6 +13,8 @@ import { signedIn } from './support/sign-in.ts';
 const ROUNDS = sizeOf('KITH_TEST_MAIL_RACES', 1, 100);
 const USES = 50; // the titles say so
 const NEW = 'a password never seen before';
+
+vi.setConfig({ testTimeout: 60_000 + ROUNDS * 5000 });
 
 const rounds = Array.from({ length: ROUNDS }, (_, i) => i);
 
