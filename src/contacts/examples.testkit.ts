@@ -79,7 +79,9 @@ export const contacts = examplesOf(ContactService, {
   },
   async importContacts({ caller }) {
     const { accessToken } = await caller();
-    const content = 'BEGIN:VCARD\r\nVERSION:3.0\r\nN:Lovelace;Ada;;;\r\nX-HAT:blue\r\nEND:VCARD\r\nEND:VCARD\r\n';
+    // Another contact in each call: the same one again would change nothing.
+    const uid = randomUUID();
+    const content = `BEGIN:VCARD\r\nVERSION:3.0\r\nN:Lovelace;Ada;;;\r\nUID:${uid}\r\nEND:VCARD\r\nEND:VCARD\r\n`;
     return {
       accessToken,
       request: { format: ContactFormat.VCARD_3, content: Buffer.from(content), source: 'a.vcf', linesBefore: 10 },
