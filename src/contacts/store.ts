@@ -88,7 +88,7 @@ export function selectContactsByUid(db: Db, ownerId: string, uids: readonly stri
       .where('owner_id', '=', ownerId)
       .where('uid', 'in', uids)
       // The index of uids has those alone.
-      .where('uid', '<>', sql.lit(''))
+      .where('uid', '<>', sql<string>`''`)
       .where('deleted', '=', 0)
       .orderBy('id')
       .execute()
