@@ -14,12 +14,14 @@ import { SessionService } from '../gen/kith/auth/v1/session_service_pb.ts';
 import { SigningKeyService } from '../gen/kith/auth/v1/signing_key_service_pb.ts';
 import { OutboxService } from '../gen/kith/mail/v1/outbox_service_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
+import { LabelService } from '../gen/kith/contact/v1/label_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { purgeActivities } from './activity/log/purge.ts';
 import { activityData, activityService } from './activity/service.ts';
 import { adminService } from './admin/service.ts';
 import type { App } from './app.ts';
-import { purgeContacts, upgradeContacts } from './contacts/contacts.ts';
+import { purgeContacts, purgeLabels, upgradeContacts } from './contacts/contacts.ts';
+import { labelData, labelService } from './contacts/labels/service.ts';
 import { contactData, contactService } from './contacts/service.ts';
 import { purgeMailedCodes } from './identity/recovery/mailed-codes.ts';
 import { apiKeyData, apiKeyService } from './identity/api-keys/service.ts';
@@ -55,6 +57,7 @@ const SLICES = [
     { users: { remove: (app, rowsMax) => purgeUsers(app, PERSONAL_DATA, rowsMax), upgrade: upgradeUsers } },
     userData,
   ),
+  slice(LabelService, labelService, { labels: { remove: purgeLabels } }, labelData),
   slice(ContactService, contactService, { contacts: { remove: purgeContacts, upgrade: upgradeContacts } }, contactData),
   slice(SessionService, sessionService, { sessions: { remove: purgeSessions } }, sessionData),
   slice(

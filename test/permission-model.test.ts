@@ -74,7 +74,7 @@ beforeAll(async () => {
     purgeAfterMs: 1e9,
     accessTokenTtlMs: 300_000,
     activityRetentionMs: 1e9,
-    contacts: { perUserMax: 10, bytesPerUserMax: 1e6 },
+    contacts: { perUserMax: 10, bytesPerUserMax: 1e6, labelsPerUserMax: 10 },
     accessTokens: createAccessTokens(signingKeys, {
       issuer: 'https://kith.example.org',
       audience: 'kith',

@@ -8,6 +8,7 @@ import { ApiKeyService } from '../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { SecondFactorService } from '../gen/kith/auth/v1/second_factor_service_pb.ts';
 import { SessionService } from '../gen/kith/auth/v1/session_service_pb.ts';
+import { LabelService } from '../gen/kith/contact/v1/label_service_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserState } from '../gen/kith/user/v1/user_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
@@ -79,6 +80,7 @@ async function fullUser(kith: Kith): Promise<SignedIn & { readonly marker: strin
   await contacts.createContact({ givenName: `${marker} kept`, requestId: randomUUID() });
   const { contact } = await contacts.createContact({ givenName: `${marker} deleted` });
   await contacts.deleteContact({ contactId: contact!.id });
+  await kith.client(LabelService, one.accessToken).createLabel({ name: `${marker} label` });
   await kith.client(ApiKeyService, one.accessToken).createApiKey({
     name: `${marker} key`,
     permissions: [Permission.USERS_READ],
@@ -176,6 +178,7 @@ describe.each(databases)('on $name', (kind) => {
         recipient: user.email,
         kind,
       })),
+      labels: [{ name: `${marker} label` }],
       contacts: [{ givenName: `${marker} kept` }, { givenName: `${marker} deleted`, deleteTime: expect.any(String) }],
     });
     const actions = document.activity.map(({ action }) => action);
@@ -196,7 +199,7 @@ describe.each(databases)('on $name', (kind) => {
   test('others are exported as far as the caller may read them, which is recorded', async () => {
     const { user, marker } = await fullUser(kith);
     const ofAdmin = await exported(users, user.id);
-    expect(ofAdmin.omitted).toEqual(['contacts', 'activity.private']);
+    expect(ofAdmin.omitted).toEqual(['labels', 'contacts', 'activity.private']);
     expect(ofAdmin).toMatchObject({ user: { privateMetadata: JSON.stringify({ note: `${marker} private` }) } });
     expect(ofAdmin).toMatchObject({ sessions: [{ address: '127.0.0.1' }], secondFactor: { totpEnabled: true } });
     expect(ofAdmin).not.toHaveProperty('contacts');
@@ -205,11 +208,19 @@ describe.each(databases)('on $name', (kind) => {
 
     const editor = await kith.user(Role.EDITOR);
     const ofEditor = await exported(kith.client(UserService, editor.accessToken), user.id);
-    expect(ofEditor.omitted).toEqual(['contacts', 'sessions', 'secondFactor', 'activity.private', 'apiKeys', 'mails']);
+    expect(ofEditor.omitted).toEqual([
+      'labels',
+      'contacts',
+      'sessions',
+      'secondFactor',
+      'activity.private',
+      'apiKeys',
+      'mails',
+    ]);
     const keys = kith.client(ApiKeyService, editor.accessToken);
     const { secret } = await keys.createApiKey({ name: 'export', permissions: [Permission.USERS_READ] });
     const ofKey = await exported(kith.client(UserService, secret), editor.user.id);
-    expect(ofKey.omitted).toEqual(['contacts', 'sessions', 'secondFactor', 'activity', 'apiKeys', 'mails']);
+    expect(ofKey.omitted).toEqual(['labels', 'contacts', 'sessions', 'secondFactor', 'activity', 'apiKeys', 'mails']);
   });
 
   test('neither a stranger, a viewer nor a key with other permissions exports somebody else', async () => {

@@ -63,13 +63,13 @@ class Reference {
     this.#methods = new Map(SERVICES.flatMap(({ methods }) => methods).map((method) => [method.name, method]));
     this.#pages = new Map(
       SERVICES.flatMap((service) => {
-        const messages = messagesOf(service);
-        const ownTypes = [...messages, ...enumsOf(messages)].filter((desc) => desc !== ErrorReasonSchema);
-        return ownTypes.map(({ typeName: name, file }): [string, string] => {
+        return typesOf(service).map((desc): [string, string] => {
+          const { typeName: name, file } = desc;
           if (file.proto.package === 'kith.access.v1') return [name, PERMISSIONS];
           if (file.proto.package === 'kith.error.v1') return [name, ERRORS];
           const own = SERVICES.find((each) => each.file === file);
-          return [name, pageOf(own ?? SERVICES.find((each) => each.file.proto.package === file.proto.package)!)];
+          const inPackage = SERVICES.filter((each) => each.file.proto.package === file.proto.package);
+          return [name, pageOf(own ?? inPackage.find((each) => typesOf(each).includes(desc)) ?? inPackage[0]!)];
         });
       }),
     );
@@ -374,6 +374,12 @@ function repeating(method: DescMethod): string {
   if (names.has('etag'))
     return 'writes; with the `etag` that was read, it is not done a second time over another change';
   return 'has effects: not to be repeated without looking';
+}
+
+/** The messages and enums that a service uses, but for the reasons of errors, which have a page. */
+function typesOf(service: DescService): readonly (DescMessage | DescEnum)[] {
+  const messages = messagesOf(service);
+  return [...messages, ...enumsOf(messages)].filter((desc) => desc !== ErrorReasonSchema);
 }
 
 function pageOf({ name }: DescService): string {

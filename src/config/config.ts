@@ -51,8 +51,12 @@ export interface Config {
   readonly loginCodes: boolean;
   readonly purgeAfterMs: number;
   readonly activityRetentionMs: number;
-  /** What a user's contacts may be, in number and in bytes. */
-  readonly contacts: { readonly perUserMax: number; readonly bytesPerUserMax: number };
+  /** What a user's contacts may be, in number and in bytes, and how many labels a user may have. */
+  readonly contacts: {
+    readonly perUserMax: number;
+    readonly bytesPerUserMax: number;
+    readonly labelsPerUserMax: number;
+  };
   readonly corsOrigins: readonly string[];
   readonly reflection: boolean;
   /** The path of the console, with a slash at both ends; undefined for none. */
@@ -284,6 +288,12 @@ export const SETTINGS = {
     1_048_576,
     1_099_511_627_776,
   ),
+  KITH_LABELS_PER_USER: wholeNumber(
+    'How many labels for contacts a user may have, deleted ones included.',
+    '500',
+    1,
+    10_000,
+  ),
   KITH_CORS_ORIGINS: {
     help: 'The origins whose pages may call from a browser. Absent: none.',
     fallback: '',
@@ -489,6 +499,7 @@ export function parseConfig(env: Env): Config {
     contacts: {
       perUserMax: read('KITH_CONTACTS_PER_USER') ?? 0,
       bytesPerUserMax: read('KITH_CONTACT_BYTES_PER_USER') ?? 0,
+      labelsPerUserMax: read('KITH_LABELS_PER_USER') ?? 0,
     },
     corsOrigins: read('KITH_CORS_ORIGINS') ?? [],
     reflection: read('KITH_REFLECTION') ?? false,

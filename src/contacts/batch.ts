@@ -1,13 +1,14 @@
 import type { Caller } from '../kernel/access.ts';
 import { type PartRefusal, toPartRefusal } from '../kernel/failure.ts';
 import type { Db } from '../storage/database.ts';
-import type { ResponseFormat } from '../storage/idempotency.ts';
-import type { Contact } from './contact.ts';
-import { type ContactsApp, createWithin, type NewContact } from './contacts.ts';
+import type { ContactsApp } from './contacts.ts';
+
+/** What comes of a contact of a batch that is not refused. */
+export type BatchDone = 'created' | 'updated';
 
 /** What came of one contact of a batch. */
 export type BatchResult<Response> =
-  | { readonly status: 'created'; readonly response: Response }
+  | { readonly status: BatchDone; readonly response: Response }
   | Refused
   | { readonly status: 'left_out' };
 
@@ -19,31 +20,53 @@ export interface Refused {
 /** How many contacts one transaction writes: others write in between, and a stop waits no longer. */
 const STEP_CONTACTS = 50;
 
+/** A change of many contacts. */
+export interface Batch<Item, Response> {
+  /** What to do for each, or why it is refused already. */
+  readonly items: readonly (Item | Refused)[];
+  /** Do it for none if one is refused. */
+  readonly allOrNothing: boolean;
+  readonly done: BatchDone;
+  /** Does it for one. What it throws refuses that one, so it throws before it writes anything. */
+  readonly each: (tx: Db, item: Item) => Promise<Response>;
+}
+
 /**
- * Creates contacts of the caller's, and says of each what came of it. They are written in steps of STEP_CONTACTS, each
- * in a transaction; or, all or nothing, in one, and not at all if one is refused.
+ * Does something for many contacts of the caller's, and says of each what came of it. They are written in steps of
+ * STEP_CONTACTS, each in a transaction; or, all or nothing, in one, and not at all if one is refused.
  */
-export async function createContacts<Response>(
+export async function runBatch<Item extends object, Response>(
   app: ContactsApp,
   caller: Caller,
-  contacts: readonly (NewContact | Refused)[],
-  { allOrNothing, format }: { readonly allOrNothing: boolean; readonly format: ResponseFormat<Contact, Response> },
+  { items, allOrNothing, done, each }: Batch<Item, Response>,
   signal?: AbortSignal,
 ): Promise<BatchResult<Response>[]> {
-  const create = (some: readonly (NewContact | Refused)[]) =>
+  const runOne = async (tx: Db, item: Item | Refused): Promise<BatchResult<Response>> => {
+    if (isRefused(item)) return item;
+    try {
+      return { status: done, response: await each(tx, item) };
+    } catch (error) {
+      return { status: 'refused', refusal: toPartRefusal(error) };
+    }
+  };
+  const run = (some: readonly (Item | Refused)[]) =>
     app.database.transaction(async (tx) => {
       const results: BatchResult<Response>[] = [];
-      for (const contact of some) results.push(await createOne(tx, app, caller, contact, format));
+      for (const item of some) results.push(await runOne(tx, item));
       if (allOrNothing && results.some(({ status }) => status === 'refused')) throw new NotAll(results);
       return results;
     }, caller.userId);
-  if (allOrNothing) return createAll(() => create(contacts));
+  if (allOrNothing) return runAll(() => run(items));
   const results: BatchResult<Response>[] = [];
-  for (let start = 0; start < contacts.length; start += STEP_CONTACTS) {
+  for (let start = 0; start < items.length; start += STEP_CONTACTS) {
     signal?.throwIfAborted();
-    results.push(...(await create(contacts.slice(start, start + STEP_CONTACTS))));
+    results.push(...(await run(items.slice(start, start + STEP_CONTACTS))));
   }
   return results;
+}
+
+function isRefused(item: object): item is Refused {
+  return 'status' in item && item.status === 'refused';
 }
 
 /** Thrown to undo what the transaction wrote. */
@@ -51,32 +74,17 @@ class NotAll<Response> extends Error {
   readonly results: readonly BatchResult<Response>[];
 
   constructor(results: readonly BatchResult<Response>[]) {
-    super('not all were created');
+    super('one was refused');
     this.results = results;
   }
 }
 
-async function createAll<Response>(create: () => Promise<BatchResult<Response>[]>): Promise<BatchResult<Response>[]> {
+async function runAll<Response>(run: () => Promise<BatchResult<Response>[]>): Promise<BatchResult<Response>[]> {
   try {
-    return await create();
+    return await run();
   } catch (error) {
     if (!(error instanceof NotAll)) throw error;
     const results = error.results as readonly BatchResult<Response>[];
     return results.map((result) => (result.status === 'refused' ? result : { status: 'left_out' }));
-  }
-}
-
-async function createOne<Response>(
-  tx: Db,
-  app: ContactsApp,
-  caller: Caller,
-  contact: NewContact | Refused,
-  format: ResponseFormat<Contact, Response>,
-): Promise<BatchResult<Response>> {
-  if ('status' in contact) return contact;
-  try {
-    return { status: 'created', response: await createWithin(tx, app, caller, contact, format) };
-  } catch (error) {
-    return { status: 'refused', refusal: toPartRefusal(error) };
   }
 }

@@ -155,6 +155,13 @@ const FIELDS = {
     write: (lines) => lines.join('\n'),
     read: (stored) => (stored === '' ? [] : stored.split('\n')),
   }),
+  /** Ids of labels, also of deleted ones: see visibleLabels. */
+  labelIds: field<'label_ids', readonly string[]>({
+    column: 'label_ids',
+    empty: [],
+    write: (ids) => ids.join(' '),
+    read: (stored) => (stored === '' ? [] : stored.split(' ')),
+  }),
 };
 type Field = keyof typeof FIELDS;
 

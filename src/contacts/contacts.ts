@@ -6,7 +6,14 @@ import type { Db } from '../storage/database.ts';
 import { type ResponseFormat, runIdempotently } from '../storage/idempotency.ts';
 import { Failure } from '../kernel/failure.ts';
 import { applyUpdate, type PartialUpdate } from '../resources/partial-update.ts';
-import { changeResource, changeWithin, readResource, type Resource } from '../resources/resource.ts';
+import {
+  type Change,
+  changeResource,
+  changeWithin,
+  type Changing,
+  readResource,
+  type Resource,
+} from '../resources/resource.ts';
 import { mapInSlices, type Page, type PageRequest, mayTakeLong, pageSizeOf, pageTokens } from '../storage/pages.ts';
 import {
   bytesOf,
@@ -18,6 +25,9 @@ import {
   toContact,
   toFields,
 } from './contact.ts';
+import { type Batch, type BatchResult, type Refused, runBatch } from './batch.ts';
+import { limitReached, recountLabels, requireLabels, visibleLabels } from './labels/labels.ts';
+import { removeLabel, selectPurgeable } from './labels/store.ts';
 import {
   addUsage,
   type ContactKey,
@@ -30,6 +40,7 @@ import {
   replaceTerms,
   selectContact,
   selectContactPage,
+  selectLabelled,
   selectLocale,
   selectOutdated,
   selectUsage,
@@ -37,7 +48,7 @@ import {
   usageOf,
 } from './store.ts';
 import { e164Of, isPhoneRegion, needsRegion, phoneRegionOf } from './phone-number.ts';
-import { contactQueries, contactTerms } from './terms.ts';
+import { contactQueries, contactTerms, LABELS_PER_CONTACT_MAX, labelTerm, type TermRange } from './terms.ts';
 
 /** The limits of one user's contacts. */
 export interface ContactLimits {
@@ -45,6 +56,8 @@ export interface ContactLimits {
   readonly perUserMax: number;
   /** How much they may take together, bytes: see bytesOf. */
   readonly bytesPerUserMax: number;
+  /** How many labels a user may have, deleted ones included until they are purged. */
+  readonly labelsPerUserMax: number;
 }
 
 export interface ContactsApp extends App {
@@ -63,7 +76,7 @@ export interface NewContact {
 /**
  * Creates a contact of the caller's.
  *
- * Throws contact_empty, region_unknown, contact_limit_reached, budget_exceeded, request_id_reused.
+ * Throws contact_empty, region_unknown, label_not_found, contact_limit_reached, budget_exceeded, request_id_reused.
  */
 export async function createContact<Response>(
   app: ContactsApp,
@@ -82,7 +95,7 @@ function requireCreatable({ fields, phoneRegion }: Omit<NewContact, 'requestId'>
 }
 
 /** Creates a contact in a transaction. Throws as createContact does, before it writes anything. */
-export async function createWithin<Response>(
+async function createWithin<Response>(
   tx: Db,
   app: ContactsApp,
   caller: Caller,
@@ -107,7 +120,9 @@ export async function insertWithin(
   requireCreatable(contact);
   const at = atOneTime(app);
   const now = at.now();
-  const fields = await readPhones(tx, caller.userId, contact.fields, contact.phoneRegion);
+  const labelIds = [...new Set(contact.fields.labelIds)];
+  await requireLabels(tx, caller.userId, labelIds, 'label_ids');
+  const fields = await readPhones(tx, caller.userId, { ...contact.fields, labelIds }, contact.phoneRegion);
   const columns = toColumns(fields);
   const terms = contactTerms(fields);
   const bytes = bytesOf(columns, terms);
@@ -126,13 +141,39 @@ export async function insertWithin(
   };
   await insertContact(tx, row, terms);
   await addUsage(tx, caller.userId, usageOf(row));
+  await recountLabels(tx, caller.userId, [], labelIds);
   await recordActivity(tx, at, { ...contactActivity(caller, row), action: 'kith.contact.created' });
   return toContact(row);
 }
 
+/**
+ * Creates contacts of the caller's, each as createContact does, and says of each what came of it: see runBatch.
+ */
+export function createContacts<Response>(
+  app: ContactsApp,
+  caller: Caller,
+  { items, allOrNothing, format }: BatchOf<NewContact, Response>,
+  signal?: AbortSignal,
+): Promise<BatchResult<Response>[]> {
+  const each = (tx: Db, contact: NewContact) => createWithin(tx, app, caller, contact, format);
+  return runBatch(app, caller, { items, allOrNothing, done: 'created', each }, signal);
+}
+
+/** What to do for contacts of a batch, and how a response is made of each. */
+export interface BatchOf<Item, Response> extends Pick<Batch<Item, Response>, 'items' | 'allOrNothing'> {
+  readonly format: ResponseFormat<Contact, Response>;
+}
+
 /** Throws contact_not_found. */
 export async function getContact(app: App, caller: Caller, id: string): Promise<Contact> {
-  return toContact(await readResource(app, app.database.db, contactResource(caller, id)));
+  const { db } = app.database;
+  return toShown(db, await readResource(app, db, contactResource(caller, id)));
+}
+
+/** A contact as its owner is shown it. */
+async function toShown(db: Db, row: ContactRow): Promise<Contact> {
+  const [contact] = await visibleLabels(db, row.owner_id, [toContact(row)]);
+  return contact!;
 }
 
 export interface ContactListRequest extends PageRequest {
@@ -141,12 +182,27 @@ export interface ContactListRequest extends PageRequest {
   /** Undefined: starred or not. */
   readonly starred: boolean | undefined;
   readonly deleted: boolean;
+  readonly labels: LabelFilter;
 }
 
-/** A page of the caller's contacts, by name. Throws page_token_invalid. */
+/** Ids of labels of the caller's: of each list, a contact has at least one, all, or none. Empty lists select nothing. */
+export interface LabelFilter {
+  readonly anyOf: readonly string[];
+  readonly allOf: readonly string[];
+  readonly noneOf: readonly string[];
+}
+
+/** A page of the caller's contacts, by name. Throws page_token_invalid, label_not_found. */
 export async function listContacts(app: App, caller: Caller, request: ContactListRequest): Promise<Page<Contact>> {
-  const db = mayTakeLong(request) ? app.database.longReads : app.database.db;
-  const filter = { deleted: request.deleted, starred: request.starred, queries: contactQueries(request.query) };
+  const { anyOf, allOf, noneOf } = request.labels;
+  const labelIds = [...new Set([...anyOf, ...allOf, ...noneOf])];
+  const db = mayTakeLong(request) || labelIds.length > 0 ? app.database.longReads : app.database.db;
+  const filter = {
+    deleted: request.deleted,
+    starred: request.starred,
+    queries: [...contactQueries(request.query), ...labelQueries(anyOf, allOf)],
+    without: rangesOf(noneOf),
+  };
   const tokens = pageTokens<ContactKey>(
     app.keyring,
     'contacts',
@@ -154,62 +210,192 @@ export async function listContacts(app: App, caller: Caller, request: ContactLis
     filter.deleted,
     filter.starred ?? null,
     filter.queries,
+    ...(filter.without.length === 0 ? [] : [filter.without]),
   );
   const after = tokens.read(request.pageToken);
+  await requireLabels(db, caller.userId, labelIds, 'labels');
   const page = await selectContactPage(db, caller.userId, filter, after, pageSizeOf(request));
   return {
-    items: await mapInSlices(page.rows, toContact),
+    items: await visibleLabels(db, caller.userId, await mapInSlices(page.rows, toContact)),
     nextPageToken: tokens.write(page.resumeAfter),
     total: request.includeTotalSize ? await countContactRows(db, caller.userId, filter) : undefined,
   };
 }
 
+function labelQueries(anyOf: readonly string[], allOf: readonly string[]): TermRange[][] {
+  return [...allOf.map((id) => rangesOf([id])), ...(anyOf.length === 0 ? [] : [rangesOf(anyOf)])];
+}
+
+function rangesOf(labelIds: readonly string[]): TermRange[] {
+  return labelIds.map((id) => ({ begin: labelTerm(id) }));
+}
+
+/** Which contact to change. */
+export interface ContactVersion {
+  readonly id: string;
+  /** The etag the contact must still have; undefined for any. */
+  readonly etag: string | undefined;
+}
+
 /** What to change in a contact. */
-export interface ContactUpdate {
+export interface ContactUpdate extends ContactVersion {
   /** The fields that are not undefined. */
   readonly fields: PartialUpdate<ContactFields>;
   /** See NewContact. */
   readonly phoneRegion: string;
+  /** '' for none: see runIdempotently. */
+  readonly requestId: string;
 }
 
 /**
  * Changes the fields that are not undefined.
  *
- * Throws contact_not_found, contact_empty, region_unknown, resource_deleted, etag_mismatch, budget_exceeded.
+ * Throws contact_not_found, contact_empty, region_unknown, label_not_found, label_limit_reached, resource_deleted,
+ * etag_mismatch, budget_exceeded, request_id_reused.
  */
-export async function updateContact(
+export function updateContact<Response>(
   app: ContactsApp,
   caller: Caller,
-  id: string,
-  etag: string | undefined,
   update: ContactUpdate,
-): Promise<Contact> {
+  format: ResponseFormat<Contact, Response>,
+): Promise<Response> {
   requirePhoneRegion(update.phoneRegion);
-  return app.database.transaction((tx) => updateWithin(tx, app, caller, id, etag, update), caller.userId);
+  return app.database.transaction((tx) => updateOnce(tx, app, caller, update, format), caller.userId);
 }
 
-/** As updateContact, in a transaction. Writes nothing if it throws, nor if the fields are the same. */
+/** Changes a contact in a transaction. Throws as updateContact does, before it writes anything. */
+function updateOnce<Response>(
+  tx: Db,
+  app: ContactsApp,
+  caller: Caller,
+  { id, etag, fields, phoneRegion, requestId }: ContactUpdate,
+  format: ResponseFormat<Contact, Response>,
+): Promise<Response> {
+  // As a list: an empty field is another request than an absent one.
+  const written = Object.entries(fields).filter(([, value]) => value !== undefined);
+  const input = { id, etag, written, phoneRegion };
+  return runIdempotently(tx, app, { callerId: caller.userId, requestId, input }, format, () =>
+    updateWithin(tx, app, caller, id, etag, { fields, phoneRegion }),
+  );
+}
+
+/** As updateOnce, without a request id. Writes nothing if it throws, nor if the fields are the same. */
 export async function updateWithin(
   tx: Db,
   app: ContactsApp,
   caller: Caller,
   id: string,
   etag: string | undefined,
-  { fields: update, phoneRegion }: ContactUpdate,
+  { fields: update, phoneRegion }: Pick<ContactUpdate, 'fields' | 'phoneRegion'>,
 ): Promise<Contact> {
   requirePhoneRegion(phoneRegion);
-  const next = await changeWithin(tx, atOneTime(app), 'update', contactResource(caller, id), etag, async ({ row }) => {
-    const updated = applyUpdate(toFields(row), update);
+  const change = async ({ row }: Changing<ContactsApp, ContactRow>) => {
+    let updated = applyUpdate(toFields(row), update);
+    if (update.labelIds !== undefined) {
+      const labelIds = await replaceLabels(tx, row, update.labelIds);
+      updated = { ...updated, labelIds };
+    }
     requireNotEmpty(updated);
     const fields = update.phones === undefined ? updated : await readPhones(tx, row.owner_id, updated, phoneRegion);
-    const columns = toColumns(fields);
-    if (isSame(columns, row)) return undefined;
-    const terms = contactTerms(fields);
-    const bytes = bytesOf(columns, terms);
-    if (bytes > row.bytes) await requireWithinLimits(tx, app, row.owner_id, { contacts: 0, bytes: bytes - row.bytes });
-    return { columns: { ...columns, bytes }, afterwards: (changed) => replaceTerms(tx, changed, terms) };
+    return changeFields(tx, app, row, fields);
+  };
+  return toShown(tx, await changeWithin(tx, atOneTime(app), 'update', contactResource(caller, id), etag, change));
+}
+
+/** What writes other fields; undefined if they are the same. Throws budget_exceeded. */
+async function changeFields(
+  tx: Db,
+  app: ContactsApp,
+  row: ContactRow,
+  fields: ContactFields,
+): Promise<Change<ContactRow> | undefined> {
+  const columns = toColumns(fields);
+  if (isSame(columns, row)) return undefined;
+  const terms = contactTerms(fields);
+  const bytes = bytesOf(columns, terms);
+  if (bytes > row.bytes) await requireWithinLimits(tx, app, row.owner_id, { contacts: 0, bytes: bytes - row.bytes });
+  return { columns: { ...columns, bytes }, afterwards: (changed) => replaceTerms(tx, changed, terms) };
+}
+
+/**
+ * The labels of a contact that is to have these, and keeps deleted ones, which come back when they are undeleted. Throws
+ * label_not_found, label_limit_reached.
+ */
+async function replaceLabels(tx: Db, row: ContactRow, asked: readonly string[]): Promise<readonly string[]> {
+  await requireLabels(tx, row.owner_id, asked, 'label_ids');
+  const { labelIds } = toFields(row);
+  const [visible] = await visibleLabels(tx, row.owner_id, [{ labelIds }]);
+  const hidden = labelIds.filter((id) => !visible!.labelIds.includes(id));
+  return withinLabelLimit([...new Set([...asked, ...hidden])]);
+}
+
+/** Throws label_limit_reached. */
+function withinLabelLimit(labelIds: readonly string[]): readonly string[] {
+  if (labelIds.length <= LABELS_PER_CONTACT_MAX) return labelIds;
+  throw limitReached(
+    `a contact has at most ${LABELS_PER_CONTACT_MAX} labels, deleted ones included`,
+    LABELS_PER_CONTACT_MAX,
+  );
+}
+
+/** Which labels to add to contacts, and which to take from them. A label that is in both lists is added. */
+export interface Labelling {
+  readonly contacts: readonly (ContactVersion | Refused)[];
+  readonly add: readonly string[];
+  readonly remove: readonly string[];
+  readonly allOrNothing: boolean;
+}
+
+/**
+ * Adds labels to contacts of the caller's and takes labels from them, and says of each contact what came of it: see
+ * runBatch. Throws label_not_found; contacts are refused with contact_not_found, resource_deleted, etag_mismatch,
+ * label_limit_reached, budget_exceeded.
+ */
+export async function labelContacts(
+  app: ContactsApp,
+  caller: Caller,
+  { contacts, add, remove, allOrNothing }: Labelling,
+  signal?: AbortSignal,
+): Promise<BatchResult<Contact>[]> {
+  const { db } = app.database;
+  await requireLabels(db, caller.userId, add, 'add_label_ids');
+  await requireLabels(db, caller.userId, remove, 'remove_label_ids');
+  const each = async (tx: Db, { id, etag }: ContactVersion) => {
+    const change = async ({ row }: Changing<ContactsApp, ContactRow>) => {
+      const fields = toFields(row);
+      const kept = fields.labelIds.filter((label) => !remove.includes(label));
+      const labelIds = [...new Set([...kept, ...add])];
+      const isChanged = new Set(labelIds).symmetricDifference(new Set(fields.labelIds)).size > 0;
+      if (!isChanged) return undefined;
+      await requireLabels(tx, row.owner_id, add, 'add_label_ids');
+      if (labelIds.length > fields.labelIds.length) withinLabelLimit(labelIds);
+      return changeFields(tx, app, row, { ...fields, labelIds });
+    };
+    return toShown(tx, await changeWithin(tx, atOneTime(app), 'update', contactResource(caller, id), etag, change));
+  };
+  return runBatch(app, caller, { items: contacts, allOrNothing, done: 'updated', each }, signal);
+}
+
+/**
+ * Removes labels whose purge time has passed: first from up to `limit` contacts, and when no contact has one any more,
+ * the label. Returns how many contacts and labels were changed.
+ */
+export function purgeLabels(app: App, limit: number): Promise<number> {
+  return app.database.transaction(async (tx) => {
+    const label = await selectPurgeable(tx, app.now());
+    if (label === undefined) return 0;
+    const rows = await selectLabelled(tx, label.owner_id, labelTerm(label.id), limit);
+    for (const row of rows) {
+      const fields = toFields(row);
+      const next = { ...fields, labelIds: fields.labelIds.filter((id) => id !== label.id) };
+      const columns = toColumns(next);
+      const terms = contactTerms(next);
+      await replaceTerms(tx, row, terms);
+      await writeContact(tx, { ...row, ...columns, bytes: bytesOf(columns, terms) }, row);
+    }
+    if (rows.length === 0) await removeLabel(tx, label.id);
+    return Math.max(rows.length, 1);
   });
-  return toContact(next);
 }
 
 /** Whether the fields are the same, whatever version derived the other columns from them. */
@@ -220,10 +406,14 @@ function isSame(columns: FieldColumns, row: FieldColumns): boolean {
 
 const DERIVED: ReadonlySet<keyof FieldColumns> = new Set(['sort_key', 'search_version']);
 
+const DELETE: Change<ContactRow> = { columns: { deleted: 1 } };
+const UNDELETE: Change<ContactRow> = { columns: { deleted: 0 } };
+
 /** Deletes a contact until undeleted or purged. Throws contact_not_found, resource_deleted, etag_mismatch. */
 export async function deleteContact(app: App, caller: Caller, id: string, etag: string | undefined): Promise<Contact> {
   const resource = contactResource(caller, id);
-  return toContact(await changeResource(app, 'delete', resource, etag, () => ({ columns: { deleted: 1 } })));
+  const row = await changeResource(app, 'delete', resource, etag, () => DELETE);
+  return toShown(app.database.db, row);
 }
 
 /** Undeletes a contact. Throws contact_not_found, resource_not_deleted, etag_mismatch. */
@@ -234,7 +424,8 @@ export async function undeleteContact(
   etag: string | undefined,
 ): Promise<Contact> {
   const resource = contactResource(caller, id);
-  return toContact(await changeResource(app, 'undelete', resource, etag, () => ({ columns: { deleted: 0 } })));
+  const row = await changeResource(app, 'undelete', resource, etag, () => UNDELETE);
+  return toShown(app.database.db, row);
 }
 
 /** The usage of a user's contacts. */
@@ -296,6 +487,12 @@ async function writeContact(tx: Db, next: ContactRow, row: ContactRow): Promise<
     liveContacts: after.liveContacts - before.liveContacts,
     bytes: after.bytes - before.bytes,
   });
+  await recountLabels(tx, row.owner_id, countedLabels(row), countedLabels(next));
+}
+
+/** The labels that count a contact: none of a deleted one. */
+function countedLabels(row: ContactRow): readonly string[] {
+  return row.deleted === 1 || row.label_ids === '' ? [] : toFields(row).labelIds;
 }
 
 /** The fields with the phone numbers in E.164 that can be read. Looks for the owner's locale only if that may help. */

@@ -7,6 +7,7 @@ import {
   ContactService,
   ContactStatus,
 } from '../../gen/kith/contact/v1/contact_service_pb.ts';
+import { LabelService } from '../../gen/kith/contact/v1/label_service_pb.ts';
 import { ErrorReason } from '../../gen/kith/error/v1/error_pb.ts';
 import { type Cast, ETAG, examplesOf, TIME } from '../../test/support/example.ts';
 import type { SignedIn } from '../../test/support/kith.ts';
@@ -45,6 +46,17 @@ export const contacts = examplesOf(ContactService, {
             refusal: { detail: { reason: ErrorReason.FIELDS_INVALID, metadata: { field: 'given_name' } } },
           },
         ],
+      },
+    };
+  },
+  async labelContacts(cast) {
+    const { accessToken, contact } = await withContact(cast);
+    const { label } = await cast.kith.client(LabelService, accessToken).createLabel({ name: randomUUID() });
+    return {
+      accessToken,
+      request: { contacts: [{ contactId: contact.id, etag: contact.etag }], addLabelIds: [label!.id] },
+      answer: {
+        results: [{ status: ContactStatus.UPDATED, contact: { ...ADA, id: contact.id, labelIds: [label!.id] } }],
       },
     };
   },

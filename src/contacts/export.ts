@@ -38,6 +38,7 @@ export async function* exportContacts(
         const request = {
           query,
           starred,
+          labels: { anyOf: [], allOf: [], noneOf: [] },
           deleted: false,
           includeTotalSize: false,
           pageSize: EXPORT_PAGE_ROWS,

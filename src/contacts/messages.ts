@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { create, type DescMessage, type MessageInitShape, type MessageShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import {
   type Contact as ContactMessage,
@@ -16,15 +16,14 @@ import {
   type WebAddress,
 } from '../../gen/kith/contact/v1/contact_pb.ts';
 import {
-  type BatchCreateContactsRequest,
-  type BatchCreateContactsResponseSchema,
   ContactFormat,
   ContactImportStatus,
+  type ContactResultSchema,
   ContactService,
   ContactStatus,
+  ContactVersionSchema,
   type CreateContactRequest,
   CreateContactRequestSchema,
-  type CreateContactResponse,
   type ExportContactsRequest,
   type ImportContactsRequest,
   type ImportContactsResponseSchema,
@@ -53,7 +52,7 @@ import {
   type Url,
 } from './contact.ts';
 import type { BatchResult, Refused } from './batch.ts';
-import type { ContactListRequest, ContactUpdate, NewContact } from './contacts.ts';
+import type { ContactListRequest, ContactUpdate, ContactVersion, NewContact } from './contacts.ts';
 import type { ContactsExport } from './export.ts';
 import { displayName, type ReadCard } from './formats/card.ts';
 import { readCsv } from './formats/csv.ts';
@@ -75,6 +74,7 @@ const ENTRIES = {
   messagingHandles: ({ handle, service, type }: MessagingHandleMessage): MessagingHandle => ({ handle, service, type }),
   customFields: ({ label, value }: CustomFieldMessage): CustomField => ({ label, value }),
   languages: (language: string): string => language,
+  labelIds: (id: string): string => id.toLowerCase(),
 };
 type ListField = keyof typeof ENTRIES;
 
@@ -102,6 +102,7 @@ export function toContactMessage(contact: Contact): ContactMessage {
     customFields: [...customFields],
     languages: [...contact.languages],
     vcardProperties: [...contact.properties],
+    labelIds: [...contact.labelIds],
     birthday: birthday && toPartialDate(birthday),
     createTime: timestampFromMs(contact.createMs),
     updateTime: timestampFromMs(contact.updateMs),
@@ -130,47 +131,73 @@ export function fromCreate(request: CreateContactRequest): NewContact {
 }
 
 /** The contacts of a batch. What breaks the rules of the contract in one is the refusal of that one. */
-export function fromBatch({ contacts }: BatchCreateContactsRequest): Promise<(NewContact | Refused)[]> {
-  return mapInSlices(contacts, (request) => {
-    const refusal = checkCreate(request);
-    return refusal === undefined ? fromCreate(request) : { status: 'refused', refusal };
-  });
+function fromRows<Desc extends DescMessage, Item>(desc: Desc, read: (row: MessageShape<Desc>) => Item) {
+  const check = createMessageCheck(desc);
+  return (rows: readonly MessageShape<Desc>[]): Promise<(Item | Refused)[]> =>
+    mapInSlices(rows, (row) => {
+      const refusal = check(row);
+      return refusal === undefined ? read(row) : { status: 'refused', refusal };
+    });
 }
 
 const checkCreate = createMessageCheck(CreateContactRequestSchema);
+
+export const fromCreates = fromRows(CreateContactRequestSchema, fromCreate);
+
+export const fromVersions = fromRows(
+  ContactVersionSchema,
+  ({ contactId, etag }): ContactVersion => ({ id: contactId, etag }),
+);
 
 const STATUSES = {
   created: ContactStatus.CREATED,
   refused: ContactStatus.REFUSED,
   left_out: ContactStatus.LEFT_OUT,
+  updated: ContactStatus.UPDATED,
 } satisfies Record<BatchResult<unknown>['status'], ContactStatus>;
 
-export function toBatchResults(
-  results: readonly BatchResult<CreateContactResponse>[],
-): MessageInitShape<typeof BatchCreateContactsResponseSchema> {
+export function toBatchResults(results: readonly BatchResult<{ readonly contact?: ContactMessage | undefined }>[]): {
+  results: MessageInitShape<typeof ContactResultSchema>[];
+} {
   return {
     results: results.map((result) => ({
       status: STATUSES[result.status],
-      ...(result.status === 'created' && result.response.contact && { contact: result.response.contact }),
+      ...('response' in result && result.response.contact && { contact: result.response.contact }),
       ...(result.status === 'refused' && { refusal: toRefusal(result.refusal) }),
     })),
   };
 }
 
+/** The results of a batch whose responses are not stored. */
+export function toContactResults(results: readonly BatchResult<Contact>[]): ReturnType<typeof toBatchResults> {
+  return toBatchResults(
+    results.map((result) =>
+      'response' in result ? { ...result, response: { contact: toContactMessage(result.response) } } : result,
+    ),
+  );
+}
+
 export function fromList(request: ListContactsRequest): ContactListRequest {
   const { pageSize, pageToken, includeTotalSize, query, starred, deleted } = request;
-  return { pageSize, pageToken, includeTotalSize, query, starred, deleted };
+  const { anyOf = [], allOf = [], noneOf = [] } = request.labels ?? {};
+  const labels = { anyOf: fromIds(anyOf), allOf: fromIds(allOf), noneOf: fromIds(noneOf) };
+  return { pageSize, pageToken, includeTotalSize, query, starred, deleted, labels };
+}
+
+/** Ids as they are stored: each once, in lower case. */
+export function fromIds(ids: readonly string[]): string[] {
+  return [...new Set(ids.map((id) => id.toLowerCase()))];
 }
 
 export function fromUpdate(request: UpdateContactRequest): ContactUpdate {
-  const { birthday, phoneRegion } = request;
+  const { contactId, etag, birthday, phoneRegion, requestId } = request;
   const fields = {
     ...pick(request, SAME_FIELDS),
     ...readLists((name) => request[name]?.values),
     birthday: birthday && (fromPartialDate(birthday.value) ?? null),
     properties: undefined,
   };
-  return { fields, phoneRegion };
+  return { id: contactId, etag, fields, phoneRegion, requestId };
 }
 
 /** The most contacts that one call imports. */
@@ -270,5 +297,10 @@ function fromPartialDate(date: PartialDateMessage | undefined): PartialDate | un
 
 /** Responses to CreateContact, which are stored for a caller that sends the request again. */
 export const createResponse = responseFormat(ContactService.method.createContact, (contact: Contact) => ({
+  contact: toContactMessage(contact),
+}));
+
+/** Likewise to UpdateContact. */
+export const updateResponse = responseFormat(ContactService.method.updateContact, (contact: Contact) => ({
   contact: toContactMessage(contact),
 }));

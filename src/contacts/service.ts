@@ -4,15 +4,16 @@ import type { ContactService } from '../../gen/kith/contact/v1/contact_service_p
 import type { ExportApp } from '../privacy/export.ts';
 import { EXPORT_PAGE_ROWS, type PersonalData } from '../privacy/personal-data.ts';
 import { callerOf } from '../rpc/caller.ts';
-import { createContacts } from './batch.ts';
 import { exportContacts } from './export.ts';
 import { importContacts } from './import.ts';
 import { messageJson } from '../rpc/message-json.ts';
 import {
   type ContactsApp,
   createContact,
+  createContacts,
   deleteContact,
   getContact,
+  labelContacts,
   listContacts,
   purgeContactsOf,
   undeleteContact,
@@ -20,16 +21,20 @@ import {
 } from './contacts.ts';
 import {
   createResponse,
-  fromBatch,
   fromCreate,
   fromExport,
   fromImport,
+  fromCreates,
+  fromIds,
   fromList,
   fromUpdate,
+  fromVersions,
   toBatchResults,
   toContactMessage,
   toContactPage,
   toImportResults,
+  toContactResults,
+  updateResponse,
 } from './messages.ts';
 
 export function contactService(app: ContactsApp & ExportApp): ServiceImpl<typeof ContactService> {
@@ -38,9 +43,18 @@ export function contactService(app: ContactsApp & ExportApp): ServiceImpl<typeof
       return createContact(app, callerOf(context), fromCreate(request), createResponse);
     },
     async batchCreateContacts(request, context) {
-      const how = { allOrNothing: request.allOrNothing, format: createResponse };
-      const contacts = await fromBatch(request);
-      return toBatchResults(await createContacts(app, callerOf(context), contacts, how, context.signal));
+      const { allOrNothing } = request;
+      const batch = { items: await fromCreates(request.contacts), allOrNothing, format: createResponse };
+      return toBatchResults(await createContacts(app, callerOf(context), batch, context.signal));
+    },
+    async labelContacts(request, context) {
+      const labelling = {
+        contacts: await fromVersions(request.contacts),
+        add: fromIds(request.addLabelIds),
+        remove: fromIds(request.removeLabelIds),
+        allOrNothing: request.allOrNothing,
+      };
+      return toContactResults(await labelContacts(app, callerOf(context), labelling, context.signal));
     },
     async getContact({ contactId }, context) {
       return { contact: toContactMessage(await getContact(app, callerOf(context), contactId)) };
@@ -48,9 +62,8 @@ export function contactService(app: ContactsApp & ExportApp): ServiceImpl<typeof
     async listContacts(request, context) {
       return toContactPage(await listContacts(app, callerOf(context), fromList(request)));
     },
-    async updateContact(request, context) {
-      const contact = await updateContact(app, callerOf(context), request.contactId, request.etag, fromUpdate(request));
-      return { contact: toContactMessage(contact) };
+    updateContact(request, context) {
+      return updateContact(app, callerOf(context), fromUpdate(request), updateResponse);
     },
     async deleteContact({ contactId, etag }, context) {
       return { contact: toContactMessage(await deleteContact(app, callerOf(context), contactId, etag)) };
@@ -84,6 +97,7 @@ export const contactData: PersonalData = {
         const page = await listContacts(app, reader, {
           query: '',
           starred: undefined,
+          labels: { anyOf: [], allOf: [], noneOf: [] },
           includeTotalSize: false,
           deleted,
           pageSize: EXPORT_PAGE_ROWS,

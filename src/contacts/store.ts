@@ -38,6 +38,8 @@ export interface ContactRow {
   uid: string;
   /** Lines of what a file had and no field holds. */
   properties: string;
+  /** Ids of labels, separated by blanks. */
+  label_ids: string;
   starred: 0 | 1;
   deleted: 0 | 1;
   create_ms: number;
@@ -70,6 +72,8 @@ export interface ContactFilter {
   readonly starred: boolean | undefined;
   /** For each word that is looked for, ranges of search terms: see contactQueries. None for every contact. */
   readonly queries: readonly (readonly TermRange[])[];
+  /** Ranges of which a contact has no term. Default: none. */
+  readonly without?: readonly TermRange[];
 }
 
 /** The sort key and id of the last contact of a page. */
@@ -145,17 +149,18 @@ export async function selectContactPage(
   after: ContactKey | undefined,
   size: number,
 ): Promise<ContactPage> {
-  if (filter.queries.length === 0) return pageByName(db, ownerId, filter, after, size);
-  const found = await findFew(db, ownerId, filter.queries);
+  const { queries, without = [] } = filter;
+  if (queries.length + without.length === 0) return pageByName(db, ownerId, filter, after, size);
+  const found = await findFew(db, ownerId, queries);
   const end = found === undefined ? await endOfWalk(db, ownerId, filter, after) : undefined;
   let keys: ContactKey[] = [];
   if (found === undefined) {
     const candidates = byName(filtered(db, ownerId, filter), after, size + 1);
     const walked = end === undefined ? candidates : candidates.where((eb) => isUpTo(eb, end));
-    keys = await keysOf(walked.where((eb) => isFound(eb, filter.queries)));
+    keys = await keysOf(walked.where((eb) => isFound(eb, queries, without)));
   } else if (found.ids.length > 0) {
     const candidates = byName(among(db, ownerId, filter, found.ids), after, size + 1);
-    keys = await keysOf(candidates.where((eb) => isFound(eb, found.others)));
+    keys = await keysOf(candidates.where((eb) => isFound(eb, found.others, without)));
   }
   const { rows, last } = await readKeys(size, keys, async (some) => {
     const ids = some.map(([, id]) => id);
@@ -191,7 +196,7 @@ async function keysOf(contacts: Contacts): Promise<ContactKey[]> {
 
 /** Counts the contacts of an owner that match a filter. Examines at most COUNTED_MAX. */
 export async function countContactRows(db: Db, ownerId: string, filter: ContactFilter): Promise<Count> {
-  const { queries } = filter;
+  const { queries, without = [] } = filter;
   const found = queries.length === 0 ? undefined : await findFew(db, ownerId, queries);
   if (found?.ids.length === 0) return { count: 0, isAtLeast: false };
   const contacts =
@@ -203,8 +208,16 @@ export async function countContactRows(db: Db, ownerId: string, filter: ContactF
     .selectFrom(contacts.select('contacts.id').as('contacts'))
     .select((eb) => [
       eb.fn.countAll<number>().as('looked'),
-      tests.length > 0
-        ? eb.fn.count<number>(eb.case().when(isFound(eb, tests)).then(1).end()).as('count')
+      tests.length + without.length > 0
+        ? eb.fn
+            .count<number>(
+              eb
+                .case()
+                .when(isFound(eb, tests, without))
+                .then(1)
+                .end(),
+            )
+            .as('count')
         : eb.fn.countAll<number>().as('count'),
     ])
     .executeTakeFirstOrThrow();
@@ -265,10 +278,10 @@ function isUpTo({ eb, refTuple, tuple }: Expressions, key: ContactKey) {
 }
 
 /**
- * Whether a contact has, for each query, a term in one of its ranges. Does not filter by owner, which would scan all of
+ * Whether a contact has, for each query, a term in one of its ranges, and no term in the ranges `without`. Does not filter by owner, which would scan all of
  * the owner's terms.
  */
-function isFound(eb: Expressions, queries: readonly (readonly TermRange[])[]) {
+function isFound(eb: Expressions, queries: readonly (readonly TermRange[])[], without: readonly TermRange[]) {
   const hasTerm = (range: TermRange) =>
     existsPerRow(
       eb
@@ -278,7 +291,10 @@ function isFound(eb: Expressions, queries: readonly (readonly TermRange[])[]) {
         .select('contact_id')
         .limit(1),
     );
-  return eb.and(queries.map((ranges) => eb.or(ranges.map(hasTerm))));
+  return eb.and([
+    ...queries.map((ranges) => eb.or(ranges.map(hasTerm))),
+    ...without.map((range) => eb.not(hasTerm(range))),
+  ]);
 }
 
 function isOfRange(eb: ExpressionBuilder<Schema, 'contact_terms'>, { begin, like }: TermRange) {
@@ -400,6 +416,17 @@ export function selectOutdated(db: Db, limit: number): Promise<ContactRow[]> {
   // A literal, as above.
   const outdated = db.selectFrom('contacts').where('search_version', '=', sql.lit(0));
   return outdated.selectAll().limit(limit).execute();
+}
+
+/** Up to `limit` contacts of an owner that have a term. */
+export function selectLabelled(db: Db, ownerId: string, term: string, limit: number): Promise<ContactRow[]> {
+  const ids = db
+    .selectFrom('contact_terms')
+    .select('contact_id')
+    .where('owner_id', '=', ownerId)
+    .where('term', '=', term)
+    .limit(limit);
+  return db.selectFrom('contacts').selectAll().where('id', 'in', ids).execute();
 }
 
 /** Removes up to `limit` contacts whose purge time has passed. Returns how many were removed. */

@@ -18,18 +18,25 @@ const STRIDE = 2;
 const INSIDE = '\u0001';
 const LONG = '\u0002';
 
+/** First character of the terms for labels, which are followed by the id of one. */
+const LABEL = '\u0003';
+
 /** Separates, in a term, the digits from a place on from the digit before that place. Sorts after every digit. */
 const BEFORE = '<';
 
 /** At how many places an email address, and the text of a phone number, is found. */
 const PLACES_OF_ENTRY_MAX = 16;
 
+/** How many labels a contact has at the most, deleted ones included. */
+export const LABELS_PER_CONTACT_MAX = 100;
+
 /**
- * The most search terms that a contact has: of eight texts, of the name in both orders, of twenty email addresses, and
+ * The most search terms that a contact has: of its labels, of eight texts, of the name in both orders, of twenty email addresses, and
  * of twenty numbers their words, their digits as written, in E.164 and as dialled within the country, each with its
  * beginning and places inside.
  */
 export const TERMS_MAX =
+  LABELS_PER_CONTACT_MAX +
   3 * (10 * PLACES_MAX + 2 * 20 * PLACES_OF_ENTRY_MAX) +
   20 * (3 + 2 * ((PHONE_DIGITS_MAX - PHONE_DIGITS_MIN) / STRIDE));
 
@@ -42,8 +49,14 @@ export function contactTerms(fields: ContactFields): string[] {
     ...[middleName, nickname, fields.phoneticMiddleName, company].flatMap((text) => wordTerms(text)),
     ...emails.flatMap(({ address }) => emailTerms(address)),
     ...phones.flatMap(phoneTerms),
+    ...fields.labelIds.map(labelTerm),
   ];
   return [...new Set(terms)].filter((term) => term !== '');
+}
+
+/** The term that finds the contacts with a label. */
+export function labelTerm(labelId: string): string {
+  return LABEL + labelId;
 }
 
 /** Of scripts without blanks, given and family name are found as one text too, in both orders. */

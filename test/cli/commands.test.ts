@@ -59,7 +59,10 @@ describe('users export', () => {
     const id = await createUser('exported');
     const printed = await here('users', 'export', 'exported');
     expect(printed).toMatchObject({ code: 0, stderr: '' });
-    expect(JSON.parse(printed.stdout)).toMatchObject({ userId: id, omitted: ['contacts', 'activity.private'] });
+    expect(JSON.parse(printed.stdout)).toMatchObject({
+      userId: id,
+      omitted: ['labels', 'contacts', 'activity.private'],
+    });
     const file = join(shell.directory, 'exported.json');
     expect(await here('users', 'export', 'exported', '--output', file)).toMatchObject({ code: 0, stdout: '' });
     expect(JSON.parse(await readFile(file, 'utf8'))).toMatchObject({ userId: id });

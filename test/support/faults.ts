@@ -18,6 +18,9 @@ const NEVER: Record<string, string> = {
     or coalesce(s.live_contacts, 0) <>
       (select count(*) from contacts c where c.owner_id = u.id and c.bytes > 0 and c.deleted = 0)
     or coalesce(s.contact_bytes, 0) <> (select coalesce(sum(c.bytes), 0) from contacts c where c.owner_id = u.id)`,
+  'a label whose contacts are counted wrongly': `select l.id from labels l where l.contacts <> (
+    select count(*) from contact_terms t join contacts c on c.id = t.contact_id
+    where t.owner_id = l.owner_id and t.term = '\u0003' || l.id and c.deleted = 0)`,
   'a session without its user': 'select s.id from sessions s left join users u on u.id = s.user_id where u.id is null',
   'a contact without its owner':
     'select c.id from contacts c left join users u on u.id = c.owner_id where u.id is null',

@@ -6,6 +6,7 @@ export * from './contract/auth.ts';
 export * from './contract/contacts.ts';
 export * from './contract/errors.ts';
 export * from './contract/invitations.ts';
+export * from './contract/labels.ts';
 export * from './contract/outbox.ts';
 export * from './contract/revocations.ts';
 export * from './contract/roles.ts';

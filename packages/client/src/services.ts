@@ -8,6 +8,7 @@ import { SecondFactorService } from './gen/kith/auth/v1/second_factor_service_pb
 import { SessionService } from './gen/kith/auth/v1/session_service_pb.ts';
 import { SigningKeyService } from './gen/kith/auth/v1/signing_key_service_pb.ts';
 import { ContactService } from './gen/kith/contact/v1/contact_service_pb.ts';
+import { LabelService } from './gen/kith/contact/v1/label_service_pb.ts';
 import { OutboxService } from './gen/kith/mail/v1/outbox_service_pb.ts';
 import { UserService } from './gen/kith/user/v1/user_service_pb.ts';
 
@@ -19,6 +20,7 @@ export const SERVICES = {
   auth: { service: AuthService, noun: 'Auth' },
   contacts: { service: ContactService, noun: 'Contact' },
   invitations: { service: InvitationService, noun: 'Invitation' },
+  labels: { service: LabelService, noun: 'Label' },
   outbox: { service: OutboxService, noun: 'Mail' },
   revocations: { service: RevocationService, noun: 'Revocation' },
   secondFactor: { service: SecondFactorService, noun: 'SecondFactor' },

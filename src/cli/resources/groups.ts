@@ -56,6 +56,17 @@ export const GROUPS: readonly Group[] = [
     },
   },
   {
+    name: 'labels',
+    title: 'Labels of contacts',
+    service: 'kith.contact.v1.LabelService',
+    noun: 'Label',
+    columns: ['id', 'name', 'color', 'contact_count'],
+    examples: {
+      list: ['kith labels list'],
+      create: ["kith labels create --name Family --color '#c02040'"],
+    },
+  },
+  {
     name: 'sessions',
     title: 'Sessions',
     service: 'kith.auth.v1.SessionService',

@@ -15,6 +15,7 @@ import { migration as m0011 } from './0011-mail.ts';
 import { migration as m0014 } from './0014-contact-details.ts';
 import { migration as m0015 } from './0015-search-version.ts';
 import { migration as m0016 } from './0016-sign-up.ts';
+import { migration as m0017 } from './0017-labels.ts';
 import { migration as m0021 } from './0021-contact-properties.ts';
 
 /** Every migration, in order, by its name in the database. */
@@ -33,6 +34,7 @@ export const MIGRATIONS: Readonly<Record<string, (dialect: Dialect) => Migration
   '0014-contact-details': m0014,
   '0015-search-version': m0015,
   '0016-sign-up': m0016,
+  '0017-labels': m0017,
   '0021-contact-properties': m0021,
 };
 
@@ -57,4 +59,5 @@ export const TABLES = {
   mailed_codes: '0011-mail',
   sign_ups: '0016-sign-up',
   invitations: '0016-sign-up',
+  labels: '0017-labels',
 } as const;

@@ -17,7 +17,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file kith/contact/v1/contact_service.proto.
  */
 export const file_kith_contact_v1_contact_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVraXRoL2NvbnRhY3QvdjEvY29udGFjdF9zZXJ2aWNlLnByb3RvEg9raXRoLmNvbnRhY3QudjEihA0KFENyZWF0ZUNvbnRhY3RSZXF1ZXN0EiIKCmdpdmVuX25hbWUYASABKAlCDrpIC3IJwPzEtwcBGMgBEiMKC2ZhbWlseV9uYW1lGAIgASgJQg66SAtyCcD8xLcHARjIARIfCgdjb21wYW55GAMgASgJQg66SAtyCcD8xLcHARjIARIhCglqb2JfdGl0bGUYBCABKAlCDrpIC3IJwPzEtwcBGMgBEpIBCgZlbWFpbHMYBSADKAsyHS5raXRoLmNvbnRhY3QudjEuRW1haWxBZGRyZXNzQmO6SGC6AVgKE2NvbnRhY3Qub25lX3ByaW1hcnkSGmF0IG1vc3Qgb25lIG1heSBiZSBwcmltYXJ5GiV0aGlzLmZpbHRlcihlLCBlLnByaW1hcnkpLnNpemUoKSA8PSAxkgECEBQSkQEKBnBob25lcxgGIAMoCzIcLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlckJjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUEpYBCglhZGRyZXNzZXMYByADKAsyHi5raXRoLmNvbnRhY3QudjEuUG9zdGFsQWRkcmVzc0JjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUEo4BCgR1cmxzGAggAygLMhsua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3NCY7pIYLoBWAoTY29udGFjdC5vbmVfcHJpbWFyeRIaYXQgbW9zdCBvbmUgbWF5IGJlIHByaW1hcnkaJXRoaXMuZmlsdGVyKGUsIGUucHJpbWFyeSkuc2l6ZSgpIDw9IDGSAQIQFBIuCghiaXJ0aGRheRgJIAEoCzIcLmtpdGguY29udGFjdC52MS5QYXJ0aWFsRGF0ZRIdCgVub3RlcxgKIAEoCUIOukgLcgnI/MS3BwEYkE4SDwoHc3RhcnJlZBgLIAEoCBIfCgpyZXF1ZXN0X2lkGAwgASgJQgu6SAjYAQFyA7ABARIiCgtuYW1lX3ByZWZpeBgNIAEoCUINukgKcgjA/MS3BwEYZBIjCgttaWRkbGVfbmFtZRgOIAEoCUIOukgLcgnA/MS3BwEYyAESIgoLbmFtZV9zdWZmaXgYDyABKAlCDbpICnIIwPzEtwcBGGQSIAoIbmlja25hbWUYECABKAlCDrpIC3IJwPzEtwcBGMgBEisKE3Bob25ldGljX2dpdmVuX25hbWUYESABKAlCDrpIC3IJwPzEtwcBGMgBEiwKFHBob25ldGljX21pZGRsZV9uYW1lGBIgASgJQg66SAtyCcD8xLcHARjIARIsChRwaG9uZXRpY19mYW1pbHlfbmFtZRgTIAEoCUIOukgLcgnA/MS3BwEYyAESIgoKZGVwYXJ0bWVudBgUIAEoCUIOukgLcgnA/MS3BwEYyAESNQoFZGF0ZXMYFSADKAsyHC5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGVCCLpIBZIBAhAUEjYKCXJlbGF0aW9ucxgWIAMoCzIZLmtpdGguY29udGFjdC52MS5SZWxhdGlvbkIIukgFkgECEBQSRQoRbWVzc2FnaW5nX2hhbmRsZXMYFyADKAsyIC5raXRoLmNvbnRhY3QudjEuTWVzc2FnaW5nSGFuZGxlQgi6SAWSAQIQFBI9Cg1jdXN0b21fZmllbGRzGBggAygLMhwua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkQgi6SAWSAQIQFBIvCglsYW5ndWFnZXMYGSADKAlCHLpIGZIBFhAUIhJyEMD8xLcHAdD8xLcHARABGEASIAoJdGltZV96b25lGBogASgJQg26SApyCMD8xLcHARhAEh8KCHByb25vdW5zGBsgASgJQg26SApyCMD8xLcHARhAEh4KBnNvdXJjZRgcIAEoCUIOukgLcgnA/MS3BwEYyAESGwoDdWlkGB0gASgJQg66SAtyCcD8xLcHARj/ARIpCgxwaG9uZV9yZWdpb24YHiABKAlCE7pICnIIwPzEtwcBGALY/MS3BwEiQgoVQ3JlYXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJ/ChpCYXRjaENyZWF0ZUNvbnRhY3RzUmVxdWVzdBJJCghjb250YWN0cxgBIAMoCzIlLmtpdGguY29udGFjdC52MS5DcmVhdGVDb250YWN0UmVxdWVzdEIQukgNkgEKCAEQ9AMiA9gBAxIWCg5hbGxfb3Jfbm90aGluZxgCIAEoCCJOChtCYXRjaENyZWF0ZUNvbnRhY3RzUmVzcG9uc2USLwoHcmVzdWx0cxgBIAMoCzIeLmtpdGguY29udGFjdC52MS5Db250YWN0UmVzdWx0IpMBCg1Db250YWN0UmVzdWx0Ei4KBnN0YXR1cxgBIAEoDjIeLmtpdGguY29udGFjdC52MS5Db250YWN0U3RhdHVzEikKB2NvbnRhY3QYAiABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdBInCgdyZWZ1c2FsGAMgASgLMhYua2l0aC5lcnJvci52MS5SZWZ1c2FsIjEKEUdldENvbnRhY3RSZXF1ZXN0EhwKCmNvbnRhY3RfaWQYASABKAlCCLpIBXIDsAEBIj8KEkdldENvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QivAEKE0xpc3RDb250YWN0c1JlcXVlc3QSGgoJcGFnZV9zaXplGAEgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAQEhwKBXF1ZXJ5GAMgASgJQg26SApyCMD8xLcHARhkEhQKB3N0YXJyZWQYBCABKAhIAIgBARIPCgdkZWxldGVkGAUgASgIEhoKEmluY2x1ZGVfdG90YWxfc2l6ZRgGIAEoCEIKCghfc3RhcnJlZCKgAQoUTGlzdENvbnRhY3RzUmVzcG9uc2USKgoIY29udGFjdHMYASADKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSFwoKdG90YWxfc2l6ZRgDIAEoBUgAiAEBEhsKE3RvdGFsX3NpemVfYXRfbGVhc3QYBCABKAhCDQoLX3RvdGFsX3NpemUi4QwKFFVwZGF0ZUNvbnRhY3RSZXF1ZXN0EhwKCmNvbnRhY3RfaWQYASABKAlCCLpIBXIDsAEBEhwKBGV0YWcYAiABKAlCCbpIBnIEEAEYQEgAiAEBEicKCmdpdmVuX25hbWUYAyABKAlCDrpIC3IJwPzEtwcBGMgBSAGIAQESKAoLZmFtaWx5X25hbWUYBCABKAlCDrpIC3IJwPzEtwcBGMgBSAKIAQESJAoHY29tcGFueRgFIAEoCUIOukgLcgnA/MS3BwEYyAFIA4gBARImCglqb2JfdGl0bGUYBiABKAlCDrpIC3IJwPzEtwcBGMgBSASIAQESLwoGZW1haWxzGAcgASgLMh8ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzc2VzEi0KBnBob25lcxgIIAEoCzIdLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlcnMSMwoJYWRkcmVzc2VzGAkgASgLMiAua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3NlcxIrCgR1cmxzGAogASgLMh0ua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3NlcxIxCghiaXJ0aGRheRgLIAEoCzIfLmtpdGguY29udGFjdC52MS5CaXJ0aGRheUNoYW5nZRIiCgVub3RlcxgMIAEoCUIOukgLcgnI/MS3BwEYkE5IBYgBARIUCgdzdGFycmVkGA0gASgISAaIAQESJwoLbmFtZV9wcmVmaXgYDiABKAlCDbpICnIIwPzEtwcBGGRIB4gBARIoCgttaWRkbGVfbmFtZRgPIAEoCUIOukgLcgnA/MS3BwEYyAFICIgBARInCgtuYW1lX3N1ZmZpeBgQIAEoCUINukgKcgjA/MS3BwEYZEgJiAEBEiUKCG5pY2tuYW1lGBEgASgJQg66SAtyCcD8xLcHARjIAUgKiAEBEjAKE3Bob25ldGljX2dpdmVuX25hbWUYEiABKAlCDrpIC3IJwPzEtwcBGMgBSAuIAQESMQoUcGhvbmV0aWNfbWlkZGxlX25hbWUYEyABKAlCDrpIC3IJwPzEtwcBGMgBSAyIAQESMQoUcGhvbmV0aWNfZmFtaWx5X25hbWUYFCABKAlCDrpIC3IJwPzEtwcBGMgBSA2IAQESJwoKZGVwYXJ0bWVudBgVIAEoCUIOukgLcgnA/MS3BwEYyAFIDogBARIsCgVkYXRlcxgWIAEoCzIdLmtpdGguY29udGFjdC52MS5Db250YWN0RGF0ZXMSLQoJcmVsYXRpb25zGBcgASgLMhoua2l0aC5jb250YWN0LnYxLlJlbGF0aW9ucxI8ChFtZXNzYWdpbmdfaGFuZGxlcxgYIAEoCzIhLmtpdGguY29udGFjdC52MS5NZXNzYWdpbmdIYW5kbGVzEjQKDWN1c3RvbV9maWVsZHMYGSABKAsyHS5raXRoLmNvbnRhY3QudjEuQ3VzdG9tRmllbGRzEi0KCWxhbmd1YWdlcxgaIAEoCzIaLmtpdGguY29udGFjdC52MS5MYW5ndWFnZXMSJQoJdGltZV96b25lGBsgASgJQg26SApyCMD8xLcHARhASA+IAQESJAoIcHJvbm91bnMYHCABKAlCDbpICnIIwPzEtwcBGEBIEIgBARIjCgZzb3VyY2UYHSABKAlCDrpIC3IJwPzEtwcBGMgBSBGIAQESIAoDdWlkGB4gASgJQg66SAtyCcD8xLcHARj/AUgSiAEBEikKDHBob25lX3JlZ2lvbhgfIAEoCUITukgKcgjA/MS3BwEYAtj8xLcHAUIHCgVfZXRhZ0INCgtfZ2l2ZW5fbmFtZUIOCgxfZmFtaWx5X25hbWVCCgoIX2NvbXBhbnlCDAoKX2pvYl90aXRsZUIICgZfbm90ZXNCCgoIX3N0YXJyZWRCDgoMX25hbWVfcHJlZml4Qg4KDF9taWRkbGVfbmFtZUIOCgxfbmFtZV9zdWZmaXhCCwoJX25pY2tuYW1lQhYKFF9waG9uZXRpY19naXZlbl9uYW1lQhcKFV9waG9uZXRpY19taWRkbGVfbmFtZUIXChVfcGhvbmV0aWNfZmFtaWx5X25hbWVCDQoLX2RlcGFydG1lbnRCDAoKX3RpbWVfem9uZUILCglfcHJvbm91bnNCCQoHX3NvdXJjZUIGCgRfdWlkIqUBCg5FbWFpbEFkZHJlc3NlcxKSAQoGdmFsdWVzGAEgAygLMh0ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzc0JjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUIqIBCgxQaG9uZU51bWJlcnMSkQEKBnZhbHVlcxgBIAMoCzIcLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlckJjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUIqcBCg9Qb3N0YWxBZGRyZXNzZXMSkwEKBnZhbHVlcxgBIAMoCzIeLmtpdGguY29udGFjdC52MS5Qb3N0YWxBZGRyZXNzQmO6SGC6AVgKE2NvbnRhY3Qub25lX3ByaW1hcnkSGmF0IG1vc3Qgb25lIG1heSBiZSBwcmltYXJ5GiV0aGlzLmZpbHRlcihlLCBlLnByaW1hcnkpLnNpemUoKSA8PSAxkgECEBQioQEKDFdlYkFkZHJlc3NlcxKQAQoGdmFsdWVzGAEgAygLMhsua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3NCY7pIYLoBWAoTY29udGFjdC5vbmVfcHJpbWFyeRIaYXQgbW9zdCBvbmUgbWF5IGJlIHByaW1hcnkaJXRoaXMuZmlsdGVyKGUsIGUucHJpbWFyeSkuc2l6ZSgpIDw9IDGSAQIQFCJGCgxDb250YWN0RGF0ZXMSNgoGdmFsdWVzGAEgAygLMhwua2l0aC5jb250YWN0LnYxLkNvbnRhY3REYXRlQgi6SAWSAQIQFCJACglSZWxhdGlvbnMSMwoGdmFsdWVzGAEgAygLMhkua2l0aC5jb250YWN0LnYxLlJlbGF0aW9uQgi6SAWSAQIQFCJOChBNZXNzYWdpbmdIYW5kbGVzEjoKBnZhbHVlcxgBIAMoCzIgLmtpdGguY29udGFjdC52MS5NZXNzYWdpbmdIYW5kbGVCCLpIBZIBAhAUIkYKDEN1c3RvbUZpZWxkcxI2CgZ2YWx1ZXMYASADKAsyHC5raXRoLmNvbnRhY3QudjEuQ3VzdG9tRmllbGRCCLpIBZIBAhAUIjkKCUxhbmd1YWdlcxIsCgZ2YWx1ZXMYASADKAlCHLpIGZIBFhAUIhJyEMD8xLcHAdD8xLcHARABGEAiPQoOQmlydGhkYXlDaGFuZ2USKwoFdmFsdWUYASABKAsyHC5raXRoLmNvbnRhY3QudjEuUGFydGlhbERhdGUiQgoVVXBkYXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJbChREZWxldGVDb250YWN0UmVxdWVzdBIcCgpjb250YWN0X2lkGAEgASgJQgi6SAVyA7ABARIcCgRldGFnGAIgASgJQgm6SAZyBBABGEBIAIgBAUIHCgVfZXRhZyJCChVEZWxldGVDb250YWN0UmVzcG9uc2USKQoHY29udGFjdBgBIAEoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0Il0KFlVuZGVsZXRlQ29udGFjdFJlcXVlc3QSHAoKY29udGFjdF9pZBgBIAEoCUIIukgFcgOwAQESHAoEZXRhZxgCIAEoCUIJukgGcgQQARhASACIAQFCBwoFX2V0YWciRAoXVW5kZWxldGVDb250YWN0UmVzcG9uc2USKQoHY29udGFjdBgBIAEoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0IsACChVJbXBvcnRDb250YWN0c1JlcXVlc3QSOgoGZm9ybWF0GAEgASgOMh4ua2l0aC5jb250YWN0LnYxLkNvbnRhY3RGb3JtYXRCCrpIB4IBBBABIAASHAoHY29udGVudBgCIAEoDEILukgIegYQARiAgEASDwoHcHJldmlldxgDIAEoCBIVCg1rZWVwX2V4aXN0aW5nGAQgASgIEh4KBnNvdXJjZRgFIAEoCUIOukgLcgnA/MS3BwEYyAESKQoMcGhvbmVfcmVnaW9uGAYgASgJQhO6SApyCMD8xLcHARgC2PzEtwcBEjUKB2NvbHVtbnMYByADKAsyGi5raXRoLmNvbnRhY3QudjEuQ3N2Q29sdW1uQgi6SAWSAQIQZBIjCgxsaW5lc19iZWZvcmUYCCABKAVCDbpIChoIGICU69wDKAAiSgoJQ3N2Q29sdW1uEhwKBG5hbWUYASABKAlCDrpIC3IJwPzEtwcBGMgBEh8KBWhvbGRzGAIgASgJQhC6SA1yC8D8xLcHARABGMgBIlEKFkltcG9ydENvbnRhY3RzUmVzcG9uc2USNwoHcmVzdWx0cxgBIAMoCzImLmtpdGguY29udGFjdC52MS5JbXBvcnRlZENvbnRhY3RSZXN1bHQi0gEKFUltcG9ydGVkQ29udGFjdFJlc3VsdBI0CgZzdGF0dXMYASABKA4yJC5raXRoLmNvbnRhY3QudjEuQ29udGFjdEltcG9ydFN0YXR1cxIMCgRsaW5lGAIgASgFEgwKBG5hbWUYAyABKAkSEgoKY29udGFjdF9pZBgEIAEoCRIqCgVub3RlcxgFIAMoCzIbLmtpdGguY29udGFjdC52MS5JbXBvcnROb3RlEicKB3JlZnVzYWwYBiABKAsyFi5raXRoLmVycm9yLnYxLlJlZnVzYWwiKAoKSW1wb3J0Tm90ZRIMCgRsaW5lGAEgASgFEgwKBHRleHQYAiABKAkikwEKFUV4cG9ydENvbnRhY3RzUmVxdWVzdBI6CgZmb3JtYXQYASABKA4yHi5raXRoLmNvbnRhY3QudjEuQ29udGFjdEZvcm1hdEIKukgHggEEEAEgABIcCgVxdWVyeRgCIAEoCUINukgKcgjA/MS3BwEYZBIUCgdzdGFycmVkGAMgASgISACIAQFCCgoIX3N0YXJyZWQiJgoWRXhwb3J0Q29udGFjdHNSZXNwb25zZRIMCgRkYXRhGAEgASgMKoQBCg1Db250YWN0U3RhdHVzEh4KGkNPTlRBQ1RfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGgoWQ09OVEFDVF9TVEFUVVNfQ1JFQVRFRBABEhoKFkNPTlRBQ1RfU1RBVFVTX1JFRlVTRUQQAhIbChdDT05UQUNUX1NUQVRVU19MRUZUX09VVBADKn8KDUNvbnRhY3RGb3JtYXQSHgoaQ09OVEFDVF9GT1JNQVRfVU5TUEVDSUZJRUQQABIaChZDT05UQUNUX0ZPUk1BVF9WQ0FSRF8zEAESGgoWQ09OVEFDVF9GT1JNQVRfVkNBUkRfNBACEhYKEkNPTlRBQ1RfRk9STUFUX0NTVhADKsUBChNDb250YWN0SW1wb3J0U3RhdHVzEiUKIUNPTlRBQ1RfSU1QT1JUX1NUQVRVU19VTlNQRUNJRklFRBAAEiEKHUNPTlRBQ1RfSU1QT1JUX1NUQVRVU19DUkVBVEVEEAESIQodQ09OVEFDVF9JTVBPUlRfU1RBVFVTX1VQREFURUQQAhIeChpDT05UQUNUX0lNUE9SVF9TVEFUVVNfU0FNRRADEiEKHUNPTlRBQ1RfSU1QT1JUX1NUQVRVU19SRUZVU0VEEAQy5AcKDkNvbnRhY3RTZXJ2aWNlEmgKDUNyZWF0ZUNvbnRhY3QSJS5raXRoLmNvbnRhY3QudjEuQ3JlYXRlQ29udGFjdFJlcXVlc3QaJi5raXRoLmNvbnRhY3QudjEuQ3JlYXRlQ29udGFjdFJlc3BvbnNlIgii9sS3BwIYBBJ6ChNCYXRjaENyZWF0ZUNvbnRhY3RzEisua2l0aC5jb250YWN0LnYxLkJhdGNoQ3JlYXRlQ29udGFjdHNSZXF1ZXN0Giwua2l0aC5jb250YWN0LnYxLkJhdGNoQ3JlYXRlQ29udGFjdHNSZXNwb25zZSIIovbEtwcCGAQSYgoKR2V0Q29udGFjdBIiLmtpdGguY29udGFjdC52MS5HZXRDb250YWN0UmVxdWVzdBojLmtpdGguY29udGFjdC52MS5HZXRDb250YWN0UmVzcG9uc2UiC5ACAaL2xLcHAhgDEmgKDExpc3RDb250YWN0cxIkLmtpdGguY29udGFjdC52MS5MaXN0Q29udGFjdHNSZXF1ZXN0GiUua2l0aC5jb250YWN0LnYxLkxpc3RDb250YWN0c1Jlc3BvbnNlIguQAgGi9sS3BwIYAxJoCg1VcGRhdGVDb250YWN0EiUua2l0aC5jb250YWN0LnYxLlVwZGF0ZUNvbnRhY3RSZXF1ZXN0GiYua2l0aC5jb250YWN0LnYxLlVwZGF0ZUNvbnRhY3RSZXNwb25zZSIIovbEtwcCGAQSaAoNRGVsZXRlQ29udGFjdBIlLmtpdGguY29udGFjdC52MS5EZWxldGVDb250YWN0UmVxdWVzdBomLmtpdGguY29udGFjdC52MS5EZWxldGVDb250YWN0UmVzcG9uc2UiCKL2xLcHAhgEEmsKDkltcG9ydENvbnRhY3RzEiYua2l0aC5jb250YWN0LnYxLkltcG9ydENvbnRhY3RzUmVxdWVzdBonLmtpdGguY29udGFjdC52MS5JbXBvcnRDb250YWN0c1Jlc3BvbnNlIgii9sS3BwIYBBJtCg5FeHBvcnRDb250YWN0cxImLmtpdGguY29udGFjdC52MS5FeHBvcnRDb250YWN0c1JlcXVlc3QaJy5raXRoLmNvbnRhY3QudjEuRXhwb3J0Q29udGFjdHNSZXNwb25zZSIIovbEtwcCGAMwARJuCg9VbmRlbGV0ZUNvbnRhY3QSJy5raXRoLmNvbnRhY3QudjEuVW5kZWxldGVDb250YWN0UmVxdWVzdBooLmtpdGguY29udGFjdC52MS5VbmRlbGV0ZUNvbnRhY3RSZXNwb25zZSIIovbEtwcCGARCQwoPa2l0aC5jb250YWN0LnYxQhNDb250YWN0U2VydmljZVByb3RvUAFaGWtpdGgvY29udGFjdC92MTtjb250YWN0djFiBnByb3RvMw", [file_buf_validate_validate, file_kith_access_v1_access, file_kith_contact_v1_contact, file_kith_error_v1_error, file_kith_text_v1_text]);
+  fileDesc("CiVraXRoL2NvbnRhY3QvdjEvY29udGFjdF9zZXJ2aWNlLnByb3RvEg9raXRoLmNvbnRhY3QudjEiqA0KFENyZWF0ZUNvbnRhY3RSZXF1ZXN0EiIKCmdpdmVuX25hbWUYASABKAlCDrpIC3IJwPzEtwcBGMgBEiMKC2ZhbWlseV9uYW1lGAIgASgJQg66SAtyCcD8xLcHARjIARIfCgdjb21wYW55GAMgASgJQg66SAtyCcD8xLcHARjIARIhCglqb2JfdGl0bGUYBCABKAlCDrpIC3IJwPzEtwcBGMgBEpIBCgZlbWFpbHMYBSADKAsyHS5raXRoLmNvbnRhY3QudjEuRW1haWxBZGRyZXNzQmO6SGC6AVgKE2NvbnRhY3Qub25lX3ByaW1hcnkSGmF0IG1vc3Qgb25lIG1heSBiZSBwcmltYXJ5GiV0aGlzLmZpbHRlcihlLCBlLnByaW1hcnkpLnNpemUoKSA8PSAxkgECEBQSkQEKBnBob25lcxgGIAMoCzIcLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlckJjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUEpYBCglhZGRyZXNzZXMYByADKAsyHi5raXRoLmNvbnRhY3QudjEuUG9zdGFsQWRkcmVzc0JjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUEo4BCgR1cmxzGAggAygLMhsua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3NCY7pIYLoBWAoTY29udGFjdC5vbmVfcHJpbWFyeRIaYXQgbW9zdCBvbmUgbWF5IGJlIHByaW1hcnkaJXRoaXMuZmlsdGVyKGUsIGUucHJpbWFyeSkuc2l6ZSgpIDw9IDGSAQIQFBIuCghiaXJ0aGRheRgJIAEoCzIcLmtpdGguY29udGFjdC52MS5QYXJ0aWFsRGF0ZRIdCgVub3RlcxgKIAEoCUIOukgLcgnI/MS3BwEYkE4SDwoHc3RhcnJlZBgLIAEoCBIfCgpyZXF1ZXN0X2lkGAwgASgJQgu6SAjYAQFyA7ABARIiCgtuYW1lX3ByZWZpeBgNIAEoCUINukgKcgjA/MS3BwEYZBIjCgttaWRkbGVfbmFtZRgOIAEoCUIOukgLcgnA/MS3BwEYyAESIgoLbmFtZV9zdWZmaXgYDyABKAlCDbpICnIIwPzEtwcBGGQSIAoIbmlja25hbWUYECABKAlCDrpIC3IJwPzEtwcBGMgBEisKE3Bob25ldGljX2dpdmVuX25hbWUYESABKAlCDrpIC3IJwPzEtwcBGMgBEiwKFHBob25ldGljX21pZGRsZV9uYW1lGBIgASgJQg66SAtyCcD8xLcHARjIARIsChRwaG9uZXRpY19mYW1pbHlfbmFtZRgTIAEoCUIOukgLcgnA/MS3BwEYyAESIgoKZGVwYXJ0bWVudBgUIAEoCUIOukgLcgnA/MS3BwEYyAESNQoFZGF0ZXMYFSADKAsyHC5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGVCCLpIBZIBAhAUEjYKCXJlbGF0aW9ucxgWIAMoCzIZLmtpdGguY29udGFjdC52MS5SZWxhdGlvbkIIukgFkgECEBQSRQoRbWVzc2FnaW5nX2hhbmRsZXMYFyADKAsyIC5raXRoLmNvbnRhY3QudjEuTWVzc2FnaW5nSGFuZGxlQgi6SAWSAQIQFBI9Cg1jdXN0b21fZmllbGRzGBggAygLMhwua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkQgi6SAWSAQIQFBIvCglsYW5ndWFnZXMYGSADKAlCHLpIGZIBFhAUIhJyEMD8xLcHAdD8xLcHARABGEASIAoJdGltZV96b25lGBogASgJQg26SApyCMD8xLcHARhAEh8KCHByb25vdW5zGBsgASgJQg26SApyCMD8xLcHARhAEh4KBnNvdXJjZRgcIAEoCUIOukgLcgnA/MS3BwEYyAESGwoDdWlkGB0gASgJQg66SAtyCcD8xLcHARj/ARIpCgxwaG9uZV9yZWdpb24YHiABKAlCE7pICnIIwPzEtwcBGALY/MS3BwESIgoJbGFiZWxfaWRzGB8gAygJQg+6SAySAQkQZCIFcgOwAQEiQgoVQ3JlYXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJ/ChpCYXRjaENyZWF0ZUNvbnRhY3RzUmVxdWVzdBJJCghjb250YWN0cxgBIAMoCzIlLmtpdGguY29udGFjdC52MS5DcmVhdGVDb250YWN0UmVxdWVzdEIQukgNkgEKCAEQ9AMiA9gBAxIWCg5hbGxfb3Jfbm90aGluZxgCIAEoCCJOChtCYXRjaENyZWF0ZUNvbnRhY3RzUmVzcG9uc2USLwoHcmVzdWx0cxgBIAMoCzIeLmtpdGguY29udGFjdC52MS5Db250YWN0UmVzdWx0IpMBCg1Db250YWN0UmVzdWx0Ei4KBnN0YXR1cxgBIAEoDjIeLmtpdGguY29udGFjdC52MS5Db250YWN0U3RhdHVzEikKB2NvbnRhY3QYAiABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdBInCgdyZWZ1c2FsGAMgASgLMhYua2l0aC5lcnJvci52MS5SZWZ1c2FsIlUKDkNvbnRhY3RWZXJzaW9uEhwKCmNvbnRhY3RfaWQYASABKAlCCLpIBXIDsAEBEhwKBGV0YWcYAiABKAlCCbpIBnIEEAEYQEgAiAEBQgcKBV9ldGFnIsYBChRMYWJlbENvbnRhY3RzUmVxdWVzdBJDCghjb250YWN0cxgBIAMoCzIfLmtpdGguY29udGFjdC52MS5Db250YWN0VmVyc2lvbkIQukgNkgEKCAEQ9AMiA9gBAxImCg1hZGRfbGFiZWxfaWRzGAIgAygJQg+6SAySAQkQFCIFcgOwAQESKQoQcmVtb3ZlX2xhYmVsX2lkcxgDIAMoCUIPukgMkgEJEBQiBXIDsAEBEhYKDmFsbF9vcl9ub3RoaW5nGAQgASgIIkgKFUxhYmVsQ29udGFjdHNSZXNwb25zZRIvCgdyZXN1bHRzGAEgAygLMh4ua2l0aC5jb250YWN0LnYxLkNvbnRhY3RSZXN1bHQiMQoRR2V0Q29udGFjdFJlcXVlc3QSHAoKY29udGFjdF9pZBgBIAEoCUIIukgFcgOwAQEiPwoSR2V0Q29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCLqAQoTTGlzdENvbnRhY3RzUmVxdWVzdBIaCglwYWdlX3NpemUYASABKAVCB7pIBBoCKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgBASHAoFcXVlcnkYAyABKAlCDbpICnIIwPzEtwcBGGQSFAoHc3RhcnJlZBgEIAEoCEgAiAEBEg8KB2RlbGV0ZWQYBSABKAgSGgoSaW5jbHVkZV90b3RhbF9zaXplGAYgASgIEiwKBmxhYmVscxgHIAEoCzIcLmtpdGguY29udGFjdC52MS5MYWJlbEZpbHRlckIKCghfc3RhcnJlZCJxCgtMYWJlbEZpbHRlchIfCgZhbnlfb2YYASADKAlCD7pIDJIBCRAUIgVyA7ABARIfCgZhbGxfb2YYAiADKAlCD7pIDJIBCRAUIgVyA7ABARIgCgdub25lX29mGAMgAygJQg+6SAySAQkQFCIFcgOwAQEioAEKFExpc3RDb250YWN0c1Jlc3BvbnNlEioKCGNvbnRhY3RzGAEgAygLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhcKCnRvdGFsX3NpemUYAyABKAVIAIgBARIbChN0b3RhbF9zaXplX2F0X2xlYXN0GAQgASgIQg0KC190b3RhbF9zaXplIrANChRVcGRhdGVDb250YWN0UmVxdWVzdBIcCgpjb250YWN0X2lkGAEgASgJQgi6SAVyA7ABARIcCgRldGFnGAIgASgJQgm6SAZyBBABGEBIAIgBARInCgpnaXZlbl9uYW1lGAMgASgJQg66SAtyCcD8xLcHARjIAUgBiAEBEigKC2ZhbWlseV9uYW1lGAQgASgJQg66SAtyCcD8xLcHARjIAUgCiAEBEiQKB2NvbXBhbnkYBSABKAlCDrpIC3IJwPzEtwcBGMgBSAOIAQESJgoJam9iX3RpdGxlGAYgASgJQg66SAtyCcD8xLcHARjIAUgEiAEBEi8KBmVtYWlscxgHIAEoCzIfLmtpdGguY29udGFjdC52MS5FbWFpbEFkZHJlc3NlcxItCgZwaG9uZXMYCCABKAsyHS5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXJzEjMKCWFkZHJlc3NlcxgJIAEoCzIgLmtpdGguY29udGFjdC52MS5Qb3N0YWxBZGRyZXNzZXMSKwoEdXJscxgKIAEoCzIdLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzZXMSMQoIYmlydGhkYXkYCyABKAsyHy5raXRoLmNvbnRhY3QudjEuQmlydGhkYXlDaGFuZ2USIgoFbm90ZXMYDCABKAlCDrpIC3IJyPzEtwcBGJBOSAWIAQESFAoHc3RhcnJlZBgNIAEoCEgGiAEBEicKC25hbWVfcHJlZml4GA4gASgJQg26SApyCMD8xLcHARhkSAeIAQESKAoLbWlkZGxlX25hbWUYDyABKAlCDrpIC3IJwPzEtwcBGMgBSAiIAQESJwoLbmFtZV9zdWZmaXgYECABKAlCDbpICnIIwPzEtwcBGGRICYgBARIlCghuaWNrbmFtZRgRIAEoCUIOukgLcgnA/MS3BwEYyAFICogBARIwChNwaG9uZXRpY19naXZlbl9uYW1lGBIgASgJQg66SAtyCcD8xLcHARjIAUgLiAEBEjEKFHBob25ldGljX21pZGRsZV9uYW1lGBMgASgJQg66SAtyCcD8xLcHARjIAUgMiAEBEjEKFHBob25ldGljX2ZhbWlseV9uYW1lGBQgASgJQg66SAtyCcD8xLcHARjIAUgNiAEBEicKCmRlcGFydG1lbnQYFSABKAlCDrpIC3IJwPzEtwcBGMgBSA6IAQESLAoFZGF0ZXMYFiABKAsyHS5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGVzEi0KCXJlbGF0aW9ucxgXIAEoCzIaLmtpdGguY29udGFjdC52MS5SZWxhdGlvbnMSPAoRbWVzc2FnaW5nX2hhbmRsZXMYGCABKAsyIS5raXRoLmNvbnRhY3QudjEuTWVzc2FnaW5nSGFuZGxlcxI0Cg1jdXN0b21fZmllbGRzGBkgASgLMh0ua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkcxItCglsYW5ndWFnZXMYGiABKAsyGi5raXRoLmNvbnRhY3QudjEuTGFuZ3VhZ2VzEiUKCXRpbWVfem9uZRgbIAEoCUINukgKcgjA/MS3BwEYQEgPiAEBEiQKCHByb25vdW5zGBwgASgJQg26SApyCMD8xLcHARhASBCIAQESIwoGc291cmNlGB0gASgJQg66SAtyCcD8xLcHARjIAUgRiAEBEiAKA3VpZBgeIAEoCUIOukgLcgnA/MS3BwEY/wFIEogBARIpCgxwaG9uZV9yZWdpb24YHyABKAlCE7pICnIIwPzEtwcBGALY/MS3BwESLAoJbGFiZWxfaWRzGCAgASgLMhkua2l0aC5jb250YWN0LnYxLkxhYmVsSWRzEh8KCnJlcXVlc3RfaWQYISABKAlCC7pICNgBAXIDsAEBQgcKBV9ldGFnQg0KC19naXZlbl9uYW1lQg4KDF9mYW1pbHlfbmFtZUIKCghfY29tcGFueUIMCgpfam9iX3RpdGxlQggKBl9ub3Rlc0IKCghfc3RhcnJlZEIOCgxfbmFtZV9wcmVmaXhCDgoMX21pZGRsZV9uYW1lQg4KDF9uYW1lX3N1ZmZpeEILCglfbmlja25hbWVCFgoUX3Bob25ldGljX2dpdmVuX25hbWVCFwoVX3Bob25ldGljX21pZGRsZV9uYW1lQhcKFV9waG9uZXRpY19mYW1pbHlfbmFtZUINCgtfZGVwYXJ0bWVudEIMCgpfdGltZV96b25lQgsKCV9wcm9ub3Vuc0IJCgdfc291cmNlQgYKBF91aWQipQEKDkVtYWlsQWRkcmVzc2VzEpIBCgZ2YWx1ZXMYASADKAsyHS5raXRoLmNvbnRhY3QudjEuRW1haWxBZGRyZXNzQmO6SGC6AVgKE2NvbnRhY3Qub25lX3ByaW1hcnkSGmF0IG1vc3Qgb25lIG1heSBiZSBwcmltYXJ5GiV0aGlzLmZpbHRlcihlLCBlLnByaW1hcnkpLnNpemUoKSA8PSAxkgECEBQiogEKDFBob25lTnVtYmVycxKRAQoGdmFsdWVzGAEgAygLMhwua2l0aC5jb250YWN0LnYxLlBob25lTnVtYmVyQmO6SGC6AVgKE2NvbnRhY3Qub25lX3ByaW1hcnkSGmF0IG1vc3Qgb25lIG1heSBiZSBwcmltYXJ5GiV0aGlzLmZpbHRlcihlLCBlLnByaW1hcnkpLnNpemUoKSA8PSAxkgECEBQipwEKD1Bvc3RhbEFkZHJlc3NlcxKTAQoGdmFsdWVzGAEgAygLMh4ua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3NCY7pIYLoBWAoTY29udGFjdC5vbmVfcHJpbWFyeRIaYXQgbW9zdCBvbmUgbWF5IGJlIHByaW1hcnkaJXRoaXMuZmlsdGVyKGUsIGUucHJpbWFyeSkuc2l6ZSgpIDw9IDGSAQIQFCKhAQoMV2ViQWRkcmVzc2VzEpABCgZ2YWx1ZXMYASADKAsyGy5raXRoLmNvbnRhY3QudjEuV2ViQWRkcmVzc0JjukhgugFYChNjb250YWN0Lm9uZV9wcmltYXJ5EhphdCBtb3N0IG9uZSBtYXkgYmUgcHJpbWFyeRoldGhpcy5maWx0ZXIoZSwgZS5wcmltYXJ5KS5zaXplKCkgPD0gMZIBAhAUIkYKDENvbnRhY3REYXRlcxI2CgZ2YWx1ZXMYASADKAsyHC5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGVCCLpIBZIBAhAUIkAKCVJlbGF0aW9ucxIzCgZ2YWx1ZXMYASADKAsyGS5raXRoLmNvbnRhY3QudjEuUmVsYXRpb25CCLpIBZIBAhAUIk4KEE1lc3NhZ2luZ0hhbmRsZXMSOgoGdmFsdWVzGAEgAygLMiAua2l0aC5jb250YWN0LnYxLk1lc3NhZ2luZ0hhbmRsZUIIukgFkgECEBQiRgoMQ3VzdG9tRmllbGRzEjYKBnZhbHVlcxgBIAMoCzIcLmtpdGguY29udGFjdC52MS5DdXN0b21GaWVsZEIIukgFkgECEBQiOQoJTGFuZ3VhZ2VzEiwKBnZhbHVlcxgBIAMoCUIcukgZkgEWEBQiEnIQwPzEtwcB0PzEtwcBEAEYQCIrCghMYWJlbElkcxIfCgZ2YWx1ZXMYASADKAlCD7pIDJIBCRBkIgVyA7ABASI9Cg5CaXJ0aGRheUNoYW5nZRIrCgV2YWx1ZRgBIAEoCzIcLmtpdGguY29udGFjdC52MS5QYXJ0aWFsRGF0ZSJCChVVcGRhdGVDb250YWN0UmVzcG9uc2USKQoHY29udGFjdBgBIAEoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0IlsKFERlbGV0ZUNvbnRhY3RSZXF1ZXN0EhwKCmNvbnRhY3RfaWQYASABKAlCCLpIBXIDsAEBEhwKBGV0YWcYAiABKAlCCbpIBnIEEAEYQEgAiAEBQgcKBV9ldGFnIkIKFURlbGV0ZUNvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QiXQoWVW5kZWxldGVDb250YWN0UmVxdWVzdBIcCgpjb250YWN0X2lkGAEgASgJQgi6SAVyA7ABARIcCgRldGFnGAIgASgJQgm6SAZyBBABGEBIAIgBAUIHCgVfZXRhZyJEChdVbmRlbGV0ZUNvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QiwAIKFUltcG9ydENvbnRhY3RzUmVxdWVzdBI6CgZmb3JtYXQYASABKA4yHi5raXRoLmNvbnRhY3QudjEuQ29udGFjdEZvcm1hdEIKukgHggEEEAEgABIcCgdjb250ZW50GAIgASgMQgu6SAh6BhABGICAQBIPCgdwcmV2aWV3GAMgASgIEhUKDWtlZXBfZXhpc3RpbmcYBCABKAgSHgoGc291cmNlGAUgASgJQg66SAtyCcD8xLcHARjIARIpCgxwaG9uZV9yZWdpb24YBiABKAlCE7pICnIIwPzEtwcBGALY/MS3BwESNQoHY29sdW1ucxgHIAMoCzIaLmtpdGguY29udGFjdC52MS5Dc3ZDb2x1bW5CCLpIBZIBAhBkEiMKDGxpbmVzX2JlZm9yZRgIIAEoBUINukgKGggYgJTr3AMoACJKCglDc3ZDb2x1bW4SHAoEbmFtZRgBIAEoCUIOukgLcgnA/MS3BwEYyAESHwoFaG9sZHMYAiABKAlCELpIDXILwPzEtwcBEAEYyAEiUQoWSW1wb3J0Q29udGFjdHNSZXNwb25zZRI3CgdyZXN1bHRzGAEgAygLMiYua2l0aC5jb250YWN0LnYxLkltcG9ydGVkQ29udGFjdFJlc3VsdCLSAQoVSW1wb3J0ZWRDb250YWN0UmVzdWx0EjQKBnN0YXR1cxgBIAEoDjIkLmtpdGguY29udGFjdC52MS5Db250YWN0SW1wb3J0U3RhdHVzEgwKBGxpbmUYAiABKAUSDAoEbmFtZRgDIAEoCRISCgpjb250YWN0X2lkGAQgASgJEioKBW5vdGVzGAUgAygLMhsua2l0aC5jb250YWN0LnYxLkltcG9ydE5vdGUSJwoHcmVmdXNhbBgGIAEoCzIWLmtpdGguZXJyb3IudjEuUmVmdXNhbCIoCgpJbXBvcnROb3RlEgwKBGxpbmUYASABKAUSDAoEdGV4dBgCIAEoCSKTAQoVRXhwb3J0Q29udGFjdHNSZXF1ZXN0EjoKBmZvcm1hdBgBIAEoDjIeLmtpdGguY29udGFjdC52MS5Db250YWN0Rm9ybWF0Qgq6SAeCAQQQASAAEhwKBXF1ZXJ5GAIgASgJQg26SApyCMD8xLcHARhkEhQKB3N0YXJyZWQYAyABKAhIAIgBAUIKCghfc3RhcnJlZCImChZFeHBvcnRDb250YWN0c1Jlc3BvbnNlEgwKBGRhdGEYASABKAwqoAEKDUNvbnRhY3RTdGF0dXMSHgoaQ09OVEFDVF9TVEFUVVNfVU5TUEVDSUZJRUQQABIaChZDT05UQUNUX1NUQVRVU19DUkVBVEVEEAESGgoWQ09OVEFDVF9TVEFUVVNfUkVGVVNFRBACEhsKF0NPTlRBQ1RfU1RBVFVTX0xFRlRfT1VUEAMSGgoWQ09OVEFDVF9TVEFUVVNfVVBEQVRFRBAEKn8KDUNvbnRhY3RGb3JtYXQSHgoaQ09OVEFDVF9GT1JNQVRfVU5TUEVDSUZJRUQQABIaChZDT05UQUNUX0ZPUk1BVF9WQ0FSRF8zEAESGgoWQ09OVEFDVF9GT1JNQVRfVkNBUkRfNBACEhYKEkNPTlRBQ1RfRk9STUFUX0NTVhADKsUBChNDb250YWN0SW1wb3J0U3RhdHVzEiUKIUNPTlRBQ1RfSU1QT1JUX1NUQVRVU19VTlNQRUNJRklFRBAAEiEKHUNPTlRBQ1RfSU1QT1JUX1NUQVRVU19DUkVBVEVEEAESIQodQ09OVEFDVF9JTVBPUlRfU1RBVFVTX1VQREFURUQQAhIeChpDT05UQUNUX0lNUE9SVF9TVEFUVVNfU0FNRRADEiEKHUNPTlRBQ1RfSU1QT1JUX1NUQVRVU19SRUZVU0VEEAQyzggKDkNvbnRhY3RTZXJ2aWNlEmgKDUNyZWF0ZUNvbnRhY3QSJS5raXRoLmNvbnRhY3QudjEuQ3JlYXRlQ29udGFjdFJlcXVlc3QaJi5raXRoLmNvbnRhY3QudjEuQ3JlYXRlQ29udGFjdFJlc3BvbnNlIgii9sS3BwIYBBJ6ChNCYXRjaENyZWF0ZUNvbnRhY3RzEisua2l0aC5jb250YWN0LnYxLkJhdGNoQ3JlYXRlQ29udGFjdHNSZXF1ZXN0Giwua2l0aC5jb250YWN0LnYxLkJhdGNoQ3JlYXRlQ29udGFjdHNSZXNwb25zZSIIovbEtwcCGAQSYgoKR2V0Q29udGFjdBIiLmtpdGguY29udGFjdC52MS5HZXRDb250YWN0UmVxdWVzdBojLmtpdGguY29udGFjdC52MS5HZXRDb250YWN0UmVzcG9uc2UiC5ACAaL2xLcHAhgDEmgKDExpc3RDb250YWN0cxIkLmtpdGguY29udGFjdC52MS5MaXN0Q29udGFjdHNSZXF1ZXN0GiUua2l0aC5jb250YWN0LnYxLkxpc3RDb250YWN0c1Jlc3BvbnNlIguQAgGi9sS3BwIYAxJoCg1VcGRhdGVDb250YWN0EiUua2l0aC5jb250YWN0LnYxLlVwZGF0ZUNvbnRhY3RSZXF1ZXN0GiYua2l0aC5jb250YWN0LnYxLlVwZGF0ZUNvbnRhY3RSZXNwb25zZSIIovbEtwcCGAQSaAoNRGVsZXRlQ29udGFjdBIlLmtpdGguY29udGFjdC52MS5EZWxldGVDb250YWN0UmVxdWVzdBomLmtpdGguY29udGFjdC52MS5EZWxldGVDb250YWN0UmVzcG9uc2UiCKL2xLcHAhgEEmsKDkltcG9ydENvbnRhY3RzEiYua2l0aC5jb250YWN0LnYxLkltcG9ydENvbnRhY3RzUmVxdWVzdBonLmtpdGguY29udGFjdC52MS5JbXBvcnRDb250YWN0c1Jlc3BvbnNlIgii9sS3BwIYBBJtCg5FeHBvcnRDb250YWN0cxImLmtpdGguY29udGFjdC52MS5FeHBvcnRDb250YWN0c1JlcXVlc3QaJy5raXRoLmNvbnRhY3QudjEuRXhwb3J0Q29udGFjdHNSZXNwb25zZSIIovbEtwcCGAMwARJuCg9VbmRlbGV0ZUNvbnRhY3QSJy5raXRoLmNvbnRhY3QudjEuVW5kZWxldGVDb250YWN0UmVxdWVzdBooLmtpdGguY29udGFjdC52MS5VbmRlbGV0ZUNvbnRhY3RSZXNwb25zZSIIovbEtwcCGAQSaAoNTGFiZWxDb250YWN0cxIlLmtpdGguY29udGFjdC52MS5MYWJlbENvbnRhY3RzUmVxdWVzdBomLmtpdGguY29udGFjdC52MS5MYWJlbENvbnRhY3RzUmVzcG9uc2UiCKL2xLcHAhgEQkMKD2tpdGguY29udGFjdC52MUITQ29udGFjdFNlcnZpY2VQcm90b1ABWhlraXRoL2NvbnRhY3QvdjE7Y29udGFjdHYxYgZwcm90bzM", [file_buf_validate_validate, file_kith_access_v1_access, file_kith_contact_v1_contact, file_kith_error_v1_error, file_kith_text_v1_text]);
 
 /**
  * The contact to create. At least one of given, middle and family name, nickname and
@@ -240,6 +240,13 @@ export type CreateContactRequest = Message<"kith.contact.v1.CreateContactRequest
    * @generated from field: string phone_region = 30;
    */
   phoneRegion: string;
+
+  /**
+   * The ids of its labels, at most 100.
+   *
+   * @generated from field: repeated string label_ids = 31;
+   */
+  labelIds: string[];
 };
 
 /**
@@ -334,15 +341,15 @@ export type ContactResult = Message<"kith.contact.v1.ContactResult"> & {
   status: ContactStatus;
 
   /**
-   * The contact as created. Absent of others.
+   * The contact as it is then. Absent of one that is refused or left out.
    *
    * @generated from field: kith.contact.v1.Contact contact = 2;
    */
   contact?: Contact | undefined;
 
   /**
-   * Why the contact was refused: ERROR_REASON_FIELDS_INVALID and what CreateContact
-   * refuses. Absent of others.
+   * Why the contact was refused: ERROR_REASON_FIELDS_INVALID and what the method for a
+   * single contact refuses. Absent of others.
    *
    * @generated from field: kith.error.v1.Refusal refusal = 3;
    */
@@ -355,6 +362,97 @@ export type ContactResult = Message<"kith.contact.v1.ContactResult"> & {
  */
 export const ContactResultSchema: GenMessage<ContactResult> = /*@__PURE__*/
   messageDesc(file_kith_contact_v1_contact_service, 4);
+
+/**
+ * A contact that is to be changed.
+ *
+ * @generated from message kith.contact.v1.ContactVersion
+ */
+export type ContactVersion = Message<"kith.contact.v1.ContactVersion"> & {
+  /**
+   * The contact's id.
+   *
+   * @generated from field: string contact_id = 1;
+   */
+  contactId: string;
+
+  /**
+   * The etag the contact must still have. Absent: whatever it has.
+   *
+   * @generated from field: optional string etag = 2;
+   */
+  etag?: string | undefined;
+};
+
+/**
+ * Describes the message kith.contact.v1.ContactVersion.
+ * Use `create(ContactVersionSchema)` to create a new message.
+ */
+export const ContactVersionSchema: GenMessage<ContactVersion> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 5);
+
+/**
+ * Which labels to add to which contacts, and which to take from them.
+ *
+ * @generated from message kith.contact.v1.LabelContactsRequest
+ */
+export type LabelContactsRequest = Message<"kith.contact.v1.LabelContactsRequest"> & {
+  /**
+   * The contacts, 1 to 500.
+   *
+   * @generated from field: repeated kith.contact.v1.ContactVersion contacts = 1;
+   */
+  contacts: ContactVersion[];
+
+  /**
+   * The ids of labels to add, at most 20.
+   *
+   * @generated from field: repeated string add_label_ids = 2;
+   */
+  addLabelIds: string[];
+
+  /**
+   * The ids of labels to take away, at most 20. A label that is in both lists is added.
+   *
+   * @generated from field: repeated string remove_label_ids = 3;
+   */
+  removeLabelIds: string[];
+
+  /**
+   * Change none of the contacts if one is refused.
+   *
+   * @generated from field: bool all_or_nothing = 4;
+   */
+  allOrNothing: boolean;
+};
+
+/**
+ * Describes the message kith.contact.v1.LabelContactsRequest.
+ * Use `create(LabelContactsRequestSchema)` to create a new message.
+ */
+export const LabelContactsRequestSchema: GenMessage<LabelContactsRequest> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 6);
+
+/**
+ * What came of each contact.
+ *
+ * @generated from message kith.contact.v1.LabelContactsResponse
+ */
+export type LabelContactsResponse = Message<"kith.contact.v1.LabelContactsResponse"> & {
+  /**
+   * One for each contact, in the order of the request.
+   *
+   * @generated from field: repeated kith.contact.v1.ContactResult results = 1;
+   */
+  results: ContactResult[];
+};
+
+/**
+ * Describes the message kith.contact.v1.LabelContactsResponse.
+ * Use `create(LabelContactsResponseSchema)` to create a new message.
+ */
+export const LabelContactsResponseSchema: GenMessage<LabelContactsResponse> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 7);
 
 /**
  * Which contact to get.
@@ -375,7 +473,7 @@ export type GetContactRequest = Message<"kith.contact.v1.GetContactRequest"> & {
  * Use `create(GetContactRequestSchema)` to create a new message.
  */
 export const GetContactRequestSchema: GenMessage<GetContactRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 5);
+  messageDesc(file_kith_contact_v1_contact_service, 8);
 
 /**
  * The contact.
@@ -396,7 +494,7 @@ export type GetContactResponse = Message<"kith.contact.v1.GetContactResponse"> &
  * Use `create(GetContactResponseSchema)` to create a new message.
  */
 export const GetContactResponseSchema: GenMessage<GetContactResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 6);
+  messageDesc(file_kith_contact_v1_contact_service, 9);
 
 /**
  * Which contacts to list.
@@ -458,6 +556,14 @@ export type ListContactsRequest = Message<"kith.contact.v1.ListContactsRequest">
    * @generated from field: bool include_total_size = 6;
    */
   includeTotalSize: boolean;
+
+  /**
+   * Only contacts with these labels. As with `query`, a page looks at no more than 500
+   * contacts where more than 250 match, so it may be short or empty before the end.
+   *
+   * @generated from field: kith.contact.v1.LabelFilter labels = 7;
+   */
+  labels?: LabelFilter | undefined;
 };
 
 /**
@@ -465,7 +571,43 @@ export type ListContactsRequest = Message<"kith.contact.v1.ListContactsRequest">
  * Use `create(ListContactsRequestSchema)` to create a new message.
  */
 export const ListContactsRequestSchema: GenMessage<ListContactsRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 7);
+  messageDesc(file_kith_contact_v1_contact_service, 10);
+
+/**
+ * Selects contacts by their labels. Every id is that of a label of the caller's that is not
+ * deleted: see ListContacts.
+ *
+ * @generated from message kith.contact.v1.LabelFilter
+ */
+export type LabelFilter = Message<"kith.contact.v1.LabelFilter"> & {
+  /**
+   * At least one of these labels. Empty: whatever labels there are. At most 20.
+   *
+   * @generated from field: repeated string any_of = 1;
+   */
+  anyOf: string[];
+
+  /**
+   * All of these labels. At most 20.
+   *
+   * @generated from field: repeated string all_of = 2;
+   */
+  allOf: string[];
+
+  /**
+   * None of these labels. At most 20.
+   *
+   * @generated from field: repeated string none_of = 3;
+   */
+  noneOf: string[];
+};
+
+/**
+ * Describes the message kith.contact.v1.LabelFilter.
+ * Use `create(LabelFilterSchema)` to create a new message.
+ */
+export const LabelFilterSchema: GenMessage<LabelFilter> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 11);
 
 /**
  * One page of contacts.
@@ -508,7 +650,7 @@ export type ListContactsResponse = Message<"kith.contact.v1.ListContactsResponse
  * Use `create(ListContactsResponseSchema)` to create a new message.
  */
 export const ListContactsResponseSchema: GenMessage<ListContactsResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 8);
+  messageDesc(file_kith_contact_v1_contact_service, 12);
 
 /**
  * What to change in a contact.
@@ -733,6 +875,22 @@ export type UpdateContactRequest = Message<"kith.contact.v1.UpdateContactRequest
    * @generated from field: string phone_region = 31;
    */
   phoneRegion: string;
+
+  /**
+   * The labels to have instead of the present ones. Without `values` clears them.
+   *
+   * @generated from field: kith.contact.v1.LabelIds label_ids = 32;
+   */
+  labelIds?: LabelIds | undefined;
+
+  /**
+   * A UUID chosen by the caller, for a safe second try: the same id with the same
+   * request answers what the first call answered, with another request it is
+   * refused (ERROR_REASON_REQUEST_ID_REUSED). Remembered for 24 hours.
+   *
+   * @generated from field: string request_id = 33;
+   */
+  requestId: string;
 };
 
 /**
@@ -740,7 +898,7 @@ export type UpdateContactRequest = Message<"kith.contact.v1.UpdateContactRequest
  * Use `create(UpdateContactRequestSchema)` to create a new message.
  */
 export const UpdateContactRequestSchema: GenMessage<UpdateContactRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 9);
+  messageDesc(file_kith_contact_v1_contact_service, 13);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -761,7 +919,7 @@ export type EmailAddresses = Message<"kith.contact.v1.EmailAddresses"> & {
  * Use `create(EmailAddressesSchema)` to create a new message.
  */
 export const EmailAddressesSchema: GenMessage<EmailAddresses> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 10);
+  messageDesc(file_kith_contact_v1_contact_service, 14);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -782,7 +940,7 @@ export type PhoneNumbers = Message<"kith.contact.v1.PhoneNumbers"> & {
  * Use `create(PhoneNumbersSchema)` to create a new message.
  */
 export const PhoneNumbersSchema: GenMessage<PhoneNumbers> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 11);
+  messageDesc(file_kith_contact_v1_contact_service, 15);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -803,7 +961,7 @@ export type PostalAddresses = Message<"kith.contact.v1.PostalAddresses"> & {
  * Use `create(PostalAddressesSchema)` to create a new message.
  */
 export const PostalAddressesSchema: GenMessage<PostalAddresses> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 12);
+  messageDesc(file_kith_contact_v1_contact_service, 16);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -824,7 +982,7 @@ export type WebAddresses = Message<"kith.contact.v1.WebAddresses"> & {
  * Use `create(WebAddressesSchema)` to create a new message.
  */
 export const WebAddressesSchema: GenMessage<WebAddresses> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 13);
+  messageDesc(file_kith_contact_v1_contact_service, 17);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -845,7 +1003,7 @@ export type ContactDates = Message<"kith.contact.v1.ContactDates"> & {
  * Use `create(ContactDatesSchema)` to create a new message.
  */
 export const ContactDatesSchema: GenMessage<ContactDates> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 14);
+  messageDesc(file_kith_contact_v1_contact_service, 18);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -866,7 +1024,7 @@ export type Relations = Message<"kith.contact.v1.Relations"> & {
  * Use `create(RelationsSchema)` to create a new message.
  */
 export const RelationsSchema: GenMessage<Relations> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 15);
+  messageDesc(file_kith_contact_v1_contact_service, 19);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -887,7 +1045,7 @@ export type MessagingHandles = Message<"kith.contact.v1.MessagingHandles"> & {
  * Use `create(MessagingHandlesSchema)` to create a new message.
  */
 export const MessagingHandlesSchema: GenMessage<MessagingHandles> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 16);
+  messageDesc(file_kith_contact_v1_contact_service, 20);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -908,7 +1066,7 @@ export type CustomFields = Message<"kith.contact.v1.CustomFields"> & {
  * Use `create(CustomFieldsSchema)` to create a new message.
  */
 export const CustomFieldsSchema: GenMessage<CustomFields> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 17);
+  messageDesc(file_kith_contact_v1_contact_service, 21);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -929,7 +1087,28 @@ export type Languages = Message<"kith.contact.v1.Languages"> & {
  * Use `create(LanguagesSchema)` to create a new message.
  */
 export const LanguagesSchema: GenMessage<Languages> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 18);
+  messageDesc(file_kith_contact_v1_contact_service, 22);
+
+/**
+ * A whole list, so that an update can tell an empty one from none.
+ *
+ * @generated from message kith.contact.v1.LabelIds
+ */
+export type LabelIds = Message<"kith.contact.v1.LabelIds"> & {
+  /**
+   * The ids of labels, at most 100.
+   *
+   * @generated from field: repeated string values = 1;
+   */
+  values: string[];
+};
+
+/**
+ * Describes the message kith.contact.v1.LabelIds.
+ * Use `create(LabelIdsSchema)` to create a new message.
+ */
+export const LabelIdsSchema: GenMessage<LabelIds> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 23);
 
 /**
  * A birthday or none, so that an update can clear it.
@@ -950,7 +1129,7 @@ export type BirthdayChange = Message<"kith.contact.v1.BirthdayChange"> & {
  * Use `create(BirthdayChangeSchema)` to create a new message.
  */
 export const BirthdayChangeSchema: GenMessage<BirthdayChange> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 19);
+  messageDesc(file_kith_contact_v1_contact_service, 24);
 
 /**
  * The contact as changed.
@@ -971,7 +1150,7 @@ export type UpdateContactResponse = Message<"kith.contact.v1.UpdateContactRespon
  * Use `create(UpdateContactResponseSchema)` to create a new message.
  */
 export const UpdateContactResponseSchema: GenMessage<UpdateContactResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 20);
+  messageDesc(file_kith_contact_v1_contact_service, 25);
 
 /**
  * Which contact to delete.
@@ -999,7 +1178,7 @@ export type DeleteContactRequest = Message<"kith.contact.v1.DeleteContactRequest
  * Use `create(DeleteContactRequestSchema)` to create a new message.
  */
 export const DeleteContactRequestSchema: GenMessage<DeleteContactRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 21);
+  messageDesc(file_kith_contact_v1_contact_service, 26);
 
 /**
  * The contact as deleted.
@@ -1020,7 +1199,7 @@ export type DeleteContactResponse = Message<"kith.contact.v1.DeleteContactRespon
  * Use `create(DeleteContactResponseSchema)` to create a new message.
  */
 export const DeleteContactResponseSchema: GenMessage<DeleteContactResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 22);
+  messageDesc(file_kith_contact_v1_contact_service, 27);
 
 /**
  * Which contact to undelete.
@@ -1048,7 +1227,7 @@ export type UndeleteContactRequest = Message<"kith.contact.v1.UndeleteContactReq
  * Use `create(UndeleteContactRequestSchema)` to create a new message.
  */
 export const UndeleteContactRequestSchema: GenMessage<UndeleteContactRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 23);
+  messageDesc(file_kith_contact_v1_contact_service, 28);
 
 /**
  * The contact as undeleted.
@@ -1069,7 +1248,7 @@ export type UndeleteContactResponse = Message<"kith.contact.v1.UndeleteContactRe
  * Use `create(UndeleteContactResponseSchema)` to create a new message.
  */
 export const UndeleteContactResponseSchema: GenMessage<UndeleteContactResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 24);
+  messageDesc(file_kith_contact_v1_contact_service, 29);
 
 /**
  * A file of contacts, or a part of one.
@@ -1142,7 +1321,7 @@ export type ImportContactsRequest = Message<"kith.contact.v1.ImportContactsReque
  * Use `create(ImportContactsRequestSchema)` to create a new message.
  */
 export const ImportContactsRequestSchema: GenMessage<ImportContactsRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 25);
+  messageDesc(file_kith_contact_v1_contact_service, 30);
 
 /**
  * What a column of CSV holds.
@@ -1171,7 +1350,7 @@ export type CsvColumn = Message<"kith.contact.v1.CsvColumn"> & {
  * Use `create(CsvColumnSchema)` to create a new message.
  */
 export const CsvColumnSchema: GenMessage<CsvColumn> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 26);
+  messageDesc(file_kith_contact_v1_contact_service, 31);
 
 /**
  * What came of each contact of the file.
@@ -1192,7 +1371,7 @@ export type ImportContactsResponse = Message<"kith.contact.v1.ImportContactsResp
  * Use `create(ImportContactsResponseSchema)` to create a new message.
  */
 export const ImportContactsResponseSchema: GenMessage<ImportContactsResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 27);
+  messageDesc(file_kith_contact_v1_contact_service, 32);
 
 /**
  * What came of one contact of a file.
@@ -1248,7 +1427,7 @@ export type ImportedContactResult = Message<"kith.contact.v1.ImportedContactResu
  * Use `create(ImportedContactResultSchema)` to create a new message.
  */
 export const ImportedContactResultSchema: GenMessage<ImportedContactResult> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 28);
+  messageDesc(file_kith_contact_v1_contact_service, 33);
 
 /**
  * What was not taken as it stands in the file.
@@ -1276,7 +1455,7 @@ export type ImportNote = Message<"kith.contact.v1.ImportNote"> & {
  * Use `create(ImportNoteSchema)` to create a new message.
  */
 export const ImportNoteSchema: GenMessage<ImportNote> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 29);
+  messageDesc(file_kith_contact_v1_contact_service, 34);
 
 /**
  * Which contacts to export, and how.
@@ -1311,7 +1490,7 @@ export type ExportContactsRequest = Message<"kith.contact.v1.ExportContactsReque
  * Use `create(ExportContactsRequestSchema)` to create a new message.
  */
 export const ExportContactsRequestSchema: GenMessage<ExportContactsRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 30);
+  messageDesc(file_kith_contact_v1_contact_service, 35);
 
 /**
  * A part of the file.
@@ -1332,7 +1511,7 @@ export type ExportContactsResponse = Message<"kith.contact.v1.ExportContactsResp
  * Use `create(ExportContactsResponseSchema)` to create a new message.
  */
 export const ExportContactsResponseSchema: GenMessage<ExportContactsResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 31);
+  messageDesc(file_kith_contact_v1_contact_service, 36);
 
 /**
  * What was done with a contact of a batch.
@@ -1367,6 +1546,14 @@ export const ContactStatus = {
    * @generated from enum value: CONTACT_STATUS_LEFT_OUT = 3;
    */
   LEFT_OUT: 3,
+
+  /**
+   * It was changed, by this call or by an earlier one with its `request_id`, or is already as
+   * it was to be.
+   *
+   * @generated from enum value: CONTACT_STATUS_UPDATED = 4;
+   */
+  UPDATED: 4,
 } as const;
 
 /**
@@ -1501,7 +1688,8 @@ export const ContactService: GenService<{
    *
    * Fails with INVALID_ARGUMENT (ERROR_REASON_CONTACT_EMPTY) without a name,
    * company, email address or phone number, for a `phone_region` that there is not
-   * (ERROR_REASON_REGION_UNKNOWN), and with RESOURCE_EXHAUSTED
+   * (ERROR_REASON_REGION_UNKNOWN), with NOT_FOUND for a label that the caller does not have
+   * or has deleted (ERROR_REASON_LABEL_NOT_FOUND), and with RESOURCE_EXHAUSTED
    * (ERROR_REASON_CONTACT_LIMIT_REACHED) beyond KITH_CONTACTS_PER_USER (25,000)
    * contacts, and (ERROR_REASON_BUDGET_EXCEEDED) when contacts would take more than
    * KITH_CONTACT_BYTES_PER_USER (128 MiB). Deleted ones count until they are purged.
@@ -1547,7 +1735,8 @@ export const ContactService: GenService<{
    *
    * A contact created while the pages are read is neither repeated nor does it
    * push another one out of them. Fails with INVALID_ARGUMENT
-   * (ERROR_REASON_PAGE_TOKEN_INVALID) for a page token of another list.
+   * (ERROR_REASON_PAGE_TOKEN_INVALID) for a page token of another list, and with NOT_FOUND
+   * (ERROR_REASON_LABEL_NOT_FOUND) for a label that the caller does not have or has deleted.
    *
    * @generated from rpc kith.contact.v1.ContactService.ListContacts
    */
@@ -1559,12 +1748,14 @@ export const ContactService: GenService<{
   /**
    * Change the fields that are present, leave the others.
    *
-   * Fails with NOT_FOUND as GetContact does, with INVALID_ARGUMENT when nothing
+   * Fails with NOT_FOUND as GetContact does, and for a label that the caller does not have or
+   * has deleted (ERROR_REASON_LABEL_NOT_FOUND), with INVALID_ARGUMENT when nothing
    * would be left to know the contact by (ERROR_REASON_CONTACT_EMPTY) or for a
    * `phone_region` that there is not (ERROR_REASON_REGION_UNKNOWN), with
    * FAILED_PRECONDITION when it is deleted (ERROR_REASON_RESOURCE_DELETED), with
    * ABORTED when the etag is another (ERROR_REASON_ETAG_MISMATCH), and with
-   * RESOURCE_EXHAUSTED when it would take too many bytes, as CreateContact does.
+   * RESOURCE_EXHAUSTED when it would take too many bytes, as CreateContact does, or would have
+   * more than 100 labels, deleted ones included (ERROR_REASON_LABEL_LIMIT_REACHED).
    *
    * @generated from rpc kith.contact.v1.ContactService.UpdateContact
    */
@@ -1642,6 +1833,26 @@ export const ContactService: GenService<{
     methodKind: "unary";
     input: typeof UndeleteContactRequestSchema;
     output: typeof UndeleteContactResponseSchema;
+  },
+  /**
+   * Add labels to contacts and take labels from them, in one call for many contacts.
+   *
+   * Fails with NOT_FOUND for a label that the caller does not have, or has deleted
+   * (ERROR_REASON_LABEL_NOT_FOUND). Each contact is refused in the results, by itself or
+   * with all of them left out (`all_or_nothing`): one that is not there
+   * (ERROR_REASON_CONTACT_NOT_FOUND), that is deleted (ERROR_REASON_RESOURCE_DELETED), whose
+   * etag is another (ERROR_REASON_ETAG_MISMATCH), that would have more than 100 labels, deleted
+   * ones included (ERROR_REASON_LABEL_LIMIT_REACHED), or would take too many bytes
+   * (ERROR_REASON_BUDGET_EXCEEDED). A contact that has the labels already, or does not have those
+   * that are taken, is not changed. Unless all or nothing is asked for, the contacts are written
+   * in steps: of a call that fails as a whole, some may be changed. Sent again, it does the rest.
+   *
+   * @generated from rpc kith.contact.v1.ContactService.LabelContacts
+   */
+  labelContacts: {
+    methodKind: "unary";
+    input: typeof LabelContactsRequestSchema;
+    output: typeof LabelContactsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_kith_contact_v1_contact_service, 0);

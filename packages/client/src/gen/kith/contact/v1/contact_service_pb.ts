@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file kith/contact/v1/contact_service.proto.
  */
 export const file_kith_contact_v1_contact_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVraXRoL2NvbnRhY3QvdjEvY29udGFjdF9zZXJ2aWNlLnByb3RvEg9raXRoLmNvbnRhY3QudjEi+AYKFENyZWF0ZUNvbnRhY3RSZXF1ZXN0EhIKCmdpdmVuX25hbWUYASABKAkSEwoLZmFtaWx5X25hbWUYAiABKAkSDwoHY29tcGFueRgDIAEoCRIRCglqb2JfdGl0bGUYBCABKAkSLQoGZW1haWxzGAUgAygLMh0ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzcxIsCgZwaG9uZXMYBiADKAsyHC5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXISMQoJYWRkcmVzc2VzGAcgAygLMh4ua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3MSKQoEdXJscxgIIAMoCzIbLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzEi4KCGJpcnRoZGF5GAkgASgLMhwua2l0aC5jb250YWN0LnYxLlBhcnRpYWxEYXRlEg0KBW5vdGVzGAogASgJEg8KB3N0YXJyZWQYCyABKAgSEgoKcmVxdWVzdF9pZBgMIAEoCRITCgtuYW1lX3ByZWZpeBgNIAEoCRITCgttaWRkbGVfbmFtZRgOIAEoCRITCgtuYW1lX3N1ZmZpeBgPIAEoCRIQCghuaWNrbmFtZRgQIAEoCRIbChNwaG9uZXRpY19naXZlbl9uYW1lGBEgASgJEhwKFHBob25ldGljX21pZGRsZV9uYW1lGBIgASgJEhwKFHBob25ldGljX2ZhbWlseV9uYW1lGBMgASgJEhIKCmRlcGFydG1lbnQYFCABKAkSKwoFZGF0ZXMYFSADKAsyHC5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGUSLAoJcmVsYXRpb25zGBYgAygLMhkua2l0aC5jb250YWN0LnYxLlJlbGF0aW9uEjsKEW1lc3NhZ2luZ19oYW5kbGVzGBcgAygLMiAua2l0aC5jb250YWN0LnYxLk1lc3NhZ2luZ0hhbmRsZRIzCg1jdXN0b21fZmllbGRzGBggAygLMhwua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkEhEKCWxhbmd1YWdlcxgZIAMoCRIRCgl0aW1lX3pvbmUYGiABKAkSEAoIcHJvbm91bnMYGyABKAkSDgoGc291cmNlGBwgASgJEgsKA3VpZBgdIAEoCRIUCgxwaG9uZV9yZWdpb24YHiABKAkiQgoVQ3JlYXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJtChpCYXRjaENyZWF0ZUNvbnRhY3RzUmVxdWVzdBI3Cghjb250YWN0cxgBIAMoCzIlLmtpdGguY29udGFjdC52MS5DcmVhdGVDb250YWN0UmVxdWVzdBIWCg5hbGxfb3Jfbm90aGluZxgCIAEoCCJOChtCYXRjaENyZWF0ZUNvbnRhY3RzUmVzcG9uc2USLwoHcmVzdWx0cxgBIAMoCzIeLmtpdGguY29udGFjdC52MS5Db250YWN0UmVzdWx0IpMBCg1Db250YWN0UmVzdWx0Ei4KBnN0YXR1cxgBIAEoDjIeLmtpdGguY29udGFjdC52MS5Db250YWN0U3RhdHVzEikKB2NvbnRhY3QYAiABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdBInCgdyZWZ1c2FsGAMgASgLMhYua2l0aC5lcnJvci52MS5SZWZ1c2FsIicKEUdldENvbnRhY3RSZXF1ZXN0EhIKCmNvbnRhY3RfaWQYASABKAkiPwoSR2V0Q29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCKaAQoTTGlzdENvbnRhY3RzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRINCgVxdWVyeRgDIAEoCRIUCgdzdGFycmVkGAQgASgISACIAQESDwoHZGVsZXRlZBgFIAEoCBIaChJpbmNsdWRlX3RvdGFsX3NpemUYBiABKAhCCgoIX3N0YXJyZWQioAEKFExpc3RDb250YWN0c1Jlc3BvbnNlEioKCGNvbnRhY3RzGAEgAygLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhcKCnRvdGFsX3NpemUYAyABKAVIAIgBARIbChN0b3RhbF9zaXplX2F0X2xlYXN0GAQgASgIQg0KC190b3RhbF9zaXplIqsKChRVcGRhdGVDb250YWN0UmVxdWVzdBISCgpjb250YWN0X2lkGAEgASgJEhEKBGV0YWcYAiABKAlIAIgBARIXCgpnaXZlbl9uYW1lGAMgASgJSAGIAQESGAoLZmFtaWx5X25hbWUYBCABKAlIAogBARIUCgdjb21wYW55GAUgASgJSAOIAQESFgoJam9iX3RpdGxlGAYgASgJSASIAQESLwoGZW1haWxzGAcgASgLMh8ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzc2VzEi0KBnBob25lcxgIIAEoCzIdLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlcnMSMwoJYWRkcmVzc2VzGAkgASgLMiAua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3NlcxIrCgR1cmxzGAogASgLMh0ua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3NlcxIxCghiaXJ0aGRheRgLIAEoCzIfLmtpdGguY29udGFjdC52MS5CaXJ0aGRheUNoYW5nZRISCgVub3RlcxgMIAEoCUgFiAEBEhQKB3N0YXJyZWQYDSABKAhIBogBARIYCgtuYW1lX3ByZWZpeBgOIAEoCUgHiAEBEhgKC21pZGRsZV9uYW1lGA8gASgJSAiIAQESGAoLbmFtZV9zdWZmaXgYECABKAlICYgBARIVCghuaWNrbmFtZRgRIAEoCUgKiAEBEiAKE3Bob25ldGljX2dpdmVuX25hbWUYEiABKAlIC4gBARIhChRwaG9uZXRpY19taWRkbGVfbmFtZRgTIAEoCUgMiAEBEiEKFHBob25ldGljX2ZhbWlseV9uYW1lGBQgASgJSA2IAQESFwoKZGVwYXJ0bWVudBgVIAEoCUgOiAEBEiwKBWRhdGVzGBYgASgLMh0ua2l0aC5jb250YWN0LnYxLkNvbnRhY3REYXRlcxItCglyZWxhdGlvbnMYFyABKAsyGi5raXRoLmNvbnRhY3QudjEuUmVsYXRpb25zEjwKEW1lc3NhZ2luZ19oYW5kbGVzGBggASgLMiEua2l0aC5jb250YWN0LnYxLk1lc3NhZ2luZ0hhbmRsZXMSNAoNY3VzdG9tX2ZpZWxkcxgZIAEoCzIdLmtpdGguY29udGFjdC52MS5DdXN0b21GaWVsZHMSLQoJbGFuZ3VhZ2VzGBogASgLMhoua2l0aC5jb250YWN0LnYxLkxhbmd1YWdlcxIWCgl0aW1lX3pvbmUYGyABKAlID4gBARIVCghwcm9ub3VucxgcIAEoCUgQiAEBEhMKBnNvdXJjZRgdIAEoCUgRiAEBEhAKA3VpZBgeIAEoCUgSiAEBEhQKDHBob25lX3JlZ2lvbhgfIAEoCUIHCgVfZXRhZ0INCgtfZ2l2ZW5fbmFtZUIOCgxfZmFtaWx5X25hbWVCCgoIX2NvbXBhbnlCDAoKX2pvYl90aXRsZUIICgZfbm90ZXNCCgoIX3N0YXJyZWRCDgoMX25hbWVfcHJlZml4Qg4KDF9taWRkbGVfbmFtZUIOCgxfbmFtZV9zdWZmaXhCCwoJX25pY2tuYW1lQhYKFF9waG9uZXRpY19naXZlbl9uYW1lQhcKFV9waG9uZXRpY19taWRkbGVfbmFtZUIXChVfcGhvbmV0aWNfZmFtaWx5X25hbWVCDQoLX2RlcGFydG1lbnRCDAoKX3RpbWVfem9uZUILCglfcHJvbm91bnNCCQoHX3NvdXJjZUIGCgRfdWlkIj8KDkVtYWlsQWRkcmVzc2VzEi0KBnZhbHVlcxgBIAMoCzIdLmtpdGguY29udGFjdC52MS5FbWFpbEFkZHJlc3MiPAoMUGhvbmVOdW1iZXJzEiwKBnZhbHVlcxgBIAMoCzIcLmtpdGguY29udGFjdC52MS5QaG9uZU51bWJlciJBCg9Qb3N0YWxBZGRyZXNzZXMSLgoGdmFsdWVzGAEgAygLMh4ua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3MiOwoMV2ViQWRkcmVzc2VzEisKBnZhbHVlcxgBIAMoCzIbLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzIjwKDENvbnRhY3REYXRlcxIsCgZ2YWx1ZXMYASADKAsyHC5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGUiNgoJUmVsYXRpb25zEikKBnZhbHVlcxgBIAMoCzIZLmtpdGguY29udGFjdC52MS5SZWxhdGlvbiJEChBNZXNzYWdpbmdIYW5kbGVzEjAKBnZhbHVlcxgBIAMoCzIgLmtpdGguY29udGFjdC52MS5NZXNzYWdpbmdIYW5kbGUiPAoMQ3VzdG9tRmllbGRzEiwKBnZhbHVlcxgBIAMoCzIcLmtpdGguY29udGFjdC52MS5DdXN0b21GaWVsZCIbCglMYW5ndWFnZXMSDgoGdmFsdWVzGAEgAygJIj0KDkJpcnRoZGF5Q2hhbmdlEisKBXZhbHVlGAEgASgLMhwua2l0aC5jb250YWN0LnYxLlBhcnRpYWxEYXRlIkIKFVVwZGF0ZUNvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QiRgoURGVsZXRlQ29udGFjdFJlcXVlc3QSEgoKY29udGFjdF9pZBgBIAEoCRIRCgRldGFnGAIgASgJSACIAQFCBwoFX2V0YWciQgoVRGVsZXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJIChZVbmRlbGV0ZUNvbnRhY3RSZXF1ZXN0EhIKCmNvbnRhY3RfaWQYASABKAkSEQoEZXRhZxgCIAEoCUgAiAEBQgcKBV9ldGFnIkQKF1VuZGVsZXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCLpAQoVSW1wb3J0Q29udGFjdHNSZXF1ZXN0Ei4KBmZvcm1hdBgBIAEoDjIeLmtpdGguY29udGFjdC52MS5Db250YWN0Rm9ybWF0Eg8KB2NvbnRlbnQYAiABKAwSDwoHcHJldmlldxgDIAEoCBIVCg1rZWVwX2V4aXN0aW5nGAQgASgIEg4KBnNvdXJjZRgFIAEoCRIUCgxwaG9uZV9yZWdpb24YBiABKAkSKwoHY29sdW1ucxgHIAMoCzIaLmtpdGguY29udGFjdC52MS5Dc3ZDb2x1bW4SFAoMbGluZXNfYmVmb3JlGAggASgFIigKCUNzdkNvbHVtbhIMCgRuYW1lGAEgASgJEg0KBWhvbGRzGAIgASgJIlEKFkltcG9ydENvbnRhY3RzUmVzcG9uc2USNwoHcmVzdWx0cxgBIAMoCzImLmtpdGguY29udGFjdC52MS5JbXBvcnRlZENvbnRhY3RSZXN1bHQi0gEKFUltcG9ydGVkQ29udGFjdFJlc3VsdBI0CgZzdGF0dXMYASABKA4yJC5raXRoLmNvbnRhY3QudjEuQ29udGFjdEltcG9ydFN0YXR1cxIMCgRsaW5lGAIgASgFEgwKBG5hbWUYAyABKAkSEgoKY29udGFjdF9pZBgEIAEoCRIqCgVub3RlcxgFIAMoCzIbLmtpdGguY29udGFjdC52MS5JbXBvcnROb3RlEicKB3JlZnVzYWwYBiABKAsyFi5raXRoLmVycm9yLnYxLlJlZnVzYWwiKAoKSW1wb3J0Tm90ZRIMCgRsaW5lGAEgASgFEgwKBHRleHQYAiABKAkieAoVRXhwb3J0Q29udGFjdHNSZXF1ZXN0Ei4KBmZvcm1hdBgBIAEoDjIeLmtpdGguY29udGFjdC52MS5Db250YWN0Rm9ybWF0Eg0KBXF1ZXJ5GAIgASgJEhQKB3N0YXJyZWQYAyABKAhIAIgBAUIKCghfc3RhcnJlZCImChZFeHBvcnRDb250YWN0c1Jlc3BvbnNlEgwKBGRhdGEYASABKAwqhAEKDUNvbnRhY3RTdGF0dXMSHgoaQ09OVEFDVF9TVEFUVVNfVU5TUEVDSUZJRUQQABIaChZDT05UQUNUX1NUQVRVU19DUkVBVEVEEAESGgoWQ09OVEFDVF9TVEFUVVNfUkVGVVNFRBACEhsKF0NPTlRBQ1RfU1RBVFVTX0xFRlRfT1VUEAMqfwoNQ29udGFjdEZvcm1hdBIeChpDT05UQUNUX0ZPUk1BVF9VTlNQRUNJRklFRBAAEhoKFkNPTlRBQ1RfRk9STUFUX1ZDQVJEXzMQARIaChZDT05UQUNUX0ZPUk1BVF9WQ0FSRF80EAISFgoSQ09OVEFDVF9GT1JNQVRfQ1NWEAMqxQEKE0NvbnRhY3RJbXBvcnRTdGF0dXMSJQohQ09OVEFDVF9JTVBPUlRfU1RBVFVTX1VOU1BFQ0lGSUVEEAASIQodQ09OVEFDVF9JTVBPUlRfU1RBVFVTX0NSRUFURUQQARIhCh1DT05UQUNUX0lNUE9SVF9TVEFUVVNfVVBEQVRFRBACEh4KGkNPTlRBQ1RfSU1QT1JUX1NUQVRVU19TQU1FEAMSIQodQ09OVEFDVF9JTVBPUlRfU1RBVFVTX1JFRlVTRUQQBDKOBwoOQ29udGFjdFNlcnZpY2USXgoNQ3JlYXRlQ29udGFjdBIlLmtpdGguY29udGFjdC52MS5DcmVhdGVDb250YWN0UmVxdWVzdBomLmtpdGguY29udGFjdC52MS5DcmVhdGVDb250YWN0UmVzcG9uc2UScAoTQmF0Y2hDcmVhdGVDb250YWN0cxIrLmtpdGguY29udGFjdC52MS5CYXRjaENyZWF0ZUNvbnRhY3RzUmVxdWVzdBosLmtpdGguY29udGFjdC52MS5CYXRjaENyZWF0ZUNvbnRhY3RzUmVzcG9uc2USWgoKR2V0Q29udGFjdBIiLmtpdGguY29udGFjdC52MS5HZXRDb250YWN0UmVxdWVzdBojLmtpdGguY29udGFjdC52MS5HZXRDb250YWN0UmVzcG9uc2UiA5ACARJgCgxMaXN0Q29udGFjdHMSJC5raXRoLmNvbnRhY3QudjEuTGlzdENvbnRhY3RzUmVxdWVzdBolLmtpdGguY29udGFjdC52MS5MaXN0Q29udGFjdHNSZXNwb25zZSIDkAIBEl4KDVVwZGF0ZUNvbnRhY3QSJS5raXRoLmNvbnRhY3QudjEuVXBkYXRlQ29udGFjdFJlcXVlc3QaJi5raXRoLmNvbnRhY3QudjEuVXBkYXRlQ29udGFjdFJlc3BvbnNlEl4KDURlbGV0ZUNvbnRhY3QSJS5raXRoLmNvbnRhY3QudjEuRGVsZXRlQ29udGFjdFJlcXVlc3QaJi5raXRoLmNvbnRhY3QudjEuRGVsZXRlQ29udGFjdFJlc3BvbnNlEmEKDkltcG9ydENvbnRhY3RzEiYua2l0aC5jb250YWN0LnYxLkltcG9ydENvbnRhY3RzUmVxdWVzdBonLmtpdGguY29udGFjdC52MS5JbXBvcnRDb250YWN0c1Jlc3BvbnNlEmMKDkV4cG9ydENvbnRhY3RzEiYua2l0aC5jb250YWN0LnYxLkV4cG9ydENvbnRhY3RzUmVxdWVzdBonLmtpdGguY29udGFjdC52MS5FeHBvcnRDb250YWN0c1Jlc3BvbnNlMAESZAoPVW5kZWxldGVDb250YWN0Eicua2l0aC5jb250YWN0LnYxLlVuZGVsZXRlQ29udGFjdFJlcXVlc3QaKC5raXRoLmNvbnRhY3QudjEuVW5kZWxldGVDb250YWN0UmVzcG9uc2VCQwoPa2l0aC5jb250YWN0LnYxQhNDb250YWN0U2VydmljZVByb3RvUAFaGWtpdGgvY29udGFjdC92MTtjb250YWN0djFiBnByb3RvMw", [file_kith_contact_v1_contact, file_kith_error_v1_error]);
+  fileDesc("CiVraXRoL2NvbnRhY3QvdjEvY29udGFjdF9zZXJ2aWNlLnByb3RvEg9raXRoLmNvbnRhY3QudjEiiwcKFENyZWF0ZUNvbnRhY3RSZXF1ZXN0EhIKCmdpdmVuX25hbWUYASABKAkSEwoLZmFtaWx5X25hbWUYAiABKAkSDwoHY29tcGFueRgDIAEoCRIRCglqb2JfdGl0bGUYBCABKAkSLQoGZW1haWxzGAUgAygLMh0ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzcxIsCgZwaG9uZXMYBiADKAsyHC5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXISMQoJYWRkcmVzc2VzGAcgAygLMh4ua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3MSKQoEdXJscxgIIAMoCzIbLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzEi4KCGJpcnRoZGF5GAkgASgLMhwua2l0aC5jb250YWN0LnYxLlBhcnRpYWxEYXRlEg0KBW5vdGVzGAogASgJEg8KB3N0YXJyZWQYCyABKAgSEgoKcmVxdWVzdF9pZBgMIAEoCRITCgtuYW1lX3ByZWZpeBgNIAEoCRITCgttaWRkbGVfbmFtZRgOIAEoCRITCgtuYW1lX3N1ZmZpeBgPIAEoCRIQCghuaWNrbmFtZRgQIAEoCRIbChNwaG9uZXRpY19naXZlbl9uYW1lGBEgASgJEhwKFHBob25ldGljX21pZGRsZV9uYW1lGBIgASgJEhwKFHBob25ldGljX2ZhbWlseV9uYW1lGBMgASgJEhIKCmRlcGFydG1lbnQYFCABKAkSKwoFZGF0ZXMYFSADKAsyHC5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGUSLAoJcmVsYXRpb25zGBYgAygLMhkua2l0aC5jb250YWN0LnYxLlJlbGF0aW9uEjsKEW1lc3NhZ2luZ19oYW5kbGVzGBcgAygLMiAua2l0aC5jb250YWN0LnYxLk1lc3NhZ2luZ0hhbmRsZRIzCg1jdXN0b21fZmllbGRzGBggAygLMhwua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkEhEKCWxhbmd1YWdlcxgZIAMoCRIRCgl0aW1lX3pvbmUYGiABKAkSEAoIcHJvbm91bnMYGyABKAkSDgoGc291cmNlGBwgASgJEgsKA3VpZBgdIAEoCRIUCgxwaG9uZV9yZWdpb24YHiABKAkSEQoJbGFiZWxfaWRzGB8gAygJIkIKFUNyZWF0ZUNvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QibQoaQmF0Y2hDcmVhdGVDb250YWN0c1JlcXVlc3QSNwoIY29udGFjdHMYASADKAsyJS5raXRoLmNvbnRhY3QudjEuQ3JlYXRlQ29udGFjdFJlcXVlc3QSFgoOYWxsX29yX25vdGhpbmcYAiABKAgiTgobQmF0Y2hDcmVhdGVDb250YWN0c1Jlc3BvbnNlEi8KB3Jlc3VsdHMYASADKAsyHi5raXRoLmNvbnRhY3QudjEuQ29udGFjdFJlc3VsdCKTAQoNQ29udGFjdFJlc3VsdBIuCgZzdGF0dXMYASABKA4yHi5raXRoLmNvbnRhY3QudjEuQ29udGFjdFN0YXR1cxIpCgdjb250YWN0GAIgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QSJwoHcmVmdXNhbBgDIAEoCzIWLmtpdGguZXJyb3IudjEuUmVmdXNhbCJACg5Db250YWN0VmVyc2lvbhISCgpjb250YWN0X2lkGAEgASgJEhEKBGV0YWcYAiABKAlIAIgBAUIHCgVfZXRhZyKSAQoUTGFiZWxDb250YWN0c1JlcXVlc3QSMQoIY29udGFjdHMYASADKAsyHy5raXRoLmNvbnRhY3QudjEuQ29udGFjdFZlcnNpb24SFQoNYWRkX2xhYmVsX2lkcxgCIAMoCRIYChByZW1vdmVfbGFiZWxfaWRzGAMgAygJEhYKDmFsbF9vcl9ub3RoaW5nGAQgASgIIkgKFUxhYmVsQ29udGFjdHNSZXNwb25zZRIvCgdyZXN1bHRzGAEgAygLMh4ua2l0aC5jb250YWN0LnYxLkNvbnRhY3RSZXN1bHQiJwoRR2V0Q29udGFjdFJlcXVlc3QSEgoKY29udGFjdF9pZBgBIAEoCSI/ChJHZXRDb250YWN0UmVzcG9uc2USKQoHY29udGFjdBgBIAEoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0IsgBChNMaXN0Q29udGFjdHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEg0KBXF1ZXJ5GAMgASgJEhQKB3N0YXJyZWQYBCABKAhIAIgBARIPCgdkZWxldGVkGAUgASgIEhoKEmluY2x1ZGVfdG90YWxfc2l6ZRgGIAEoCBIsCgZsYWJlbHMYByABKAsyHC5raXRoLmNvbnRhY3QudjEuTGFiZWxGaWx0ZXJCCgoIX3N0YXJyZWQiPgoLTGFiZWxGaWx0ZXISDgoGYW55X29mGAEgAygJEg4KBmFsbF9vZhgCIAMoCRIPCgdub25lX29mGAMgAygJIqABChRMaXN0Q29udGFjdHNSZXNwb25zZRIqCghjb250YWN0cxgBIAMoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIXCgp0b3RhbF9zaXplGAMgASgFSACIAQESGwoTdG90YWxfc2l6ZV9hdF9sZWFzdBgEIAEoCEINCgtfdG90YWxfc2l6ZSLtCgoUVXBkYXRlQ29udGFjdFJlcXVlc3QSEgoKY29udGFjdF9pZBgBIAEoCRIRCgRldGFnGAIgASgJSACIAQESFwoKZ2l2ZW5fbmFtZRgDIAEoCUgBiAEBEhgKC2ZhbWlseV9uYW1lGAQgASgJSAKIAQESFAoHY29tcGFueRgFIAEoCUgDiAEBEhYKCWpvYl90aXRsZRgGIAEoCUgEiAEBEi8KBmVtYWlscxgHIAEoCzIfLmtpdGguY29udGFjdC52MS5FbWFpbEFkZHJlc3NlcxItCgZwaG9uZXMYCCABKAsyHS5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXJzEjMKCWFkZHJlc3NlcxgJIAEoCzIgLmtpdGguY29udGFjdC52MS5Qb3N0YWxBZGRyZXNzZXMSKwoEdXJscxgKIAEoCzIdLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzZXMSMQoIYmlydGhkYXkYCyABKAsyHy5raXRoLmNvbnRhY3QudjEuQmlydGhkYXlDaGFuZ2USEgoFbm90ZXMYDCABKAlIBYgBARIUCgdzdGFycmVkGA0gASgISAaIAQESGAoLbmFtZV9wcmVmaXgYDiABKAlIB4gBARIYCgttaWRkbGVfbmFtZRgPIAEoCUgIiAEBEhgKC25hbWVfc3VmZml4GBAgASgJSAmIAQESFQoIbmlja25hbWUYESABKAlICogBARIgChNwaG9uZXRpY19naXZlbl9uYW1lGBIgASgJSAuIAQESIQoUcGhvbmV0aWNfbWlkZGxlX25hbWUYEyABKAlIDIgBARIhChRwaG9uZXRpY19mYW1pbHlfbmFtZRgUIAEoCUgNiAEBEhcKCmRlcGFydG1lbnQYFSABKAlIDogBARIsCgVkYXRlcxgWIAEoCzIdLmtpdGguY29udGFjdC52MS5Db250YWN0RGF0ZXMSLQoJcmVsYXRpb25zGBcgASgLMhoua2l0aC5jb250YWN0LnYxLlJlbGF0aW9ucxI8ChFtZXNzYWdpbmdfaGFuZGxlcxgYIAEoCzIhLmtpdGguY29udGFjdC52MS5NZXNzYWdpbmdIYW5kbGVzEjQKDWN1c3RvbV9maWVsZHMYGSABKAsyHS5raXRoLmNvbnRhY3QudjEuQ3VzdG9tRmllbGRzEi0KCWxhbmd1YWdlcxgaIAEoCzIaLmtpdGguY29udGFjdC52MS5MYW5ndWFnZXMSFgoJdGltZV96b25lGBsgASgJSA+IAQESFQoIcHJvbm91bnMYHCABKAlIEIgBARITCgZzb3VyY2UYHSABKAlIEYgBARIQCgN1aWQYHiABKAlIEogBARIUCgxwaG9uZV9yZWdpb24YHyABKAkSLAoJbGFiZWxfaWRzGCAgASgLMhkua2l0aC5jb250YWN0LnYxLkxhYmVsSWRzEhIKCnJlcXVlc3RfaWQYISABKAlCBwoFX2V0YWdCDQoLX2dpdmVuX25hbWVCDgoMX2ZhbWlseV9uYW1lQgoKCF9jb21wYW55QgwKCl9qb2JfdGl0bGVCCAoGX25vdGVzQgoKCF9zdGFycmVkQg4KDF9uYW1lX3ByZWZpeEIOCgxfbWlkZGxlX25hbWVCDgoMX25hbWVfc3VmZml4QgsKCV9uaWNrbmFtZUIWChRfcGhvbmV0aWNfZ2l2ZW5fbmFtZUIXChVfcGhvbmV0aWNfbWlkZGxlX25hbWVCFwoVX3Bob25ldGljX2ZhbWlseV9uYW1lQg0KC19kZXBhcnRtZW50QgwKCl90aW1lX3pvbmVCCwoJX3Byb25vdW5zQgkKB19zb3VyY2VCBgoEX3VpZCI/Cg5FbWFpbEFkZHJlc3NlcxItCgZ2YWx1ZXMYASADKAsyHS5raXRoLmNvbnRhY3QudjEuRW1haWxBZGRyZXNzIjwKDFBob25lTnVtYmVycxIsCgZ2YWx1ZXMYASADKAsyHC5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXIiQQoPUG9zdGFsQWRkcmVzc2VzEi4KBnZhbHVlcxgBIAMoCzIeLmtpdGguY29udGFjdC52MS5Qb3N0YWxBZGRyZXNzIjsKDFdlYkFkZHJlc3NlcxIrCgZ2YWx1ZXMYASADKAsyGy5raXRoLmNvbnRhY3QudjEuV2ViQWRkcmVzcyI8CgxDb250YWN0RGF0ZXMSLAoGdmFsdWVzGAEgAygLMhwua2l0aC5jb250YWN0LnYxLkNvbnRhY3REYXRlIjYKCVJlbGF0aW9ucxIpCgZ2YWx1ZXMYASADKAsyGS5raXRoLmNvbnRhY3QudjEuUmVsYXRpb24iRAoQTWVzc2FnaW5nSGFuZGxlcxIwCgZ2YWx1ZXMYASADKAsyIC5raXRoLmNvbnRhY3QudjEuTWVzc2FnaW5nSGFuZGxlIjwKDEN1c3RvbUZpZWxkcxIsCgZ2YWx1ZXMYASADKAsyHC5raXRoLmNvbnRhY3QudjEuQ3VzdG9tRmllbGQiGwoJTGFuZ3VhZ2VzEg4KBnZhbHVlcxgBIAMoCSIaCghMYWJlbElkcxIOCgZ2YWx1ZXMYASADKAkiPQoOQmlydGhkYXlDaGFuZ2USKwoFdmFsdWUYASABKAsyHC5raXRoLmNvbnRhY3QudjEuUGFydGlhbERhdGUiQgoVVXBkYXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJGChREZWxldGVDb250YWN0UmVxdWVzdBISCgpjb250YWN0X2lkGAEgASgJEhEKBGV0YWcYAiABKAlIAIgBAUIHCgVfZXRhZyJCChVEZWxldGVDb250YWN0UmVzcG9uc2USKQoHY29udGFjdBgBIAEoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0IkgKFlVuZGVsZXRlQ29udGFjdFJlcXVlc3QSEgoKY29udGFjdF9pZBgBIAEoCRIRCgRldGFnGAIgASgJSACIAQFCBwoFX2V0YWciRAoXVW5kZWxldGVDb250YWN0UmVzcG9uc2USKQoHY29udGFjdBgBIAEoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0IukBChVJbXBvcnRDb250YWN0c1JlcXVlc3QSLgoGZm9ybWF0GAEgASgOMh4ua2l0aC5jb250YWN0LnYxLkNvbnRhY3RGb3JtYXQSDwoHY29udGVudBgCIAEoDBIPCgdwcmV2aWV3GAMgASgIEhUKDWtlZXBfZXhpc3RpbmcYBCABKAgSDgoGc291cmNlGAUgASgJEhQKDHBob25lX3JlZ2lvbhgGIAEoCRIrCgdjb2x1bW5zGAcgAygLMhoua2l0aC5jb250YWN0LnYxLkNzdkNvbHVtbhIUCgxsaW5lc19iZWZvcmUYCCABKAUiKAoJQ3N2Q29sdW1uEgwKBG5hbWUYASABKAkSDQoFaG9sZHMYAiABKAkiUQoWSW1wb3J0Q29udGFjdHNSZXNwb25zZRI3CgdyZXN1bHRzGAEgAygLMiYua2l0aC5jb250YWN0LnYxLkltcG9ydGVkQ29udGFjdFJlc3VsdCLSAQoVSW1wb3J0ZWRDb250YWN0UmVzdWx0EjQKBnN0YXR1cxgBIAEoDjIkLmtpdGguY29udGFjdC52MS5Db250YWN0SW1wb3J0U3RhdHVzEgwKBGxpbmUYAiABKAUSDAoEbmFtZRgDIAEoCRISCgpjb250YWN0X2lkGAQgASgJEioKBW5vdGVzGAUgAygLMhsua2l0aC5jb250YWN0LnYxLkltcG9ydE5vdGUSJwoHcmVmdXNhbBgGIAEoCzIWLmtpdGguZXJyb3IudjEuUmVmdXNhbCIoCgpJbXBvcnROb3RlEgwKBGxpbmUYASABKAUSDAoEdGV4dBgCIAEoCSJ4ChVFeHBvcnRDb250YWN0c1JlcXVlc3QSLgoGZm9ybWF0GAEgASgOMh4ua2l0aC5jb250YWN0LnYxLkNvbnRhY3RGb3JtYXQSDQoFcXVlcnkYAiABKAkSFAoHc3RhcnJlZBgDIAEoCEgAiAEBQgoKCF9zdGFycmVkIiYKFkV4cG9ydENvbnRhY3RzUmVzcG9uc2USDAoEZGF0YRgBIAEoDCqgAQoNQ29udGFjdFN0YXR1cxIeChpDT05UQUNUX1NUQVRVU19VTlNQRUNJRklFRBAAEhoKFkNPTlRBQ1RfU1RBVFVTX0NSRUFURUQQARIaChZDT05UQUNUX1NUQVRVU19SRUZVU0VEEAISGwoXQ09OVEFDVF9TVEFUVVNfTEVGVF9PVVQQAxIaChZDT05UQUNUX1NUQVRVU19VUERBVEVEEAQqfwoNQ29udGFjdEZvcm1hdBIeChpDT05UQUNUX0ZPUk1BVF9VTlNQRUNJRklFRBAAEhoKFkNPTlRBQ1RfRk9STUFUX1ZDQVJEXzMQARIaChZDT05UQUNUX0ZPUk1BVF9WQ0FSRF80EAISFgoSQ09OVEFDVF9GT1JNQVRfQ1NWEAMqxQEKE0NvbnRhY3RJbXBvcnRTdGF0dXMSJQohQ09OVEFDVF9JTVBPUlRfU1RBVFVTX1VOU1BFQ0lGSUVEEAASIQodQ09OVEFDVF9JTVBPUlRfU1RBVFVTX0NSRUFURUQQARIhCh1DT05UQUNUX0lNUE9SVF9TVEFUVVNfVVBEQVRFRBACEh4KGkNPTlRBQ1RfSU1QT1JUX1NUQVRVU19TQU1FEAMSIQodQ09OVEFDVF9JTVBPUlRfU1RBVFVTX1JFRlVTRUQQBDLuBwoOQ29udGFjdFNlcnZpY2USXgoNQ3JlYXRlQ29udGFjdBIlLmtpdGguY29udGFjdC52MS5DcmVhdGVDb250YWN0UmVxdWVzdBomLmtpdGguY29udGFjdC52MS5DcmVhdGVDb250YWN0UmVzcG9uc2UScAoTQmF0Y2hDcmVhdGVDb250YWN0cxIrLmtpdGguY29udGFjdC52MS5CYXRjaENyZWF0ZUNvbnRhY3RzUmVxdWVzdBosLmtpdGguY29udGFjdC52MS5CYXRjaENyZWF0ZUNvbnRhY3RzUmVzcG9uc2USWgoKR2V0Q29udGFjdBIiLmtpdGguY29udGFjdC52MS5HZXRDb250YWN0UmVxdWVzdBojLmtpdGguY29udGFjdC52MS5HZXRDb250YWN0UmVzcG9uc2UiA5ACARJgCgxMaXN0Q29udGFjdHMSJC5raXRoLmNvbnRhY3QudjEuTGlzdENvbnRhY3RzUmVxdWVzdBolLmtpdGguY29udGFjdC52MS5MaXN0Q29udGFjdHNSZXNwb25zZSIDkAIBEl4KDVVwZGF0ZUNvbnRhY3QSJS5raXRoLmNvbnRhY3QudjEuVXBkYXRlQ29udGFjdFJlcXVlc3QaJi5raXRoLmNvbnRhY3QudjEuVXBkYXRlQ29udGFjdFJlc3BvbnNlEl4KDURlbGV0ZUNvbnRhY3QSJS5raXRoLmNvbnRhY3QudjEuRGVsZXRlQ29udGFjdFJlcXVlc3QaJi5raXRoLmNvbnRhY3QudjEuRGVsZXRlQ29udGFjdFJlc3BvbnNlEmEKDkltcG9ydENvbnRhY3RzEiYua2l0aC5jb250YWN0LnYxLkltcG9ydENvbnRhY3RzUmVxdWVzdBonLmtpdGguY29udGFjdC52MS5JbXBvcnRDb250YWN0c1Jlc3BvbnNlEmMKDkV4cG9ydENvbnRhY3RzEiYua2l0aC5jb250YWN0LnYxLkV4cG9ydENvbnRhY3RzUmVxdWVzdBonLmtpdGguY29udGFjdC52MS5FeHBvcnRDb250YWN0c1Jlc3BvbnNlMAESZAoPVW5kZWxldGVDb250YWN0Eicua2l0aC5jb250YWN0LnYxLlVuZGVsZXRlQ29udGFjdFJlcXVlc3QaKC5raXRoLmNvbnRhY3QudjEuVW5kZWxldGVDb250YWN0UmVzcG9uc2USXgoNTGFiZWxDb250YWN0cxIlLmtpdGguY29udGFjdC52MS5MYWJlbENvbnRhY3RzUmVxdWVzdBomLmtpdGguY29udGFjdC52MS5MYWJlbENvbnRhY3RzUmVzcG9uc2VCQwoPa2l0aC5jb250YWN0LnYxQhNDb250YWN0U2VydmljZVByb3RvUAFaGWtpdGgvY29udGFjdC92MTtjb250YWN0djFiBnByb3RvMw", [file_kith_contact_v1_contact, file_kith_error_v1_error]);
 
 /**
  * The contact to create. At least one of given, middle and family name, nickname and
@@ -237,6 +237,13 @@ export type CreateContactRequest = Message<"kith.contact.v1.CreateContactRequest
    * @generated from field: string phone_region = 30;
    */
   phoneRegion: string;
+
+  /**
+   * The ids of its labels, at most 100.
+   *
+   * @generated from field: repeated string label_ids = 31;
+   */
+  labelIds: string[];
 };
 
 /**
@@ -331,15 +338,15 @@ export type ContactResult = Message<"kith.contact.v1.ContactResult"> & {
   status: ContactStatus;
 
   /**
-   * The contact as created. Absent of others.
+   * The contact as it is then. Absent of one that is refused or left out.
    *
    * @generated from field: kith.contact.v1.Contact contact = 2;
    */
   contact?: Contact | undefined;
 
   /**
-   * Why the contact was refused: ERROR_REASON_FIELDS_INVALID and what CreateContact
-   * refuses. Absent of others.
+   * Why the contact was refused: ERROR_REASON_FIELDS_INVALID and what the method for a
+   * single contact refuses. Absent of others.
    *
    * @generated from field: kith.error.v1.Refusal refusal = 3;
    */
@@ -352,6 +359,97 @@ export type ContactResult = Message<"kith.contact.v1.ContactResult"> & {
  */
 export const ContactResultSchema: GenMessage<ContactResult> = /*@__PURE__*/
   messageDesc(file_kith_contact_v1_contact_service, 4);
+
+/**
+ * A contact that is to be changed.
+ *
+ * @generated from message kith.contact.v1.ContactVersion
+ */
+export type ContactVersion = Message<"kith.contact.v1.ContactVersion"> & {
+  /**
+   * The contact's id.
+   *
+   * @generated from field: string contact_id = 1;
+   */
+  contactId: string;
+
+  /**
+   * The etag the contact must still have. Absent: whatever it has.
+   *
+   * @generated from field: optional string etag = 2;
+   */
+  etag?: string | undefined;
+};
+
+/**
+ * Describes the message kith.contact.v1.ContactVersion.
+ * Use `create(ContactVersionSchema)` to create a new message.
+ */
+export const ContactVersionSchema: GenMessage<ContactVersion> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 5);
+
+/**
+ * Which labels to add to which contacts, and which to take from them.
+ *
+ * @generated from message kith.contact.v1.LabelContactsRequest
+ */
+export type LabelContactsRequest = Message<"kith.contact.v1.LabelContactsRequest"> & {
+  /**
+   * The contacts, 1 to 500.
+   *
+   * @generated from field: repeated kith.contact.v1.ContactVersion contacts = 1;
+   */
+  contacts: ContactVersion[];
+
+  /**
+   * The ids of labels to add, at most 20.
+   *
+   * @generated from field: repeated string add_label_ids = 2;
+   */
+  addLabelIds: string[];
+
+  /**
+   * The ids of labels to take away, at most 20. A label that is in both lists is added.
+   *
+   * @generated from field: repeated string remove_label_ids = 3;
+   */
+  removeLabelIds: string[];
+
+  /**
+   * Change none of the contacts if one is refused.
+   *
+   * @generated from field: bool all_or_nothing = 4;
+   */
+  allOrNothing: boolean;
+};
+
+/**
+ * Describes the message kith.contact.v1.LabelContactsRequest.
+ * Use `create(LabelContactsRequestSchema)` to create a new message.
+ */
+export const LabelContactsRequestSchema: GenMessage<LabelContactsRequest> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 6);
+
+/**
+ * What came of each contact.
+ *
+ * @generated from message kith.contact.v1.LabelContactsResponse
+ */
+export type LabelContactsResponse = Message<"kith.contact.v1.LabelContactsResponse"> & {
+  /**
+   * One for each contact, in the order of the request.
+   *
+   * @generated from field: repeated kith.contact.v1.ContactResult results = 1;
+   */
+  results: ContactResult[];
+};
+
+/**
+ * Describes the message kith.contact.v1.LabelContactsResponse.
+ * Use `create(LabelContactsResponseSchema)` to create a new message.
+ */
+export const LabelContactsResponseSchema: GenMessage<LabelContactsResponse> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 7);
 
 /**
  * Which contact to get.
@@ -372,7 +470,7 @@ export type GetContactRequest = Message<"kith.contact.v1.GetContactRequest"> & {
  * Use `create(GetContactRequestSchema)` to create a new message.
  */
 export const GetContactRequestSchema: GenMessage<GetContactRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 5);
+  messageDesc(file_kith_contact_v1_contact_service, 8);
 
 /**
  * The contact.
@@ -393,7 +491,7 @@ export type GetContactResponse = Message<"kith.contact.v1.GetContactResponse"> &
  * Use `create(GetContactResponseSchema)` to create a new message.
  */
 export const GetContactResponseSchema: GenMessage<GetContactResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 6);
+  messageDesc(file_kith_contact_v1_contact_service, 9);
 
 /**
  * Which contacts to list.
@@ -455,6 +553,14 @@ export type ListContactsRequest = Message<"kith.contact.v1.ListContactsRequest">
    * @generated from field: bool include_total_size = 6;
    */
   includeTotalSize: boolean;
+
+  /**
+   * Only contacts with these labels. As with `query`, a page looks at no more than 500
+   * contacts where more than 250 match, so it may be short or empty before the end.
+   *
+   * @generated from field: kith.contact.v1.LabelFilter labels = 7;
+   */
+  labels?: LabelFilter | undefined;
 };
 
 /**
@@ -462,7 +568,43 @@ export type ListContactsRequest = Message<"kith.contact.v1.ListContactsRequest">
  * Use `create(ListContactsRequestSchema)` to create a new message.
  */
 export const ListContactsRequestSchema: GenMessage<ListContactsRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 7);
+  messageDesc(file_kith_contact_v1_contact_service, 10);
+
+/**
+ * Selects contacts by their labels. Every id is that of a label of the caller's that is not
+ * deleted: see ListContacts.
+ *
+ * @generated from message kith.contact.v1.LabelFilter
+ */
+export type LabelFilter = Message<"kith.contact.v1.LabelFilter"> & {
+  /**
+   * At least one of these labels. Empty: whatever labels there are. At most 20.
+   *
+   * @generated from field: repeated string any_of = 1;
+   */
+  anyOf: string[];
+
+  /**
+   * All of these labels. At most 20.
+   *
+   * @generated from field: repeated string all_of = 2;
+   */
+  allOf: string[];
+
+  /**
+   * None of these labels. At most 20.
+   *
+   * @generated from field: repeated string none_of = 3;
+   */
+  noneOf: string[];
+};
+
+/**
+ * Describes the message kith.contact.v1.LabelFilter.
+ * Use `create(LabelFilterSchema)` to create a new message.
+ */
+export const LabelFilterSchema: GenMessage<LabelFilter> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 11);
 
 /**
  * One page of contacts.
@@ -505,7 +647,7 @@ export type ListContactsResponse = Message<"kith.contact.v1.ListContactsResponse
  * Use `create(ListContactsResponseSchema)` to create a new message.
  */
 export const ListContactsResponseSchema: GenMessage<ListContactsResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 8);
+  messageDesc(file_kith_contact_v1_contact_service, 12);
 
 /**
  * What to change in a contact.
@@ -730,6 +872,22 @@ export type UpdateContactRequest = Message<"kith.contact.v1.UpdateContactRequest
    * @generated from field: string phone_region = 31;
    */
   phoneRegion: string;
+
+  /**
+   * The labels to have instead of the present ones. Without `values` clears them.
+   *
+   * @generated from field: kith.contact.v1.LabelIds label_ids = 32;
+   */
+  labelIds?: LabelIds | undefined;
+
+  /**
+   * A UUID chosen by the caller, for a safe second try: the same id with the same
+   * request answers what the first call answered, with another request it is
+   * refused (ERROR_REASON_REQUEST_ID_REUSED). Remembered for 24 hours.
+   *
+   * @generated from field: string request_id = 33;
+   */
+  requestId: string;
 };
 
 /**
@@ -737,7 +895,7 @@ export type UpdateContactRequest = Message<"kith.contact.v1.UpdateContactRequest
  * Use `create(UpdateContactRequestSchema)` to create a new message.
  */
 export const UpdateContactRequestSchema: GenMessage<UpdateContactRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 9);
+  messageDesc(file_kith_contact_v1_contact_service, 13);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -758,7 +916,7 @@ export type EmailAddresses = Message<"kith.contact.v1.EmailAddresses"> & {
  * Use `create(EmailAddressesSchema)` to create a new message.
  */
 export const EmailAddressesSchema: GenMessage<EmailAddresses> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 10);
+  messageDesc(file_kith_contact_v1_contact_service, 14);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -779,7 +937,7 @@ export type PhoneNumbers = Message<"kith.contact.v1.PhoneNumbers"> & {
  * Use `create(PhoneNumbersSchema)` to create a new message.
  */
 export const PhoneNumbersSchema: GenMessage<PhoneNumbers> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 11);
+  messageDesc(file_kith_contact_v1_contact_service, 15);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -800,7 +958,7 @@ export type PostalAddresses = Message<"kith.contact.v1.PostalAddresses"> & {
  * Use `create(PostalAddressesSchema)` to create a new message.
  */
 export const PostalAddressesSchema: GenMessage<PostalAddresses> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 12);
+  messageDesc(file_kith_contact_v1_contact_service, 16);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -821,7 +979,7 @@ export type WebAddresses = Message<"kith.contact.v1.WebAddresses"> & {
  * Use `create(WebAddressesSchema)` to create a new message.
  */
 export const WebAddressesSchema: GenMessage<WebAddresses> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 13);
+  messageDesc(file_kith_contact_v1_contact_service, 17);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -842,7 +1000,7 @@ export type ContactDates = Message<"kith.contact.v1.ContactDates"> & {
  * Use `create(ContactDatesSchema)` to create a new message.
  */
 export const ContactDatesSchema: GenMessage<ContactDates> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 14);
+  messageDesc(file_kith_contact_v1_contact_service, 18);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -863,7 +1021,7 @@ export type Relations = Message<"kith.contact.v1.Relations"> & {
  * Use `create(RelationsSchema)` to create a new message.
  */
 export const RelationsSchema: GenMessage<Relations> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 15);
+  messageDesc(file_kith_contact_v1_contact_service, 19);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -884,7 +1042,7 @@ export type MessagingHandles = Message<"kith.contact.v1.MessagingHandles"> & {
  * Use `create(MessagingHandlesSchema)` to create a new message.
  */
 export const MessagingHandlesSchema: GenMessage<MessagingHandles> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 16);
+  messageDesc(file_kith_contact_v1_contact_service, 20);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -905,7 +1063,7 @@ export type CustomFields = Message<"kith.contact.v1.CustomFields"> & {
  * Use `create(CustomFieldsSchema)` to create a new message.
  */
 export const CustomFieldsSchema: GenMessage<CustomFields> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 17);
+  messageDesc(file_kith_contact_v1_contact_service, 21);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -926,7 +1084,28 @@ export type Languages = Message<"kith.contact.v1.Languages"> & {
  * Use `create(LanguagesSchema)` to create a new message.
  */
 export const LanguagesSchema: GenMessage<Languages> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 18);
+  messageDesc(file_kith_contact_v1_contact_service, 22);
+
+/**
+ * A whole list, so that an update can tell an empty one from none.
+ *
+ * @generated from message kith.contact.v1.LabelIds
+ */
+export type LabelIds = Message<"kith.contact.v1.LabelIds"> & {
+  /**
+   * The ids of labels, at most 100.
+   *
+   * @generated from field: repeated string values = 1;
+   */
+  values: string[];
+};
+
+/**
+ * Describes the message kith.contact.v1.LabelIds.
+ * Use `create(LabelIdsSchema)` to create a new message.
+ */
+export const LabelIdsSchema: GenMessage<LabelIds> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 23);
 
 /**
  * A birthday or none, so that an update can clear it.
@@ -947,7 +1126,7 @@ export type BirthdayChange = Message<"kith.contact.v1.BirthdayChange"> & {
  * Use `create(BirthdayChangeSchema)` to create a new message.
  */
 export const BirthdayChangeSchema: GenMessage<BirthdayChange> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 19);
+  messageDesc(file_kith_contact_v1_contact_service, 24);
 
 /**
  * The contact as changed.
@@ -968,7 +1147,7 @@ export type UpdateContactResponse = Message<"kith.contact.v1.UpdateContactRespon
  * Use `create(UpdateContactResponseSchema)` to create a new message.
  */
 export const UpdateContactResponseSchema: GenMessage<UpdateContactResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 20);
+  messageDesc(file_kith_contact_v1_contact_service, 25);
 
 /**
  * Which contact to delete.
@@ -996,7 +1175,7 @@ export type DeleteContactRequest = Message<"kith.contact.v1.DeleteContactRequest
  * Use `create(DeleteContactRequestSchema)` to create a new message.
  */
 export const DeleteContactRequestSchema: GenMessage<DeleteContactRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 21);
+  messageDesc(file_kith_contact_v1_contact_service, 26);
 
 /**
  * The contact as deleted.
@@ -1017,7 +1196,7 @@ export type DeleteContactResponse = Message<"kith.contact.v1.DeleteContactRespon
  * Use `create(DeleteContactResponseSchema)` to create a new message.
  */
 export const DeleteContactResponseSchema: GenMessage<DeleteContactResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 22);
+  messageDesc(file_kith_contact_v1_contact_service, 27);
 
 /**
  * Which contact to undelete.
@@ -1045,7 +1224,7 @@ export type UndeleteContactRequest = Message<"kith.contact.v1.UndeleteContactReq
  * Use `create(UndeleteContactRequestSchema)` to create a new message.
  */
 export const UndeleteContactRequestSchema: GenMessage<UndeleteContactRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 23);
+  messageDesc(file_kith_contact_v1_contact_service, 28);
 
 /**
  * The contact as undeleted.
@@ -1066,7 +1245,7 @@ export type UndeleteContactResponse = Message<"kith.contact.v1.UndeleteContactRe
  * Use `create(UndeleteContactResponseSchema)` to create a new message.
  */
 export const UndeleteContactResponseSchema: GenMessage<UndeleteContactResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 24);
+  messageDesc(file_kith_contact_v1_contact_service, 29);
 
 /**
  * A file of contacts, or a part of one.
@@ -1139,7 +1318,7 @@ export type ImportContactsRequest = Message<"kith.contact.v1.ImportContactsReque
  * Use `create(ImportContactsRequestSchema)` to create a new message.
  */
 export const ImportContactsRequestSchema: GenMessage<ImportContactsRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 25);
+  messageDesc(file_kith_contact_v1_contact_service, 30);
 
 /**
  * What a column of CSV holds.
@@ -1168,7 +1347,7 @@ export type CsvColumn = Message<"kith.contact.v1.CsvColumn"> & {
  * Use `create(CsvColumnSchema)` to create a new message.
  */
 export const CsvColumnSchema: GenMessage<CsvColumn> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 26);
+  messageDesc(file_kith_contact_v1_contact_service, 31);
 
 /**
  * What came of each contact of the file.
@@ -1189,7 +1368,7 @@ export type ImportContactsResponse = Message<"kith.contact.v1.ImportContactsResp
  * Use `create(ImportContactsResponseSchema)` to create a new message.
  */
 export const ImportContactsResponseSchema: GenMessage<ImportContactsResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 27);
+  messageDesc(file_kith_contact_v1_contact_service, 32);
 
 /**
  * What came of one contact of a file.
@@ -1245,7 +1424,7 @@ export type ImportedContactResult = Message<"kith.contact.v1.ImportedContactResu
  * Use `create(ImportedContactResultSchema)` to create a new message.
  */
 export const ImportedContactResultSchema: GenMessage<ImportedContactResult> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 28);
+  messageDesc(file_kith_contact_v1_contact_service, 33);
 
 /**
  * What was not taken as it stands in the file.
@@ -1273,7 +1452,7 @@ export type ImportNote = Message<"kith.contact.v1.ImportNote"> & {
  * Use `create(ImportNoteSchema)` to create a new message.
  */
 export const ImportNoteSchema: GenMessage<ImportNote> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 29);
+  messageDesc(file_kith_contact_v1_contact_service, 34);
 
 /**
  * Which contacts to export, and how.
@@ -1308,7 +1487,7 @@ export type ExportContactsRequest = Message<"kith.contact.v1.ExportContactsReque
  * Use `create(ExportContactsRequestSchema)` to create a new message.
  */
 export const ExportContactsRequestSchema: GenMessage<ExportContactsRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 30);
+  messageDesc(file_kith_contact_v1_contact_service, 35);
 
 /**
  * A part of the file.
@@ -1329,7 +1508,7 @@ export type ExportContactsResponse = Message<"kith.contact.v1.ExportContactsResp
  * Use `create(ExportContactsResponseSchema)` to create a new message.
  */
 export const ExportContactsResponseSchema: GenMessage<ExportContactsResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 31);
+  messageDesc(file_kith_contact_v1_contact_service, 36);
 
 /**
  * What was done with a contact of a batch.
@@ -1364,6 +1543,14 @@ export const ContactStatus = {
    * @generated from enum value: CONTACT_STATUS_LEFT_OUT = 3;
    */
   LEFT_OUT: 3,
+
+  /**
+   * It was changed, by this call or by an earlier one with its `request_id`, or is already as
+   * it was to be.
+   *
+   * @generated from enum value: CONTACT_STATUS_UPDATED = 4;
+   */
+  UPDATED: 4,
 } as const;
 
 /**
@@ -1498,7 +1685,8 @@ export const ContactService: GenService<{
    *
    * Fails with INVALID_ARGUMENT (ERROR_REASON_CONTACT_EMPTY) without a name,
    * company, email address or phone number, for a `phone_region` that there is not
-   * (ERROR_REASON_REGION_UNKNOWN), and with RESOURCE_EXHAUSTED
+   * (ERROR_REASON_REGION_UNKNOWN), with NOT_FOUND for a label that the caller does not have
+   * or has deleted (ERROR_REASON_LABEL_NOT_FOUND), and with RESOURCE_EXHAUSTED
    * (ERROR_REASON_CONTACT_LIMIT_REACHED) beyond KITH_CONTACTS_PER_USER (25,000)
    * contacts, and (ERROR_REASON_BUDGET_EXCEEDED) when contacts would take more than
    * KITH_CONTACT_BYTES_PER_USER (128 MiB). Deleted ones count until they are purged.
@@ -1544,7 +1732,8 @@ export const ContactService: GenService<{
    *
    * A contact created while the pages are read is neither repeated nor does it
    * push another one out of them. Fails with INVALID_ARGUMENT
-   * (ERROR_REASON_PAGE_TOKEN_INVALID) for a page token of another list.
+   * (ERROR_REASON_PAGE_TOKEN_INVALID) for a page token of another list, and with NOT_FOUND
+   * (ERROR_REASON_LABEL_NOT_FOUND) for a label that the caller does not have or has deleted.
    *
    * @generated from rpc kith.contact.v1.ContactService.ListContacts
    */
@@ -1556,12 +1745,14 @@ export const ContactService: GenService<{
   /**
    * Change the fields that are present, leave the others.
    *
-   * Fails with NOT_FOUND as GetContact does, with INVALID_ARGUMENT when nothing
+   * Fails with NOT_FOUND as GetContact does, and for a label that the caller does not have or
+   * has deleted (ERROR_REASON_LABEL_NOT_FOUND), with INVALID_ARGUMENT when nothing
    * would be left to know the contact by (ERROR_REASON_CONTACT_EMPTY) or for a
    * `phone_region` that there is not (ERROR_REASON_REGION_UNKNOWN), with
    * FAILED_PRECONDITION when it is deleted (ERROR_REASON_RESOURCE_DELETED), with
    * ABORTED when the etag is another (ERROR_REASON_ETAG_MISMATCH), and with
-   * RESOURCE_EXHAUSTED when it would take too many bytes, as CreateContact does.
+   * RESOURCE_EXHAUSTED when it would take too many bytes, as CreateContact does, or would have
+   * more than 100 labels, deleted ones included (ERROR_REASON_LABEL_LIMIT_REACHED).
    *
    * @generated from rpc kith.contact.v1.ContactService.UpdateContact
    */
@@ -1639,6 +1830,26 @@ export const ContactService: GenService<{
     methodKind: "unary";
     input: typeof UndeleteContactRequestSchema;
     output: typeof UndeleteContactResponseSchema;
+  },
+  /**
+   * Add labels to contacts and take labels from them, in one call for many contacts.
+   *
+   * Fails with NOT_FOUND for a label that the caller does not have, or has deleted
+   * (ERROR_REASON_LABEL_NOT_FOUND). Each contact is refused in the results, by itself or
+   * with all of them left out (`all_or_nothing`): one that is not there
+   * (ERROR_REASON_CONTACT_NOT_FOUND), that is deleted (ERROR_REASON_RESOURCE_DELETED), whose
+   * etag is another (ERROR_REASON_ETAG_MISMATCH), that would have more than 100 labels, deleted
+   * ones included (ERROR_REASON_LABEL_LIMIT_REACHED), or would take too many bytes
+   * (ERROR_REASON_BUDGET_EXCEEDED). A contact that has the labels already, or does not have those
+   * that are taken, is not changed. Unless all or nothing is asked for, the contacts are written
+   * in steps: of a call that fails as a whole, some may be changed. Sent again, it does the rest.
+   *
+   * @generated from rpc kith.contact.v1.ContactService.LabelContacts
+   */
+  labelContacts: {
+    methodKind: "unary";
+    input: typeof LabelContactsRequestSchema;
+    output: typeof LabelContactsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_kith_contact_v1_contact_service, 0);
