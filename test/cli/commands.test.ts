@@ -54,6 +54,26 @@ async function createUser(username: string): Promise<string> {
   return (JSON.parse(created.stdout) as { user: { id: string } }).user.id;
 }
 
+describe('contacts import and export', () => {
+  test('a file is previewed, imported in parts, the same again, and exported', async () => {
+    const card = (i: number) => `BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Imported ${i}\r\nX-HAT:blue\r\nEND:VCARD\r\n`;
+    const file = join(shell.directory, 'cards.vcf');
+    await writeFile(file, `${Array.from({ length: 501 }, (_, i) => card(i)).join('')}BEGIN:VCARD\r\nEND:VCARD\r\n`);
+    const preview = await here('contacts', 'import', file, '--preview');
+    expect(preview).toMatchObject({ code: 1, stdout: expect.stringMatching(/^line 2506: .*\(CONTACT_EMPTY\)\n$/) });
+    expect(preview.stderr).toContain('would be: 501 created, 1 refused');
+    expect((await here('contacts', 'import', file)).stderr).toContain('501 created, 1 refused');
+    expect((await here('contacts', 'import', file)).stderr).toContain('501 same, 1 refused');
+    const printed = await here('contacts', 'export', '--query', 'imported');
+    expect(printed.code).toBe(0);
+    expect(printed.stdout.match(/^X-HAT:blue\r$/gm)).toHaveLength(501);
+    const saved = join(shell.directory, 'cards.csv');
+    expect(await here('contacts', 'export', '--output', saved)).toMatchObject({ code: 0, stdout: '' });
+    expect(await readFile(saved, 'utf8')).toMatch(/^\uFEFFName Prefix,/);
+    expect((await here('contacts', 'import', join(shell.directory, 'cards.txt'))).code).toBe(2);
+  });
+});
+
 describe('users export', () => {
   test('the document is printed, or written to a file for its owner alone once it is complete', async () => {
     const id = await createUser('exported');

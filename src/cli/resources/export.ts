@@ -41,7 +41,7 @@ export const exportUser: Command = {
 };
 
 /** Writes a file with mode 0600 beside its place, and puts it there when it is complete. */
-async function replaceFile(
+export async function replaceFile(
   file: string,
   write: (to: (text: string) => Promise<unknown>) => Promise<void>,
 ): Promise<void> {

@@ -1,6 +1,9 @@
 /** A row of a file; its line from 1. */
 export interface CsvRow {
   readonly line: number;
+  /** Where the row begins and ends in the text, its line end included. */
+  readonly start: number;
+  readonly end: number;
   readonly cells: readonly string[];
 }
 
@@ -38,8 +41,9 @@ export function* readCsvRows(text: string): Generator<CsvRow> {
     const length = at - start;
     at += text.startsWith('\r\n', at) ? 2 : 1;
     line++;
-    if (length > ROW_LENGTH_MAX) yield { line: first, cells: [] };
-    else if (length > 0) yield { line: first, cells };
+    const place = { line: first, start, end: Math.min(at, text.length) };
+    if (length > ROW_LENGTH_MAX) yield { ...place, cells: [] };
+    else if (length > 0) yield { ...place, cells };
   }
 }
 

@@ -1,0 +1,124 @@
+import { readFile } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { ContactFormat, ContactImportStatus, type Refusal } from '../../../packages/client/src/contract.ts';
+import { KithError } from '../../../packages/client/src/index.ts';
+import { CONNECTION_OPTIONS, connect, targetOf } from '../client/connect.ts';
+import { type Command, CommandError, type Invocation, UsageError } from '../command.ts';
+import { EXIT_CODES } from '../exit-codes.ts';
+import { replaceFile } from '../resources/export.ts';
+import { safeText } from '../terminal/safe-text.ts';
+import { partsOf } from './parts.ts';
+
+const FORMATS: Readonly<Record<string, ContactFormat>> = {
+  'vcard-3': ContactFormat.VCARD_3,
+  'vcard-4': ContactFormat.VCARD_4,
+  csv: ContactFormat.CSV,
+};
+
+/** What came of contacts. */
+const STATUSES: ReadonlyMap<ContactImportStatus, string> = new Map([
+  [ContactImportStatus.CREATED, 'created'],
+  [ContactImportStatus.UPDATED, 'updated'],
+  [ContactImportStatus.SAME, 'same'],
+  [ContactImportStatus.REFUSED, 'refused'],
+]);
+
+export const importContacts: Command = {
+  summary: 'Create and update contacts of a file of vCard or CSV',
+  details:
+    'vCard of every version, and CSV of Google, Outlook and others (docs/contacts.md). A contact is found by its uid; one without is the same if all that it has is. The same file again changes nothing, so that an import that was interrupted is simply run again. What is refused, left out or cut is printed with its line. A file of any size is imported in calls of up to 400 contacts.\nCalls kith.contact.v1.ContactService/ImportContacts.',
+  args: [{ name: 'FILE', help: 'The file: its name ends with .vcf or .csv, unless --format says what it is.' }],
+  options: {
+    format: {
+      value: 'FORMAT',
+      values: Object.keys(FORMATS),
+      help: 'How the file is written. Default: as its name says.',
+    },
+    preview: { help: 'Write nothing, and say what would be done.' },
+    'keep-existing': { help: 'Leave contacts that are there as they are.' },
+    'phone-region': { value: 'REGION', help: 'The region of phone numbers without a country code, such as GB.' },
+    ...CONNECTION_OPTIONS,
+  },
+  examples: ['kith contacts import contacts.vcf --preview', 'kith contacts import contacts.csv --phone-region GB'],
+  async run(call) {
+    const { args, options, terminal, signal } = call;
+    const file = args['FILE']!;
+    const format = formatOf(call, file);
+    if (format === undefined) throw new UsageError(`the name of ${file} does not say how it is written: give --format`);
+    const content = await readFile(file).catch((error: Error) => {
+      throw new UsageError(`cannot read ${file}: ${error.message}`);
+    });
+    const kith = connect(await targetOf(call));
+    const counts = new Map<string, number>();
+    for (const part of partsOf(content, format === ContactFormat.CSV)) {
+      signal.throwIfAborted();
+      const request = {
+        ...part,
+        format,
+        preview: options.has('preview'),
+        keepExisting: options.has('keep-existing'),
+        phoneRegion: options.value('phone-region') ?? '',
+        source: basename(file).slice(0, 100),
+      };
+      for (const { status, line, notes, refusal } of (await kith.contacts.import(request, { signal })).results) {
+        const name = STATUSES.get(status) ?? 'other';
+        counts.set(name, (counts.get(name) ?? 0) + 1);
+        for (const note of notes) await terminal.print(safeText(`line ${note.line}: ${note.text}`));
+        if (refusal !== undefined) await terminal.print(safeText(`line ${line}: ${refusalText(refusal)}`));
+      }
+      terminal.progress(summaryOf(counts));
+    }
+    terminal.progress('');
+    terminal.note(`${options.has('preview') ? 'would be: ' : ''}${summaryOf(counts)}`);
+    const refused = counts.get('refused') ?? 0;
+    if (refused > 0) throw new CommandError(`${refused} contacts were refused`, EXIT_CODES.failed);
+  },
+};
+
+export const exportContacts: Command = {
+  summary: 'Export contacts as a file of vCard or CSV',
+  details:
+    'The file is printed as it comes, or written to a file that you alone can read and that is there when it is complete.\nCalls kith.contact.v1.ContactService/ExportContacts.',
+  options: {
+    format: {
+      value: 'FORMAT',
+      values: Object.keys(FORMATS),
+      help: 'How the file is to be written. Default: as the name of --output says, else vcard-4.',
+    },
+    query: { value: 'WORDS', help: 'Only contacts that kith contacts list finds for this.' },
+    output: { value: 'FILE', help: 'Write to this file, in place of one that is there.' },
+    ...CONNECTION_OPTIONS,
+  },
+  examples: ['kith contacts export > contacts.vcf', 'kith contacts export --output contacts.csv'],
+  async run(call) {
+    const { options, terminal, signal } = call;
+    const output = options.value('output');
+    const format = formatOf(call, output ?? '') ?? ContactFormat.VCARD_4;
+    const kith = connect(await targetOf(call));
+    const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+    const write = async (to: (text: string) => Promise<unknown>): Promise<void> => {
+      const request = { format, query: options.value('query') ?? '' };
+      for await (const { data } of kith.contacts.export(request, { signal })) await to(decoder.decode(data));
+    };
+    if (output === undefined) return write((text) => terminal.write(text));
+    await replaceFile(output, write);
+    terminal.note(`written to ${output}`);
+  },
+};
+
+function formatOf({ options }: Invocation, file: string): ContactFormat | undefined {
+  const said = options.value('format');
+  if (said !== undefined) return FORMATS[said];
+  if (/\.csv$/i.test(file)) return ContactFormat.CSV;
+  return /\.(vcf|vcard)$/i.test(file) ? ContactFormat.VCARD_4 : undefined;
+}
+
+function refusalText(refusal: Refusal): string {
+  const { reason, code, cause } = KithError.ofRefusal(refusal);
+  return `${cause.rawMessage} (${reason ?? code})`;
+}
+
+function summaryOf(counts: ReadonlyMap<string, number>): string {
+  const parts = [...counts].map(([name, count]) => `${count} ${name}`);
+  return parts.length === 0 ? 'there is no contact' : parts.join(', ');
+}
