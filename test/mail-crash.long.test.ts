@@ -13,7 +13,7 @@ import { startProcess } from './support/process.ts';
 import { signedIn } from './support/sign-in.ts';
 import { startMailServer } from './support/smtp-server.ts';
 
-const ROUNDS = sizeOf('KITH_TEST_MAIL_CRASHES', 1, 15);
+const ROUNDS = sizeOf('KITH_TEST_MAIL_CRASHES', 1, 2);
 const CHANGES = 12;
 
 vi.setConfig({ testTimeout: 60_000 + ROUNDS * 15_000 });
