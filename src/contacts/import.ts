@@ -165,7 +165,9 @@ const ID = /^urn:uuid:([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
 /** The uid of a contact; without one, a hash of the fields that it has: fields that contacts get later do not change it. */
 function uidOf(fields: ContactFields): string {
   if (fields.uid !== '') return fields.uid;
-  return `urn:kith:sha256:${createHash('sha256').update(JSON.stringify(changesOf(fields))).digest('base64url')}`;
+  return `urn:kith:sha256:${createHash('sha256')
+    .update(JSON.stringify(changesOf(fields)))
+    .digest('base64url')}`;
 }
 
 /** The fields that a file has. What it lacks stays, and so does what says which contact it is and where it came from. */
