@@ -14,7 +14,7 @@ const short = SHAPES.filter(({ isShort }) => isShort);
 describe('whatever arrives, a server with 256 MiB for objects stays within its bounds', () => {
   test.each([
     ['in the fast path', true, short],
-    ['in the way of Connect', false, short.filter(({ kind }) => kind === 'messages' || kind === 'answers')],
+    ['in the way of Connect', false, short.filter(({ kind }) => kind === 'messages')],
   ])(
     '%s',
     async (_where, fastPath, shapes) => {

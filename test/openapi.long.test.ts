@@ -11,7 +11,7 @@ const CACHE =
   process.env['KITH_TOOLCHAINS'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'kith-toolchains');
 const SCHEMATHESIS = 'schemathesis==4.32.5';
 /** How many requests are made up for each operation beside those that cover its schema: a number, and no time, so that each run makes the same ones. */
-const EXAMPLES = 6;
+const EXAMPLES = 4;
 
 /** They end the session of the run: what is found in answers is sent again, its own user id among it. */
 const EXCLUDED = [

@@ -66,7 +66,7 @@ test('without any setting everything has its default', () => {
     messageBytesMax: 1_048_576,
     connectionsMax: 10_000,
     connectionsPerAddressMax: 5000,
-    contacts: { perUserMax: 25_000, bytesPerUserMax: 134_217_728 },
+    contacts: { perUserMax: 25_000, bytesPerUserMax: 134_217_728, labelsPerUserMax: 500 },
     watchesPerCallerMax: 100,
     watchesMax: 2000,
     requestTimeoutMs: 60_000,

@@ -37,8 +37,8 @@ const CONTACT_EMPTY = { code: 'InvalidArgument', reason: 'CONTACT_EMPTY' };
 type NewContact = Exclude<MessageInitShape<typeof CreateContactRequestSchema>, { $unknown?: unknown }>;
 type ListRequest = MessageInitShape<typeof ListContactsRequestSchema>;
 
-/** The fields of a request that are none of a contact. */
-const OTHERS = ['request_id', 'phone_region'];
+/** The fields of a request that are none of a contact, and labels, which have tests of their own. */
+const OTHERS = ['request_id', 'phone_region', 'label_ids'];
 
 /** The texts of a contact. */
 const TEXTS = CreateContactRequestSchema.fields

@@ -187,7 +187,7 @@ export function limitReached(message: string, limit: number): Failure {
   return new Failure('label_limit_reached', message, { limit: String(limit) });
 }
 
-/** Longer keys are cut, and told apart by a hash: an index of PostgreSQL holds no more than 2,700 bytes. */
+/** Longer keys are cut, and told apart by a hash: the index of a database holds no more than 2,700 bytes of one. */
 const NAME_KEY_LENGTH = 200;
 
 /** What makes two names the same: see fold. A name of signs that it leaves out is compared as it is. */
