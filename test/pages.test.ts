@@ -36,12 +36,12 @@ import { insertManyContacts } from './support/many-contacts.ts';
 import { insertManyUsers, type UserOverrides } from './support/many-users.ts';
 import { type Plan, plansOf } from './support/plans.ts';
 
-const USERS = 24_000;
+const USERS = 60_000;
 
 /** The n-th user. Every tenth is there to be deleted and undeleted while others are listed. */
 function describeUser(n: number): Required<Pick<UserOverrides, 'name' | 'role' | 'state'>> & { isRestless: boolean } {
   return {
-    name: n >= 8000 && n < 9500 ? `Rara Avis ${n}` : n % 3 === 0 ? `Zoë Müller ${n}` : `Anna Smith ${n}`,
+    name: n >= 24_000 && n < 25_500 ? `Rara Avis ${n}` : n % 3 === 0 ? `Zoë Müller ${n}` : `Anna Smith ${n}`,
     role: n % 1000 === 1 ? 'admin' : n % 7 === 0 ? 'editor' : 'viewer',
     state: n % 50 === 7 ? 'suspended' : n % 20 === 3 ? 'deleted' : 'active',
     isRestless: n % 10 === 5,
@@ -121,7 +121,7 @@ describe.each(databases)('$name', ({ name, create }) => {
     await database?.[Symbol.asyncDispose]();
   });
 
-  describe('24,000 users', () => {
+  describe('60,000 users', () => {
     type Request = Omit<Parameters<typeof users.listUsers>[0], 'pageSize' | 'pageToken'>;
     type Member = ReturnType<typeof describeUser>;
     const isLive = ({ state }: Member): boolean => state !== 'deleted';

@@ -115,7 +115,7 @@ async function createPostgres(template: string): Promise<TestDatabase> {
         const results = [(await client.query(all)) as unknown as QueryResult | QueryResult[]].flat();
         return JSON.stringify(tables.rows.map(({ tablename }, i) => [tablename, results[i]!.rows]));
       }),
-    analyze: () => onServer(name, async (client) => void (await client.query('analyze'))),
+    analyze: () => onServer(name, async (client) => void (await client.query('vacuum analyze'))),
     faults: () => onServer(name, (client) => findFaults(async (sql) => (await client.query(sql)).rows)),
     async [Symbol.asyncDispose]() {
       await looking.close();

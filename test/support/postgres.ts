@@ -17,7 +17,14 @@ declare module 'vitest' {
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const servers = await Promise.all(
     Array.from({ length: project.config.maxWorkers }, () =>
-      startPostgres({ fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off', max_connections: '200' }),
+      startPostgres({
+        fsync: 'off',
+        synchronous_commit: 'off',
+        full_page_writes: 'off',
+        max_connections: '200',
+        // Plans are those of the statistics that a test asks for, whenever it runs: see TestDatabase.analyze.
+        autovacuum: 'off',
+      }),
     ),
   );
   project.provide(
