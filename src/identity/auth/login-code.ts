@@ -1,14 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { recordActivity } from '../../activity/log/log.ts';
 import { payFor } from '../../budget/current-payer.ts';
 import { addressPayer } from '../../budget/payer.ts';
 import type { Peer } from '../../kernel/access.ts';
 import { Failure } from '../../kernel/failure.ts';
 import { identifierKey } from '../../kernel/text.ts';
-import { writeMail } from '../../mail/outbox.ts';
-import { createMailedCode, mailedCodeInvalid, NOBODY, takeMailedCode } from '../recovery/mailed-codes.ts';
-import { answerLater } from '../recovery/password-reset.ts';
-import { beginAttempt, guessCode, mayMail } from '../throttle/throttle.ts';
+import { requestCode } from '../recovery/code-requests.ts';
+import { mailedCodeInvalid, NOBODY, takeMailedCode } from '../recovery/mailed-codes.ts';
+import { beginAttempt, guessCode } from '../throttle/throttle.ts';
 import { type Account, findAccount, getAccount } from '../users/accounts.ts';
 import { type AuthApp, type Progress, proceed, recordActivityLater, type SignIn, toSignIn } from './auth.ts';
 import { CHALLENGE_MS } from './challenge.ts';
@@ -25,21 +23,14 @@ const CLIENT_TOKEN_BYTES = 32;
 export async function requestLoginCode(app: AuthApp, identifier: string, peer: Peer): Promise<string> {
   requireLoginCodes(app);
   const clientToken = randomBytes(CLIENT_TOKEN_BYTES).toString('base64url');
-  await answerLater(app, peer, () => mailLoginCode(app, identifier, clientToken));
+  await requestCode(app, identifier, peer, {
+    purpose: 'login',
+    kind: 'login_code',
+    action: 'kith.sign_in.code_requested',
+    isFor: mayUseCodes,
+    clientToken,
+  });
   return clientToken;
-}
-
-async function mailLoginCode(app: AuthApp, identifier: string, clientToken: string): Promise<void> {
-  const found = await findAccount(app.database.db, identifier);
-  if (!mayUseCodes(found) || !(await mayMail(app, found.user))) return;
-  await app.database.transaction(async (tx) => {
-    const account = await getAccount(tx, found.user.id);
-    if (!mayUseCodes(account)) return;
-    const { user } = account;
-    const { code, expireMs } = await createMailedCode(tx, app, account, 'login', { clientToken });
-    await writeMail(tx, app, user, 'login_code', { code }, expireMs);
-    await recordActivity(tx, app, { userId: user.id, by: null, action: 'kith.sign_in.code_requested' });
-  }, found.user.id);
 }
 
 export interface LoginCode {

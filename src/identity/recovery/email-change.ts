@@ -21,7 +21,7 @@ import {
   userOfToken,
   voidLaterTokens,
 } from './mailed-codes.ts';
-import type { RecoveryApp } from './password-reset.ts';
+import type { RecoveryApp } from './code-requests.ts';
 
 /**
  * Has a code mailed to the caller's address, if it is not verified. Throws session_ended, too_many_attempts.

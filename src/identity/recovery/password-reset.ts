@@ -2,29 +2,13 @@ import { recordActivity } from '../../activity/log/log.ts';
 import { payFor } from '../../budget/current-payer.ts';
 import { addressPayer } from '../../budget/payer.ts';
 import type { Peer } from '../../kernel/access.ts';
-import { Failure } from '../../kernel/failure.ts';
 import { identifierKey } from '../../kernel/text.ts';
-import { type MailApp, writeMail } from '../../mail/outbox.ts';
 import { checkNewPassword } from '../passwords/rules.ts';
-import { endSessionsOf, type SessionsApp } from '../sessions/sessions.ts';
-import {
-  beginAttempt,
-  forgivePasswords,
-  guessCode,
-  mayMail,
-  rememberAddress,
-  type ThrottleApp,
-} from '../throttle/throttle.ts';
-import { findAccount, getAccount, replacePassword } from '../users/accounts.ts';
-import { createMailedCode, mailedCodeInvalid, NOBODY, takeMailedCode } from './mailed-codes.ts';
-
-export interface RecoveryApp extends SessionsApp, ThrottleApp, MailApp {
-  /** How many requests for a code, to reset a password or to sign up, have been answered and are not done. */
-  readonly resetsUnderWay: { count: number };
-}
-
-/** How many such requests there may be: each is a few rows. */
-const UNDER_WAY_MAX = 1000;
+import { endSessionsOf } from '../sessions/sessions.ts';
+import { beginAttempt, forgivePasswords, guessCode, rememberAddress } from '../throttle/throttle.ts';
+import { type Account, findAccount, getAccount, replacePassword } from '../users/accounts.ts';
+import { type RecoveryApp, requestCode } from './code-requests.ts';
+import { mailedCodeInvalid, NOBODY, takeMailedCode } from './mailed-codes.ts';
 
 /**
  * Has a code mailed to a user, after the answer: what it takes does not tell whether there is such a user.
@@ -32,42 +16,16 @@ const UNDER_WAY_MAX = 1000;
  * Throws too_many_attempts, server_busy.
  */
 export async function requestPasswordReset(app: RecoveryApp, identifier: string, peer: Peer): Promise<void> {
-  await answerLater(app, peer, () => mailCode(app, identifier));
-}
-
-/**
- * Does what mails, after the answer: who asks learns nothing of it. Charges the address for the call.
- *
- * Throws too_many_attempts, server_busy.
- */
-export async function answerLater(app: RecoveryApp, peer: Peer, mail: () => Promise<void>): Promise<void> {
-  const { resetsUnderWay } = app;
-  if (resetsUnderWay.count >= UNDER_WAY_MAX) {
-    throw new Failure('server_busy', 'too many such requests are being answered: call again in a moment', {
-      retry_after_seconds: '1',
-    });
-  }
-  await beginAttempt(app, peer); // not given back: whoever asks for mails is not asked for anything else
-  resetsUnderWay.count += 1;
-  app.background.run(async () => {
-    try {
-      await mail();
-    } finally {
-      resetsUnderWay.count -= 1;
-    }
+  await requestCode(app, identifier, peer, {
+    purpose: 'password_reset',
+    kind: 'password_reset',
+    action: 'kith.password.reset_requested',
+    isFor: isActive,
   });
 }
 
-async function mailCode(app: RecoveryApp, identifier: string): Promise<void> {
-  const found = await findAccount(app.database.db, identifier);
-  if (found?.user.state !== 'active' || !(await mayMail(app, found.user))) return;
-  await app.database.transaction(async (tx) => {
-    const account = await getAccount(tx, found.user.id);
-    if (account?.user.state !== 'active') return;
-    const { code, expireMs } = await createMailedCode(tx, app, account, 'password_reset');
-    await writeMail(tx, app, account.user, 'password_reset', { code }, expireMs);
-    await recordActivity(tx, app, { userId: account.user.id, by: null, action: 'kith.password.reset_requested' });
-  }, found.user.id);
+function isActive(account: Account | undefined): account is Account {
+  return account?.user.state === 'active';
 }
 
 /**

@@ -6,7 +6,7 @@ import type { Peer } from '../../kernel/access.ts';
 import { identifierKey } from '../../kernel/text.ts';
 import { adoptMails, writeMail } from '../../mail/outbox.ts';
 import { drawCode, latestExpiry, macOfCode, mailedCodeInvalid } from '../recovery/mailed-codes.ts';
-import { answerLater, type RecoveryApp } from '../recovery/password-reset.ts';
+import { answerLater, type RecoveryApp } from '../recovery/code-requests.ts';
 import { beginAttempt, guessCode, mayMailNewcomer, rememberAddress } from '../throttle/throttle.ts';
 import { findAccount } from '../users/accounts.ts';
 import { insertSelf, type NewSelf, newSelfRow, reportTakenIdentifiers, type SelfRow } from '../users/users.ts';
