@@ -4,10 +4,11 @@
  */
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { chromium, type Page } from 'playwright-core';
+import type { Page } from 'playwright-core';
 import { Role } from '../packages/client/src/contract.ts';
 import { createKith } from '../packages/client/src/index.ts';
 import { startKith } from '../packages/client/src/testing.ts';
+import { startChromium } from '../test/support/browser.ts';
 
 const out = resolve(process.argv[2] ?? 'tmp/console');
 const only = process.argv[3]?.split(',');
@@ -83,18 +84,7 @@ const OWN_ACCOUNT_VIEWS: readonly [name: string, path: string][] = [
   ['account-change-password', 'change-password'],
 ];
 
-await using browser = await chromium.launch({
-  executablePath: '/usr/bin/chromium',
-  args: [
-    '--no-sandbox',
-    '--disable-gpu',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-  ],
-});
+await using browser = await startChromium();
 for (const colorScheme of ['light', 'dark'] as const) {
   const context = await browser.newContext({ colorScheme, locale: 'en', viewport: { width: 1280, height: 800 } });
   const page = await context.newPage();

@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { glob } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
-import axe from 'axe-core';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
@@ -10,7 +9,7 @@ import { SecondFactorService } from '../gen/kith/auth/v1/second_factor_service_p
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { Authenticator } from './support/authenticator.ts';
 import { hasChromium, needChromium, startChromium } from './support/browser.ts';
-import { buildConsole, signInOn, type Visitor, visit } from './support/console.ts';
+import { buildConsole, faultsOf, signInOn, type Visitor, visit } from './support/console.ts';
 import { freePort } from './support/free-port.ts';
 import { type Kith, type SignedIn, startKith } from './support/kith.ts';
 import { signedIn } from './support/sign-in.ts';
@@ -524,23 +523,6 @@ describe('every page', () => {
     },
   );
 });
-
-/** What axe finds, and whether the page is wider than the narrowest screen. */
-async function faultsOf(page: Page, name: string): Promise<string[]> {
-  await page.evaluate(axe.source);
-  const violations = await page.evaluate(async () => {
-    const { axe: loaded } = globalThis as unknown as {
-      axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };
-    };
-    const { violations: found } = await loaded.run();
-    return found.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html.slice(0, 200)}`));
-  });
-  const size = page.viewportSize()!;
-  await page.setViewportSize({ width: 360, height: 740 });
-  const width = await page.evaluate(() => document.documentElement.scrollWidth);
-  await page.setViewportSize(size);
-  return [...violations, ...(width > 360 ? [`${width} pixels wide`] : [])].map((fault) => `${name}: ${fault}`);
-}
 
 test('all of the pages have 12 kB at the most, as gzip sends them', async () => {
   let bytes = 0;

@@ -1,13 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import axe from 'axe-core';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Role } from '../gen/kith/access/v1/role_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { hasChromium, needChromium, startChromium } from './support/browser.ts';
-import { buildConsole, signInOn, type Visitor, visit } from './support/console.ts';
+import { buildConsole, faultsOf, signInOn, type Visitor, visit } from './support/console.ts';
 import { ADMIN_PASSWORD, type Kith, startKith } from './support/kith.ts';
 
 const DIST = 'packages/console/dist';
@@ -83,23 +82,6 @@ describe('every page', () => {
     },
   );
 });
-
-/** What axe finds, and whether the page is wider than the narrowest screen. */
-async function faultsOf(page: Page, name: string): Promise<string[]> {
-  await page.evaluate(axe.source);
-  const violations = await page.evaluate(async () => {
-    const { axe: loaded } = globalThis as unknown as {
-      axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };
-    };
-    const { violations: found } = await loaded.run();
-    return found.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html.slice(0, 200)}`));
-  });
-  const size = page.viewportSize()!;
-  await page.setViewportSize({ width: 360, height: 740 });
-  const width = await page.evaluate(() => document.documentElement.scrollWidth);
-  await page.setViewportSize(size);
-  return [...violations, ...(width > 360 ? [`${width} pixels wide`] : [])].map((fault) => `${name}: ${fault}`);
-}
 
 test('a user is found, created, edited against another save, deleted and taken back', async (context) => {
   needChromium(context);

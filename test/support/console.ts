@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { glob, stat } from 'node:fs/promises';
 import { promisify } from 'node:util';
+import axe from 'axe-core';
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core';
 
 /**
@@ -59,4 +60,21 @@ export async function signInOn(page: Page, identifier: string, password: string)
   await page.getByLabel('Username or email').fill(identifier);
   await page.getByLabel('Password', { exact: true }).fill(password);
   await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+}
+
+/** What axe finds, and whether the page is wider than the narrowest screen. */
+export async function faultsOf(page: Page, name: string): Promise<string[]> {
+  await page.evaluate(axe.source);
+  const violations = await page.evaluate(async () => {
+    const { axe: loaded } = globalThis as unknown as {
+      axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };
+    };
+    const { violations: found } = await loaded.run();
+    return found.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html.slice(0, 200)}`));
+  });
+  const size = page.viewportSize()!;
+  await page.setViewportSize({ width: 360, height: 740 });
+  const width = await page.evaluate(() => document.documentElement.scrollWidth);
+  await page.setViewportSize(size);
+  return [...violations, ...(width > 360 ? [`${width} pixels wide`] : [])].map((fault) => `${name}: ${fault}`);
 }
