@@ -2,20 +2,20 @@ import { CLOCKS_DIFFER_MS } from '../kernel/clock.ts';
 import type { Db } from '../storage/database.ts';
 import { type MailApp, writeMail } from './outbox.ts';
 import { selectMailIds } from './store.ts';
-import type { MailRecipient, MailValues } from './templates.ts';
+import type { MailKind, MailRecipient, MailValues } from './templates.ts';
 
 /** The mails that tell a user of a change of their account. */
-export const NOTICE_KINDS = [
-  'password_changed',
-  'email_changed',
-  'new_sign_in',
-  'second_factor_enabled',
-  'second_factor_disabled',
-  'second_factor_reset',
-  'recovery_codes_replaced',
-  'api_key_created',
-] as const;
-export type NoticeKind = (typeof NOTICE_KINDS)[number];
+export type NoticeKind = Extract<
+  MailKind,
+  | 'password_changed'
+  | 'email_changed'
+  | 'new_sign_in'
+  | 'second_factor_enabled'
+  | 'second_factor_disabled'
+  | 'second_factor_reset'
+  | 'recovery_codes_replaced'
+  | 'api_key_created'
+>;
 
 const HOUR_MS = 60 * 60 * 1000;
 
