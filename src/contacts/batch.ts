@@ -2,6 +2,7 @@ import type { Caller } from '../kernel/access.ts';
 import { type PartRefusal, toPartRefusal } from '../kernel/failure.ts';
 import type { Db } from '../storage/database.ts';
 import type { ContactsApp } from './contacts.ts';
+import { inSteps, mayUndo, Undo } from './steps.ts';
 
 /** What comes of a contact of a batch that is not refused. */
 export type BatchDone = 'created' | 'updated';
@@ -17,9 +18,6 @@ export interface Refused {
   readonly refusal: PartRefusal;
 }
 
-/** How many contacts one transaction writes: others write in between, and a stop waits no longer. */
-const STEP_CONTACTS = 50;
-
 /** A change of many contacts. */
 export interface Batch<Item, Response> {
   /** What to do for each, or why it is refused already. */
@@ -32,8 +30,8 @@ export interface Batch<Item, Response> {
 }
 
 /**
- * Does something for many contacts of the caller's, and says of each what came of it. They are written in steps of
- * STEP_CONTACTS, each in a transaction; or, all or nothing, in one, and not at all if one is refused.
+ * Does something for many contacts of the caller's, and says of each what came of it. They are written in steps,
+ * each in a transaction; or, all or nothing, in one, and not at all if one is refused.
  */
 export async function runBatch<Item extends object, Response>(
   app: ContactsApp,
@@ -53,38 +51,14 @@ export async function runBatch<Item extends object, Response>(
     app.database.transaction(async (tx) => {
       const results: BatchResult<Response>[] = [];
       for (const item of some) results.push(await runOne(tx, item));
-      if (allOrNothing && results.some(({ status }) => status === 'refused')) throw new NotAll(results);
+      if (allOrNothing && results.some(({ status }) => status === 'refused')) throw new Undo(results);
       return results;
     }, caller.userId);
-  if (allOrNothing) return runAll(() => run(items));
-  const results: BatchResult<Response>[] = [];
-  for (let start = 0; start < items.length; start += STEP_CONTACTS) {
-    signal?.throwIfAborted();
-    results.push(...(await run(items.slice(start, start + STEP_CONTACTS))));
-  }
-  return results;
+  if (!allOrNothing) return inSteps(items, run, signal);
+  const { results, isUndone } = await mayUndo(() => run(items));
+  return results.map((result) => (isUndone && result.status !== 'refused' ? { status: 'left_out' } : result));
 }
 
 function isRefused(item: object): item is Refused {
   return 'status' in item && item.status === 'refused';
-}
-
-/** Thrown to undo what the transaction wrote. */
-class NotAll<Response> extends Error {
-  readonly results: readonly BatchResult<Response>[];
-
-  constructor(results: readonly BatchResult<Response>[]) {
-    super('one was refused');
-    this.results = results;
-  }
-}
-
-async function runAll<Response>(run: () => Promise<BatchResult<Response>[]>): Promise<BatchResult<Response>[]> {
-  try {
-    return await run();
-  } catch (error) {
-    if (!(error instanceof NotAll)) throw error;
-    const results = error.results as readonly BatchResult<Response>[];
-    return results.map((result) => (result.status === 'refused' ? result : { status: 'left_out' }));
-  }
 }

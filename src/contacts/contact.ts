@@ -1,3 +1,4 @@
+import { formatDate, type PartialDate } from '../kernel/partial-date.ts';
 import { etagOf } from '../storage/etag.ts';
 import { cut, fold, isVisible, SEARCH_VERSION } from '../kernel/text.ts';
 import type { ContactRow } from './store.ts';
@@ -27,12 +28,6 @@ export interface Url extends Entry {
   /** An absolute http or https URL, or '' if there is a text instead. */
   readonly url: string;
   readonly text?: string | undefined;
-}
-/** The known parts of a date of the Gregorian calendar: a year, a month or both; a day only with a month. */
-export interface PartialDate {
-  readonly year: number | undefined;
-  readonly month: number | undefined;
-  readonly day: number | undefined;
 }
 /** A date other than the birthday. */
 export interface DatedEvent {
@@ -121,7 +116,7 @@ const FIELDS = {
   birthday: field<'birthday', PartialDate | undefined>({
     column: 'birthday',
     empty: undefined,
-    write: (date) => (date === undefined ? null : formatDate(date)),
+    write: (date) => (date === undefined ? null : formatDate(date, '-')),
     read: (stored) => (stored === null ? undefined : parseDate(stored)),
   }),
   notes: text('notes'),
@@ -262,14 +257,6 @@ function onePrimary<T extends Entry>(entries: readonly T[]): T[] {
     0,
   );
   return entries.map((entry, i) => ({ ...entry, primary: i === primary }));
-}
-
-function formatDate({ year, month, day }: PartialDate): string {
-  const digits = (n: number, length: number) => String(n).padStart(length, '0');
-  return [
-    year === undefined ? '-' : digits(year, 4),
-    ...[month, day].filter((part) => part !== undefined).map((part) => digits(part, 2)),
-  ].join('-');
 }
 
 const DATE = /^(?<year>\d{4}|-)(?:-(?<month>\d\d)(?:-(?<day>\d\d))?)?$/;

@@ -192,6 +192,9 @@ export interface LabelFilter {
   readonly noneOf: readonly string[];
 }
 
+/** Selects contacts whatever their labels are. */
+export const ANY_LABELS: LabelFilter = { anyOf: [], allOf: [], noneOf: [] };
+
 /** A page of the caller's contacts, by name. Throws page_token_invalid, label_not_found. */
 export async function listContacts(app: App, caller: Caller, request: ContactListRequest): Promise<Page<Contact>> {
   const { anyOf, allOf, noneOf } = request.labels;
@@ -387,11 +390,7 @@ export function purgeLabels(app: App, limit: number): Promise<number> {
     const rows = await selectLabelled(tx, label.owner_id, labelTerm(label.id), limit);
     for (const row of rows) {
       const fields = toFields(row);
-      const next = { ...fields, labelIds: fields.labelIds.filter((id) => id !== label.id) };
-      const columns = toColumns(next);
-      const terms = contactTerms(next);
-      await replaceTerms(tx, row, terms);
-      await writeContact(tx, { ...row, ...columns, bytes: bytesOf(columns, terms) }, row);
+      await rewriteFields(tx, row, { ...fields, labelIds: fields.labelIds.filter((id) => id !== label.id) });
     }
     if (rows.length === 0) await removeLabel(tx, label.id);
     return Math.max(rows.length, 1);
@@ -451,14 +450,18 @@ export function upgradeContacts(app: Pick<App, 'database'>, limit: number): Prom
   return app.database.transaction(async (tx) => {
     const rows = await selectOutdated(tx, limit);
     for (const row of rows.toSorted((a, b) => (a.owner_id < b.owner_id ? -1 : 1))) {
-      const fields = await readPhones(tx, row.owner_id, toFields(row), '');
-      const columns = toColumns(fields);
-      const terms = contactTerms(fields);
-      await replaceTerms(tx, row, terms);
-      await writeContact(tx, { ...row, ...columns, bytes: bytesOf(columns, terms) }, row);
+      await rewriteFields(tx, row, await readPhones(tx, row.owner_id, toFields(row), ''));
     }
     return rows.length;
   });
+}
+
+/** Writes other fields of a contact, and what is derived from them, as no change of its owner's. */
+async function rewriteFields(tx: Db, row: ContactRow, fields: ContactFields): Promise<void> {
+  const columns = toColumns(fields);
+  const terms = contactTerms(fields);
+  await replaceTerms(tx, row, terms);
+  await writeContact(tx, { ...row, ...columns, bytes: bytesOf(columns, terms) }, row);
 }
 
 /** A contact of the caller's. Nobody else may read or change it. */

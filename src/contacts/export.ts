@@ -3,7 +3,7 @@ import { type Caller, permissionMissing } from '../kernel/access.ts';
 import { type ExportApp, piecesOf } from '../privacy/export.ts';
 import { EXPORT_PAGE_ROWS } from '../privacy/personal-data.ts';
 import type { Contact } from './contact.ts';
-import { listContacts } from './contacts.ts';
+import { ANY_LABELS, listContacts } from './contacts.ts';
 import type { Card } from './formats/card.ts';
 import { CSV_HEADER, writeCsvRow } from './formats/csv.ts';
 import { writeVCard } from './formats/vcard-writer.ts';
@@ -38,7 +38,7 @@ export async function* exportContacts(
         const request = {
           query,
           starred,
-          labels: { anyOf: [], allOf: [], noneOf: [] },
+          labels: ANY_LABELS,
           deleted: false,
           includeTotalSize: false,
           pageSize: EXPORT_PAGE_ROWS,
@@ -62,12 +62,10 @@ export async function* exportContacts(
 
 /** A contact as files carry it. One without a uid has its id as that, so that an import finds it. */
 function toCard(contact: Contact): Card {
-  const { emails, phones, addresses, urls } = contact;
+  const { phones, urls } = contact;
   return {
     ...contact,
-    emails,
     phones: phones.map(({ number, type, primary }) => ({ number, type, primary })),
-    addresses,
     urls: urls.map(({ url, text = '', type, primary }) => ({ url: url || text, type, primary })),
     uid: contact.uid || `urn:uuid:${contact.id}`,
   };

@@ -5,6 +5,7 @@ import type { PartialUpdate } from '../resources/partial-update.ts';
 import type { Db } from '../storage/database.ts';
 import { type ContactFields, NO_FIELDS, toContact } from './contact.ts';
 import { type ContactsApp, insertWithin, requirePhoneRegion, updateWithin } from './contacts.ts';
+import { inSteps, mayUndo, Undo } from './steps.ts';
 import { type ContactRow, selectContact, selectContactsByUid } from './store.ts';
 
 /** A contact of a file: its fields, or why it is refused. */
@@ -36,13 +37,10 @@ export interface ImportOptions {
   readonly phoneRegion: string;
 }
 
-/** How many contacts one transaction writes: others write in between, and a stop waits no longer. */
-const STEP_CONTACTS = 50;
-
 /**
  * Imports contacts of the caller's, and says of each what came of it. A contact of the file is about the one with its uid.
  * Without a uid it gets one that is made of its fields, so that the same contact again changes nothing, whatever has
- * become of the one that is there. They are written in steps of STEP_CONTACTS, each in a transaction.
+ * become of the one that is there. They are written in steps, each in a transaction.
  *
  * Throws region_unknown.
  */
@@ -54,17 +52,9 @@ export async function importContacts(
   signal?: AbortSignal,
 ): Promise<ImportResult[]> {
   requirePhoneRegion(options.phoneRegion);
-  const results: ImportResult[] = [];
-  for (let start = 0; start < rows.length; start += STEP_CONTACTS) {
-    signal?.throwIfAborted();
-    const step = rows.slice(start, start + STEP_CONTACTS);
-    results.push(
-      ...(options.preview
-        ? await previewStep(app, caller, step, options)
-        : await writeStep(app, caller, step, options)),
-    );
-  }
-  return results;
+  const run = (step: readonly ImportRow[]) =>
+    options.preview ? previewStep(app, caller, step, options) : writeStep(app, caller, step, options);
+  return inSteps(rows, run, signal);
 }
 
 function writeStep(
@@ -78,29 +68,15 @@ function writeStep(
     await importing.read(step);
     const results: ImportResult[] = [];
     for (const row of step) results.push(await importing.write(row));
-    if (options.preview) throw new Preview(results);
+    if (options.preview) throw new Undo(results);
     return results;
   }, caller.userId);
 }
 
-/** Thrown to undo what the transaction wrote. */
-class Preview extends Error {
-  readonly results: readonly ImportResult[];
-
-  constructor(results: readonly ImportResult[]) {
-    super('only a preview');
-    this.results = results;
-  }
-}
-
 /** Does all that writing does, limits included, and takes it back. */
 async function previewStep(...step: Parameters<typeof writeStep>): Promise<ImportResult[]> {
-  try {
-    return await writeStep(...step);
-  } catch (error) {
-    if (!(error instanceof Preview)) throw error;
-    return error.results.map((result) => (result.status === 'created' ? { ...result, id: '' } : result));
-  }
+  const { results } = await mayUndo(() => writeStep(...step));
+  return results.map((result) => (result.status === 'created' ? { ...result, id: '' } : result));
 }
 
 /** One step of an import, within its transaction. */

@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { create, type DescMessage, type MessageInitShape, type MessageShape } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import {
   type Contact as ContactMessage,
@@ -31,7 +31,8 @@ import {
   type ListContactsResponseSchema,
   type UpdateContactRequest,
 } from '../../gen/kith/contact/v1/contact_service_pb.ts';
-import { Failure } from '../kernel/failure.ts';
+import { Failure, type PartRefusal } from '../kernel/failure.ts';
+import type { PartialDate } from '../kernel/partial-date.ts';
 import { pick } from '../kernel/pick.ts';
 import { toRefusal } from '../rpc/errors.ts';
 import { responseFormat } from '../rpc/response-format.ts';
@@ -46,7 +47,6 @@ import {
   type Email,
   type MessagingHandle,
   NO_FIELDS,
-  type PartialDate,
   type Phone,
   type Relation,
   type Url,
@@ -131,9 +131,8 @@ export function fromCreate(request: CreateContactRequest): NewContact {
 }
 
 /** The contacts of a batch. What breaks the rules of the contract in one is the refusal of that one. */
-function fromRows<Desc extends DescMessage, Item>(desc: Desc, read: (row: MessageShape<Desc>) => Item) {
-  const check = createMessageCheck(desc);
-  return (rows: readonly MessageShape<Desc>[]): Promise<(Item | Refused)[]> =>
+function fromRows<Row, Item>(check: (row: Row) => PartRefusal | undefined, read: (row: Row) => Item) {
+  return (rows: readonly Row[]): Promise<(Item | Refused)[]> =>
     mapInSlices(rows, (row) => {
       const refusal = check(row);
       return refusal === undefined ? read(row) : { status: 'refused', refusal };
@@ -142,10 +141,10 @@ function fromRows<Desc extends DescMessage, Item>(desc: Desc, read: (row: Messag
 
 const checkCreate = createMessageCheck(CreateContactRequestSchema);
 
-export const fromCreates = fromRows(CreateContactRequestSchema, fromCreate);
+export const fromCreates = fromRows(checkCreate, fromCreate);
 
 export const fromVersions = fromRows(
-  ContactVersionSchema,
+  createMessageCheck(ContactVersionSchema),
   ({ contactId, etag }): ContactVersion => ({ id: contactId, etag }),
 );
 

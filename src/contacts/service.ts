@@ -2,12 +2,13 @@ import type { ServiceImpl } from '@connectrpc/connect';
 import { ContactSchema } from '../../gen/kith/contact/v1/contact_pb.ts';
 import type { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import type { ExportApp } from '../privacy/export.ts';
-import { EXPORT_PAGE_ROWS, type PersonalData } from '../privacy/personal-data.ts';
+import { liveThenDeleted, type PersonalData } from '../privacy/personal-data.ts';
 import { callerOf } from '../rpc/caller.ts';
 import { exportContacts } from './export.ts';
 import { importContacts } from './import.ts';
 import { messageJson } from '../rpc/message-json.ts';
 import {
+  ANY_LABELS,
   type ContactsApp,
   createContact,
   createContacts,
@@ -92,27 +93,18 @@ export const contactData: PersonalData = {
   parts: {
     contacts: {
       permission: undefined,
-      async read(app, reader, _, pageToken) {
-        const deleted = pageToken.startsWith(DELETED);
-        const page = await listContacts(app, reader, {
-          query: '',
-          starred: undefined,
-          labels: { anyOf: [], allOf: [], noneOf: [] },
-          includeTotalSize: false,
-          deleted,
-          pageSize: EXPORT_PAGE_ROWS,
-          pageToken: deleted ? pageToken.slice(DELETED.length) : pageToken,
-        });
-        const { nextPageToken: next } = page;
-        return {
-          items: page.items.map((contact) => messageJson(ContactSchema, toContactMessage(contact))),
-          nextPageToken: deleted ? next && DELETED + next : next || DELETED,
-        };
-      },
+      read: liveThenDeleted(
+        (app, reader, page) =>
+          listContacts(app, reader, {
+            ...page,
+            query: '',
+            starred: undefined,
+            labels: ANY_LABELS,
+            includeTotalSize: false,
+          }),
+        (contact) => messageJson(ContactSchema, toContactMessage(contact)),
+      ),
     },
   },
   remove: purgeContactsOf,
 };
-
-/** What page tokens of deleted contacts begin with, beside those that lists have. */
-const DELETED = 'deleted ';

@@ -48,3 +48,26 @@ export interface ExportPage {
 
 /** How many rows a page of an export has at the most. */
 export const EXPORT_PAGE_ROWS = 100;
+
+/** What page tokens of deleted items begin with, beside those that lists have. */
+const DELETED = 'deleted ';
+
+/** A part of items that are listed by pages, those that are there, then deleted ones. */
+export function liveThenDeleted<Item>(
+  list: (
+    app: App,
+    reader: Caller,
+    page: { readonly deleted: boolean; readonly pageSize: number; readonly pageToken: string },
+  ) => Promise<{ readonly items: readonly Item[]; readonly nextPageToken: string }>,
+  toJson: (item: Item) => object,
+): ExportPart['read'] {
+  return async (app, reader, _, pageToken) => {
+    const deleted = pageToken.startsWith(DELETED);
+    const { items, nextPageToken: next } = await list(app, reader, {
+      deleted,
+      pageSize: EXPORT_PAGE_ROWS,
+      pageToken: deleted ? pageToken.slice(DELETED.length) : pageToken,
+    });
+    return { items: items.map(toJson), nextPageToken: deleted ? next && DELETED + next : next || DELETED };
+  };
+}

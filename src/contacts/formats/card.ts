@@ -1,16 +1,10 @@
+import type { PartialDate } from '../../kernel/partial-date.ts';
 import { isVisible, trimEnds } from '../../kernel/text.ts';
 
 /** An entry of a list. At most one entry of a list is primary. */
 interface Entry {
   readonly type: string;
   readonly primary: boolean;
-}
-
-/** The known parts of a date of the Gregorian calendar: a year, a month or both; a day only with a month. */
-export interface CardDate {
-  readonly year: number | undefined;
-  readonly month: number | undefined;
-  readonly day: number | undefined;
 }
 
 export interface CardAddress extends Entry {
@@ -40,8 +34,8 @@ export interface Card {
   addresses: readonly CardAddress[];
   /** Web addresses as they are written, with a scheme or without. */
   urls: readonly (Entry & { readonly url: string })[];
-  birthday: CardDate | undefined;
-  dates: readonly { readonly date: CardDate; readonly type: string }[];
+  birthday: PartialDate | undefined;
+  dates: readonly { readonly date: PartialDate; readonly type: string }[];
   relations: readonly { readonly name: string; readonly type: string }[];
   messagingHandles: readonly { readonly handle: string; readonly service: string; readonly type: string }[];
   customFields: readonly { readonly label: string; readonly value: string }[];
@@ -204,7 +198,7 @@ export class CardBuilder {
     this.#card.starred = true;
   }
 
-  setBirthday(date: CardDate): void {
+  setBirthday(date: PartialDate): void {
     this.#card.birthday = date;
   }
 
@@ -244,7 +238,7 @@ export class CardBuilder {
     return isVisible(cut.street + cut.city + cut.region + cut.postalCode + cut.country) && this.#add('addresses', cut);
   }
 
-  addDate(date: CardDate, type: string, line: number): boolean {
+  addDate(date: PartialDate, type: string, line: number): boolean {
     return this.#add('dates', { date, type: this.#type(type, line) });
   }
 
@@ -384,15 +378,4 @@ export function splitName(name: string): { readonly givenName: string; readonly 
   const blank = name.lastIndexOf(' ');
   if (blank <= 0 || blank === name.length - 1) return { givenName: name, familyName: '' };
   return { givenName: name.slice(0, blank), familyName: name.slice(blank + 1) };
-}
-
-/** Whether a date is one of the calendar; 29 February needs a leap year or no year. */
-export function isCardDate({ year, month, day }: CardDate): boolean {
-  if (year === undefined && month === undefined) return false;
-  if (year !== undefined && (year < 1 || year > 9999)) return false;
-  if (month !== undefined && (month < 1 || month > 12)) return false;
-  if (day === undefined) return true;
-  if (month === undefined || day < 1) return false;
-  const isLeap = year === undefined || (year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0));
-  return day <= [31, isLeap ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month - 1]!;
 }

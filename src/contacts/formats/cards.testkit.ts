@@ -1,6 +1,7 @@
 import type { Generator } from '../../../test/support/generator.ts';
 import { isVisible, trimEnds } from '../../kernel/text.ts';
-import { type Card, type CardDate, EMPTY_CARD } from './card.ts';
+import type { PartialDate } from '../../kernel/partial-date.ts';
+import { type Card, EMPTY_CARD } from './card.ts';
 
 /** What formats give a meaning: separators, escapes, quotes, beginnings of formulas, words of vCard. */
 const SIGNS = [
@@ -44,7 +45,7 @@ function visible(random: Generator, length: number): string {
   return isVisible(text) ? text : 'x';
 }
 
-function date(random: Generator): CardDate {
+function date(random: Generator): PartialDate {
   const year = random.below(3) > 0 ? 1 + random.below(9999) : undefined;
   const month = year === undefined || random.below(3) > 0 ? 1 + random.below(12) : undefined;
   return { year, month, day: month !== undefined && random.below(3) > 0 ? 1 + random.below(28) : undefined };

@@ -233,6 +233,9 @@ export function parameter({ parameters }: Pick<ContentLine, 'parameters'>, name:
   return parameters.find((each) => each.name === name)?.values[0];
 }
 
+/** Apple's own, in the letters in which its programs look for it. */
+const SPELLINGS: Readonly<Record<string, string>> = { 'X-ABLABEL': 'X-ABLabel' };
+
 /** A property as a line without folding. */
 export function formatContentLine({
   group = '',
@@ -246,7 +249,7 @@ export function formatContentLine({
   readonly value: string;
 }): string {
   const formatted = parameters.map((each) => `;${each.name}=${each.values.map(formatParameter).join(',')}`);
-  return `${group === '' ? '' : `${group}.`}${name}${formatted.join('')}:${value}`;
+  return `${group === '' ? '' : `${group}.`}${SPELLINGS[name] ?? name}${formatted.join('')}:${value}`;
 }
 
 function formatParameter(value: string): string {

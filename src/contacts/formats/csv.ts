@@ -1,18 +1,10 @@
-import {
-  type Card,
-  CardBuilder,
-  type CardDate,
-  EMPTY_CARD,
-  isCardDate,
-  type ReadCard,
-  splitName,
-  type TextField,
-} from './card.ts';
+import { formatDate, isCalendarDate, type PartialDate } from '../../kernel/partial-date.ts';
+import { type Card, CardBuilder, EMPTY_CARD, type ReadCard, splitName, type TextField } from './card.ts';
 import { escapeText } from './content-lines.ts';
 import { formatCsvRow, readCsvRows, restoreCell } from './csv-records.ts';
 import { decodeFile, decodeLine } from './text-decoding.ts';
 import { parseCardDate, readProperties } from './vcard-reader.ts';
-import { formatDate, writeProperties } from './vcard-writer.ts';
+import { writeProperties } from './vcard-writer.ts';
 
 /** How many entries of each list have columns of their own; what is beyond is in the column of properties. */
 const COLUMN_ENTRIES = 4;
@@ -255,7 +247,7 @@ function kindOf(label: string): string {
 const EMPTY_DATE = /^0\/0\/0+$/;
 
 /** A date as vCard writes it, or as Outlook does: month, day and year, and days above 12 in either place. */
-function dateOfCell(cell: string): CardDate | undefined {
+function dateOfCell(cell: string): PartialDate | undefined {
   const date = parseCardDate(cell);
   if (date !== undefined) return date;
   const match = /^\s*(\d{1,2})([/.-])(\d{1,2})\2(\d{4})\s*$/.exec(cell);
@@ -263,7 +255,7 @@ function dateOfCell(cell: string): CardDate | undefined {
   const [first, second, year] = [Number(match[1]), Number(match[3]), Number(match[4])];
   const isDayFirst = match[2] === '.' || first > 12;
   const read = isDayFirst ? { year, month: second, day: first } : { year, month: first, day: second };
-  return isCardDate(read) ? read : undefined;
+  return isCalendarDate(read) ? read : undefined;
 }
 
 function targetsOf(header: readonly string[], columns: ReadonlyMap<string, string>): Target[] {

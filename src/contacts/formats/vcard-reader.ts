@@ -1,12 +1,5 @@
-import {
-  type CardAddress,
-  CardBuilder,
-  type CardDate,
-  displayName,
-  isCardDate,
-  type ReadCard,
-  splitName,
-} from './card.ts';
+import { isCalendarDate, type PartialDate } from '../../kernel/partial-date.ts';
+import { type CardAddress, CardBuilder, displayName, type ReadCard, splitName } from './card.ts';
 import {
   kindOfLabel,
   kindOfTypes,
@@ -161,8 +154,7 @@ class CardReader {
     this.#readFormattedName();
     for (const each of unread) {
       if (each.name === 'X-ABLABEL' && this.#taken.has(each)) continue;
-      const kept = each.name === 'X-ABLABEL' ? 'X-ABLabel' : each.name;
-      this.builder.keep(formatContentLine({ ...each, name: kept }), each.line);
+      this.builder.keep(formatContentLine(each), each.line);
     }
   }
 
@@ -425,7 +417,7 @@ function telephone(uri: string): string {
 }
 
 /** A date as vCard, ISO 8601 and Apple write it; undefined for what is no date. Times of day are left out. */
-function readDate(property: ContentLine): CardDate | undefined {
+function readDate(property: ContentLine): PartialDate | undefined {
   if (parameter(property, 'VALUE')?.toLowerCase() === 'text') return undefined;
   const date = parseCardDate(property.value);
   const noYear = parameter(property, 'X-APPLE-OMIT-YEAR');
@@ -434,7 +426,7 @@ function readDate(property: ContentLine): CardDate | undefined {
 }
 
 /** Reads the date of a text: 1815-12-10, 18151210, 1815-12, 1815, --12-10, --1210, --12, with a time behind it or not. */
-export function parseCardDate(text: string): CardDate | undefined {
+export function parseCardDate(text: string): PartialDate | undefined {
   const match =
     /^(?:(?<year>\d{4})(?:-?(?<month>\d\d)-?(?<day>\d\d)|-(?<only>\d\d))?|--(?<month2>\d\d)(?:-?(?<day2>\d\d))?)(?:[T ].*)?$/.exec(
       text.trim(),
@@ -443,5 +435,5 @@ export function parseCardDate(text: string): CardDate | undefined {
   const { year, month, day, only, month2, day2 } = match.groups;
   const numberOf = (digits: string | undefined) => (digits === undefined ? undefined : Number(digits));
   const date = { year: numberOf(year), month: numberOf(month ?? only ?? month2), day: numberOf(day ?? day2) };
-  return isCardDate(date) ? date : undefined;
+  return isCalendarDate(date) ? date : undefined;
 }

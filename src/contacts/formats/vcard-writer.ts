@@ -1,4 +1,5 @@
-import { type Card, type CardDate, displayName } from './card.ts';
+import { formatDate, type PartialDate } from '../../kernel/partial-date.ts';
+import { type Card, displayName } from './card.ts';
 import { RELATION_TYPES, SERVICE_OF_SCHEME, typesOfKind } from './card-types.ts';
 import {
   type ContentLine,
@@ -42,14 +43,14 @@ class CardWriter {
     this.#add('VERSION', this.#is4 ? '4.0' : '3.0');
     this.#writeNames();
     this.#writeOthers();
-    for (const each of this.#kept) if (each.name !== 'FN') this.#lines.push(formatKept(each));
+    for (const each of this.#kept) if (each.name !== 'FN') this.#lines.push(formatContentLine(each));
     this.#add('END', 'VCARD');
     return this.#lines.map(foldLine).join('');
   }
 
   writeProperties(): string {
     this.#writeOthers();
-    return [...this.#lines, ...this.#kept.map(formatKept)].join('\n');
+    return [...this.#lines, ...this.#kept.map(formatContentLine)].join('\n');
   }
 
   #writeOthers(): void {
@@ -111,7 +112,7 @@ class CardWriter {
     }
   }
 
-  #writeDate(name: string, date: CardDate, label: string | undefined): void {
+  #writeDate(name: string, date: PartialDate, label: string | undefined): void {
     const isApple = !this.#is4 && date.year === undefined && date.day !== undefined;
     this.#add(name, isApple ? formatDate({ ...date, year: 1604 }, '-') : formatDate(date, this.#is4 ? '' : '-'), {
       label: label === '' ? undefined : label,
@@ -195,19 +196,6 @@ class CardWriter {
 
 const AS_TEXT: Parameter = { name: 'VALUE', values: ['text'] };
 
-function formatKept(kept: ContentLine): string {
-  return formatContentLine(kept.name === 'X-ABLABEL' ? { ...kept, name: 'X-ABLabel' } : kept);
-}
-
 function structured(parts: readonly string[]): string {
   return parts.map(escapeText).join(';');
-}
-
-/** A date with what is known of it. A year and a month have a hyphen between them in every version. */
-export function formatDate({ year, month, day }: CardDate, separator: '' | '-'): string {
-  const digits = (n: number, length: number) => String(n).padStart(length, '0');
-  const monthDay = [month, day].filter((part) => part !== undefined).map((part) => digits(part, 2));
-  if (year === undefined) return `--${monthDay.join(separator)}`;
-  if (day === undefined) return [digits(year, 4), ...monthDay].join('-');
-  return [digits(year, 4), ...monthDay].join(separator);
 }

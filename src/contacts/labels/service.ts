@@ -1,6 +1,6 @@
 import type { ServiceImpl } from '@connectrpc/connect';
 import { LabelSchema, type LabelService } from '../../../gen/kith/contact/v1/label_service_pb.ts';
-import { EXPORT_PAGE_ROWS, type PersonalData } from '../../privacy/personal-data.ts';
+import { liveThenDeleted, type PersonalData } from '../../privacy/personal-data.ts';
 import { callerOf } from '../../rpc/caller.ts';
 import { messageJson } from '../../rpc/message-json.ts';
 import {
@@ -43,23 +43,8 @@ export const labelData: PersonalData = {
   parts: {
     labels: {
       permission: undefined,
-      async read(app, reader, _, pageToken) {
-        const deleted = pageToken.startsWith(DELETED);
-        const page = await listLabels(app, reader, {
-          deleted,
-          pageSize: EXPORT_PAGE_ROWS,
-          pageToken: deleted ? pageToken.slice(DELETED.length) : pageToken,
-        });
-        const { nextPageToken: next } = page;
-        return {
-          items: page.items.map((label) => messageJson(LabelSchema, toLabelMessage(label))),
-          nextPageToken: deleted ? next && DELETED + next : next || DELETED,
-        };
-      },
+      read: liveThenDeleted(listLabels, (label) => messageJson(LabelSchema, toLabelMessage(label))),
     },
   },
   remove: purgeLabelsOf,
 };
-
-/** What page tokens of deleted labels begin with, beside those that lists have. */
-const DELETED = 'deleted ';
