@@ -79,25 +79,31 @@ async function begin(auth: Client<typeof AuthService>, credentials: PasswordCred
   const { identifier } = credentials;
   if ('password' in credentials) return auth.login({ identifier, password: credentials.password });
   const { clientToken } = await auth.requestLoginCode({ identifier });
-  let error: KithError | undefined;
-  for (let answers = 1; ; answers += 1) {
-    const code = await credentials.mailedCode({ error });
-    try {
-      return await auth.loginWithCode({ identifier, clientToken, code });
-    } catch (thrown) {
-      error = KithError.from(thrown);
-      if (!RETRIABLE.has(error.reason) || answers === ANSWERS_MAX) throw thrown;
-    }
-  }
+  return askUntilTaken(
+    async (error) => credentials.mailedCode({ error }),
+    (code) => auth.loginWithCode({ identifier, clientToken, code }),
+  );
 }
 
 async function takeStep(auth: Client<typeof AuthService>, challenge: LoginChallenge, credentials: StepCallbacks) {
+  const { challengeToken } = challenge;
+  const { outcome } = await askUntilTaken(
+    (error) => askFor(challenge, credentials, error),
+    (answer) => auth.completeLogin({ challengeToken, answer: answer! }),
+  );
+  return outcome;
+}
+
+/** Asks for an answer and sends it, again while it is refused and another one may be taken, up to ANSWERS_MAX times. */
+async function askUntilTaken<Given, Taken>(
+  ask: (error: KithError | undefined) => Promise<Given>,
+  send: (given: Given) => Promise<Taken>,
+): Promise<Taken> {
   let error: KithError | undefined;
   for (let answers = 1; ; answers += 1) {
-    const answer = await askFor(challenge, credentials, error);
+    const given = await ask(error);
     try {
-      const { outcome } = await auth.completeLogin({ challengeToken: challenge.challengeToken, answer: answer! });
-      return outcome;
+      return await send(given);
     } catch (thrown) {
       error = KithError.from(thrown);
       if (!RETRIABLE.has(error.reason) || answers === ANSWERS_MAX) throw thrown;
