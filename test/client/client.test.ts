@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { createClient } from '@connectrpc/connect';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { startRelay } from '../../check/relay.ts';
 import { Permission, Role } from '../../gen/kith/access/v1/role_pb.ts';
 import { ApiKeyService } from '../../gen/kith/auth/v1/api_key_service_pb.ts';
@@ -26,6 +26,7 @@ import { purge } from '../../src/purge.ts';
 import { Authenticator } from '../support/authenticator.ts';
 import { type CallProxy, startCallProxy } from '../support/http-proxy.ts';
 import { ADMIN_PASSWORD, type Kith, startKith } from '../support/kith.ts';
+import { codeIn, mailsTo } from '../support/outbox.ts';
 import { signedIn } from '../support/sign-in.ts';
 import { openApp } from '../support/stored.ts';
 import { clientProtocols, openKith } from './clients.ts';
@@ -453,6 +454,26 @@ test('a sign-in asks for another password and for the code of the second factor,
   ]);
   const without = await errorOf(client.signIn({ identifier: 'ada', password: 'the second password' }));
   expect(without).toMatchObject({ code: 'FailedPrecondition', message: expect.stringContaining('secondFactor') });
+});
+
+test('a mailed code signs in where it was asked for, and is asked for again after a wrong one', async () => {
+  await using kith = await startKith();
+  const { user } = await kith.user();
+  const { accessToken } = await kith.admin();
+  await kith.client(UserService, accessToken).updateUser({ userId: user.id, emailVerified: true });
+  using client = createKith({ url: kith.address, credentials: { store: memoryStore() } });
+  const refusals: (Reason | undefined)[] = [];
+  const mailedCode = async ({ error }: { readonly error: KithError | undefined }) => {
+    refusals.push(error?.reason);
+    if (error === undefined) return '0000 0000';
+    return vi.waitFor(async () => codeIn(kith, (await mailsTo(kith, user.id))[0]!), { timeout: 30_000 });
+  };
+  const signedInUser = await client.signIn({ identifier: user.username, mailedCode });
+  expect(signedInUser.id).toBe(user.id);
+  expect(refusals).toEqual([undefined, 'MAILED_CODE_INVALID']);
+  expect((await client.auth.userMe()).user?.id).toBe(user.id);
+  const another = client.signIn({ identifier: user.username, mailedCode: () => '0000 0001' });
+  expect(await reasonOf(another)).toBe('MAILED_CODE_INVALID');
 });
 
 test('credentials that have no session cannot sign in or out, and are sent as they are', async () => {
