@@ -25,7 +25,7 @@ import {
   toContact,
   toFields,
 } from './contact.ts';
-import { type Batch, type BatchResult, type Refused, runBatch } from './batch.ts';
+import { type Batch, type BatchResult, runBatch } from './batch.ts';
 import { limitReached, recountLabels, requireLabels, visibleLabels } from './labels/labels.ts';
 import { removeLabel, selectPurgeable } from './labels/store.ts';
 import {
@@ -152,16 +152,46 @@ export async function insertWithin(
 export function createContacts<Response>(
   app: ContactsApp,
   caller: Caller,
-  { items, allOrNothing, format }: BatchOf<NewContact, Response>,
+  { format, ...batch }: BatchOf<NewContact, Response>,
   signal?: AbortSignal,
 ): Promise<BatchResult<Response>[]> {
   const each = (tx: Db, contact: NewContact) => createWithin(tx, app, caller, contact, format);
-  return runBatch(app, caller, { items, allOrNothing, done: 'created', each }, signal);
+  return runBatch(app, caller, { ...batch, done: 'created', each }, signal);
 }
 
 /** What to do for contacts of a batch, and how a response is made of each. */
-export interface BatchOf<Item, Response> extends Pick<Batch<Item, Response>, 'items' | 'allOrNothing'> {
+export interface BatchOf<Item, Response> extends Omit<Batch<Item, Response>, 'done' | 'each'> {
   readonly format: ResponseFormat<Contact, Response>;
+}
+
+/**
+ * Changes contacts of the caller's, each as updateContact does, and says of each what came of it: see runBatch.
+ */
+export function updateContacts<Response>(
+  app: ContactsApp,
+  caller: Caller,
+  { format, ...batch }: BatchOf<ContactUpdate, Response>,
+  signal?: AbortSignal,
+): Promise<BatchResult<Response>[]> {
+  const each = (tx: Db, update: ContactUpdate) => updateOnce(tx, app, caller, update, format);
+  return runBatch(app, caller, { ...batch, done: 'updated', each }, signal);
+}
+
+/**
+ * Deletes contacts of the caller's, each as deleteContact does, and says of each what came of it: see runBatch.
+ */
+export function deleteContacts<Response>(
+  app: ContactsApp,
+  caller: Caller,
+  { format, ...batch }: BatchOf<ContactVersion, Response>,
+  signal?: AbortSignal,
+): Promise<BatchResult<Response>[]> {
+  const each = async (tx: Db, { id, etag }: ContactVersion) => {
+    const resource = contactResource(caller, id);
+    const row = await changeWithin(tx, atOneTime<App>(app), 'delete', resource, etag, () => DELETE);
+    return format.toResponse(await toShown(tx, row));
+  };
+  return runBatch(app, caller, { ...batch, done: 'deleted', each }, signal);
 }
 
 /** Throws contact_not_found. */
@@ -267,13 +297,14 @@ export function updateContact<Response>(
 }
 
 /** Changes a contact in a transaction. Throws as updateContact does, before it writes anything. */
-function updateOnce<Response>(
+async function updateOnce<Response>(
   tx: Db,
   app: ContactsApp,
   caller: Caller,
   { id, etag, fields, phoneRegion, requestId }: ContactUpdate,
   format: ResponseFormat<Contact, Response>,
 ): Promise<Response> {
+  requirePhoneRegion(phoneRegion);
   // As a list: an empty field is another request than an absent one.
   const written = Object.entries(fields).filter(([, value]) => value !== undefined);
   const input = { id, etag, written, phoneRegion };
@@ -342,11 +373,9 @@ function withinLabelLimit(labelIds: readonly string[]): readonly string[] {
 }
 
 /** Which labels to add to contacts, and which to take from them. A label that is in both lists is added. */
-export interface Labelling {
-  readonly contacts: readonly (ContactVersion | Refused)[];
+export interface Labelling<Response> extends BatchOf<ContactVersion, Response> {
   readonly add: readonly string[];
   readonly remove: readonly string[];
-  readonly allOrNothing: boolean;
 }
 
 /**
@@ -354,12 +383,12 @@ export interface Labelling {
  * runBatch. Throws label_not_found; contacts are refused with contact_not_found, resource_deleted, etag_mismatch,
  * label_limit_reached, budget_exceeded.
  */
-export async function labelContacts(
+export async function labelContacts<Response>(
   app: ContactsApp,
   caller: Caller,
-  { contacts, add, remove, allOrNothing }: Labelling,
+  { add, remove, format, ...batch }: Labelling<Response>,
   signal?: AbortSignal,
-): Promise<BatchResult<Contact>[]> {
+): Promise<BatchResult<Response>[]> {
   const { db } = app.database;
   await requireLabels(db, caller.userId, add, 'add_label_ids');
   await requireLabels(db, caller.userId, remove, 'remove_label_ids');
@@ -374,9 +403,10 @@ export async function labelContacts(
       if (labelIds.length > fields.labelIds.length) withinLabelLimit(labelIds);
       return changeFields(tx, app, row, { ...fields, labelIds });
     };
-    return toShown(tx, await changeWithin(tx, atOneTime(app), 'update', contactResource(caller, id), etag, change));
+    const row = await changeWithin(tx, atOneTime(app), 'update', contactResource(caller, id), etag, change);
+    return format.toResponse(await toShown(tx, row));
   };
-  return runBatch(app, caller, { items: contacts, allOrNothing, done: 'updated', each }, signal);
+  return runBatch(app, caller, { ...batch, done: 'updated', each }, signal);
 }
 
 /**

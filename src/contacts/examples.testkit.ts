@@ -89,6 +89,34 @@ export const contacts = examplesOf(ContactService, {
       answer: { contact: { id: contact.id, deleteTime: TIME, purgeTime: TIME } },
     };
   },
+  async batchUpdateContacts(cast) {
+    const { accessToken, contact } = await withContact(cast);
+    const change = { contactId: contact.id, etag: contact.etag, starred: false, requestId: randomUUID() };
+    return {
+      accessToken,
+      request: { contacts: [change, { ...change, requestId: randomUUID() }] },
+      answer: {
+        results: [
+          { status: ContactStatus.UPDATED, contact: { ...ADA, id: contact.id, starred: false, etag: ETAG } },
+          { status: ContactStatus.REFUSED, refusal: { detail: { reason: ErrorReason.ETAG_MISMATCH } } },
+        ],
+      },
+    };
+  },
+  async batchDeleteContacts(cast) {
+    const { accessToken, contact } = await withContact(cast);
+    const version = { contactId: contact.id, etag: contact.etag };
+    return {
+      accessToken,
+      request: { contacts: [version, { contactId: randomUUID() }] },
+      answer: {
+        results: [
+          { status: ContactStatus.DELETED, contact: { id: contact.id, deleteTime: TIME, purgeTime: TIME } },
+          { status: ContactStatus.REFUSED, refusal: { detail: { reason: ErrorReason.CONTACT_NOT_FOUND } } },
+        ],
+      },
+    };
+  },
   async importContacts({ caller }) {
     const { accessToken } = await caller();
     // Another contact in each call: the same one again would change nothing.

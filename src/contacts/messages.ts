@@ -30,6 +30,7 @@ import {
   type ListContactsRequest,
   type ListContactsResponseSchema,
   type UpdateContactRequest,
+  UpdateContactRequestSchema,
 } from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import { Failure, type PartRefusal } from '../kernel/failure.ts';
 import type { PartialDate } from '../kernel/partial-date.ts';
@@ -143,6 +144,8 @@ const checkCreate = createMessageCheck(CreateContactRequestSchema);
 
 export const fromCreates = fromRows(checkCreate, fromCreate);
 
+export const fromUpdates = fromRows(createMessageCheck(UpdateContactRequestSchema), fromUpdate);
+
 export const fromVersions = fromRows(
   createMessageCheck(ContactVersionSchema),
   ({ contactId, etag }): ContactVersion => ({ id: contactId, etag }),
@@ -153,9 +156,15 @@ const STATUSES = {
   refused: ContactStatus.REFUSED,
   left_out: ContactStatus.LEFT_OUT,
   updated: ContactStatus.UPDATED,
+  deleted: ContactStatus.DELETED,
 } satisfies Record<BatchResult<unknown>['status'], ContactStatus>;
 
-export function toBatchResults(results: readonly BatchResult<{ readonly contact?: ContactMessage | undefined }>[]): {
+/** A response with a contact. */
+interface WithContact {
+  readonly contact?: ContactMessage | undefined;
+}
+
+export function toBatchResults(results: readonly BatchResult<WithContact>[]): {
   results: MessageInitShape<typeof ContactResultSchema>[];
 } {
   return {
@@ -167,13 +176,9 @@ export function toBatchResults(results: readonly BatchResult<{ readonly contact?
   };
 }
 
-/** The results of a batch whose responses are not stored. */
-export function toContactResults(results: readonly BatchResult<Contact>[]): ReturnType<typeof toBatchResults> {
-  return toBatchResults(
-    results.map((result) =>
-      'response' in result ? { ...result, response: { contact: toContactMessage(result.response) } } : result,
-    ),
-  );
+/** Leaves of a contact what tells which one and which version it is. */
+export function shorten<Response extends WithContact>({ contact, ...rest }: Response): Response {
+  return { ...rest, contact: contact && create(ContactSchema, { id: contact.id, etag: contact.etag }) } as Response;
 }
 
 export function fromList(request: ListContactsRequest): ContactListRequest {
@@ -301,5 +306,10 @@ export const createResponse = responseFormat(ContactService.method.createContact
 
 /** Likewise to UpdateContact. */
 export const updateResponse = responseFormat(ContactService.method.updateContact, (contact: Contact) => ({
+  contact: toContactMessage(contact),
+}));
+
+/** Likewise of batches whose responses are not stored. */
+export const contactResponse = responseFormat(ContactService.method.getContact, (contact: Contact) => ({
   contact: toContactMessage(contact),
 }));

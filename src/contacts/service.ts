@@ -13,14 +13,17 @@ import {
   createContact,
   createContacts,
   deleteContact,
+  deleteContacts,
   getContact,
   labelContacts,
   listContacts,
   purgeContactsOf,
   undeleteContact,
   updateContact,
+  updateContacts,
 } from './contacts.ts';
 import {
+  contactResponse,
   createResponse,
   fromCreate,
   fromExport,
@@ -29,12 +32,13 @@ import {
   fromIds,
   fromList,
   fromUpdate,
+  fromUpdates,
   fromVersions,
+  shorten,
   toBatchResults,
   toContactMessage,
   toContactPage,
   toImportResults,
-  toContactResults,
   updateResponse,
 } from './messages.ts';
 
@@ -45,17 +49,19 @@ export function contactService(app: ContactsApp & ExportApp): ServiceImpl<typeof
     },
     async batchCreateContacts(request, context) {
       const { allOrNothing } = request;
-      const batch = { items: await fromCreates(request.contacts), allOrNothing, format: createResponse };
+      const batch = { items: await fromCreates(request.contacts), allOrNothing, format: createResponse, shorten };
       return toBatchResults(await createContacts(app, callerOf(context), batch, context.signal));
     },
     async labelContacts(request, context) {
       const labelling = {
-        contacts: await fromVersions(request.contacts),
+        items: await fromVersions(request.contacts),
         add: fromIds(request.addLabelIds),
         remove: fromIds(request.removeLabelIds),
         allOrNothing: request.allOrNothing,
+        format: contactResponse,
+        shorten,
       };
-      return toContactResults(await labelContacts(app, callerOf(context), labelling, context.signal));
+      return toBatchResults(await labelContacts(app, callerOf(context), labelling, context.signal));
     },
     async getContact({ contactId }, context) {
       return { contact: toContactMessage(await getContact(app, callerOf(context), contactId)) };
@@ -66,8 +72,18 @@ export function contactService(app: ContactsApp & ExportApp): ServiceImpl<typeof
     updateContact(request, context) {
       return updateContact(app, callerOf(context), fromUpdate(request), updateResponse);
     },
+    async batchUpdateContacts(request, context) {
+      const { allOrNothing } = request;
+      const batch = { items: await fromUpdates(request.contacts), allOrNothing, format: updateResponse, shorten };
+      return toBatchResults(await updateContacts(app, callerOf(context), batch, context.signal));
+    },
     async deleteContact({ contactId, etag }, context) {
       return { contact: toContactMessage(await deleteContact(app, callerOf(context), contactId, etag)) };
+    },
+    async batchDeleteContacts(request, context) {
+      const { allOrNothing } = request;
+      const batch = { items: await fromVersions(request.contacts), allOrNothing, format: contactResponse, shorten };
+      return toBatchResults(await deleteContacts(app, callerOf(context), batch, context.signal));
     },
     async importContacts(request, context) {
       const rows = await fromImport(request);

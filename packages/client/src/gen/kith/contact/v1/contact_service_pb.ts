@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file kith/contact/v1/contact_service.proto.
  */
 export const file_kith_contact_v1_contact_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVraXRoL2NvbnRhY3QvdjEvY29udGFjdF9zZXJ2aWNlLnByb3RvEg9raXRoLmNvbnRhY3QudjEiiwcKFENyZWF0ZUNvbnRhY3RSZXF1ZXN0EhIKCmdpdmVuX25hbWUYASABKAkSEwoLZmFtaWx5X25hbWUYAiABKAkSDwoHY29tcGFueRgDIAEoCRIRCglqb2JfdGl0bGUYBCABKAkSLQoGZW1haWxzGAUgAygLMh0ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzcxIsCgZwaG9uZXMYBiADKAsyHC5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXISMQoJYWRkcmVzc2VzGAcgAygLMh4ua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3MSKQoEdXJscxgIIAMoCzIbLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzEi4KCGJpcnRoZGF5GAkgASgLMhwua2l0aC5jb250YWN0LnYxLlBhcnRpYWxEYXRlEg0KBW5vdGVzGAogASgJEg8KB3N0YXJyZWQYCyABKAgSEgoKcmVxdWVzdF9pZBgMIAEoCRITCgtuYW1lX3ByZWZpeBgNIAEoCRITCgttaWRkbGVfbmFtZRgOIAEoCRITCgtuYW1lX3N1ZmZpeBgPIAEoCRIQCghuaWNrbmFtZRgQIAEoCRIbChNwaG9uZXRpY19naXZlbl9uYW1lGBEgASgJEhwKFHBob25ldGljX21pZGRsZV9uYW1lGBIgASgJEhwKFHBob25ldGljX2ZhbWlseV9uYW1lGBMgASgJEhIKCmRlcGFydG1lbnQYFCABKAkSKwoFZGF0ZXMYFSADKAsyHC5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGUSLAoJcmVsYXRpb25zGBYgAygLMhkua2l0aC5jb250YWN0LnYxLlJlbGF0aW9uEjsKEW1lc3NhZ2luZ19oYW5kbGVzGBcgAygLMiAua2l0aC5jb250YWN0LnYxLk1lc3NhZ2luZ0hhbmRsZRIzCg1jdXN0b21fZmllbGRzGBggAygLMhwua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkEhEKCWxhbmd1YWdlcxgZIAMoCRIRCgl0aW1lX3pvbmUYGiABKAkSEAoIcHJvbm91bnMYGyABKAkSDgoGc291cmNlGBwgASgJEgsKA3VpZBgdIAEoCRIUCgxwaG9uZV9yZWdpb24YHiABKAkSEQoJbGFiZWxfaWRzGB8gAygJIkIKFUNyZWF0ZUNvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QibQoaQmF0Y2hDcmVhdGVDb250YWN0c1JlcXVlc3QSNwoIY29udGFjdHMYASADKAsyJS5raXRoLmNvbnRhY3QudjEuQ3JlYXRlQ29udGFjdFJlcXVlc3QSFgoOYWxsX29yX25vdGhpbmcYAiABKAgiTgobQmF0Y2hDcmVhdGVDb250YWN0c1Jlc3BvbnNlEi8KB3Jlc3VsdHMYASADKAsyHi5raXRoLmNvbnRhY3QudjEuQ29udGFjdFJlc3VsdCKTAQoNQ29udGFjdFJlc3VsdBIuCgZzdGF0dXMYASABKA4yHi5raXRoLmNvbnRhY3QudjEuQ29udGFjdFN0YXR1cxIpCgdjb250YWN0GAIgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QSJwoHcmVmdXNhbBgDIAEoCzIWLmtpdGguZXJyb3IudjEuUmVmdXNhbCJACg5Db250YWN0VmVyc2lvbhISCgpjb250YWN0X2lkGAEgASgJEhEKBGV0YWcYAiABKAlIAIgBAUIHCgVfZXRhZyKSAQoUTGFiZWxDb250YWN0c1JlcXVlc3QSMQoIY29udGFjdHMYASADKAsyHy5raXRoLmNvbnRhY3QudjEuQ29udGFjdFZlcnNpb24SFQoNYWRkX2xhYmVsX2lkcxgCIAMoCRIYChByZW1vdmVfbGFiZWxfaWRzGAMgAygJEhYKDmFsbF9vcl9ub3RoaW5nGAQgASgIIkgKFUxhYmVsQ29udGFjdHNSZXNwb25zZRIvCgdyZXN1bHRzGAEgAygLMh4ua2l0aC5jb250YWN0LnYxLkNvbnRhY3RSZXN1bHQiJwoRR2V0Q29udGFjdFJlcXVlc3QSEgoKY29udGFjdF9pZBgBIAEoCSI/ChJHZXRDb250YWN0UmVzcG9uc2USKQoHY29udGFjdBgBIAEoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0IsgBChNMaXN0Q29udGFjdHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEg0KBXF1ZXJ5GAMgASgJEhQKB3N0YXJyZWQYBCABKAhIAIgBARIPCgdkZWxldGVkGAUgASgIEhoKEmluY2x1ZGVfdG90YWxfc2l6ZRgGIAEoCBIsCgZsYWJlbHMYByABKAsyHC5raXRoLmNvbnRhY3QudjEuTGFiZWxGaWx0ZXJCCgoIX3N0YXJyZWQiPgoLTGFiZWxGaWx0ZXISDgoGYW55X29mGAEgAygJEg4KBmFsbF9vZhgCIAMoCRIPCgdub25lX29mGAMgAygJIqABChRMaXN0Q29udGFjdHNSZXNwb25zZRIqCghjb250YWN0cxgBIAMoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIXCgp0b3RhbF9zaXplGAMgASgFSACIAQESGwoTdG90YWxfc2l6ZV9hdF9sZWFzdBgEIAEoCEINCgtfdG90YWxfc2l6ZSLtCgoUVXBkYXRlQ29udGFjdFJlcXVlc3QSEgoKY29udGFjdF9pZBgBIAEoCRIRCgRldGFnGAIgASgJSACIAQESFwoKZ2l2ZW5fbmFtZRgDIAEoCUgBiAEBEhgKC2ZhbWlseV9uYW1lGAQgASgJSAKIAQESFAoHY29tcGFueRgFIAEoCUgDiAEBEhYKCWpvYl90aXRsZRgGIAEoCUgEiAEBEi8KBmVtYWlscxgHIAEoCzIfLmtpdGguY29udGFjdC52MS5FbWFpbEFkZHJlc3NlcxItCgZwaG9uZXMYCCABKAsyHS5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXJzEjMKCWFkZHJlc3NlcxgJIAEoCzIgLmtpdGguY29udGFjdC52MS5Qb3N0YWxBZGRyZXNzZXMSKwoEdXJscxgKIAEoCzIdLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzZXMSMQoIYmlydGhkYXkYCyABKAsyHy5raXRoLmNvbnRhY3QudjEuQmlydGhkYXlDaGFuZ2USEgoFbm90ZXMYDCABKAlIBYgBARIUCgdzdGFycmVkGA0gASgISAaIAQESGAoLbmFtZV9wcmVmaXgYDiABKAlIB4gBARIYCgttaWRkbGVfbmFtZRgPIAEoCUgIiAEBEhgKC25hbWVfc3VmZml4GBAgASgJSAmIAQESFQoIbmlja25hbWUYESABKAlICogBARIgChNwaG9uZXRpY19naXZlbl9uYW1lGBIgASgJSAuIAQESIQoUcGhvbmV0aWNfbWlkZGxlX25hbWUYEyABKAlIDIgBARIhChRwaG9uZXRpY19mYW1pbHlfbmFtZRgUIAEoCUgNiAEBEhcKCmRlcGFydG1lbnQYFSABKAlIDogBARIsCgVkYXRlcxgWIAEoCzIdLmtpdGguY29udGFjdC52MS5Db250YWN0RGF0ZXMSLQoJcmVsYXRpb25zGBcgASgLMhoua2l0aC5jb250YWN0LnYxLlJlbGF0aW9ucxI8ChFtZXNzYWdpbmdfaGFuZGxlcxgYIAEoCzIhLmtpdGguY29udGFjdC52MS5NZXNzYWdpbmdIYW5kbGVzEjQKDWN1c3RvbV9maWVsZHMYGSABKAsyHS5raXRoLmNvbnRhY3QudjEuQ3VzdG9tRmllbGRzEi0KCWxhbmd1YWdlcxgaIAEoCzIaLmtpdGguY29udGFjdC52MS5MYW5ndWFnZXMSFgoJdGltZV96b25lGBsgASgJSA+IAQESFQoIcHJvbm91bnMYHCABKAlIEIgBARITCgZzb3VyY2UYHSABKAlIEYgBARIQCgN1aWQYHiABKAlIEogBARIUCgxwaG9uZV9yZWdpb24YHyABKAkSLAoJbGFiZWxfaWRzGCAgASgLMhkua2l0aC5jb250YWN0LnYxLkxhYmVsSWRzEhIKCnJlcXVlc3RfaWQYISABKAlCBwoFX2V0YWdCDQoLX2dpdmVuX25hbWVCDgoMX2ZhbWlseV9uYW1lQgoKCF9jb21wYW55QgwKCl9qb2JfdGl0bGVCCAoGX25vdGVzQgoKCF9zdGFycmVkQg4KDF9uYW1lX3ByZWZpeEIOCgxfbWlkZGxlX25hbWVCDgoMX25hbWVfc3VmZml4QgsKCV9uaWNrbmFtZUIWChRfcGhvbmV0aWNfZ2l2ZW5fbmFtZUIXChVfcGhvbmV0aWNfbWlkZGxlX25hbWVCFwoVX3Bob25ldGljX2ZhbWlseV9uYW1lQg0KC19kZXBhcnRtZW50QgwKCl90aW1lX3pvbmVCCwoJX3Byb25vdW5zQgkKB19zb3VyY2VCBgoEX3VpZCI/Cg5FbWFpbEFkZHJlc3NlcxItCgZ2YWx1ZXMYASADKAsyHS5raXRoLmNvbnRhY3QudjEuRW1haWxBZGRyZXNzIjwKDFBob25lTnVtYmVycxIsCgZ2YWx1ZXMYASADKAsyHC5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXIiQQoPUG9zdGFsQWRkcmVzc2VzEi4KBnZhbHVlcxgBIAMoCzIeLmtpdGguY29udGFjdC52MS5Qb3N0YWxBZGRyZXNzIjsKDFdlYkFkZHJlc3NlcxIrCgZ2YWx1ZXMYASADKAsyGy5raXRoLmNvbnRhY3QudjEuV2ViQWRkcmVzcyI8CgxDb250YWN0RGF0ZXMSLAoGdmFsdWVzGAEgAygLMhwua2l0aC5jb250YWN0LnYxLkNvbnRhY3REYXRlIjYKCVJlbGF0aW9ucxIpCgZ2YWx1ZXMYASADKAsyGS5raXRoLmNvbnRhY3QudjEuUmVsYXRpb24iRAoQTWVzc2FnaW5nSGFuZGxlcxIwCgZ2YWx1ZXMYASADKAsyIC5raXRoLmNvbnRhY3QudjEuTWVzc2FnaW5nSGFuZGxlIjwKDEN1c3RvbUZpZWxkcxIsCgZ2YWx1ZXMYASADKAsyHC5raXRoLmNvbnRhY3QudjEuQ3VzdG9tRmllbGQiGwoJTGFuZ3VhZ2VzEg4KBnZhbHVlcxgBIAMoCSIaCghMYWJlbElkcxIOCgZ2YWx1ZXMYASADKAkiPQoOQmlydGhkYXlDaGFuZ2USKwoFdmFsdWUYASABKAsyHC5raXRoLmNvbnRhY3QudjEuUGFydGlhbERhdGUiQgoVVXBkYXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJGChREZWxldGVDb250YWN0UmVxdWVzdBISCgpjb250YWN0X2lkGAEgASgJEhEKBGV0YWcYAiABKAlIAIgBAUIHCgVfZXRhZyJCChVEZWxldGVDb250YWN0UmVzcG9uc2USKQoHY29udGFjdBgBIAEoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0IkgKFlVuZGVsZXRlQ29udGFjdFJlcXVlc3QSEgoKY29udGFjdF9pZBgBIAEoCRIRCgRldGFnGAIgASgJSACIAQFCBwoFX2V0YWciRAoXVW5kZWxldGVDb250YWN0UmVzcG9uc2USKQoHY29udGFjdBgBIAEoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0IukBChVJbXBvcnRDb250YWN0c1JlcXVlc3QSLgoGZm9ybWF0GAEgASgOMh4ua2l0aC5jb250YWN0LnYxLkNvbnRhY3RGb3JtYXQSDwoHY29udGVudBgCIAEoDBIPCgdwcmV2aWV3GAMgASgIEhUKDWtlZXBfZXhpc3RpbmcYBCABKAgSDgoGc291cmNlGAUgASgJEhQKDHBob25lX3JlZ2lvbhgGIAEoCRIrCgdjb2x1bW5zGAcgAygLMhoua2l0aC5jb250YWN0LnYxLkNzdkNvbHVtbhIUCgxsaW5lc19iZWZvcmUYCCABKAUiKAoJQ3N2Q29sdW1uEgwKBG5hbWUYASABKAkSDQoFaG9sZHMYAiABKAkiUQoWSW1wb3J0Q29udGFjdHNSZXNwb25zZRI3CgdyZXN1bHRzGAEgAygLMiYua2l0aC5jb250YWN0LnYxLkltcG9ydGVkQ29udGFjdFJlc3VsdCLSAQoVSW1wb3J0ZWRDb250YWN0UmVzdWx0EjQKBnN0YXR1cxgBIAEoDjIkLmtpdGguY29udGFjdC52MS5Db250YWN0SW1wb3J0U3RhdHVzEgwKBGxpbmUYAiABKAUSDAoEbmFtZRgDIAEoCRISCgpjb250YWN0X2lkGAQgASgJEioKBW5vdGVzGAUgAygLMhsua2l0aC5jb250YWN0LnYxLkltcG9ydE5vdGUSJwoHcmVmdXNhbBgGIAEoCzIWLmtpdGguZXJyb3IudjEuUmVmdXNhbCIoCgpJbXBvcnROb3RlEgwKBGxpbmUYASABKAUSDAoEdGV4dBgCIAEoCSJ4ChVFeHBvcnRDb250YWN0c1JlcXVlc3QSLgoGZm9ybWF0GAEgASgOMh4ua2l0aC5jb250YWN0LnYxLkNvbnRhY3RGb3JtYXQSDQoFcXVlcnkYAiABKAkSFAoHc3RhcnJlZBgDIAEoCEgAiAEBQgoKCF9zdGFycmVkIiYKFkV4cG9ydENvbnRhY3RzUmVzcG9uc2USDAoEZGF0YRgBIAEoDCqgAQoNQ29udGFjdFN0YXR1cxIeChpDT05UQUNUX1NUQVRVU19VTlNQRUNJRklFRBAAEhoKFkNPTlRBQ1RfU1RBVFVTX0NSRUFURUQQARIaChZDT05UQUNUX1NUQVRVU19SRUZVU0VEEAISGwoXQ09OVEFDVF9TVEFUVVNfTEVGVF9PVVQQAxIaChZDT05UQUNUX1NUQVRVU19VUERBVEVEEAQqfwoNQ29udGFjdEZvcm1hdBIeChpDT05UQUNUX0ZPUk1BVF9VTlNQRUNJRklFRBAAEhoKFkNPTlRBQ1RfRk9STUFUX1ZDQVJEXzMQARIaChZDT05UQUNUX0ZPUk1BVF9WQ0FSRF80EAISFgoSQ09OVEFDVF9GT1JNQVRfQ1NWEAMqxQEKE0NvbnRhY3RJbXBvcnRTdGF0dXMSJQohQ09OVEFDVF9JTVBPUlRfU1RBVFVTX1VOU1BFQ0lGSUVEEAASIQodQ09OVEFDVF9JTVBPUlRfU1RBVFVTX0NSRUFURUQQARIhCh1DT05UQUNUX0lNUE9SVF9TVEFUVVNfVVBEQVRFRBACEh4KGkNPTlRBQ1RfSU1QT1JUX1NUQVRVU19TQU1FEAMSIQodQ09OVEFDVF9JTVBPUlRfU1RBVFVTX1JFRlVTRUQQBDLuBwoOQ29udGFjdFNlcnZpY2USXgoNQ3JlYXRlQ29udGFjdBIlLmtpdGguY29udGFjdC52MS5DcmVhdGVDb250YWN0UmVxdWVzdBomLmtpdGguY29udGFjdC52MS5DcmVhdGVDb250YWN0UmVzcG9uc2UScAoTQmF0Y2hDcmVhdGVDb250YWN0cxIrLmtpdGguY29udGFjdC52MS5CYXRjaENyZWF0ZUNvbnRhY3RzUmVxdWVzdBosLmtpdGguY29udGFjdC52MS5CYXRjaENyZWF0ZUNvbnRhY3RzUmVzcG9uc2USWgoKR2V0Q29udGFjdBIiLmtpdGguY29udGFjdC52MS5HZXRDb250YWN0UmVxdWVzdBojLmtpdGguY29udGFjdC52MS5HZXRDb250YWN0UmVzcG9uc2UiA5ACARJgCgxMaXN0Q29udGFjdHMSJC5raXRoLmNvbnRhY3QudjEuTGlzdENvbnRhY3RzUmVxdWVzdBolLmtpdGguY29udGFjdC52MS5MaXN0Q29udGFjdHNSZXNwb25zZSIDkAIBEl4KDVVwZGF0ZUNvbnRhY3QSJS5raXRoLmNvbnRhY3QudjEuVXBkYXRlQ29udGFjdFJlcXVlc3QaJi5raXRoLmNvbnRhY3QudjEuVXBkYXRlQ29udGFjdFJlc3BvbnNlEl4KDURlbGV0ZUNvbnRhY3QSJS5raXRoLmNvbnRhY3QudjEuRGVsZXRlQ29udGFjdFJlcXVlc3QaJi5raXRoLmNvbnRhY3QudjEuRGVsZXRlQ29udGFjdFJlc3BvbnNlEmEKDkltcG9ydENvbnRhY3RzEiYua2l0aC5jb250YWN0LnYxLkltcG9ydENvbnRhY3RzUmVxdWVzdBonLmtpdGguY29udGFjdC52MS5JbXBvcnRDb250YWN0c1Jlc3BvbnNlEmMKDkV4cG9ydENvbnRhY3RzEiYua2l0aC5jb250YWN0LnYxLkV4cG9ydENvbnRhY3RzUmVxdWVzdBonLmtpdGguY29udGFjdC52MS5FeHBvcnRDb250YWN0c1Jlc3BvbnNlMAESZAoPVW5kZWxldGVDb250YWN0Eicua2l0aC5jb250YWN0LnYxLlVuZGVsZXRlQ29udGFjdFJlcXVlc3QaKC5raXRoLmNvbnRhY3QudjEuVW5kZWxldGVDb250YWN0UmVzcG9uc2USXgoNTGFiZWxDb250YWN0cxIlLmtpdGguY29udGFjdC52MS5MYWJlbENvbnRhY3RzUmVxdWVzdBomLmtpdGguY29udGFjdC52MS5MYWJlbENvbnRhY3RzUmVzcG9uc2VCQwoPa2l0aC5jb250YWN0LnYxQhNDb250YWN0U2VydmljZVByb3RvUAFaGWtpdGgvY29udGFjdC92MTtjb250YWN0djFiBnByb3RvMw", [file_kith_contact_v1_contact, file_kith_error_v1_error]);
+  fileDesc("CiVraXRoL2NvbnRhY3QvdjEvY29udGFjdF9zZXJ2aWNlLnByb3RvEg9raXRoLmNvbnRhY3QudjEiiwcKFENyZWF0ZUNvbnRhY3RSZXF1ZXN0EhIKCmdpdmVuX25hbWUYASABKAkSEwoLZmFtaWx5X25hbWUYAiABKAkSDwoHY29tcGFueRgDIAEoCRIRCglqb2JfdGl0bGUYBCABKAkSLQoGZW1haWxzGAUgAygLMh0ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzcxIsCgZwaG9uZXMYBiADKAsyHC5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXISMQoJYWRkcmVzc2VzGAcgAygLMh4ua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3MSKQoEdXJscxgIIAMoCzIbLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzEi4KCGJpcnRoZGF5GAkgASgLMhwua2l0aC5jb250YWN0LnYxLlBhcnRpYWxEYXRlEg0KBW5vdGVzGAogASgJEg8KB3N0YXJyZWQYCyABKAgSEgoKcmVxdWVzdF9pZBgMIAEoCRITCgtuYW1lX3ByZWZpeBgNIAEoCRITCgttaWRkbGVfbmFtZRgOIAEoCRITCgtuYW1lX3N1ZmZpeBgPIAEoCRIQCghuaWNrbmFtZRgQIAEoCRIbChNwaG9uZXRpY19naXZlbl9uYW1lGBEgASgJEhwKFHBob25ldGljX21pZGRsZV9uYW1lGBIgASgJEhwKFHBob25ldGljX2ZhbWlseV9uYW1lGBMgASgJEhIKCmRlcGFydG1lbnQYFCABKAkSKwoFZGF0ZXMYFSADKAsyHC5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGUSLAoJcmVsYXRpb25zGBYgAygLMhkua2l0aC5jb250YWN0LnYxLlJlbGF0aW9uEjsKEW1lc3NhZ2luZ19oYW5kbGVzGBcgAygLMiAua2l0aC5jb250YWN0LnYxLk1lc3NhZ2luZ0hhbmRsZRIzCg1jdXN0b21fZmllbGRzGBggAygLMhwua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkEhEKCWxhbmd1YWdlcxgZIAMoCRIRCgl0aW1lX3pvbmUYGiABKAkSEAoIcHJvbm91bnMYGyABKAkSDgoGc291cmNlGBwgASgJEgsKA3VpZBgdIAEoCRIUCgxwaG9uZV9yZWdpb24YHiABKAkSEQoJbGFiZWxfaWRzGB8gAygJIkIKFUNyZWF0ZUNvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QibQoaQmF0Y2hDcmVhdGVDb250YWN0c1JlcXVlc3QSNwoIY29udGFjdHMYASADKAsyJS5raXRoLmNvbnRhY3QudjEuQ3JlYXRlQ29udGFjdFJlcXVlc3QSFgoOYWxsX29yX25vdGhpbmcYAiABKAgiTgobQmF0Y2hDcmVhdGVDb250YWN0c1Jlc3BvbnNlEi8KB3Jlc3VsdHMYASADKAsyHi5raXRoLmNvbnRhY3QudjEuQ29udGFjdFJlc3VsdCKTAQoNQ29udGFjdFJlc3VsdBIuCgZzdGF0dXMYASABKA4yHi5raXRoLmNvbnRhY3QudjEuQ29udGFjdFN0YXR1cxIpCgdjb250YWN0GAIgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QSJwoHcmVmdXNhbBgDIAEoCzIWLmtpdGguZXJyb3IudjEuUmVmdXNhbCJtChpCYXRjaFVwZGF0ZUNvbnRhY3RzUmVxdWVzdBI3Cghjb250YWN0cxgBIAMoCzIlLmtpdGguY29udGFjdC52MS5VcGRhdGVDb250YWN0UmVxdWVzdBIWCg5hbGxfb3Jfbm90aGluZxgCIAEoCCJOChtCYXRjaFVwZGF0ZUNvbnRhY3RzUmVzcG9uc2USLwoHcmVzdWx0cxgBIAMoCzIeLmtpdGguY29udGFjdC52MS5Db250YWN0UmVzdWx0ImcKGkJhdGNoRGVsZXRlQ29udGFjdHNSZXF1ZXN0EjEKCGNvbnRhY3RzGAEgAygLMh8ua2l0aC5jb250YWN0LnYxLkNvbnRhY3RWZXJzaW9uEhYKDmFsbF9vcl9ub3RoaW5nGAIgASgIIk4KG0JhdGNoRGVsZXRlQ29udGFjdHNSZXNwb25zZRIvCgdyZXN1bHRzGAEgAygLMh4ua2l0aC5jb250YWN0LnYxLkNvbnRhY3RSZXN1bHQiQAoOQ29udGFjdFZlcnNpb24SEgoKY29udGFjdF9pZBgBIAEoCRIRCgRldGFnGAIgASgJSACIAQFCBwoFX2V0YWcikgEKFExhYmVsQ29udGFjdHNSZXF1ZXN0EjEKCGNvbnRhY3RzGAEgAygLMh8ua2l0aC5jb250YWN0LnYxLkNvbnRhY3RWZXJzaW9uEhUKDWFkZF9sYWJlbF9pZHMYAiADKAkSGAoQcmVtb3ZlX2xhYmVsX2lkcxgDIAMoCRIWCg5hbGxfb3Jfbm90aGluZxgEIAEoCCJIChVMYWJlbENvbnRhY3RzUmVzcG9uc2USLwoHcmVzdWx0cxgBIAMoCzIeLmtpdGguY29udGFjdC52MS5Db250YWN0UmVzdWx0IicKEUdldENvbnRhY3RSZXF1ZXN0EhIKCmNvbnRhY3RfaWQYASABKAkiPwoSR2V0Q29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCLIAQoTTGlzdENvbnRhY3RzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRINCgVxdWVyeRgDIAEoCRIUCgdzdGFycmVkGAQgASgISACIAQESDwoHZGVsZXRlZBgFIAEoCBIaChJpbmNsdWRlX3RvdGFsX3NpemUYBiABKAgSLAoGbGFiZWxzGAcgASgLMhwua2l0aC5jb250YWN0LnYxLkxhYmVsRmlsdGVyQgoKCF9zdGFycmVkIj4KC0xhYmVsRmlsdGVyEg4KBmFueV9vZhgBIAMoCRIOCgZhbGxfb2YYAiADKAkSDwoHbm9uZV9vZhgDIAMoCSKgAQoUTGlzdENvbnRhY3RzUmVzcG9uc2USKgoIY29udGFjdHMYASADKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSFwoKdG90YWxfc2l6ZRgDIAEoBUgAiAEBEhsKE3RvdGFsX3NpemVfYXRfbGVhc3QYBCABKAhCDQoLX3RvdGFsX3NpemUi7QoKFFVwZGF0ZUNvbnRhY3RSZXF1ZXN0EhIKCmNvbnRhY3RfaWQYASABKAkSEQoEZXRhZxgCIAEoCUgAiAEBEhcKCmdpdmVuX25hbWUYAyABKAlIAYgBARIYCgtmYW1pbHlfbmFtZRgEIAEoCUgCiAEBEhQKB2NvbXBhbnkYBSABKAlIA4gBARIWCglqb2JfdGl0bGUYBiABKAlIBIgBARIvCgZlbWFpbHMYByABKAsyHy5raXRoLmNvbnRhY3QudjEuRW1haWxBZGRyZXNzZXMSLQoGcGhvbmVzGAggASgLMh0ua2l0aC5jb250YWN0LnYxLlBob25lTnVtYmVycxIzCglhZGRyZXNzZXMYCSABKAsyIC5raXRoLmNvbnRhY3QudjEuUG9zdGFsQWRkcmVzc2VzEisKBHVybHMYCiABKAsyHS5raXRoLmNvbnRhY3QudjEuV2ViQWRkcmVzc2VzEjEKCGJpcnRoZGF5GAsgASgLMh8ua2l0aC5jb250YWN0LnYxLkJpcnRoZGF5Q2hhbmdlEhIKBW5vdGVzGAwgASgJSAWIAQESFAoHc3RhcnJlZBgNIAEoCEgGiAEBEhgKC25hbWVfcHJlZml4GA4gASgJSAeIAQESGAoLbWlkZGxlX25hbWUYDyABKAlICIgBARIYCgtuYW1lX3N1ZmZpeBgQIAEoCUgJiAEBEhUKCG5pY2tuYW1lGBEgASgJSAqIAQESIAoTcGhvbmV0aWNfZ2l2ZW5fbmFtZRgSIAEoCUgLiAEBEiEKFHBob25ldGljX21pZGRsZV9uYW1lGBMgASgJSAyIAQESIQoUcGhvbmV0aWNfZmFtaWx5X25hbWUYFCABKAlIDYgBARIXCgpkZXBhcnRtZW50GBUgASgJSA6IAQESLAoFZGF0ZXMYFiABKAsyHS5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGVzEi0KCXJlbGF0aW9ucxgXIAEoCzIaLmtpdGguY29udGFjdC52MS5SZWxhdGlvbnMSPAoRbWVzc2FnaW5nX2hhbmRsZXMYGCABKAsyIS5raXRoLmNvbnRhY3QudjEuTWVzc2FnaW5nSGFuZGxlcxI0Cg1jdXN0b21fZmllbGRzGBkgASgLMh0ua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkcxItCglsYW5ndWFnZXMYGiABKAsyGi5raXRoLmNvbnRhY3QudjEuTGFuZ3VhZ2VzEhYKCXRpbWVfem9uZRgbIAEoCUgPiAEBEhUKCHByb25vdW5zGBwgASgJSBCIAQESEwoGc291cmNlGB0gASgJSBGIAQESEAoDdWlkGB4gASgJSBKIAQESFAoMcGhvbmVfcmVnaW9uGB8gASgJEiwKCWxhYmVsX2lkcxggIAEoCzIZLmtpdGguY29udGFjdC52MS5MYWJlbElkcxISCgpyZXF1ZXN0X2lkGCEgASgJQgcKBV9ldGFnQg0KC19naXZlbl9uYW1lQg4KDF9mYW1pbHlfbmFtZUIKCghfY29tcGFueUIMCgpfam9iX3RpdGxlQggKBl9ub3Rlc0IKCghfc3RhcnJlZEIOCgxfbmFtZV9wcmVmaXhCDgoMX21pZGRsZV9uYW1lQg4KDF9uYW1lX3N1ZmZpeEILCglfbmlja25hbWVCFgoUX3Bob25ldGljX2dpdmVuX25hbWVCFwoVX3Bob25ldGljX21pZGRsZV9uYW1lQhcKFV9waG9uZXRpY19mYW1pbHlfbmFtZUINCgtfZGVwYXJ0bWVudEIMCgpfdGltZV96b25lQgsKCV9wcm9ub3Vuc0IJCgdfc291cmNlQgYKBF91aWQiPwoORW1haWxBZGRyZXNzZXMSLQoGdmFsdWVzGAEgAygLMh0ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzcyI8CgxQaG9uZU51bWJlcnMSLAoGdmFsdWVzGAEgAygLMhwua2l0aC5jb250YWN0LnYxLlBob25lTnVtYmVyIkEKD1Bvc3RhbEFkZHJlc3NlcxIuCgZ2YWx1ZXMYASADKAsyHi5raXRoLmNvbnRhY3QudjEuUG9zdGFsQWRkcmVzcyI7CgxXZWJBZGRyZXNzZXMSKwoGdmFsdWVzGAEgAygLMhsua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3MiPAoMQ29udGFjdERhdGVzEiwKBnZhbHVlcxgBIAMoCzIcLmtpdGguY29udGFjdC52MS5Db250YWN0RGF0ZSI2CglSZWxhdGlvbnMSKQoGdmFsdWVzGAEgAygLMhkua2l0aC5jb250YWN0LnYxLlJlbGF0aW9uIkQKEE1lc3NhZ2luZ0hhbmRsZXMSMAoGdmFsdWVzGAEgAygLMiAua2l0aC5jb250YWN0LnYxLk1lc3NhZ2luZ0hhbmRsZSI8CgxDdXN0b21GaWVsZHMSLAoGdmFsdWVzGAEgAygLMhwua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkIhsKCUxhbmd1YWdlcxIOCgZ2YWx1ZXMYASADKAkiGgoITGFiZWxJZHMSDgoGdmFsdWVzGAEgAygJIj0KDkJpcnRoZGF5Q2hhbmdlEisKBXZhbHVlGAEgASgLMhwua2l0aC5jb250YWN0LnYxLlBhcnRpYWxEYXRlIkIKFVVwZGF0ZUNvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QiRgoURGVsZXRlQ29udGFjdFJlcXVlc3QSEgoKY29udGFjdF9pZBgBIAEoCRIRCgRldGFnGAIgASgJSACIAQFCBwoFX2V0YWciQgoVRGVsZXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJIChZVbmRlbGV0ZUNvbnRhY3RSZXF1ZXN0EhIKCmNvbnRhY3RfaWQYASABKAkSEQoEZXRhZxgCIAEoCUgAiAEBQgcKBV9ldGFnIkQKF1VuZGVsZXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCLpAQoVSW1wb3J0Q29udGFjdHNSZXF1ZXN0Ei4KBmZvcm1hdBgBIAEoDjIeLmtpdGguY29udGFjdC52MS5Db250YWN0Rm9ybWF0Eg8KB2NvbnRlbnQYAiABKAwSDwoHcHJldmlldxgDIAEoCBIVCg1rZWVwX2V4aXN0aW5nGAQgASgIEg4KBnNvdXJjZRgFIAEoCRIUCgxwaG9uZV9yZWdpb24YBiABKAkSKwoHY29sdW1ucxgHIAMoCzIaLmtpdGguY29udGFjdC52MS5Dc3ZDb2x1bW4SFAoMbGluZXNfYmVmb3JlGAggASgFIigKCUNzdkNvbHVtbhIMCgRuYW1lGAEgASgJEg0KBWhvbGRzGAIgASgJIlEKFkltcG9ydENvbnRhY3RzUmVzcG9uc2USNwoHcmVzdWx0cxgBIAMoCzImLmtpdGguY29udGFjdC52MS5JbXBvcnRlZENvbnRhY3RSZXN1bHQi0gEKFUltcG9ydGVkQ29udGFjdFJlc3VsdBI0CgZzdGF0dXMYASABKA4yJC5raXRoLmNvbnRhY3QudjEuQ29udGFjdEltcG9ydFN0YXR1cxIMCgRsaW5lGAIgASgFEgwKBG5hbWUYAyABKAkSEgoKY29udGFjdF9pZBgEIAEoCRIqCgVub3RlcxgFIAMoCzIbLmtpdGguY29udGFjdC52MS5JbXBvcnROb3RlEicKB3JlZnVzYWwYBiABKAsyFi5raXRoLmVycm9yLnYxLlJlZnVzYWwiKAoKSW1wb3J0Tm90ZRIMCgRsaW5lGAEgASgFEgwKBHRleHQYAiABKAkieAoVRXhwb3J0Q29udGFjdHNSZXF1ZXN0Ei4KBmZvcm1hdBgBIAEoDjIeLmtpdGguY29udGFjdC52MS5Db250YWN0Rm9ybWF0Eg0KBXF1ZXJ5GAIgASgJEhQKB3N0YXJyZWQYAyABKAhIAIgBAUIKCghfc3RhcnJlZCImChZFeHBvcnRDb250YWN0c1Jlc3BvbnNlEgwKBGRhdGEYASABKAwqvAEKDUNvbnRhY3RTdGF0dXMSHgoaQ09OVEFDVF9TVEFUVVNfVU5TUEVDSUZJRUQQABIaChZDT05UQUNUX1NUQVRVU19DUkVBVEVEEAESGgoWQ09OVEFDVF9TVEFUVVNfUkVGVVNFRBACEhsKF0NPTlRBQ1RfU1RBVFVTX0xFRlRfT1VUEAMSGgoWQ09OVEFDVF9TVEFUVVNfVVBEQVRFRBAEEhoKFkNPTlRBQ1RfU1RBVFVTX0RFTEVURUQQBSp/Cg1Db250YWN0Rm9ybWF0Eh4KGkNPTlRBQ1RfRk9STUFUX1VOU1BFQ0lGSUVEEAASGgoWQ09OVEFDVF9GT1JNQVRfVkNBUkRfMxABEhoKFkNPTlRBQ1RfRk9STUFUX1ZDQVJEXzQQAhIWChJDT05UQUNUX0ZPUk1BVF9DU1YQAyrFAQoTQ29udGFjdEltcG9ydFN0YXR1cxIlCiFDT05UQUNUX0lNUE9SVF9TVEFUVVNfVU5TUEVDSUZJRUQQABIhCh1DT05UQUNUX0lNUE9SVF9TVEFUVVNfQ1JFQVRFRBABEiEKHUNPTlRBQ1RfSU1QT1JUX1NUQVRVU19VUERBVEVEEAISHgoaQ09OVEFDVF9JTVBPUlRfU1RBVFVTX1NBTUUQAxIhCh1DT05UQUNUX0lNUE9SVF9TVEFUVVNfUkVGVVNFRBAEMtIJCg5Db250YWN0U2VydmljZRJeCg1DcmVhdGVDb250YWN0EiUua2l0aC5jb250YWN0LnYxLkNyZWF0ZUNvbnRhY3RSZXF1ZXN0GiYua2l0aC5jb250YWN0LnYxLkNyZWF0ZUNvbnRhY3RSZXNwb25zZRJwChNCYXRjaENyZWF0ZUNvbnRhY3RzEisua2l0aC5jb250YWN0LnYxLkJhdGNoQ3JlYXRlQ29udGFjdHNSZXF1ZXN0Giwua2l0aC5jb250YWN0LnYxLkJhdGNoQ3JlYXRlQ29udGFjdHNSZXNwb25zZRJaCgpHZXRDb250YWN0EiIua2l0aC5jb250YWN0LnYxLkdldENvbnRhY3RSZXF1ZXN0GiMua2l0aC5jb250YWN0LnYxLkdldENvbnRhY3RSZXNwb25zZSIDkAIBEmAKDExpc3RDb250YWN0cxIkLmtpdGguY29udGFjdC52MS5MaXN0Q29udGFjdHNSZXF1ZXN0GiUua2l0aC5jb250YWN0LnYxLkxpc3RDb250YWN0c1Jlc3BvbnNlIgOQAgESXgoNVXBkYXRlQ29udGFjdBIlLmtpdGguY29udGFjdC52MS5VcGRhdGVDb250YWN0UmVxdWVzdBomLmtpdGguY29udGFjdC52MS5VcGRhdGVDb250YWN0UmVzcG9uc2UScAoTQmF0Y2hVcGRhdGVDb250YWN0cxIrLmtpdGguY29udGFjdC52MS5CYXRjaFVwZGF0ZUNvbnRhY3RzUmVxdWVzdBosLmtpdGguY29udGFjdC52MS5CYXRjaFVwZGF0ZUNvbnRhY3RzUmVzcG9uc2USXgoNRGVsZXRlQ29udGFjdBIlLmtpdGguY29udGFjdC52MS5EZWxldGVDb250YWN0UmVxdWVzdBomLmtpdGguY29udGFjdC52MS5EZWxldGVDb250YWN0UmVzcG9uc2UScAoTQmF0Y2hEZWxldGVDb250YWN0cxIrLmtpdGguY29udGFjdC52MS5CYXRjaERlbGV0ZUNvbnRhY3RzUmVxdWVzdBosLmtpdGguY29udGFjdC52MS5CYXRjaERlbGV0ZUNvbnRhY3RzUmVzcG9uc2USYQoOSW1wb3J0Q29udGFjdHMSJi5raXRoLmNvbnRhY3QudjEuSW1wb3J0Q29udGFjdHNSZXF1ZXN0Gicua2l0aC5jb250YWN0LnYxLkltcG9ydENvbnRhY3RzUmVzcG9uc2USYwoORXhwb3J0Q29udGFjdHMSJi5raXRoLmNvbnRhY3QudjEuRXhwb3J0Q29udGFjdHNSZXF1ZXN0Gicua2l0aC5jb250YWN0LnYxLkV4cG9ydENvbnRhY3RzUmVzcG9uc2UwARJkCg9VbmRlbGV0ZUNvbnRhY3QSJy5raXRoLmNvbnRhY3QudjEuVW5kZWxldGVDb250YWN0UmVxdWVzdBooLmtpdGguY29udGFjdC52MS5VbmRlbGV0ZUNvbnRhY3RSZXNwb25zZRJeCg1MYWJlbENvbnRhY3RzEiUua2l0aC5jb250YWN0LnYxLkxhYmVsQ29udGFjdHNSZXF1ZXN0GiYua2l0aC5jb250YWN0LnYxLkxhYmVsQ29udGFjdHNSZXNwb25zZUJDCg9raXRoLmNvbnRhY3QudjFCE0NvbnRhY3RTZXJ2aWNlUHJvdG9QAVoZa2l0aC9jb250YWN0L3YxO2NvbnRhY3R2MWIGcHJvdG8z", [file_kith_contact_v1_contact, file_kith_error_v1_error]);
 
 /**
  * The contact to create. At least one of given, middle and family name, nickname and
@@ -338,7 +338,9 @@ export type ContactResult = Message<"kith.contact.v1.ContactResult"> & {
   status: ContactStatus;
 
   /**
-   * The contact as it is then. Absent of one that is refused or left out.
+   * The contact as it is then. Absent of one that is refused or left out. When the contacts of
+   * the results before take more than 1,000,000 characters, it has `id` and `etag` only: get it
+   * to see the rest.
    *
    * @generated from field: kith.contact.v1.Contact contact = 2;
    */
@@ -359,6 +361,105 @@ export type ContactResult = Message<"kith.contact.v1.ContactResult"> & {
  */
 export const ContactResultSchema: GenMessage<ContactResult> = /*@__PURE__*/
   messageDesc(file_kith_contact_v1_contact_service, 4);
+
+/**
+ * The contacts to change.
+ *
+ * @generated from message kith.contact.v1.BatchUpdateContactsRequest
+ */
+export type BatchUpdateContactsRequest = Message<"kith.contact.v1.BatchUpdateContactsRequest"> & {
+  /**
+   * What to change in each contact, for 1 to 500 of them. The rules of the fields hold for each by
+   * itself: what breaks them is refused in the results.
+   *
+   * @generated from field: repeated kith.contact.v1.UpdateContactRequest contacts = 1;
+   */
+  contacts: UpdateContactRequest[];
+
+  /**
+   * Change none of them if one is refused.
+   *
+   * @generated from field: bool all_or_nothing = 2;
+   */
+  allOrNothing: boolean;
+};
+
+/**
+ * Describes the message kith.contact.v1.BatchUpdateContactsRequest.
+ * Use `create(BatchUpdateContactsRequestSchema)` to create a new message.
+ */
+export const BatchUpdateContactsRequestSchema: GenMessage<BatchUpdateContactsRequest> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 5);
+
+/**
+ * What came of each contact.
+ *
+ * @generated from message kith.contact.v1.BatchUpdateContactsResponse
+ */
+export type BatchUpdateContactsResponse = Message<"kith.contact.v1.BatchUpdateContactsResponse"> & {
+  /**
+   * One for each contact, in the order of the request.
+   *
+   * @generated from field: repeated kith.contact.v1.ContactResult results = 1;
+   */
+  results: ContactResult[];
+};
+
+/**
+ * Describes the message kith.contact.v1.BatchUpdateContactsResponse.
+ * Use `create(BatchUpdateContactsResponseSchema)` to create a new message.
+ */
+export const BatchUpdateContactsResponseSchema: GenMessage<BatchUpdateContactsResponse> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 6);
+
+/**
+ * The contacts to delete.
+ *
+ * @generated from message kith.contact.v1.BatchDeleteContactsRequest
+ */
+export type BatchDeleteContactsRequest = Message<"kith.contact.v1.BatchDeleteContactsRequest"> & {
+  /**
+   * The contacts, 1 to 500.
+   *
+   * @generated from field: repeated kith.contact.v1.ContactVersion contacts = 1;
+   */
+  contacts: ContactVersion[];
+
+  /**
+   * Delete none of them if one is refused.
+   *
+   * @generated from field: bool all_or_nothing = 2;
+   */
+  allOrNothing: boolean;
+};
+
+/**
+ * Describes the message kith.contact.v1.BatchDeleteContactsRequest.
+ * Use `create(BatchDeleteContactsRequestSchema)` to create a new message.
+ */
+export const BatchDeleteContactsRequestSchema: GenMessage<BatchDeleteContactsRequest> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 7);
+
+/**
+ * What came of each contact.
+ *
+ * @generated from message kith.contact.v1.BatchDeleteContactsResponse
+ */
+export type BatchDeleteContactsResponse = Message<"kith.contact.v1.BatchDeleteContactsResponse"> & {
+  /**
+   * One for each contact, in the order of the request. Contacts have `delete_time` and `purge_time`.
+   *
+   * @generated from field: repeated kith.contact.v1.ContactResult results = 1;
+   */
+  results: ContactResult[];
+};
+
+/**
+ * Describes the message kith.contact.v1.BatchDeleteContactsResponse.
+ * Use `create(BatchDeleteContactsResponseSchema)` to create a new message.
+ */
+export const BatchDeleteContactsResponseSchema: GenMessage<BatchDeleteContactsResponse> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 8);
 
 /**
  * A contact that is to be changed.
@@ -386,7 +487,7 @@ export type ContactVersion = Message<"kith.contact.v1.ContactVersion"> & {
  * Use `create(ContactVersionSchema)` to create a new message.
  */
 export const ContactVersionSchema: GenMessage<ContactVersion> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 5);
+  messageDesc(file_kith_contact_v1_contact_service, 9);
 
 /**
  * Which labels to add to which contacts, and which to take from them.
@@ -428,7 +529,7 @@ export type LabelContactsRequest = Message<"kith.contact.v1.LabelContactsRequest
  * Use `create(LabelContactsRequestSchema)` to create a new message.
  */
 export const LabelContactsRequestSchema: GenMessage<LabelContactsRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 6);
+  messageDesc(file_kith_contact_v1_contact_service, 10);
 
 /**
  * What came of each contact.
@@ -449,7 +550,7 @@ export type LabelContactsResponse = Message<"kith.contact.v1.LabelContactsRespon
  * Use `create(LabelContactsResponseSchema)` to create a new message.
  */
 export const LabelContactsResponseSchema: GenMessage<LabelContactsResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 7);
+  messageDesc(file_kith_contact_v1_contact_service, 11);
 
 /**
  * Which contact to get.
@@ -470,7 +571,7 @@ export type GetContactRequest = Message<"kith.contact.v1.GetContactRequest"> & {
  * Use `create(GetContactRequestSchema)` to create a new message.
  */
 export const GetContactRequestSchema: GenMessage<GetContactRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 8);
+  messageDesc(file_kith_contact_v1_contact_service, 12);
 
 /**
  * The contact.
@@ -491,7 +592,7 @@ export type GetContactResponse = Message<"kith.contact.v1.GetContactResponse"> &
  * Use `create(GetContactResponseSchema)` to create a new message.
  */
 export const GetContactResponseSchema: GenMessage<GetContactResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 9);
+  messageDesc(file_kith_contact_v1_contact_service, 13);
 
 /**
  * Which contacts to list.
@@ -568,7 +669,7 @@ export type ListContactsRequest = Message<"kith.contact.v1.ListContactsRequest">
  * Use `create(ListContactsRequestSchema)` to create a new message.
  */
 export const ListContactsRequestSchema: GenMessage<ListContactsRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 10);
+  messageDesc(file_kith_contact_v1_contact_service, 14);
 
 /**
  * Selects contacts by their labels. Every id is that of a label of the caller's that is not
@@ -604,7 +705,7 @@ export type LabelFilter = Message<"kith.contact.v1.LabelFilter"> & {
  * Use `create(LabelFilterSchema)` to create a new message.
  */
 export const LabelFilterSchema: GenMessage<LabelFilter> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 11);
+  messageDesc(file_kith_contact_v1_contact_service, 15);
 
 /**
  * One page of contacts.
@@ -647,7 +748,7 @@ export type ListContactsResponse = Message<"kith.contact.v1.ListContactsResponse
  * Use `create(ListContactsResponseSchema)` to create a new message.
  */
 export const ListContactsResponseSchema: GenMessage<ListContactsResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 12);
+  messageDesc(file_kith_contact_v1_contact_service, 16);
 
 /**
  * What to change in a contact.
@@ -895,7 +996,7 @@ export type UpdateContactRequest = Message<"kith.contact.v1.UpdateContactRequest
  * Use `create(UpdateContactRequestSchema)` to create a new message.
  */
 export const UpdateContactRequestSchema: GenMessage<UpdateContactRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 13);
+  messageDesc(file_kith_contact_v1_contact_service, 17);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -916,7 +1017,7 @@ export type EmailAddresses = Message<"kith.contact.v1.EmailAddresses"> & {
  * Use `create(EmailAddressesSchema)` to create a new message.
  */
 export const EmailAddressesSchema: GenMessage<EmailAddresses> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 14);
+  messageDesc(file_kith_contact_v1_contact_service, 18);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -937,7 +1038,7 @@ export type PhoneNumbers = Message<"kith.contact.v1.PhoneNumbers"> & {
  * Use `create(PhoneNumbersSchema)` to create a new message.
  */
 export const PhoneNumbersSchema: GenMessage<PhoneNumbers> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 15);
+  messageDesc(file_kith_contact_v1_contact_service, 19);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -958,7 +1059,7 @@ export type PostalAddresses = Message<"kith.contact.v1.PostalAddresses"> & {
  * Use `create(PostalAddressesSchema)` to create a new message.
  */
 export const PostalAddressesSchema: GenMessage<PostalAddresses> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 16);
+  messageDesc(file_kith_contact_v1_contact_service, 20);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -979,7 +1080,7 @@ export type WebAddresses = Message<"kith.contact.v1.WebAddresses"> & {
  * Use `create(WebAddressesSchema)` to create a new message.
  */
 export const WebAddressesSchema: GenMessage<WebAddresses> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 17);
+  messageDesc(file_kith_contact_v1_contact_service, 21);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -1000,7 +1101,7 @@ export type ContactDates = Message<"kith.contact.v1.ContactDates"> & {
  * Use `create(ContactDatesSchema)` to create a new message.
  */
 export const ContactDatesSchema: GenMessage<ContactDates> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 18);
+  messageDesc(file_kith_contact_v1_contact_service, 22);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -1021,7 +1122,7 @@ export type Relations = Message<"kith.contact.v1.Relations"> & {
  * Use `create(RelationsSchema)` to create a new message.
  */
 export const RelationsSchema: GenMessage<Relations> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 19);
+  messageDesc(file_kith_contact_v1_contact_service, 23);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -1042,7 +1143,7 @@ export type MessagingHandles = Message<"kith.contact.v1.MessagingHandles"> & {
  * Use `create(MessagingHandlesSchema)` to create a new message.
  */
 export const MessagingHandlesSchema: GenMessage<MessagingHandles> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 20);
+  messageDesc(file_kith_contact_v1_contact_service, 24);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -1063,7 +1164,7 @@ export type CustomFields = Message<"kith.contact.v1.CustomFields"> & {
  * Use `create(CustomFieldsSchema)` to create a new message.
  */
 export const CustomFieldsSchema: GenMessage<CustomFields> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 21);
+  messageDesc(file_kith_contact_v1_contact_service, 25);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -1084,7 +1185,7 @@ export type Languages = Message<"kith.contact.v1.Languages"> & {
  * Use `create(LanguagesSchema)` to create a new message.
  */
 export const LanguagesSchema: GenMessage<Languages> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 22);
+  messageDesc(file_kith_contact_v1_contact_service, 26);
 
 /**
  * A whole list, so that an update can tell an empty one from none.
@@ -1105,7 +1206,7 @@ export type LabelIds = Message<"kith.contact.v1.LabelIds"> & {
  * Use `create(LabelIdsSchema)` to create a new message.
  */
 export const LabelIdsSchema: GenMessage<LabelIds> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 23);
+  messageDesc(file_kith_contact_v1_contact_service, 27);
 
 /**
  * A birthday or none, so that an update can clear it.
@@ -1126,7 +1227,7 @@ export type BirthdayChange = Message<"kith.contact.v1.BirthdayChange"> & {
  * Use `create(BirthdayChangeSchema)` to create a new message.
  */
 export const BirthdayChangeSchema: GenMessage<BirthdayChange> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 24);
+  messageDesc(file_kith_contact_v1_contact_service, 28);
 
 /**
  * The contact as changed.
@@ -1147,7 +1248,7 @@ export type UpdateContactResponse = Message<"kith.contact.v1.UpdateContactRespon
  * Use `create(UpdateContactResponseSchema)` to create a new message.
  */
 export const UpdateContactResponseSchema: GenMessage<UpdateContactResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 25);
+  messageDesc(file_kith_contact_v1_contact_service, 29);
 
 /**
  * Which contact to delete.
@@ -1175,7 +1276,7 @@ export type DeleteContactRequest = Message<"kith.contact.v1.DeleteContactRequest
  * Use `create(DeleteContactRequestSchema)` to create a new message.
  */
 export const DeleteContactRequestSchema: GenMessage<DeleteContactRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 26);
+  messageDesc(file_kith_contact_v1_contact_service, 30);
 
 /**
  * The contact as deleted.
@@ -1196,7 +1297,7 @@ export type DeleteContactResponse = Message<"kith.contact.v1.DeleteContactRespon
  * Use `create(DeleteContactResponseSchema)` to create a new message.
  */
 export const DeleteContactResponseSchema: GenMessage<DeleteContactResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 27);
+  messageDesc(file_kith_contact_v1_contact_service, 31);
 
 /**
  * Which contact to undelete.
@@ -1224,7 +1325,7 @@ export type UndeleteContactRequest = Message<"kith.contact.v1.UndeleteContactReq
  * Use `create(UndeleteContactRequestSchema)` to create a new message.
  */
 export const UndeleteContactRequestSchema: GenMessage<UndeleteContactRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 28);
+  messageDesc(file_kith_contact_v1_contact_service, 32);
 
 /**
  * The contact as undeleted.
@@ -1245,7 +1346,7 @@ export type UndeleteContactResponse = Message<"kith.contact.v1.UndeleteContactRe
  * Use `create(UndeleteContactResponseSchema)` to create a new message.
  */
 export const UndeleteContactResponseSchema: GenMessage<UndeleteContactResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 29);
+  messageDesc(file_kith_contact_v1_contact_service, 33);
 
 /**
  * A file of contacts, or a part of one.
@@ -1318,7 +1419,7 @@ export type ImportContactsRequest = Message<"kith.contact.v1.ImportContactsReque
  * Use `create(ImportContactsRequestSchema)` to create a new message.
  */
 export const ImportContactsRequestSchema: GenMessage<ImportContactsRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 30);
+  messageDesc(file_kith_contact_v1_contact_service, 34);
 
 /**
  * What a column of CSV holds.
@@ -1347,7 +1448,7 @@ export type CsvColumn = Message<"kith.contact.v1.CsvColumn"> & {
  * Use `create(CsvColumnSchema)` to create a new message.
  */
 export const CsvColumnSchema: GenMessage<CsvColumn> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 31);
+  messageDesc(file_kith_contact_v1_contact_service, 35);
 
 /**
  * What came of each contact of the file.
@@ -1368,7 +1469,7 @@ export type ImportContactsResponse = Message<"kith.contact.v1.ImportContactsResp
  * Use `create(ImportContactsResponseSchema)` to create a new message.
  */
 export const ImportContactsResponseSchema: GenMessage<ImportContactsResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 32);
+  messageDesc(file_kith_contact_v1_contact_service, 36);
 
 /**
  * What came of one contact of a file.
@@ -1424,7 +1525,7 @@ export type ImportedContactResult = Message<"kith.contact.v1.ImportedContactResu
  * Use `create(ImportedContactResultSchema)` to create a new message.
  */
 export const ImportedContactResultSchema: GenMessage<ImportedContactResult> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 33);
+  messageDesc(file_kith_contact_v1_contact_service, 37);
 
 /**
  * What was not taken as it stands in the file.
@@ -1452,7 +1553,7 @@ export type ImportNote = Message<"kith.contact.v1.ImportNote"> & {
  * Use `create(ImportNoteSchema)` to create a new message.
  */
 export const ImportNoteSchema: GenMessage<ImportNote> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 34);
+  messageDesc(file_kith_contact_v1_contact_service, 38);
 
 /**
  * Which contacts to export, and how.
@@ -1487,7 +1588,7 @@ export type ExportContactsRequest = Message<"kith.contact.v1.ExportContactsReque
  * Use `create(ExportContactsRequestSchema)` to create a new message.
  */
 export const ExportContactsRequestSchema: GenMessage<ExportContactsRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 35);
+  messageDesc(file_kith_contact_v1_contact_service, 39);
 
 /**
  * A part of the file.
@@ -1508,7 +1609,7 @@ export type ExportContactsResponse = Message<"kith.contact.v1.ExportContactsResp
  * Use `create(ExportContactsResponseSchema)` to create a new message.
  */
 export const ExportContactsResponseSchema: GenMessage<ExportContactsResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 36);
+  messageDesc(file_kith_contact_v1_contact_service, 40);
 
 /**
  * What was done with a contact of a batch.
@@ -1551,6 +1652,13 @@ export const ContactStatus = {
    * @generated from enum value: CONTACT_STATUS_UPDATED = 4;
    */
   UPDATED: 4,
+
+  /**
+   * It was deleted, by this call.
+   *
+   * @generated from enum value: CONTACT_STATUS_DELETED = 5;
+   */
+  DELETED: 5,
 } as const;
 
 /**
@@ -1762,6 +1870,22 @@ export const ContactService: GenService<{
     output: typeof UpdateContactResponseSchema;
   },
   /**
+   * Change many contacts in one call, each as UpdateContact does.
+   *
+   * Each is refused for the reasons of UpdateContact, in the results: by itself, or with all
+   * of them left out (`all_or_nothing`). A contact that comes twice is changed twice, in the order
+   * of the request. Contacts with a `request_id` are changed once, however often they are sent.
+   * Unless all or nothing is asked for, they are written in steps: of a call that fails as a whole,
+   * some may be changed.
+   *
+   * @generated from rpc kith.contact.v1.ContactService.BatchUpdateContacts
+   */
+  batchUpdateContacts: {
+    methodKind: "unary";
+    input: typeof BatchUpdateContactsRequestSchema;
+    output: typeof BatchUpdateContactsResponseSchema;
+  },
+  /**
    * Delete a contact, for good after KITH_PURGE_AFTER_DAYS (30) unless undeleted.
    *
    * Fails with NOT_FOUND as GetContact does, with FAILED_PRECONDITION for a
@@ -1774,6 +1898,21 @@ export const ContactService: GenService<{
     methodKind: "unary";
     input: typeof DeleteContactRequestSchema;
     output: typeof DeleteContactResponseSchema;
+  },
+  /**
+   * Delete many contacts in one call, each as DeleteContact does.
+   *
+   * Each is refused for the reasons of DeleteContact, in the results: by itself, or with all
+   * of them left out (`all_or_nothing`). Unless all or nothing is asked for, they are written in
+   * steps: of a call that fails as a whole, some may be deleted. Sent again, it deletes the rest, and
+   * refuses those that are deleted (ERROR_REASON_RESOURCE_DELETED).
+   *
+   * @generated from rpc kith.contact.v1.ContactService.BatchDeleteContacts
+   */
+  batchDeleteContacts: {
+    methodKind: "unary";
+    input: typeof BatchDeleteContactsRequestSchema;
+    output: typeof BatchDeleteContactsResponseSchema;
   },
   /**
    * Create and update contacts of a file: of vCard 2.1, 3.0 and 4.0 or of CSV, or only tell what
