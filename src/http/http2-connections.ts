@@ -107,7 +107,6 @@ interface Http2Connection {
   activeSinceCheck: boolean;
   /** Headers of streams for which there was no room. */
   refusedBytesSinceCheck: number;
-  /** How many of the client's streams came as far as to be served. */
   /** How many bytes had been read when a stream was last open. */
   bytesWithStreams: number;
   socket: Socket;
@@ -125,7 +124,6 @@ type StreamListener = (
 /** The HTTP/2 side of the port: `start` gets each socket that is to speak HTTP/2, before any of its bytes are read. */
 export function createHttp2Connections(handler: RequestListener, limits: Http2Limits) {
   const { counters } = limits;
-  const connections = new WeakMap<ServerHttp2Session, Http2Connection>();
   const resets = new ResetBudgets({ ...limits.streamResetsPerAddress, ...limits });
   // Never listens: it owns the options, the sessions and the request and response objects.
   const server = http2.createServer(http2ServerOptions(limits));
@@ -147,17 +145,18 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
     if (!limits.shortcut.takeHttp2(stream, headers)) makeRequest(stream, headers, flags, rawHeaders);
   };
 
-  server.on('stream', (stream: ServerHttp2Stream, headers, flags, rawHeaders: string[]) => {
+  const onStream = (session: ServerHttp2Session, connection: Http2Connection, ...of: Parameters<StreamListener>) => {
+    const [stream, headers, flags, rawHeaders] = of;
     // Unheard, the error of a stream that is reset would end the process, and not each stream comes to be served.
     stream.on('error', ignoreError);
+    connection.activeSinceCheck = true;
+    // The session was ended by a stream before, in the bytes that nghttp2 still takes: nobody would read an answer.
+    if (session.destroyed) return;
+    if (connection.resets?.isSpent === true) return endSession(session, NGHTTP2_ENHANCE_YOUR_CALM);
+    // Reset in the bytes that opened it. It is closed by now, and tells nobody.
+    if (stream.destroyed) return connection.resets?.spend();
     const headerBytes = headerListSize(rawHeaders);
     if (headerBytes > limits.maxHeaderBytes) return stream.close(NGHTTP2_ENHANCE_YOUR_CALM);
-    const connection = stream.session && connections.get(stream.session as ServerHttp2Session);
-    // The session has ended: nothing comes of it, errors are heard.
-    if (connection === undefined) return makeRequest(stream, headers, flags, rawHeaders);
-    connection.activeSinceCheck = true;
-    const session = stream.session as ServerHttp2Session;
-    if (connection.resets?.isSpent === true) return endSession(session, NGHTTP2_ENHANCE_YOUR_CALM);
     const bodyCharge = stream.endAfterHeaders ? 0 : BODY_WINDOW;
     const ownCharge = headerBytes + REQUEST_BYTES + STREAM_BYTES;
     if (!connection.charge.tryGrow(ownCharge + bodyCharge)) {
@@ -168,7 +167,7 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
       return;
     }
     const open: OpenStream = {
-      path: headers[':path'] ?? '',
+      path: String(headers[':path'] ?? ''),
       startedAt: limits.clock.monotonic(),
       requestComplete: stream.endAfterHeaders,
       bodyCharge,
@@ -190,10 +189,10 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
       if (stream.rstCode !== NGHTTP2_NO_ERROR && !session.destroyed) connection.resets?.spend();
     });
     if (limits.scheduler.mayStart()) return serve(stream, headers, flags, rawHeaders);
-    limits.scheduler.add(headers, stream.session?.socket.remoteAddress, () => {
+    limits.scheduler.add(headers, connection.socket.remoteAddress, () => {
       serve(stream, headers, flags, rawHeaders);
     });
-  });
+  };
 
   const openSession = (socket: Socket): ServerHttp2Session => {
     let opened: ServerHttp2Session | undefined;
@@ -218,7 +217,7 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
       charge: limits.openRequests.openConnection(socket.remoteAddress),
     };
     socket.on('close', () => connection.charge.release());
-    connections.set(session, connection);
+    session.on('stream', (...of: Parameters<StreamListener>) => onStream(session, connection, ...of));
     const { streams } = connection;
     let prefaceComplete = false;
     let idleSince = limits.clock.monotonic();

@@ -371,6 +371,20 @@ describe.each(transports)('over %s', (transport) => {
       later.destroy();
     });
 
+    test('pays for streams that are reset in the bytes that open them', async () => {
+      await using port = await startPort(transport, { streamResetsPerAddress: { burst: 20, perSecond: 0 } });
+      const client = await connectRaw(port, 'h2');
+      const streams = Array.from({ length: 20 }, (_, n) => [open(2 * n + 1, '/held'), resetStream(2 * n + 1)]);
+      client.send(
+        Buffer.concat([preface, settings(), ...streams.flat(), frame(frameType.ping, 0, 0, Buffer.alloc(8))]),
+      );
+      await client.frame(({ type }) => type === frameType.ping);
+      await expect.poll(() => port.running.now).toBe(0);
+      client.send(open(99, '/'));
+      expect(await client.ended).toMatchObject({ goaway: errorCode.enhanceYourCalm });
+      expect(port.requests.get('/')).toBeUndefined();
+    });
+
     test('that goes on with a body that was answered already loses that stream, and no other', async () => {
       const limits = { restTimeoutMs: 100, stalledWriteMs: 100, closeGraceMs: 100, sessionIdleMs: 200 };
       await using port = await startPort(transport, limits);
@@ -528,7 +542,7 @@ describe.each(transports)('over %s', (transport) => {
         client.send(Buffer.concat([preface, settings(), ...streams]));
         await client.ended;
       });
-      expect(port.requests.get('/held')).toBeLessThanOrEqual(100);
+      expect(port.requests.get('/held') ?? 0).toBeLessThanOrEqual(100);
       await expect.poll(() => port.running.now).toBe(0);
     });
 
