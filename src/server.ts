@@ -2,8 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config, Reloadable } from './config/config.ts';
 import { createLogger } from './http/logger.ts';
 import { replaceCertificate } from './http/one-port.ts';
+import type { Clock } from './kernel/clock.ts';
 import { createFirstAdmin } from './identity/users/users.ts';
-import { createSmtpSender } from './mail/sender.ts';
+import type { MailSender } from './mail/sender.ts';
+import { createSmtpSender } from './mail/smtp-sender.ts';
+import { createWebhookSender } from './mail/webhook-sender.ts';
 import { startMailWorker } from './mail/worker.ts';
 import { startPurging } from './purge.ts';
 import { type AppOptions, openApp } from './server/app.ts';
@@ -73,8 +76,9 @@ export async function startServer(config: Config, adminPassword: string, options
   const onPurgeError = (err: unknown) => log.error({ err }, 'could not purge expired rows');
   opened.use(startPurging(app, options.purgeIntervalMs ?? PURGE_INTERVAL_MS, onPurgeError, handlers.purges));
 
-  if (config.mail.smtpUrl !== undefined) {
-    const sender = opened.use(createSmtpSender({ url: config.mail.smtpUrl, from: config.mail.from }));
+  const sender = createSender(config.mail, app);
+  if (sender !== undefined) {
+    opened.use(sender);
     const worker = startMailWorker(app, {
       sender,
       onError: (err) => log.error({ err }, 'could not send mails'),
@@ -99,4 +103,10 @@ export async function startServer(config: Config, adminPassword: string, options
       await tracing?.flush(FLUSH_MAX_MS);
     },
   };
+}
+
+/** What mails are sent over; undefined where they wait. */
+function createSender({ smtpUrl, webhook, from }: Config['mail'], { now }: Pick<Clock, 'now'>): MailSender | undefined {
+  if (webhook !== undefined) return createWebhookSender({ ...webhook, from, now });
+  return smtpUrl === undefined ? undefined : createSmtpSender({ url: smtpUrl, from });
 }

@@ -3,9 +3,10 @@ import { request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
-import { createSmtpSender } from '../src/mail/sender.ts';
+import { createSmtpSender } from '../src/mail/smtp-sender.ts';
 import { type Kith, refusalOf, startKith } from './support/kith.ts';
 import { loginCode, mailsTo, mailsToAddress, readMail, resetCode } from './support/outbox.ts';
+import { exampleMail } from './support/outgoing-mail.ts';
 import { startMailServer } from './support/smtp-server.ts';
 
 /** Faults that services with mails had again and again, by the names of docs/asvs.md. */
@@ -123,20 +124,11 @@ test('address parser in the mailer: what looks like two addresses is sent to the
     'user@internal.example\r\nRCPT TO:<other@evil.example>',
   ];
   for (const recipient of recipients) {
-    const mail = { id: randomUUID(), recipient, createMs: 0, subject: 's', text: 't', html: 'h' };
-    await sender.send(mail).catch(() => {}); // refused by one of the two
+    await sender.send(exampleMail({ recipient })).catch(() => {}); // refused by one of the two
   }
   for (const { to } of server.mails) {
     for (const address of to) expect(address).not.toMatch(/@evil\.example$/);
   }
-  const mail = {
-    id: randomUUID(),
-    recipient: 'user@internal.example',
-    createMs: 0,
-    subject: 's',
-    text: 't',
-    html: 'h',
-  };
-  await sender.send(mail);
+  await sender.send(exampleMail({ recipient: 'user@internal.example' }));
   expect(server.mails.at(-1)!.to).toEqual(['user@internal.example']);
 });

@@ -71,7 +71,7 @@ const RULES: readonly Rule[] = [
     caught: 'connect({ rejectUnauthorized: false })',
   },
   {
-    what: 'makes a request to anybody, but @kith/verify to its issuer and the command line to its server',
+    what: 'makes a request to anybody, but @kith/verify to its issuer, the command line to its server and mails to a webhook',
     pattern: /\bfetch\(|\b(http|https|http2)\.(request|get|connect)\(|\bnet\.connect\(|new WebSocket/,
     but: [
       'packages/account/src/rpc.ts', // in the browser, to the server that it came from
@@ -79,6 +79,7 @@ const RULES: readonly Rule[] = [
       'packages/verify/src/keys.ts',
       'packages/verify/src/verify.ts',
       'src/cli/client/connect.ts',
+      'src/mail/webhook-sender.ts',
     ],
     caught: 'await fetch(url)',
   },

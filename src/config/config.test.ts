@@ -40,7 +40,7 @@ test('without any setting everything has its default', () => {
     signingKeyMs: 30 * DAY_MS,
     signInFailuresPerAddress: 30,
     trustedProxies: [],
-    mail: { smtpUrl: undefined, from: 'no-reply@localhost', language: 'en', service: 'Kith' },
+    mail: { smtpUrl: undefined, webhook: undefined, from: 'no-reply@localhost', language: 'en', service: 'Kith' },
     signUp: { policy: 'closed', domains: [] },
     loginCodes: false,
     purgeAfterMs: 30 * DAY_MS,
@@ -416,6 +416,56 @@ test.each([
     expect(problems).toEqual([`${name}: the value is not allowed; it must be ${SETTINGS[name].allowed}`]);
     expect(problems.join()).not.toContain(value);
   }
+});
+
+describe('a webhook for mails', () => {
+  const url = 'https://mailer.example.org/kith?key=hidden';
+  const secretOf = (bytes: number) => `whsec_${Buffer.alloc(bytes, 'hook').toString('base64')}`;
+
+  test('has a URL and one secret, or two', () => {
+    expect(
+      parseConfig({ KITH_MAIL_WEBHOOK_URL: url, KITH_MAIL_WEBHOOK_SECRET: `${secretOf(24)} ${secretOf(64)}` }).mail
+        .webhook,
+    ).toEqual({ url, secrets: [Buffer.alloc(24, 'hook'), Buffer.alloc(64, 'hook')] });
+  });
+
+  test.each<[Record<string, string>, string[]]>([
+    [{ KITH_MAIL_WEBHOOK_URL: url }, ['KITH_MAIL_WEBHOOK_SECRET: must be set as well as KITH_MAIL_WEBHOOK_URL']],
+    [
+      { KITH_MAIL_WEBHOOK_SECRET: secretOf(32) },
+      ['KITH_MAIL_WEBHOOK_URL: must be set as well as KITH_MAIL_WEBHOOK_SECRET'],
+    ],
+    [
+      {
+        KITH_MAIL_WEBHOOK_URL: url,
+        KITH_MAIL_WEBHOOK_SECRET: secretOf(32),
+        KITH_SMTP_URL: 'smtp://mail.example',
+      },
+      ['KITH_MAIL_WEBHOOK_URL: is set, and so is KITH_SMTP_URL: set one of them'],
+    ],
+    ...[
+      'mailer.example.org',
+      'ftp://mailer.example.org/',
+      'https://kith:hidden@mailer.example.org/',
+      '/kith',
+      `${url}#x`,
+    ].map((wrong): [Record<string, string>, string[]] => [
+      { KITH_MAIL_WEBHOOK_URL: wrong, KITH_MAIL_WEBHOOK_SECRET: secretOf(32) },
+      [`KITH_MAIL_WEBHOOK_URL: the value is not allowed; it must be ${SETTINGS.KITH_MAIL_WEBHOOK_URL.allowed}`],
+    ]),
+    ...[
+      secretOf(23),
+      secretOf(65),
+      secretOf(32).slice('whsec_'.length),
+      `${secretOf(32)}!`,
+      Array.from({ length: 3 }, () => secretOf(32)).join(' '),
+    ].map((wrong): [Record<string, string>, string[]] => [
+      { KITH_MAIL_WEBHOOK_URL: url, KITH_MAIL_WEBHOOK_SECRET: wrong },
+      [`KITH_MAIL_WEBHOOK_SECRET: the value is not allowed; it must be ${SETTINGS.KITH_MAIL_WEBHOOK_SECRET.allowed}`],
+    ]),
+  ])('is refused when it is not complete or not one, without being shown: %j', (env, problems) => {
+    expect(problemsOf(env)).toEqual(problems);
+  });
 });
 
 test.each([{ KITH_ACCOUNT: '/console' }, { KITH_ACCOUNT: '/console/account' }, { KITH_CONSOLE: '/account/console' }])(

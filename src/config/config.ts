@@ -40,8 +40,9 @@ export interface Config {
   readonly trustedProxies: readonly string[];
   /** What mails are sent over and how they are written. */
   readonly mail: {
-    /** Undefined: mails wait in the outbox. */
+    /** Without it and a webhook, mails wait in the outbox. */
     readonly smtpUrl: string | undefined;
+    readonly webhook: WebhookConfig | undefined;
     readonly from: string;
     readonly language: MailLanguage;
     readonly service: string;
@@ -115,6 +116,13 @@ export interface SignUpConfig {
   readonly domains: readonly string[];
 }
 
+/** The service that is sent mails in place of a mail server. */
+export interface WebhookConfig {
+  readonly url: string;
+  /** The keys that requests are signed with. */
+  readonly secrets: readonly Uint8Array[];
+}
+
 /** The languages that mails can be written in. */
 export const MAIL_LANGUAGES = ['en', 'de'] as const;
 export type MailLanguage = (typeof MAIL_LANGUAGES)[number];
@@ -142,6 +150,9 @@ interface Setting<T> {
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000;
+
+/** How long a secret of a webhook is (Standard Webhooks 1.0, signature scheme). */
+const WEBHOOK_SECRET_BYTES = { min: 24, max: 64 };
 
 /** Every setting, in the order of the help. */
 export const SETTINGS = {
@@ -234,11 +245,25 @@ export const SETTINGS = {
     parse: parseBlocks,
   },
   KITH_SMTP_URL: {
-    help: 'The mail server that sends mails to users, such as codes to set a new password. Absent: mails wait in the outbox.',
+    help: 'The mail server that sends mails to users, such as codes to set a new password. Without it and KITH_MAIL_WEBHOOK_URL, mails wait in the outbox.',
     allowed: 'smtp://HOST:PORT or smtps://HOST:PORT, with USER:PASSWORD@ before the host if the server needs them',
     secret: true,
     fromFile: true,
     parse: parseSmtpUrl,
+  },
+  KITH_MAIL_WEBHOOK_URL: {
+    help: 'A service of yours that is sent the mails in place of a mail server, by POST, and mails them itself. Needs KITH_MAIL_WEBHOOK_SECRET.',
+    allowed: 'an http or https URL without a user or fragment, e.g. https://mailer.example.org/kith',
+    secret: true,
+    fromFile: true,
+    parse: parseWebhookUrl,
+  },
+  KITH_MAIL_WEBHOOK_SECRET: {
+    help: 'Signs what is sent there, as Standard Webhooks says. Two while one takes the place of the other: each request has the signatures of both.',
+    allowed: `whsec_ and ${WEBHOOK_SECRET_BYTES.min} to ${WEBHOOK_SECRET_BYTES.max} random bytes in base64, e.g. from: echo whsec_$(openssl rand -base64 32), or two of these with a blank between`,
+    secret: true,
+    fromFile: true,
+    parse: parseWebhookSecrets,
   },
   KITH_MAIL_FROM: {
     help: 'The sender of mails. Absent: no-reply at the host of KITH_ISSUER.',
@@ -488,6 +513,7 @@ export function parseConfig(env: Env): Config {
     trustedProxies: read('KITH_TRUSTED_PROXIES') ?? [],
     mail: {
       smtpUrl: read('KITH_SMTP_URL'),
+      webhook: pairWebhook(env, read('KITH_MAIL_WEBHOOK_URL'), read('KITH_MAIL_WEBHOOK_SECRET'), problems),
       from: read('KITH_MAIL_FROM') ?? `no-reply@${hostOf(issuer)}`,
       language: read('KITH_MAIL_LANGUAGE') ?? 'en',
       service: read('KITH_SERVICE_NAME') ?? '',
@@ -527,6 +553,9 @@ export function parseConfig(env: Env): Config {
     logLevel: read('KITH_LOG_LEVEL') ?? 'info',
     logOneIn: read('KITH_LOG_ONE_IN') ?? 1,
   };
+  if (isWritten(env, 'KITH_MAIL_WEBHOOK_URL') && isWritten(env, 'KITH_SMTP_URL')) {
+    problems.push('KITH_MAIL_WEBHOOK_URL: is set, and so is KITH_SMTP_URL: set one of them');
+  }
   if (config.workers > 1 && config.databaseUrl.startsWith('sqlite:')) {
     problems.push(
       'KITH_WORKERS: one process serves a SQLite file; set it to 1, or KITH_DATABASE_URL to postgres://...',
@@ -620,6 +649,26 @@ function pairTls(env: Env, cert: Buffer | undefined, key: Buffer | undefined, pr
   }
 }
 
+/** Whether a setting is written, in whichever of its two forms. */
+function isWritten(env: Env, name: Name): boolean {
+  return Boolean(env[name]?.trim() || env[fileSettingOf(name)]?.trim());
+}
+
+function pairWebhook(
+  env: Env,
+  url: string | undefined,
+  secrets: readonly Uint8Array[] | undefined,
+  problems: string[],
+): WebhookConfig | undefined {
+  for (const [name, other] of [
+    ['KITH_MAIL_WEBHOOK_URL', 'KITH_MAIL_WEBHOOK_SECRET'],
+    ['KITH_MAIL_WEBHOOK_SECRET', 'KITH_MAIL_WEBHOOK_URL'],
+  ] as const) {
+    if (isWritten(env, name) && !isWritten(env, other)) problems.push(`${other}: must be set as well as ${name}`);
+  }
+  return url === undefined || secrets === undefined ? undefined : { url, secrets };
+}
+
 function text(help: string, fallback: string, allowed: string): Setting<string> {
   return { help, fallback, allowed, parse: (value) => (/^\S+$/.test(value) ? value : undefined) };
 }
@@ -679,6 +728,23 @@ function parseSmtpUrl(value: string): string | undefined {
   return isComplete && isPercentEncoded(username + password) && (username === '') === (password === '')
     ? value
     : undefined;
+}
+
+function parseWebhookUrl(value: string): string | undefined {
+  if (parseLink(value) === undefined || value.startsWith('/')) return undefined;
+  const { username, password } = new URL(value);
+  return username === '' && password === '' && !value.includes('#') ? value : undefined;
+}
+
+/** One secret or two. What is no base64 is refused: it would be a shorter key than it looks. */
+function parseWebhookSecrets(value: string): readonly Uint8Array[] | undefined {
+  const { min, max } = WEBHOOK_SECRET_BYTES;
+  const written = value.split(/ +/);
+  const secrets = written.flatMap((text) => {
+    const bytes = Buffer.from(/^whsec_([A-Za-z\d+/]+={0,2})$/.exec(text)?.[1] ?? '', 'base64');
+    return bytes.length >= min && bytes.length <= max ? [bytes] : [];
+  });
+  return secrets.length === written.length && secrets.length <= 2 ? secrets : undefined;
 }
 
 /** Paths that are served for something else. Those of calls and documents have a dot in them. */

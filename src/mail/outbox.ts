@@ -16,6 +16,7 @@ import {
   selectRecipientRole,
   updateUnsent,
 } from './store.ts';
+import type { OutgoingMail } from './sender.ts';
 import type { MailContent, MailKind, MailRecipient, MailTemplates, MailValues } from './templates.ts';
 
 export interface MailApp extends App {
@@ -40,7 +41,8 @@ export async function writeMail<K extends MailKind>(
   values: MailValues[K],
   expireMs?: number,
 ): Promise<void> {
-  const { subject, text, html } = app.mailTemplates.render(kind, values, user);
+  const { subject, ...rendered } = app.mailTemplates.render(kind, values, user);
+  const body: MailBody = { ...rendered, locale: user.locale ?? '' };
   const id = randomUUIDv7();
   const nowMs = app.now();
   await insertMail(tx, {
@@ -49,7 +51,7 @@ export async function writeMail<K extends MailKind>(
     recipient: user.email,
     kind,
     subject,
-    body_sealed: app.keyring.seal('mail', JSON.stringify({ text, html }), id),
+    body_sealed: app.keyring.seal('mail', JSON.stringify(body), id),
     state: 'waiting',
     attempts: 0,
     next_ms: nowMs,
@@ -64,10 +66,16 @@ export async function writeMail<K extends MailKind>(
 /** Makes a new user the one whom the mails to their address were to. `emailKey` as identifierKey. */
 export const adoptMails = adoptMailsTo;
 
+/** What is sealed of a mail. */
+type MailBody = Pick<OutgoingMail, 'text' | 'html' | 'locale' | 'language' | 'facts'>;
+
 /** The text of a mail; undefined once it has been sent, or if another secret key sealed it. */
-export function bodyOf(app: App, { id, body_sealed }: MailRow): Pick<MailContent, 'text' | 'html'> | undefined {
+export function bodyOf(app: App, { id, body_sealed }: MailRow): MailBody | undefined {
   const opened = body_sealed === null ? undefined : app.keyring.open('mail', body_sealed, id);
-  return opened === undefined ? undefined : (JSON.parse(opened) as Pick<MailContent, 'text' | 'html'>);
+  if (opened === undefined) return undefined;
+  // Of a mail from before there were webhooks, the texts alone are sealed.
+  const before = { locale: '', language: '', facts: { service: '' } };
+  return { ...before, ...(JSON.parse(opened) as Pick<MailBody, 'text' | 'html'>) };
 }
 
 export interface MailListRequest extends PageRequest {
@@ -91,7 +99,8 @@ export async function getMail(
   id: string,
 ): Promise<{ mail: Mail; body: Pick<MailContent, 'text' | 'html'> }> {
   const mail = await requireMail(app.database.db, caller, id);
-  return { mail, body: bodyOf(app, mail) ?? { text: '', html: '' } };
+  const { text = '', html = '' } = bodyOf(app, mail) ?? {};
+  return { mail, body: { text, html } };
 }
 
 /** Has a mail sent again that was not sent. Throws mail_not_found, permission_missing, mail_sent, mail_expired. */

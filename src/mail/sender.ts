@@ -1,95 +1,43 @@
-import { createTransport } from 'nodemailer';
-import type { MailContent } from './templates.ts';
+import type { RenderedMail } from './templates.ts';
 
 /** A mail as it goes out. */
-export interface OutgoingMail extends MailContent {
+export interface OutgoingMail extends RenderedMail {
   readonly id: string;
+  /** What it is about: a MailKind, or one of another version. */
+  readonly kind: string;
   readonly recipient: string;
+  /** Of the recipient when it was written, '' for none. */
+  readonly locale: string;
   readonly createMs: number;
 }
 
-/** A mail server that takes mails. */
+/** What takes mails: a mail server, or a service of the operator's. */
 export interface MailSender extends Disposable {
-  /** Resolves once the mail server has taken the mail. Rejects with SendError. */
+  /** Resolves once the mail has been taken. Rejects with SendError. */
   send(mail: OutgoingMail): Promise<void>;
 }
 
-/** Why the mail server did not take a mail. The message has no credential in it. */
+export interface SendErrorOptions extends ErrorOptions {
+  /** How long to wait before the next attempt at least, milliseconds. */
+  readonly retryAfterMs?: number | undefined;
+}
+
+/** Why a mail was not taken. The message has no credential in it. */
 export class SendError extends Error {
   override readonly name = 'SendError';
-  /** Whether the mail server refused this mail for good, so that it is not sent again. */
+  /** Whether this mail was refused for good, so that it is not sent again. */
   readonly isFinal: boolean;
+  readonly retryAfterMs: number;
 
-  constructor(message: string, isFinal: boolean, options?: ErrorOptions) {
+  constructor(message: string, isFinal: boolean, options?: SendErrorOptions) {
     super(message, options);
     this.isFinal = isFinal;
+    this.retryAfterMs = options?.retryAfterMs ?? 0;
   }
 }
 
-export interface SmtpSettings {
-  /** `smtp://` or `smtps://`, with user and password if the server wants them. */
-  readonly url: string;
-  /** The sender: an address, or a name and an address in angle brackets. */
-  readonly from: string;
-}
-
-/** How long each step of a conversation with a mail server may take, milliseconds. */
-const STEP_MS = 30_000;
-
-/** A sign-in over a connection that others can read is refused, unless it does not leave this machine. */
-const LOOPBACK = /^(localhost|127\.[\d.]+|\[::1\])$/;
-
-/**
- * Sends over SMTP (RFC 5321), over TLS from the first byte with `smtps://`; with `smtp://` over TLS if the server
- * offers it (RFC 3207), and where there is a password, only so.
- */
-export function createSmtpSender({ url, from }: SmtpSettings): MailSender {
-  const { protocol, hostname, port, username, password } = new URL(url);
-  const isTls = protocol === 'smtps:';
-  const transport = createTransport({
-    host: hostname.replace(/^\[|\]$/g, ''),
-    port: Number(port) || (isTls ? 465 : 587),
-    secure: isTls,
-    requireTLS: !isTls && username !== '' && !LOOPBACK.test(hostname),
-    ...(username !== '' && { auth: { user: decodeURIComponent(username), pass: decodeURIComponent(password) } }),
-    connectionTimeout: STEP_MS,
-    greetingTimeout: STEP_MS,
-    socketTimeout: STEP_MS,
-    dnsTimeout: STEP_MS,
-    disableFileAccess: true,
-    disableUrlAccess: true,
-  });
+/** The Message-ID of a mail (RFC 5322, 3.6.4): the same however often it is sent, so that mailboxes show it once. */
+export function messageIdOf(id: string, from: string): string {
   const domain = /@([^\s>@]+)>?$/.exec(from)?.[1] ?? 'localhost';
-  return {
-    async send({ id, recipient, createMs, subject, text, html }) {
-      try {
-        await transport.sendMail({
-          from,
-          // Not parsed: an address with blanks or quotes in it is still one address.
-          to: { name: '', address: recipient },
-          // The same however often it is sent, so that mailboxes show it once.
-          messageId: `<${id}@${domain}>`,
-          date: new Date(createMs),
-          subject,
-          text,
-          html,
-          // Nobody's holiday notice or read receipt is an answer to these (RFC 3834).
-          headers: { 'auto-submitted': 'auto-generated', 'x-auto-response-suppress': 'All' },
-        });
-      } catch (error) {
-        throw toSendError(error, decodeURIComponent(password));
-      }
-    },
-    [Symbol.dispose]: () => transport.close(),
-  };
-}
-
-/** What mail servers refuse for good (RFC 5321, 4.2.1): the address or the message, not the sign-in, which can be set right. */
-const FINAL = new Set(['EENVELOPE', 'EMESSAGE']);
-
-function toSendError(error: unknown, password: string): SendError {
-  const { message, code, responseCode } = error as { message?: string; code?: string; responseCode?: number };
-  const isFinal = FINAL.has(code ?? '') && responseCode !== undefined && responseCode >= 500;
-  const said = message ?? 'the mail server did not take the mail';
-  return new SendError(password === '' ? said : said.replaceAll(password, '...'), isFinal, { cause: error });
+  return `<${id}@${domain}>`;
 }

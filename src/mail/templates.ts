@@ -67,6 +67,27 @@ export interface MailContent {
   readonly html: string;
 }
 
+/** What a mail tells, for who writes it in their own words. */
+export interface MailFacts {
+  readonly service: string;
+  /** The page that the mail leads to, with the code or token in its fragment. */
+  readonly link?: string;
+  /** Eight digits. */
+  readonly code?: string;
+  readonly token?: string;
+  /** RFC 3339. */
+  readonly time?: string;
+  /** The IP address of a sign-in. */
+  readonly address?: string;
+}
+
+/** A mail in the words of a template. */
+export interface RenderedMail extends MailContent {
+  /** Of the words. */
+  readonly language: string;
+  readonly facts: MailFacts;
+}
+
 export interface MailTemplateOptions {
   /** Of mails to those who have no locale, or one of another language. */
   readonly language: MailLanguage;
@@ -100,16 +121,21 @@ export class MailTemplates {
     kind: K,
     values: MailValues[K],
     { locale = '', timeZone = '' }: Omit<MailRecipient, 'email'> = {},
-  ): MailContent {
+  ): RenderedMail {
     const language = MAIL_LANGUAGES.find((each) => each === locale.split('-')[0]) ?? this.#language;
     const link = linkIn(this.#accountUrl, kind, values);
-    const shown: Record<string, string> = {
-      ...(link === undefined ? {} : { link }),
+    const facts: MailFacts = {
       service: this.#service,
-      ...('code' in values ? { code: values.code.replace(/^(.{4})(.{4})$/, '$1 $2') } : {}),
+      ...(link === undefined ? {} : { link }),
+      ...('code' in values ? { code: values.code } : {}),
       ...('token' in values ? { token: values.token } : {}),
-      ...('timeMs' in values ? { time: timeText(values.timeMs, language, timeZone) } : {}),
+      ...('timeMs' in values ? { time: new Date(values.timeMs).toISOString() } : {}),
       ...('address' in values ? { address: values.address } : {}),
+    };
+    const shown: Record<string, string> = {
+      ...facts,
+      ...('code' in values ? { code: values.code.replace(/^(.{4})(.{4})$/, '$1 $2') } : {}),
+      ...('timeMs' in values ? { time: timeText(values.timeMs, language, timeZone) } : {}),
     };
     const source = (this.#sources[language].get(kind) ?? '').trim();
     const [subject = '', ...rest] = source.split('\n');
@@ -122,6 +148,8 @@ export class MailTemplates {
       subject: fill(subject.replace(/^Subject: */, ''), shown),
       text: `${paragraphs.map((paragraph) => fill(paragraph, shown)).join('\n\n')}\n`,
       html: toHtml(paragraphs, shown, language),
+      language,
+      facts,
     };
   }
 }

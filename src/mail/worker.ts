@@ -96,11 +96,11 @@ async function attempt(app: MailApp, mail: MailRow, { sender, onFailed }: MailWo
   const body = bodyOf(app, mail);
   if (body === undefined) return fail(new SendError('its text cannot be read: the secret key is another one', true));
   try {
-    await sender.send({ id, recipient, createMs, subject, ...body });
+    await sender.send({ id, kind, recipient, createMs, subject, ...body });
   } catch (error) {
     if (!(error instanceof SendError)) throw error;
     const nowMs = app.now();
-    const nextMs = nowMs + Math.min(RETRY_MS * 2 ** mail.attempts, RETRY_MAX_MS);
+    const nextMs = nowMs + Math.min(Math.max(RETRY_MS * 2 ** mail.attempts, error.retryAfterMs), RETRY_MAX_MS);
     if (error.isFinal || nextMs > createMs + TRY_MAX_MS) return fail(error);
     await updateUnsent(db, id, { next_ms: nextMs, last_error: said(error) });
     return;

@@ -165,6 +165,7 @@ test('a doctor names what is wrong, and what to do', async () => {
     'database ok',
     'keys ok',
     'proxies ok',
+    'mail ok',
     'server ok',
     'clock ok',
     'proxy ok',
@@ -177,11 +178,15 @@ test('a doctor names what is wrong, and what to do', async () => {
       KITH_DATABASE_URL: `sqlite:${server.directory}/data/kith.db`,
       KITH_SECRET_KEY: Buffer.alloc(32).toString('base64'),
       KITH_HOST: '0.0.0.0',
+      KITH_MAIL_WEBHOOK_URL: `${nowhere}/kith?key=hidden`,
+      KITH_MAIL_WEBHOOK_SECRET: `whsec_${Buffer.alloc(32).toString('base64')}`,
     },
   });
   expect(wrong.code).toBe(1);
   expect(wrong.stdout).toMatch(/^error +keys +the secret does not open 1 of 1 signing keys$/m);
   expect(wrong.stdout).toMatch(/^warning +proxies +0\.0\.0\.0 is listened on without TLS/m);
+  expect(wrong.stdout).toMatch(/^error +mail +KITH_MAIL_WEBHOOK_URL cannot be connected to, at 127\.0\.0\.1:\d+: /m);
+  expect(wrong.stdout).not.toContain('hidden');
   expect(wrong.stdout).toMatch(/^error +server +nothing answers at http:/m);
   expect(await shell.kithHere(['doctor'], { env: { KITH_PROT: '1' } })).toMatchObject({
     code: 1,

@@ -1,5 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { statSync } from 'node:fs';
+import { connect, isIP } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { type Config, ConfigError } from '../../config/config.ts';
 import { CLOCKS_DIFFER_MS, systemClock } from '../../kernel/clock.ts';
 import { createKeyring } from '../../kernel/keyring.ts';
@@ -29,6 +31,7 @@ export async function* checkSettings(env: Env): AsyncGenerator<Finding> {
   else yield* checkDatabase(config, inspection.found);
   yield* checkTls(config);
   yield* checkExposure(config);
+  yield await checkMail(config);
 }
 
 async function inspected(config: Config): Promise<Finding | { found: DatabaseInspection | undefined }> {
@@ -140,6 +143,62 @@ function* checkExposure({ host, tls, trustedProxies, issuer }: Config): Generato
       'Set KITH_ISSUER to the address that clients use.',
     );
   }
+}
+
+/** How long a connection to what takes mails may take, milliseconds. */
+const CONNECT_MS = 5_000;
+
+/** Whether what takes mails can be connected to. It is sent nothing. */
+async function checkMail({ mail: { smtpUrl, webhook } }: Config): Promise<Finding> {
+  const name = 'mail';
+  const setting = webhook === undefined ? 'KITH_SMTP_URL' : 'KITH_MAIL_WEBHOOK_URL';
+  const url = webhook?.url ?? smtpUrl;
+  if (url === undefined) {
+    return ok(name, 'no mail is sent: mails wait in the outbox, for KITH_SMTP_URL or KITH_MAIL_WEBHOOK_URL');
+  }
+  const { protocol, hostname, port } = new URL(url);
+  const at = `${hostname}:${port || DEFAULT_PORTS[protocol]}`;
+  const problem = await whyNoConnection(hostname.replace(/^\[|\]$/g, ''), Number(port) || DEFAULT_PORTS[protocol]!, {
+    isTls: protocol === 'https:' || protocol === 'smtps:',
+  });
+  if (problem !== undefined) {
+    return fault(
+      name,
+      `${setting} cannot be connected to, at ${at}: ${problem}`,
+      'Mails are tried again for three days.',
+    );
+  }
+  if (protocol === 'http:' && !LOOPBACK.test(hostname)) {
+    return warning(
+      name,
+      `the webhook at ${at} is sent codes and links without TLS`,
+      'Set KITH_MAIL_WEBHOOK_URL to https://..., unless nobody else can read that network.',
+    );
+  }
+  return ok(name, `${setting} can be connected to, at ${at}`);
+}
+
+const DEFAULT_PORTS: Readonly<Record<string, number>> = { 'smtp:': 587, 'smtps:': 465, 'http:': 80, 'https:': 443 };
+
+const LOOPBACK = /^(localhost|127\.[\d.]+|\[::1\])$/;
+
+function whyNoConnection(
+  host: string,
+  port: number,
+  { isTls }: { readonly isTls: boolean },
+): Promise<string | undefined> {
+  const { promise, resolve } = Promise.withResolvers<string | undefined>();
+  const socket = isTls
+    ? connectTls({ host, port, ...(isIP(host) ? {} : { servername: host }) })
+    : connect({ host, port });
+  socket
+    .setTimeout(CONNECT_MS, () => socket.destroy(new Error(`no answer within ${CONNECT_MS / 1000} s`)))
+    .once(isTls ? 'secureConnect' : 'connect', () => {
+      resolve(undefined);
+      socket.destroy();
+    })
+    .once('error', (error: Error & { code?: string }) => resolve(error.message || error.code));
+  return promise;
 }
 
 function isReadByOthers(path: string): boolean {

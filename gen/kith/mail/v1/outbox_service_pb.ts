@@ -304,7 +304,7 @@ export const MailState = {
   WAITING: 1,
 
   /**
-   * The mail server took it.
+   * The mail server, or the webhook, took it.
    *
    * @generated from enum value: MAIL_STATE_SENT = 2;
    */
@@ -337,9 +337,10 @@ export const MailStateSchema: GenEnum<MailState> = /*@__PURE__*/
  *
  * A mail is written in the transaction of its cause, so that none is sent for a
  * change that did not happen, and sent from there: at least once, and where it is
- * sent twice, with the same Message-ID. Without a mail server (`KITH_SMTP_URL`),
- * mails wait here, where GetMail shows them. After 30 days they are removed. Every
- * refusal carries a `kith.error.v1.ErrorDetail`.
+ * sent twice, with the same Message-ID. Without a mail server (`KITH_SMTP_URL`) and
+ * a webhook (`KITH_MAIL_WEBHOOK_URL`), mails wait here, where GetMail shows them.
+ * After 30 days they are removed. Every refusal carries a
+ * `kith.error.v1.ErrorDetail`.
  *
  * @generated from service kith.mail.v1.OutboxService
  */
