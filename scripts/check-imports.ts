@@ -12,7 +12,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['src/kernel'],
   ['src/scan', 'src/metrics'],
   ['src/budget', 'src/tracing'],
-  ['src/storage', 'src/identity/passwords'],
+  ['src/storage', 'src/identity/passwords', 'src/mail/templates'],
   ['src/config'],
   ['src/app.ts', 'src/rpc', 'src/http'],
   [], // the slices

@@ -22,7 +22,7 @@ export interface Server {
   readonly createdAdmin: { readonly username: string } | undefined;
   /** How many subscriptions to activity and revocations there are: two for each watch of activity. */
   subscriptions(): number;
-  /** Goes on with another certificate and log level. Closes no connection. Without TLS so far, it stays without. */
+  /** Goes on with another certificate and log level and other templates of mails. Closes no connection. Without TLS so far, it stays without. */
   reload(settings: Reloadable): void;
   /**
    * Stops: not ready any more, then no new connections, GOAWAY, streams end with
@@ -93,7 +93,8 @@ export async function startServer(config: Config, adminPassword: string, options
     address,
     createdAdmin: createdAdmin && { username: createdAdmin.username },
     subscriptions: () => app.tail.size + app.revocations.size,
-    reload({ tls, logLevel }) {
+    reload({ tls, logLevel, mailTemplates }) {
+      app.mailTemplates.use(mailTemplates);
       handlers.logLevel.takeSetting(logLevel);
       if (tls !== undefined) replaceCertificate(handlers.fastify.server, tls);
     },

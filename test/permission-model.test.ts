@@ -27,7 +27,7 @@ import { renew, type SessionsApp, startSession } from '../src/identity/sessions/
 import { createAccessTokens } from '../src/identity/tokens/access-token.ts';
 import { SigningKeys } from '../src/identity/tokens/signing-keys.ts';
 import { type UsersApp, userService } from '../src/identity/users/service.ts';
-import { MailTemplates } from '../src/mail/templates.ts';
+import { MailTemplates } from '../src/mail/templates/templates.ts';
 import { PERSONAL_DATA } from '../src/services.ts';
 import { createOpened, databases, type OpenedDatabase } from './support/databases.ts';
 import { sizeOf } from './support/full-size.ts';

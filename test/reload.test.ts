@@ -147,7 +147,7 @@ describe('SIGHUP', () => {
     const before = await childrenOf(kith);
     for (const pid of before) process.kill(pid, 'SIGHUP'); // as a terminal does, and to no effect
     kith.kill('SIGHUP');
-    await kith.stderrMatching(/read its settings again and uses their log level and certificate$/m);
+    await kith.stderrMatching(/read its settings again and uses their log level, certificate and mail templates$/m);
     // Connections go to the workers in turn.
     const shown = async () => [await shownBy(kith.address), await shownBy(kith.address)];
     await vi.waitFor(async () => expect(await shown()).toEqual(['renewed', 'renewed']), PATIENCE);

@@ -385,12 +385,13 @@ function isSecret(field: DescField): boolean {
   return getOption(field, secretOption);
 }
 
-function textSchema({ ignoreZero, minLength, maxLength, format, text }: FieldConstraints): Schema {
+function textSchema({ ignoreZero, minLength, maxLength, values, format, text }: FieldConstraints): Schema {
   const patterns = (text ?? []).map((rule) => TEXT_PATTERNS[rule]).filter((pattern) => pattern !== undefined);
   const [pattern, ...more] = patterns;
   const rules = {
     ...(minLength !== undefined && { minLength }),
     ...(maxLength !== undefined && { maxLength }),
+    ...(values !== undefined && { enum: values }),
     ...(format !== undefined && { format }),
     ...(pattern !== undefined && { pattern }),
     ...(more.length > 0 && { allOf: more.map((each) => ({ pattern: each })) }),

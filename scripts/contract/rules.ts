@@ -111,13 +111,14 @@ function readType(type: FieldRules['type'], desc: DescEnum | undefined, name: st
     case undefined:
       return {};
     case 'string': {
-      only(type.value, StringRulesSchema, ['min_len', 'max_len', 'email', 'uuid', 'uri'], name);
+      only(type.value, StringRulesSchema, ['min_len', 'max_len', 'in', 'email', 'uuid', 'uri'], name);
       const { minLen, maxLen, wellKnown } = type.value;
       const text = TEXT_RULES.filter((rule) => hasExtension(type.value, rule) && getExtension(type.value, rule));
       return {
         ...(isFieldSet(type.value, StringRulesSchema.field.minLen) && { minLength: Number(minLen) }),
         ...(isFieldSet(type.value, StringRulesSchema.field.maxLen) && { maxLength: Number(maxLen) }),
         ...(wellKnown.case !== undefined && { format: wellKnown.case as 'uuid' | 'email' | 'uri' }),
+        ...(type.value.in.length > 0 && { values: type.value.in }),
         ...(text.length > 0 && { text: text.map((rule) => rule.name) }),
       };
     }

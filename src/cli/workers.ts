@@ -13,8 +13,7 @@ export interface Serving {
 }
 
 /** What a primary has its workers take over. PEM; it travels as `Serving` does. */
-interface Reload {
-  readonly logLevel: Reloadable['logLevel'];
+interface Reload extends Pick<Reloadable, 'logLevel' | 'mailTemplates'> {
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
 }
 
@@ -145,8 +144,8 @@ export function runWorkers(config: Config, reloads: Reloads, onServing: (serving
     ).unref();
   };
 
-  reloads.onReload(({ tls, logLevel }) => {
-    reload = { logLevel, tls: tls && { cert: tls.cert.toString(), key: tls.key.toString() } };
+  reloads.onReload(({ tls, ...others }) => {
+    reload = { ...others, tls: tls && { cert: tls.cert.toString(), key: tls.key.toString() } };
     for (const worker of serving) send(worker, reload);
   });
   cluster.schedulingPolicy = cluster.SCHED_RR;
@@ -172,7 +171,7 @@ export function reportServing(serving: Serving): void {
 
 /** Calls `take` with what the primary has this worker take over, once it serves. */
 export function onReload(take: (settings: Reloadable) => void): void {
-  process.on('message', ({ logLevel, tls }: Reload) => {
-    take({ logLevel, tls: tls && { cert: Buffer.from(tls.cert), key: Buffer.from(tls.key) } });
+  process.on('message', ({ tls, ...others }: Reload) => {
+    take({ ...others, tls: tls && { cert: Buffer.from(tls.cert), key: Buffer.from(tls.key) } });
   });
 }

@@ -41,6 +41,7 @@ test('without any setting everything has its default', () => {
     signInFailuresPerAddress: 30,
     trustedProxies: [],
     mail: { smtpUrl: undefined, webhook: undefined, from: 'no-reply@localhost', language: 'en', service: 'Kith' },
+    mailTemplates: {},
     signUp: { policy: 'closed', domains: [] },
     loginCodes: false,
     purgeAfterMs: 30 * DAY_MS,

@@ -4,6 +4,10 @@ import { createSecureContext } from 'node:tls';
 import { createBlockCheck } from '../kernel/address.ts';
 import type { DatabaseLimits } from '../storage/dialect.ts';
 import { checkDatabaseUrl, DATABASE_URL_FORMS, DatabaseUrlError, shownRefusedUrl } from '../storage/url.ts';
+import { canonicalLocale } from '../kernel/locale.ts';
+import { BUILT_IN_LANGUAGES } from '../mail/templates/built-in.ts';
+import type { TemplateFiles } from '../mail/templates/template.ts';
+import { readTemplateFiles, TemplateFilesError } from '../mail/templates/template-files.ts';
 import { parseHost, withoutZone } from './host.ts';
 import { SECRET_BYTES } from '../kernel/keyring.ts';
 import { isCommonPassword } from '../identity/passwords/common-passwords.ts';
@@ -44,9 +48,12 @@ export interface Config {
     readonly smtpUrl: string | undefined;
     readonly webhook: WebhookConfig | undefined;
     readonly from: string;
-    readonly language: MailLanguage;
+    /** A language tag (BCP 47). */
+    readonly language: string;
     readonly service: string;
   };
+  /** Templates of mails in place of those that Kith comes with, or in other languages. */
+  readonly mailTemplates: TemplateFiles;
   readonly signUp: SignUpConfig;
   /** Whether users may sign in with codes that are mailed to them. */
   readonly loginCodes: boolean;
@@ -95,7 +102,7 @@ export interface Config {
 }
 
 /** What a server takes over while it runs; everything else takes a start. */
-export type Reloadable = Pick<Config, 'tls' | 'logLevel'>;
+export type Reloadable = Pick<Config, 'tls' | 'logLevel' | 'mailTemplates'>;
 
 /** PEM. */
 export interface Tls {
@@ -122,10 +129,6 @@ export interface WebhookConfig {
   /** The keys that requests are signed with. */
   readonly secrets: readonly Uint8Array[];
 }
-
-/** The languages that mails can be written in. */
-export const MAIL_LANGUAGES = ['en', 'de'] as const;
-export type MailLanguage = (typeof MAIL_LANGUAGES)[number];
 
 /** Settings that cannot be used; the message names each variable, its value and what is allowed. */
 export class ConfigError extends Error {
@@ -271,10 +274,15 @@ export const SETTINGS = {
     parse: (value) => (/^([^<>"@]{1,100} <[^\s<>@]+@[^\s<>@]+>|[^\s<>@]+@[^\s<>@]+)$/u.test(value) ? value : undefined),
   },
   KITH_MAIL_LANGUAGE: {
-    help: 'The language of mails.',
+    help: 'The language of mails to users who have no locale, or one in which there are no templates.',
     fallback: 'en',
-    allowed: MAIL_LANGUAGES.join(', '),
-    parse: (value) => MAIL_LANGUAGES.find((language) => language === value),
+    allowed: `${BUILT_IN_LANGUAGES.join(', ')}, or a language in KITH_MAIL_TEMPLATES`,
+    parse: (value) => (canonicalLocale(value) === value ? value : undefined),
+  },
+  KITH_MAIL_TEMPLATES: {
+    help: 'A directory with texts of mails in place of those that Kith comes with, or in other languages. Absent: none.',
+    allowed: 'the path of a directory with files such as de/password_reset.txt, as docs/mail.md describes them',
+    parse: (value) => value,
   },
   KITH_SERVICE_NAME: {
     help: 'What users know the service as; mails and the account pages say it.',
@@ -486,6 +494,10 @@ export function parseConfig(env: Env): Config {
   const issuer = read('KITH_ISSUER') ?? addressOf({ host: withoutZone(host), port, tls });
   const consolePath = read('KITH_CONSOLE') || undefined;
   const accountPath = read('KITH_ACCOUNT') || undefined;
+  const accountUrl =
+    read('KITH_ACCOUNT_URL') ??
+    (accountPath === undefined || !URL.canParse(issuer) ? undefined : new URL(accountPath, issuer).href);
+  const mailTemplates = templatesIn(read('KITH_MAIL_TEMPLATES'), accountUrl !== undefined, problems);
   const config: Config = {
     host,
     port,
@@ -518,6 +530,7 @@ export function parseConfig(env: Env): Config {
       language: read('KITH_MAIL_LANGUAGE') ?? 'en',
       service: read('KITH_SERVICE_NAME') ?? '',
     },
+    mailTemplates: mailTemplates ?? {},
     loginCodes: read('KITH_LOGIN_CODES') ?? false,
     signUp: { policy: read('KITH_SIGN_UP') ?? 'closed', domains: read('KITH_SIGN_UP_DOMAINS') ?? [] },
     purgeAfterMs: (read('KITH_PURGE_AFTER_DAYS') ?? 0) * DAY_MS,
@@ -532,9 +545,7 @@ export function parseConfig(env: Env): Config {
     consolePath,
     account: {
       path: accountPath,
-      url:
-        read('KITH_ACCOUNT_URL') ??
-        (accountPath === undefined || !URL.canParse(issuer) ? undefined : new URL(accountPath, issuer).href),
+      url: accountUrl,
       logoUrl: read('KITH_ACCOUNT_LOGO_URL'),
       color: read('KITH_ACCOUNT_COLOR'),
       homeUrl: read('KITH_ACCOUNT_HOME_URL') ?? consolePath,
@@ -555,6 +566,12 @@ export function parseConfig(env: Env): Config {
   };
   if (isWritten(env, 'KITH_MAIL_WEBHOOK_URL') && isWritten(env, 'KITH_SMTP_URL')) {
     problems.push('KITH_MAIL_WEBHOOK_URL: is set, and so is KITH_SMTP_URL: set one of them');
+  }
+  const languages = [...BUILT_IN_LANGUAGES, ...Object.keys(config.mailTemplates).map((path) => path.split('/')[0])];
+  if (mailTemplates !== undefined && !languages.includes(config.mail.language)) {
+    problems.push(
+      `KITH_MAIL_LANGUAGE: ${JSON.stringify(config.mail.language)} is not allowed; it must be ${SETTINGS.KITH_MAIL_LANGUAGE.allowed}`,
+    );
   }
   if (config.workers > 1 && config.databaseUrl.startsWith('sqlite:')) {
     problems.push(
@@ -645,6 +662,18 @@ function pairTls(env: Env, cert: Buffer | undefined, key: Buffer | undefined, pr
     problems.push(
       `KITH_TLS_KEY: ${shown} is not allowed; it must be the private key of the certificate in KITH_TLS_CERT`,
     );
+    return undefined;
+  }
+}
+
+/** Undefined for those that cannot be used. */
+function templatesIn(directory: string | undefined, hasLinks: boolean, problems: string[]): TemplateFiles | undefined {
+  if (directory === undefined) return {};
+  try {
+    return readTemplateFiles(directory, hasLinks);
+  } catch (error) {
+    if (!(error instanceof TemplateFilesError)) throw error;
+    problems.push(...error.message.split('\n').map((line) => `KITH_MAIL_TEMPLATES: ${line}`));
     return undefined;
   }
 }

@@ -6,7 +6,12 @@ import { type Config, type Env, parseConfig, type Reloadable } from './config.ts
 const CHECK_MS = 10_000;
 
 /** What is taken over while the process runs. */
-const RELOADED: ReadonlySet<string> = new Set(['KITH_LOG_LEVEL', 'KITH_TLS_CERT', 'KITH_TLS_KEY']);
+const RELOADED: ReadonlySet<string> = new Set([
+  'KITH_LOG_LEVEL',
+  'KITH_MAIL_TEMPLATES',
+  'KITH_TLS_CERT',
+  'KITH_TLS_KEY',
+]);
 
 export interface ReloadsOptions {
   /** What the process was started with. */
@@ -19,8 +24,8 @@ export interface ReloadsOptions {
 }
 
 /**
- * Takes the certificate and the log level over from settings that are read again on
- * command, and the certificate also when its files change. What cannot be used is said
+ * Takes the certificate, the log level and the templates of mails over from settings that
+ * are read again on command, and the certificate also when its files change. What cannot be used is said
  * and changes nothing.
  *
  * The files are looked at, rather than watched: a mounted Secret is replaced by changing a
@@ -31,6 +36,7 @@ export class Reloads {
   readonly #listeners = new Set<(settings: Reloadable) => void>();
   #env: Env;
   #taken: Reloadable | undefined;
+  #mailTemplates: Reloadable['mailTemplates'];
   /** Of the files that were last taken or refused, and of those at the last look. */
   #settled: string | undefined;
   #seen: string | undefined;
@@ -38,7 +44,8 @@ export class Reloads {
   constructor(options: ReloadsOptions) {
     this.#options = options;
     this.#env = options.env;
-    const { tls } = options.config;
+    const { tls, mailTemplates } = options.config;
+    this.#mailTemplates = mailTemplates;
     this.#settled = tls && digestOf(tls.cert, tls.key);
   }
 
@@ -61,7 +68,7 @@ export class Reloads {
       const later = this.#changedForStart(env, config);
       this.#use(env, config);
       const rest = later.length === 0 ? '' : `; what changes with the next start: ${later.join(', ')}`;
-      this.#options.say(`read its settings again and uses their log level and certificate${rest}`);
+      this.#options.say(`read its settings again and uses their log level, certificate and mail templates${rest}`);
     });
   }
 
@@ -93,18 +100,20 @@ export class Reloads {
     if (!isStill || found === this.#settled) return;
     this.#settled = found;
     this.#explained(() => {
-      this.#use(this.#env, parseConfig(this.#env));
+      // Templates may be half written: they are taken on command.
+      this.#use(this.#env, { ...parseConfig(this.#env), mailTemplates: this.#mailTemplates });
       this.#options.say('uses the certificate that was put in the place of the one before');
     });
   }
 
-  #use(env: Env, { tls, logLevel }: Config): void {
+  #use(env: Env, { tls, logLevel, mailTemplates }: Config): void {
     const kept = Object.entries(this.#env).filter(([name]) => !RELOADED.has(name));
     const taken = Object.entries(env).filter(([name]) => RELOADED.has(name));
     this.#env = Object.fromEntries([...kept, ...taken]);
     const usable = this.#hasTls ? tls : undefined;
     if (usable !== undefined) this.#settled = digestOf(usable.cert, usable.key);
-    this.take({ tls: usable, logLevel });
+    this.#mailTemplates = mailTemplates;
+    this.take({ tls: usable, logLevel, mailTemplates });
   }
 
   /** The settings that another start would find changed. */

@@ -13,6 +13,11 @@ export const outbox = examplesOf(OutboxService, {
     const { mail, admin } = await withMail(cast);
     return { accessToken: admin.accessToken, request: { mailId: mail.id }, answer: { mail: { id: mail.id } } };
   },
+  async previewMail({ caller }) {
+    const { accessToken } = await caller(Role.ADMIN);
+    const request = { kind: 'new_sign_in', locale: 'de-AT', timeZone: 'Europe/Vienna' };
+    return { accessToken, request, answer: { language: 'de' } };
+  },
   async resendMail(cast) {
     const { mail, admin } = await withMail(cast);
     const answer = { mail: { id: mail.id, state: MailState.WAITING, nextAttemptTime: TIME } };

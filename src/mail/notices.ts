@@ -2,7 +2,8 @@ import { CLOCKS_DIFFER_MS } from '../kernel/clock.ts';
 import type { Db } from '../storage/database.ts';
 import { type MailApp, writeMail } from './outbox.ts';
 import { selectMailIds } from './store.ts';
-import type { MailKind, MailRecipient, MailValues } from './templates.ts';
+import type { MailKind, MailValues } from './templates/kinds.ts';
+import type { MailRecipient } from './templates/templates.ts';
 
 /** The mails that tell a user of a change of their account. */
 export type NoticeKind = Extract<

@@ -17,7 +17,8 @@ import {
   updateUnsent,
 } from './store.ts';
 import type { OutgoingMail } from './sender.ts';
-import type { MailContent, MailKind, MailRecipient, MailTemplates, MailValues } from './templates.ts';
+import { exampleValues, type MailKind, type MailValues } from './templates/kinds.ts';
+import type { MailContent, MailRecipient, MailTemplates, RenderedMail } from './templates/templates.ts';
 
 export interface MailApp extends App {
   readonly mailTemplates: MailTemplates;
@@ -118,6 +119,16 @@ export async function resendMail(app: App, caller: Caller, id: string): Promise<
     app.database.afterCommit(tx, 'mails', []);
     return { ...mail, ...again };
   });
+}
+
+/** A mail of a kind as a recipient would get it, with made-up values. */
+export function previewMail(
+  app: MailApp,
+  kind: MailKind,
+  recipient: Pick<MailRecipient, 'locale' | 'timeZone'>,
+): Pick<RenderedMail, 'language' | 'subject' | 'text' | 'html'> {
+  const { facts: _, ...preview } = app.mailTemplates.render(kind, exampleValues(kind, app.now()), recipient);
+  return preview;
 }
 
 /** Up to `limit` mails to a user that are kept, newest first, after one of them. */

@@ -1,4 +1,4 @@
-import type { RenderedMail } from './templates.ts';
+import type { RenderedMail } from './templates/templates.ts';
 
 /** A mail as it goes out. */
 export interface OutgoingMail extends RenderedMail {

@@ -1,13 +1,13 @@
 import type { ServiceImpl } from '@connectrpc/connect';
 import { MailSchema, type OutboxService } from '../../gen/kith/mail/v1/outbox_service_pb.ts';
-import type { App } from '../app.ts';
 import { EXPORT_PAGE_ROWS, type PersonalData } from '../privacy/personal-data.ts';
 import { callerOf } from '../rpc/caller.ts';
 import { messageJson } from '../rpc/message-json.ts';
 import { fromList, toMailMessage } from './messages.ts';
-import { getMail, listMails, mailsTo, removeMailsTo, resendMail } from './outbox.ts';
+import { getMail, listMails, type MailApp, mailsTo, previewMail, removeMailsTo, resendMail } from './outbox.ts';
+import type { MailKind } from './templates/kinds.ts';
 
-export function outboxService(app: App): ServiceImpl<typeof OutboxService> {
+export function outboxService(app: MailApp): ServiceImpl<typeof OutboxService> {
   return {
     async listMails(request, context) {
       const { items, nextPageToken } = await listMails(app, callerOf(context), fromList(request));
@@ -16,6 +16,9 @@ export function outboxService(app: App): ServiceImpl<typeof OutboxService> {
     async getMail({ mailId }, context) {
       const { mail, body } = await getMail(app, callerOf(context), mailId);
       return { mail: toMailMessage(mail), ...body };
+    },
+    previewMail({ kind, ...recipient }) {
+      return previewMail(app, kind as MailKind, recipient); // the contract lets no other kinds through
     },
     async resendMail({ mailId }, context) {
       return { mail: toMailMessage(await resendMail(app, callerOf(context), mailId)) };

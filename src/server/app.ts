@@ -16,7 +16,7 @@ import { createAccessTokens } from '../identity/tokens/access-token.ts';
 import type { SigningKeysApp } from '../identity/tokens/rotation.ts';
 import { SigningKeys } from '../identity/tokens/signing-keys.ts';
 import { type Clock, systemClock } from '../kernel/clock.ts';
-import { MailTemplates } from '../mail/templates.ts';
+import { MailTemplates } from '../mail/templates/templates.ts';
 import { openStore, type StoreOptions } from './store.ts';
 
 /** How long a watch of activity says nothing before it says that, milliseconds: less than proxies wait. */
@@ -115,7 +115,7 @@ export async function openApp(config: Config, log: Logger, options: AppOptions =
     resetsUnderWay: { count: 0 },
     signUp: config.signUp,
     loginCodes: config.loginCodes,
-    mailTemplates: new MailTemplates({ ...config.mail, accountUrl: config.account.url }),
+    mailTemplates: new MailTemplates({ ...config.mail, accountUrl: config.account.url, own: config.mailTemplates }),
     totpIssuer: new URL(config.issuer).hostname,
     knownApiKeys: createKnownApiKeys(),
     [Symbol.asyncDispose]: () => running.disposeAsync(),

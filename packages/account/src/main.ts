@@ -9,7 +9,7 @@ import { signUp } from './views/sign-up.ts';
 import { takeBack } from './views/take-back.ts';
 import { confirmEmail, verifyEmail } from './views/verify-email.ts';
 
-/** The pages by their paths, which links in mails have (src/mail/links.ts). */
+/** The pages by their paths, which links in mails have (src/mail/templates/kinds.ts). */
 const VIEWS: Readonly<Record<string, () => void | Promise<void>>> = {
   '': () => home(),
   'sign-in': signInPage,

@@ -115,6 +115,20 @@ export const GROUPS: readonly Group[] = [
     examples: { create: ['kith invitations create --email ada@example.org --role editor'] },
   },
   {
+    name: 'mail',
+    title: 'Mails to users',
+    service: 'kith.mail.v1.OutboxService',
+    noun: 'Mail',
+    columns: ['id', 'kind', 'recipient', 'state', 'attempts', 'create_time', 'last_error'],
+    examples: {
+      list: ['kith mail list', 'kith mail list --states failed --all --jsonl'],
+      preview: [
+        'kith mail preview --kind password_reset --locale de',
+        'kith mail preview --kind new_sign_in --json | jq -r .html > preview.html',
+      ],
+    },
+  },
+  {
     name: 'signing-keys',
     title: 'Signing keys',
     service: 'kith.auth.v1.SigningKeyService',

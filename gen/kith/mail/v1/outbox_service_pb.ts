@@ -8,13 +8,14 @@ import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/vali
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_kith_access_v1_access } from "../../access/v1/access_pb.ts";
+import { file_kith_text_v1_text } from "../../text/v1/text_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file kith/mail/v1/outbox_service.proto.
  */
 export const file_kith_mail_v1_outbox_service: GenFile = /*@__PURE__*/
-  fileDesc("CiFraXRoL21haWwvdjEvb3V0Ym94X3NlcnZpY2UucHJvdG8SDGtpdGgubWFpbC52MSL9AgoETWFpbBISCgJpZBgBIAEoCUIGsPbEtwcBEg8KB3VzZXJfaWQYAiABKAkSEQoJcmVjaXBpZW50GAMgASgJEgwKBGtpbmQYBCABKAkSDwoHc3ViamVjdBgFIAEoCRImCgVzdGF0ZRgGIAEoDjIXLmtpdGgubWFpbC52MS5NYWlsU3RhdGUSEAoIYXR0ZW1wdHMYByABKAUSEgoKbGFzdF9lcnJvchgIIAEoCRIvCgtjcmVhdGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNQoRbmV4dF9hdHRlbXB0X3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KCXNlbmRfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZXhwaXJlX3RpbWUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wOgi69sS3BwIIDCKIAQoQTGlzdE1haWxzUmVxdWVzdBIaCglwYWdlX3NpemUYASABKAVCB7pIBBoCKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgBASOgoGc3RhdGVzGAMgAygOMhcua2l0aC5tYWlsLnYxLk1haWxTdGF0ZUIRukgOkgELEAoiB4IBBBABIAAiTwoRTGlzdE1haWxzUmVzcG9uc2USIQoFbWFpbHMYASADKAsyEi5raXRoLm1haWwudjEuTWFpbBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiKwoOR2V0TWFpbFJlcXVlc3QSGQoHbWFpbF9pZBgBIAEoCUIIukgFcgOwAQEiXwoPR2V0TWFpbFJlc3BvbnNlEiAKBG1haWwYASABKAsyEi5raXRoLm1haWwudjEuTWFpbBIUCgR0ZXh0GAIgASgJQgbA9sS3BwESFAoEaHRtbBgDIAEoCUIGwPbEtwcBIi4KEVJlc2VuZE1haWxSZXF1ZXN0EhkKB21haWxfaWQYASABKAlCCLpIBXIDsAEBIjYKElJlc2VuZE1haWxSZXNwb25zZRIgCgRtYWlsGAEgASgLMhIua2l0aC5tYWlsLnYxLk1haWwqawoJTWFpbFN0YXRlEhoKFk1BSUxfU1RBVEVfVU5TUEVDSUZJRUQQABIWChJNQUlMX1NUQVRFX1dBSVRJTkcQARITCg9NQUlMX1NUQVRFX1NFTlQQAhIVChFNQUlMX1NUQVRFX0ZBSUxFRBADMpwCCg1PdXRib3hTZXJ2aWNlElkKCUxpc3RNYWlscxIeLmtpdGgubWFpbC52MS5MaXN0TWFpbHNSZXF1ZXN0Gh8ua2l0aC5tYWlsLnYxLkxpc3RNYWlsc1Jlc3BvbnNlIguQAgGi9sS3BwIYDBJVCgdHZXRNYWlsEhwua2l0aC5tYWlsLnYxLkdldE1haWxSZXF1ZXN0Gh0ua2l0aC5tYWlsLnYxLkdldE1haWxSZXNwb25zZSINkAIBovbEtwcEKAEYDRJZCgpSZXNlbmRNYWlsEh8ua2l0aC5tYWlsLnYxLlJlc2VuZE1haWxSZXF1ZXN0GiAua2l0aC5tYWlsLnYxLlJlc2VuZE1haWxSZXNwb25zZSIIovbEtwcCGA1COQoMa2l0aC5tYWlsLnYxQhJPdXRib3hTZXJ2aWNlUHJvdG9QAVoTa2l0aC9tYWlsL3YxO21haWx2MWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp, file_kith_access_v1_access]);
+  fileDesc("CiFraXRoL21haWwvdjEvb3V0Ym94X3NlcnZpY2UucHJvdG8SDGtpdGgubWFpbC52MSL9AgoETWFpbBISCgJpZBgBIAEoCUIGsPbEtwcBEg8KB3VzZXJfaWQYAiABKAkSEQoJcmVjaXBpZW50GAMgASgJEgwKBGtpbmQYBCABKAkSDwoHc3ViamVjdBgFIAEoCRImCgVzdGF0ZRgGIAEoDjIXLmtpdGgubWFpbC52MS5NYWlsU3RhdGUSEAoIYXR0ZW1wdHMYByABKAUSEgoKbGFzdF9lcnJvchgIIAEoCRIvCgtjcmVhdGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNQoRbmV4dF9hdHRlbXB0X3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KCXNlbmRfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZXhwaXJlX3RpbWUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wOgi69sS3BwIIDCKIAQoQTGlzdE1haWxzUmVxdWVzdBIaCglwYWdlX3NpemUYASABKAVCB7pIBBoCKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgBASOgoGc3RhdGVzGAMgAygOMhcua2l0aC5tYWlsLnYxLk1haWxTdGF0ZUIRukgOkgELEAoiB4IBBBABIAAiTwoRTGlzdE1haWxzUmVzcG9uc2USIQoFbWFpbHMYASADKAsyEi5raXRoLm1haWwudjEuTWFpbBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiKwoOR2V0TWFpbFJlcXVlc3QSGQoHbWFpbF9pZBgBIAEoCUIIukgFcgOwAQEiXwoPR2V0TWFpbFJlc3BvbnNlEiAKBG1haWwYASABKAsyEi5raXRoLm1haWwudjEuTWFpbBIUCgR0ZXh0GAIgASgJQgbA9sS3BwESFAoEaHRtbBgDIAEoCUIGwPbEtwcBIi4KEVJlc2VuZE1haWxSZXF1ZXN0EhkKB21haWxfaWQYASABKAlCCLpIBXIDsAEBIjYKElJlc2VuZE1haWxSZXNwb25zZRIgCgRtYWlsGAEgASgLMhIua2l0aC5tYWlsLnYxLk1haWwilgMKElByZXZpZXdNYWlsUmVxdWVzdBKyAgoEa2luZBgBIAEoCUKjArpInwJynAJSCmxvZ2luX2NvZGVSDnBhc3N3b3JkX3Jlc2V0UhBwYXNzd29yZF9jaGFuZ2VkUgdzaWduX3VwUg1zaWduX3VwX2tub3duUgppbnZpdGF0aW9uUhJlbWFpbF92ZXJpZmljYXRpb25SDGVtYWlsX2NoYW5nZVILZW1haWxfdGFrZW5SDWVtYWlsX2NoYW5nZWRSD2VtYWlsX3Rha2VfYmFja1ILbmV3X3NpZ25faW5SFXNlY29uZF9mYWN0b3JfZW5hYmxlZFIWc2Vjb25kX2ZhY3Rvcl9kaXNhYmxlZFITc2Vjb25kX2ZhY3Rvcl9yZXNldFIXcmVjb3ZlcnlfY29kZXNfcmVwbGFjZWRSD2FwaV9rZXlfY3JlYXRlZBIjCgZsb2NhbGUYAiABKAlCE7pICnIIiP3EtwcBGEDY/MS3BwESJgoJdGltZV96b25lGAMgASgJQhO6SApyCJD9xLcHARhA2PzEtwcBIlQKE1ByZXZpZXdNYWlsUmVzcG9uc2USEAoIbGFuZ3VhZ2UYASABKAkSDwoHc3ViamVjdBgCIAEoCRIMCgR0ZXh0GAMgASgJEgwKBGh0bWwYBCABKAkqawoJTWFpbFN0YXRlEhoKFk1BSUxfU1RBVEVfVU5TUEVDSUZJRUQQABIWChJNQUlMX1NUQVRFX1dBSVRJTkcQARITCg9NQUlMX1NUQVRFX1NFTlQQAhIVChFNQUlMX1NUQVRFX0ZBSUxFRBADMv0CCg1PdXRib3hTZXJ2aWNlElkKCUxpc3RNYWlscxIeLmtpdGgubWFpbC52MS5MaXN0TWFpbHNSZXF1ZXN0Gh8ua2l0aC5tYWlsLnYxLkxpc3RNYWlsc1Jlc3BvbnNlIguQAgGi9sS3BwIYDBJVCgdHZXRNYWlsEhwua2l0aC5tYWlsLnYxLkdldE1haWxSZXF1ZXN0Gh0ua2l0aC5tYWlsLnYxLkdldE1haWxSZXNwb25zZSINkAIBovbEtwcEKAEYDRJZCgpSZXNlbmRNYWlsEh8ua2l0aC5tYWlsLnYxLlJlc2VuZE1haWxSZXF1ZXN0GiAua2l0aC5tYWlsLnYxLlJlc2VuZE1haWxSZXNwb25zZSIIovbEtwcCGA0SXwoLUHJldmlld01haWwSIC5raXRoLm1haWwudjEuUHJldmlld01haWxSZXF1ZXN0GiEua2l0aC5tYWlsLnYxLlByZXZpZXdNYWlsUmVzcG9uc2UiC5ACAaL2xLcHAhgMQjkKDGtpdGgubWFpbC52MUIST3V0Ym94U2VydmljZVByb3RvUAFaE2tpdGgvbWFpbC92MTttYWlsdjFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp, file_kith_access_v1_access, file_kith_text_v1_text]);
 
 /**
  * A mail, without its text.
@@ -284,6 +285,85 @@ export const ResendMailResponseSchema: GenMessage<ResendMailResponse> = /*@__PUR
   messageDesc(file_kith_mail_v1_outbox_service, 6);
 
 /**
+ * Which mail to show.
+ *
+ * @generated from message kith.mail.v1.PreviewMailRequest
+ */
+export type PreviewMailRequest = Message<"kith.mail.v1.PreviewMailRequest"> & {
+  /**
+   * What it is about, as `kind` of a mail says it.
+   *
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * The `locale` of the user who would get it, such as `de-AT`: mails are in its
+   * language where there is a template in it. Empty: in the language of the server
+   * (`KITH_MAIL_LANGUAGE`).
+   *
+   * @generated from field: string locale = 2;
+   */
+  locale: string;
+
+  /**
+   * The `time_zone` of that user, such as `Europe/Vienna`. Empty: UTC.
+   *
+   * @generated from field: string time_zone = 3;
+   */
+  timeZone: string;
+};
+
+/**
+ * Describes the message kith.mail.v1.PreviewMailRequest.
+ * Use `create(PreviewMailRequestSchema)` to create a new message.
+ */
+export const PreviewMailRequestSchema: GenMessage<PreviewMailRequest> = /*@__PURE__*/
+  messageDesc(file_kith_mail_v1_outbox_service, 7);
+
+/**
+ * A mail as users would get it; codes, links and addresses in it are made up.
+ *
+ * @generated from message kith.mail.v1.PreviewMailResponse
+ */
+export type PreviewMailResponse = Message<"kith.mail.v1.PreviewMailResponse"> & {
+  /**
+   * The language that it is in, as a language tag (BCP 47).
+   *
+   * @generated from field: string language = 1;
+   */
+  language: string;
+
+  /**
+   * The subject line.
+   *
+   * @generated from field: string subject = 2;
+   */
+  subject: string;
+
+  /**
+   * The text.
+   *
+   * @generated from field: string text = 3;
+   */
+  text: string;
+
+  /**
+   * The same as HTML.
+   *
+   * @generated from field: string html = 4;
+   */
+  html: string;
+};
+
+/**
+ * Describes the message kith.mail.v1.PreviewMailResponse.
+ * Use `create(PreviewMailResponseSchema)` to create a new message.
+ */
+export const PreviewMailResponseSchema: GenMessage<PreviewMailResponse> = /*@__PURE__*/
+  messageDesc(file_kith_mail_v1_outbox_service, 8);
+
+/**
  * Whether a mail has been sent.
  *
  * @generated from enum kith.mail.v1.MailState
@@ -387,6 +467,19 @@ export const OutboxService: GenService<{
     methodKind: "unary";
     input: typeof ResendMailRequestSchema;
     output: typeof ResendMailResponseSchema;
+  },
+  /**
+   * Show what mails of a kind look like, with made-up values, in the words that mails
+   * have from now on: those of `KITH_MAIL_TEMPLATES`, or those that Kith comes with.
+   *
+   * Nothing is sent or stored.
+   *
+   * @generated from rpc kith.mail.v1.OutboxService.PreviewMail
+   */
+  previewMail: {
+    methodKind: "unary";
+    input: typeof PreviewMailRequestSchema;
+    output: typeof PreviewMailResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_kith_mail_v1_outbox_service, 0);

@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file kith/mail/v1/outbox_service.proto.
  */
 export const file_kith_mail_v1_outbox_service: GenFile = /*@__PURE__*/
-  fileDesc("CiFraXRoL21haWwvdjEvb3V0Ym94X3NlcnZpY2UucHJvdG8SDGtpdGgubWFpbC52MSLrAgoETWFpbBIKCgJpZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEhEKCXJlY2lwaWVudBgDIAEoCRIMCgRraW5kGAQgASgJEg8KB3N1YmplY3QYBSABKAkSJgoFc3RhdGUYBiABKA4yFy5raXRoLm1haWwudjEuTWFpbFN0YXRlEhAKCGF0dGVtcHRzGAcgASgFEhIKCmxhc3RfZXJyb3IYCCABKAkSLwoLY3JlYXRlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjUKEW5leHRfYXR0ZW1wdF90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCglzZW5kX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJiChBMaXN0TWFpbHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEicKBnN0YXRlcxgDIAMoDjIXLmtpdGgubWFpbC52MS5NYWlsU3RhdGUiTwoRTGlzdE1haWxzUmVzcG9uc2USIQoFbWFpbHMYASADKAsyEi5raXRoLm1haWwudjEuTWFpbBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiIQoOR2V0TWFpbFJlcXVlc3QSDwoHbWFpbF9pZBgBIAEoCSJPCg9HZXRNYWlsUmVzcG9uc2USIAoEbWFpbBgBIAEoCzISLmtpdGgubWFpbC52MS5NYWlsEgwKBHRleHQYAiABKAkSDAoEaHRtbBgDIAEoCSIkChFSZXNlbmRNYWlsUmVxdWVzdBIPCgdtYWlsX2lkGAEgASgJIjYKElJlc2VuZE1haWxSZXNwb25zZRIgCgRtYWlsGAEgASgLMhIua2l0aC5tYWlsLnYxLk1haWwqawoJTWFpbFN0YXRlEhoKFk1BSUxfU1RBVEVfVU5TUEVDSUZJRUQQABIWChJNQUlMX1NUQVRFX1dBSVRJTkcQARITCg9NQUlMX1NUQVRFX1NFTlQQAhIVChFNQUlMX1NUQVRFX0ZBSUxFRBADMoACCg1PdXRib3hTZXJ2aWNlElEKCUxpc3RNYWlscxIeLmtpdGgubWFpbC52MS5MaXN0TWFpbHNSZXF1ZXN0Gh8ua2l0aC5tYWlsLnYxLkxpc3RNYWlsc1Jlc3BvbnNlIgOQAgESSwoHR2V0TWFpbBIcLmtpdGgubWFpbC52MS5HZXRNYWlsUmVxdWVzdBodLmtpdGgubWFpbC52MS5HZXRNYWlsUmVzcG9uc2UiA5ACARJPCgpSZXNlbmRNYWlsEh8ua2l0aC5tYWlsLnYxLlJlc2VuZE1haWxSZXF1ZXN0GiAua2l0aC5tYWlsLnYxLlJlc2VuZE1haWxSZXNwb25zZUI5CgxraXRoLm1haWwudjFCEk91dGJveFNlcnZpY2VQcm90b1ABWhNraXRoL21haWwvdjE7bWFpbHYxYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("CiFraXRoL21haWwvdjEvb3V0Ym94X3NlcnZpY2UucHJvdG8SDGtpdGgubWFpbC52MSLrAgoETWFpbBIKCgJpZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEhEKCXJlY2lwaWVudBgDIAEoCRIMCgRraW5kGAQgASgJEg8KB3N1YmplY3QYBSABKAkSJgoFc3RhdGUYBiABKA4yFy5raXRoLm1haWwudjEuTWFpbFN0YXRlEhAKCGF0dGVtcHRzGAcgASgFEhIKCmxhc3RfZXJyb3IYCCABKAkSLwoLY3JlYXRlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjUKEW5leHRfYXR0ZW1wdF90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCglzZW5kX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJiChBMaXN0TWFpbHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEicKBnN0YXRlcxgDIAMoDjIXLmtpdGgubWFpbC52MS5NYWlsU3RhdGUiTwoRTGlzdE1haWxzUmVzcG9uc2USIQoFbWFpbHMYASADKAsyEi5raXRoLm1haWwudjEuTWFpbBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiIQoOR2V0TWFpbFJlcXVlc3QSDwoHbWFpbF9pZBgBIAEoCSJPCg9HZXRNYWlsUmVzcG9uc2USIAoEbWFpbBgBIAEoCzISLmtpdGgubWFpbC52MS5NYWlsEgwKBHRleHQYAiABKAkSDAoEaHRtbBgDIAEoCSIkChFSZXNlbmRNYWlsUmVxdWVzdBIPCgdtYWlsX2lkGAEgASgJIjYKElJlc2VuZE1haWxSZXNwb25zZRIgCgRtYWlsGAEgASgLMhIua2l0aC5tYWlsLnYxLk1haWwiRQoSUHJldmlld01haWxSZXF1ZXN0EgwKBGtpbmQYASABKAkSDgoGbG9jYWxlGAIgASgJEhEKCXRpbWVfem9uZRgDIAEoCSJUChNQcmV2aWV3TWFpbFJlc3BvbnNlEhAKCGxhbmd1YWdlGAEgASgJEg8KB3N1YmplY3QYAiABKAkSDAoEdGV4dBgDIAEoCRIMCgRodG1sGAQgASgJKmsKCU1haWxTdGF0ZRIaChZNQUlMX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSTUFJTF9TVEFURV9XQUlUSU5HEAESEwoPTUFJTF9TVEFURV9TRU5UEAISFQoRTUFJTF9TVEFURV9GQUlMRUQQAzLZAgoNT3V0Ym94U2VydmljZRJRCglMaXN0TWFpbHMSHi5raXRoLm1haWwudjEuTGlzdE1haWxzUmVxdWVzdBofLmtpdGgubWFpbC52MS5MaXN0TWFpbHNSZXNwb25zZSIDkAIBEksKB0dldE1haWwSHC5raXRoLm1haWwudjEuR2V0TWFpbFJlcXVlc3QaHS5raXRoLm1haWwudjEuR2V0TWFpbFJlc3BvbnNlIgOQAgESTwoKUmVzZW5kTWFpbBIfLmtpdGgubWFpbC52MS5SZXNlbmRNYWlsUmVxdWVzdBogLmtpdGgubWFpbC52MS5SZXNlbmRNYWlsUmVzcG9uc2USVwoLUHJldmlld01haWwSIC5raXRoLm1haWwudjEuUHJldmlld01haWxSZXF1ZXN0GiEua2l0aC5tYWlsLnYxLlByZXZpZXdNYWlsUmVzcG9uc2UiA5ACAUI5CgxraXRoLm1haWwudjFCEk91dGJveFNlcnZpY2VQcm90b1ABWhNraXRoL21haWwvdjE7bWFpbHYxYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * A mail, without its text.
@@ -282,6 +282,85 @@ export const ResendMailResponseSchema: GenMessage<ResendMailResponse> = /*@__PUR
   messageDesc(file_kith_mail_v1_outbox_service, 6);
 
 /**
+ * Which mail to show.
+ *
+ * @generated from message kith.mail.v1.PreviewMailRequest
+ */
+export type PreviewMailRequest = Message<"kith.mail.v1.PreviewMailRequest"> & {
+  /**
+   * What it is about, as `kind` of a mail says it.
+   *
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * The `locale` of the user who would get it, such as `de-AT`: mails are in its
+   * language where there is a template in it. Empty: in the language of the server
+   * (`KITH_MAIL_LANGUAGE`).
+   *
+   * @generated from field: string locale = 2;
+   */
+  locale: string;
+
+  /**
+   * The `time_zone` of that user, such as `Europe/Vienna`. Empty: UTC.
+   *
+   * @generated from field: string time_zone = 3;
+   */
+  timeZone: string;
+};
+
+/**
+ * Describes the message kith.mail.v1.PreviewMailRequest.
+ * Use `create(PreviewMailRequestSchema)` to create a new message.
+ */
+export const PreviewMailRequestSchema: GenMessage<PreviewMailRequest> = /*@__PURE__*/
+  messageDesc(file_kith_mail_v1_outbox_service, 7);
+
+/**
+ * A mail as users would get it; codes, links and addresses in it are made up.
+ *
+ * @generated from message kith.mail.v1.PreviewMailResponse
+ */
+export type PreviewMailResponse = Message<"kith.mail.v1.PreviewMailResponse"> & {
+  /**
+   * The language that it is in, as a language tag (BCP 47).
+   *
+   * @generated from field: string language = 1;
+   */
+  language: string;
+
+  /**
+   * The subject line.
+   *
+   * @generated from field: string subject = 2;
+   */
+  subject: string;
+
+  /**
+   * The text.
+   *
+   * @generated from field: string text = 3;
+   */
+  text: string;
+
+  /**
+   * The same as HTML.
+   *
+   * @generated from field: string html = 4;
+   */
+  html: string;
+};
+
+/**
+ * Describes the message kith.mail.v1.PreviewMailResponse.
+ * Use `create(PreviewMailResponseSchema)` to create a new message.
+ */
+export const PreviewMailResponseSchema: GenMessage<PreviewMailResponse> = /*@__PURE__*/
+  messageDesc(file_kith_mail_v1_outbox_service, 8);
+
+/**
  * Whether a mail has been sent.
  *
  * @generated from enum kith.mail.v1.MailState
@@ -385,6 +464,19 @@ export const OutboxService: GenService<{
     methodKind: "unary";
     input: typeof ResendMailRequestSchema;
     output: typeof ResendMailResponseSchema;
+  },
+  /**
+   * Show what mails of a kind look like, with made-up values, in the words that mails
+   * have from now on: those of `KITH_MAIL_TEMPLATES`, or those that Kith comes with.
+   *
+   * Nothing is sent or stored.
+   *
+   * @generated from rpc kith.mail.v1.OutboxService.PreviewMail
+   */
+  previewMail: {
+    methodKind: "unary";
+    input: typeof PreviewMailRequestSchema;
+    output: typeof PreviewMailResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_kith_mail_v1_outbox_service, 0);

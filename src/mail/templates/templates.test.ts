@@ -1,12 +1,13 @@
 import { expect, test } from 'vitest';
-import { MAIL_LANGUAGES } from '../config/config.ts';
-import { MAIL_KINDS, MailTemplates } from './templates.ts';
+import { BUILT_IN_LANGUAGES } from './built-in.ts';
+import { MAIL_KINDS } from './kinds.ts';
+import { MailTemplates } from './templates.ts';
 
 const EVERYTHING = { code: '12345678', token: 'k'.repeat(64), timeMs: 0, address: '192.0.2.1' };
 
 const ACCOUNT_URL = 'https://example.org/a&b/';
 
-test.each(MAIL_LANGUAGES.flatMap((language) => MAIL_KINDS.map((kind) => [kind, language] as const)))(
+test.each(BUILT_IN_LANGUAGES.flatMap((language) => MAIL_KINDS.map((kind) => [kind, language] as const)))(
   '%s says in %s the same as text and as HTML, with every value filled in, nothing to load, and no link but its page',
   (kind, language) => {
     const render = (accountUrl: string | undefined) =>

@@ -1,55 +1,8 @@
-import { readFileSync } from 'node:fs';
-import { MAIL_LANGUAGES, type MailLanguage } from '../config/config.ts';
-import { canonicalTimeZone } from '../kernel/locale.ts';
-import { escapeHtml } from '../kernel/text.ts';
-import { linkIn } from './links.ts';
-
-/** What mails are about. Each has a template in each language. */
-export const MAIL_KINDS = [
-  'login_code',
-  'password_reset',
-  'password_changed',
-  'sign_up',
-  'sign_up_known',
-  'invitation',
-  'email_verification',
-  'email_change',
-  'email_taken',
-  'email_changed',
-  'email_take_back',
-  'new_sign_in',
-  'second_factor_enabled',
-  'second_factor_disabled',
-  'second_factor_reset',
-  'recovery_codes_replaced',
-  'api_key_created',
-] as const;
-export type MailKind = (typeof MAIL_KINDS)[number];
-
-/** What the templates of a kind have in them, written `{{name}}`. */
-export interface MailValues {
-  readonly login_code: { readonly code: string };
-  readonly password_reset: { readonly code: string };
-  readonly password_changed: { readonly timeMs: number };
-  readonly sign_up: { readonly code: string };
-  /** To the address of a user, when somebody tries to sign up with it. */
-  readonly sign_up_known: object;
-  /** `timeMs`: until when it is good. */
-  readonly invitation: { readonly timeMs: number };
-  readonly email_verification: { readonly code: string };
-  readonly email_change: { readonly code: string };
-  readonly email_taken: object;
-  readonly email_changed: { readonly timeMs: number };
-  readonly email_take_back: { readonly token: string; readonly timeMs: number };
-  /** `address`: the IP address of the sign-in. */
-  readonly new_sign_in: { readonly timeMs: number; readonly address: string };
-  readonly second_factor_enabled: { readonly timeMs: number };
-  readonly second_factor_disabled: { readonly timeMs: number };
-  /** By an administrator. */
-  readonly second_factor_reset: { readonly timeMs: number };
-  readonly recovery_codes_replaced: { readonly timeMs: number };
-  readonly api_key_created: { readonly timeMs: number };
-}
+import { canonicalTimeZone } from '../../kernel/locale.ts';
+import { escapeHtml } from '../../kernel/text.ts';
+import { builtIn } from './built-in.ts';
+import { linkIn, type MailKind, type MailValues } from './kinds.ts';
+import { fileOf, parseTemplate, type Template, type TemplateFiles } from './template.ts';
 
 /** To whom a mail is. */
 export interface MailRecipient {
@@ -89,13 +42,18 @@ export interface RenderedMail extends MailContent {
 }
 
 export interface MailTemplateOptions {
-  /** Of mails to those who have no locale, or one of another language. */
-  readonly language: MailLanguage;
+  /** Of mails to those who have no locale, or one of a language that there is no template in. */
+  readonly language: string;
   /** What the service is called. */
   readonly service: string;
   /** Where links lead, with a slash at the end; undefined for no links. */
   readonly accountUrl: string | undefined;
+  /** The operator's own, in place of those that Kith comes with or in other languages. */
+  readonly own?: TemplateFiles | undefined;
 }
+
+/** The templates of a language: of each kind the text, and the HTML if there is one that is not made of the text. */
+type Catalog = Map<MailKind, { text?: Template; html?: string }>;
 
 /**
  * The words of the mails: a file for each kind and language, `LANGUAGE/KIND.txt`. Its first line is `Subject: ...`, the
@@ -103,26 +61,31 @@ export interface MailTemplateOptions {
  * no text in a mail that a user has chosen, such as a name: whoever may choose it would write to others in Kith's name.
  */
 export class MailTemplates {
-  readonly #language: MailLanguage;
+  readonly #language: string;
   readonly #service: string;
   readonly #accountUrl: string | undefined;
-  readonly #sources: Readonly<Record<MailLanguage, ReadonlyMap<MailKind, string>>>;
+  #catalogs: ReadonlyMap<string, Catalog>;
 
-  /** Throws Node's error for a file that cannot be read. */
-  constructor({ language, service, accountUrl }: MailTemplateOptions) {
+  constructor({ language, service, accountUrl, own = {} }: MailTemplateOptions) {
     this.#accountUrl = accountUrl;
     this.#language = language;
     this.#service = service;
-    this.#sources = { en: readTemplates('en'), de: readTemplates('de') };
+    this.#catalogs = catalogsOf(own);
+  }
+
+  /** Goes on with other templates of the operator's. */
+  use(own: TemplateFiles): void {
+    this.#catalogs = catalogsOf(own);
   }
 
   /** The mail in the recipient's language and time zone. */
   render<K extends MailKind>(
     kind: K,
-    values: MailValues[K],
+    given: MailValues[K],
     { locale = '', timeZone = '' }: Omit<MailRecipient, 'email'> = {},
   ): RenderedMail {
-    const language = MAIL_LANGUAGES.find((each) => each === locale.split('-')[0]) ?? this.#language;
+    const { language, template, source } = this.#find(kind, locale);
+    const values: MailValues[MailKind] = given;
     const link = linkIn(this.#accountUrl, kind, values);
     const facts: MailFacts = {
       service: this.#service,
@@ -137,47 +100,57 @@ export class MailTemplates {
       ...('code' in values ? { code: values.code.replace(/^(.{4})(.{4})$/, '$1 $2') } : {}),
       ...('timeMs' in values ? { time: timeText(values.timeMs, language, timeZone) } : {}),
     };
-    const source = (this.#sources[language].get(kind) ?? '').trim();
-    const [subject = '', ...rest] = source.split('\n');
-    const paragraphs = rest
-      .join('\n')
-      .split(/\n{2,}/)
-      .map((paragraph) => paragraph.trim())
-      .filter((paragraph) => paragraph !== '' && (link !== undefined || !paragraph.includes('{{link}}')));
+    const paragraphs = template.paragraphs.filter((paragraph) => link !== undefined || !paragraph.includes('{{link}}'));
     return {
-      subject: fill(subject.replace(/^Subject: */, ''), shown),
+      subject: fill(template.subject, shown),
       text: `${paragraphs.map((paragraph) => fill(paragraph, shown)).join('\n\n')}\n`,
-      html: toHtml(paragraphs, shown, language),
+      html: source === undefined ? toHtml(paragraphs, shown, language) : fill(source, escaped(shown)),
       language,
       facts,
     };
   }
+
+  /** In the language of the recipient, whatever the region, or that of the server, or English, which has every kind. */
+  #find(kind: MailKind, locale: string): { language: string; template: Template; source: string | undefined } {
+    const parts = locale.split('-');
+    const wanted = parts.map((_, i) => parts.slice(0, parts.length - i).join('-'));
+    for (const language of [...wanted, this.#language]) {
+      const found = this.#catalogs.get(language)?.get(kind);
+      if (found?.text !== undefined) return { language, template: found.text, source: found.html };
+    }
+    const { text, html } = this.#catalogs.get('en')!.get(kind)!;
+    return { language: 'en', template: text!, source: html };
+  }
 }
 
-function readTemplates(language: MailLanguage): ReadonlyMap<MailKind, string> {
-  const read = (kind: MailKind) => readFileSync(new URL(`templates/${language}/${kind}.txt`, import.meta.url), 'utf8');
-  return new Map(MAIL_KINDS.map((kind) => [kind, read(kind)]));
+function catalogsOf(own: TemplateFiles): Map<string, Catalog> {
+  const catalogs = new Map<string, Catalog>();
+  for (const [path, source] of Object.entries({ ...builtIn, ...own })) {
+    const file = fileOf(path);
+    if (file === undefined) continue;
+    const { language, kind, format } = file;
+    const catalog: Catalog = catalogs.get(language) ?? new Map();
+    catalogs.set(language, catalog);
+    catalog.set(kind, {
+      ...catalog.get(kind),
+      ...(format === 'txt' ? { text: parseTemplate(source) } : { html: source }),
+    });
+  }
+  return catalogs;
 }
 
 /** With the time zone: who reads it may be anywhere. */
-function timeText(ms: number, language: MailLanguage, timeZone: string): string {
+function timeText(ms: number, language: string, timeZone: string): string {
   // A zone that was stored may be one that this runtime does not know.
   const known = canonicalTimeZone(timeZone) ?? 'UTC';
   return new Intl.DateTimeFormat(language, { dateStyle: 'long', timeStyle: 'long', timeZone: known }).format(ms);
 }
 
 /** Without images and styles of others: it says the same as the text, and nothing is loaded by reading it. */
-function toHtml(
-  paragraphs: readonly string[],
-  shown: Readonly<Record<string, string>>,
-  language: MailLanguage,
-): string {
-  const escaped = Object.fromEntries(
-    Object.entries(shown).map(([name, value]) => [
-      name,
-      name === 'link' ? `<a href="${escapeHtml(value)}">${escapeHtml(value)}</a>` : escapeHtml(value),
-    ]),
-  );
+function toHtml(paragraphs: readonly string[], shown: Readonly<Record<string, string>>, language: string): string {
+  const values = escaped(shown);
+  const { link } = values;
+  const filled = link === undefined ? values : { ...values, link: `<a href="${link}">${link}</a>` };
   const body = paragraphs.map((paragraph) => {
     const style =
       paragraph === '{{code}}'
@@ -185,17 +158,21 @@ function toHtml(
         : paragraph === '{{token}}'
           ? ' style="font-family: monospace; overflow-wrap: anywhere"'
           : '';
-    return `<p${style}>${fill(escapeHtml(paragraph), escaped)}</p>`;
+    return `<p${style}>${fill(escapeHtml(paragraph), filled)}</p>`;
   });
   return [
     '<!doctype html>',
     `<html lang="${language}"><head><meta charset="utf-8">`,
     '<meta name="color-scheme" content="light dark"></head>',
-    '<body style="font-family: sans-serif; line-height: 1.5; max-width: 36em; margin: 2em auto; padding: 0 1em">',
+    '<body dir="auto" style="font-family: sans-serif; line-height: 1.5; max-width: 36em; margin: 2em auto; padding: 0 1em">',
     ...body,
     '</body></html>',
     '',
   ].join('\n');
+}
+
+function escaped(shown: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(shown).map(([name, value]) => [name, escapeHtml(value)]));
 }
 
 function fill(text: string, shown: Readonly<Record<string, string>>): string {
