@@ -5,6 +5,8 @@
  * code, and those that take one, tell whether there is a user: SignUp, RequestPasswordReset,
  * RequestLoginCode, ResetPassword and LoginWithCode. Fails when the medians of one call lie
  * further apart than 5 %.
+ *
+ * With words, only what has one of them in "SQLite Login" or the like is measured, and no report written.
  */
 import { type Client, createClient } from '@connectrpc/connect';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
@@ -52,18 +54,24 @@ interface Class {
 }
 
 const lines = ['| database | call | class | median | 90 % | from the first |', '| --- | --- | --- | --- | --- | --- |'];
+const WORDS = process.argv.slice(2);
+const isWanted = (database: string, call = '') =>
+  WORDS.length === 0 ||
+  WORDS.some((word) => `${database} ${call}`.startsWith(word) || (call === '' && word.startsWith(database)));
 let isAlike = true;
 let addresses = 0;
-await measure('SQLite', {});
-{
+if (isWanted('SQLite')) await measure('SQLite', {});
+if (isWanted('PostgreSQL')) {
   await using postgres = await startPostgres();
   await measure('PostgreSQL', { KITH_DATABASE_URL: postgres.url('postgres') });
 }
-await writeReport('sign-in-timing', 'npm run bench:sign-in-timing', [
+const report = [
   ...lines,
   '',
   `Each class ${ROUNDS} times, one call after the other in an order that is drawn anew each round, from an address of its own each; "throttled" is the right password after four wrong ones. The server, its client and PostgreSQL share the machine.`,
-]);
+];
+if (WORDS.length > 0) console.log(lines.join('\n'));
+else await writeReport('sign-in-timing', 'npm run bench:sign-in-timing', report);
 if (!isAlike) {
   console.error(`medians lie further apart than ${SPREAD_MAX * 100} %`);
   process.exitCode = 1;
@@ -73,13 +81,13 @@ async function measure(database: string, env: Record<string, string>): Promise<v
   await using kith = await startProcess({ env: { ...ENV, ...env } });
   const auth = createClient(AuthService, grpc(kith.address));
   const users = await createUsers(kith.address, auth);
-  await report(database, 'Login', loginClasses(auth, users));
-  await report(database, 'ChangePassword', changeClasses(auth, users));
-  await report(database, 'SignUp', signUpClasses(auth, users));
-  await report(database, 'RequestPasswordReset', resetClasses(auth, users));
-  await report(database, 'RequestLoginCode', codeClasses(auth, users));
-  await report(database, 'ResetPassword, wrong code', wrongResetClasses(auth, users));
-  await report(database, 'LoginWithCode, wrong code', wrongCodeClasses(auth, users));
+  await compare(database, 'Login', loginClasses(auth, users));
+  await compare(database, 'ChangePassword', changeClasses(auth, users));
+  await compare(database, 'SignUp', signUpClasses(auth, users));
+  await compare(database, 'RequestPasswordReset', resetClasses(auth, users));
+  await compare(database, 'RequestLoginCode', codeClasses(auth, users));
+  await compare(database, 'ResetPassword, wrong code', wrongResetClasses(auth, users));
+  await compare(database, 'LoginWithCode, wrong code', wrongCodeClasses(auth, users));
 }
 
 type Users = Readonly<
@@ -238,7 +246,8 @@ function newAddress(): string {
   return `2001:db8:${(addresses >> 16).toString(16)}:${(addresses & 0xffff).toString(16)}::1`;
 }
 
-async function report(database: string, call: string, classes: readonly Class[]): Promise<void> {
+async function compare(database: string, call: string, classes: readonly Class[]): Promise<void> {
+  if (!isWanted(database, call)) return;
   const times = new Map(classes.map((each) => [each, [] as number[]]));
   for (let round = 0; round < WARM_UP + ROUNDS; round++) {
     const order = classes.map((each) => ({ each, address: newAddress(), at: Math.random() }));
