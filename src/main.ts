@@ -1,5 +1,8 @@
 /** The process: serves, or runs the command that it was called with. What only one of them needs is loaded for it alone. */
+import { keepCompiledCode } from './cli/compiled-code.ts';
+
 const words = process.argv.slice(2);
+keepCompiledCode();
 
 if (words.some((word) => !word.startsWith('-')) && words[0] !== 'serve') await runCommand();
 else if (words.some((word) => /^(--help|-h|--version)$/.test(word))) await runCommand();

@@ -24,6 +24,8 @@ export interface Server {
   subscriptions(): number;
   /** Goes on with another certificate and log level and other templates of mails. Closes no connection. Without TLS so far, it stays without. */
   reload(settings: Reloadable): void;
+  /** Does what the first calls would wait for, in slices of the event loop. Ends early where the server stops. */
+  warmUp(): Promise<void>;
   /**
    * Stops: not ready any more, then no new connections, GOAWAY, streams end with
    * UNAVAILABLE, running calls finish or, when their time is up, end likewise.
@@ -98,6 +100,7 @@ export async function startServer(config: Config, adminPassword: string, options
       handlers.logLevel.takeSetting(logLevel);
       if (tls !== undefined) replaceCertificate(handlers.fastify.server, tls);
     },
+    warmUp: () => handlers.warmUp(),
     async stop() {
       await stopListening(handlers, config);
       await Promise.race([running.disposeAsync(), sleep(CLOSE_MAX_MS, undefined, { ref: false })]);

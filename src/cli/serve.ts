@@ -1,5 +1,7 @@
 import cluster from 'node:cluster';
 import { randomBytes } from 'node:crypto';
+import { flushCompileCache } from 'node:module';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { type Env, serviceLinksOf } from '../config/config.ts';
 import { Reloads } from '../config/reload.ts';
@@ -8,6 +10,9 @@ import { announce } from './announce.ts';
 import { EXIT, fail, say } from './exit.ts';
 import { applySettings, readSettings } from './settings.ts';
 import { onReload, reportServing, runWorkers, type Serving } from './workers.ts';
+
+/** So that whoever waits for the start is answered first. */
+const WARM_UP_AFTER_MS = 1000;
 
 /** Serves until a signal ends it. Settings are those of the environment; it takes no arguments. */
 export async function serve(words: readonly string[]): Promise<void> {
@@ -36,6 +41,9 @@ export async function serve(words: readonly string[]): Promise<void> {
   stopOnSignals(server);
   const tell = cluster.isWorker ? reportServing : announced;
   tell({ address: server.address, createdAdmin: server.createdAdmin && { ...server.createdAdmin, password } });
+  await sleep(WARM_UP_AFTER_MS, undefined, { ref: false });
+  await server.warmUp();
+  flushCompileCache(); // a process that is killed would keep nothing
 }
 
 /**

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import {
   create,
   createRegistry,
@@ -15,17 +16,27 @@ import { matchPattern } from './patterns.ts';
 import { createQuickCheck } from './quick-check.ts';
 
 /**
- * Checks the requests of these services against the rules in the contract.
- *
- * The rules of a message are compiled when it is first checked, which takes up
- * to 100 ms; so each is checked once here, before the first caller waits.
+ * Checks the requests of these services against the rules in the contract. The rules of a message are compiled when it
+ * is first checked, which takes up to 100 ms: see compileRules.
  */
 export function createRequestValidator(services: readonly DescService[]): Validator {
-  const validator = createFileValidator(services.map(({ file }) => file));
-  for (const { methods } of services) {
-    for (const { input } of methods) validator.validate(input, create(input));
+  return createFileValidator(services.map(({ file }) => file));
+}
+
+/**
+ * Compiles the rules of the requests of these services, one message in each turn of the event loop, so that no caller
+ * waits for it. Stops when the signal is aborted.
+ */
+export async function compileRules(
+  validator: Validator,
+  services: readonly DescService[],
+  signal: AbortSignal,
+): Promise<void> {
+  for (const { input } of services.flatMap(({ methods }) => methods)) {
+    await setImmediate();
+    if (signal.aborted) return;
+    validator.validate(input, create(input));
   }
-  return validator;
 }
 
 /**

@@ -42,7 +42,7 @@ import { createRefusedOriginLog } from '../rpc/refused-origins.ts';
 import { createRequestPayer } from '../rpc/request-payer.ts';
 import { serveRpcs } from '../rpc/serve.ts';
 import { createStreamBudgets } from '../rpc/stream-budget.ts';
-import { createRequestValidator } from '../rpc/validate.ts';
+import { compileRules, createRequestValidator } from '../rpc/validate.ts';
 import { publicServices, registerServices, SERVICES, type ServedApp } from '../services.ts';
 import { readDatabaseFacts } from '../storage/facts.ts';
 import { ping } from '../storage/database.ts';
@@ -83,6 +83,8 @@ export interface Handlers extends AsyncDisposable {
   drain(): void;
   /** Ends all other calls likewise: there is no time left. */
   halt(): void;
+  /** Does what the first calls would wait for, in slices of the event loop. */
+  warmUp(): Promise<void>;
 }
 
 /**
@@ -229,6 +231,7 @@ export async function createHandlers(
     logLevel,
     purges,
     drain: () => draining.abort(),
+    warmUp: () => compileRules(sharedValidator(), SERVICES, draining.signal),
     halt: () => halting.abort(new ConnectError('the server is stopping: call again', Code.Unavailable)),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
@@ -236,7 +239,7 @@ export async function createHandlers(
 
 let validator: Validator | undefined;
 
-/** To compile the rules takes longer than all else in a start. They are the contract's, so the servers of a process share them. */
+/** The rules are the contract's, so the servers of a process share what is compiled of them. */
 function sharedValidator(): Validator {
   return (validator ??= createRequestValidator(SERVICES));
 }

@@ -3,13 +3,11 @@ import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { runCommandLine } from '../../src/cli/run.ts';
 import { ownEnvironment } from './commands.ts';
-
-const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+import { MAIN, NODE_COMPILE_CACHE } from './process.ts';
 
 /** How a command ended, and what it wrote. */
 export interface CommandEnd {
@@ -48,7 +46,14 @@ export async function openShell(env: Record<string, string> = {}): Promise<Shell
   const start: Shell['start'] = (args, options = {}) => {
     const child = spawn(process.execPath, [MAIN, ...args], {
       cwd: directory,
-      env: { ...ownEnvironment(), HOME: directory, XDG_CONFIG_HOME: join(directory, 'config'), ...env, ...options.env },
+      env: {
+        ...ownEnvironment(),
+        NODE_COMPILE_CACHE,
+        HOME: directory,
+        XDG_CONFIG_HOME: join(directory, 'config'),
+        ...env,
+        ...options.env,
+      },
     });
     running.add(child);
     const output = { stdout: '', stderr: '' };

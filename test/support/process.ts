@@ -8,9 +8,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { fastPathSetting } from './fast-path-setting.ts';
 
-const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+/** The server: as its package has it (test/support/bundle.ts), and of this repository where there is none, as in `npm run check:bounds`. */
+export const MAIN = process.env['KITH_TEST_MAIN'] ?? fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
-/** `node src/main.ts` as a process of its own. Disposing kills what is left of it. */
+/** The server as a process of its own. Disposing kills what is left of it. */
 export interface KithProcess extends AsyncDisposable {
   readonly pid: number;
   /** The working directory, where ./data and .env are. */
@@ -46,7 +47,7 @@ export interface ProcessOptions {
   readonly directory?: string;
   /** Numeric user to run as, for what the superuser may do and others may not. */
   readonly uid?: number;
-  /** The file to run. Default: that of this repository. */
+  /** The file to run. Default: MAIN. */
   readonly main?: string;
   /** A command that runs the process in its place, such as `taskset -c 0`. Default: none. */
   readonly command?: readonly string[];
@@ -60,7 +61,8 @@ process.once('exit', () => {
 });
 
 /** Spares a start the compiling; a start is most of what these tests wait for. */
-const { NODE_COMPILE_CACHE = fileURLToPath(new URL('../../node_modules/.cache/node', import.meta.url)) } = process.env;
+export const { NODE_COMPILE_CACHE = fileURLToPath(new URL('../../node_modules/.cache/node', import.meta.url)) } =
+  process.env;
 
 /** Starts the process, on any free port unless KITH_PORT says otherwise, and does not wait. */
 export async function spawnKith(options: ProcessOptions = {}): Promise<KithProcess> {
