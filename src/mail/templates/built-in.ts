@@ -8,9 +8,9 @@ export const BUILT_IN_LANGUAGES = ['en', 'de'] as const;
 /** The templates that Kith comes with. */
 export const builtIn: TemplateFiles = Object.fromEntries(
   BUILT_IN_LANGUAGES.flatMap((language) =>
-    MAIL_KINDS.map((kind) => {
-      const path = `${language}/${kind}.txt`;
-      return [path, readFileSync(new URL(path, import.meta.url), 'utf8')];
-    }),
+    MAIL_KINDS.map((kind) => [
+      `${language}/${kind}.txt`,
+      readFileSync(new URL(`${language}/${kind}.txt`, import.meta.url), 'utf8'),
+    ]),
   ),
 );
