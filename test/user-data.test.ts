@@ -79,6 +79,8 @@ async function fullUser(kith: Kith): Promise<SignedIn & { readonly marker: strin
   const contacts = kith.client(ContactService, one.accessToken);
   await contacts.createContact({ givenName: `${marker} kept`, requestId: randomUUID() });
   const { contact } = await contacts.createContact({ givenName: `${marker} deleted` });
+  const { contact: other } = await contacts.createContact({ givenName: `${marker} other` });
+  await contacts.markContactsDistinct({ contactIds: [contact!.id, other!.id] });
   await contacts.deleteContact({ contactId: contact!.id });
   await kith.client(LabelService, one.accessToken).createLabel({ name: `${marker} label` });
   await kith.client(ApiKeyService, one.accessToken).createApiKey({
@@ -179,7 +181,12 @@ describe.each(databases)('on $name', (kind) => {
         kind,
       })),
       labels: [{ name: `${marker} label` }],
-      contacts: [{ givenName: `${marker} kept` }, { givenName: `${marker} deleted`, deleteTime: expect.any(String) }],
+      contacts: [
+        { givenName: `${marker} kept` },
+        { givenName: `${marker} other` },
+        { givenName: `${marker} deleted`, deleteTime: expect.any(String) },
+      ],
+      distinctContacts: [{ contactIds: [expect.any(String), expect.any(String)] }],
     });
     const actions = document.activity.map(({ action }) => action);
     expect(actions).toEqual(expect.arrayContaining(['kith.contact.created', 'page.viewed', 'kith.user.created']));
@@ -199,7 +206,7 @@ describe.each(databases)('on $name', (kind) => {
   test('others are exported as far as the caller may read them, which is recorded', async () => {
     const { user, marker } = await fullUser(kith);
     const ofAdmin = await exported(users, user.id);
-    expect(ofAdmin.omitted).toEqual(['labels', 'contacts', 'activity.private']);
+    expect(ofAdmin.omitted).toEqual(['labels', 'contacts', 'distinctContacts', 'activity.private']);
     expect(ofAdmin).toMatchObject({ user: { privateMetadata: JSON.stringify({ note: `${marker} private` }) } });
     expect(ofAdmin).toMatchObject({ sessions: [{ address: '127.0.0.1' }], secondFactor: { totpEnabled: true } });
     expect(ofAdmin).not.toHaveProperty('contacts');
@@ -211,6 +218,7 @@ describe.each(databases)('on $name', (kind) => {
     expect(ofEditor.omitted).toEqual([
       'labels',
       'contacts',
+      'distinctContacts',
       'sessions',
       'secondFactor',
       'activity.private',
@@ -220,7 +228,16 @@ describe.each(databases)('on $name', (kind) => {
     const keys = kith.client(ApiKeyService, editor.accessToken);
     const { secret } = await keys.createApiKey({ name: 'export', permissions: [Permission.USERS_READ] });
     const ofKey = await exported(kith.client(UserService, secret), editor.user.id);
-    expect(ofKey.omitted).toEqual(['labels', 'contacts', 'sessions', 'secondFactor', 'activity', 'apiKeys', 'mails']);
+    expect(ofKey.omitted).toEqual([
+      'labels',
+      'contacts',
+      'distinctContacts',
+      'sessions',
+      'secondFactor',
+      'activity',
+      'apiKeys',
+      'mails',
+    ]);
   });
 
   test('neither a stranger, a viewer nor a key with other permissions exports somebody else', async () => {

@@ -1,7 +1,8 @@
 import { formatDate, type PartialDate } from '../kernel/partial-date.ts';
 import { etagOf } from '../storage/etag.ts';
-import { cut, fold, isVisible, SEARCH_VERSION } from '../kernel/text.ts';
+import { cut, fold, isVisible } from '../kernel/text.ts';
 import type { ContactRow } from './store.ts';
+import { CONTACT_SEARCH_VERSION } from './terms.ts';
 
 /** An entry of a list. Exactly one entry of a list is primary, unless the list is empty. */
 interface Entry {
@@ -181,7 +182,7 @@ export const NO_FIELDS = Object.fromEntries(
 export function toColumns(fields: ContactFields): FieldColumns {
   const columns: Record<string, unknown> = {
     sort_key: sortKeyOf(fields),
-    search_version: SEARCH_VERSION,
+    search_version: CONTACT_SEARCH_VERSION,
     details: writeDetails(fields),
   };
   for (const [name, { column, write }] of FIELD_LIST) columns[column] = write(fields[name]);

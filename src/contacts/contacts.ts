@@ -12,6 +12,7 @@ import {
   changeWithin,
   type Changing,
   readResource,
+  readToChange,
   type Resource,
 } from '../resources/resource.ts';
 import { mapInSlices, type Page, type PageRequest, mayTakeLong, pageSizeOf, pageTokens } from '../storage/pages.ts';
@@ -492,6 +493,11 @@ async function rewriteFields(tx: Db, row: ContactRow, fields: ContactFields): Pr
   const terms = contactTerms(fields);
   await replaceTerms(tx, row, terms);
   await writeContact(tx, { ...row, ...columns, bytes: bytesOf(columns, terms) }, row);
+}
+
+/** Throws unless the caller has this contact, and it is not deleted: contact_not_found, resource_deleted. */
+export async function requireLive(tx: Db, at: App, caller: Caller, id: string): Promise<void> {
+  await readToChange(at, tx, contactResource(caller, id), undefined);
 }
 
 /** A contact of the caller's. Nobody else may read or change it. */

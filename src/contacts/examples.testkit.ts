@@ -145,6 +145,31 @@ export const contacts = examplesOf(ContactService, {
       answer: { data: expect.anything() },
     };
   },
+  async listContactDuplicates(cast) {
+    const { accessToken, contact } = await withContact(cast);
+    const { contact: second } = await cast.kith.client(ContactService, accessToken).createContact({
+      nickname: 'The Countess',
+      emails: [{ address: 'ADA@example.org' }],
+    });
+    return {
+      accessToken,
+      request: { pageSize: 10 },
+      answer: { duplicates: expect.arrayContaining([expect.objectContaining({ first: contact, second })]) },
+    };
+  },
+  async markContactsDistinct(cast) {
+    const { accessToken, contact } = await withContact(cast);
+    const { contact: other } = await cast.kith.client(ContactService, accessToken).createContact(ADA);
+    return { accessToken, request: { contactIds: [contact.id, other!.id] }, answer: { markedPairs: 1 } };
+  },
+  async unmarkContactsDistinct(cast) {
+    const { accessToken, contact } = await withContact(cast);
+    const client = cast.kith.client(ContactService, accessToken);
+    const { contact: other } = await client.createContact(ADA);
+    const contactIds = [contact.id, other!.id];
+    await client.markContactsDistinct({ contactIds });
+    return { accessToken, request: { contactIds }, answer: { unmarkedPairs: 1 } };
+  },
   async undeleteContact(cast) {
     const { accessToken, contact } = await withContact(cast);
     await cast.kith.client(ContactService, accessToken).deleteContact({ contactId: contact.id });

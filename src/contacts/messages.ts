@@ -24,9 +24,11 @@ import {
   ContactVersionSchema,
   type CreateContactRequest,
   CreateContactRequestSchema,
+  DuplicateReason,
   type ExportContactsRequest,
   type ImportContactsRequest,
   type ImportContactsResponseSchema,
+  type ListContactDuplicatesResponseSchema,
   type ListContactsRequest,
   type ListContactsResponseSchema,
   type UpdateContactRequest,
@@ -54,11 +56,13 @@ import {
 } from './contact.ts';
 import type { BatchResult, Refused } from './batch.ts';
 import type { ContactListRequest, ContactUpdate, ContactVersion, NewContact } from './contacts.ts';
+import type { Duplicate } from './duplicates.ts';
 import type { ContactsExport } from './export.ts';
 import { displayName, type ReadCard } from './formats/card.ts';
 import { readCsv } from './formats/csv.ts';
 import { readVCards } from './formats/vcard-reader.ts';
 import type { ImportResult, ImportRow } from './import.ts';
+import type { MatchReason } from './match.ts';
 import { isEmailAddress } from './email-address.ts';
 import { readWebAddress } from './web-address.ts';
 
@@ -179,6 +183,27 @@ export function toBatchResults(results: readonly BatchResult<WithContact>[]): {
 /** Leaves of a contact what tells which one and which version it is. */
 export function shorten<Response extends WithContact>({ contact, ...rest }: Response): Response {
   return { ...rest, contact: contact && create(ContactSchema, { id: contact.id, etag: contact.etag }) } as Response;
+}
+
+const DUPLICATE_REASONS = {
+  email: DuplicateReason.EMAIL,
+  phone: DuplicateReason.PHONE,
+  name_and_company: DuplicateReason.NAME_AND_COMPANY,
+  name_and_birthday: DuplicateReason.NAME_AND_BIRTHDAY,
+  name: DuplicateReason.NAME,
+} satisfies Record<MatchReason, DuplicateReason>;
+
+export async function toDuplicatesPage({
+  items,
+  nextPageToken,
+}: Page<Duplicate>): Promise<MessageInitShape<typeof ListContactDuplicatesResponseSchema>> {
+  const duplicates = await mapInSlices(items, ({ first, second, reasons, score }) => ({
+    first: toContactMessage(first),
+    second: toContactMessage(second),
+    reasons: reasons.map((reason) => DUPLICATE_REASONS[reason]),
+    score,
+  }));
+  return { duplicates, nextPageToken };
 }
 
 export function fromList(request: ListContactsRequest): ContactListRequest {

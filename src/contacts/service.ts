@@ -1,9 +1,12 @@
 import type { ServiceImpl } from '@connectrpc/connect';
 import { ContactSchema } from '../../gen/kith/contact/v1/contact_pb.ts';
 import type { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
+import type { App } from '../app.ts';
+import type { Caller } from '../kernel/access.ts';
 import type { ExportApp } from '../privacy/export.ts';
-import { liveThenDeleted, type PersonalData } from '../privacy/personal-data.ts';
+import { EXPORT_PAGE_ROWS, type ExportPage, liveThenDeleted, type PersonalData } from '../privacy/personal-data.ts';
 import { callerOf } from '../rpc/caller.ts';
+import { distinctPairs, listDuplicates, markDistinct, purgeDistinctOf, unmarkDistinct } from './duplicates.ts';
 import { exportContacts } from './export.ts';
 import { importContacts } from './import.ts';
 import { messageJson } from '../rpc/message-json.ts';
@@ -38,6 +41,7 @@ import {
   toBatchResults,
   toContactMessage,
   toContactPage,
+  toDuplicatesPage,
   toImportResults,
   updateResponse,
 } from './messages.ts';
@@ -93,6 +97,15 @@ export function contactService(app: ContactsApp & ExportApp): ServiceImpl<typeof
       const parts = exportContacts(app, callerOf(context), fromExport(request), context.signal);
       for await (const part of parts) yield { data: Buffer.from(part) };
     },
+    async listContactDuplicates(request, context) {
+      return toDuplicatesPage(await listDuplicates(app, callerOf(context), request));
+    },
+    async markContactsDistinct({ contactIds }, context) {
+      return { markedPairs: await markDistinct(app, callerOf(context), contactIds) };
+    },
+    async unmarkContactsDistinct({ contactIds }, context) {
+      return { unmarkedPairs: await unmarkDistinct(app, callerOf(context), contactIds) };
+    },
     async undeleteContact({ contactId, etag }, context) {
       return { contact: toContactMessage(await undeleteContact(app, callerOf(context), contactId, etag)) };
     },
@@ -104,6 +117,7 @@ export const contactData: PersonalData = {
   tables: {
     contacts: { owner_id: { exported: 'contacts' } },
     contact_terms: { owner_id: { exported: { not: 'search terms, which are made of the fields of contacts' } } },
+    distinct_contacts: { owner_id: { exported: 'distinctContacts' } },
     user_usage: { user_id: { exported: { not: 'how much the contacts take, which is counted from them' } } },
   },
   parts: {
@@ -121,6 +135,20 @@ export const contactData: PersonalData = {
         (contact) => messageJson(ContactSchema, toContactMessage(contact)),
       ),
     },
+    distinctContacts: { permission: undefined, read: readDistinct },
   },
-  remove: purgeContactsOf,
+  async remove(app, ownerId, limit) {
+    const removed = await purgeDistinctOf(app, ownerId, limit);
+    return removed < limit ? removed + (await purgeContactsOf(app, ownerId, limit - removed)) : removed;
+  },
 };
+
+/** Of each pair that is marked as distinct, the ids. */
+async function readDistinct(app: App, { userId }: Caller, _: string, pageToken: string): Promise<ExportPage> {
+  const after = pageToken === '' ? undefined : (pageToken.split(' ') as [string, string]);
+  const pairs = await distinctPairs(app, userId, after, EXPORT_PAGE_ROWS);
+  return {
+    items: pairs.map((contactIds) => ({ contactIds })),
+    nextPageToken: pairs.length < EXPORT_PAGE_ROWS ? '' : pairs.at(-1)!.join(' '),
+  };
+}

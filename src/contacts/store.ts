@@ -4,7 +4,7 @@ import { existsPerRow, notIndexed } from '../storage/query-hints.ts';
 import type { Schema } from '../storage/schema.ts';
 import { COUNTED_MAX, type Count, readBounded, readKeys } from '../storage/pages.ts';
 import { endOfPrefix } from '../kernel/text.ts';
-import { isInRange, type TermRange } from './terms.ts';
+import { CONTACT_SEARCH_VERSION, isInRange, type TermRange } from './terms.ts';
 
 declare module '../storage/schema.ts' {
   interface Schema {
@@ -19,7 +19,7 @@ export interface ContactRow {
   owner_id: string;
   /** The folded name that lists are sorted by. */
   sort_key: string;
-  /** SEARCH_VERSION of what wrote the terms and the sort key; less while an older version's. */
+  /** CONTACT_SEARCH_VERSION of what wrote the terms and the sort key; less while an older version's. */
   search_version: number;
   given_name: string;
   family_name: string;
@@ -246,6 +246,15 @@ function among(db: Db, ownerId: string, { deleted, starred }: ContactFilter, ids
     : contacts.where(notIndexed<number>('contacts.starred'), '=', starred ? 1 : 0);
 }
 
+/** The contacts of an owner with these ids that are not deleted, by their ids. */
+export async function selectLive(db: Db, ownerId: string, ids: readonly string[]): Promise<Map<string, ContactRow>> {
+  if (ids.length === 0) return new Map();
+  const rows = await among(db, ownerId, { deleted: false, starred: undefined, queries: [] }, ids)
+    .selectAll('contacts')
+    .execute();
+  return new Map(rows.map((row) => [row.id, row]));
+}
+
 function byName(contacts: Contacts, after: ContactKey | undefined, limit: number): Contacts {
   const following =
     after === undefined
@@ -414,7 +423,7 @@ function uncounted(db: Db) {
 /** Up to `limit` contacts that an older version wrote, whose terms, sort key or usage are not up to date. */
 export function selectOutdated(db: Db, limit: number): Promise<ContactRow[]> {
   // A literal, as above.
-  const outdated = db.selectFrom('contacts').where('search_version', '=', sql.lit(0));
+  const outdated = db.selectFrom('contacts').where('search_version', '<', sql.lit(CONTACT_SEARCH_VERSION));
   return outdated.selectAll().limit(limit).execute();
 }
 

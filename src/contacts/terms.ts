@@ -1,6 +1,13 @@
 import { fold, isUnspaced, PLACES_MAX, queryWords, searchTerm, wordTerms } from '../kernel/text.ts';
 import type { ContactFields, Phone } from './contact.ts';
+import { MATCH_TERMS_MAX, matchTerms } from './match.ts';
 import { nationalDigitsOf } from './phone-number.ts';
+
+/**
+ * Of the rules by which search terms and sort keys of contacts are made of their fields: see SEARCH_VERSION, with which it
+ * goes up too.
+ */
+export const CONTACT_SEARCH_VERSION = 2;
 
 /** The fewest consecutive digits inside a phone number that find it. */
 const PHONE_DIGITS_MIN = 4;
@@ -31,12 +38,13 @@ const PLACES_OF_ENTRY_MAX = 16;
 export const LABELS_PER_CONTACT_MAX = 100;
 
 /**
- * The most search terms that a contact has: of its labels, of eight texts, of the name in both orders, of twenty email addresses, and
+ * The most search terms that a contact has: of its labels, those that duplicates share, of eight texts, of the name in both orders, of twenty email addresses, and
  * of twenty numbers their words, their digits as written, in E.164 and as dialled within the country, each with its
  * beginning and places inside.
  */
 export const TERMS_MAX =
   LABELS_PER_CONTACT_MAX +
+  MATCH_TERMS_MAX +
   3 * (10 * PLACES_MAX + 2 * 20 * PLACES_OF_ENTRY_MAX) +
   20 * (3 + 2 * ((PHONE_DIGITS_MAX - PHONE_DIGITS_MIN) / STRIDE));
 
@@ -50,6 +58,7 @@ export function contactTerms(fields: ContactFields): string[] {
     ...emails.flatMap(({ address }) => emailTerms(address)),
     ...phones.flatMap(phoneTerms),
     ...fields.labelIds.map(labelTerm),
+    ...matchTerms(fields),
   ];
   return [...new Set(terms)].filter((term) => term !== '');
 }

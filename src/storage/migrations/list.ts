@@ -17,6 +17,7 @@ import { migration as m0015 } from './0015-search-version.ts';
 import { migration as m0016 } from './0016-sign-up.ts';
 import { migration as m0017 } from './0017-labels.ts';
 import { migration as m0021 } from './0021-contact-properties.ts';
+import { migration as m0022 } from './0022-contact-duplicates.ts';
 
 /** Every migration, in order, by its name in the database. */
 export const MIGRATIONS: Readonly<Record<string, (dialect: Dialect) => Migration>> = {
@@ -36,6 +37,7 @@ export const MIGRATIONS: Readonly<Record<string, (dialect: Dialect) => Migration
   '0016-sign-up': m0016,
   '0017-labels': m0017,
   '0021-contact-properties': m0021,
+  '0022-contact-duplicates': m0022,
 };
 
 /** Every table, with the migration that makes it. */
@@ -60,4 +62,5 @@ export const TABLES = {
   sign_ups: '0016-sign-up',
   invitations: '0016-sign-up',
   labels: '0017-labels',
+  distinct_contacts: '0022-contact-duplicates',
 } as const;

@@ -28,6 +28,9 @@ export function columnKinds({ orderedText, sequence, writer }: Dialect) {
     /** The user whom a row belongs to as the primary key: at most one row for each user. */
     onlyOfUser: (table, name) =>
       table.addColumn(name, orderedText, (c) => c.primaryKey().notNull().references('users.id').onDelete('cascade')),
+    /** A contact that a row is about, with which it is removed. */
+    contact: (table, name) =>
+      table.addColumn(name, orderedText, (c) => c.notNull().references('contacts.id').onDelete('cascade')),
     text: column('text'),
     optionalText: column('text', true),
     /** A count or a time in milliseconds since 1970. */

@@ -44,6 +44,8 @@ export const file_kith_activity_v1_activity: GenFile = /*@__PURE__*/
  * - `kith.contact.created`, `.updated`, `.deleted`, `.undeleted`, with the
  *   attribute `contact_id` and nothing else of the contact. They are shown to
  *   the owner of the contact alone, among the own activity; to admins neither.
+ * - `kith.contact.marked_distinct`, `.unmarked_distinct`, with the attribute `contact_ids`,
+ *   the ids of the contacts, separated by blanks; shown to their owner alone.
  * - `kith.label.created`, `.updated`, `.deleted`, `.undeleted`, with the attribute
  *   `label_id`, shown to the owner of the label alone. To add a label to a contact, or
  *   to take it away, is a `kith.contact.updated`.

@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file kith/contact/v1/contact_service.proto.
  */
 export const file_kith_contact_v1_contact_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVraXRoL2NvbnRhY3QvdjEvY29udGFjdF9zZXJ2aWNlLnByb3RvEg9raXRoLmNvbnRhY3QudjEiiwcKFENyZWF0ZUNvbnRhY3RSZXF1ZXN0EhIKCmdpdmVuX25hbWUYASABKAkSEwoLZmFtaWx5X25hbWUYAiABKAkSDwoHY29tcGFueRgDIAEoCRIRCglqb2JfdGl0bGUYBCABKAkSLQoGZW1haWxzGAUgAygLMh0ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzcxIsCgZwaG9uZXMYBiADKAsyHC5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXISMQoJYWRkcmVzc2VzGAcgAygLMh4ua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3MSKQoEdXJscxgIIAMoCzIbLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzEi4KCGJpcnRoZGF5GAkgASgLMhwua2l0aC5jb250YWN0LnYxLlBhcnRpYWxEYXRlEg0KBW5vdGVzGAogASgJEg8KB3N0YXJyZWQYCyABKAgSEgoKcmVxdWVzdF9pZBgMIAEoCRITCgtuYW1lX3ByZWZpeBgNIAEoCRITCgttaWRkbGVfbmFtZRgOIAEoCRITCgtuYW1lX3N1ZmZpeBgPIAEoCRIQCghuaWNrbmFtZRgQIAEoCRIbChNwaG9uZXRpY19naXZlbl9uYW1lGBEgASgJEhwKFHBob25ldGljX21pZGRsZV9uYW1lGBIgASgJEhwKFHBob25ldGljX2ZhbWlseV9uYW1lGBMgASgJEhIKCmRlcGFydG1lbnQYFCABKAkSKwoFZGF0ZXMYFSADKAsyHC5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGUSLAoJcmVsYXRpb25zGBYgAygLMhkua2l0aC5jb250YWN0LnYxLlJlbGF0aW9uEjsKEW1lc3NhZ2luZ19oYW5kbGVzGBcgAygLMiAua2l0aC5jb250YWN0LnYxLk1lc3NhZ2luZ0hhbmRsZRIzCg1jdXN0b21fZmllbGRzGBggAygLMhwua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkEhEKCWxhbmd1YWdlcxgZIAMoCRIRCgl0aW1lX3pvbmUYGiABKAkSEAoIcHJvbm91bnMYGyABKAkSDgoGc291cmNlGBwgASgJEgsKA3VpZBgdIAEoCRIUCgxwaG9uZV9yZWdpb24YHiABKAkSEQoJbGFiZWxfaWRzGB8gAygJIkIKFUNyZWF0ZUNvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QibQoaQmF0Y2hDcmVhdGVDb250YWN0c1JlcXVlc3QSNwoIY29udGFjdHMYASADKAsyJS5raXRoLmNvbnRhY3QudjEuQ3JlYXRlQ29udGFjdFJlcXVlc3QSFgoOYWxsX29yX25vdGhpbmcYAiABKAgiTgobQmF0Y2hDcmVhdGVDb250YWN0c1Jlc3BvbnNlEi8KB3Jlc3VsdHMYASADKAsyHi5raXRoLmNvbnRhY3QudjEuQ29udGFjdFJlc3VsdCKTAQoNQ29udGFjdFJlc3VsdBIuCgZzdGF0dXMYASABKA4yHi5raXRoLmNvbnRhY3QudjEuQ29udGFjdFN0YXR1cxIpCgdjb250YWN0GAIgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QSJwoHcmVmdXNhbBgDIAEoCzIWLmtpdGguZXJyb3IudjEuUmVmdXNhbCJtChpCYXRjaFVwZGF0ZUNvbnRhY3RzUmVxdWVzdBI3Cghjb250YWN0cxgBIAMoCzIlLmtpdGguY29udGFjdC52MS5VcGRhdGVDb250YWN0UmVxdWVzdBIWCg5hbGxfb3Jfbm90aGluZxgCIAEoCCJOChtCYXRjaFVwZGF0ZUNvbnRhY3RzUmVzcG9uc2USLwoHcmVzdWx0cxgBIAMoCzIeLmtpdGguY29udGFjdC52MS5Db250YWN0UmVzdWx0ImcKGkJhdGNoRGVsZXRlQ29udGFjdHNSZXF1ZXN0EjEKCGNvbnRhY3RzGAEgAygLMh8ua2l0aC5jb250YWN0LnYxLkNvbnRhY3RWZXJzaW9uEhYKDmFsbF9vcl9ub3RoaW5nGAIgASgIIk4KG0JhdGNoRGVsZXRlQ29udGFjdHNSZXNwb25zZRIvCgdyZXN1bHRzGAEgAygLMh4ua2l0aC5jb250YWN0LnYxLkNvbnRhY3RSZXN1bHQiQAoOQ29udGFjdFZlcnNpb24SEgoKY29udGFjdF9pZBgBIAEoCRIRCgRldGFnGAIgASgJSACIAQFCBwoFX2V0YWcikgEKFExhYmVsQ29udGFjdHNSZXF1ZXN0EjEKCGNvbnRhY3RzGAEgAygLMh8ua2l0aC5jb250YWN0LnYxLkNvbnRhY3RWZXJzaW9uEhUKDWFkZF9sYWJlbF9pZHMYAiADKAkSGAoQcmVtb3ZlX2xhYmVsX2lkcxgDIAMoCRIWCg5hbGxfb3Jfbm90aGluZxgEIAEoCCJIChVMYWJlbENvbnRhY3RzUmVzcG9uc2USLwoHcmVzdWx0cxgBIAMoCzIeLmtpdGguY29udGFjdC52MS5Db250YWN0UmVzdWx0IicKEUdldENvbnRhY3RSZXF1ZXN0EhIKCmNvbnRhY3RfaWQYASABKAkiPwoSR2V0Q29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCLIAQoTTGlzdENvbnRhY3RzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRINCgVxdWVyeRgDIAEoCRIUCgdzdGFycmVkGAQgASgISACIAQESDwoHZGVsZXRlZBgFIAEoCBIaChJpbmNsdWRlX3RvdGFsX3NpemUYBiABKAgSLAoGbGFiZWxzGAcgASgLMhwua2l0aC5jb250YWN0LnYxLkxhYmVsRmlsdGVyQgoKCF9zdGFycmVkIj4KC0xhYmVsRmlsdGVyEg4KBmFueV9vZhgBIAMoCRIOCgZhbGxfb2YYAiADKAkSDwoHbm9uZV9vZhgDIAMoCSKgAQoUTGlzdENvbnRhY3RzUmVzcG9uc2USKgoIY29udGFjdHMYASADKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSFwoKdG90YWxfc2l6ZRgDIAEoBUgAiAEBEhsKE3RvdGFsX3NpemVfYXRfbGVhc3QYBCABKAhCDQoLX3RvdGFsX3NpemUi7QoKFFVwZGF0ZUNvbnRhY3RSZXF1ZXN0EhIKCmNvbnRhY3RfaWQYASABKAkSEQoEZXRhZxgCIAEoCUgAiAEBEhcKCmdpdmVuX25hbWUYAyABKAlIAYgBARIYCgtmYW1pbHlfbmFtZRgEIAEoCUgCiAEBEhQKB2NvbXBhbnkYBSABKAlIA4gBARIWCglqb2JfdGl0bGUYBiABKAlIBIgBARIvCgZlbWFpbHMYByABKAsyHy5raXRoLmNvbnRhY3QudjEuRW1haWxBZGRyZXNzZXMSLQoGcGhvbmVzGAggASgLMh0ua2l0aC5jb250YWN0LnYxLlBob25lTnVtYmVycxIzCglhZGRyZXNzZXMYCSABKAsyIC5raXRoLmNvbnRhY3QudjEuUG9zdGFsQWRkcmVzc2VzEisKBHVybHMYCiABKAsyHS5raXRoLmNvbnRhY3QudjEuV2ViQWRkcmVzc2VzEjEKCGJpcnRoZGF5GAsgASgLMh8ua2l0aC5jb250YWN0LnYxLkJpcnRoZGF5Q2hhbmdlEhIKBW5vdGVzGAwgASgJSAWIAQESFAoHc3RhcnJlZBgNIAEoCEgGiAEBEhgKC25hbWVfcHJlZml4GA4gASgJSAeIAQESGAoLbWlkZGxlX25hbWUYDyABKAlICIgBARIYCgtuYW1lX3N1ZmZpeBgQIAEoCUgJiAEBEhUKCG5pY2tuYW1lGBEgASgJSAqIAQESIAoTcGhvbmV0aWNfZ2l2ZW5fbmFtZRgSIAEoCUgLiAEBEiEKFHBob25ldGljX21pZGRsZV9uYW1lGBMgASgJSAyIAQESIQoUcGhvbmV0aWNfZmFtaWx5X25hbWUYFCABKAlIDYgBARIXCgpkZXBhcnRtZW50GBUgASgJSA6IAQESLAoFZGF0ZXMYFiABKAsyHS5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGVzEi0KCXJlbGF0aW9ucxgXIAEoCzIaLmtpdGguY29udGFjdC52MS5SZWxhdGlvbnMSPAoRbWVzc2FnaW5nX2hhbmRsZXMYGCABKAsyIS5raXRoLmNvbnRhY3QudjEuTWVzc2FnaW5nSGFuZGxlcxI0Cg1jdXN0b21fZmllbGRzGBkgASgLMh0ua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkcxItCglsYW5ndWFnZXMYGiABKAsyGi5raXRoLmNvbnRhY3QudjEuTGFuZ3VhZ2VzEhYKCXRpbWVfem9uZRgbIAEoCUgPiAEBEhUKCHByb25vdW5zGBwgASgJSBCIAQESEwoGc291cmNlGB0gASgJSBGIAQESEAoDdWlkGB4gASgJSBKIAQESFAoMcGhvbmVfcmVnaW9uGB8gASgJEiwKCWxhYmVsX2lkcxggIAEoCzIZLmtpdGguY29udGFjdC52MS5MYWJlbElkcxISCgpyZXF1ZXN0X2lkGCEgASgJQgcKBV9ldGFnQg0KC19naXZlbl9uYW1lQg4KDF9mYW1pbHlfbmFtZUIKCghfY29tcGFueUIMCgpfam9iX3RpdGxlQggKBl9ub3Rlc0IKCghfc3RhcnJlZEIOCgxfbmFtZV9wcmVmaXhCDgoMX21pZGRsZV9uYW1lQg4KDF9uYW1lX3N1ZmZpeEILCglfbmlja25hbWVCFgoUX3Bob25ldGljX2dpdmVuX25hbWVCFwoVX3Bob25ldGljX21pZGRsZV9uYW1lQhcKFV9waG9uZXRpY19mYW1pbHlfbmFtZUINCgtfZGVwYXJ0bWVudEIMCgpfdGltZV96b25lQgsKCV9wcm9ub3Vuc0IJCgdfc291cmNlQgYKBF91aWQiPwoORW1haWxBZGRyZXNzZXMSLQoGdmFsdWVzGAEgAygLMh0ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzcyI8CgxQaG9uZU51bWJlcnMSLAoGdmFsdWVzGAEgAygLMhwua2l0aC5jb250YWN0LnYxLlBob25lTnVtYmVyIkEKD1Bvc3RhbEFkZHJlc3NlcxIuCgZ2YWx1ZXMYASADKAsyHi5raXRoLmNvbnRhY3QudjEuUG9zdGFsQWRkcmVzcyI7CgxXZWJBZGRyZXNzZXMSKwoGdmFsdWVzGAEgAygLMhsua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3MiPAoMQ29udGFjdERhdGVzEiwKBnZhbHVlcxgBIAMoCzIcLmtpdGguY29udGFjdC52MS5Db250YWN0RGF0ZSI2CglSZWxhdGlvbnMSKQoGdmFsdWVzGAEgAygLMhkua2l0aC5jb250YWN0LnYxLlJlbGF0aW9uIkQKEE1lc3NhZ2luZ0hhbmRsZXMSMAoGdmFsdWVzGAEgAygLMiAua2l0aC5jb250YWN0LnYxLk1lc3NhZ2luZ0hhbmRsZSI8CgxDdXN0b21GaWVsZHMSLAoGdmFsdWVzGAEgAygLMhwua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkIhsKCUxhbmd1YWdlcxIOCgZ2YWx1ZXMYASADKAkiGgoITGFiZWxJZHMSDgoGdmFsdWVzGAEgAygJIj0KDkJpcnRoZGF5Q2hhbmdlEisKBXZhbHVlGAEgASgLMhwua2l0aC5jb250YWN0LnYxLlBhcnRpYWxEYXRlIkIKFVVwZGF0ZUNvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QiRgoURGVsZXRlQ29udGFjdFJlcXVlc3QSEgoKY29udGFjdF9pZBgBIAEoCRIRCgRldGFnGAIgASgJSACIAQFCBwoFX2V0YWciQgoVRGVsZXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJIChZVbmRlbGV0ZUNvbnRhY3RSZXF1ZXN0EhIKCmNvbnRhY3RfaWQYASABKAkSEQoEZXRhZxgCIAEoCUgAiAEBQgcKBV9ldGFnIkQKF1VuZGVsZXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCLpAQoVSW1wb3J0Q29udGFjdHNSZXF1ZXN0Ei4KBmZvcm1hdBgBIAEoDjIeLmtpdGguY29udGFjdC52MS5Db250YWN0Rm9ybWF0Eg8KB2NvbnRlbnQYAiABKAwSDwoHcHJldmlldxgDIAEoCBIVCg1rZWVwX2V4aXN0aW5nGAQgASgIEg4KBnNvdXJjZRgFIAEoCRIUCgxwaG9uZV9yZWdpb24YBiABKAkSKwoHY29sdW1ucxgHIAMoCzIaLmtpdGguY29udGFjdC52MS5Dc3ZDb2x1bW4SFAoMbGluZXNfYmVmb3JlGAggASgFIigKCUNzdkNvbHVtbhIMCgRuYW1lGAEgASgJEg0KBWhvbGRzGAIgASgJIlEKFkltcG9ydENvbnRhY3RzUmVzcG9uc2USNwoHcmVzdWx0cxgBIAMoCzImLmtpdGguY29udGFjdC52MS5JbXBvcnRlZENvbnRhY3RSZXN1bHQi0gEKFUltcG9ydGVkQ29udGFjdFJlc3VsdBI0CgZzdGF0dXMYASABKA4yJC5raXRoLmNvbnRhY3QudjEuQ29udGFjdEltcG9ydFN0YXR1cxIMCgRsaW5lGAIgASgFEgwKBG5hbWUYAyABKAkSEgoKY29udGFjdF9pZBgEIAEoCRIqCgVub3RlcxgFIAMoCzIbLmtpdGguY29udGFjdC52MS5JbXBvcnROb3RlEicKB3JlZnVzYWwYBiABKAsyFi5raXRoLmVycm9yLnYxLlJlZnVzYWwiKAoKSW1wb3J0Tm90ZRIMCgRsaW5lGAEgASgFEgwKBHRleHQYAiABKAkieAoVRXhwb3J0Q29udGFjdHNSZXF1ZXN0Ei4KBmZvcm1hdBgBIAEoDjIeLmtpdGguY29udGFjdC52MS5Db250YWN0Rm9ybWF0Eg0KBXF1ZXJ5GAIgASgJEhQKB3N0YXJyZWQYAyABKAhIAIgBAUIKCghfc3RhcnJlZCImChZFeHBvcnRDb250YWN0c1Jlc3BvbnNlEgwKBGRhdGEYASABKAwqvAEKDUNvbnRhY3RTdGF0dXMSHgoaQ09OVEFDVF9TVEFUVVNfVU5TUEVDSUZJRUQQABIaChZDT05UQUNUX1NUQVRVU19DUkVBVEVEEAESGgoWQ09OVEFDVF9TVEFUVVNfUkVGVVNFRBACEhsKF0NPTlRBQ1RfU1RBVFVTX0xFRlRfT1VUEAMSGgoWQ09OVEFDVF9TVEFUVVNfVVBEQVRFRBAEEhoKFkNPTlRBQ1RfU1RBVFVTX0RFTEVURUQQBSp/Cg1Db250YWN0Rm9ybWF0Eh4KGkNPTlRBQ1RfRk9STUFUX1VOU1BFQ0lGSUVEEAASGgoWQ09OVEFDVF9GT1JNQVRfVkNBUkRfMxABEhoKFkNPTlRBQ1RfRk9STUFUX1ZDQVJEXzQQAhIWChJDT05UQUNUX0ZPUk1BVF9DU1YQAyrFAQoTQ29udGFjdEltcG9ydFN0YXR1cxIlCiFDT05UQUNUX0lNUE9SVF9TVEFUVVNfVU5TUEVDSUZJRUQQABIhCh1DT05UQUNUX0lNUE9SVF9TVEFUVVNfQ1JFQVRFRBABEiEKHUNPTlRBQ1RfSU1QT1JUX1NUQVRVU19VUERBVEVEEAISHgoaQ09OVEFDVF9JTVBPUlRfU1RBVFVTX1NBTUUQAxIhCh1DT05UQUNUX0lNUE9SVF9TVEFUVVNfUkVGVVNFRBAEMtIJCg5Db250YWN0U2VydmljZRJeCg1DcmVhdGVDb250YWN0EiUua2l0aC5jb250YWN0LnYxLkNyZWF0ZUNvbnRhY3RSZXF1ZXN0GiYua2l0aC5jb250YWN0LnYxLkNyZWF0ZUNvbnRhY3RSZXNwb25zZRJwChNCYXRjaENyZWF0ZUNvbnRhY3RzEisua2l0aC5jb250YWN0LnYxLkJhdGNoQ3JlYXRlQ29udGFjdHNSZXF1ZXN0Giwua2l0aC5jb250YWN0LnYxLkJhdGNoQ3JlYXRlQ29udGFjdHNSZXNwb25zZRJaCgpHZXRDb250YWN0EiIua2l0aC5jb250YWN0LnYxLkdldENvbnRhY3RSZXF1ZXN0GiMua2l0aC5jb250YWN0LnYxLkdldENvbnRhY3RSZXNwb25zZSIDkAIBEmAKDExpc3RDb250YWN0cxIkLmtpdGguY29udGFjdC52MS5MaXN0Q29udGFjdHNSZXF1ZXN0GiUua2l0aC5jb250YWN0LnYxLkxpc3RDb250YWN0c1Jlc3BvbnNlIgOQAgESXgoNVXBkYXRlQ29udGFjdBIlLmtpdGguY29udGFjdC52MS5VcGRhdGVDb250YWN0UmVxdWVzdBomLmtpdGguY29udGFjdC52MS5VcGRhdGVDb250YWN0UmVzcG9uc2UScAoTQmF0Y2hVcGRhdGVDb250YWN0cxIrLmtpdGguY29udGFjdC52MS5CYXRjaFVwZGF0ZUNvbnRhY3RzUmVxdWVzdBosLmtpdGguY29udGFjdC52MS5CYXRjaFVwZGF0ZUNvbnRhY3RzUmVzcG9uc2USXgoNRGVsZXRlQ29udGFjdBIlLmtpdGguY29udGFjdC52MS5EZWxldGVDb250YWN0UmVxdWVzdBomLmtpdGguY29udGFjdC52MS5EZWxldGVDb250YWN0UmVzcG9uc2UScAoTQmF0Y2hEZWxldGVDb250YWN0cxIrLmtpdGguY29udGFjdC52MS5CYXRjaERlbGV0ZUNvbnRhY3RzUmVxdWVzdBosLmtpdGguY29udGFjdC52MS5CYXRjaERlbGV0ZUNvbnRhY3RzUmVzcG9uc2USYQoOSW1wb3J0Q29udGFjdHMSJi5raXRoLmNvbnRhY3QudjEuSW1wb3J0Q29udGFjdHNSZXF1ZXN0Gicua2l0aC5jb250YWN0LnYxLkltcG9ydENvbnRhY3RzUmVzcG9uc2USYwoORXhwb3J0Q29udGFjdHMSJi5raXRoLmNvbnRhY3QudjEuRXhwb3J0Q29udGFjdHNSZXF1ZXN0Gicua2l0aC5jb250YWN0LnYxLkV4cG9ydENvbnRhY3RzUmVzcG9uc2UwARJkCg9VbmRlbGV0ZUNvbnRhY3QSJy5raXRoLmNvbnRhY3QudjEuVW5kZWxldGVDb250YWN0UmVxdWVzdBooLmtpdGguY29udGFjdC52MS5VbmRlbGV0ZUNvbnRhY3RSZXNwb25zZRJeCg1MYWJlbENvbnRhY3RzEiUua2l0aC5jb250YWN0LnYxLkxhYmVsQ29udGFjdHNSZXF1ZXN0GiYua2l0aC5jb250YWN0LnYxLkxhYmVsQ29udGFjdHNSZXNwb25zZUJDCg9raXRoLmNvbnRhY3QudjFCE0NvbnRhY3RTZXJ2aWNlUHJvdG9QAVoZa2l0aC9jb250YWN0L3YxO2NvbnRhY3R2MWIGcHJvdG8z", [file_kith_contact_v1_contact, file_kith_error_v1_error]);
+  fileDesc("CiVraXRoL2NvbnRhY3QvdjEvY29udGFjdF9zZXJ2aWNlLnByb3RvEg9raXRoLmNvbnRhY3QudjEiiwcKFENyZWF0ZUNvbnRhY3RSZXF1ZXN0EhIKCmdpdmVuX25hbWUYASABKAkSEwoLZmFtaWx5X25hbWUYAiABKAkSDwoHY29tcGFueRgDIAEoCRIRCglqb2JfdGl0bGUYBCABKAkSLQoGZW1haWxzGAUgAygLMh0ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzcxIsCgZwaG9uZXMYBiADKAsyHC5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXISMQoJYWRkcmVzc2VzGAcgAygLMh4ua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3MSKQoEdXJscxgIIAMoCzIbLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzEi4KCGJpcnRoZGF5GAkgASgLMhwua2l0aC5jb250YWN0LnYxLlBhcnRpYWxEYXRlEg0KBW5vdGVzGAogASgJEg8KB3N0YXJyZWQYCyABKAgSEgoKcmVxdWVzdF9pZBgMIAEoCRITCgtuYW1lX3ByZWZpeBgNIAEoCRITCgttaWRkbGVfbmFtZRgOIAEoCRITCgtuYW1lX3N1ZmZpeBgPIAEoCRIQCghuaWNrbmFtZRgQIAEoCRIbChNwaG9uZXRpY19naXZlbl9uYW1lGBEgASgJEhwKFHBob25ldGljX21pZGRsZV9uYW1lGBIgASgJEhwKFHBob25ldGljX2ZhbWlseV9uYW1lGBMgASgJEhIKCmRlcGFydG1lbnQYFCABKAkSKwoFZGF0ZXMYFSADKAsyHC5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGUSLAoJcmVsYXRpb25zGBYgAygLMhkua2l0aC5jb250YWN0LnYxLlJlbGF0aW9uEjsKEW1lc3NhZ2luZ19oYW5kbGVzGBcgAygLMiAua2l0aC5jb250YWN0LnYxLk1lc3NhZ2luZ0hhbmRsZRIzCg1jdXN0b21fZmllbGRzGBggAygLMhwua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkEhEKCWxhbmd1YWdlcxgZIAMoCRIRCgl0aW1lX3pvbmUYGiABKAkSEAoIcHJvbm91bnMYGyABKAkSDgoGc291cmNlGBwgASgJEgsKA3VpZBgdIAEoCRIUCgxwaG9uZV9yZWdpb24YHiABKAkSEQoJbGFiZWxfaWRzGB8gAygJIkIKFUNyZWF0ZUNvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QibQoaQmF0Y2hDcmVhdGVDb250YWN0c1JlcXVlc3QSNwoIY29udGFjdHMYASADKAsyJS5raXRoLmNvbnRhY3QudjEuQ3JlYXRlQ29udGFjdFJlcXVlc3QSFgoOYWxsX29yX25vdGhpbmcYAiABKAgiTgobQmF0Y2hDcmVhdGVDb250YWN0c1Jlc3BvbnNlEi8KB3Jlc3VsdHMYASADKAsyHi5raXRoLmNvbnRhY3QudjEuQ29udGFjdFJlc3VsdCKTAQoNQ29udGFjdFJlc3VsdBIuCgZzdGF0dXMYASABKA4yHi5raXRoLmNvbnRhY3QudjEuQ29udGFjdFN0YXR1cxIpCgdjb250YWN0GAIgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QSJwoHcmVmdXNhbBgDIAEoCzIWLmtpdGguZXJyb3IudjEuUmVmdXNhbCJtChpCYXRjaFVwZGF0ZUNvbnRhY3RzUmVxdWVzdBI3Cghjb250YWN0cxgBIAMoCzIlLmtpdGguY29udGFjdC52MS5VcGRhdGVDb250YWN0UmVxdWVzdBIWCg5hbGxfb3Jfbm90aGluZxgCIAEoCCJOChtCYXRjaFVwZGF0ZUNvbnRhY3RzUmVzcG9uc2USLwoHcmVzdWx0cxgBIAMoCzIeLmtpdGguY29udGFjdC52MS5Db250YWN0UmVzdWx0ImcKGkJhdGNoRGVsZXRlQ29udGFjdHNSZXF1ZXN0EjEKCGNvbnRhY3RzGAEgAygLMh8ua2l0aC5jb250YWN0LnYxLkNvbnRhY3RWZXJzaW9uEhYKDmFsbF9vcl9ub3RoaW5nGAIgASgIIk4KG0JhdGNoRGVsZXRlQ29udGFjdHNSZXNwb25zZRIvCgdyZXN1bHRzGAEgAygLMh4ua2l0aC5jb250YWN0LnYxLkNvbnRhY3RSZXN1bHQiQAoOQ29udGFjdFZlcnNpb24SEgoKY29udGFjdF9pZBgBIAEoCRIRCgRldGFnGAIgASgJSACIAQFCBwoFX2V0YWcikgEKFExhYmVsQ29udGFjdHNSZXF1ZXN0EjEKCGNvbnRhY3RzGAEgAygLMh8ua2l0aC5jb250YWN0LnYxLkNvbnRhY3RWZXJzaW9uEhUKDWFkZF9sYWJlbF9pZHMYAiADKAkSGAoQcmVtb3ZlX2xhYmVsX2lkcxgDIAMoCRIWCg5hbGxfb3Jfbm90aGluZxgEIAEoCCJIChVMYWJlbENvbnRhY3RzUmVzcG9uc2USLwoHcmVzdWx0cxgBIAMoCzIeLmtpdGguY29udGFjdC52MS5Db250YWN0UmVzdWx0IicKEUdldENvbnRhY3RSZXF1ZXN0EhIKCmNvbnRhY3RfaWQYASABKAkiPwoSR2V0Q29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCLIAQoTTGlzdENvbnRhY3RzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRINCgVxdWVyeRgDIAEoCRIUCgdzdGFycmVkGAQgASgISACIAQESDwoHZGVsZXRlZBgFIAEoCBIaChJpbmNsdWRlX3RvdGFsX3NpemUYBiABKAgSLAoGbGFiZWxzGAcgASgLMhwua2l0aC5jb250YWN0LnYxLkxhYmVsRmlsdGVyQgoKCF9zdGFycmVkIj4KC0xhYmVsRmlsdGVyEg4KBmFueV9vZhgBIAMoCRIOCgZhbGxfb2YYAiADKAkSDwoHbm9uZV9vZhgDIAMoCSKgAQoUTGlzdENvbnRhY3RzUmVzcG9uc2USKgoIY29udGFjdHMYASADKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSFwoKdG90YWxfc2l6ZRgDIAEoBUgAiAEBEhsKE3RvdGFsX3NpemVfYXRfbGVhc3QYBCABKAhCDQoLX3RvdGFsX3NpemUi7QoKFFVwZGF0ZUNvbnRhY3RSZXF1ZXN0EhIKCmNvbnRhY3RfaWQYASABKAkSEQoEZXRhZxgCIAEoCUgAiAEBEhcKCmdpdmVuX25hbWUYAyABKAlIAYgBARIYCgtmYW1pbHlfbmFtZRgEIAEoCUgCiAEBEhQKB2NvbXBhbnkYBSABKAlIA4gBARIWCglqb2JfdGl0bGUYBiABKAlIBIgBARIvCgZlbWFpbHMYByABKAsyHy5raXRoLmNvbnRhY3QudjEuRW1haWxBZGRyZXNzZXMSLQoGcGhvbmVzGAggASgLMh0ua2l0aC5jb250YWN0LnYxLlBob25lTnVtYmVycxIzCglhZGRyZXNzZXMYCSABKAsyIC5raXRoLmNvbnRhY3QudjEuUG9zdGFsQWRkcmVzc2VzEisKBHVybHMYCiABKAsyHS5raXRoLmNvbnRhY3QudjEuV2ViQWRkcmVzc2VzEjEKCGJpcnRoZGF5GAsgASgLMh8ua2l0aC5jb250YWN0LnYxLkJpcnRoZGF5Q2hhbmdlEhIKBW5vdGVzGAwgASgJSAWIAQESFAoHc3RhcnJlZBgNIAEoCEgGiAEBEhgKC25hbWVfcHJlZml4GA4gASgJSAeIAQESGAoLbWlkZGxlX25hbWUYDyABKAlICIgBARIYCgtuYW1lX3N1ZmZpeBgQIAEoCUgJiAEBEhUKCG5pY2tuYW1lGBEgASgJSAqIAQESIAoTcGhvbmV0aWNfZ2l2ZW5fbmFtZRgSIAEoCUgLiAEBEiEKFHBob25ldGljX21pZGRsZV9uYW1lGBMgASgJSAyIAQESIQoUcGhvbmV0aWNfZmFtaWx5X25hbWUYFCABKAlIDYgBARIXCgpkZXBhcnRtZW50GBUgASgJSA6IAQESLAoFZGF0ZXMYFiABKAsyHS5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGVzEi0KCXJlbGF0aW9ucxgXIAEoCzIaLmtpdGguY29udGFjdC52MS5SZWxhdGlvbnMSPAoRbWVzc2FnaW5nX2hhbmRsZXMYGCABKAsyIS5raXRoLmNvbnRhY3QudjEuTWVzc2FnaW5nSGFuZGxlcxI0Cg1jdXN0b21fZmllbGRzGBkgASgLMh0ua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkcxItCglsYW5ndWFnZXMYGiABKAsyGi5raXRoLmNvbnRhY3QudjEuTGFuZ3VhZ2VzEhYKCXRpbWVfem9uZRgbIAEoCUgPiAEBEhUKCHByb25vdW5zGBwgASgJSBCIAQESEwoGc291cmNlGB0gASgJSBGIAQESEAoDdWlkGB4gASgJSBKIAQESFAoMcGhvbmVfcmVnaW9uGB8gASgJEiwKCWxhYmVsX2lkcxggIAEoCzIZLmtpdGguY29udGFjdC52MS5MYWJlbElkcxISCgpyZXF1ZXN0X2lkGCEgASgJQgcKBV9ldGFnQg0KC19naXZlbl9uYW1lQg4KDF9mYW1pbHlfbmFtZUIKCghfY29tcGFueUIMCgpfam9iX3RpdGxlQggKBl9ub3Rlc0IKCghfc3RhcnJlZEIOCgxfbmFtZV9wcmVmaXhCDgoMX21pZGRsZV9uYW1lQg4KDF9uYW1lX3N1ZmZpeEILCglfbmlja25hbWVCFgoUX3Bob25ldGljX2dpdmVuX25hbWVCFwoVX3Bob25ldGljX21pZGRsZV9uYW1lQhcKFV9waG9uZXRpY19mYW1pbHlfbmFtZUINCgtfZGVwYXJ0bWVudEIMCgpfdGltZV96b25lQgsKCV9wcm9ub3Vuc0IJCgdfc291cmNlQgYKBF91aWQiPwoORW1haWxBZGRyZXNzZXMSLQoGdmFsdWVzGAEgAygLMh0ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzcyI8CgxQaG9uZU51bWJlcnMSLAoGdmFsdWVzGAEgAygLMhwua2l0aC5jb250YWN0LnYxLlBob25lTnVtYmVyIkEKD1Bvc3RhbEFkZHJlc3NlcxIuCgZ2YWx1ZXMYASADKAsyHi5raXRoLmNvbnRhY3QudjEuUG9zdGFsQWRkcmVzcyI7CgxXZWJBZGRyZXNzZXMSKwoGdmFsdWVzGAEgAygLMhsua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3MiPAoMQ29udGFjdERhdGVzEiwKBnZhbHVlcxgBIAMoCzIcLmtpdGguY29udGFjdC52MS5Db250YWN0RGF0ZSI2CglSZWxhdGlvbnMSKQoGdmFsdWVzGAEgAygLMhkua2l0aC5jb250YWN0LnYxLlJlbGF0aW9uIkQKEE1lc3NhZ2luZ0hhbmRsZXMSMAoGdmFsdWVzGAEgAygLMiAua2l0aC5jb250YWN0LnYxLk1lc3NhZ2luZ0hhbmRsZSI8CgxDdXN0b21GaWVsZHMSLAoGdmFsdWVzGAEgAygLMhwua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkIhsKCUxhbmd1YWdlcxIOCgZ2YWx1ZXMYASADKAkiGgoITGFiZWxJZHMSDgoGdmFsdWVzGAEgAygJIj0KDkJpcnRoZGF5Q2hhbmdlEisKBXZhbHVlGAEgASgLMhwua2l0aC5jb250YWN0LnYxLlBhcnRpYWxEYXRlIkIKFVVwZGF0ZUNvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QiRgoURGVsZXRlQ29udGFjdFJlcXVlc3QSEgoKY29udGFjdF9pZBgBIAEoCRIRCgRldGFnGAIgASgJSACIAQFCBwoFX2V0YWciQgoVRGVsZXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJIChZVbmRlbGV0ZUNvbnRhY3RSZXF1ZXN0EhIKCmNvbnRhY3RfaWQYASABKAkSEQoEZXRhZxgCIAEoCUgAiAEBQgcKBV9ldGFnIkQKF1VuZGVsZXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJeChxMaXN0Q29udGFjdER1cGxpY2F0ZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEhcKD21hcmtlZF9kaXN0aW5jdBgDIAEoCCJvCh1MaXN0Q29udGFjdER1cGxpY2F0ZXNSZXNwb25zZRI1CgpkdXBsaWNhdGVzGAEgAygLMiEua2l0aC5jb250YWN0LnYxLkNvbnRhY3REdXBsaWNhdGUSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIqcBChBDb250YWN0RHVwbGljYXRlEicKBWZpcnN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QSKAoGc2Vjb25kGAIgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QSMQoHcmVhc29ucxgDIAMoDjIgLmtpdGguY29udGFjdC52MS5EdXBsaWNhdGVSZWFzb24SDQoFc2NvcmUYBCABKAUiMgobTWFya0NvbnRhY3RzRGlzdGluY3RSZXF1ZXN0EhMKC2NvbnRhY3RfaWRzGAEgAygJIjQKHE1hcmtDb250YWN0c0Rpc3RpbmN0UmVzcG9uc2USFAoMbWFya2VkX3BhaXJzGAEgASgFIjQKHVVubWFya0NvbnRhY3RzRGlzdGluY3RSZXF1ZXN0EhMKC2NvbnRhY3RfaWRzGAEgAygJIjgKHlVubWFya0NvbnRhY3RzRGlzdGluY3RSZXNwb25zZRIWCg51bm1hcmtlZF9wYWlycxgBIAEoBSLpAQoVSW1wb3J0Q29udGFjdHNSZXF1ZXN0Ei4KBmZvcm1hdBgBIAEoDjIeLmtpdGguY29udGFjdC52MS5Db250YWN0Rm9ybWF0Eg8KB2NvbnRlbnQYAiABKAwSDwoHcHJldmlldxgDIAEoCBIVCg1rZWVwX2V4aXN0aW5nGAQgASgIEg4KBnNvdXJjZRgFIAEoCRIUCgxwaG9uZV9yZWdpb24YBiABKAkSKwoHY29sdW1ucxgHIAMoCzIaLmtpdGguY29udGFjdC52MS5Dc3ZDb2x1bW4SFAoMbGluZXNfYmVmb3JlGAggASgFIigKCUNzdkNvbHVtbhIMCgRuYW1lGAEgASgJEg0KBWhvbGRzGAIgASgJIlEKFkltcG9ydENvbnRhY3RzUmVzcG9uc2USNwoHcmVzdWx0cxgBIAMoCzImLmtpdGguY29udGFjdC52MS5JbXBvcnRlZENvbnRhY3RSZXN1bHQi0gEKFUltcG9ydGVkQ29udGFjdFJlc3VsdBI0CgZzdGF0dXMYASABKA4yJC5raXRoLmNvbnRhY3QudjEuQ29udGFjdEltcG9ydFN0YXR1cxIMCgRsaW5lGAIgASgFEgwKBG5hbWUYAyABKAkSEgoKY29udGFjdF9pZBgEIAEoCRIqCgVub3RlcxgFIAMoCzIbLmtpdGguY29udGFjdC52MS5JbXBvcnROb3RlEicKB3JlZnVzYWwYBiABKAsyFi5raXRoLmVycm9yLnYxLlJlZnVzYWwiKAoKSW1wb3J0Tm90ZRIMCgRsaW5lGAEgASgFEgwKBHRleHQYAiABKAkieAoVRXhwb3J0Q29udGFjdHNSZXF1ZXN0Ei4KBmZvcm1hdBgBIAEoDjIeLmtpdGguY29udGFjdC52MS5Db250YWN0Rm9ybWF0Eg0KBXF1ZXJ5GAIgASgJEhQKB3N0YXJyZWQYAyABKAhIAIgBAUIKCghfc3RhcnJlZCImChZFeHBvcnRDb250YWN0c1Jlc3BvbnNlEgwKBGRhdGEYASABKAwqvAEKDUNvbnRhY3RTdGF0dXMSHgoaQ09OVEFDVF9TVEFUVVNfVU5TUEVDSUZJRUQQABIaChZDT05UQUNUX1NUQVRVU19DUkVBVEVEEAESGgoWQ09OVEFDVF9TVEFUVVNfUkVGVVNFRBACEhsKF0NPTlRBQ1RfU1RBVFVTX0xFRlRfT1VUEAMSGgoWQ09OVEFDVF9TVEFUVVNfVVBEQVRFRBAEEhoKFkNPTlRBQ1RfU1RBVFVTX0RFTEVURUQQBSrVAQoPRHVwbGljYXRlUmVhc29uEiAKHERVUExJQ0FURV9SRUFTT05fVU5TUEVDSUZJRUQQABIaChZEVVBMSUNBVEVfUkVBU09OX0VNQUlMEAESGgoWRFVQTElDQVRFX1JFQVNPTl9QSE9ORRACEiUKIURVUExJQ0FURV9SRUFTT05fTkFNRV9BTkRfQ09NUEFOWRADEiYKIkRVUExJQ0FURV9SRUFTT05fTkFNRV9BTkRfQklSVEhEQVkQBBIZChVEVVBMSUNBVEVfUkVBU09OX05BTUUQBSp/Cg1Db250YWN0Rm9ybWF0Eh4KGkNPTlRBQ1RfRk9STUFUX1VOU1BFQ0lGSUVEEAASGgoWQ09OVEFDVF9GT1JNQVRfVkNBUkRfMxABEhoKFkNPTlRBQ1RfRk9STUFUX1ZDQVJEXzQQAhIWChJDT05UQUNUX0ZPUk1BVF9DU1YQAyrFAQoTQ29udGFjdEltcG9ydFN0YXR1cxIlCiFDT05UQUNUX0lNUE9SVF9TVEFUVVNfVU5TUEVDSUZJRUQQABIhCh1DT05UQUNUX0lNUE9SVF9TVEFUVVNfQ1JFQVRFRBABEiEKHUNPTlRBQ1RfSU1QT1JUX1NUQVRVU19VUERBVEVEEAISHgoaQ09OVEFDVF9JTVBPUlRfU1RBVFVTX1NBTUUQAxIhCh1DT05UQUNUX0lNUE9SVF9TVEFUVVNfUkVGVVNFRBAEMr8MCg5Db250YWN0U2VydmljZRJeCg1DcmVhdGVDb250YWN0EiUua2l0aC5jb250YWN0LnYxLkNyZWF0ZUNvbnRhY3RSZXF1ZXN0GiYua2l0aC5jb250YWN0LnYxLkNyZWF0ZUNvbnRhY3RSZXNwb25zZRJwChNCYXRjaENyZWF0ZUNvbnRhY3RzEisua2l0aC5jb250YWN0LnYxLkJhdGNoQ3JlYXRlQ29udGFjdHNSZXF1ZXN0Giwua2l0aC5jb250YWN0LnYxLkJhdGNoQ3JlYXRlQ29udGFjdHNSZXNwb25zZRJaCgpHZXRDb250YWN0EiIua2l0aC5jb250YWN0LnYxLkdldENvbnRhY3RSZXF1ZXN0GiMua2l0aC5jb250YWN0LnYxLkdldENvbnRhY3RSZXNwb25zZSIDkAIBEmAKDExpc3RDb250YWN0cxIkLmtpdGguY29udGFjdC52MS5MaXN0Q29udGFjdHNSZXF1ZXN0GiUua2l0aC5jb250YWN0LnYxLkxpc3RDb250YWN0c1Jlc3BvbnNlIgOQAgESXgoNVXBkYXRlQ29udGFjdBIlLmtpdGguY29udGFjdC52MS5VcGRhdGVDb250YWN0UmVxdWVzdBomLmtpdGguY29udGFjdC52MS5VcGRhdGVDb250YWN0UmVzcG9uc2UScAoTQmF0Y2hVcGRhdGVDb250YWN0cxIrLmtpdGguY29udGFjdC52MS5CYXRjaFVwZGF0ZUNvbnRhY3RzUmVxdWVzdBosLmtpdGguY29udGFjdC52MS5CYXRjaFVwZGF0ZUNvbnRhY3RzUmVzcG9uc2USXgoNRGVsZXRlQ29udGFjdBIlLmtpdGguY29udGFjdC52MS5EZWxldGVDb250YWN0UmVxdWVzdBomLmtpdGguY29udGFjdC52MS5EZWxldGVDb250YWN0UmVzcG9uc2UScAoTQmF0Y2hEZWxldGVDb250YWN0cxIrLmtpdGguY29udGFjdC52MS5CYXRjaERlbGV0ZUNvbnRhY3RzUmVxdWVzdBosLmtpdGguY29udGFjdC52MS5CYXRjaERlbGV0ZUNvbnRhY3RzUmVzcG9uc2USYQoOSW1wb3J0Q29udGFjdHMSJi5raXRoLmNvbnRhY3QudjEuSW1wb3J0Q29udGFjdHNSZXF1ZXN0Gicua2l0aC5jb250YWN0LnYxLkltcG9ydENvbnRhY3RzUmVzcG9uc2USYwoORXhwb3J0Q29udGFjdHMSJi5raXRoLmNvbnRhY3QudjEuRXhwb3J0Q29udGFjdHNSZXF1ZXN0Gicua2l0aC5jb250YWN0LnYxLkV4cG9ydENvbnRhY3RzUmVzcG9uc2UwARJ7ChVMaXN0Q29udGFjdER1cGxpY2F0ZXMSLS5raXRoLmNvbnRhY3QudjEuTGlzdENvbnRhY3REdXBsaWNhdGVzUmVxdWVzdBouLmtpdGguY29udGFjdC52MS5MaXN0Q29udGFjdER1cGxpY2F0ZXNSZXNwb25zZSIDkAIBEnMKFE1hcmtDb250YWN0c0Rpc3RpbmN0Eiwua2l0aC5jb250YWN0LnYxLk1hcmtDb250YWN0c0Rpc3RpbmN0UmVxdWVzdBotLmtpdGguY29udGFjdC52MS5NYXJrQ29udGFjdHNEaXN0aW5jdFJlc3BvbnNlEnkKFlVubWFya0NvbnRhY3RzRGlzdGluY3QSLi5raXRoLmNvbnRhY3QudjEuVW5tYXJrQ29udGFjdHNEaXN0aW5jdFJlcXVlc3QaLy5raXRoLmNvbnRhY3QudjEuVW5tYXJrQ29udGFjdHNEaXN0aW5jdFJlc3BvbnNlEmQKD1VuZGVsZXRlQ29udGFjdBInLmtpdGguY29udGFjdC52MS5VbmRlbGV0ZUNvbnRhY3RSZXF1ZXN0Gigua2l0aC5jb250YWN0LnYxLlVuZGVsZXRlQ29udGFjdFJlc3BvbnNlEl4KDUxhYmVsQ29udGFjdHMSJS5raXRoLmNvbnRhY3QudjEuTGFiZWxDb250YWN0c1JlcXVlc3QaJi5raXRoLmNvbnRhY3QudjEuTGFiZWxDb250YWN0c1Jlc3BvbnNlQkMKD2tpdGguY29udGFjdC52MUITQ29udGFjdFNlcnZpY2VQcm90b1ABWhlraXRoL2NvbnRhY3QvdjE7Y29udGFjdHYxYgZwcm90bzM", [file_kith_contact_v1_contact, file_kith_error_v1_error]);
 
 /**
  * The contact to create. At least one of given, middle and family name, nickname and
@@ -1349,6 +1349,198 @@ export const UndeleteContactResponseSchema: GenMessage<UndeleteContactResponse> 
   messageDesc(file_kith_contact_v1_contact_service, 33);
 
 /**
+ * Which pairs of contacts to list.
+ *
+ * @generated from message kith.contact.v1.ListContactDuplicatesRequest
+ */
+export type ListContactDuplicatesRequest = Message<"kith.contact.v1.ListContactDuplicatesRequest"> & {
+  /**
+   * How many pairs at the most. 0: 50. Above 100: 100. A page may be shorter, even empty, without
+   * being the last: only an empty `next_page_token` says that. One page looks at no more than
+   * 5,000 of the values that contacts may share.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the page before; empty for the first page. `marked_distinct` must be
+   * the same as then.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * The pairs that are marked as distinct, instead of those that may be the same.
+   *
+   * @generated from field: bool marked_distinct = 3;
+   */
+  markedDistinct: boolean;
+};
+
+/**
+ * Describes the message kith.contact.v1.ListContactDuplicatesRequest.
+ * Use `create(ListContactDuplicatesRequestSchema)` to create a new message.
+ */
+export const ListContactDuplicatesRequestSchema: GenMessage<ListContactDuplicatesRequest> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 34);
+
+/**
+ * One page of pairs.
+ *
+ * @generated from message kith.contact.v1.ListContactDuplicatesResponse
+ */
+export type ListContactDuplicatesResponse = Message<"kith.contact.v1.ListContactDuplicatesResponse"> & {
+  /**
+   * The pairs, each once on all pages.
+   *
+   * @generated from field: repeated kith.contact.v1.ContactDuplicate duplicates = 1;
+   */
+  duplicates: ContactDuplicate[];
+
+  /**
+   * Gives the next page. Empty on the last page, and only there.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message kith.contact.v1.ListContactDuplicatesResponse.
+ * Use `create(ListContactDuplicatesResponseSchema)` to create a new message.
+ */
+export const ListContactDuplicatesResponseSchema: GenMessage<ListContactDuplicatesResponse> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 35);
+
+/**
+ * Two contacts that may be the same person, or that are marked as distinct.
+ *
+ * @generated from message kith.contact.v1.ContactDuplicate
+ */
+export type ContactDuplicate = Message<"kith.contact.v1.ContactDuplicate"> & {
+  /**
+   * The contact that was created first.
+   *
+   * @generated from field: kith.contact.v1.Contact first = 1;
+   */
+  first?: Contact | undefined;
+
+  /**
+   * The other contact.
+   *
+   * @generated from field: kith.contact.v1.Contact second = 2;
+   */
+  second?: Contact | undefined;
+
+  /**
+   * What they share. Empty where they are marked as distinct and share nothing any more.
+   *
+   * @generated from field: repeated kith.contact.v1.DuplicateReason reasons = 3;
+   */
+  reasons: DuplicateReason[];
+
+  /**
+   * How likely they are the same person, as far as the reasons tell: 1 to 99; 0 without any.
+   *
+   * @generated from field: int32 score = 4;
+   */
+  score: number;
+};
+
+/**
+ * Describes the message kith.contact.v1.ContactDuplicate.
+ * Use `create(ContactDuplicateSchema)` to create a new message.
+ */
+export const ContactDuplicateSchema: GenMessage<ContactDuplicate> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 36);
+
+/**
+ * Which contacts are not the same person.
+ *
+ * @generated from message kith.contact.v1.MarkContactsDistinctRequest
+ */
+export type MarkContactsDistinctRequest = Message<"kith.contact.v1.MarkContactsDistinctRequest"> & {
+  /**
+   * The ids of the contacts, 2 to 10 different ones: every pair of them is marked.
+   *
+   * @generated from field: repeated string contact_ids = 1;
+   */
+  contactIds: string[];
+};
+
+/**
+ * Describes the message kith.contact.v1.MarkContactsDistinctRequest.
+ * Use `create(MarkContactsDistinctRequestSchema)` to create a new message.
+ */
+export const MarkContactsDistinctRequestSchema: GenMessage<MarkContactsDistinctRequest> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 37);
+
+/**
+ * What was remembered.
+ *
+ * @generated from message kith.contact.v1.MarkContactsDistinctResponse
+ */
+export type MarkContactsDistinctResponse = Message<"kith.contact.v1.MarkContactsDistinctResponse"> & {
+  /**
+   * How many pairs were not marked before.
+   *
+   * @generated from field: int32 marked_pairs = 1;
+   */
+  markedPairs: number;
+};
+
+/**
+ * Describes the message kith.contact.v1.MarkContactsDistinctResponse.
+ * Use `create(MarkContactsDistinctResponseSchema)` to create a new message.
+ */
+export const MarkContactsDistinctResponseSchema: GenMessage<MarkContactsDistinctResponse> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 38);
+
+/**
+ * Which contacts may be the same person after all.
+ *
+ * @generated from message kith.contact.v1.UnmarkContactsDistinctRequest
+ */
+export type UnmarkContactsDistinctRequest = Message<"kith.contact.v1.UnmarkContactsDistinctRequest"> & {
+  /**
+   * The ids of the contacts, 2 to 10 different ones: no pair of them is marked any more.
+   *
+   * @generated from field: repeated string contact_ids = 1;
+   */
+  contactIds: string[];
+};
+
+/**
+ * Describes the message kith.contact.v1.UnmarkContactsDistinctRequest.
+ * Use `create(UnmarkContactsDistinctRequestSchema)` to create a new message.
+ */
+export const UnmarkContactsDistinctRequestSchema: GenMessage<UnmarkContactsDistinctRequest> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 39);
+
+/**
+ * What was taken back.
+ *
+ * @generated from message kith.contact.v1.UnmarkContactsDistinctResponse
+ */
+export type UnmarkContactsDistinctResponse = Message<"kith.contact.v1.UnmarkContactsDistinctResponse"> & {
+  /**
+   * How many pairs were marked before.
+   *
+   * @generated from field: int32 unmarked_pairs = 1;
+   */
+  unmarkedPairs: number;
+};
+
+/**
+ * Describes the message kith.contact.v1.UnmarkContactsDistinctResponse.
+ * Use `create(UnmarkContactsDistinctResponseSchema)` to create a new message.
+ */
+export const UnmarkContactsDistinctResponseSchema: GenMessage<UnmarkContactsDistinctResponse> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 40);
+
+/**
  * A file of contacts, or a part of one.
  *
  * @generated from message kith.contact.v1.ImportContactsRequest
@@ -1419,7 +1611,7 @@ export type ImportContactsRequest = Message<"kith.contact.v1.ImportContactsReque
  * Use `create(ImportContactsRequestSchema)` to create a new message.
  */
 export const ImportContactsRequestSchema: GenMessage<ImportContactsRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 34);
+  messageDesc(file_kith_contact_v1_contact_service, 41);
 
 /**
  * What a column of CSV holds.
@@ -1448,7 +1640,7 @@ export type CsvColumn = Message<"kith.contact.v1.CsvColumn"> & {
  * Use `create(CsvColumnSchema)` to create a new message.
  */
 export const CsvColumnSchema: GenMessage<CsvColumn> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 35);
+  messageDesc(file_kith_contact_v1_contact_service, 42);
 
 /**
  * What came of each contact of the file.
@@ -1469,7 +1661,7 @@ export type ImportContactsResponse = Message<"kith.contact.v1.ImportContactsResp
  * Use `create(ImportContactsResponseSchema)` to create a new message.
  */
 export const ImportContactsResponseSchema: GenMessage<ImportContactsResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 36);
+  messageDesc(file_kith_contact_v1_contact_service, 43);
 
 /**
  * What came of one contact of a file.
@@ -1525,7 +1717,7 @@ export type ImportedContactResult = Message<"kith.contact.v1.ImportedContactResu
  * Use `create(ImportedContactResultSchema)` to create a new message.
  */
 export const ImportedContactResultSchema: GenMessage<ImportedContactResult> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 37);
+  messageDesc(file_kith_contact_v1_contact_service, 44);
 
 /**
  * What was not taken as it stands in the file.
@@ -1553,7 +1745,7 @@ export type ImportNote = Message<"kith.contact.v1.ImportNote"> & {
  * Use `create(ImportNoteSchema)` to create a new message.
  */
 export const ImportNoteSchema: GenMessage<ImportNote> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 38);
+  messageDesc(file_kith_contact_v1_contact_service, 45);
 
 /**
  * Which contacts to export, and how.
@@ -1588,7 +1780,7 @@ export type ExportContactsRequest = Message<"kith.contact.v1.ExportContactsReque
  * Use `create(ExportContactsRequestSchema)` to create a new message.
  */
 export const ExportContactsRequestSchema: GenMessage<ExportContactsRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 39);
+  messageDesc(file_kith_contact_v1_contact_service, 46);
 
 /**
  * A part of the file.
@@ -1609,7 +1801,7 @@ export type ExportContactsResponse = Message<"kith.contact.v1.ExportContactsResp
  * Use `create(ExportContactsResponseSchema)` to create a new message.
  */
 export const ExportContactsResponseSchema: GenMessage<ExportContactsResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 40);
+  messageDesc(file_kith_contact_v1_contact_service, 47);
 
 /**
  * What was done with a contact of a batch.
@@ -1675,6 +1867,69 @@ export const ContactStatusSchema: GenEnum<ContactStatus> = /*@__PURE__*/
   enumDesc(file_kith_contact_v1_contact_service, 0);
 
 /**
+ * What two contacts share.
+ *
+ * @generated from enum kith.contact.v1.DuplicateReason
+ */
+export const DuplicateReason = {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: DUPLICATE_REASON_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * An email address, regardless of case.
+   *
+   * @generated from enum value: DUPLICATE_REASON_EMAIL = 1;
+   */
+  EMAIL: 1,
+
+  /**
+   * A phone number in E.164.
+   *
+   * @generated from enum value: DUPLICATE_REASON_PHONE = 2;
+   */
+  PHONE: 2,
+
+  /**
+   * Given and family name, in any order, and the company: regardless of case and accents.
+   *
+   * @generated from enum value: DUPLICATE_REASON_NAME_AND_COMPANY = 3;
+   */
+  NAME_AND_COMPANY: 3,
+
+  /**
+   * Given and family name, in any order and regardless of case and accents, and the birthday as far
+   * as it is known: month and day at least.
+   *
+   * @generated from enum value: DUPLICATE_REASON_NAME_AND_BIRTHDAY = 4;
+   */
+  NAME_AND_BIRTHDAY: 4,
+
+  /**
+   * Given and family name, beside an address or a number.
+   *
+   * @generated from enum value: DUPLICATE_REASON_NAME = 5;
+   */
+  NAME: 5,
+} as const;
+
+/**
+ * What two contacts share.
+ *
+ * @generated from enum kith.contact.v1.DuplicateReason
+ */
+export type DuplicateReason = (typeof DuplicateReason)[keyof typeof DuplicateReason] | UnknownEnum;
+
+/**
+ * Describes the enum kith.contact.v1.DuplicateReason.
+ */
+export const DuplicateReasonSchema: GenEnum<DuplicateReason> = /*@__PURE__*/
+  enumDesc(file_kith_contact_v1_contact_service, 1);
+
+/**
  * How a file has contacts.
  *
  * @generated from enum kith.contact.v1.ContactFormat
@@ -1722,7 +1977,7 @@ export type ContactFormat = (typeof ContactFormat)[keyof typeof ContactFormat] |
  * Describes the enum kith.contact.v1.ContactFormat.
  */
 export const ContactFormatSchema: GenEnum<ContactFormat> = /*@__PURE__*/
-  enumDesc(file_kith_contact_v1_contact_service, 1);
+  enumDesc(file_kith_contact_v1_contact_service, 2);
 
 /**
  * What was done with a contact of a file.
@@ -1777,7 +2032,7 @@ export type ContactImportStatus = (typeof ContactImportStatus)[keyof typeof Cont
  * Describes the enum kith.contact.v1.ContactImportStatus.
  */
 export const ContactImportStatusSchema: GenEnum<ContactImportStatus> = /*@__PURE__*/
-  enumDesc(file_kith_contact_v1_contact_service, 2);
+  enumDesc(file_kith_contact_v1_contact_service, 3);
 
 /**
  * Keep an address book. Every method works on the caller's own contacts and on
@@ -1955,6 +2210,50 @@ export const ContactService: GenService<{
     methodKind: "server_streaming";
     input: typeof ExportContactsRequestSchema;
     output: typeof ExportContactsResponseSchema;
+  },
+  /**
+   * List pairs of contacts that may be the same person.
+   *
+   * They share an email address, a phone number in E.164, or the name together with the company or
+   * the birthday; never the name alone. Pairs that share the name and the birthday come first, then
+   * those with the company, the number and the address. Of more than 50 contacts that share
+   * something, the 50 oldest are compared. A pair is no longer listed when one of the two is
+   * deleted, when they do not match any more, or after MarkContactsDistinct. Nothing is merged by itself. Contacts of an earlier version are found when the server has brought them up to date.
+   * Fails with INVALID_ARGUMENT (ERROR_REASON_PAGE_TOKEN_INVALID) for a page token of another list.
+   *
+   * @generated from rpc kith.contact.v1.ContactService.ListContactDuplicates
+   */
+  listContactDuplicates: {
+    methodKind: "unary";
+    input: typeof ListContactDuplicatesRequestSchema;
+    output: typeof ListContactDuplicatesResponseSchema;
+  },
+  /**
+   * Remember that no two of some contacts are the same person: ListContactDuplicates leaves these
+   * pairs out from then on, whatever changes in the contacts.
+   *
+   * Fails with NOT_FOUND (ERROR_REASON_CONTACT_NOT_FOUND), with FAILED_PRECONDITION for a contact
+   * that is deleted (ERROR_REASON_RESOURCE_DELETED), and with RESOURCE_EXHAUSTED beyond 10,000
+   * pairs of one user (ERROR_REASON_BUDGET_EXCEEDED). Marking them again changes nothing.
+   *
+   * @generated from rpc kith.contact.v1.ContactService.MarkContactsDistinct
+   */
+  markContactsDistinct: {
+    methodKind: "unary";
+    input: typeof MarkContactsDistinctRequestSchema;
+    output: typeof MarkContactsDistinctResponseSchema;
+  },
+  /**
+   * Take back what MarkContactsDistinct remembered of some contacts.
+   *
+   * Fails as that does. Pairs that are not marked stay as they are.
+   *
+   * @generated from rpc kith.contact.v1.ContactService.UnmarkContactsDistinct
+   */
+  unmarkContactsDistinct: {
+    methodKind: "unary";
+    input: typeof UnmarkContactsDistinctRequestSchema;
+    output: typeof UnmarkContactsDistinctResponseSchema;
   },
   /**
    * Take a deletion back.
