@@ -11,6 +11,15 @@ import {
   selectUsage,
   SORTED_MAX,
 } from '../src/contacts/store.ts';
+import {
+  MEMBERS_READ_MAX,
+  type Pair,
+  selectDistinct,
+  selectGroups,
+  selectMembers,
+  TERMS_EXAMINED_MAX,
+} from '../src/contacts/duplicates-store.ts';
+import { MATCH } from '../src/contacts/match.ts';
 import { contactQueries, contactTerms } from '../src/contacts/terms.ts';
 import { openDatabase } from '../src/storage/database.ts';
 import { COUNTED_MAX } from '../src/storage/pages.ts';
@@ -102,6 +111,22 @@ describe.each(databases)('on $name', ({ create }) => {
         expect([found.length, new Set(found).size]).toEqual([count, count]);
       }
     });
+  });
+
+  test('what a page of duplicates reads does not depend on how many contacts there are, nor on how many share something', async () => {
+    const terms = [`${MATCH}b`, `${MATCH}bm`, `${MATCH}d`];
+    for (const begin of [MATCH, ...terms]) {
+      const read = await rowsRead(database, (db) => selectGroups(db, ownerId, begin));
+      expect(read).toBeLessThanOrEqual(3 * TERMS_EXAMINED_MAX);
+    }
+    const ofAll = `9${'3'.repeat(39)}`;
+    const read = await rowsRead(database, (db) => selectMembers(db, ownerId, [...terms, ofAll]));
+    expect(read).toBeLessThanOrEqual(2 * MEMBERS_READ_MAX);
+    const pairs = Array.from({ length: 50 }, (_, n): Pair => [keys[n]![1], keys[n + 50]![1]]);
+    expect(await rowsRead(database, (db) => selectDistinct(db, ownerId, pairs))).toBe(0);
+    await using opened = await openDatabase(database.url);
+    expect(await selectGroups(opened.db, ownerId, MATCH)).toMatchObject({ groups: [], next: expect.any(String) });
+    expect((await selectMembers(opened.db, ownerId, [ofAll])).get(ofAll)).toHaveLength(MEMBERS_READ_MAX);
   });
 
   test.each(['', 'n', 'late', '3333', '123456'])('no more than 10,000 contacts are counted: "%s"', async (query) => {
@@ -218,6 +243,7 @@ function contactRow(ownerId: string, n: number): { row: ContactRow; terms: strin
     ...NO_FIELDS,
     givenName: `n${String(n).padStart(6, '0')}`,
     familyName: n >= MANY - 300 ? 'late' : '',
+    company: 'Engines',
     phones: [
       { number: `9${'3'.repeat(39)}`, type: '', primary: true },
       { number, type: '', primary: false },
