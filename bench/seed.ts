@@ -172,6 +172,7 @@ function statementsFor(
     username_key: username,
     email,
     email_key: email,
+    external_id: `'external-' || ${digits('n', 7)}`,
     name: `'User ' || ${digits('n', 7)}`,
     role: `'viewer'`,
     state: `'active'`,
