@@ -21,7 +21,13 @@ describe.each(databases)('on $name', (kind) => {
   let kith: Kith;
   beforeAll(async () => {
     // The clock is moved by minutes.
-    kith = await startOn(kind, { env: { KITH_ACCESS_TOKEN_SECONDS: '3600', KITH_FRESH_SIGN_IN_SECONDS: '86400' } });
+    kith = await startOn(kind, {
+      env: {
+        KITH_ACCESS_TOKEN_SECONDS: '3600',
+        KITH_FRESH_SIGN_IN_SECONDS: '86400',
+        KITH_TRUSTED_PROXIES: '127.0.0.1',
+      },
+    });
   });
   afterAll(() => kith[Symbol.asyncDispose]());
 
@@ -79,6 +85,20 @@ describe.each(databases)('on $name', (kind) => {
     await loginCode(kith, (await verified()).user); // those before are done
     expect(await mailsTo(kith, unverified.id)).toEqual([]);
     expect(await mailsTo(kith, suspended.id)).toEqual([]);
+  });
+
+  test('a stranger who goes on asking for codes makes none void that another client was mailed, and keeps nobody from one', async () => {
+    const { user } = await verified();
+    const code = await loginCode(kith, user);
+    const stranger = { headers: { 'x-forwarded-for': '192.0.2.77' } };
+    for (let minute = 0; minute < 9; minute++) {
+      for (let i = 0; i < 2; i++) await auth().requestLoginCode({ identifier: user.username }, stranger);
+      await loginCode(kith, (await verified()).user); // those before are done
+      kith.clock.offsetMs += MINUTE_MS;
+    }
+    expect(await mailsTo(kith, user.id)).toHaveLength(1 + 6); // from the sixth on, one an hour
+    await use(code);
+    await use(await loginCode(kith, user));
   });
 
   test('a code is good for the client that asked alone, for its user, and for signing in', async () => {

@@ -60,16 +60,17 @@ export async function requestCode(
   peer: Peer,
   requested: RequestedCode,
 ): Promise<void> {
-  await answerLater(app, peer, () => mailCode(app, identifier, requested));
+  await answerLater(app, peer, () => mailCode(app, identifier, peer, requested));
 }
 
 async function mailCode(
   app: RecoveryApp,
   identifier: string,
+  peer: Peer,
   { purpose, kind, action, isFor, clientToken = '' }: RequestedCode,
 ): Promise<void> {
   const found = await findAccount(app.database.db, identifier);
-  if (!isFor(found) || !(await mayMail(app, found.user))) return;
+  if (!isFor(found) || !(await mayMail(app, found.user, peer))) return;
   await app.database.transaction(async (tx) => {
     const account = await getAccount(tx, found.user.id);
     if (!isFor(account)) return;

@@ -1,4 +1,4 @@
-import { randomBytes, randomInt } from 'node:crypto';
+import { randomBytes, randomInt, randomUUID } from 'node:crypto';
 import type { App } from '../../app.ts';
 import { Failure } from '../../kernel/failure.ts';
 import type { Keyring } from '../../kernel/keyring.ts';
@@ -8,6 +8,7 @@ import type { Account } from '../users/accounts.ts';
 import {
   deleteExpiredCodes,
   deleteMailedCodes,
+  deleteOlderCodes,
   type MailedCodeRow,
   replaceMailedCode,
   useMailedCode,
@@ -26,17 +27,22 @@ const CODE_MS = 10 * MINUTE_MS;
 /**
  * What a code is mailed for; it is good for nothing else. A code of eight digits is typed by somebody who waits for
  * it, and bound to the email address and the password that the user had when it was made: with another of either, it
- * is good no more. A token of 256 bits with the user's id is for somebody who is not signed in and reads the mail days
+ * is good no more. Of a purpose, so many are good at a time, the newest. A token of 256 bits with the user's id is for somebody who is not signed in and reads the mail days
  * later, whatever has been changed meanwhile.
  */
 const PURPOSES = {
-  /** Bound to the client that asked, and to the session epoch, too. */
-  login: { lifetimeMs: CODE_MS, isToken: false },
-  password_reset: { lifetimeMs: CODE_MS, isToken: false },
-  email_verification: { lifetimeMs: CODE_MS, isToken: false },
-  email_change: { lifetimeMs: CODE_MS, isToken: false },
-  email_take_back: { lifetimeMs: 7 * DAY_MS, isToken: true },
-} as const;
+  /**
+   * Bound to the client that asked, and to the session epoch, too. More than strangers can have mailed while one is good
+   * (MAILS): whoever goes on asking makes no other client's code void.
+   */
+  login: { lifetimeMs: CODE_MS, newestMax: 8 },
+  /** Whoever asks, all come to one mailbox, and a guess is right for any of them. */
+  password_reset: { lifetimeMs: CODE_MS, newestMax: 3 },
+  /** The user alone asks for these. */
+  email_verification: { lifetimeMs: CODE_MS, newestMax: 1 },
+  email_change: { lifetimeMs: CODE_MS, newestMax: 1 },
+  email_take_back: { lifetimeMs: 7 * DAY_MS, newestMax: undefined },
+} as const satisfies Record<string, { readonly lifetimeMs: number; readonly newestMax: number | undefined }>;
 export type CodePurpose = keyof typeof PURPOSES;
 
 /** A code, and when it expires, milliseconds since 1970. */
@@ -74,8 +80,9 @@ export function mailedCodeInvalid(): Failure {
 }
 
 /**
- * Makes a code in the transaction that mails it, to `address`, good together with `clientToken` alone where there is one. A code of digits takes the place of the one before of its
- * purpose; of tokens, each address has its own.
+ * Makes a code in the transaction that mails it, to `address`, good together with `clientToken` alone where there is
+ * one. A code of digits makes those void that are too many of its purpose, the oldest; of tokens, each address has its
+ * own.
  */
 export async function createMailedCode(
   tx: Db,
@@ -84,15 +91,16 @@ export async function createMailedCode(
   purpose: CodePurpose,
   { address = account.user.email, clientToken = '' }: { readonly address?: string; readonly clientToken?: string } = {},
 ): Promise<MailedCode> {
-  const { lifetimeMs, isToken } = PURPOSES[purpose];
+  const { lifetimeMs, newestMax } = PURPOSES[purpose];
+  const isToken = newestMax === undefined;
   const { code, expireMs } = isToken
     ? { code: newToken(account.user.id), expireMs: app.now() + lifetimeMs }
     : drawCode(app);
-  if (!isToken) await deleteMailedCodes(tx, account.user.id, purpose);
+  if (!isToken) await deleteOlderCodes(tx, account.user.id, purpose, newestMax - 1, expireMs);
   await replaceMailedCode(tx, {
     user_id: account.user.id,
     purpose,
-    address_key: identifierKey(address),
+    address_key: isToken ? identifierKey(address) : randomUUID(),
     address,
     code_mac: macOf(app, account, purpose, code, clientToken),
     expire_ms: expireMs,
@@ -146,7 +154,7 @@ function macOf(
   clientToken: string,
 ): string {
   const bound = [
-    ...(PURPOSES[purpose].isToken ? [] : [identifierKey(user.email), passwordHash]),
+    ...(PURPOSES[purpose].newestMax === undefined ? [] : [identifierKey(user.email), passwordHash]),
     ...(purpose === 'login' ? [clientToken, sessionEpoch] : []),
   ];
   return macOfCode(keyring, [purpose, user.id, ...bound, code]);

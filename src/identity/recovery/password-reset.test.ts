@@ -19,7 +19,9 @@ describe.each(databases)('on $name', (kind) => {
   let kith: Kith;
   beforeAll(async () => {
     // The clock is moved by minutes.
-    kith = await startOn(kind, { env: { KITH_ACCESS_TOKEN_SECONDS: '3600' } });
+    kith = await startOn(kind, {
+      env: { KITH_ACCESS_TOKEN_SECONDS: '3600', KITH_TRUSTED_PROXIES: '127.0.0.1' },
+    });
   });
   afterAll(() => kith[Symbol.asyncDispose]());
 
@@ -78,14 +80,28 @@ describe.each(databases)('on $name', (kind) => {
     expect(await refusalOf(reset(user.username, code))).toMatchObject(CODE_INVALID);
   });
 
-  test('a newer code takes the place of the one before', async () => {
+  test('of the codes in a mailbox, whoever asked for them, the newest three are good, until one is used', async () => {
     const { user } = await kith.user();
-    const first = await resetCode(kith, user);
-    let second = first;
-    // One in a hundred million is the same.
-    while (second === first) second = await resetCode(kith, user);
+    const codes: string[] = [];
+    while (codes.length < 4) {
+      codes.push(await resetCode(kith, user));
+      kith.clock.offsetMs += MINUTE_MS;
+    }
+    const [first, second, third] = codes as [string, string, string];
     expect(await refusalOf(reset(user.username, first))).toMatchObject(CODE_INVALID);
     await reset(user.username, second);
+    expect(await refusalOf(reset(user.username, third))).toMatchObject(CODE_INVALID);
+  });
+
+  test('a stranger who asks for too many codes keeps nobody from a code who asks from where they signed in', async () => {
+    const { user } = await kith.user();
+    const stranger = { headers: { 'x-forwarded-for': '192.0.2.77' } };
+    for (let i = 0; i < 4; i++) await auth().requestPasswordReset({ identifier: user.username }, stranger);
+    await reset(user.username, await resetCode(kith, user));
+    expect((await mailsTo(kith, user.id)).map((mail) => mail.kind).toSorted()).toEqual([
+      'password_changed',
+      ...Array.from({ length: 3 }, () => 'password_reset'),
+    ]);
   });
 
   test("one user's code is not another's", async () => {

@@ -6,19 +6,20 @@ declare module '../../storage/schema.ts' {
   }
 }
 
-/** A code that was mailed: the newest of each purpose and address. */
+/** A code that was mailed. */
 export interface MailedCodeRow {
   user_id: string;
   purpose: string;
-  /** The address that the code proves to be the user's, as identifierKey, and as it was written. */
+  /** What tells codes of a user and purpose apart: of tokens, the address as identifierKey; of codes, which may be several for one, anything. */
   address_key: string;
+  /** The address that the code proves to be the user's. */
   address: string;
   /** MAC of purpose, user and code, and of what the code is bound to beside. */
   code_mac: string;
   expire_ms: number;
 }
 
-/** Stores a code in place of the one before of its purpose and address. */
+/** Stores a code, in place of the one before of its purpose and address_key. */
 export async function replaceMailedCode(tx: Db, row: MailedCodeRow): Promise<void> {
   const { address, code_mac, expire_ms } = row;
   await tx
@@ -58,6 +59,35 @@ export async function deleteMailedCodes(tx: Db, userId: string, purpose: string,
     .where('user_id', '=', userId)
     .where('purpose', '=', purpose)
     .where('expire_ms', '>=', fromMs)
+    .execute();
+}
+
+/**
+ * Removes the codes of a user and a purpose but the `kept` newest, which expire last. Those that expire after `latestMs`
+ * come of a clock that was ahead, and are good for nothing.
+ */
+export async function deleteOlderCodes(
+  tx: Db,
+  userId: string,
+  purpose: string,
+  kept: number,
+  latestMs: number,
+): Promise<void> {
+  const rows = await tx
+    .selectFrom('mailed_codes')
+    .select(['address_key', 'expire_ms'])
+    .where('user_id', '=', userId)
+    .where('purpose', '=', purpose)
+    .orderBy('expire_ms', 'desc')
+    .execute();
+  const [good, bad] = [true, false].map((isGood) => rows.filter((row) => row.expire_ms <= latestMs === isGood));
+  const keys = [...good!.slice(kept), ...bad!].map((row) => row.address_key);
+  if (keys.length === 0) return;
+  await tx
+    .deleteFrom('mailed_codes')
+    .where('user_id', '=', userId)
+    .where('purpose', '=', purpose)
+    .where('address_key', 'in', keys)
     .execute();
 }
 

@@ -20,7 +20,7 @@ const DAY_MS = 24 * HOUR_MS;
  * | passwords of an account, one address  | 4    | 10 s, doubling to 5 min      | people mistype some three times; a wait, not a lock, since a lock lets anybody shut others out (OWASP Authentication Cheat Sheet; ASVS 5.0, 6.1.1 and 6.3.1) |
  * | passwords of an account, all addresses it did not sign in from | 20 | the same, and 1 h from 100 on | many addresses guess together; 100 in a row is where NIST SP 800-63B-4, 3.2.2, ends it, and an hour the longest wait it speaks of |
  * | codes of an account, all addresses it did not sign in from, or one that it did | 4 | the same, and 1 h from 100 on | three of a million codes are right at a time (RFC 6238, 5.2): 100 guesses in 32 hours, over and over, find one in 12 years on average |
- * | mails with a code to a user           | 2    | 1 min, and 1 h from the sixth on | nobody's mailbox is filled by others; codes are sent again at once, since mails get lost |
+ * | mails with a code to a user, asked for from addresses it did not sign in from, or that it did | 2 | 1 min, and 1 h from the sixth on | nobody's mailbox is filled by others; codes are sent again at once, since mails get lost |
  * | failures from an address, whatever the account | 30, see KITH_SIGN_IN_FAILURES_PER_ADDRESS | 1 every 10 s | one password tried at many accounts (ASVS 5.0, 6.3.1), and hashing as a load |
  */
 export const ONE_ADDRESS: readonly Waits[] = doubling(4);

@@ -161,13 +161,19 @@ export async function guessCode(
   });
 }
 
-/** Counts a mail with a code for a user, and to an address, whoever caused it; whether it may be sent. */
+/**
+ * Counts a mail with a code for a user, and to an address, whoever caused it; whether it may be sent. What is asked for
+ * from addresses that the user signed in from lately is counted apart: others cannot keep the user from mails by asking
+ * for too many.
+ */
 export async function mayMail(
   app: App,
   { id, email }: { readonly id: string; readonly email: string },
+  peer?: Peer,
 ): Promise<boolean> {
-  const forUser = await count(app, keyOf(app, 'mail', id), MAILS);
-  return forUser !== undefined && (await count(app, keyOf(app, 'mail to', identifierKey(email)), MAILS)) !== undefined;
+  const of = peer !== undefined && (await isKnownAddress(app, id, peer)) ? 'mail of the user' : 'mail';
+  const forUser = await count(app, keyOf(app, of, id), MAILS);
+  return forUser !== undefined && (await count(app, keyOf(app, `${of} to`, identifierKey(email)), MAILS)) !== undefined;
 }
 
 /**

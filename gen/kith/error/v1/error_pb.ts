@@ -418,8 +418,8 @@ export const ErrorReason = {
   API_KEY_INVALID: 36,
 
   /**
-   * The code of a mail is wrong, was used before, has expired or been replaced by a
-   * newer one, the user may not sign in, or there were too many wrong codes before:
+   * The code of a mail is wrong, was used before, has expired or been replaced by
+   * newer ones, the user may not sign in, or there were too many wrong codes before:
    * wait some minutes, or ask for another code. Which of them is not told.
    *
    * Ask for the code again, or for another mail with `RequestPasswordReset`. Wait
