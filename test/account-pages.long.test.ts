@@ -121,6 +121,7 @@ describe('signing in', () => {
     await press(account, 'Sign out');
     await heading(account, 'Sign in');
     expect(await visitor.context.cookies()).toEqual([]);
+    await page.getByLabel('Username or email').waitFor(); // the console's own: its session has ended as well
     expect(visitor.complaints).toEqual([]);
   });
 

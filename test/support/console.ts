@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { glob, stat } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import axe from 'axe-core';
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core';
@@ -17,6 +18,9 @@ export async function buildConsole(): Promise<void> {
     return;
   }
 }
+
+/** How long a browser of one person may take to close, milliseconds. */
+const CLOSE_MAX_MS = 10_000;
 
 /** A browser of one person, and what it has to complain of. */
 export interface Visitor extends AsyncDisposable {
@@ -51,7 +55,8 @@ export async function visit(
       await page.goto(`${address}${base}${path}`);
       return page;
     },
-    [Symbol.asyncDispose]: () => context.close(),
+    // Closing while a page of it goes elsewhere has hung, and the browser ends it in any case.
+    [Symbol.asyncDispose]: () => Promise.race([context.close(), sleep(CLOSE_MAX_MS, undefined, { ref: false })]),
   };
 }
 
