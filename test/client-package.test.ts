@@ -24,7 +24,17 @@ test('the package holds JavaScript, declarations and nothing of the server', (co
   const resources = Object.keys(SERVICES).map(
     (name) => `./${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`,
   );
-  const others = ['.', './contract', './errors', './node', './package.json', './roles', './session', './testing'];
+  const others = [
+    '.',
+    './calls',
+    './contract',
+    './errors',
+    './node',
+    './package.json',
+    './roles',
+    './session',
+    './testing',
+  ];
   expect(Object.keys(manifest['exports'] as object).toSorted()).toEqual([...resources, ...others].toSorted());
   for (const field of ['scripts', 'bin', 'optionalDependencies']) expect(manifest).not.toHaveProperty(field);
   expect(manifest['private']).toBe(true); // the scope is not the project's in the registry

@@ -1,10 +1,10 @@
-import { type Client, ConnectError } from '@connectrpc/connect';
+import { type Client, ConnectError, createClient, type Transport } from '@connectrpc/connect';
 import { backoffMs, pause, untilAborted } from './backoff.ts';
 import type { UserActivity } from './gen/kith/activity/v1/activity_pb.ts';
-import type {
+import {
   ActivityService,
-  ListUserActivityResponse,
-  WatchUserActivityResponse,
+  type ListUserActivityResponse,
+  type WatchUserActivityResponse,
 } from './gen/kith/activity/v1/activity_service_pb.ts';
 import { KithError, type Reason, reasonOf, retryAfterOf } from './kith-error.ts';
 import { createListing, type Listing } from './listing.ts';
@@ -69,6 +69,12 @@ const GOES_ON: ReadonlySet<Reason | undefined> = new Set<Reason>([
 ]);
 
 const TIMES: WatchTimes = { silenceMs: 45_000, backoff: { firstMs: 200, maxMs: 10_000 } };
+
+/** A watch over a connection of its own, by calls that are signed. */
+export function watchOver(transport: Transport, options: WatchOptions = {}): Watch {
+  const client = createClient(ActivityService, transport);
+  return createWatch(options, (filter, from, signal) => followAlone(client, filter, from, signal));
+}
 
 /** A watch made of what follows its filter. */
 export function createWatch(options: WatchOptions, follow: Follow): Watch {
