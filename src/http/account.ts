@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { escapeHtml } from '../kernel/text.ts';
 import { brandStyle } from './brand-style.ts';
-import { serveStaticPages } from './static-pages.ts';
+import { rootElement, serveStaticPages } from './static-pages.ts';
 
 /** What `node scripts/build-console.ts` makes of packages/account. */
 const BUILD = new URL('../../packages/account/dist/', import.meta.url);
@@ -34,16 +34,13 @@ export interface AccountPages {
  */
 export function serveAccount(fastify: FastifyInstance, pages: AccountPages, folder: URL = BUILD): Promise<boolean> {
   const { path, service, logoUrl, color, homeUrl, signUp, loginCodes } = pages;
-  const attributes = {
+  const root = rootElement({
     service,
     'sign-up': signUp,
     'login-codes': loginCodes ? '' : undefined,
     logo: logoUrl,
     home: homeUrl,
-  };
-  const root = Object.entries(attributes).map(([name, value]) =>
-    value === undefined ? '' : ` data-${name}="${escapeHtml(value)}"`,
-  );
+  });
   const link = color === undefined ? '' : '<link rel="stylesheet" href="brand.css" />';
   return serveStaticPages(fastify, {
     path,
@@ -53,7 +50,7 @@ export function serveAccount(fastify: FastifyInstance, pages: AccountPages, fold
     toPage: (source) =>
       source
         .replace(BASE, () => `<base href="${path}" />`)
-        .replace(ROOT, () => `<html lang="en"${root.join('')}>`)
+        .replace(ROOT, () => root)
         .replace(TITLE, () => `<title>${escapeHtml(service)}</title>${link}`),
     picture: logoUrl?.startsWith('/') ? undefined : logoUrl,
     styles: color === undefined ? {} : { 'brand.css': brandStyle(color) },

@@ -10,9 +10,12 @@ import { serveConsole } from './console.ts';
 import { createHttpServer } from './fastify.ts';
 
 const SCRIPT = 'console.log("hello");\n'.repeat(100);
-const PAGE = '<!doctype html><base href="/console/" /><title>Kith</title>';
+const PAGE = '<!doctype html><html lang="en"><base href="/console/" /><title>Kith</title>';
 
 const cleanUp = new AsyncDisposableStack();
+/** What the settings make of it. */
+const SERVED = PAGE.replace('lang="en"', 'lang="en" data-account="/account/" data-sign-up="open"');
+
 let atDefault: string;
 let moved: string;
 let without: string;
@@ -34,7 +37,8 @@ beforeAll(async () => {
       isProxy: () => false,
       streamingPaths: new Set(),
     });
-    expect(await serveConsole(fastify, path, pathToFileURL(`${join(folder.path, from)}/`))).toBe(isServed);
+    const pages = { path, accountUrl: '/account/', signUp: 'open', loginCodes: false } as const;
+    expect(await serveConsole(fastify, pages, pathToFileURL(`${join(folder.path, from)}/`))).toBe(isServed);
     await fastify.listen({ host: '127.0.0.1', port: 0 });
     cleanUp.defer(() => fastify.close());
     return `http://127.0.0.1:${(fastify.server.address() as { port: number }).port}`;
@@ -51,7 +55,7 @@ const HTML = { accept: 'text/html,application/xhtml+xml' };
 test('the page is asked for again each time, loads nothing from elsewhere, and runs no text as a script', async () => {
   const answer = await ask(`${atDefault}/console/`);
   expect(answer.status).toBe(200);
-  expect(await answer.text()).toBe(PAGE);
+  expect(await answer.text()).toBe(SERVED);
   expect(Object.fromEntries(answer.headers)).toMatchObject({
     'content-type': 'text/html; charset=utf-8',
     'cache-control': 'no-cache',
@@ -75,7 +79,7 @@ test.for([
   '/console/a/b/',
 ])('the page is served for the path of a view, %s', async (path) => {
   const answer = await ask(`${atDefault}${path}`);
-  expect([answer.status, await answer.text()]).toEqual([200, PAGE]);
+  expect([answer.status, await answer.text()]).toEqual([200, SERVED]);
 });
 
 test.for([

@@ -3,6 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { escapeHtml } from '../kernel/text.ts';
 import { httpRefusal, unknownMethod } from '../rpc/http-refusals.ts';
 import { limitPublicAnswers } from '../rpc/public-answers.ts';
 import { isNamed } from './entity-tag.ts';
@@ -104,6 +105,14 @@ export async function serveStaticPages(fastify: FastifyInstance, pages: StaticPa
   });
   fastify.get(path.slice(0, -1), async (_request, reply) => reply.redirect(path, 308));
   return true;
+}
+
+/** The start of a page whose scripts read these attributes as `document.documentElement.dataset`: those that are undefined are left out. */
+export function rootElement(attributes: Readonly<Record<string, string | undefined>>): string {
+  const written = Object.entries(attributes).map(([name, value]) =>
+    value === undefined ? '' : ` data-${name}="${escapeHtml(value)}"`,
+  );
+  return `<html lang="en"${written.join('')}>`;
 }
 
 /** A path of a view of the page: without a dot, which files have. */

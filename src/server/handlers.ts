@@ -184,15 +184,21 @@ export async function createHandlers(
     await serveOpenApi(fastify);
     await serveErrorPage(fastify);
   }
-  if (config.consolePath !== undefined && !(await serveConsole(fastify, config.consolePath))) {
-    log.warn('the console is not served, since it has not been built: npm run build:console');
-  }
+  const { mail, signUp, loginCodes, consolePath } = config;
   const { path: accountPath, url: accountUrl, ...look } = config.account;
-  if (accountPath !== undefined) {
-    const { mail, signUp, loginCodes } = config;
-    const pages = { ...look, path: accountPath, service: mail.service, signUp: signUp.policy, loginCodes };
-    if (!(await serveAccount(fastify, pages))) {
-      log.warn('the account pages are not served, since they have not been built: npm run build:console');
+  const ways = { signUp: signUp.policy, loginCodes };
+  const isAccountServed =
+    accountPath !== undefined &&
+    (await serveAccount(fastify, { ...look, ...ways, path: accountPath, service: mail.service }));
+  if (accountPath !== undefined && !isAccountServed) {
+    log.warn('the account pages are not served, since they have not been built: npm run build:console');
+  }
+  if (consolePath !== undefined) {
+    // By its path, since the console may be opened under another host than links in mails have.
+    const shown = isAccountServed || accountPath === undefined ? (accountPath ?? accountUrl) : undefined;
+    const pages = { ...ways, path: consolePath, accountUrl: shown };
+    if (!(await serveConsole(fastify, pages))) {
+      log.warn('the console is not served, since it has not been built: npm run build:console');
     }
   }
   if (accountUrl !== undefined) serveChangePasswordUrl(fastify, accountUrl);

@@ -8,6 +8,7 @@ import {
   violationText,
 } from '@kith/client/session';
 import { language } from '../preferences.ts';
+import { settings } from '../settings.ts';
 import { element } from './elements.ts';
 import { texts } from './texts.ts';
 
@@ -66,7 +67,22 @@ interface Step {
   /** Says what is wrong with what was entered, before anything is sent. */
   readonly check?: (values: Readonly<Record<string, string>>) => string | undefined;
   /** Other ways on, below the button. */
-  readonly links: readonly { readonly label: string; readonly onClick: () => void }[];
+  readonly links: readonly Way[];
+}
+
+/** Another way on: a step of this page, or another page. */
+type Way = { readonly label: string } & ({ readonly onClick: () => void } | { readonly to: string });
+
+/** What the account pages have for people who cannot sign in here. */
+function accountLinks(): readonly Way[] {
+  const { account, loginCodes, signUp } = settings;
+  if (account === undefined) return [];
+  return [
+    { label: texts.forgotten, to: `${account}reset-password` },
+    ...(loginCodes ? [{ label: texts.byCode, to: `${account}sign-in` }] : []),
+    ...(signUp === 'open' ? [{ label: texts.signUp, to: `${account}sign-up` }] : []),
+    ...(signUp === 'invitation' ? [{ label: texts.invited, to: `${account}accept-invitation` }] : []),
+  ];
 }
 
 async function askForPassword(
@@ -83,7 +99,7 @@ async function askForPassword(
       { name: 'password', label: texts.password, type: 'password', autocomplete: 'current-password' },
     ],
     action: texts.signIn,
-    links: [],
+    links: accountLinks(),
   });
   return { identifier: values['identifier'] ?? '', password: values['password'] ?? '' };
 }
@@ -159,8 +175,10 @@ function ask(card: HTMLElement, step: Step): Promise<Record<string, string>> {
     };
     const inputs = step.fields.map((field) => toInput(field));
     const button = element('button', { class: 'button primary', type: 'submit' }, step.action);
-    const links = step.links.map(({ label, onClick }) =>
-      element('button', { class: 'link', type: 'button', click: onClick }, label),
+    const links = step.links.map((way) =>
+      'to' in way
+        ? element('a', { class: 'link', href: way.to }, way.label)
+        : element('button', { class: 'link', type: 'button', click: way.onClick }, way.label),
     );
     const submit = (event: Event) => {
       event.preventDefault();

@@ -25,6 +25,10 @@ const EN = {
   wait: (seconds: number) => `Try again in ${seconds} s`,
   show: 'Show password',
   hide: 'Hide password',
+  forgotten: 'Forgotten your password?',
+  byCode: 'Sign in with a code by mail',
+  signUp: 'Sign up',
+  invited: 'Accept an invitation',
 };
 
 const DE: typeof EN = {
@@ -52,6 +56,10 @@ const DE: typeof EN = {
   wait: (seconds: number) => `Noch ${seconds} s warten`,
   show: 'Passwort zeigen',
   hide: 'Passwort verbergen',
+  forgotten: 'Passwort vergessen?',
+  byCode: 'Mit einem Code per E-Mail anmelden',
+  signUp: 'Registrieren',
+  invited: 'Einladung annehmen',
 };
 
 export const texts = language === 'de' ? DE : EN;
