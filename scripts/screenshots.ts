@@ -59,11 +59,50 @@ for (const [i, name] of PEOPLE.slice(0, 8).entries()) {
   });
 }
 const { contacts } = await alan.contacts.list().page();
+for (const [i, [name, color]] of [
+  ['Conference', '#4338ca'],
+  ['Family', '#0a7f5a'],
+  ['Suppliers', '#b42318'],
+].entries()) {
+  const { label } = await alan.labels.create({ name: name!, color: color! });
+  const labelled = contacts.filter((_, at) => at % 3 <= i);
+  await alan.contacts.label({ contacts: labelled.map(({ id }) => ({ contactId: id })), addLabelIds: [label.id] });
+}
+for (const name of ['rosalind', 'dorothy', 'mary']) await alan.invitations.create({ email: `${name}@example.org` });
 
-const VIEWS: readonly [name: string, path: string][] = [
+const USERS_FILE = [
+  'username,email,Full name,role',
+  'rosalind,rosalind@example.org,Rosalind Franklin,editor',
+  'person1,person1@example.org,Grace Hopper,viewer',
+  'dorothy,dorothy@example.org,Dorothy Vaughan,chief',
+].join('\n');
+const CONTACTS_FILE = [
+  'First Name,Last Name,E-mail 1 - Value,Phone 1 - Value,Shoe size',
+  'Rosalind,Franklin,rosalind@example.org,020 7946 0958,38',
+  'Dorothy,Vaughan,dorothy.example.org,,39',
+].join('\n');
+
+/** What is done on a page before its picture is taken. */
+type Prepare = (page: Page) => Promise<unknown>;
+const drop = (name: string, content: string) => (page: Page) =>
+  page.locator('input[type=file]').setInputFiles({ name, mimeType: 'text/csv', buffer: Buffer.from(content) });
+
+const VIEWS: readonly [name: string, path: string, prepare?: Prepare][] = [
   ['overview', ''],
   ['users', 'users'],
   ['user', `users/${ids[0]}`],
+  [
+    'users-selected',
+    'users',
+    async (page) => {
+      for (const at of [1, 2, 4]) await page.locator('tbody input[type=checkbox]').nth(at).check();
+    },
+  ],
+  ['metadata', `users/${ids[0]}`, (page) => page.getByRole('button', { name: 'Metadata' }).click()],
+  ['invitations', 'users/invitations'],
+  ['import-users', 'users/import', drop('users.csv', USERS_FILE)],
+  ['outbox', 'outbox'],
+  ['import-contacts', 'contacts/import', drop('contacts.csv', CONTACTS_FILE)],
   ['activity', 'activity'],
   ['contacts', 'contacts'],
   ['contact', `contacts/${contacts[0]!.id}`],
@@ -98,10 +137,12 @@ for (const colorScheme of ['light', 'dark'] as const) {
   await page.fill('input[name=password]', 'password of person2');
   await page.keyboard.press('Enter');
   await page.locator('nav').first().waitFor();
-  for (const [name, path] of VIEWS) {
+  for (const [name, path, prepare] of VIEWS) {
     if (!isWanted(name)) continue;
     await page.goto(`${server.url}/console/${path}`);
     await page.locator('main h1').waitFor();
+    await prepare?.(page);
+    await page.locator('main :is(progress, .skeleton)').first().waitFor({ state: 'detached' });
     await take(page, name, colorScheme);
   }
   await takeAccount(page, OWN_ACCOUNT_VIEWS, colorScheme);

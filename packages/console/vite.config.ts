@@ -17,6 +17,10 @@ export default defineConfig({
     reportCompressedSize: false,
     chunkSizeWarningLimit: 1000,
     rolldownOptions: {
+      // One file of what every call needs is smaller than the parts that pages happen to share.
+      output: {
+        codeSplitting: { groups: [{ name: 'rpc', test: /node_modules\/@(bufbuild\/protobuf|connectrpc)\// }] },
+      },
       onwarn(warning, warn) {
         // "use client", which means nothing in a browser.
         if (warning.code !== 'MODULE_LEVEL_DIRECTIVE') warn(warning);

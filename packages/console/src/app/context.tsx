@@ -1,10 +1,12 @@
-import type { Kith } from '@kith/client';
-import { Permission, type User } from '@kith/client/contract';
-import { createContext, useContext } from 'react';
+import type { DescService } from '@bufbuild/protobuf';
+import type { Calls, Namespace } from '@kith/client/calls';
+import { Permission } from '@kith/client/roles';
+import type { User } from '@kith/client/users';
+import { createContext, useContext, useMemo } from 'react';
 
 /** Who is signed in, and how to call. */
 export interface Console {
-  readonly kith: Kith;
+  readonly calls: Calls;
   readonly user: User;
   readonly permissions: ReadonlySet<Permission>;
   readonly signOut: () => void;
@@ -16,6 +18,15 @@ export function useConsole(): Console {
   const value = useContext(ConsoleContext);
   if (value === undefined) throw new Error('there is no ConsoleContext around this');
   return value;
+}
+
+/** The methods of a service, which is loaded with the pages that name it. */
+export function useService<Service extends DescService, Noun extends string>(
+  service: Service,
+  noun: Noun,
+): Namespace<Service, Noun> {
+  const { calls } = useConsole();
+  return useMemo(() => calls.of(service, noun), [calls, service, noun]);
 }
 
 /** Whether the person who is signed in has a permission. */

@@ -1,4 +1,4 @@
-import { errorText, KithError, type Language, violationText } from '@kith/client';
+import { errorText, KithError, type Language, violationText } from '@kith/client/calls';
 
 /** What to tell people of a call that failed, in one text. */
 export function describeFailure(thrown: unknown, language: Language): string {

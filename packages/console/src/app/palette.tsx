@@ -1,6 +1,7 @@
+import { UserService } from '@kith/client/users';
 import { useQuery } from '@tanstack/react-query';
 import { type KeyboardEvent, useState } from 'react';
-import { Permission, useConsole, useMay } from './context.tsx';
+import { Permission, useMay, useService } from './context.tsx';
 import { Dialog } from './parts/dialog.tsx';
 import { navigate } from './router.tsx';
 import { t } from './texts.ts';
@@ -8,28 +9,38 @@ import { useDelayed } from './use-delayed.ts';
 
 /** Goes to a page, a user or a contact by what is typed. */
 export default function Palette({ onClose }: { readonly onClose: () => void }) {
-  const { kith } = useConsole();
+  const users = useService(UserService, 'User');
   const mayReadUsers = useMay(Permission.USERS_READ);
+  const mayWriteUsers = useMay(Permission.USERS_WRITE);
+  const mayReadMails = useMay(Permission.CREDENTIALS_READ);
   const [typed, setTyped] = useState('');
   const [chosen, setChosen] = useState(0);
   const query = useDelayed(typed.trim());
-  const { data: users = [] } = useQuery({
+  const { data: people = [] } = useQuery({
     queryKey: ['palette', 'users', query],
     enabled: query !== '' && mayReadUsers,
-    queryFn: async ({ signal }) => (await kith.users.list({ query, pageSize: 5 }, { signal }).page()).users,
+    queryFn: async ({ signal }) => (await users.list({ query, pageSize: 5 }, { signal }).page()).users,
   });
   const pages = [
     ['', t.overview],
     ...(mayReadUsers ? ([['users', t.users]] as const) : []),
     ['activity', t.activity],
     ['contacts', t.contacts],
+    ...(mayWriteUsers
+      ? ([
+          ['users/invitations', t.invitations],
+          ['users/import', t.importUsers],
+        ] as const)
+      : []),
+    ['contacts/import', t.importContacts],
+    ...(mayReadMails ? ([['outbox', t.outbox]] as const) : []),
     ['account', t.account],
   ] as const;
   const found = [
     ...pages
       .filter(([, label]) => label.toLowerCase().includes(typed.trim().toLowerCase()))
       .map(([to, label]) => ({ to, label, kind: '' })),
-    ...users.map(({ id, name, username }) => ({ to: `users/${id}`, label: `${name} (${username})`, kind: t.users })),
+    ...people.map(({ id, name, username }) => ({ to: `users/${id}`, label: `${name} (${username})`, kind: t.users })),
   ];
   const at = Math.min(chosen, found.length - 1);
   const go = (to: string | undefined) => {

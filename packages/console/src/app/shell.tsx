@@ -11,9 +11,13 @@ import { useTitle } from './use-title.ts';
 
 const Overview = lazy(() => import('./pages/overview.tsx'));
 const Users = lazy(() => import('./pages/users.tsx'));
+const Invitations = lazy(() => import('./pages/invitations.tsx'));
+const ImportUsers = lazy(() => import('./pages/import-users.tsx'));
+const Outbox = lazy(() => import('./pages/outbox.tsx'));
 const UserPage = lazy(() => import('./pages/user.tsx'));
 const Activity = lazy(() => import('./pages/activity.tsx'));
 const Contacts = lazy(() => import('./pages/contacts.tsx'));
+const ImportContacts = lazy(() => import('./pages/import-contacts.tsx'));
 const Account = lazy(() => import('./pages/account.tsx'));
 const Palette = lazy(() => import('./palette.tsx'));
 const ShortcutList = lazy(() => import('./shortcut-list.tsx'));
@@ -67,11 +71,17 @@ function subscribeToOnline(listener: () => void): () => void {
 
 function Page({ path: [section, id, ...rest] }: { readonly path: readonly string[] }): ReactNode {
   const mayReadUsers = useMay(Permission.USERS_READ);
+  const mayWriteUsers = useMay(Permission.USERS_WRITE);
+  const mayReadMails = useMay(Permission.CREDENTIALS_READ);
   if (rest.length > 0) return <NotFound />;
   if (section === undefined) return <Overview />;
+  if (section === 'users' && mayWriteUsers && id === 'invitations') return <Invitations />;
+  if (section === 'users' && mayWriteUsers && id === 'import') return <ImportUsers />;
   if (section === 'users' && mayReadUsers) return id === undefined ? <Users /> : <UserPage key={id} userId={id} />;
   if (section === 'activity' && id === undefined) return <Activity />;
+  if (section === 'contacts' && id === 'import') return <ImportContacts />;
   if (section === 'contacts') return <Contacts contactId={id} />;
+  if (section === 'outbox' && id === undefined && mayReadMails) return <Outbox />;
   if (section === 'account' && id === undefined) return <Account />;
   return <NotFound />;
 }
@@ -98,6 +108,7 @@ function SideBar({ onPalette, onShortcuts }: SideBarProps) {
   const { user, signOut } = useConsole();
   const [current = ''] = usePath();
   const mayReadUsers = useMay(Permission.USERS_READ);
+  const mayReadMails = useMay(Permission.CREDENTIALS_READ);
   const sections = [
     ['', t.overview, 'M3 11 12 4l9 7v9h-6v-6H9v6H3z'],
     ...(mayReadUsers
@@ -115,6 +126,7 @@ function SideBar({ onPalette, onShortcuts }: SideBarProps) {
       t.contacts,
       'M5 3h14v18H5zM3 8h4M3 16h4M12 12a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5zM8 17a4 4 0 0 1 8 0',
     ],
+    ...(mayReadMails ? [['outbox', t.outbox, 'M3 5h18v14H3zM3 6l9 7 9-7']] : []),
     ['account', t.account, 'M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM4 21a8 8 0 0 1 16 0'],
   ] as const;
   return (

@@ -1,6 +1,7 @@
 import './app.css';
 import type { Transport } from '@connectrpc/connect';
-import { createKithOver, KithError } from '@kith/client';
+import { AuthService } from '@kith/client/auth';
+import { createCalls, KithError } from '@kith/client/calls';
 import type { Session } from '@kith/client/session';
 import { QueryClient, QueryClientProvider } from '@tanstack/react-query';
 import { createRoot } from 'react-dom/client';
@@ -18,7 +19,7 @@ export interface AppOptions {
 
 /** Shows the console of whoever is signed in. */
 export async function startApp({ session, transport, onSignedOut }: AppOptions): Promise<void> {
-  const kith = createKithOver(transport, { credentials: { session } });
+  const calls = createCalls(transport, { credentials: { session } });
   const queries = new QueryClient({
     defaultOptions: {
       // The client repeats what can be repeated.
@@ -28,13 +29,13 @@ export async function startApp({ session, transport, onSignedOut }: AppOptions):
   });
   const root = createRoot(document.getElementById('root')!);
   try {
-    const { user, permissions } = await kith.auth.userMe();
+    const { user, permissions } = await calls.of(AuthService, 'Auth').userMe();
     const signedIn = {
-      kith,
+      calls,
       user: user!,
       permissions: new Set(permissions),
       signOut: () =>
-        void kith
+        void calls
           .signOut()
           .catch(() => {})
           .finally(onSignedOut), // it is forgotten here in any case

@@ -1,7 +1,11 @@
+import { CONTACT_TEXTS } from './texts-de-contacts.ts';
+import { USER_TEXTS } from './texts-de-users.ts';
 import type { TEXTS as EN } from './texts-en.ts';
 
 /** What the console says, in German. */
 export const TEXTS: typeof EN = {
+  ...USER_TEXTS,
+  ...CONTACT_TEXTS,
   appName: 'Kith',
   overview: 'Übersicht',
   users: 'Personen',
@@ -37,6 +41,7 @@ export const TEXTS: typeof EN = {
   next: 'Nächste Seite',
   page: (number) => `Seite ${number}`,
   total: (count, isMore) => `insgesamt ${isMore ? 'mehr als ' : ''}${count.toLocaleString('de')}`,
+  empty: '(leer)',
   none: 'keine',
   never: 'nie',
   unknown: 'unbekannt',

@@ -1,5 +1,10 @@
+import { CONTACT_TEXTS } from './texts-en-contacts.ts';
+import { USER_TEXTS } from './texts-en-users.ts';
+
 /** What the console says, in English. Texts of refusals are those of the client. */
 export const TEXTS = {
+  ...USER_TEXTS,
+  ...CONTACT_TEXTS,
   appName: 'Kith',
   overview: 'Overview',
   users: 'Users',
@@ -35,6 +40,7 @@ export const TEXTS = {
   next: 'Next page',
   page: (number: number) => `Page ${number}`,
   total: (count: number, isMore: boolean) => `${isMore ? 'more than ' : ''}${count.toLocaleString('en')} in all`,
+  empty: '(empty)',
   none: 'none',
   never: 'never',
   unknown: 'unknown',

@@ -1,7 +1,11 @@
+import { ApiKeyService } from '@kith/client/api-keys';
+import { AuthService } from '@kith/client/auth';
+import { SecondFactorService } from '@kith/client/second-factor';
+import { UserService } from '@kith/client/users';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { lazy, type ReactNode, Suspense, useState } from 'react';
 import { language } from '../../preferences.ts';
-import { type Permission, useConsole } from '../context.tsx';
+import { type Permission, useConsole, useService } from '../context.tsx';
 import { describeFailure } from '../failures.ts';
 import { KeyTable, permissionName, SessionTable } from '../parts/credentials.tsx';
 import { AsCurl, CopyButton } from '../parts/curl.tsx';
@@ -38,11 +42,12 @@ export default function Account() {
 }
 
 function Profile() {
-  const { kith, user: first } = useConsole();
+  const { user: first } = useConsole();
+  const users = useService(UserService, 'User');
   const [user, setUser] = useState(first);
   const [name, setName] = useState(user.name);
   const save = async () => {
-    const { user: saved } = await kith.users.update({ userId: user.id, etag: user.etag, name });
+    const { user: saved } = await users.update({ userId: user.id, etag: user.etag, name });
     setUser(saved);
     notify(t.userSaved(saved.name));
   };
@@ -84,14 +89,14 @@ function Profile() {
 }
 
 function Password() {
-  const { kith } = useConsole();
+  const auth = useService(AuthService, 'Auth');
   const queries = useQueryClient();
   const [currentPassword, setCurrent] = useState('');
   const [newPassword, setNew] = useState('');
   const fresh = useFreshSignIn();
   const save = async () => {
     try {
-      await kith.auth.changePassword({ currentPassword, newPassword });
+      await auth.changePassword({ currentPassword, newPassword });
     } catch (thrown) {
       if (fresh.handle(thrown)) return;
       throw thrown;
@@ -135,7 +140,7 @@ function Password() {
 type Enrolment = { readonly secret: string; readonly uri: string };
 
 function SecondFactor() {
-  const { kith } = useConsole();
+  const secondFactor = useService(SecondFactorService, 'SecondFactor');
   const queries = useQueryClient();
   const fresh = useFreshSignIn();
   const [enrolment, setEnrolment] = useState<Enrolment | undefined>(undefined);
@@ -143,7 +148,7 @@ function SecondFactor() {
   const [codes, setCodes] = useState<readonly string[] | undefined>(undefined);
   const { data, error, refetch } = useQuery({
     queryKey: ['second-factor'],
-    queryFn: ({ signal }) => kith.secondFactor.get({}, { signal }),
+    queryFn: ({ signal }) => secondFactor.get({}, { signal }),
   });
   const attempt = async (action: () => Promise<void>) => {
     try {
@@ -153,16 +158,15 @@ function SecondFactor() {
     }
     await queries.invalidateQueries({ queryKey: ['second-factor'] });
   };
-  const enroll = () => attempt(async () => setEnrolment(await kith.secondFactor.enrollTotp({})));
+  const enroll = () => attempt(async () => setEnrolment(await secondFactor.enrollTotp({})));
   const turnOff = () =>
     attempt(async () => {
-      await kith.secondFactor.disableTotp({});
+      await secondFactor.disableTotp({});
       notify(t.turnedOff);
     });
-  const replaceCodes = () =>
-    attempt(async () => setCodes((await kith.secondFactor.replaceRecoveryCodes({})).recoveryCodes));
+  const replaceCodes = () => attempt(async () => setCodes((await secondFactor.replaceRecoveryCodes({})).recoveryCodes));
   const confirm = async () => {
-    const { recoveryCodes } = await kith.secondFactor.confirmTotp({ code });
+    const { recoveryCodes } = await secondFactor.confirmTotp({ code });
     setEnrolment(undefined);
     setCode('');
     setCodes(recoveryCodes);
@@ -257,7 +261,8 @@ function ShownOnce({ title, lead, text, onClose }: ShownOnceProps) {
 }
 
 function NewKey(): ReactNode {
-  const { kith, user, permissions } = useConsole();
+  const { user, permissions } = useConsole();
+  const apiKeys = useService(ApiKeyService, 'ApiKey');
   const queries = useQueryClient();
   const fresh = useFreshSignIn();
   const [isOpen, setOpen] = useState(false);
@@ -266,7 +271,7 @@ function NewKey(): ReactNode {
   const [secret, setSecret] = useState<string | undefined>(undefined);
   const create = async () => {
     try {
-      const { secret: created } = await kith.apiKeys.create({ name, permissions: [...chosen] });
+      const { secret: created } = await apiKeys.create({ name, permissions: [...chosen] });
       setOpen(false);
       setName('');
       setChosen(new Set());

@@ -1,7 +1,7 @@
-import type { UserActivity } from '@kith/client/contract';
-import { KithError, type WatchState } from '@kith/client';
+import { ActivityService, type UserActivity } from '@kith/client/activity';
+import { KithError, watchOver, type WatchState } from '@kith/client/calls';
 import { useEffect, useRef, useState } from 'react';
-import { Permission, useConsole, useMay } from '../context.tsx';
+import { Permission, useConsole, useMay, useService } from '../context.tsx';
 import { ActivityList } from '../parts/activity-list.tsx';
 import { AsCurl } from '../parts/curl.tsx';
 import { Failed, Skeleton } from '../parts/states.tsx';
@@ -99,7 +99,8 @@ function stateText(state: WatchState | 'lost'): string {
 
 /** Lists what there is, then watches from where the list ends: nothing is missed in between. */
 function useFeed(filter: Filter) {
-  const { kith } = useConsole();
+  const { calls } = useConsole();
+  const activity = useService(ActivityService, 'UserActivity');
   const [activities, setActivities] = useState<readonly UserActivity[] | undefined>(undefined);
   const [state, setState] = useState<WatchState | 'lost'>('connecting');
   const [failure, setFailure] = useState<KithError | undefined>(undefined);
@@ -129,12 +130,17 @@ function useFeed(filter: Filter) {
       else flush();
     };
     const run = async () => {
-      const page = await kith.activity.list({ ...first, pageSize: PAGE_SIZE }, { signal }).page();
+      const page = await activity.list({ ...first, pageSize: PAGE_SIZE }, { signal }).page();
       setActivities(page.activities);
       setOlderToken(page.nextPageToken);
       const { userId, actionPrefixes } = first;
       let wasLive = false;
-      for await (const event of kith.activity.watch({ userId, actionPrefixes, from: page.watchCursor, signal })) {
+      for await (const event of watchOver(calls.transport, {
+        userId,
+        actionPrefixes,
+        from: page.watchCursor,
+        signal,
+      })) {
         if (event.kind === 'gap') setGap(true);
         else if (event.kind === 'state') {
           wasLive ||= event.state === 'live';
@@ -153,10 +159,10 @@ function useFeed(filter: Filter) {
       ended.abort();
       cancelAnimationFrame(frame);
     };
-  }, [kith, first]);
+  }, [calls, activity, first]);
 
   const loadOlder = async () => {
-    const page = await kith.activity.list({ ...first, pageSize: PAGE_SIZE, pageToken: olderToken }).page();
+    const page = await activity.list({ ...first, pageSize: PAGE_SIZE, pageToken: olderToken }).page();
     setActivities((before = []) => [...before, ...page.activities]);
     setOlderToken(page.nextPageToken);
   };

@@ -1,14 +1,17 @@
-import type { Contact } from '@kith/client/contract';
+import { KithError } from '@kith/client/calls';
+import { type Contact, ContactService } from '@kith/client/contacts';
 import { useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
-import { useConsole } from '../context.tsx';
+import { contactName } from '../contact-name.ts';
+import { useService } from '../context.tsx';
+import { Conflict, mergeVersions, type Values, type Versions } from '../parts/conflict.tsx';
 import { AsCurl } from '../parts/curl.tsx';
 import { Dialog } from '../parts/dialog.tsx';
 import { Field, Form } from '../parts/form.tsx';
 import { notify } from '../parts/toasts.tsx';
 import { navigate } from '../router.tsx';
 import { t } from '../texts.ts';
-import { nameOf } from './contacts.tsx';
+import { refreshContacts } from '../use-labels.ts';
 
 const NAMES = ['givenName', 'familyName', 'company', 'jobTitle'] as const;
 
@@ -28,47 +31,104 @@ export interface ContactFormProps {
   readonly onClose: () => void;
 }
 
-export default function ContactForm({ contact, onClose }: ContactFormProps) {
-  const { kith } = useConsole();
-  const queries = useQueryClient();
-  const [names, setNames] = useState({
-    givenName: contact?.givenName ?? '',
-    familyName: contact?.familyName ?? '',
-    company: contact?.company ?? '',
-    jobTitle: contact?.jobTitle ?? '',
-  });
-  const [emails, setEmails] = useState(
-    contact?.emails.map(({ address, type, primary }) => toLine(address, type, primary)) ?? [toLine('', '', false)],
-  );
-  const [phones, setPhones] = useState(
-    contact?.phones.map(({ number, type, primary }) => toLine(number, type, primary)) ?? [toLine('', '', false)],
-  );
-  const [notes, setNotes] = useState(contact?.notes ?? '');
-  const filled = (lines: readonly Line[]) => lines.filter(({ value }) => value.trim() !== '');
-  const lists = () => ({
-    emails: filled(emails).map(({ value, type, primary }) => ({ address: value, type, primary })),
-    phones: filled(phones).map(({ value, type, primary }) => ({ number: value, type, primary })),
-  });
-  const creation = () => ({ ...names, notes, ...lists() });
-  const update = (of: Contact) => ({
-    contactId: of.id,
-    etag: of.etag,
-    ...names,
+/** What the form has, as texts: lists as JSON, so that versions of them can be compared. */
+const FIELDS = [...NAMES, 'emails', 'phones', 'notes'] as const;
+type FieldName = (typeof FIELDS)[number];
+type Entry = Omit<Line, 'key'>;
+
+function valuesOf({ givenName, familyName, company, jobTitle, emails, phones, notes }: Contact): Values<FieldName> {
+  return {
+    givenName,
+    familyName,
+    company,
+    jobTitle,
     notes,
-    emails: { values: lists().emails },
-    phones: { values: lists().phones },
+    emails: JSON.stringify(emails.map(({ address, type, primary }): Entry => ({ value: address, type, primary }))),
+    phones: JSON.stringify(phones.map(({ number, type, primary }): Entry => ({ value: number, type, primary }))),
+  };
+}
+
+const entriesOf = (text: string): Entry[] => JSON.parse(text) as Entry[];
+
+function shown(name: FieldName, value: string): string {
+  return name === 'emails' || name === 'phones'
+    ? entriesOf(value)
+        .map(({ value: each }) => each)
+        .join(', ')
+    : value;
+}
+
+const linesOf = (text: string): Line[] =>
+  entriesOf(text).map(({ value, type, primary }) => toLine(value, type, primary));
+
+const EMPTY: Values<FieldName> = {
+  givenName: '',
+  familyName: '',
+  company: '',
+  jobTitle: '',
+  emails: '[]',
+  phones: '[]',
+  notes: '',
+};
+
+export default function ContactForm({ contact, onClose }: ContactFormProps) {
+  const contacts = useService(ContactService, 'Contact');
+  const queries = useQueryClient();
+  // The version that the form began with; after a conflict, the one that the next save replaces.
+  const [base, setBase] = useState(contact);
+  const before = base === undefined ? EMPTY : valuesOf(base);
+  const [versions, setVersions] = useState<Versions<FieldName> | undefined>(undefined);
+  const [names, setNames] = useState(before);
+  const [emails, setEmails] = useState(() => (base === undefined ? [toLine('', '', false)] : linesOf(before.emails)));
+  const [phones, setPhones] = useState(() => (base === undefined ? [toLine('', '', false)] : linesOf(before.phones)));
+  const { notes } = names;
+  const setNotes = (text: string) => choose('notes', text);
+  const textOf = (lines: readonly Line[]) =>
+    JSON.stringify(
+      lines
+        .filter(({ value }) => value.trim() !== '')
+        .map(({ value, type, primary }): Entry => ({ value, type, primary })),
+    );
+  const entered: Values<FieldName> = { ...names, emails: textOf(emails), phones: textOf(phones) };
+  const choose = (name: FieldName, value: string) => {
+    if (name === 'emails') setEmails(linesOf(value));
+    else if (name === 'phones') setPhones(linesOf(value));
+    else setNames((earlier) => ({ ...earlier, [name]: value }));
+  };
+  const lists = () => ({
+    emails: entriesOf(entered.emails).map(({ value, type, primary }) => ({ address: value, type, primary })),
+    phones: entriesOf(entered.phones).map(({ value, type, primary }) => ({ number: value, type, primary })),
   });
+  const texts = () => Object.fromEntries([...NAMES, 'notes' as const].map((name) => [name, entered[name]]));
+  const creation = () => ({ ...texts(), ...lists() });
+  /** What was changed, and no more. */
+  const update = ({ id, etag }: Contact) => {
+    const changed = FIELDS.filter((name) => entered[name] !== before[name]);
+    const all = { ...texts(), emails: { values: lists().emails }, phones: { values: lists().phones } };
+    const changes = Object.entries(all).filter(([name]) => changed.includes(name as FieldName));
+    return { contactId: id, etag, ...Object.fromEntries(changes) };
+  };
   const save = async () => {
-    const { contact: saved } =
-      contact === undefined ? await kith.contacts.create(creation()) : await kith.contacts.update(update(contact));
-    queries.setQueryData(['contact', saved.id], saved);
-    await queries.invalidateQueries({ queryKey: ['contacts'] });
-    onClose();
-    notify(t.contactSaved(nameOf(saved)));
-    if (contact === undefined) navigate(`contacts/${saved.id}`);
+    try {
+      const { contact: saved } =
+        base === undefined ? await contacts.create(creation()) : await contacts.update(update(base));
+      queries.setQueryData(['contact', saved.id], saved);
+      refreshContacts(queries);
+      onClose();
+      notify(t.contactSaved(contactName(saved)));
+      if (base === undefined) navigate(`contacts/${saved.id}`);
+    } catch (thrown) {
+      if (base === undefined || KithError.from(thrown).reason !== 'ETAG_MISMATCH') throw thrown;
+      const { contact: theirs } = await contacts.get({ contactId: base.id });
+      const met = { before, theirs: valuesOf(theirs), mine: entered };
+      setVersions(met);
+      for (const [name, value] of Object.entries(mergeVersions(met))) choose(name as FieldName, value);
+      setBase(theirs);
+      queries.setQueryData(['contact', theirs.id], theirs);
+    }
   };
   return (
-    <Dialog title={contact === undefined ? t.newContact : t.edit} onClose={onClose}>
+    <Dialog title={contact === undefined ? t.newContact : t.edit} onClose={onClose} isWide={versions !== undefined}>
       <Form
         action={t.save}
         onSubmit={save}
@@ -76,22 +136,31 @@ export default function ContactForm({ contact, onClose }: ContactFormProps) {
         aside={
           <AsCurl
             call={() =>
-              contact === undefined
+              base === undefined
                 ? { method: 'kith.contact.v1.ContactService/CreateContact', body: creation() }
-                : { method: 'kith.contact.v1.ContactService/UpdateContact', body: update(contact) }
+                : { method: 'kith.contact.v1.ContactService/UpdateContact', body: update(base) }
             }
           />
         }
       >
         {(errors) => (
           <>
+            {versions !== undefined && (
+              <Conflict
+                versions={versions}
+                entered={entered}
+                labelOf={(name) => t[name]}
+                shown={shown}
+                onChoose={choose}
+              />
+            )}
             {NAMES.map((name) => (
               <Field
                 key={name}
                 label={t[name]}
                 error={errors.get(name)}
                 value={names[name]}
-                onChange={(value) => setNames((before) => ({ ...before, [name]: value }))}
+                onChange={(value) => choose(name, value)}
               />
             ))}
             <Lines

@@ -1,31 +1,49 @@
-import type { Contact } from '@kith/client/contract';
-import { keepPreviousData, useInfiniteQuery, useQuery, useQueryClient } from '@tanstack/react-query';
-import { lazy, type ReactNode, Suspense, useState } from 'react';
-import { language } from '../../preferences.ts';
-import { useConsole } from '../context.tsx';
-import { describeFailure } from '../failures.ts';
+import { type Contact, ContactService } from '@kith/client/contacts';
+import { keepPreviousData, useInfiniteQuery, useQueryClient } from '@tanstack/react-query';
+import { type DragEvent, lazy, Suspense, useState } from 'react';
+import { contactName } from '../contact-name.ts';
+import { useService } from '../context.tsx';
 import { Avatar } from '../parts/avatar.tsx';
+import { type Bulk, useBulk } from '../parts/bulk.tsx';
 import { AsCurl } from '../parts/curl.tsx';
 import { Checkbox } from '../parts/form.tsx';
+import { LabelDot } from '../parts/label-dot.tsx';
+import { DRAGGED_CONTACTS, LabelList } from '../parts/label-list.tsx';
+import { SelectAllBox, SelectBox, type Selection, SelectionBar, useSelection } from '../parts/selection.tsx';
 import { Empty, Failed, Skeleton } from '../parts/states.tsx';
-import { notify } from '../parts/toasts.tsx';
-import { Link, navigate, useQueryParameters } from '../router.tsx';
+import { Link, useQueryParameters } from '../router.tsx';
 import { t } from '../texts.ts';
 import { useDelayed } from '../use-delayed.ts';
+import { refreshContacts, useLabelContacts, useLabels } from '../use-labels.ts';
 import { useTitle } from '../use-title.ts';
+import { ContactCard } from './contact-card.tsx';
 
 const ContactForm = lazy(() => import('./contact-form.tsx'));
+const ContactBulk = lazy(() => import('./contact-bulk.tsx'));
+const ExportContacts = lazy(() => import('./export-contacts.tsx'));
 
 const PAGE_SIZE = 50;
 
-/** The address book of whoever is signed in: a list, and the card of one. */
+/** The address book of whoever is signed in: labels, a list, and the card of one. */
 export default function Contacts({ contactId }: { readonly contactId: string | undefined }) {
   useTitle(t.contacts);
   const [parameters, setParameters] = useQueryParameters();
   const [edited, setEdited] = useState<Contact | 'new' | undefined>(undefined);
+  const [isExporting, setExporting] = useState(false);
+  const queries = useQueryClient();
+  const selection = useSelection<Contact>();
+  const bulk = useBulk(() => {
+    selection.clear();
+    refreshContacts(queries);
+  });
   const query = useDelayed(parameters.get('q') ?? '');
   const isStarred = parameters.get('starred') === '1';
-  const filter = { query, ...(isStarred && { starred: true }) };
+  const chosen = (parameters.get('label') ?? '').split(',').filter((id) => id !== '');
+  const filter: Filter = {
+    query,
+    ...(isStarred && { starred: true }),
+    ...(chosen.length > 0 && { labels: { anyOf: chosen } }),
+  };
   return (
     <>
       <div className="page-head">
@@ -36,9 +54,17 @@ export default function Contacts({ contactId }: { readonly contactId: string | u
             body: { ...filter, pageSize: PAGE_SIZE },
           })}
         />
-        <button type="button" className="button primary" data-shortcut="create" onClick={() => setEdited('new')}>
-          {t.newContact}
-        </button>
+        <div className="actions">
+          <Link to="contacts/import" className="button">
+            {t.importFile}
+          </Link>
+          <button type="button" className="button" onClick={() => setExporting(true)}>
+            {t.exportFile}
+          </button>
+          <button type="button" className="button primary" data-shortcut="create" onClick={() => setEdited('new')}>
+            {t.newContact}
+          </button>
+        </div>
       </div>
       <div className="filters">
         <input
@@ -56,66 +82,125 @@ export default function Contacts({ contactId }: { readonly contactId: string | u
           onChange={(checked) => setParameters({ starred: checked ? '1' : '' })}
         />
       </div>
-      <div className={contactId === undefined ? 'split' : 'split has-card'}>
-        <ContactList filter={filter} currentId={contactId} search={location.search} />
-        {contactId !== undefined && <Card key={contactId} contactId={contactId} onEdit={setEdited} />}
+      <div className={contactId === undefined ? 'address-book' : 'address-book has-card'}>
+        <Labels
+          chosen={chosen}
+          bulk={bulk}
+          selection={selection}
+          onChoose={(ids) => setParameters({ label: ids.join(',') })}
+        />
+        <ContactList filter={filter} currentId={contactId} search={location.search} selection={selection} />
+        {contactId !== undefined && <ContactCard key={contactId} contactId={contactId} onEdit={setEdited} />}
       </div>
       <Suspense>
+        {selection.items.length > 0 && (
+          <SelectionBar selection={selection}>
+            <ContactBulk selection={selection} bulk={bulk} />
+          </SelectionBar>
+        )}
+        {bulk.dialog}
         {edited !== undefined && (
           <ContactForm contact={edited === 'new' ? undefined : edited} onClose={() => setEdited(undefined)} />
         )}
+        {isExporting && <ExportContacts query={query} isStarred={isStarred} onClose={() => setExporting(false)} />}
       </Suspense>
     </>
   );
 }
 
-export function nameOf({ givenName, familyName, company, emails, phones }: Contact): string {
-  const name = `${givenName} ${familyName}`.trim();
-  return name || company || emails[0]?.address || phones[0]?.number || t.nameless;
+interface LabelsProps {
+  readonly chosen: readonly string[];
+  readonly bulk: Bulk;
+  readonly selection: Selection<Contact>;
+  readonly onChoose: (ids: readonly string[]) => void;
+}
+
+function Labels({ chosen, bulk, selection, onChoose }: LabelsProps) {
+  const queries = useQueryClient();
+  const labelContacts = useLabelContacts(bulk);
+  /** The contacts with these ids that are selected or in the list. */
+  const contactsOf = (ids: readonly string[]) => {
+    const pages = queries
+      .getQueriesData<{ pages: readonly { contacts: readonly Contact[] }[] }>({ queryKey: ['contacts'] })
+      .flatMap(([, data]) => data?.pages.flatMap((page) => page.contacts) ?? []);
+    const known = new Map([...pages, ...selection.items].map((contact) => [contact.id, contact]));
+    return ids.flatMap((id) => known.get(id) ?? []);
+  };
+  return (
+    <LabelList
+      chosen={chosen}
+      onChoose={onChoose}
+      onDrop={(label, ids) => labelContacts(label, contactsOf(ids), true)}
+    />
+  );
+}
+
+interface Filter {
+  readonly query: string;
+  readonly starred?: boolean;
+  readonly labels?: { readonly anyOf: string[] };
 }
 
 interface ListProps {
-  readonly filter: { readonly query: string; readonly starred?: boolean };
+  readonly filter: Filter;
   readonly currentId: string | undefined;
   readonly search: string;
+  readonly selection: Selection<Contact>;
 }
 
-function ContactList({ filter, currentId, search }: ListProps) {
-  const { kith } = useConsole();
+function ContactList({ filter, currentId, search, selection }: ListProps) {
+  const labels = useLabels();
+  const contacts = useService(ContactService, 'Contact');
   const { data, error, refetch, hasNextPage, fetchNextPage, isFetchingNextPage } = useInfiniteQuery({
     queryKey: ['contacts', filter],
     placeholderData: keepPreviousData,
     initialPageParam: '',
     queryFn: ({ pageParam, signal }) =>
-      kith.contacts.list({ ...filter, pageSize: PAGE_SIZE, pageToken: pageParam }, { signal }).page(),
+      contacts.list({ ...filter, pageSize: PAGE_SIZE, pageToken: pageParam }, { signal }).page(),
     getNextPageParam: ({ nextPageToken }) => nextPageToken || undefined,
   });
   if (error !== null) return <Failed error={error} onRetry={() => void refetch()} />;
   if (data === undefined) return <Skeleton rows={8} />;
-  const contacts = data.pages.flatMap((page) => page.contacts);
-  if (contacts.length === 0) {
-    const isFiltered = filter.query !== '' || filter.starred === true;
+  const shown = data.pages.flatMap((page) => page.contacts);
+  if (shown.length === 0) {
+    const isFiltered = filter.query !== '' || filter.starred === true || filter.labels !== undefined;
     return isFiltered ? (
       <Empty title={t.noMatch} lead={t.noMatchLead} />
     ) : (
       <Empty title={t.noContacts} lead={t.noContactsLead} />
     );
   }
+  /** The whole selection goes along with one of it. */
+  const onDragStart = (contact: Contact, { dataTransfer }: DragEvent) => {
+    const dragged = selection.has(contact.id) ? selection.items : [contact];
+    dataTransfer.setData(DRAGGED_CONTACTS, dragged.map(({ id }) => id).join(','));
+    dataTransfer.effectAllowed = 'link';
+  };
   return (
     <div className="contact-list">
+      <div className="select-all">
+        <SelectAllBox selection={selection} shown={shown} /> <span className="muted">{t.shownCount(shown.length)}</span>
+      </div>
       <ul className="card" aria-label={t.contacts}>
-        {contacts.map((contact) => (
-          <li key={contact.id}>
+        {shown.map((contact, i) => (
+          <li key={contact.id} draggable onDragStart={(event) => onDragStart(contact, event)}>
+            <SelectBox selection={selection} shown={shown} index={i} name={contactName(contact)} />
             <Link
+              draggable={false}
               to={`contacts/${contact.id}${search}`}
               className="person"
               aria-current={contact.id === currentId ? 'page' : undefined}
             >
-              <Avatar name={nameOf(contact)} />
+              <Avatar name={contactName(contact)} />
               <span>
                 <span className="person-name">
-                  {nameOf(contact)}
+                  {contactName(contact)}
                   {contact.starred && <span aria-label={t.starredOnly}> ★</span>}
+                  {labels
+                    .filter(({ id }) => contact.labelIds.includes(id))
+                    .map(({ id, color }) => (
+                      <LabelDot key={id} color={color} />
+                    ))}
                 </span>
                 <span className="muted">{contact.company || contact.emails[0]?.address}</span>
               </span>
@@ -129,146 +214,5 @@ function ContactList({ filter, currentId, search }: ListProps) {
         </button>
       )}
     </div>
-  );
-}
-
-interface CardProps {
-  readonly contactId: string;
-  readonly onEdit: (contact: Contact) => void;
-}
-
-function Card({ contactId, onEdit }: CardProps) {
-  const { kith } = useConsole();
-  const queries = useQueryClient();
-  const {
-    data: contact,
-    error,
-    refetch,
-  } = useQuery({
-    queryKey: ['contact', contactId],
-    queryFn: async ({ signal }) => (await kith.contacts.get({ contactId }, { signal })).contact,
-  });
-  if (error !== null) return <Failed error={error} onRetry={() => void refetch()} />;
-  if (contact === undefined) return <Skeleton />;
-  const name = nameOf(contact);
-  const refresh = () =>
-    Promise.all(['contacts', 'contact'].map((key) => queries.invalidateQueries({ queryKey: [key] })));
-  const attempt = (action: () => Promise<void>) => () =>
-    void action().catch((thrown: unknown) => notify(describeFailure(thrown, language), { isError: true }));
-  const restore = attempt(async () => {
-    await kith.contacts.undelete({ contactId });
-    await refresh();
-    notify(t.contactRestored(name));
-  });
-  const remove = attempt(async () => {
-    await kith.contacts.delete({ contactId, etag: contact.etag });
-    navigate(`contacts${location.search}`);
-    queries.removeQueries({ queryKey: ['contact', contactId] });
-    await queries.invalidateQueries({ queryKey: ['contacts'] });
-    notify(t.contactDeleted(name), { undo: restore });
-  });
-  const star = attempt(async () => {
-    await kith.contacts.update({ contactId, etag: contact.etag, starred: !contact.starred });
-    await refresh();
-  });
-  const { birthday, notes } = contact;
-  return (
-    <section className="card pad contact-card" aria-label={name}>
-      <p className="narrow-only">
-        <Link to={`contacts${location.search}`}>← {t.back}</Link>
-      </p>
-      <div className="page-head">
-        <Avatar name={name} isLarge />
-        <div className="page-title">
-          <h2>{name}</h2>
-          <p className="muted">{[contact.jobTitle, contact.company].filter(Boolean).join(', ')}</p>
-        </div>
-      </div>
-      <div className="actions">
-        <button type="button" className="button primary" onClick={() => onEdit(contact)}>
-          {t.edit}
-        </button>
-        <button type="button" className="button" onClick={star}>
-          {contact.starred ? t.unstar : t.star}
-        </button>
-        <button type="button" className="button danger" onClick={remove}>
-          {t.delete}
-        </button>
-        <AsCurl call={() => ({ method: 'kith.contact.v1.ContactService/GetContact', body: { contactId } })} />
-      </div>
-      <dl className="facts">
-        <Facts label={t.emails}>
-          {contact.emails.map(({ address, type }) => (
-            <Typed key={address} type={type}>
-              <a href={`mailto:${encodeURIComponent(address)}`}>{address}</a>
-            </Typed>
-          ))}
-        </Facts>
-        <Facts label={t.phones}>
-          {contact.phones.map(({ number, type }) => (
-            <Typed key={number} type={type}>
-              <a href={`tel:${number.replaceAll(/[^\d+]/g, '')}`}>{number}</a>
-            </Typed>
-          ))}
-        </Facts>
-        <Facts label={t.urls}>
-          {contact.urls.map(({ url, type }) => (
-            <Typed key={url} type={type}>
-              {isWebAddress(url) ? (
-                <a href={url} target="_blank" rel="noreferrer noopener">
-                  {url}
-                </a>
-              ) : (
-                url
-              )}
-            </Typed>
-          ))}
-        </Facts>
-        <Facts label={t.addresses}>
-          {contact.addresses.map(({ street, city, region, postalCode, country, type }, i) => (
-            <Typed key={i} type={type}>
-              {[street, `${postalCode} ${city}`.trim(), region, country].filter(Boolean).join(', ')}
-            </Typed>
-          ))}
-        </Facts>
-        <Facts label={t.birthday}>
-          {birthday === undefined
-            ? []
-            : [<span key="b">{[birthday.day, birthday.month, birthday.year].filter(Boolean).join('. ')}</span>]}
-        </Facts>
-        <Facts label={t.notes}>
-          {notes === ''
-            ? []
-            : [
-                <span key="n" className="notes">
-                  {notes}
-                </span>,
-              ]}
-        </Facts>
-      </dl>
-    </section>
-  );
-}
-
-/** The server takes http and https alone; a page that links is not to rely on that. */
-function isWebAddress(url: string): boolean {
-  return URL.canParse(url) && /^https?:$/.test(new URL(url).protocol);
-}
-
-function Facts({ label, children }: { readonly label: string; readonly children: readonly ReactNode[] }) {
-  if (children.length === 0) return null;
-  return (
-    <div>
-      <dt>{label}</dt>
-      <dd className="stack">{children}</dd>
-    </div>
-  );
-}
-
-function Typed({ type, children }: { readonly type: string; readonly children: ReactNode }) {
-  return (
-    <span>
-      {children} {type !== '' && <span className="muted">{type}</span>}
-    </span>
   );
 }

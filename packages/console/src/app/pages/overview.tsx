@@ -1,7 +1,8 @@
-import { LogLevel } from '@kith/client/contract';
+import { ActivityService } from '@kith/client/activity';
+import { AdminService, LogLevel } from '@kith/client/admin';
 import { useQuery } from '@tanstack/react-query';
 import type { ReactNode } from 'react';
-import { Permission, useConsole, useMay } from '../context.tsx';
+import { Permission, useConsole, useMay, useService } from '../context.tsx';
 import { ActivityList } from '../parts/activity-list.tsx';
 import { AsCurl } from '../parts/curl.tsx';
 import { Failed, Skeleton } from '../parts/states.tsx';
@@ -30,11 +31,11 @@ export default function Overview() {
 }
 
 function Status() {
-  const { kith } = useConsole();
+  const admin = useService(AdminService, 'Admin');
   const { data, error, refetch } = useQuery({
     queryKey: ['status'],
     refetchInterval: REFRESH_MS,
-    queryFn: ({ signal }) => kith.admin.getStatus({}, { signal }),
+    queryFn: ({ signal }) => admin.getStatus({}, { signal }),
   });
   if (data === undefined)
     return error === null ? <Skeleton rows={6} /> : <Failed error={error} onRetry={() => void refetch()} />;
@@ -187,12 +188,13 @@ function lengthOf(ms: number): string {
 }
 
 function Latest() {
-  const { kith, user } = useConsole();
+  const { user } = useConsole();
+  const activity = useService(ActivityService, 'UserActivity');
   const mayReadAll = useMay(Permission.ACTIVITY_READ);
   const userId = mayReadAll ? '' : user.id;
   const { data, error } = useQuery({
     queryKey: ['activity', userId, 'latest'],
-    queryFn: async ({ signal }) => (await kith.activity.list({ userId, pageSize: 10 }, { signal }).page()).activities,
+    queryFn: async ({ signal }) => (await activity.list({ userId, pageSize: 10 }, { signal }).page()).activities,
   });
   return (
     <section className="card" aria-labelledby="latest">

@@ -1,5 +1,6 @@
+import { UserService } from '@kith/client/users';
 import { useState } from 'react';
-import { useConsole } from '../context.tsx';
+import { useService } from '../context.tsx';
 import { Dialog } from '../parts/dialog.tsx';
 import { Checkbox, Field, Form } from '../parts/form.tsx';
 import { useFreshSignIn } from '../parts/fresh-sign-in.tsx';
@@ -8,13 +9,13 @@ import { t } from '../texts.ts';
 import type { EditProps } from './edit-user.tsx';
 
 export default function SetPassword({ user, onSaved, onClose }: EditProps) {
-  const { kith } = useConsole();
+  const users = useService(UserService, 'User');
   const [password, setPassword] = useState('');
   const [mustChangePassword, setMustChange] = useState(true);
   const fresh = useFreshSignIn();
   const save = async () => {
     try {
-      onSaved((await kith.users.setPassword({ userId: user.id, password, mustChangePassword })).user);
+      onSaved((await users.setPassword({ userId: user.id, password, mustChangePassword })).user);
       onClose();
       notify(t.passwordSet);
     } catch (thrown) {

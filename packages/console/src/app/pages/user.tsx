@@ -1,7 +1,9 @@
-import { type User, UserState } from '@kith/client/contract';
+import { ActivityService } from '@kith/client/activity';
+import { SecondFactorService } from '@kith/client/second-factor';
+import { type User, UserService, UserState } from '@kith/client/users';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { lazy, Suspense, useState } from 'react';
-import { Permission, useConsole, useMay } from '../context.tsx';
+import { Permission, useConsole, useMay, useService } from '../context.tsx';
 import { ActivityList } from '../parts/activity-list.tsx';
 import { Avatar } from '../parts/avatar.tsx';
 import { KeyTable, SessionTable } from '../parts/credentials.tsx';
@@ -18,17 +20,18 @@ import { t } from '../texts.ts';
 import { useTitle } from '../use-title.ts';
 
 const EditUser = lazy(() => import('./edit-user.tsx'));
+const EditMetadata = lazy(() => import('./edit-metadata.tsx'));
 const SetPassword = lazy(() => import('./set-password.tsx'));
 
 export default function UserPage({ userId }: { readonly userId: string }) {
-  const { kith } = useConsole();
+  const users = useService(UserService, 'User');
   const {
     data: user,
     error,
     refetch,
   } = useQuery({
     queryKey: ['user', userId],
-    queryFn: async ({ signal }) => (await kith.users.get({ userId }, { signal })).user,
+    queryFn: async ({ signal }) => (await users.get({ userId }, { signal })).user,
   });
   useTitle(user?.name ?? t.users);
   if (error !== null) return <Failed error={error} onRetry={() => void refetch()} />;
@@ -103,10 +106,10 @@ function Details({ user }: { readonly user: User }) {
 }
 
 function useUserDetails(userId: string) {
-  const { kith } = useConsole();
+  const users = useService(UserService, 'User');
   return useQuery({
     queryKey: ['user', userId, 'details'],
-    queryFn: ({ signal }) => kith.users.getDetails({ userId }, { signal }),
+    queryFn: ({ signal }) => users.getDetails({ userId }, { signal }),
   });
 }
 
@@ -120,10 +123,10 @@ function Fact({ label, children }: { readonly label: string; readonly children: 
 }
 
 function LatestActivity({ userId }: { readonly userId: string }) {
-  const { kith } = useConsole();
+  const activity = useService(ActivityService, 'UserActivity');
   const { data } = useQuery({
     queryKey: ['activity', userId],
-    queryFn: async ({ signal }) => (await kith.activity.list({ userId, pageSize: 8 }, { signal }).page()).activities,
+    queryFn: async ({ signal }) => (await activity.list({ userId, pageSize: 8 }, { signal }).page()).activities,
   });
   return (
     <section className="card" aria-labelledby="latest">
@@ -137,11 +140,13 @@ function LatestActivity({ userId }: { readonly userId: string }) {
 }
 
 function UserActions({ user }: { readonly user: User }) {
-  const { kith, user: me } = useConsole();
+  const { user: me } = useConsole();
+  const users = useService(UserService, 'User');
+  const secondFactor = useService(SecondFactorService, 'SecondFactor');
   const queries = useQueryClient();
   const mayWrite = useMay(Permission.USERS_WRITE);
   const maySetPasswords = useMay(Permission.CREDENTIALS_WRITE);
-  const [opened, setOpened] = useState<'edit' | 'password' | undefined>(undefined);
+  const [opened, setOpened] = useState<'edit' | 'metadata' | 'password' | undefined>(undefined);
   const fresh = useFreshSignIn();
   const show = (changed: User) => {
     queries.setQueryData(['user', user.id], changed);
@@ -158,24 +163,24 @@ function UserActions({ user }: { readonly user: User }) {
   };
   const setState = (state: UserState) =>
     attempt(async () => {
-      const { user: changed } = await kith.users.update({ userId: user.id, etag: user.etag, state });
+      const { user: changed } = await users.update({ userId: user.id, etag: user.etag, state });
       show(changed);
       const isSuspended = state === UserState.SUSPENDED;
       notify(isSuspended ? t.userSuspended(user.name) : t.userActivated(user.name));
     });
   const restore = () =>
     attempt(async () => {
-      show((await kith.users.undelete({ userId: user.id })).user);
+      show((await users.undelete({ userId: user.id })).user);
       notify(t.userRestored(user.name));
     });
   const remove = () =>
     attempt(async () => {
-      show((await kith.users.delete({ userId: user.id, etag: user.etag })).user);
+      show((await users.delete({ userId: user.id, etag: user.etag })).user);
       notify(t.userDeleted(user.name), { undo: () => void restore() });
     });
   const resetSecondFactor = () =>
     attempt(async () => {
-      await kith.secondFactor.reset({ userId: user.id });
+      await secondFactor.reset({ userId: user.id });
       notify(t.secondFactorReset);
     });
   if (!mayWrite) return null;
@@ -192,6 +197,9 @@ function UserActions({ user }: { readonly user: User }) {
     <div className="actions">
       <button type="button" className="button primary" onClick={() => setOpened('edit')}>
         {t.edit}
+      </button>
+      <button type="button" className="button" onClick={() => setOpened('metadata')}>
+        {t.metadata}
       </button>
       {!isMe && user.state === UserState.ACTIVE && (
         <button type="button" className="button" onClick={() => void setState(UserState.SUSPENDED)}>
@@ -220,6 +228,7 @@ function UserActions({ user }: { readonly user: User }) {
       )}
       <Suspense>
         {opened === 'edit' && <EditUser user={user} onSaved={show} onClose={() => setOpened(undefined)} />}
+        {opened === 'metadata' && <EditMetadata user={user} onSaved={show} onClose={() => setOpened(undefined)} />}
         {opened === 'password' && <SetPassword user={user} onSaved={show} onClose={() => setOpened(undefined)} />}
       </Suspense>
       {fresh.dialog}

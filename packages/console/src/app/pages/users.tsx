@@ -1,19 +1,24 @@
+import type { Role } from '@kith/client/roles';
+import { type User, UserOrder, UserService, type UserState } from '@kith/client/users';
 import { keepPreviousData, useQuery, useQueryClient } from '@tanstack/react-query';
-import { Role, type User, UserOrder, type UserState } from '@kith/client/contract';
-import { useState } from 'react';
-import { Permission, useConsole, useMay } from '../context.tsx';
+import { lazy, Suspense, useState } from 'react';
+import { Permission, useMay, useService } from '../context.tsx';
 import { Avatar } from '../parts/avatar.tsx';
+import { useBulk } from '../parts/bulk.tsx';
 import { AsCurl } from '../parts/curl.tsx';
-import { Dialog } from '../parts/dialog.tsx';
-import { Checkbox, Field, Form, Select } from '../parts/form.tsx';
+import { Select } from '../parts/form.tsx';
+import { usePages } from '../parts/pager.tsx';
+import { SelectAllBox, SelectBox, type Selection, SelectionBar, useSelection } from '../parts/selection.tsx';
 import { StateBadge } from '../parts/state-badge.tsx';
 import { Empty, Failed, Skeleton } from '../parts/states.tsx';
 import { Time } from '../parts/time.tsx';
-import { notify } from '../parts/toasts.tsx';
-import { Link, navigate, useQueryParameters } from '../router.tsx';
+import { Link, useQueryParameters } from '../router.tsx';
 import { t } from '../texts.ts';
 import { useDelayed } from '../use-delayed.ts';
 import { useTitle } from '../use-title.ts';
+
+const NewUser = lazy(() => import('./new-user.tsx'));
+const UserBulk = lazy(() => import('./user-bulk.tsx'));
 
 const PAGE_SIZE = 50;
 
@@ -23,6 +28,12 @@ export default function Users() {
   const [parameters, setParameters] = useQueryParameters();
   const [isCreating, setCreating] = useState(false);
   const mayWrite = useMay(Permission.USERS_WRITE);
+  const selection = useSelection<User>();
+  const queries = useQueryClient();
+  const bulk = useBulk(() => {
+    selection.clear();
+    for (const key of ['users', 'user']) void queries.invalidateQueries({ queryKey: [key] });
+  });
   const read = (name: string) => parameters.get(name) ?? '';
   const filter = {
     query: useDelayed(read('q')),
@@ -41,9 +52,17 @@ export default function Users() {
           })}
         />
         {mayWrite && (
-          <button type="button" className="button primary" data-shortcut="create" onClick={() => setCreating(true)}>
-            {t.newUser}
-          </button>
+          <div className="actions">
+            <Link to="users/invitations" className="button">
+              {t.invitations}
+            </Link>
+            <Link to="users/import" className="button">
+              {t.importFile}
+            </Link>
+            <button type="button" className="button primary" data-shortcut="create" onClick={() => setCreating(true)}>
+              {t.newUser}
+            </button>
+          </div>
         )}
       </div>
       <div className="filters">
@@ -78,8 +97,16 @@ export default function Users() {
           onChange={(order) => setParameters({ order: order === '1' ? '' : order })}
         />
       </div>
-      <UserTable key={JSON.stringify(filter)} filter={filter} />
-      {isCreating && <NewUser onClose={() => setCreating(false)} />}
+      <UserTable key={JSON.stringify(filter)} filter={filter} selection={mayWrite ? selection : undefined} />
+      <Suspense>
+        {selection.items.length > 0 && (
+          <SelectionBar selection={selection}>
+            <UserBulk selection={selection} bulk={bulk} />
+          </SelectionBar>
+        )}
+        {bulk.dialog}
+        {isCreating && <NewUser onClose={() => setCreating(false)} />}
+      </Suspense>
     </>
   );
 }
@@ -96,16 +123,21 @@ function numbersOf(text: string, names: Readonly<Record<string, string>>): numbe
   return text in names ? [Number(text)] : [];
 }
 
-function UserTable({ filter }: { readonly filter: Filter }) {
-  const { kith } = useConsole();
-  // The tokens of the pages that led here.
-  const [tokens, setTokens] = useState<readonly string[]>(['']);
-  const pageToken = tokens.at(-1) ?? '';
+interface TableProps {
+  readonly filter: Filter;
+  /** Absent for those who may not change users. */
+  readonly selection: Selection<User> | undefined;
+}
+
+function UserTable({ filter, selection }: TableProps) {
+  const users = useService(UserService, 'User');
+  const pages = usePages();
+  const { pageToken } = pages;
   const { data, error, refetch, isPlaceholderData } = useQuery({
     queryKey: ['users', filter, pageToken],
     placeholderData: keepPreviousData,
     queryFn: ({ signal }) =>
-      kith.users.list({ ...filter, pageSize: PAGE_SIZE, includeTotalSize: true, pageToken }, { signal }).page(),
+      users.list({ ...filter, pageSize: PAGE_SIZE, includeTotalSize: true, pageToken }, { signal }).page(),
   });
   if (error !== null) return <Failed error={error} onRetry={() => void refetch()} />;
   if (data === undefined) return <Skeleton rows={10} />;
@@ -117,6 +149,11 @@ function UserTable({ filter }: { readonly filter: Filter }) {
           <caption className="visually-hidden">{t.users}</caption>
           <thead>
             <tr>
+              {selection !== undefined && (
+                <td className="select-cell">
+                  <SelectAllBox selection={selection} shown={data.users} />
+                </td>
+              )}
               <th scope="col">{t.name}</th>
               <th scope="col" className="wide-only">
                 {t.email}
@@ -129,25 +166,30 @@ function UserTable({ filter }: { readonly filter: Filter }) {
             </tr>
           </thead>
           <tbody>
-            {data.users.map((user) => (
-              <UserRow key={user.id} user={user} />
+            {data.users.map((user, i) => (
+              <tr key={user.id} data-selected={selection?.has(user.id)}>
+                {selection !== undefined && (
+                  <td className="select-cell">
+                    <SelectBox selection={selection} shown={data.users} index={i} name={user.name} />
+                  </td>
+                )}
+                <UserCells user={user} />
+              </tr>
             ))}
           </tbody>
         </table>
       </div>
-      <Pager
-        number={tokens.length}
-        total={data.totalSize === undefined ? '' : t.total(data.totalSize, data.totalSizeAtLeast)}
-        onPrevious={tokens.length > 1 ? () => setTokens(tokens.slice(0, -1)) : undefined}
-        onNext={data.nextPageToken === '' ? undefined : () => setTokens([...tokens, data.nextPageToken])}
-      />
+      {pages.pager(
+        data.nextPageToken,
+        data.totalSize === undefined ? '' : t.total(data.totalSize, data.totalSizeAtLeast),
+      )}
     </>
   );
 }
 
-function UserRow({ user }: { readonly user: User }) {
+function UserCells({ user }: { readonly user: User }) {
   return (
-    <tr>
+    <>
       <td>
         <Link to={`users/${user.id}`} className="person">
           <Avatar name={user.name} />
@@ -167,87 +209,6 @@ function UserRow({ user }: { readonly user: User }) {
       <td className="wide-only">
         <Time of={user.lastSignInTime} />
       </td>
-    </tr>
-  );
-}
-
-interface PagerProps {
-  readonly number: number;
-  readonly total: string;
-  readonly onPrevious: (() => void) | undefined;
-  readonly onNext: (() => void) | undefined;
-}
-
-function Pager({ number, total, onPrevious, onNext }: PagerProps) {
-  return (
-    <div className="pager">
-      <button type="button" className="button" disabled={onPrevious === undefined} onClick={onPrevious}>
-        {t.previous}
-      </button>
-      <span className="muted">
-        {t.page(number)}
-        {total !== '' && ` · ${total}`}
-      </span>
-      <button type="button" className="button" disabled={onNext === undefined} onClick={onNext}>
-        {t.next}
-      </button>
-    </div>
-  );
-}
-
-function NewUser({ onClose }: { readonly onClose: () => void }) {
-  const { kith } = useConsole();
-  const queries = useQueryClient();
-  const mayGiveRoles = useMay(Permission.ROLES_WRITE);
-  const [entered, setEntered] = useState({ name: '', username: '', email: '', password: '' });
-  const [role, setRole] = useState<Role>(Role.VIEWER);
-  const [mustChangePassword, setMustChange] = useState(true);
-  const request = () => ({ ...entered, mustChangePassword, ...(mayGiveRoles && { role }) });
-  const create = async () => {
-    const { user } = await kith.users.create(request());
-    await queries.invalidateQueries({ queryKey: ['users'] });
-    onClose();
-    notify(t.userCreated(user.name));
-    navigate(`users/${user.id}`);
-  };
-  const field = (name: keyof typeof entered) => ({
-    name,
-    value: entered[name],
-    onChange: (value: string) => setEntered((before) => ({ ...before, [name]: value })),
-  });
-  return (
-    <Dialog title={t.newUser} onClose={onClose}>
-      <Form
-        action={t.create}
-        onSubmit={create}
-        onCancel={onClose}
-        aside={<AsCurl call={() => ({ method: 'kith.user.v1.UserService/CreateUser', body: request() })} />}
-      >
-        {(errors) => (
-          <>
-            <Field label={t.name} autoComplete="off" error={errors.get('name')} {...field('name')} />
-            <Field label={t.username} autoComplete="off" error={errors.get('username')} {...field('username')} />
-            <Field label={t.email} type="email" autoComplete="off" error={errors.get('email')} {...field('email')} />
-            <Field
-              label={t.password}
-              type="password"
-              autoComplete="new-password"
-              hint={t.passwordHint}
-              error={errors.get('password') ?? errors.get('')}
-              {...field('password')}
-            />
-            <Checkbox label={t.mustChange} checked={mustChangePassword} onChange={setMustChange} />
-            {mayGiveRoles && (
-              <Select
-                label={t.role}
-                value={String(role)}
-                options={Object.entries(t.roles)}
-                onChange={(value) => setRole(Number(value) as Role)}
-              />
-            )}
-          </>
-        )}
-      </Form>
-    </Dialog>
+    </>
   );
 }

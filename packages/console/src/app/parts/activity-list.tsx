@@ -1,4 +1,4 @@
-import type { UserActivity } from '@kith/client/contract';
+import type { UserActivity } from '@kith/client/activity';
 import { Permission, useMay } from '../context.tsx';
 import { Link } from '../router.tsx';
 import { t } from '../texts.ts';

@@ -1,7 +1,9 @@
-import { Permission as PermissionValue } from '@kith/client/contract';
+import { ApiKeyService } from '@kith/client/api-keys';
+import { Permission as PermissionValue } from '@kith/client/roles';
+import { SessionService } from '@kith/client/sessions';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { language } from '../../preferences.ts';
-import { Permission, useConsole, useMay } from '../context.tsx';
+import { Permission, useConsole, useMay, useService } from '../context.tsx';
 import { describeFailure } from '../failures.ts';
 import { t } from '../texts.ts';
 import { AsCurl } from './curl.tsx';
@@ -15,12 +17,13 @@ interface OfUser {
 
 /** The sessions of a user, which can be ended. */
 export function SessionTable({ userId }: OfUser) {
-  const { kith, user: me } = useConsole();
+  const { user: me } = useConsole();
+  const sessions = useService(SessionService, 'Session');
   const queries = useQueryClient();
   const mayEnd = useMay(Permission.CREDENTIALS_WRITE) || userId === me.id;
   const { data, error, refetch } = useQuery({
     queryKey: ['sessions', userId],
-    queryFn: async ({ signal }) => (await kith.sessions.list({ userId }, { signal })).sessions,
+    queryFn: async ({ signal }) => (await sessions.list({ userId }, { signal })).sessions,
   });
   const attempt = async (action: () => Promise<void>) => {
     await action().catch((thrown: unknown) => notify(describeFailure(thrown, language), { isError: true }));
@@ -28,12 +31,12 @@ export function SessionTable({ userId }: OfUser) {
   };
   const end = (sessionId: string) =>
     attempt(async () => {
-      await kith.sessions.revoke({ userId, sessionId });
+      await sessions.revoke({ userId, sessionId });
       notify(t.sessionsEnded(1));
     });
   const endAll = () =>
     attempt(async () => {
-      const { revokedCount } = await kith.sessions.revokeAll({ userId, keepCurrent: userId === me.id });
+      const { revokedCount } = await sessions.revokeAll({ userId, keepCurrent: userId === me.id });
       notify(t.sessionsEnded(revokedCount));
     });
   return (
@@ -108,16 +111,17 @@ export function permissionName(permission: PermissionValue): string {
 
 /** The API keys of a user, which can be revoked. */
 export function KeyTable({ userId }: OfUser) {
-  const { kith, user: me } = useConsole();
+  const { user: me } = useConsole();
+  const apiKeys = useService(ApiKeyService, 'ApiKey');
   const queries = useQueryClient();
   const mayRevoke = useMay(Permission.CREDENTIALS_WRITE) || userId === me.id;
   const { data, error, refetch } = useQuery({
     queryKey: ['keys', userId],
-    queryFn: async ({ signal }) => (await kith.apiKeys.list({ userId }, { signal })).apiKeys,
+    queryFn: async ({ signal }) => (await apiKeys.list({ userId }, { signal })).apiKeys,
   });
   const revoke = async (apiKeyId: string, name: string) => {
     try {
-      await kith.apiKeys.revoke({ userId, apiKeyId });
+      await apiKeys.revoke({ userId, apiKeyId });
       notify(t.keyRevoked(name));
     } catch (thrown) {
       notify(describeFailure(thrown, language), { isError: true });

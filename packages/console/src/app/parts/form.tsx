@@ -1,4 +1,11 @@
-import { type FormEvent, type InputHTMLAttributes, type ReactNode, useId, useState } from 'react';
+import {
+  type FormEvent,
+  type InputHTMLAttributes,
+  type ReactNode,
+  type TextareaHTMLAttributes,
+  useId,
+  useState,
+} from 'react';
 import { language } from '../../preferences.ts';
 import { describeFailure, violationsOf } from '../failures.ts';
 import { t } from '../texts.ts';
@@ -12,18 +19,46 @@ export interface FieldProps extends Omit<InputHTMLAttributes<HTMLInputElement>, 
 }
 
 export function Field({ label, hint, error, onChange, ...input }: FieldProps) {
+  return (
+    <Described label={label} hint={hint} error={error}>
+      {(attributes) => <input {...attributes} onChange={(event) => onChange(event.target.value)} {...input} />}
+    </Described>
+  );
+}
+
+export interface TextAreaProps extends Omit<TextareaHTMLAttributes<HTMLTextAreaElement>, 'onChange'> {
+  readonly label: string;
+  readonly hint?: string | undefined;
+  readonly error?: string | undefined;
+  readonly value: string;
+  readonly onChange: (value: string) => void;
+}
+
+export function TextArea({ label, hint, error, onChange, ...area }: TextAreaProps) {
+  return (
+    <Described label={label} hint={hint} error={error}>
+      {(attributes) => <textarea {...attributes} onChange={(event) => onChange(event.target.value)} {...area} />}
+    </Described>
+  );
+}
+
+interface DescribedProps extends Pick<FieldProps, 'label' | 'hint' | 'error'> {
+  /** The control, given what ties it to its texts. */
+  readonly children: (attributes: {
+    readonly id: string;
+    readonly 'aria-invalid': boolean;
+    readonly 'aria-describedby': string | undefined;
+  }) => ReactNode;
+}
+
+/** A control with its label, a hint, and what is wrong with what was entered. */
+function Described({ label, hint, error, children }: DescribedProps) {
   const id = useId();
   const described = [hint && `${id}-hint`, error && `${id}-error`].filter(Boolean).join(' ');
   return (
     <div className="field">
       <label htmlFor={id}>{label}</label>
-      <input
-        id={id}
-        aria-invalid={error !== undefined}
-        aria-describedby={described || undefined}
-        onChange={(event) => onChange(event.target.value)}
-        {...input}
-      />
+      {children({ id, 'aria-invalid': error !== undefined, 'aria-describedby': described || undefined })}
       {hint !== undefined && (
         <span className="hint" id={`${id}-hint`}>
           {hint}

@@ -1,4 +1,4 @@
-import { KithError } from '@kith/client';
+import { KithError } from '@kith/client/calls';
 import { type ReactNode, useState } from 'react';
 import { useConsole } from '../context.tsx';
 import { t } from '../texts.ts';

@@ -1,4 +1,4 @@
-import { UserState } from '@kith/client/contract';
+import { UserState } from '@kith/client/users';
 import { t } from '../texts.ts';
 
 export function StateBadge({ state }: { readonly state: UserState }) {

@@ -1,4 +1,4 @@
-import { KithError } from '@kith/client';
+import { KithError } from '@kith/client/calls';
 import { Component, type ReactNode } from 'react';
 import { language } from '../../preferences.ts';
 import { describeFailure } from '../failures.ts';

@@ -1,0 +1,250 @@
+import { KithError } from '@kith/client/calls';
+import { ContactFormat, ContactImportStatus, ContactService, type ImportedContactResult } from '@kith/client/contacts';
+import { useQueryClient } from '@tanstack/react-query';
+import { useEffect, useRef, useState } from 'react';
+import { language } from '../../preferences.ts';
+import { columnsOf, type FilePart, partsOf } from '../contact-parts.ts';
+import { useService } from '../context.tsx';
+import { describeFailure } from '../failures.ts';
+import { useBulk } from '../parts/bulk.tsx';
+import { FileDrop } from '../parts/file-drop.tsx';
+import { Checkbox, Field, Select } from '../parts/form.tsx';
+import { type ImportedRow, type ImportedStatus, ImportResults } from '../parts/import-results.tsx';
+import { SELECTED_MAX } from '../parts/selection.tsx';
+import { Failed } from '../parts/states.tsx';
+import { Link } from '../router.tsx';
+import { t } from '../texts.ts';
+import { useDelayed } from '../use-delayed.ts';
+import { refreshContacts } from '../use-labels.ts';
+import { useTitle } from '../use-title.ts';
+
+/** The largest file that is read at once, bytes; `kith contacts import` takes larger ones. */
+const FILE_BYTES_MAX = 50_000_000;
+
+/** What a column may hold that is called otherwise, by the names that the server knows. */
+const HELD = [
+  'First Name',
+  'Last Name',
+  'Name',
+  'Organization Name',
+  'Organization Title',
+  'E-mail 1 - Value',
+  'E-mail 2 - Value',
+  'Phone 1 - Value',
+  'Phone 2 - Value',
+  'Birthday',
+  'Notes',
+] as const;
+
+interface SourceFile {
+  readonly name: string;
+  readonly parts: readonly FilePart[];
+  readonly columns: readonly string[];
+  readonly format: ContactFormat;
+}
+
+/** Imports contacts of a file, after showing what would come of it. */
+export default function ImportContacts() {
+  useTitle(t.importContacts);
+  const [file, setFile] = useState<SourceFile | undefined>(undefined);
+  const [problem, setProblem] = useState<string | undefined>(undefined);
+  const read = async (chosen: File) => {
+    setFile(undefined);
+    setProblem(undefined);
+    if (chosen.size > FILE_BYTES_MAX) return setProblem(t.fileTooLarge);
+    const bytes = new Uint8Array(await chosen.arrayBuffer());
+    const isCsv = !/\.(vcf|vcard)$/i.test(chosen.name);
+    setFile({
+      name: chosen.name,
+      parts: partsOf(bytes, isCsv),
+      columns: isCsv ? columnsOf(bytes) : [],
+      format: isCsv ? ContactFormat.CSV : ContactFormat.VCARD_4,
+    });
+  };
+  return (
+    <>
+      <p>
+        <Link to="contacts">← {t.contacts}</Link>
+      </p>
+      <div className="page-head">
+        <h1>{t.importContacts}</h1>
+      </div>
+      <FileDrop
+        label={t.file}
+        accept=".vcf,.vcard,.csv,text/vcard,text/csv"
+        hint={t.importContactsHint}
+        onFile={(chosen) => void read(chosen)}
+      />
+      {problem !== undefined && (
+        <p className="alert" role="alert">
+          {problem}
+        </p>
+      )}
+      {file !== undefined && <Import key={file.name} file={file} />}
+    </>
+  );
+}
+
+interface Run {
+  readonly isPreview: boolean;
+  readonly results: readonly ImportedContactResult[];
+  readonly partsDone: number;
+  readonly isDone: boolean;
+  readonly failure: unknown;
+}
+
+function Import({ file }: { readonly file: SourceFile }) {
+  const contacts = useService(ContactService, 'Contact');
+  const queries = useQueryClient();
+  const bulk = useBulk(() => refreshContacts(queries));
+  const [keepExisting, setKeepExisting] = useState(false);
+  const [region, setRegion] = useState('');
+  const [held, setHeld] = useState<Readonly<Record<string, string>>>({});
+  const [run, setRun] = useState<Run | undefined>(undefined);
+  const stopped = useRef(new AbortController());
+  const settled = useDelayed(JSON.stringify({ keepExisting, region, held }));
+
+  const start = async (isPreview: boolean) => {
+    stopped.current.abort();
+    const { signal } = (stopped.current = new AbortController());
+    const results: ImportedContactResult[] = [];
+    const show = (partsDone: number, isDone: boolean, failure?: unknown) => {
+      if (!signal.aborted || !isPreview) setRun({ isPreview, results: [...results], partsDone, isDone, failure });
+    };
+    let done = 0;
+    show(0, false);
+    try {
+      for (const part of file.parts) {
+        if (signal.aborted) break;
+        const request = {
+          ...part,
+          content: part.content as Uint8Array<ArrayBuffer>,
+          format: file.format,
+          preview: isPreview,
+          keepExisting,
+          phoneRegion: region.trim().toUpperCase(),
+          source: file.name.slice(0, 100),
+          columns: Object.entries(held).flatMap(([name, holds]) => (holds === '' ? [] : [{ name, holds }])),
+        };
+        // A preview is given up where another one begins; what writes is not, since it may have been done.
+        results.push(...(await contacts.import(request, isPreview ? { signal } : {})).results);
+        show(++done, false);
+      }
+      show(done, true);
+    } catch (thrown) {
+      show(done, true, thrown);
+    }
+    if (!isPreview) refreshContacts(queries);
+  };
+
+  // The preview follows what is chosen.
+  useEffect(() => {
+    void start(true);
+    return () => stopped.current.abort();
+    // oxlint-disable-next-line react-hooks/exhaustive-deps
+  }, [settled, file]);
+
+  if (run === undefined) return null;
+  const { isPreview, results, isDone, failure } = run;
+  const wouldChange = results.filter(({ status }) => CHANGES.has(status)).length;
+  const created = isPreview ? [] : results.filter(({ status }) => status === ContactImportStatus.CREATED);
+  const takeBack = () =>
+    bulk.start({
+      title: t.takeBack,
+      items: created,
+      nameOf: ({ name }) => name,
+      run: { each: async ({ contactId }) => (await contacts.delete({ contactId })).contact },
+      undo: { each: ({ result: { id, etag } }) => contacts.undelete({ contactId: id, etag }) },
+      done: t.contactsDeleted,
+    });
+  return (
+    <>
+      {isPreview && (
+        <>
+          {file.columns.length > 0 && (
+            <fieldset className="columns-map card pad">
+              <legend>{t.columns}</legend>
+              {file.columns.map((column) => (
+                <Select
+                  key={column}
+                  label={column}
+                  value={held[column] ?? ''}
+                  options={[
+                    ['', t.asNamed],
+                    ['-', t.leaveOut],
+                    ...HELD.filter((each) => each !== column).map((each) => [each, each] as const),
+                  ]}
+                  onChange={(holds) => setHeld((before) => ({ ...before, [column]: holds }))}
+                />
+              ))}
+            </fieldset>
+          )}
+          <div className="filters">
+            <Field
+              label={t.phoneRegion}
+              hint={t.phoneRegionHint}
+              maxLength={2}
+              size={4}
+              value={region}
+              onChange={setRegion}
+            />
+            <Checkbox label={t.keepExisting} checked={keepExisting} onChange={setKeepExisting} />
+          </div>
+        </>
+      )}
+      {!isDone && <progress max={file.parts.length} value={run.partsDone} aria-label={t.importContacts} />}
+      <p role="status">{isPreview ? (isDone ? t.wouldImport(wouldChange) : t.reading) : t.imported(results.length)}</p>
+      {failure !== undefined && <Failed error={failure} onRetry={() => void start(isPreview)} />}
+      <div className="actions">
+        {isPreview && (
+          <button
+            type="button"
+            className="button primary"
+            disabled={!isDone || wouldChange === 0}
+            onClick={() => void start(false)}
+          >
+            {t.importCount(wouldChange)}
+          </button>
+        )}
+        {!isPreview && !isDone && (
+          <button type="button" className="button" onClick={() => stopped.current.abort()}>
+            {t.stop}
+          </button>
+        )}
+        {!isPreview && isDone && (
+          <>
+            <Link to="contacts" className="button primary">
+              {t.contacts}
+            </Link>
+            {created.length > 0 && created.length <= SELECTED_MAX && (
+              <button type="button" className="button" onClick={takeBack}>
+                {t.takeBackCount(created.length)}
+              </button>
+            )}
+          </>
+        )}
+      </div>
+      {results.length > 0 && <ImportResults rows={results.map(toRow)} />}
+      {bulk.dialog}
+    </>
+  );
+}
+
+const CHANGES: ReadonlySet<ContactImportStatus> = new Set([ContactImportStatus.CREATED, ContactImportStatus.UPDATED]);
+
+const STATUSES: Readonly<Record<number, ImportedStatus>> = {
+  [ContactImportStatus.CREATED]: 'created',
+  [ContactImportStatus.UPDATED]: 'updated',
+  [ContactImportStatus.SAME]: 'same',
+};
+
+function toRow({ line, name, status, notes, refusal }: ImportedContactResult): ImportedRow {
+  const refused =
+    refusal === undefined ? [] : [`${describeFailure(KithError.ofRefusal(refusal), language)} ${refusal.message}`];
+  return {
+    line,
+    name,
+    status: STATUSES[status] ?? 'refused',
+    notes: [...refused, ...new Set(notes.map((note) => `${t.line} ${note.line}: ${note.text}`))],
+  };
+}

@@ -1,0 +1,93 @@
+import { type Label, LabelService } from '@kith/client/labels';
+import { useQueryClient } from '@tanstack/react-query';
+import { useState } from 'react';
+import { language } from '../../preferences.ts';
+import { useService } from '../context.tsx';
+import { describeFailure } from '../failures.ts';
+import { AsCurl } from '../parts/curl.tsx';
+import { Dialog } from '../parts/dialog.tsx';
+import { Checkbox, Field, Form } from '../parts/form.tsx';
+import { notify } from '../parts/toasts.tsx';
+import { t } from '../texts.ts';
+import { refreshContacts } from '../use-labels.ts';
+
+const FIRST_COLOR = '#4338ca';
+
+export interface LabelFormProps {
+  /** Absent for a new one. */
+  readonly label: Label | undefined;
+  readonly onDeleted: (id: string) => void;
+  readonly onClose: () => void;
+}
+
+/** Creates a label, or changes or deletes one. */
+export default function LabelForm({ label, onDeleted, onClose }: LabelFormProps) {
+  const labels = useService(LabelService, 'Label');
+  const queries = useQueryClient();
+  const [name, setName] = useState(label?.name ?? '');
+  const [color, setColor] = useState(label?.color || FIRST_COLOR);
+  const [hasColor, setHasColor] = useState(label === undefined || label.color !== '');
+  const fields = { name, color: hasColor ? color : '' };
+  const save = async () => {
+    if (label === undefined) await labels.create(fields);
+    else await labels.update({ labelId: label.id, etag: label.etag, ...fields });
+    refreshContacts(queries);
+    onClose();
+    notify(t.labelSaved(name.trim()));
+  };
+  const restore = async (id: string) => {
+    try {
+      await labels.undelete({ labelId: id });
+      notify(t.labelRestored(name));
+    } catch (thrown) {
+      notify(describeFailure(thrown, language), { isError: true });
+    }
+    refreshContacts(queries);
+  };
+  const remove = async ({ id, etag }: Label) => {
+    try {
+      await labels.delete({ labelId: id, etag });
+      onDeleted(id);
+      onClose();
+      notify(t.labelDeleted(name), { undo: () => void restore(id) });
+    } catch (thrown) {
+      notify(describeFailure(thrown, language), { isError: true });
+    }
+    refreshContacts(queries);
+  };
+  return (
+    <Dialog title={label === undefined ? t.newLabel : t.editLabel} onClose={onClose}>
+      <Form
+        action={t.save}
+        onSubmit={save}
+        onCancel={onClose}
+        aside={
+          <>
+            {label !== undefined && (
+              <button type="button" className="button danger" onClick={() => void remove(label)}>
+                {t.delete}
+              </button>
+            )}
+            <AsCurl
+              call={() =>
+                label === undefined
+                  ? { method: 'kith.contact.v1.LabelService/CreateLabel', body: fields }
+                  : { method: 'kith.contact.v1.LabelService/UpdateLabel', body: { labelId: label.id, ...fields } }
+              }
+            />
+          </>
+        }
+      >
+        {(errors) => (
+          <>
+            <Field label={t.name} error={errors.get('name')} value={name} onChange={setName} />
+            <Checkbox label={t.withColor} checked={hasColor} onChange={setHasColor} />
+            {hasColor && (
+              <Field label={t.color} type="color" error={errors.get('color')} value={color} onChange={setColor} />
+            )}
+          </>
+        )}
+      </Form>
+    </Dialog>
+  );
+}
