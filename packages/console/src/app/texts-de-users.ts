@@ -14,6 +14,7 @@ export const USER_TEXTS: typeof EN = {
   result: 'Ergebnis',
   doneOne: 'erledigt',
   notDone: 'nicht begonnen',
+  nothingToDo: 'Es gibt nichts zu ändern',
   stop: 'Anhalten',
   undone: (count) => `Zurückgenommen: ${count}`,
   giveRole: 'Rolle geben',

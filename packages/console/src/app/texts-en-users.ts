@@ -12,6 +12,7 @@ export const USER_TEXTS = {
   result: 'Result',
   doneOne: 'done',
   notDone: 'not done',
+  nothingToDo: 'There is nothing to change',
   stop: 'Stop',
   undone: (count: number) => `Taken back: ${count}`,
   giveRole: 'Give role',

@@ -61,6 +61,13 @@ function shown(name: FieldName, value: string): string {
 const linesOf = (text: string): Line[] =>
   entriesOf(text).map(({ value, type, primary }) => toLine(value, type, primary));
 
+const textOf = (lines: readonly Line[]): string =>
+  JSON.stringify(
+    lines
+      .filter(({ value }) => value.trim() !== '')
+      .map(({ value, type, primary }): Entry => ({ value, type, primary })),
+  );
+
 const EMPTY: Values<FieldName> = {
   givenName: '',
   familyName: '',
@@ -78,22 +85,15 @@ export default function ContactForm({ contact, onClose }: ContactFormProps) {
   const [base, setBase] = useState(contact);
   const before = base === undefined ? EMPTY : valuesOf(base);
   const [versions, setVersions] = useState<Versions<FieldName> | undefined>(undefined);
-  const [names, setNames] = useState(before);
+  // The fields that are texts; the lists have states of their own, since a line that is empty is in none of the versions.
+  const [typed, setTyped] = useState(before);
   const [emails, setEmails] = useState(() => (base === undefined ? [toLine('', '', false)] : linesOf(before.emails)));
   const [phones, setPhones] = useState(() => (base === undefined ? [toLine('', '', false)] : linesOf(before.phones)));
-  const { notes } = names;
-  const setNotes = (text: string) => choose('notes', text);
-  const textOf = (lines: readonly Line[]) =>
-    JSON.stringify(
-      lines
-        .filter(({ value }) => value.trim() !== '')
-        .map(({ value, type, primary }): Entry => ({ value, type, primary })),
-    );
-  const entered: Values<FieldName> = { ...names, emails: textOf(emails), phones: textOf(phones) };
+  const entered: Values<FieldName> = { ...typed, emails: textOf(emails), phones: textOf(phones) };
   const choose = (name: FieldName, value: string) => {
     if (name === 'emails') setEmails(linesOf(value));
     else if (name === 'phones') setPhones(linesOf(value));
-    else setNames((earlier) => ({ ...earlier, [name]: value }));
+    else setTyped((earlier) => ({ ...earlier, [name]: value }));
   };
   const lists = () => ({
     emails: entriesOf(entered.emails).map(({ value, type, primary }) => ({ address: value, type, primary })),
@@ -159,7 +159,7 @@ export default function ContactForm({ contact, onClose }: ContactFormProps) {
                 key={name}
                 label={t[name]}
                 error={errors.get(name)}
-                value={names[name]}
+                value={typed[name]}
                 onChange={(value) => choose(name, value)}
               />
             ))}
@@ -179,7 +179,12 @@ export default function ContactForm({ contact, onClose }: ContactFormProps) {
             />
             <div className="field">
               <label htmlFor="notes">{t.notes}</label>
-              <textarea id="notes" rows={3} value={notes} onChange={({ target }) => setNotes(target.value)} />
+              <textarea
+                id="notes"
+                rows={3}
+                value={typed.notes}
+                onChange={({ target }) => choose('notes', target.value)}
+              />
             </div>
           </>
         )}

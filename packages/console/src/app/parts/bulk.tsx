@@ -61,6 +61,7 @@ export function useBulk(onChanged: () => void): Bulk & { readonly dialog: ReactN
 
   function start<Item, Result>(action: BulkAction<Item, Result>): void {
     const { items, nameOf, title, run, done, undo } = action;
+    if (items.length === 0) return notify(t.nothingToDo);
     const stopped = new AbortController();
     ended.current = stopped;
     const outcomes = new Map<Item, Outcome<Result>>();
