@@ -1,8 +1,10 @@
 /**
  * Take a picture of each page of the console and of the account pages, in light and dark, 1280 and 390 pixels wide, into the
- * folder that is named, or tmp/console. With names of pages (`users,sign-up`) those alone. Starts a Kith with some users, contacts and activity of its own, and needs Chromium.
+ * folder that is named, or tmp/console. With names of pages (`users,sign-up`) those alone. `readme` in place of a folder: the
+ * pictures of the README, into docs/images. Starts a Kith with some users, contacts and activity of its own, and needs
+ * Chromium.
  */
-import { mkdir } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Page } from 'playwright-core';
 import { Role } from '../packages/client/src/contract.ts';
@@ -10,8 +12,17 @@ import { createKith } from '../packages/client/src/index.ts';
 import { startKith } from '../packages/client/src/testing.ts';
 import { startChromium } from '../test/support/browser.ts';
 
-const out = resolve(process.argv[2] ?? 'tmp/console');
-const only = process.argv[3]?.split(',');
+/** Pages in the README, in light or dark. */
+const README = new Map([
+  ['overview', 'light'],
+  ['users-selected', 'dark'],
+  ['contact', 'light'],
+  ['import-users', 'dark'],
+]);
+
+const isReadme = process.argv[2] === 'readme';
+const out = resolve(isReadme ? 'docs/images' : (process.argv[2] ?? 'tmp/console'));
+const only = isReadme ? [...README.keys()] : process.argv[3]?.split(',');
 const isWanted = (name: string) => only === undefined || only.includes(name);
 await mkdir(out, { recursive: true });
 
@@ -23,7 +34,7 @@ const PEOPLE = [
   'Alan Turing',
   'Katherine Johnson',
   'Zoë Müller',
-  '山田 太郎',
+  'Софья Ковалевская',
   'Edsger Dijkstra',
   'Margaret Hamilton',
   'Barbara Liskov',
@@ -163,10 +174,19 @@ async function takeAccount(page: Page, views: typeof ACCOUNT_VIEWS, scheme: stri
 }
 
 async function take(page: Page, name: string, scheme: string): Promise<void> {
-  for (const width of [1280, 390]) {
+  if (isReadme && README.get(name) !== scheme) return;
+  for (const width of isReadme ? [1280] : [1280, 390]) {
     await page.setViewportSize({ width, height: width === 390 ? 844 : 800 });
     await page.waitForLoadState('networkidle', { timeout: 2000 }).catch(() => {}); // a watch never rests
-    await page.screenshot({ path: join(out, `${name}-${scheme}-${width}.png`) });
+    if (isReadme) await writeFile(join(out, `${name}.webp`), await webpOf(page));
+    else await page.screenshot({ path: join(out, `${name}-${scheme}-${width}.png`) });
   }
   await page.setViewportSize({ width: 1280, height: 800 });
+}
+
+/** A picture of the page of a third of the size that PNG has. */
+async function webpOf(page: Page): Promise<Buffer> {
+  const devtools = await page.context().newCDPSession(page);
+  const { data } = await devtools.send('Page.captureScreenshot', { format: 'webp', quality: 80 });
+  return Buffer.from(data, 'base64');
 }
