@@ -74,6 +74,8 @@ test('a selection of users is suspended, given a role and deleted, each with wha
   await page.getByText('Taken back: 3').waitFor();
   expect(await statesOf()).toEqual([UserState.ACTIVE, UserState.ACTIVE, UserState.ACTIVE]);
 
+  await expect.poll(() => page.getByRole('row').filter({ hasText: 'Active' }).count()).toBe(3);
+
   // One that somebody else has changed meanwhile is told, with why, and the others are done.
   await select();
   await users.updateUser({ userId: people[1]!.id, name: `${group} B!` });

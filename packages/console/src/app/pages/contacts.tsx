@@ -1,6 +1,6 @@
 import { type Contact, ContactService } from '@kith/client/contacts';
 import { keepPreviousData, useInfiniteQuery, useQueryClient } from '@tanstack/react-query';
-import { type DragEvent, lazy, Suspense, useState } from 'react';
+import { type DragEvent, lazy, Suspense, useMemo, useState } from 'react';
 import { contactName } from '../contact-name.ts';
 import { useService } from '../context.tsx';
 import { Avatar } from '../parts/avatar.tsx';
@@ -9,7 +9,7 @@ import { AsCurl } from '../parts/curl.tsx';
 import { Checkbox } from '../parts/form.tsx';
 import { LabelDot } from '../parts/label-dot.tsx';
 import { DRAGGED_CONTACTS, LabelList } from '../parts/label-list.tsx';
-import { SelectAllBox, SelectBox, type Selection, SelectionBar, useSelection } from '../parts/selection.tsx';
+import { SelectAllBox, SelectBox, type Selection, SelectionBar, useSelection, useShown } from '../parts/selection.tsx';
 import { Empty, Failed, Skeleton } from '../parts/states.tsx';
 import { Link, useQueryParameters } from '../router.tsx';
 import { t } from '../texts.ts';
@@ -159,9 +159,10 @@ function ContactList({ filter, currentId, search, selection }: ListProps) {
       contacts.list({ ...filter, pageSize: PAGE_SIZE, pageToken: pageParam }, { signal }).page(),
     getNextPageParam: ({ nextPageToken }) => nextPageToken || undefined,
   });
+  const shown = useMemo(() => data?.pages.flatMap((page) => page.contacts), [data]);
+  useShown(selection, shown);
   if (error !== null) return <Failed error={error} onRetry={() => void refetch()} />;
-  if (data === undefined) return <Skeleton rows={8} />;
-  const shown = data.pages.flatMap((page) => page.contacts);
+  if (shown === undefined) return <Skeleton rows={8} />;
   if (shown.length === 0) {
     const isFiltered = filter.query !== '' || filter.starred === true || filter.labels !== undefined;
     return isFiltered ? (

@@ -8,7 +8,7 @@ import { useBulk } from '../parts/bulk.tsx';
 import { AsCurl } from '../parts/curl.tsx';
 import { Select } from '../parts/form.tsx';
 import { usePages } from '../parts/pager.tsx';
-import { SelectAllBox, SelectBox, type Selection, SelectionBar, useSelection } from '../parts/selection.tsx';
+import { SelectAllBox, SelectBox, type Selection, SelectionBar, useSelection, useShown } from '../parts/selection.tsx';
 import { StateBadge } from '../parts/state-badge.tsx';
 import { Empty, Failed, Skeleton } from '../parts/states.tsx';
 import { Time } from '../parts/time.tsx';
@@ -139,6 +139,7 @@ function UserTable({ filter, selection }: TableProps) {
     queryFn: ({ signal }) =>
       users.list({ ...filter, pageSize: PAGE_SIZE, includeTotalSize: true, pageToken }, { signal }).page(),
   });
+  useShown(selection, data?.users);
   if (error !== null) return <Failed error={error} onRetry={() => void refetch()} />;
   if (data === undefined) return <Skeleton rows={10} />;
   if (data.users.length === 0) return <Empty title={t.noUsers} lead={t.noUsersLead} />;

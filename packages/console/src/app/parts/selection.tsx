@@ -1,4 +1,4 @@
-import { type ReactNode, useRef, useState } from 'react';
+import { type ReactNode, useEffect, useEffectEvent, useRef, useState } from 'react';
 import { t } from '../texts.ts';
 
 /** As many as one action takes. */
@@ -13,6 +13,8 @@ export interface Selection<Item> {
   /** Selects all of these, or none of them when all are selected. */
   toggleAll(shown: readonly Item[]): void;
   clear(): void;
+  /** Takes what a list shows of selected items in place of what they were when they were selected. */
+  refresh(shown: readonly Item[]): void;
 }
 
 /** What is selected in a list, also on pages that are not shown. */
@@ -40,7 +42,23 @@ export function useSelection<Item extends { readonly id: string }>(): Selection<
     },
     toggleAll: (shown) => change(shown, !shown.every(({ id }) => selected.has(id))),
     clear: () => setSelected(new Map()),
+    refresh: (shown) =>
+      change(
+        shown.filter(({ id }) => selected.has(id)),
+        true,
+      ),
   };
+}
+
+/** Keeps a selection to what a list shows: what is done to an item is done to the version that one sees. */
+export function useShown<Item extends { readonly id: string }>(
+  selection: Selection<Item> | undefined,
+  shown: readonly Item[] | undefined,
+): void {
+  const refresh = useEffectEvent((items: readonly Item[]) => selection?.refresh(items));
+  useEffect(() => {
+    if (shown !== undefined) refresh(shown);
+  }, [shown]);
 }
 
 interface SelectBoxProps<Item> {
