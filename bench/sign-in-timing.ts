@@ -24,8 +24,8 @@ const ROUNDS = Number(process.env['KITH_BENCH_ROUNDS'] ?? 500);
 const WARM_UP = 50;
 const SPREAD_MAX = 0.05;
 
-/** How long what is done after an answer takes, milliseconds: longer than a transaction. */
-const SETTLED_MS = 15;
+/** How long what is done after an answer takes, milliseconds: longer than ANSWER_MS and a transaction. */
+const SETTLED_MS = 60;
 
 /** How many guesses at one account there are: no more than are free from many addresses. */
 const PER_ACCOUNT = 4;
