@@ -22,6 +22,7 @@ import { adminService } from './admin/service.ts';
 import type { App } from './app.ts';
 import { purgeContacts, purgeLabels, upgradeContacts } from './contacts/contacts.ts';
 import { labelData, labelService } from './contacts/labels/service.ts';
+import { purgeMerges } from './contacts/merges.ts';
 import { contactData, contactService } from './contacts/service.ts';
 import { purgeMailedCodes } from './identity/recovery/mailed-codes.ts';
 import { apiKeyData, apiKeyService } from './identity/api-keys/service.ts';
@@ -58,7 +59,12 @@ const SLICES = [
     userData,
   ),
   slice(LabelService, labelService, { labels: { remove: purgeLabels } }, labelData),
-  slice(ContactService, contactService, { contacts: { remove: purgeContacts, upgrade: upgradeContacts } }, contactData),
+  slice(
+    ContactService,
+    contactService,
+    { contact_merges: { remove: purgeMerges }, contacts: { remove: purgeContacts, upgrade: upgradeContacts } },
+    contactData,
+  ),
   slice(SessionService, sessionService, { sessions: { remove: purgeSessions } }, sessionData),
   slice(
     RevocationService,

@@ -261,6 +261,7 @@ function contactRow(ownerId: string, n: number): { row: ContactRow; terms: strin
     delete_ms: null,
     purge_ms: null,
     revision: 1,
+    merge_id: '',
     bytes: bytesOf(columns, terms),
   };
   return { row, terms };

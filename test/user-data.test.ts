@@ -40,6 +40,9 @@ const DECLARED: ReadonlyMap<string, KeptColumn> = new Map(
 );
 const PARTS = PERSONAL_DATA.flatMap(({ parts = {} }) => Object.keys(parts));
 
+/** The parts that nobody but the user exports, and no API key. */
+const OF_CONTACTS = ['labels', 'contacts', 'mergedContacts', 'contactMerges', 'distinctContacts'];
+
 type Row = Readonly<Record<string, unknown>>;
 
 async function tablesOf({ database }: Kith): Promise<[table: string, rows: Row[]][]> {
@@ -81,6 +84,11 @@ async function fullUser(kith: Kith): Promise<SignedIn & { readonly marker: strin
   const { contact } = await contacts.createContact({ givenName: `${marker} deleted` });
   const { contact: other } = await contacts.createContact({ givenName: `${marker} other` });
   await contacts.markContactsDistinct({ contactIds: [contact!.id, other!.id] });
+  const { contact: merged } = await contacts.createContact({ givenName: other!.givenName });
+  await contacts.mergeContacts({
+    contacts: [other!, merged!].map(({ id, etag }) => ({ contactId: id, etag })),
+    keptContactId: other!.id,
+  });
   await contacts.deleteContact({ contactId: contact!.id });
   await kith.client(LabelService, one.accessToken).createLabel({ name: `${marker} label` });
   await kith.client(ApiKeyService, one.accessToken).createApiKey({
@@ -186,6 +194,8 @@ describe.each(databases)('on $name', (kind) => {
         { givenName: `${marker} other` },
         { givenName: `${marker} deleted`, deleteTime: expect.any(String) },
       ],
+      mergedContacts: [{ givenName: `${marker} other` }],
+      contactMerges: [{ before: { givenName: `${marker} other` } }],
       distinctContacts: [{ contactIds: [expect.any(String), expect.any(String)] }],
     });
     const actions = document.activity.map(({ action }) => action);
@@ -206,7 +216,7 @@ describe.each(databases)('on $name', (kind) => {
   test('others are exported as far as the caller may read them, which is recorded', async () => {
     const { user, marker } = await fullUser(kith);
     const ofAdmin = await exported(users, user.id);
-    expect(ofAdmin.omitted).toEqual(['labels', 'contacts', 'distinctContacts', 'activity.private']);
+    expect(ofAdmin.omitted).toEqual([...OF_CONTACTS, 'activity.private']);
     expect(ofAdmin).toMatchObject({ user: { privateMetadata: JSON.stringify({ note: `${marker} private` }) } });
     expect(ofAdmin).toMatchObject({ sessions: [{ address: '127.0.0.1' }], secondFactor: { totpEnabled: true } });
     expect(ofAdmin).not.toHaveProperty('contacts');
@@ -216,9 +226,7 @@ describe.each(databases)('on $name', (kind) => {
     const editor = await kith.user(Role.EDITOR);
     const ofEditor = await exported(kith.client(UserService, editor.accessToken), user.id);
     expect(ofEditor.omitted).toEqual([
-      'labels',
-      'contacts',
-      'distinctContacts',
+      ...OF_CONTACTS,
       'sessions',
       'secondFactor',
       'activity.private',
@@ -228,16 +236,7 @@ describe.each(databases)('on $name', (kind) => {
     const keys = kith.client(ApiKeyService, editor.accessToken);
     const { secret } = await keys.createApiKey({ name: 'export', permissions: [Permission.USERS_READ] });
     const ofKey = await exported(kith.client(UserService, secret), editor.user.id);
-    expect(ofKey.omitted).toEqual([
-      'labels',
-      'contacts',
-      'distinctContacts',
-      'sessions',
-      'secondFactor',
-      'activity',
-      'apiKeys',
-      'mails',
-    ]);
+    expect(ofKey.omitted).toEqual([...OF_CONTACTS, 'sessions', 'secondFactor', 'activity', 'apiKeys', 'mails']);
   });
 
   test('neither a stranger, a viewer nor a key with other permissions exports somebody else', async () => {

@@ -1066,6 +1066,7 @@ function rowOf(ownerId: string, i: number, company = ''): ContactRow {
     delete_ms: null,
     purge_ms: null,
     revision: 1,
+    merge_id: '',
     bytes: bytesOf(toColumns(fields), contactTerms(fields)),
   };
 }

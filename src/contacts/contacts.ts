@@ -28,6 +28,7 @@ import {
 } from './contact.ts';
 import { type Batch, type BatchResult, runBatch } from './batch.ts';
 import { limitReached, recountLabels, requireLabels, visibleLabels } from './labels/labels.ts';
+import { selectTarget } from './merges-store.ts';
 import { removeLabel, selectPurgeable } from './labels/store.ts';
 import {
   addUsage,
@@ -138,6 +139,7 @@ export async function insertWithin(
     delete_ms: null,
     purge_ms: null,
     revision: 1,
+    merge_id: '',
     bytes,
   };
   await insertContact(tx, row, terms);
@@ -188,21 +190,21 @@ export function deleteContacts<Response>(
   signal?: AbortSignal,
 ): Promise<BatchResult<Response>[]> {
   const each = async (tx: Db, { id, etag }: ContactVersion) => {
-    const resource = contactResource(caller, id);
+    const resource = contactResource(app, caller, id);
     const row = await changeWithin(tx, atOneTime<App>(app), 'delete', resource, etag, () => DELETE);
     return format.toResponse(await toShown(tx, row));
   };
   return runBatch(app, caller, { ...batch, done: 'deleted', each }, signal);
 }
 
-/** Throws contact_not_found. */
+/** Throws contact_not_found, contact_merged. */
 export async function getContact(app: App, caller: Caller, id: string): Promise<Contact> {
   const { db } = app.database;
-  return toShown(db, await readResource(app, db, contactResource(caller, id)));
+  return toShown(db, await readResource(app, db, contactResource(app, caller, id)));
 }
 
 /** A contact as its owner is shown it. */
-async function toShown(db: Db, row: ContactRow): Promise<Contact> {
+export async function toShown(db: Db, row: ContactRow): Promise<Contact> {
   const [contact] = await visibleLabels(db, row.owner_id, [toContact(row)]);
   return contact!;
 }
@@ -284,7 +286,7 @@ export interface ContactUpdate extends ContactVersion {
 /**
  * Changes the fields that are not undefined.
  *
- * Throws contact_not_found, contact_empty, region_unknown, label_not_found, label_limit_reached, resource_deleted,
+ * Throws contact_not_found, contact_merged, contact_empty, region_unknown, label_not_found, label_limit_reached, resource_deleted,
  * etag_mismatch, budget_exceeded, request_id_reused.
  */
 export function updateContact<Response>(
@@ -334,7 +336,7 @@ export async function updateWithin(
     const fields = update.phones === undefined ? updated : await readPhones(tx, row.owner_id, updated, phoneRegion);
     return changeFields(tx, app, row, fields);
   };
-  return toShown(tx, await changeWithin(tx, atOneTime(app), 'update', contactResource(caller, id), etag, change));
+  return toShown(tx, await changeWithin(tx, atOneTime(app), 'update', contactResource(app, caller, id), etag, change));
 }
 
 /** What writes other fields; undefined if they are the same. Throws budget_exceeded. */
@@ -404,7 +406,7 @@ export async function labelContacts<Response>(
       if (labelIds.length > fields.labelIds.length) withinLabelLimit(labelIds);
       return changeFields(tx, app, row, { ...fields, labelIds });
     };
-    const row = await changeWithin(tx, atOneTime(app), 'update', contactResource(caller, id), etag, change);
+    const row = await changeWithin(tx, atOneTime(app), 'update', contactResource(app, caller, id), etag, change);
     return format.toResponse(await toShown(tx, row));
   };
   return runBatch(app, caller, { ...batch, done: 'updated', each }, signal);
@@ -439,21 +441,21 @@ const DERIVED: ReadonlySet<keyof FieldColumns> = new Set(['sort_key', 'search_ve
 const DELETE: Change<ContactRow> = { columns: { deleted: 1 } };
 const UNDELETE: Change<ContactRow> = { columns: { deleted: 0 } };
 
-/** Deletes a contact until undeleted or purged. Throws contact_not_found, resource_deleted, etag_mismatch. */
+/** Deletes a contact until undeleted or purged. Throws contact_not_found, contact_merged, resource_deleted, etag_mismatch. */
 export async function deleteContact(app: App, caller: Caller, id: string, etag: string | undefined): Promise<Contact> {
-  const resource = contactResource(caller, id);
+  const resource = contactResource(app, caller, id);
   const row = await changeResource(app, 'delete', resource, etag, () => DELETE);
   return toShown(app.database.db, row);
 }
 
-/** Undeletes a contact. Throws contact_not_found, resource_not_deleted, etag_mismatch. */
+/** Undeletes a contact. Throws contact_not_found, contact_merged, resource_not_deleted, etag_mismatch. */
 export async function undeleteContact(
   app: App,
   caller: Caller,
   id: string,
   etag: string | undefined,
 ): Promise<Contact> {
-  const resource = contactResource(caller, id);
+  const resource = contactResource(app, caller, id);
   const row = await changeResource(app, 'undelete', resource, etag, () => UNDELETE);
   return toShown(app.database.db, row);
 }
@@ -495,17 +497,25 @@ async function rewriteFields(tx: Db, row: ContactRow, fields: ContactFields): Pr
   await writeContact(tx, { ...row, ...columns, bytes: bytesOf(columns, terms) }, row);
 }
 
-/** Throws unless the caller has this contact, and it is not deleted: contact_not_found, resource_deleted. */
+/** Throws unless the caller has this contact, and it is not deleted: contact_not_found, contact_merged, resource_deleted. */
 export async function requireLive(tx: Db, at: App, caller: Caller, id: string): Promise<void> {
-  await readToChange(at, tx, contactResource(caller, id), undefined);
+  await readToChange(at, tx, contactResource(at, caller, id), undefined);
 }
 
 /** A contact of the caller's. Nobody else may read or change it. */
-function contactResource(caller: Caller, id: string): Resource<ContactRow> {
+export function contactResource(app: Pick<App, 'now'>, caller: Caller, id: string): Resource<ContactRow> {
   return {
     noun: 'contact',
     lockKey: caller.userId,
-    select: (db) => selectContact(db, caller.userId, id),
+    async select(db) {
+      const row = await selectContact(db, caller.userId, id);
+      if (row?.deleted !== 2) return row;
+      const target = await selectTarget(db, row);
+      if (target === undefined || row.purge_ms! <= app.now()) return undefined;
+      throw new Failure('contact_merged', 'this contact was merged into another one: use that, or unmerge it', {
+        contact_id: target.id,
+      });
+    },
     notFound: () => new Failure('contact_not_found', 'none of your contacts has this id'),
     authorize: () => {},
     write: (tx, _at, next, row) => writeContact(tx, next, row),
@@ -514,11 +524,11 @@ function contactResource(caller: Caller, id: string): Resource<ContactRow> {
 }
 
 /** Only the owner sees the activity. It names the contact by its id alone. */
-function contactActivity(by: Caller, { id, owner_id }: ContactRow): Omit<KithActivity, 'action'> {
+export function contactActivity(by: Caller, { id, owner_id }: ContactRow): Omit<KithActivity, 'action'> {
   return { userId: owner_id, by, attributes: { contact_id: id }, isPrivate: true };
 }
 
-async function writeContact(tx: Db, next: ContactRow, row: ContactRow): Promise<void> {
+export async function writeContact(tx: Db, next: ContactRow, row: ContactRow): Promise<void> {
   await updateContactRow(tx, next);
   const [before, after] = [usageOf(row), usageOf(next)];
   await addUsage(tx, row.owner_id, {
@@ -529,9 +539,9 @@ async function writeContact(tx: Db, next: ContactRow, row: ContactRow): Promise<
   await recountLabels(tx, row.owner_id, countedLabels(row), countedLabels(next));
 }
 
-/** The labels that count a contact: none of a deleted one. */
+/** The labels that count a contact: none of one that is not there. */
 function countedLabels(row: ContactRow): readonly string[] {
-  return row.deleted === 1 || row.label_ids === '' ? [] : toFields(row).labelIds;
+  return row.deleted !== 0 || row.label_ids === '' ? [] : toFields(row).labelIds;
 }
 
 /** The fields with the phone numbers in E.164 that can be read. Looks for the owner's locale only if that may help. */
@@ -556,14 +566,14 @@ export function requirePhoneRegion(code: string): void {
 }
 
 /** Throws contact_empty. */
-function requireNotEmpty(fields: ContactFields): void {
+export function requireNotEmpty(fields: ContactFields): void {
   if (isEmpty(fields)) {
     throw new Failure('contact_empty', 'a contact needs a name, a company, an email address or a phone number');
   }
 }
 
 /** Throws contact_limit_reached or budget_exceeded if `more` would exceed what a user's contacts may take. */
-async function requireWithinLimits(
+export async function requireWithinLimits(
   tx: Db,
   { contacts: { perUserMax, bytesPerUserMax } }: ContactsApp,
   ownerId: string,

@@ -113,6 +113,21 @@ export function keyOf(pair: Pair): string {
   return pair.join(' ');
 }
 
+/** Up to `limit` contacts that one of these is marked as distinct from. */
+export async function selectDistinctFrom(
+  db: Db,
+  ownerId: string,
+  ids: readonly string[],
+  limit: number,
+): Promise<string[]> {
+  const marked = db.selectFrom('distinct_contacts').where(notIndexed<string>('owner_id'), '=', ownerId).limit(limit);
+  const rows = [
+    ...(await marked.where('first_id', 'in', ids).select('second_id as id').execute()),
+    ...(await marked.where('second_id', 'in', ids).select('first_id as id').execute()),
+  ];
+  return [...new Set(rows.map(({ id }) => id))].slice(0, limit);
+}
+
 /** The pairs of an owner that are marked as distinct, in order. */
 export async function selectDistinctPage(
   db: Db,

@@ -194,7 +194,7 @@ export function distinctPairs(
 }
 
 /** How many pairs of a user may be marked as distinct. */
-const DISTINCT_MAX = 10_000;
+export const DISTINCT_MAX = 10_000;
 
 /**
  * Remembers of contacts of the caller's that no two of them are the same person. Returns of how many pairs that was not

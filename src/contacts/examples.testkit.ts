@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
 import type { Contact } from '../../gen/kith/contact/v1/contact_pb.ts';
 import {
+  ContactField,
   ContactFormat,
   ContactImportStatus,
   ContactService,
@@ -170,6 +171,43 @@ export const contacts = examplesOf(ContactService, {
     await client.markContactsDistinct({ contactIds });
     return { accessToken, request: { contactIds }, answer: { unmarkedPairs: 1 } };
   },
+  async mergeContacts(cast) {
+    const { accessToken, kept, other } = await withTwo(cast);
+    return {
+      accessToken,
+      request: {
+        contacts: [kept, other].map(({ id, etag }) => ({ contactId: id, etag })),
+        keptContactId: kept.id,
+        choices: [{ field: ContactField.NICKNAME, contactId: other.id }],
+        requestId: randomUUID(),
+      },
+      answer: { contact: { ...ADA, id: kept.id, nickname: 'The Countess', etag: ETAG } },
+      verify: async () => {
+        const { contacts: left } = await cast.kith
+          .client(ContactService, accessToken)
+          .listContacts({ query: 'countess' });
+        expect(left.map(({ id }) => id)).toContain(kept.id);
+        expect(left.map(({ id }) => id)).not.toContain(other.id);
+      },
+    };
+  },
+  async unmergeContact(cast) {
+    const { accessToken, kept, other } = await withMerged(cast);
+    return {
+      accessToken,
+      request: { contactId: kept.id, requestId: randomUUID() },
+      answer: { contact: { ...ADA, id: kept.id, nickname: '' }, restoredContactIds: [other.id] },
+    };
+  },
+  async listContactMerges(cast) {
+    const { accessToken, kept, other } = await withMerged(cast);
+    const merge = { contactId: kept.id, mergedContactIds: [other.id], createTime: TIME, purgeTime: TIME };
+    return {
+      accessToken,
+      request: { pageSize: 10 },
+      answer: { merges: expect.arrayContaining([expect.objectContaining(merge)]) },
+    };
+  },
   async undeleteContact(cast) {
     const { accessToken, contact } = await withContact(cast);
     await cast.kith.client(ContactService, accessToken).deleteContact({ contactId: contact.id });
@@ -186,4 +224,21 @@ async function withContact({ kith, caller }: Cast): Promise<SignedIn & { contact
   const owner = await caller();
   const { contact } = await kith.client(ContactService, owner.accessToken).createContact(ADA);
   return { ...owner, contact: contact! };
+}
+
+async function withTwo(cast: Cast): Promise<SignedIn & { kept: Contact; other: Contact }> {
+  const { contact: kept, ...owner } = await withContact(cast);
+  const client = cast.kith.client(ContactService, owner.accessToken);
+  const { contact: other } = await client.createContact({ givenName: 'Ada', nickname: 'The Countess' });
+  return { ...owner, kept, other: other! };
+}
+
+async function withMerged(cast: Cast): Promise<SignedIn & { kept: Contact; other: Contact }> {
+  const two = await withTwo(cast);
+  const { kept, other } = two;
+  await cast.kith.client(ContactService, two.accessToken).mergeContacts({
+    contacts: [kept, other].map(({ id, etag }) => ({ contactId: id, etag })),
+    keptContactId: kept.id,
+  });
+  return two;
 }

@@ -1,12 +1,14 @@
 import { createHash } from 'node:crypto';
 import type { Caller } from '../kernel/access.ts';
 import { type PartRefusal, toPartRefusal } from '../kernel/failure.ts';
-import type { PartialUpdate } from '../resources/partial-update.ts';
+import { applyUpdate, type PartialUpdate } from '../resources/partial-update.ts';
 import type { Db } from '../storage/database.ts';
-import { type ContactFields, NO_FIELDS, toContact } from './contact.ts';
+import { type ContactFields, NO_FIELDS, toColumns, toContact, toFields } from './contact.ts';
 import { type ContactsApp, insertWithin, requirePhoneRegion, updateWithin } from './contacts.ts';
 import { inSteps, mayUndo, Undo } from './steps.ts';
-import { type ContactRow, selectContact, selectContactsByUid } from './store.ts';
+import { differingFields } from './merge.ts';
+import { selectFieldsBefore, selectTarget } from './merges-store.ts';
+import { type ContactRow, selectContact, selectContactsByUid, selectMergedByUid } from './store.ts';
 
 /** A contact of a file: its fields, or why it is refused. */
 export type ImportRow = {
@@ -87,6 +89,10 @@ class Importing {
   readonly #options: ImportOptions;
   /** Ids of contacts by their uids, as they are at this point of the step. */
   readonly #known = new Map<string, string>();
+  /** What contacts were before others were merged into them: see selectFieldsBefore. */
+  #before: ReadonlyMap<string, string> = new Map();
+  /** Contacts that were merged into others, by their uids. */
+  readonly #merged = new Map<string, ContactRow>();
 
   constructor(tx: Db, app: ContactsApp, caller: Caller, options: ImportOptions) {
     this.#tx = tx;
@@ -102,6 +108,9 @@ class Importing {
     const rows = await selectContactsByUid(this.#tx, this.#caller.userId, [...uids]);
     // The oldest of several.
     for (const { uid, id } of rows.toReversed()) this.#known.set(uid, id);
+    const ids = [...new Set([...uids].flatMap((uid) => this.#known.get(uid) ?? ID.exec(uid)?.[1] ?? []))];
+    this.#before = await selectFieldsBefore(this.#tx, this.#caller.userId, ids);
+    for (const row of await selectMergedByUid(this.#tx, this.#caller.userId, [...uids])) this.#merged.set(row.uid, row);
   }
 
   async write(row: ImportRow): Promise<ImportResult> {
@@ -112,6 +121,9 @@ class Importing {
     const uid = uidOf(fields);
     try {
       const present = await this.#find(uid);
+      const target = present ?? (await this.#findMerged(uid));
+      // What was decided when it was merged stands.
+      if (present === undefined && target !== undefined) return { status: 'same', id: target.id };
       if (present === undefined) {
         const created = { ...fields, uid, source: fields.source || source };
         const { id } = await insertWithin(tx, app, caller, { fields: created, phoneRegion });
@@ -119,7 +131,7 @@ class Importing {
         return { status: 'created', id };
       }
       if (keepExisting || fields.uid === '') return { status: 'same', id: present.id };
-      const update = { fields: changesOf(fields), phoneRegion };
+      const update = { fields: this.#since(present.id, changesOf(fields)), phoneRegion };
       const { etag } = await updateWithin(tx, app, caller, present.id, undefined, update);
       return { status: etag === toContact(present).etag ? 'same' : 'updated', id: present.id };
     } catch (error) {
@@ -132,6 +144,29 @@ class Importing {
     const id = this.#known.get(uid) ?? ID.exec(uid)?.[1];
     const row = id === undefined ? undefined : await selectContact(this.#tx, this.#caller.userId, id);
     return row?.deleted === 0 && (row.uid === uid || row.uid === '') ? row : undefined;
+  }
+
+  /** Without what a contact had before others were merged into it: what it has since was decided then. */
+  #since(id: string, changes: PartialUpdate<ContactFields>): PartialUpdate<ContactFields> {
+    const json = this.#before.get(id);
+    if (json === undefined) return changes;
+    const before = { ...NO_FIELDS, ...(JSON.parse(json) as ContactFields) };
+    const differing = differingFields(before, toFields(toColumns(applyUpdate(before, changes))));
+    const kept = Object.entries(changes).map(([name, value]) => [
+      name,
+      differing.has(name as keyof ContactFields) ? value : undefined,
+    ]);
+    return Object.fromEntries(kept) as PartialUpdate<ContactFields>;
+  }
+
+  /** The contact that the one with a uid was merged into. */
+  async #findMerged(uid: string): Promise<ContactRow | undefined> {
+    const id = ID.exec(uid)?.[1];
+    const merged =
+      this.#merged.get(uid) ?? (id === undefined ? undefined : await selectContact(this.#tx, this.#caller.userId, id));
+    if (merged?.deleted !== 2 || (merged.uid !== uid && merged.uid !== '')) return undefined;
+    const target = await selectTarget(this.#tx, merged);
+    return target?.deleted === 0 ? target : undefined;
   }
 }
 

@@ -78,7 +78,7 @@ function termOf(kind: Kind, ...key: readonly string[]): string {
 }
 
 /** What makes two addresses one mailbox: regardless of case, and the domain in either form of IDNA. */
-function emailKey(address: string): string {
+export function emailKey(address: string): string {
   const at = address.lastIndexOf('@') + 1;
   const domain = address.slice(at);
   return (address.slice(0, at) + (domainToASCII(domain) || domain)).normalize('NFC').toLowerCase();

@@ -16,8 +16,11 @@ import {
   type WebAddress,
 } from '../../gen/kith/contact/v1/contact_pb.ts';
 import {
+  ContactField,
   ContactFormat,
   ContactImportStatus,
+  type ContactMerge as ContactMergeMessage,
+  ContactMergeSchema,
   type ContactResultSchema,
   ContactService,
   ContactStatus,
@@ -29,8 +32,10 @@ import {
   type ImportContactsRequest,
   type ImportContactsResponseSchema,
   type ListContactDuplicatesResponseSchema,
+  type ListContactMergesResponseSchema,
   type ListContactsRequest,
   type ListContactsResponseSchema,
+  type MergeContactsRequest,
   type UpdateContactRequest,
   UpdateContactRequestSchema,
 } from '../../gen/kith/contact/v1/contact_service_pb.ts';
@@ -63,6 +68,8 @@ import { readCsv } from './formats/csv.ts';
 import { readVCards } from './formats/vcard-reader.ts';
 import type { ImportResult, ImportRow } from './import.ts';
 import type { MatchReason } from './match.ts';
+import type { FieldName } from './merge.ts';
+import type { ContactMerge, Merge, Unmerged } from './merges.ts';
 import { isEmailAddress } from './email-address.ts';
 import { readWebAddress } from './web-address.ts';
 
@@ -183,6 +190,47 @@ export function toBatchResults(results: readonly BatchResult<WithContact>[]): {
 /** Leaves of a contact what tells which one and which version it is. */
 export function shorten<Response extends WithContact>({ contact, ...rest }: Response): Response {
   return { ...rest, contact: contact && create(ContactSchema, { id: contact.id, etag: contact.etag }) } as Response;
+}
+
+/** The fields of a contact by their numbers in the contract. */
+const FIELDS_BY_NUMBER: ReadonlyMap<ContactField, FieldName> = new Map(
+  (Object.keys(NO_FIELDS) as FieldName[]).map((field) => [
+    ContactField[nameOfField(field).toUpperCase() as keyof typeof ContactField],
+    field,
+  ]),
+);
+
+export function nameOfField(field: FieldName): string {
+  if (field === 'properties') return 'vcard_properties';
+  return field.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+export function fromMerge(request: MergeContactsRequest): Merge {
+  return {
+    contacts: request.contacts.map(({ contactId, etag }) => ({ id: contactId, etag })),
+    keptId: request.keptContactId,
+    choices: request.choices.map(({ field, contactId }) => ({ field: FIELDS_BY_NUMBER.get(field)!, contactId })),
+    prefersOwn: request.preferKept,
+    requestId: request.requestId,
+  };
+}
+
+export function toMergeMessage(merge: ContactMerge): ContactMergeMessage {
+  const unversioned = { id: '', etag: '', createMs: 0, updateMs: 0, deleteMs: null, purgeMs: null };
+  const { createTime: _, updateTime: _u, ...before } = toContactMessage({ ...merge.before, ...unversioned });
+  return create(ContactMergeSchema, {
+    contactId: merge.contactId,
+    mergedContactIds: [...merge.mergedIds],
+    before,
+    createTime: timestampFromMs(merge.createMs),
+    purgeTime: timestampFromMs(merge.purgeMs),
+  });
+}
+
+export async function toMergesPage(
+  page: Page<ContactMerge>,
+): Promise<MessageInitShape<typeof ListContactMergesResponseSchema>> {
+  return { merges: await mapInSlices(page.items, toMergeMessage), nextPageToken: page.nextPageToken };
 }
 
 const DUPLICATE_REASONS = {
@@ -338,3 +386,17 @@ export const updateResponse = responseFormat(ContactService.method.updateContact
 export const contactResponse = responseFormat(ContactService.method.getContact, (contact: Contact) => ({
   contact: toContactMessage(contact),
 }));
+
+/** Likewise to MergeContacts. */
+export const mergeResponse = responseFormat(ContactService.method.mergeContacts, (contact: Contact) => ({
+  contact: toContactMessage(contact),
+}));
+
+/** Likewise to UnmergeContact. */
+export const unmergeResponse = responseFormat(
+  ContactService.method.unmergeContact,
+  ({ contact, restoredIds }: Unmerged) => ({
+    contact: toContactMessage(contact),
+    restoredContactIds: [...restoredIds],
+  }),
+);

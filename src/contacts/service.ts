@@ -1,14 +1,22 @@
 import type { ServiceImpl } from '@connectrpc/connect';
 import { ContactSchema } from '../../gen/kith/contact/v1/contact_pb.ts';
-import type { ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
+import { ContactMergeSchema, type ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import type { App } from '../app.ts';
 import type { Caller } from '../kernel/access.ts';
 import type { ExportApp } from '../privacy/export.ts';
-import { EXPORT_PAGE_ROWS, type ExportPage, liveThenDeleted, type PersonalData } from '../privacy/personal-data.ts';
+import {
+  EXPORT_PAGE_ROWS,
+  type ExportPage,
+  type ExportPart,
+  liveThenDeleted,
+  type PersonalData,
+} from '../privacy/personal-data.ts';
+import type { Page, PageRequest } from '../storage/pages.ts';
 import { callerOf } from '../rpc/caller.ts';
 import { distinctPairs, listDuplicates, markDistinct, purgeDistinctOf, unmarkDistinct } from './duplicates.ts';
 import { exportContacts } from './export.ts';
 import { importContacts } from './import.ts';
+import { listMerged, listMerges, mergeContacts, purgeMergesOf, unmergeContact } from './merges.ts';
 import { messageJson } from '../rpc/message-json.ts';
 import {
   ANY_LABELS,
@@ -34,15 +42,21 @@ import {
   fromCreates,
   fromIds,
   fromList,
+  fromMerge,
   fromUpdate,
   fromUpdates,
   fromVersions,
+  mergeResponse,
+  nameOfField,
   shorten,
   toBatchResults,
   toContactMessage,
   toContactPage,
   toDuplicatesPage,
+  toMergeMessage,
+  toMergesPage,
   toImportResults,
+  unmergeResponse,
   updateResponse,
 } from './messages.ts';
 
@@ -106,17 +120,27 @@ export function contactService(app: ContactsApp & ExportApp): ServiceImpl<typeof
     async unmarkContactsDistinct({ contactIds }, context) {
       return { unmarkedPairs: await unmarkDistinct(app, callerOf(context), contactIds) };
     },
+    mergeContacts(request, context) {
+      return mergeContacts(app, callerOf(context), fromMerge(request), nameOfField, mergeResponse);
+    },
+    unmergeContact({ contactId, etag, requestId }, context) {
+      return unmergeContact(app, callerOf(context), { id: contactId, etag, requestId }, nameOfField, unmergeResponse);
+    },
+    async listContactMerges(request, context) {
+      return toMergesPage(await listMerges(app, callerOf(context), request));
+    },
     async undeleteContact({ contactId, etag }, context) {
       return { contact: toContactMessage(await undeleteContact(app, callerOf(context), contactId, etag)) };
     },
   };
 }
 
-/** Contacts: those that are there, then deleted ones. Nobody but their owner reads them. */
+/** Contacts: those that are there, then deleted ones; and those that were merged into others. Nobody but their owner reads them. */
 export const contactData: PersonalData = {
   tables: {
     contacts: { owner_id: { exported: 'contacts' } },
     contact_terms: { owner_id: { exported: { not: 'search terms, which are made of the fields of contacts' } } },
+    contact_merges: { owner_id: { exported: 'contactMerges' } },
     distinct_contacts: { owner_id: { exported: 'distinctContacts' } },
     user_usage: { user_id: { exported: { not: 'how much the contacts take, which is counted from them' } } },
   },
@@ -135,13 +159,35 @@ export const contactData: PersonalData = {
         (contact) => messageJson(ContactSchema, toContactMessage(contact)),
       ),
     },
+    mergedContacts: {
+      permission: undefined,
+      read: byPages(listMerged, (contact) => messageJson(ContactSchema, toContactMessage(contact))),
+    },
+    contactMerges: {
+      permission: undefined,
+      read: byPages(listMerges, (merge) => messageJson(ContactMergeSchema, toMergeMessage(merge))),
+    },
     distinctContacts: { permission: undefined, read: readDistinct },
   },
   async remove(app, ownerId, limit) {
-    const removed = await purgeDistinctOf(app, ownerId, limit);
-    return removed < limit ? removed + (await purgeContactsOf(app, ownerId, limit - removed)) : removed;
+    let removed = 0;
+    for (const purge of [purgeDistinctOf, purgeMergesOf, purgeContactsOf]) {
+      if (removed < limit) removed += await purge(app, ownerId, limit - removed);
+    }
+    return removed;
   },
 };
+
+/** A part of items that are listed by pages. */
+function byPages<Item>(
+  list: (app: App, reader: Caller, page: PageRequest) => Promise<Page<Item>>,
+  toJson: (item: Item) => object,
+): ExportPart['read'] {
+  return async (app, reader, _, pageToken) => {
+    const { items, nextPageToken } = await list(app, reader, { pageSize: EXPORT_PAGE_ROWS, pageToken });
+    return { items: items.map(toJson), nextPageToken };
+  };
+}
 
 /** Of each pair that is marked as distinct, the ids. */
 async function readDistinct(app: App, { userId }: Caller, _: string, pageToken: string): Promise<ExportPage> {

@@ -41,12 +41,15 @@ export interface ContactRow {
   /** Ids of labels, separated by blanks. */
   label_ids: string;
   starred: 0 | 1;
-  deleted: 0 | 1;
+  /** 2 for a contact that was merged into another one. */
+  deleted: 0 | 1 | 2;
   create_ms: number;
   update_ms: number;
   delete_ms: number | null;
   purge_ms: number | null;
   revision: number;
+  /** The merge by which it became part of another contact; '' for none. */
+  merge_id: string;
   /** What it takes with its search terms: see bytesOf. 0 while an older version's: terms and usage are not up to date. */
   bytes: number;
 }
@@ -69,6 +72,8 @@ interface UserUsageTable {
 /** Selects contacts of an owner. */
 export interface ContactFilter {
   readonly deleted: boolean;
+  /** Those that were merged into others, instead. */
+  readonly merged?: true;
   readonly starred: boolean | undefined;
   /** For each word that is looked for, ranges of search terms: see contactQueries. None for every contact. */
   readonly queries: readonly (readonly TermRange[])[];
@@ -94,6 +99,22 @@ export function selectContactsByUid(db: Db, ownerId: string, uids: readonly stri
       // The index of uids has those alone.
       .where('uid', '<>', sql<string>`''`)
       .where('deleted', '=', 0)
+      .orderBy('id')
+      .execute()
+  );
+}
+
+/** The contacts of an owner that have one of these uids and were merged into others. */
+export function selectMergedByUid(db: Db, ownerId: string, uids: readonly string[]): Promise<ContactRow[]> {
+  return (
+    db
+      .selectFrom('contacts')
+      .selectAll()
+      .where('owner_id', '=', ownerId)
+      .where('uid', 'in', uids)
+      // As above.
+      .where('uid', '<>', sql<string>`''`)
+      .where('deleted', '=', 2)
       .orderBy('id')
       .execute()
   );
@@ -226,21 +247,27 @@ export async function countContactRows(db: Db, ownerId: string, filter: ContactF
 
 type Contacts = SelectQueryBuilder<Schema, 'contacts', object>;
 
-function filtered(db: Db, ownerId: string, { deleted, starred }: ContactFilter): Contacts {
+function stateOf({ deleted, merged }: ContactFilter): ContactRow['deleted'] {
+  return merged ? 2 : deleted ? 1 : 0;
+}
+
+function filtered(db: Db, ownerId: string, filter: ContactFilter): Contacts {
+  const { starred } = filter;
   const contacts = db
     .selectFrom('contacts')
     .where('contacts.owner_id', '=', ownerId)
-    .where('contacts.deleted', '=', deleted ? 1 : 0);
+    .where('contacts.deleted', '=', stateOf(filter));
   return starred === undefined ? contacts : contacts.where('contacts.starred', '=', starred ? 1 : 0);
 }
 
 /** The contacts with these ids that match a filter, apart from its queries. */
-function among(db: Db, ownerId: string, { deleted, starred }: ContactFilter, ids: readonly string[]): Contacts {
+function among(db: Db, ownerId: string, filter: ContactFilter, ids: readonly string[]): Contacts {
+  const { starred } = filter;
   const contacts = db
     .selectFrom('contacts')
     .where('contacts.id', 'in', ids)
     .where(notIndexed<string>('contacts.owner_id'), '=', ownerId)
-    .where(notIndexed<number>('contacts.deleted'), '=', deleted ? 1 : 0);
+    .where(notIndexed<number>('contacts.deleted'), '=', stateOf(filter));
   return starred === undefined
     ? contacts
     : contacts.where(notIndexed<number>('contacts.starred'), '=', starred ? 1 : 0);

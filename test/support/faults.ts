@@ -17,7 +17,8 @@ const NEVER: Record<string, string> = {
     where coalesce(s.contacts, 0) <> (select count(*) from contacts c where c.owner_id = u.id and c.bytes > 0)
     or coalesce(s.live_contacts, 0) <>
       (select count(*) from contacts c where c.owner_id = u.id and c.bytes > 0 and c.deleted = 0)
-    or coalesce(s.contact_bytes, 0) <> (select coalesce(sum(c.bytes), 0) from contacts c where c.owner_id = u.id)`,
+    or coalesce(s.contact_bytes, 0) <> (select coalesce(sum(c.bytes), 0) from contacts c where c.owner_id = u.id)
+      + (select coalesce(sum(m.bytes), 0) from contact_merges m where m.owner_id = u.id)`,
   'a label whose contacts are counted wrongly': `select l.id from labels l where l.contacts <> (
     select count(*) from contact_terms t join contacts c on c.id = t.contact_id
     where t.owner_id = l.owner_id and t.term = '\u0003' || l.id and c.deleted = 0)`,
@@ -30,8 +31,13 @@ const NEVER: Record<string, string> = {
     not (state = 'deleted' and delete_ms is not null and purge_ms is not null and undelete_state is not null) and
     not (state <> 'deleted' and delete_ms is null and purge_ms is null and undelete_state is null)`,
   'a half deleted contact': `select id from contacts where
-    not (deleted = 1 and delete_ms is not null and purge_ms is not null) and
-    not (deleted = 0 and delete_ms is null and purge_ms is null)`,
+    not (deleted = 1 and delete_ms is not null and purge_ms is not null and merge_id = '') and
+    not (deleted = 2 and delete_ms is not null and purge_ms is not null and merge_id <> '') and
+    not (deleted = 0 and delete_ms is null and purge_ms is null and merge_id = '')`,
+  'a merge without contacts that were merged': `select m.id from contact_merges m
+    left join contacts c on c.merge_id = m.id where c.id is null`,
+  'a merge of contacts of others': `select m.id from contact_merges m
+    join contacts c on c.merge_id = m.id where c.owner_id <> m.owner_id`,
   // Revocations are in force for an hour and a minute: those of what ended later than one that is there are there too.
   'a session that ended without a revocation': `select s.id from sessions s
     left join revocations r on r.session_id = s.id where r.session_id is null

@@ -34,6 +34,7 @@ export async function insertManyContacts(
         delete_ms: isDeleted ? nowMs : null,
         purge_ms: isDeleted ? nowMs + 30 * 24 * 60 * 60 * 1000 : null,
         revision: 1,
+        merge_id: '',
         bytes: 1,
       };
       await insertContact(tx, row, termsOf(n));

@@ -18,6 +18,7 @@ import {
   type LabelKey,
   type LabelRow,
   selectDeletedIds,
+  selectKnownIds,
   selectLabel,
   selectLabels,
   selectLiveIds,
@@ -156,6 +157,13 @@ export async function requireLabels(db: Db, ownerId: string, ids: readonly strin
   const live = await selectLiveIds(db, ownerId, ids);
   if (ids.every((id) => live.has(id))) return;
   throw new Failure('label_not_found', 'none of your labels has one of these ids, or it is deleted', { field });
+}
+
+/** Of these ids, those of labels that are not purged. */
+export async function knownLabels(db: Db, ownerId: string, ids: readonly string[]): Promise<readonly string[]> {
+  if (ids.length === 0) return ids;
+  const known = await selectKnownIds(db, ownerId, ids);
+  return ids.filter((id) => known.has(id));
 }
 
 /** Of contacts of one owner, the labels that are shown: without deleted ones. Reads only if some have labels. */

@@ -80,6 +80,17 @@ export async function selectLiveIds(db: Db, ownerId: string, ids: readonly strin
   return new Set(rows.map(({ id }) => id));
 }
 
+/** Of these ids, those of labels of the owner, deleted ones included. */
+export async function selectKnownIds(db: Db, ownerId: string, ids: readonly string[]): Promise<Set<string>> {
+  const rows = await db
+    .selectFrom('labels')
+    .select('id')
+    .where('id', 'in', ids)
+    .where('owner_id', '=', ownerId)
+    .execute();
+  return new Set(rows.map(({ id }) => id));
+}
+
 /** The ids of an owner's deleted labels. */
 export async function selectDeletedIds(db: Db, ownerId: string): Promise<Set<string>> {
   const rows = await db

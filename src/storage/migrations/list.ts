@@ -18,6 +18,7 @@ import { migration as m0016 } from './0016-sign-up.ts';
 import { migration as m0017 } from './0017-labels.ts';
 import { migration as m0021 } from './0021-contact-properties.ts';
 import { migration as m0022 } from './0022-contact-duplicates.ts';
+import { migration as m0023 } from './0023-contact-merges.ts';
 
 /** Every migration, in order, by its name in the database. */
 export const MIGRATIONS: Readonly<Record<string, (dialect: Dialect) => Migration>> = {
@@ -38,6 +39,7 @@ export const MIGRATIONS: Readonly<Record<string, (dialect: Dialect) => Migration
   '0017-labels': m0017,
   '0021-contact-properties': m0021,
   '0022-contact-duplicates': m0022,
+  '0023-contact-merges': m0023,
 };
 
 /** Every table, with the migration that makes it. */
@@ -63,4 +65,5 @@ export const TABLES = {
   invitations: '0016-sign-up',
   labels: '0017-labels',
   distinct_contacts: '0022-contact-duplicates',
+  contact_merges: '0023-contact-merges',
 } as const;

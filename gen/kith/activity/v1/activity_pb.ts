@@ -45,6 +45,9 @@ export const file_kith_activity_v1_activity: GenFile = /*@__PURE__*/
  * - `kith.contact.created`, `.updated`, `.deleted`, `.undeleted`, with the
  *   attribute `contact_id` and nothing else of the contact. They are shown to
  *   the owner of the contact alone, among the own activity; to admins neither.
+ * - `kith.contact.merged`, `.unmerged`, with the attributes `contact_id`, the contact that
+ *   stayed, and `merged_contact_ids`, the ids of the others, separated by blanks; shown to
+ *   their owner alone.
  * - `kith.contact.marked_distinct`, `.unmarked_distinct`, with the attribute `contact_ids`,
  *   the ids of the contacts, separated by blanks; shown to their owner alone.
  * - `kith.label.created`, `.updated`, `.deleted`, `.undeleted`, with the attribute

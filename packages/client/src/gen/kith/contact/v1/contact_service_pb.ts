@@ -4,6 +4,8 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Contact, ContactDate, CustomField, EmailAddress, MessagingHandle, PartialDate, PhoneNumber, PostalAddress, Relation, WebAddress } from "./contact_pb.ts";
 import { file_kith_contact_v1_contact } from "./contact_pb.ts";
 import type { Refusal } from "../../error/v1/error_pb.ts";
@@ -14,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file kith/contact/v1/contact_service.proto.
  */
 export const file_kith_contact_v1_contact_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVraXRoL2NvbnRhY3QvdjEvY29udGFjdF9zZXJ2aWNlLnByb3RvEg9raXRoLmNvbnRhY3QudjEiiwcKFENyZWF0ZUNvbnRhY3RSZXF1ZXN0EhIKCmdpdmVuX25hbWUYASABKAkSEwoLZmFtaWx5X25hbWUYAiABKAkSDwoHY29tcGFueRgDIAEoCRIRCglqb2JfdGl0bGUYBCABKAkSLQoGZW1haWxzGAUgAygLMh0ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzcxIsCgZwaG9uZXMYBiADKAsyHC5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXISMQoJYWRkcmVzc2VzGAcgAygLMh4ua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3MSKQoEdXJscxgIIAMoCzIbLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzEi4KCGJpcnRoZGF5GAkgASgLMhwua2l0aC5jb250YWN0LnYxLlBhcnRpYWxEYXRlEg0KBW5vdGVzGAogASgJEg8KB3N0YXJyZWQYCyABKAgSEgoKcmVxdWVzdF9pZBgMIAEoCRITCgtuYW1lX3ByZWZpeBgNIAEoCRITCgttaWRkbGVfbmFtZRgOIAEoCRITCgtuYW1lX3N1ZmZpeBgPIAEoCRIQCghuaWNrbmFtZRgQIAEoCRIbChNwaG9uZXRpY19naXZlbl9uYW1lGBEgASgJEhwKFHBob25ldGljX21pZGRsZV9uYW1lGBIgASgJEhwKFHBob25ldGljX2ZhbWlseV9uYW1lGBMgASgJEhIKCmRlcGFydG1lbnQYFCABKAkSKwoFZGF0ZXMYFSADKAsyHC5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGUSLAoJcmVsYXRpb25zGBYgAygLMhkua2l0aC5jb250YWN0LnYxLlJlbGF0aW9uEjsKEW1lc3NhZ2luZ19oYW5kbGVzGBcgAygLMiAua2l0aC5jb250YWN0LnYxLk1lc3NhZ2luZ0hhbmRsZRIzCg1jdXN0b21fZmllbGRzGBggAygLMhwua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkEhEKCWxhbmd1YWdlcxgZIAMoCRIRCgl0aW1lX3pvbmUYGiABKAkSEAoIcHJvbm91bnMYGyABKAkSDgoGc291cmNlGBwgASgJEgsKA3VpZBgdIAEoCRIUCgxwaG9uZV9yZWdpb24YHiABKAkSEQoJbGFiZWxfaWRzGB8gAygJIkIKFUNyZWF0ZUNvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QibQoaQmF0Y2hDcmVhdGVDb250YWN0c1JlcXVlc3QSNwoIY29udGFjdHMYASADKAsyJS5raXRoLmNvbnRhY3QudjEuQ3JlYXRlQ29udGFjdFJlcXVlc3QSFgoOYWxsX29yX25vdGhpbmcYAiABKAgiTgobQmF0Y2hDcmVhdGVDb250YWN0c1Jlc3BvbnNlEi8KB3Jlc3VsdHMYASADKAsyHi5raXRoLmNvbnRhY3QudjEuQ29udGFjdFJlc3VsdCKTAQoNQ29udGFjdFJlc3VsdBIuCgZzdGF0dXMYASABKA4yHi5raXRoLmNvbnRhY3QudjEuQ29udGFjdFN0YXR1cxIpCgdjb250YWN0GAIgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QSJwoHcmVmdXNhbBgDIAEoCzIWLmtpdGguZXJyb3IudjEuUmVmdXNhbCJtChpCYXRjaFVwZGF0ZUNvbnRhY3RzUmVxdWVzdBI3Cghjb250YWN0cxgBIAMoCzIlLmtpdGguY29udGFjdC52MS5VcGRhdGVDb250YWN0UmVxdWVzdBIWCg5hbGxfb3Jfbm90aGluZxgCIAEoCCJOChtCYXRjaFVwZGF0ZUNvbnRhY3RzUmVzcG9uc2USLwoHcmVzdWx0cxgBIAMoCzIeLmtpdGguY29udGFjdC52MS5Db250YWN0UmVzdWx0ImcKGkJhdGNoRGVsZXRlQ29udGFjdHNSZXF1ZXN0EjEKCGNvbnRhY3RzGAEgAygLMh8ua2l0aC5jb250YWN0LnYxLkNvbnRhY3RWZXJzaW9uEhYKDmFsbF9vcl9ub3RoaW5nGAIgASgIIk4KG0JhdGNoRGVsZXRlQ29udGFjdHNSZXNwb25zZRIvCgdyZXN1bHRzGAEgAygLMh4ua2l0aC5jb250YWN0LnYxLkNvbnRhY3RSZXN1bHQiQAoOQ29udGFjdFZlcnNpb24SEgoKY29udGFjdF9pZBgBIAEoCRIRCgRldGFnGAIgASgJSACIAQFCBwoFX2V0YWcikgEKFExhYmVsQ29udGFjdHNSZXF1ZXN0EjEKCGNvbnRhY3RzGAEgAygLMh8ua2l0aC5jb250YWN0LnYxLkNvbnRhY3RWZXJzaW9uEhUKDWFkZF9sYWJlbF9pZHMYAiADKAkSGAoQcmVtb3ZlX2xhYmVsX2lkcxgDIAMoCRIWCg5hbGxfb3Jfbm90aGluZxgEIAEoCCJIChVMYWJlbENvbnRhY3RzUmVzcG9uc2USLwoHcmVzdWx0cxgBIAMoCzIeLmtpdGguY29udGFjdC52MS5Db250YWN0UmVzdWx0IicKEUdldENvbnRhY3RSZXF1ZXN0EhIKCmNvbnRhY3RfaWQYASABKAkiPwoSR2V0Q29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCLIAQoTTGlzdENvbnRhY3RzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRINCgVxdWVyeRgDIAEoCRIUCgdzdGFycmVkGAQgASgISACIAQESDwoHZGVsZXRlZBgFIAEoCBIaChJpbmNsdWRlX3RvdGFsX3NpemUYBiABKAgSLAoGbGFiZWxzGAcgASgLMhwua2l0aC5jb250YWN0LnYxLkxhYmVsRmlsdGVyQgoKCF9zdGFycmVkIj4KC0xhYmVsRmlsdGVyEg4KBmFueV9vZhgBIAMoCRIOCgZhbGxfb2YYAiADKAkSDwoHbm9uZV9vZhgDIAMoCSKgAQoUTGlzdENvbnRhY3RzUmVzcG9uc2USKgoIY29udGFjdHMYASADKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSFwoKdG90YWxfc2l6ZRgDIAEoBUgAiAEBEhsKE3RvdGFsX3NpemVfYXRfbGVhc3QYBCABKAhCDQoLX3RvdGFsX3NpemUi7QoKFFVwZGF0ZUNvbnRhY3RSZXF1ZXN0EhIKCmNvbnRhY3RfaWQYASABKAkSEQoEZXRhZxgCIAEoCUgAiAEBEhcKCmdpdmVuX25hbWUYAyABKAlIAYgBARIYCgtmYW1pbHlfbmFtZRgEIAEoCUgCiAEBEhQKB2NvbXBhbnkYBSABKAlIA4gBARIWCglqb2JfdGl0bGUYBiABKAlIBIgBARIvCgZlbWFpbHMYByABKAsyHy5raXRoLmNvbnRhY3QudjEuRW1haWxBZGRyZXNzZXMSLQoGcGhvbmVzGAggASgLMh0ua2l0aC5jb250YWN0LnYxLlBob25lTnVtYmVycxIzCglhZGRyZXNzZXMYCSABKAsyIC5raXRoLmNvbnRhY3QudjEuUG9zdGFsQWRkcmVzc2VzEisKBHVybHMYCiABKAsyHS5raXRoLmNvbnRhY3QudjEuV2ViQWRkcmVzc2VzEjEKCGJpcnRoZGF5GAsgASgLMh8ua2l0aC5jb250YWN0LnYxLkJpcnRoZGF5Q2hhbmdlEhIKBW5vdGVzGAwgASgJSAWIAQESFAoHc3RhcnJlZBgNIAEoCEgGiAEBEhgKC25hbWVfcHJlZml4GA4gASgJSAeIAQESGAoLbWlkZGxlX25hbWUYDyABKAlICIgBARIYCgtuYW1lX3N1ZmZpeBgQIAEoCUgJiAEBEhUKCG5pY2tuYW1lGBEgASgJSAqIAQESIAoTcGhvbmV0aWNfZ2l2ZW5fbmFtZRgSIAEoCUgLiAEBEiEKFHBob25ldGljX21pZGRsZV9uYW1lGBMgASgJSAyIAQESIQoUcGhvbmV0aWNfZmFtaWx5X25hbWUYFCABKAlIDYgBARIXCgpkZXBhcnRtZW50GBUgASgJSA6IAQESLAoFZGF0ZXMYFiABKAsyHS5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGVzEi0KCXJlbGF0aW9ucxgXIAEoCzIaLmtpdGguY29udGFjdC52MS5SZWxhdGlvbnMSPAoRbWVzc2FnaW5nX2hhbmRsZXMYGCABKAsyIS5raXRoLmNvbnRhY3QudjEuTWVzc2FnaW5nSGFuZGxlcxI0Cg1jdXN0b21fZmllbGRzGBkgASgLMh0ua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkcxItCglsYW5ndWFnZXMYGiABKAsyGi5raXRoLmNvbnRhY3QudjEuTGFuZ3VhZ2VzEhYKCXRpbWVfem9uZRgbIAEoCUgPiAEBEhUKCHByb25vdW5zGBwgASgJSBCIAQESEwoGc291cmNlGB0gASgJSBGIAQESEAoDdWlkGB4gASgJSBKIAQESFAoMcGhvbmVfcmVnaW9uGB8gASgJEiwKCWxhYmVsX2lkcxggIAEoCzIZLmtpdGguY29udGFjdC52MS5MYWJlbElkcxISCgpyZXF1ZXN0X2lkGCEgASgJQgcKBV9ldGFnQg0KC19naXZlbl9uYW1lQg4KDF9mYW1pbHlfbmFtZUIKCghfY29tcGFueUIMCgpfam9iX3RpdGxlQggKBl9ub3Rlc0IKCghfc3RhcnJlZEIOCgxfbmFtZV9wcmVmaXhCDgoMX21pZGRsZV9uYW1lQg4KDF9uYW1lX3N1ZmZpeEILCglfbmlja25hbWVCFgoUX3Bob25ldGljX2dpdmVuX25hbWVCFwoVX3Bob25ldGljX21pZGRsZV9uYW1lQhcKFV9waG9uZXRpY19mYW1pbHlfbmFtZUINCgtfZGVwYXJ0bWVudEIMCgpfdGltZV96b25lQgsKCV9wcm9ub3Vuc0IJCgdfc291cmNlQgYKBF91aWQiPwoORW1haWxBZGRyZXNzZXMSLQoGdmFsdWVzGAEgAygLMh0ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzcyI8CgxQaG9uZU51bWJlcnMSLAoGdmFsdWVzGAEgAygLMhwua2l0aC5jb250YWN0LnYxLlBob25lTnVtYmVyIkEKD1Bvc3RhbEFkZHJlc3NlcxIuCgZ2YWx1ZXMYASADKAsyHi5raXRoLmNvbnRhY3QudjEuUG9zdGFsQWRkcmVzcyI7CgxXZWJBZGRyZXNzZXMSKwoGdmFsdWVzGAEgAygLMhsua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3MiPAoMQ29udGFjdERhdGVzEiwKBnZhbHVlcxgBIAMoCzIcLmtpdGguY29udGFjdC52MS5Db250YWN0RGF0ZSI2CglSZWxhdGlvbnMSKQoGdmFsdWVzGAEgAygLMhkua2l0aC5jb250YWN0LnYxLlJlbGF0aW9uIkQKEE1lc3NhZ2luZ0hhbmRsZXMSMAoGdmFsdWVzGAEgAygLMiAua2l0aC5jb250YWN0LnYxLk1lc3NhZ2luZ0hhbmRsZSI8CgxDdXN0b21GaWVsZHMSLAoGdmFsdWVzGAEgAygLMhwua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkIhsKCUxhbmd1YWdlcxIOCgZ2YWx1ZXMYASADKAkiGgoITGFiZWxJZHMSDgoGdmFsdWVzGAEgAygJIj0KDkJpcnRoZGF5Q2hhbmdlEisKBXZhbHVlGAEgASgLMhwua2l0aC5jb250YWN0LnYxLlBhcnRpYWxEYXRlIkIKFVVwZGF0ZUNvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QiRgoURGVsZXRlQ29udGFjdFJlcXVlc3QSEgoKY29udGFjdF9pZBgBIAEoCRIRCgRldGFnGAIgASgJSACIAQFCBwoFX2V0YWciQgoVRGVsZXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJIChZVbmRlbGV0ZUNvbnRhY3RSZXF1ZXN0EhIKCmNvbnRhY3RfaWQYASABKAkSEQoEZXRhZxgCIAEoCUgAiAEBQgcKBV9ldGFnIkQKF1VuZGVsZXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJeChxMaXN0Q29udGFjdER1cGxpY2F0ZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEhcKD21hcmtlZF9kaXN0aW5jdBgDIAEoCCJvCh1MaXN0Q29udGFjdER1cGxpY2F0ZXNSZXNwb25zZRI1CgpkdXBsaWNhdGVzGAEgAygLMiEua2l0aC5jb250YWN0LnYxLkNvbnRhY3REdXBsaWNhdGUSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIqcBChBDb250YWN0RHVwbGljYXRlEicKBWZpcnN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QSKAoGc2Vjb25kGAIgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QSMQoHcmVhc29ucxgDIAMoDjIgLmtpdGguY29udGFjdC52MS5EdXBsaWNhdGVSZWFzb24SDQoFc2NvcmUYBCABKAUiMgobTWFya0NvbnRhY3RzRGlzdGluY3RSZXF1ZXN0EhMKC2NvbnRhY3RfaWRzGAEgAygJIjQKHE1hcmtDb250YWN0c0Rpc3RpbmN0UmVzcG9uc2USFAoMbWFya2VkX3BhaXJzGAEgASgFIjQKHVVubWFya0NvbnRhY3RzRGlzdGluY3RSZXF1ZXN0EhMKC2NvbnRhY3RfaWRzGAEgAygJIjgKHlVubWFya0NvbnRhY3RzRGlzdGluY3RSZXNwb25zZRIWCg51bm1hcmtlZF9wYWlycxgBIAEoBSLpAQoVSW1wb3J0Q29udGFjdHNSZXF1ZXN0Ei4KBmZvcm1hdBgBIAEoDjIeLmtpdGguY29udGFjdC52MS5Db250YWN0Rm9ybWF0Eg8KB2NvbnRlbnQYAiABKAwSDwoHcHJldmlldxgDIAEoCBIVCg1rZWVwX2V4aXN0aW5nGAQgASgIEg4KBnNvdXJjZRgFIAEoCRIUCgxwaG9uZV9yZWdpb24YBiABKAkSKwoHY29sdW1ucxgHIAMoCzIaLmtpdGguY29udGFjdC52MS5Dc3ZDb2x1bW4SFAoMbGluZXNfYmVmb3JlGAggASgFIigKCUNzdkNvbHVtbhIMCgRuYW1lGAEgASgJEg0KBWhvbGRzGAIgASgJIlEKFkltcG9ydENvbnRhY3RzUmVzcG9uc2USNwoHcmVzdWx0cxgBIAMoCzImLmtpdGguY29udGFjdC52MS5JbXBvcnRlZENvbnRhY3RSZXN1bHQi0gEKFUltcG9ydGVkQ29udGFjdFJlc3VsdBI0CgZzdGF0dXMYASABKA4yJC5raXRoLmNvbnRhY3QudjEuQ29udGFjdEltcG9ydFN0YXR1cxIMCgRsaW5lGAIgASgFEgwKBG5hbWUYAyABKAkSEgoKY29udGFjdF9pZBgEIAEoCRIqCgVub3RlcxgFIAMoCzIbLmtpdGguY29udGFjdC52MS5JbXBvcnROb3RlEicKB3JlZnVzYWwYBiABKAsyFi5raXRoLmVycm9yLnYxLlJlZnVzYWwiKAoKSW1wb3J0Tm90ZRIMCgRsaW5lGAEgASgFEgwKBHRleHQYAiABKAkieAoVRXhwb3J0Q29udGFjdHNSZXF1ZXN0Ei4KBmZvcm1hdBgBIAEoDjIeLmtpdGguY29udGFjdC52MS5Db250YWN0Rm9ybWF0Eg0KBXF1ZXJ5GAIgASgJEhQKB3N0YXJyZWQYAyABKAhIAIgBAUIKCghfc3RhcnJlZCImChZFeHBvcnRDb250YWN0c1Jlc3BvbnNlEgwKBGRhdGEYASABKAwqvAEKDUNvbnRhY3RTdGF0dXMSHgoaQ09OVEFDVF9TVEFUVVNfVU5TUEVDSUZJRUQQABIaChZDT05UQUNUX1NUQVRVU19DUkVBVEVEEAESGgoWQ09OVEFDVF9TVEFUVVNfUkVGVVNFRBACEhsKF0NPTlRBQ1RfU1RBVFVTX0xFRlRfT1VUEAMSGgoWQ09OVEFDVF9TVEFUVVNfVVBEQVRFRBAEEhoKFkNPTlRBQ1RfU1RBVFVTX0RFTEVURUQQBSrVAQoPRHVwbGljYXRlUmVhc29uEiAKHERVUExJQ0FURV9SRUFTT05fVU5TUEVDSUZJRUQQABIaChZEVVBMSUNBVEVfUkVBU09OX0VNQUlMEAESGgoWRFVQTElDQVRFX1JFQVNPTl9QSE9ORRACEiUKIURVUExJQ0FURV9SRUFTT05fTkFNRV9BTkRfQ09NUEFOWRADEiYKIkRVUExJQ0FURV9SRUFTT05fTkFNRV9BTkRfQklSVEhEQVkQBBIZChVEVVBMSUNBVEVfUkVBU09OX05BTUUQBSp/Cg1Db250YWN0Rm9ybWF0Eh4KGkNPTlRBQ1RfRk9STUFUX1VOU1BFQ0lGSUVEEAASGgoWQ09OVEFDVF9GT1JNQVRfVkNBUkRfMxABEhoKFkNPTlRBQ1RfRk9STUFUX1ZDQVJEXzQQAhIWChJDT05UQUNUX0ZPUk1BVF9DU1YQAyrFAQoTQ29udGFjdEltcG9ydFN0YXR1cxIlCiFDT05UQUNUX0lNUE9SVF9TVEFUVVNfVU5TUEVDSUZJRUQQABIhCh1DT05UQUNUX0lNUE9SVF9TVEFUVVNfQ1JFQVRFRBABEiEKHUNPTlRBQ1RfSU1QT1JUX1NUQVRVU19VUERBVEVEEAISHgoaQ09OVEFDVF9JTVBPUlRfU1RBVFVTX1NBTUUQAxIhCh1DT05UQUNUX0lNUE9SVF9TVEFUVVNfUkVGVVNFRBAEMr8MCg5Db250YWN0U2VydmljZRJeCg1DcmVhdGVDb250YWN0EiUua2l0aC5jb250YWN0LnYxLkNyZWF0ZUNvbnRhY3RSZXF1ZXN0GiYua2l0aC5jb250YWN0LnYxLkNyZWF0ZUNvbnRhY3RSZXNwb25zZRJwChNCYXRjaENyZWF0ZUNvbnRhY3RzEisua2l0aC5jb250YWN0LnYxLkJhdGNoQ3JlYXRlQ29udGFjdHNSZXF1ZXN0Giwua2l0aC5jb250YWN0LnYxLkJhdGNoQ3JlYXRlQ29udGFjdHNSZXNwb25zZRJaCgpHZXRDb250YWN0EiIua2l0aC5jb250YWN0LnYxLkdldENvbnRhY3RSZXF1ZXN0GiMua2l0aC5jb250YWN0LnYxLkdldENvbnRhY3RSZXNwb25zZSIDkAIBEmAKDExpc3RDb250YWN0cxIkLmtpdGguY29udGFjdC52MS5MaXN0Q29udGFjdHNSZXF1ZXN0GiUua2l0aC5jb250YWN0LnYxLkxpc3RDb250YWN0c1Jlc3BvbnNlIgOQAgESXgoNVXBkYXRlQ29udGFjdBIlLmtpdGguY29udGFjdC52MS5VcGRhdGVDb250YWN0UmVxdWVzdBomLmtpdGguY29udGFjdC52MS5VcGRhdGVDb250YWN0UmVzcG9uc2UScAoTQmF0Y2hVcGRhdGVDb250YWN0cxIrLmtpdGguY29udGFjdC52MS5CYXRjaFVwZGF0ZUNvbnRhY3RzUmVxdWVzdBosLmtpdGguY29udGFjdC52MS5CYXRjaFVwZGF0ZUNvbnRhY3RzUmVzcG9uc2USXgoNRGVsZXRlQ29udGFjdBIlLmtpdGguY29udGFjdC52MS5EZWxldGVDb250YWN0UmVxdWVzdBomLmtpdGguY29udGFjdC52MS5EZWxldGVDb250YWN0UmVzcG9uc2UScAoTQmF0Y2hEZWxldGVDb250YWN0cxIrLmtpdGguY29udGFjdC52MS5CYXRjaERlbGV0ZUNvbnRhY3RzUmVxdWVzdBosLmtpdGguY29udGFjdC52MS5CYXRjaERlbGV0ZUNvbnRhY3RzUmVzcG9uc2USYQoOSW1wb3J0Q29udGFjdHMSJi5raXRoLmNvbnRhY3QudjEuSW1wb3J0Q29udGFjdHNSZXF1ZXN0Gicua2l0aC5jb250YWN0LnYxLkltcG9ydENvbnRhY3RzUmVzcG9uc2USYwoORXhwb3J0Q29udGFjdHMSJi5raXRoLmNvbnRhY3QudjEuRXhwb3J0Q29udGFjdHNSZXF1ZXN0Gicua2l0aC5jb250YWN0LnYxLkV4cG9ydENvbnRhY3RzUmVzcG9uc2UwARJ7ChVMaXN0Q29udGFjdER1cGxpY2F0ZXMSLS5raXRoLmNvbnRhY3QudjEuTGlzdENvbnRhY3REdXBsaWNhdGVzUmVxdWVzdBouLmtpdGguY29udGFjdC52MS5MaXN0Q29udGFjdER1cGxpY2F0ZXNSZXNwb25zZSIDkAIBEnMKFE1hcmtDb250YWN0c0Rpc3RpbmN0Eiwua2l0aC5jb250YWN0LnYxLk1hcmtDb250YWN0c0Rpc3RpbmN0UmVxdWVzdBotLmtpdGguY29udGFjdC52MS5NYXJrQ29udGFjdHNEaXN0aW5jdFJlc3BvbnNlEnkKFlVubWFya0NvbnRhY3RzRGlzdGluY3QSLi5raXRoLmNvbnRhY3QudjEuVW5tYXJrQ29udGFjdHNEaXN0aW5jdFJlcXVlc3QaLy5raXRoLmNvbnRhY3QudjEuVW5tYXJrQ29udGFjdHNEaXN0aW5jdFJlc3BvbnNlEmQKD1VuZGVsZXRlQ29udGFjdBInLmtpdGguY29udGFjdC52MS5VbmRlbGV0ZUNvbnRhY3RSZXF1ZXN0Gigua2l0aC5jb250YWN0LnYxLlVuZGVsZXRlQ29udGFjdFJlc3BvbnNlEl4KDUxhYmVsQ29udGFjdHMSJS5raXRoLmNvbnRhY3QudjEuTGFiZWxDb250YWN0c1JlcXVlc3QaJi5raXRoLmNvbnRhY3QudjEuTGFiZWxDb250YWN0c1Jlc3BvbnNlQkMKD2tpdGguY29udGFjdC52MUITQ29udGFjdFNlcnZpY2VQcm90b1ABWhlraXRoL2NvbnRhY3QvdjE7Y29udGFjdHYxYgZwcm90bzM", [file_kith_contact_v1_contact, file_kith_error_v1_error]);
+  fileDesc("CiVraXRoL2NvbnRhY3QvdjEvY29udGFjdF9zZXJ2aWNlLnByb3RvEg9raXRoLmNvbnRhY3QudjEiiwcKFENyZWF0ZUNvbnRhY3RSZXF1ZXN0EhIKCmdpdmVuX25hbWUYASABKAkSEwoLZmFtaWx5X25hbWUYAiABKAkSDwoHY29tcGFueRgDIAEoCRIRCglqb2JfdGl0bGUYBCABKAkSLQoGZW1haWxzGAUgAygLMh0ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzcxIsCgZwaG9uZXMYBiADKAsyHC5raXRoLmNvbnRhY3QudjEuUGhvbmVOdW1iZXISMQoJYWRkcmVzc2VzGAcgAygLMh4ua2l0aC5jb250YWN0LnYxLlBvc3RhbEFkZHJlc3MSKQoEdXJscxgIIAMoCzIbLmtpdGguY29udGFjdC52MS5XZWJBZGRyZXNzEi4KCGJpcnRoZGF5GAkgASgLMhwua2l0aC5jb250YWN0LnYxLlBhcnRpYWxEYXRlEg0KBW5vdGVzGAogASgJEg8KB3N0YXJyZWQYCyABKAgSEgoKcmVxdWVzdF9pZBgMIAEoCRITCgtuYW1lX3ByZWZpeBgNIAEoCRITCgttaWRkbGVfbmFtZRgOIAEoCRITCgtuYW1lX3N1ZmZpeBgPIAEoCRIQCghuaWNrbmFtZRgQIAEoCRIbChNwaG9uZXRpY19naXZlbl9uYW1lGBEgASgJEhwKFHBob25ldGljX21pZGRsZV9uYW1lGBIgASgJEhwKFHBob25ldGljX2ZhbWlseV9uYW1lGBMgASgJEhIKCmRlcGFydG1lbnQYFCABKAkSKwoFZGF0ZXMYFSADKAsyHC5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGUSLAoJcmVsYXRpb25zGBYgAygLMhkua2l0aC5jb250YWN0LnYxLlJlbGF0aW9uEjsKEW1lc3NhZ2luZ19oYW5kbGVzGBcgAygLMiAua2l0aC5jb250YWN0LnYxLk1lc3NhZ2luZ0hhbmRsZRIzCg1jdXN0b21fZmllbGRzGBggAygLMhwua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkEhEKCWxhbmd1YWdlcxgZIAMoCRIRCgl0aW1lX3pvbmUYGiABKAkSEAoIcHJvbm91bnMYGyABKAkSDgoGc291cmNlGBwgASgJEgsKA3VpZBgdIAEoCRIUCgxwaG9uZV9yZWdpb24YHiABKAkSEQoJbGFiZWxfaWRzGB8gAygJIkIKFUNyZWF0ZUNvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QibQoaQmF0Y2hDcmVhdGVDb250YWN0c1JlcXVlc3QSNwoIY29udGFjdHMYASADKAsyJS5raXRoLmNvbnRhY3QudjEuQ3JlYXRlQ29udGFjdFJlcXVlc3QSFgoOYWxsX29yX25vdGhpbmcYAiABKAgiTgobQmF0Y2hDcmVhdGVDb250YWN0c1Jlc3BvbnNlEi8KB3Jlc3VsdHMYASADKAsyHi5raXRoLmNvbnRhY3QudjEuQ29udGFjdFJlc3VsdCKTAQoNQ29udGFjdFJlc3VsdBIuCgZzdGF0dXMYASABKA4yHi5raXRoLmNvbnRhY3QudjEuQ29udGFjdFN0YXR1cxIpCgdjb250YWN0GAIgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QSJwoHcmVmdXNhbBgDIAEoCzIWLmtpdGguZXJyb3IudjEuUmVmdXNhbCJtChpCYXRjaFVwZGF0ZUNvbnRhY3RzUmVxdWVzdBI3Cghjb250YWN0cxgBIAMoCzIlLmtpdGguY29udGFjdC52MS5VcGRhdGVDb250YWN0UmVxdWVzdBIWCg5hbGxfb3Jfbm90aGluZxgCIAEoCCJOChtCYXRjaFVwZGF0ZUNvbnRhY3RzUmVzcG9uc2USLwoHcmVzdWx0cxgBIAMoCzIeLmtpdGguY29udGFjdC52MS5Db250YWN0UmVzdWx0ImcKGkJhdGNoRGVsZXRlQ29udGFjdHNSZXF1ZXN0EjEKCGNvbnRhY3RzGAEgAygLMh8ua2l0aC5jb250YWN0LnYxLkNvbnRhY3RWZXJzaW9uEhYKDmFsbF9vcl9ub3RoaW5nGAIgASgIIk4KG0JhdGNoRGVsZXRlQ29udGFjdHNSZXNwb25zZRIvCgdyZXN1bHRzGAEgAygLMh4ua2l0aC5jb250YWN0LnYxLkNvbnRhY3RSZXN1bHQiQAoOQ29udGFjdFZlcnNpb24SEgoKY29udGFjdF9pZBgBIAEoCRIRCgRldGFnGAIgASgJSACIAQFCBwoFX2V0YWcikgEKFExhYmVsQ29udGFjdHNSZXF1ZXN0EjEKCGNvbnRhY3RzGAEgAygLMh8ua2l0aC5jb250YWN0LnYxLkNvbnRhY3RWZXJzaW9uEhUKDWFkZF9sYWJlbF9pZHMYAiADKAkSGAoQcmVtb3ZlX2xhYmVsX2lkcxgDIAMoCRIWCg5hbGxfb3Jfbm90aGluZxgEIAEoCCJIChVMYWJlbENvbnRhY3RzUmVzcG9uc2USLwoHcmVzdWx0cxgBIAMoCzIeLmtpdGguY29udGFjdC52MS5Db250YWN0UmVzdWx0IicKEUdldENvbnRhY3RSZXF1ZXN0EhIKCmNvbnRhY3RfaWQYASABKAkiPwoSR2V0Q29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCLIAQoTTGlzdENvbnRhY3RzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRINCgVxdWVyeRgDIAEoCRIUCgdzdGFycmVkGAQgASgISACIAQESDwoHZGVsZXRlZBgFIAEoCBIaChJpbmNsdWRlX3RvdGFsX3NpemUYBiABKAgSLAoGbGFiZWxzGAcgASgLMhwua2l0aC5jb250YWN0LnYxLkxhYmVsRmlsdGVyQgoKCF9zdGFycmVkIj4KC0xhYmVsRmlsdGVyEg4KBmFueV9vZhgBIAMoCRIOCgZhbGxfb2YYAiADKAkSDwoHbm9uZV9vZhgDIAMoCSKgAQoUTGlzdENvbnRhY3RzUmVzcG9uc2USKgoIY29udGFjdHMYASADKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSFwoKdG90YWxfc2l6ZRgDIAEoBUgAiAEBEhsKE3RvdGFsX3NpemVfYXRfbGVhc3QYBCABKAhCDQoLX3RvdGFsX3NpemUi7QoKFFVwZGF0ZUNvbnRhY3RSZXF1ZXN0EhIKCmNvbnRhY3RfaWQYASABKAkSEQoEZXRhZxgCIAEoCUgAiAEBEhcKCmdpdmVuX25hbWUYAyABKAlIAYgBARIYCgtmYW1pbHlfbmFtZRgEIAEoCUgCiAEBEhQKB2NvbXBhbnkYBSABKAlIA4gBARIWCglqb2JfdGl0bGUYBiABKAlIBIgBARIvCgZlbWFpbHMYByABKAsyHy5raXRoLmNvbnRhY3QudjEuRW1haWxBZGRyZXNzZXMSLQoGcGhvbmVzGAggASgLMh0ua2l0aC5jb250YWN0LnYxLlBob25lTnVtYmVycxIzCglhZGRyZXNzZXMYCSABKAsyIC5raXRoLmNvbnRhY3QudjEuUG9zdGFsQWRkcmVzc2VzEisKBHVybHMYCiABKAsyHS5raXRoLmNvbnRhY3QudjEuV2ViQWRkcmVzc2VzEjEKCGJpcnRoZGF5GAsgASgLMh8ua2l0aC5jb250YWN0LnYxLkJpcnRoZGF5Q2hhbmdlEhIKBW5vdGVzGAwgASgJSAWIAQESFAoHc3RhcnJlZBgNIAEoCEgGiAEBEhgKC25hbWVfcHJlZml4GA4gASgJSAeIAQESGAoLbWlkZGxlX25hbWUYDyABKAlICIgBARIYCgtuYW1lX3N1ZmZpeBgQIAEoCUgJiAEBEhUKCG5pY2tuYW1lGBEgASgJSAqIAQESIAoTcGhvbmV0aWNfZ2l2ZW5fbmFtZRgSIAEoCUgLiAEBEiEKFHBob25ldGljX21pZGRsZV9uYW1lGBMgASgJSAyIAQESIQoUcGhvbmV0aWNfZmFtaWx5X25hbWUYFCABKAlIDYgBARIXCgpkZXBhcnRtZW50GBUgASgJSA6IAQESLAoFZGF0ZXMYFiABKAsyHS5raXRoLmNvbnRhY3QudjEuQ29udGFjdERhdGVzEi0KCXJlbGF0aW9ucxgXIAEoCzIaLmtpdGguY29udGFjdC52MS5SZWxhdGlvbnMSPAoRbWVzc2FnaW5nX2hhbmRsZXMYGCABKAsyIS5raXRoLmNvbnRhY3QudjEuTWVzc2FnaW5nSGFuZGxlcxI0Cg1jdXN0b21fZmllbGRzGBkgASgLMh0ua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkcxItCglsYW5ndWFnZXMYGiABKAsyGi5raXRoLmNvbnRhY3QudjEuTGFuZ3VhZ2VzEhYKCXRpbWVfem9uZRgbIAEoCUgPiAEBEhUKCHByb25vdW5zGBwgASgJSBCIAQESEwoGc291cmNlGB0gASgJSBGIAQESEAoDdWlkGB4gASgJSBKIAQESFAoMcGhvbmVfcmVnaW9uGB8gASgJEiwKCWxhYmVsX2lkcxggIAEoCzIZLmtpdGguY29udGFjdC52MS5MYWJlbElkcxISCgpyZXF1ZXN0X2lkGCEgASgJQgcKBV9ldGFnQg0KC19naXZlbl9uYW1lQg4KDF9mYW1pbHlfbmFtZUIKCghfY29tcGFueUIMCgpfam9iX3RpdGxlQggKBl9ub3Rlc0IKCghfc3RhcnJlZEIOCgxfbmFtZV9wcmVmaXhCDgoMX21pZGRsZV9uYW1lQg4KDF9uYW1lX3N1ZmZpeEILCglfbmlja25hbWVCFgoUX3Bob25ldGljX2dpdmVuX25hbWVCFwoVX3Bob25ldGljX21pZGRsZV9uYW1lQhcKFV9waG9uZXRpY19mYW1pbHlfbmFtZUINCgtfZGVwYXJ0bWVudEIMCgpfdGltZV96b25lQgsKCV9wcm9ub3Vuc0IJCgdfc291cmNlQgYKBF91aWQiPwoORW1haWxBZGRyZXNzZXMSLQoGdmFsdWVzGAEgAygLMh0ua2l0aC5jb250YWN0LnYxLkVtYWlsQWRkcmVzcyI8CgxQaG9uZU51bWJlcnMSLAoGdmFsdWVzGAEgAygLMhwua2l0aC5jb250YWN0LnYxLlBob25lTnVtYmVyIkEKD1Bvc3RhbEFkZHJlc3NlcxIuCgZ2YWx1ZXMYASADKAsyHi5raXRoLmNvbnRhY3QudjEuUG9zdGFsQWRkcmVzcyI7CgxXZWJBZGRyZXNzZXMSKwoGdmFsdWVzGAEgAygLMhsua2l0aC5jb250YWN0LnYxLldlYkFkZHJlc3MiPAoMQ29udGFjdERhdGVzEiwKBnZhbHVlcxgBIAMoCzIcLmtpdGguY29udGFjdC52MS5Db250YWN0RGF0ZSI2CglSZWxhdGlvbnMSKQoGdmFsdWVzGAEgAygLMhkua2l0aC5jb250YWN0LnYxLlJlbGF0aW9uIkQKEE1lc3NhZ2luZ0hhbmRsZXMSMAoGdmFsdWVzGAEgAygLMiAua2l0aC5jb250YWN0LnYxLk1lc3NhZ2luZ0hhbmRsZSI8CgxDdXN0b21GaWVsZHMSLAoGdmFsdWVzGAEgAygLMhwua2l0aC5jb250YWN0LnYxLkN1c3RvbUZpZWxkIhsKCUxhbmd1YWdlcxIOCgZ2YWx1ZXMYASADKAkiGgoITGFiZWxJZHMSDgoGdmFsdWVzGAEgAygJIj0KDkJpcnRoZGF5Q2hhbmdlEisKBXZhbHVlGAEgASgLMhwua2l0aC5jb250YWN0LnYxLlBhcnRpYWxEYXRlIkIKFVVwZGF0ZUNvbnRhY3RSZXNwb25zZRIpCgdjb250YWN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QiRgoURGVsZXRlQ29udGFjdFJlcXVlc3QSEgoKY29udGFjdF9pZBgBIAEoCRIRCgRldGFnGAIgASgJSACIAQFCBwoFX2V0YWciQgoVRGVsZXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJIChZVbmRlbGV0ZUNvbnRhY3RSZXF1ZXN0EhIKCmNvbnRhY3RfaWQYASABKAkSEQoEZXRhZxgCIAEoCUgAiAEBQgcKBV9ldGFnIkQKF1VuZGVsZXRlQ29udGFjdFJlc3BvbnNlEikKB2NvbnRhY3QYASABKAsyGC5raXRoLmNvbnRhY3QudjEuQ29udGFjdCJeChxMaXN0Q29udGFjdER1cGxpY2F0ZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEhcKD21hcmtlZF9kaXN0aW5jdBgDIAEoCCJvCh1MaXN0Q29udGFjdER1cGxpY2F0ZXNSZXNwb25zZRI1CgpkdXBsaWNhdGVzGAEgAygLMiEua2l0aC5jb250YWN0LnYxLkNvbnRhY3REdXBsaWNhdGUSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIqcBChBDb250YWN0RHVwbGljYXRlEicKBWZpcnN0GAEgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QSKAoGc2Vjb25kGAIgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QSMQoHcmVhc29ucxgDIAMoDjIgLmtpdGguY29udGFjdC52MS5EdXBsaWNhdGVSZWFzb24SDQoFc2NvcmUYBCABKAUiMgobTWFya0NvbnRhY3RzRGlzdGluY3RSZXF1ZXN0EhMKC2NvbnRhY3RfaWRzGAEgAygJIjQKHE1hcmtDb250YWN0c0Rpc3RpbmN0UmVzcG9uc2USFAoMbWFya2VkX3BhaXJzGAEgASgFIjQKHVVubWFya0NvbnRhY3RzRGlzdGluY3RSZXF1ZXN0EhMKC2NvbnRhY3RfaWRzGAEgAygJIjgKHlVubWFya0NvbnRhY3RzRGlzdGluY3RSZXNwb25zZRIWCg51bm1hcmtlZF9wYWlycxgBIAEoBSK6AQoUTWVyZ2VDb250YWN0c1JlcXVlc3QSMQoIY29udGFjdHMYASADKAsyHy5raXRoLmNvbnRhY3QudjEuQ29udGFjdFZlcnNpb24SFwoPa2VwdF9jb250YWN0X2lkGAIgASgJEi0KB2Nob2ljZXMYAyADKAsyHC5raXRoLmNvbnRhY3QudjEuTWVyZ2VDaG9pY2USEwoLcHJlZmVyX2tlcHQYBCABKAgSEgoKcmVxdWVzdF9pZBgFIAEoCSJPCgtNZXJnZUNob2ljZRIsCgVmaWVsZBgBIAEoDjIdLmtpdGguY29udGFjdC52MS5Db250YWN0RmllbGQSEgoKY29udGFjdF9pZBgCIAEoCSJCChVNZXJnZUNvbnRhY3RzUmVzcG9uc2USKQoHY29udGFjdBgBIAEoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0IlsKFVVubWVyZ2VDb250YWN0UmVxdWVzdBISCgpjb250YWN0X2lkGAEgASgJEhEKBGV0YWcYAiABKAlIAIgBARISCgpyZXF1ZXN0X2lkGAMgASgJQgcKBV9ldGFnImEKFlVubWVyZ2VDb250YWN0UmVzcG9uc2USKQoHY29udGFjdBgBIAEoCzIYLmtpdGguY29udGFjdC52MS5Db250YWN0EhwKFHJlc3RvcmVkX2NvbnRhY3RfaWRzGAIgAygJIkEKGExpc3RDb250YWN0TWVyZ2VzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJjChlMaXN0Q29udGFjdE1lcmdlc1Jlc3BvbnNlEi0KBm1lcmdlcxgBIAMoCzIdLmtpdGguY29udGFjdC52MS5Db250YWN0TWVyZ2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIskBCgxDb250YWN0TWVyZ2USEgoKY29udGFjdF9pZBgBIAEoCRIaChJtZXJnZWRfY29udGFjdF9pZHMYAiADKAkSKAoGYmVmb3JlGAMgASgLMhgua2l0aC5jb250YWN0LnYxLkNvbnRhY3QSLwoLY3JlYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnB1cmdlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIukBChVJbXBvcnRDb250YWN0c1JlcXVlc3QSLgoGZm9ybWF0GAEgASgOMh4ua2l0aC5jb250YWN0LnYxLkNvbnRhY3RGb3JtYXQSDwoHY29udGVudBgCIAEoDBIPCgdwcmV2aWV3GAMgASgIEhUKDWtlZXBfZXhpc3RpbmcYBCABKAgSDgoGc291cmNlGAUgASgJEhQKDHBob25lX3JlZ2lvbhgGIAEoCRIrCgdjb2x1bW5zGAcgAygLMhoua2l0aC5jb250YWN0LnYxLkNzdkNvbHVtbhIUCgxsaW5lc19iZWZvcmUYCCABKAUiKAoJQ3N2Q29sdW1uEgwKBG5hbWUYASABKAkSDQoFaG9sZHMYAiABKAkiUQoWSW1wb3J0Q29udGFjdHNSZXNwb25zZRI3CgdyZXN1bHRzGAEgAygLMiYua2l0aC5jb250YWN0LnYxLkltcG9ydGVkQ29udGFjdFJlc3VsdCLSAQoVSW1wb3J0ZWRDb250YWN0UmVzdWx0EjQKBnN0YXR1cxgBIAEoDjIkLmtpdGguY29udGFjdC52MS5Db250YWN0SW1wb3J0U3RhdHVzEgwKBGxpbmUYAiABKAUSDAoEbmFtZRgDIAEoCRISCgpjb250YWN0X2lkGAQgASgJEioKBW5vdGVzGAUgAygLMhsua2l0aC5jb250YWN0LnYxLkltcG9ydE5vdGUSJwoHcmVmdXNhbBgGIAEoCzIWLmtpdGguZXJyb3IudjEuUmVmdXNhbCIoCgpJbXBvcnROb3RlEgwKBGxpbmUYASABKAUSDAoEdGV4dBgCIAEoCSJ4ChVFeHBvcnRDb250YWN0c1JlcXVlc3QSLgoGZm9ybWF0GAEgASgOMh4ua2l0aC5jb250YWN0LnYxLkNvbnRhY3RGb3JtYXQSDQoFcXVlcnkYAiABKAkSFAoHc3RhcnJlZBgDIAEoCEgAiAEBQgoKCF9zdGFycmVkIiYKFkV4cG9ydENvbnRhY3RzUmVzcG9uc2USDAoEZGF0YRgBIAEoDCq8AQoNQ29udGFjdFN0YXR1cxIeChpDT05UQUNUX1NUQVRVU19VTlNQRUNJRklFRBAAEhoKFkNPTlRBQ1RfU1RBVFVTX0NSRUFURUQQARIaChZDT05UQUNUX1NUQVRVU19SRUZVU0VEEAISGwoXQ09OVEFDVF9TVEFUVVNfTEVGVF9PVVQQAxIaChZDT05UQUNUX1NUQVRVU19VUERBVEVEEAQSGgoWQ09OVEFDVF9TVEFUVVNfREVMRVRFRBAFKtUBCg9EdXBsaWNhdGVSZWFzb24SIAocRFVQTElDQVRFX1JFQVNPTl9VTlNQRUNJRklFRBAAEhoKFkRVUExJQ0FURV9SRUFTT05fRU1BSUwQARIaChZEVVBMSUNBVEVfUkVBU09OX1BIT05FEAISJQohRFVQTElDQVRFX1JFQVNPTl9OQU1FX0FORF9DT01QQU5ZEAMSJgoiRFVQTElDQVRFX1JFQVNPTl9OQU1FX0FORF9CSVJUSERBWRAEEhkKFURVUExJQ0FURV9SRUFTT05fTkFNRRAFKq0HCgxDb250YWN0RmllbGQSHQoZQ09OVEFDVF9GSUVMRF9VTlNQRUNJRklFRBAAEh0KGUNPTlRBQ1RfRklFTERfTkFNRV9QUkVGSVgQARIcChhDT05UQUNUX0ZJRUxEX0dJVkVOX05BTUUQAhIdChlDT05UQUNUX0ZJRUxEX01JRERMRV9OQU1FEAMSHQoZQ09OVEFDVF9GSUVMRF9GQU1JTFlfTkFNRRAEEh0KGUNPTlRBQ1RfRklFTERfTkFNRV9TVUZGSVgQBRIaChZDT05UQUNUX0ZJRUxEX05JQ0tOQU1FEAYSJQohQ09OVEFDVF9GSUVMRF9QSE9ORVRJQ19HSVZFTl9OQU1FEAcSJgoiQ09OVEFDVF9GSUVMRF9QSE9ORVRJQ19NSURETEVfTkFNRRAIEiYKIkNPTlRBQ1RfRklFTERfUEhPTkVUSUNfRkFNSUxZX05BTUUQCRIZChVDT05UQUNUX0ZJRUxEX0NPTVBBTlkQChIcChhDT05UQUNUX0ZJRUxEX0RFUEFSVE1FTlQQCxIbChdDT05UQUNUX0ZJRUxEX0pPQl9USVRMRRAMEhgKFENPTlRBQ1RfRklFTERfRU1BSUxTEA0SGAoUQ09OVEFDVF9GSUVMRF9QSE9ORVMQDhIbChdDT05UQUNUX0ZJRUxEX0FERFJFU1NFUxAPEhYKEkNPTlRBQ1RfRklFTERfVVJMUxAQEhoKFkNPTlRBQ1RfRklFTERfQklSVEhEQVkQERIXChNDT05UQUNUX0ZJRUxEX0RBVEVTEBISGwoXQ09OVEFDVF9GSUVMRF9SRUxBVElPTlMQExIjCh9DT05UQUNUX0ZJRUxEX01FU1NBR0lOR19IQU5ETEVTEBQSHwobQ09OVEFDVF9GSUVMRF9DVVNUT01fRklFTERTEBUSGwoXQ09OVEFDVF9GSUVMRF9MQU5HVUFHRVMQFhIbChdDT05UQUNUX0ZJRUxEX1RJTUVfWk9ORRAXEhoKFkNPTlRBQ1RfRklFTERfUFJPTk9VTlMQGBIXChNDT05UQUNUX0ZJRUxEX05PVEVTEBkSGQoVQ09OVEFDVF9GSUVMRF9TVEFSUkVEEBoSGAoUQ09OVEFDVF9GSUVMRF9TT1VSQ0UQGxIVChFDT05UQUNUX0ZJRUxEX1VJRBAcEhsKF0NPTlRBQ1RfRklFTERfTEFCRUxfSURTEB0SIgoeQ09OVEFDVF9GSUVMRF9WQ0FSRF9QUk9QRVJUSUVTEB4qfwoNQ29udGFjdEZvcm1hdBIeChpDT05UQUNUX0ZPUk1BVF9VTlNQRUNJRklFRBAAEhoKFkNPTlRBQ1RfRk9STUFUX1ZDQVJEXzMQARIaChZDT05UQUNUX0ZPUk1BVF9WQ0FSRF80EAISFgoSQ09OVEFDVF9GT1JNQVRfQ1NWEAMqxQEKE0NvbnRhY3RJbXBvcnRTdGF0dXMSJQohQ09OVEFDVF9JTVBPUlRfU1RBVFVTX1VOU1BFQ0lGSUVEEAASIQodQ09OVEFDVF9JTVBPUlRfU1RBVFVTX0NSRUFURUQQARIhCh1DT05UQUNUX0lNUE9SVF9TVEFUVVNfVVBEQVRFRBACEh4KGkNPTlRBQ1RfSU1QT1JUX1NUQVRVU19TQU1FEAMSIQodQ09OVEFDVF9JTVBPUlRfU1RBVFVTX1JFRlVTRUQQBDLzDgoOQ29udGFjdFNlcnZpY2USXgoNQ3JlYXRlQ29udGFjdBIlLmtpdGguY29udGFjdC52MS5DcmVhdGVDb250YWN0UmVxdWVzdBomLmtpdGguY29udGFjdC52MS5DcmVhdGVDb250YWN0UmVzcG9uc2UScAoTQmF0Y2hDcmVhdGVDb250YWN0cxIrLmtpdGguY29udGFjdC52MS5CYXRjaENyZWF0ZUNvbnRhY3RzUmVxdWVzdBosLmtpdGguY29udGFjdC52MS5CYXRjaENyZWF0ZUNvbnRhY3RzUmVzcG9uc2USWgoKR2V0Q29udGFjdBIiLmtpdGguY29udGFjdC52MS5HZXRDb250YWN0UmVxdWVzdBojLmtpdGguY29udGFjdC52MS5HZXRDb250YWN0UmVzcG9uc2UiA5ACARJgCgxMaXN0Q29udGFjdHMSJC5raXRoLmNvbnRhY3QudjEuTGlzdENvbnRhY3RzUmVxdWVzdBolLmtpdGguY29udGFjdC52MS5MaXN0Q29udGFjdHNSZXNwb25zZSIDkAIBEl4KDVVwZGF0ZUNvbnRhY3QSJS5raXRoLmNvbnRhY3QudjEuVXBkYXRlQ29udGFjdFJlcXVlc3QaJi5raXRoLmNvbnRhY3QudjEuVXBkYXRlQ29udGFjdFJlc3BvbnNlEnAKE0JhdGNoVXBkYXRlQ29udGFjdHMSKy5raXRoLmNvbnRhY3QudjEuQmF0Y2hVcGRhdGVDb250YWN0c1JlcXVlc3QaLC5raXRoLmNvbnRhY3QudjEuQmF0Y2hVcGRhdGVDb250YWN0c1Jlc3BvbnNlEl4KDURlbGV0ZUNvbnRhY3QSJS5raXRoLmNvbnRhY3QudjEuRGVsZXRlQ29udGFjdFJlcXVlc3QaJi5raXRoLmNvbnRhY3QudjEuRGVsZXRlQ29udGFjdFJlc3BvbnNlEnAKE0JhdGNoRGVsZXRlQ29udGFjdHMSKy5raXRoLmNvbnRhY3QudjEuQmF0Y2hEZWxldGVDb250YWN0c1JlcXVlc3QaLC5raXRoLmNvbnRhY3QudjEuQmF0Y2hEZWxldGVDb250YWN0c1Jlc3BvbnNlEmEKDkltcG9ydENvbnRhY3RzEiYua2l0aC5jb250YWN0LnYxLkltcG9ydENvbnRhY3RzUmVxdWVzdBonLmtpdGguY29udGFjdC52MS5JbXBvcnRDb250YWN0c1Jlc3BvbnNlEmMKDkV4cG9ydENvbnRhY3RzEiYua2l0aC5jb250YWN0LnYxLkV4cG9ydENvbnRhY3RzUmVxdWVzdBonLmtpdGguY29udGFjdC52MS5FeHBvcnRDb250YWN0c1Jlc3BvbnNlMAESewoVTGlzdENvbnRhY3REdXBsaWNhdGVzEi0ua2l0aC5jb250YWN0LnYxLkxpc3RDb250YWN0RHVwbGljYXRlc1JlcXVlc3QaLi5raXRoLmNvbnRhY3QudjEuTGlzdENvbnRhY3REdXBsaWNhdGVzUmVzcG9uc2UiA5ACARJzChRNYXJrQ29udGFjdHNEaXN0aW5jdBIsLmtpdGguY29udGFjdC52MS5NYXJrQ29udGFjdHNEaXN0aW5jdFJlcXVlc3QaLS5raXRoLmNvbnRhY3QudjEuTWFya0NvbnRhY3RzRGlzdGluY3RSZXNwb25zZRJ5ChZVbm1hcmtDb250YWN0c0Rpc3RpbmN0Ei4ua2l0aC5jb250YWN0LnYxLlVubWFya0NvbnRhY3RzRGlzdGluY3RSZXF1ZXN0Gi8ua2l0aC5jb250YWN0LnYxLlVubWFya0NvbnRhY3RzRGlzdGluY3RSZXNwb25zZRJeCg1NZXJnZUNvbnRhY3RzEiUua2l0aC5jb250YWN0LnYxLk1lcmdlQ29udGFjdHNSZXF1ZXN0GiYua2l0aC5jb250YWN0LnYxLk1lcmdlQ29udGFjdHNSZXNwb25zZRJhCg5Vbm1lcmdlQ29udGFjdBImLmtpdGguY29udGFjdC52MS5Vbm1lcmdlQ29udGFjdFJlcXVlc3QaJy5raXRoLmNvbnRhY3QudjEuVW5tZXJnZUNvbnRhY3RSZXNwb25zZRJvChFMaXN0Q29udGFjdE1lcmdlcxIpLmtpdGguY29udGFjdC52MS5MaXN0Q29udGFjdE1lcmdlc1JlcXVlc3QaKi5raXRoLmNvbnRhY3QudjEuTGlzdENvbnRhY3RNZXJnZXNSZXNwb25zZSIDkAIBEmQKD1VuZGVsZXRlQ29udGFjdBInLmtpdGguY29udGFjdC52MS5VbmRlbGV0ZUNvbnRhY3RSZXF1ZXN0Gigua2l0aC5jb250YWN0LnYxLlVuZGVsZXRlQ29udGFjdFJlc3BvbnNlEl4KDUxhYmVsQ29udGFjdHMSJS5raXRoLmNvbnRhY3QudjEuTGFiZWxDb250YWN0c1JlcXVlc3QaJi5raXRoLmNvbnRhY3QudjEuTGFiZWxDb250YWN0c1Jlc3BvbnNlQkMKD2tpdGguY29udGFjdC52MUITQ29udGFjdFNlcnZpY2VQcm90b1ABWhlraXRoL2NvbnRhY3QvdjE7Y29udGFjdHYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_kith_contact_v1_contact, file_kith_error_v1_error]);
 
 /**
  * The contact to create. At least one of given, middle and family name, nickname and
@@ -1541,6 +1543,279 @@ export const UnmarkContactsDistinctResponseSchema: GenMessage<UnmarkContactsDist
   messageDesc(file_kith_contact_v1_contact_service, 40);
 
 /**
+ * Which contacts to make one of, and how.
+ *
+ * @generated from message kith.contact.v1.MergeContactsRequest
+ */
+export type MergeContactsRequest = Message<"kith.contact.v1.MergeContactsRequest"> & {
+  /**
+   * The contacts, 2 to 10 different ones, each with the etag that it must still have.
+   *
+   * @generated from field: repeated kith.contact.v1.ContactVersion contacts = 1;
+   */
+  contacts: ContactVersion[];
+
+  /**
+   * The id of the contact that stays, one of `contacts`.
+   *
+   * @generated from field: string kept_contact_id = 2;
+   */
+  keptContactId: string;
+
+  /**
+   * For some fields, whose value stands: for a list, in place of all lists together. What the
+   * other contacts have there is left out. At most 30.
+   *
+   * @generated from field: repeated kith.contact.v1.MergeChoice choices = 3;
+   */
+  choices: MergeChoice[];
+
+  /**
+   * Where contacts have different values of a field that is not chosen, that of the contact which
+   * stays stands, or else the first that is set, in the order of `contacts`.
+   *
+   * @generated from field: bool prefer_kept = 4;
+   */
+  preferKept: boolean;
+
+  /**
+   * A UUID chosen by the caller, for a safe second try: the same id with the same
+   * request answers what the first call answered, with another request it is
+   * refused (ERROR_REASON_REQUEST_ID_REUSED). Remembered for 24 hours.
+   *
+   * @generated from field: string request_id = 5;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message kith.contact.v1.MergeContactsRequest.
+ * Use `create(MergeContactsRequestSchema)` to create a new message.
+ */
+export const MergeContactsRequestSchema: GenMessage<MergeContactsRequest> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 41);
+
+/**
+ * Whose value of a field stands.
+ *
+ * @generated from message kith.contact.v1.MergeChoice
+ */
+export type MergeChoice = Message<"kith.contact.v1.MergeChoice"> & {
+  /**
+   * The field.
+   *
+   * @generated from field: kith.contact.v1.ContactField field = 1;
+   */
+  field: ContactField;
+
+  /**
+   * The id of the contact, one of those that are merged.
+   *
+   * @generated from field: string contact_id = 2;
+   */
+  contactId: string;
+};
+
+/**
+ * Describes the message kith.contact.v1.MergeChoice.
+ * Use `create(MergeChoiceSchema)` to create a new message.
+ */
+export const MergeChoiceSchema: GenMessage<MergeChoice> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 42);
+
+/**
+ * The contact that stayed.
+ *
+ * @generated from message kith.contact.v1.MergeContactsResponse
+ */
+export type MergeContactsResponse = Message<"kith.contact.v1.MergeContactsResponse"> & {
+  /**
+   * The contact as it is now.
+   *
+   * @generated from field: kith.contact.v1.Contact contact = 1;
+   */
+  contact?: Contact | undefined;
+};
+
+/**
+ * Describes the message kith.contact.v1.MergeContactsResponse.
+ * Use `create(MergeContactsResponseSchema)` to create a new message.
+ */
+export const MergeContactsResponseSchema: GenMessage<MergeContactsResponse> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 43);
+
+/**
+ * Which contact to take the last merge into back of.
+ *
+ * @generated from message kith.contact.v1.UnmergeContactRequest
+ */
+export type UnmergeContactRequest = Message<"kith.contact.v1.UnmergeContactRequest"> & {
+  /**
+   * The id of the contact that stayed.
+   *
+   * @generated from field: string contact_id = 1;
+   */
+  contactId: string;
+
+  /**
+   * The etag the contact must still have. Absent: whatever it has.
+   *
+   * @generated from field: optional string etag = 2;
+   */
+  etag?: string | undefined;
+
+  /**
+   * A UUID chosen by the caller, for a safe second try: the same id with the same
+   * request answers what the first call answered, with another request it is
+   * refused (ERROR_REASON_REQUEST_ID_REUSED). Remembered for 24 hours.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message kith.contact.v1.UnmergeContactRequest.
+ * Use `create(UnmergeContactRequestSchema)` to create a new message.
+ */
+export const UnmergeContactRequestSchema: GenMessage<UnmergeContactRequest> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 44);
+
+/**
+ * The contacts as they are again.
+ *
+ * @generated from message kith.contact.v1.UnmergeContactResponse
+ */
+export type UnmergeContactResponse = Message<"kith.contact.v1.UnmergeContactResponse"> & {
+  /**
+   * The contact that stayed, as it is now.
+   *
+   * @generated from field: kith.contact.v1.Contact contact = 1;
+   */
+  contact?: Contact | undefined;
+
+  /**
+   * The ids of the contacts that are there again, 1 to 9.
+   *
+   * @generated from field: repeated string restored_contact_ids = 2;
+   */
+  restoredContactIds: string[];
+};
+
+/**
+ * Describes the message kith.contact.v1.UnmergeContactResponse.
+ * Use `create(UnmergeContactResponseSchema)` to create a new message.
+ */
+export const UnmergeContactResponseSchema: GenMessage<UnmergeContactResponse> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 45);
+
+/**
+ * Which merges to list.
+ *
+ * @generated from message kith.contact.v1.ListContactMergesRequest
+ */
+export type ListContactMergesRequest = Message<"kith.contact.v1.ListContactMergesRequest"> & {
+  /**
+   * How many merges at the most. 0: 50. Above 1000: 1000. A page may be shorter
+   * without being the last: only an empty `next_page_token` says that.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the page before; empty for the first page.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message kith.contact.v1.ListContactMergesRequest.
+ * Use `create(ListContactMergesRequestSchema)` to create a new message.
+ */
+export const ListContactMergesRequestSchema: GenMessage<ListContactMergesRequest> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 46);
+
+/**
+ * One page of merges.
+ *
+ * @generated from message kith.contact.v1.ListContactMergesResponse
+ */
+export type ListContactMergesResponse = Message<"kith.contact.v1.ListContactMergesResponse"> & {
+  /**
+   * The merges, the newest first.
+   *
+   * @generated from field: repeated kith.contact.v1.ContactMerge merges = 1;
+   */
+  merges: ContactMerge[];
+
+  /**
+   * Gives the next page. Empty on the last page, and only there.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message kith.contact.v1.ListContactMergesResponse.
+ * Use `create(ListContactMergesResponseSchema)` to create a new message.
+ */
+export const ListContactMergesResponseSchema: GenMessage<ListContactMergesResponse> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 47);
+
+/**
+ * A merge that can be taken back.
+ *
+ * @generated from message kith.contact.v1.ContactMerge
+ */
+export type ContactMerge = Message<"kith.contact.v1.ContactMerge"> & {
+  /**
+   * The id of the contact that stayed, which may have been merged or deleted since.
+   *
+   * @generated from field: string contact_id = 1;
+   */
+  contactId: string;
+
+  /**
+   * The ids of the contacts that were merged into it.
+   *
+   * @generated from field: repeated string merged_contact_ids = 2;
+   */
+  mergedContactIds: string[];
+
+  /**
+   * The fields of the contact that stayed, as they were before, without id, etag and times.
+   *
+   * @generated from field: kith.contact.v1.Contact before = 3;
+   */
+  before?: Contact | undefined;
+
+  /**
+   * When the contacts were merged.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 4;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * Until when the merge can be taken back.
+   *
+   * @generated from field: google.protobuf.Timestamp purge_time = 5;
+   */
+  purgeTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message kith.contact.v1.ContactMerge.
+ * Use `create(ContactMergeSchema)` to create a new message.
+ */
+export const ContactMergeSchema: GenMessage<ContactMerge> = /*@__PURE__*/
+  messageDesc(file_kith_contact_v1_contact_service, 48);
+
+/**
  * A file of contacts, or a part of one.
  *
  * @generated from message kith.contact.v1.ImportContactsRequest
@@ -1611,7 +1886,7 @@ export type ImportContactsRequest = Message<"kith.contact.v1.ImportContactsReque
  * Use `create(ImportContactsRequestSchema)` to create a new message.
  */
 export const ImportContactsRequestSchema: GenMessage<ImportContactsRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 41);
+  messageDesc(file_kith_contact_v1_contact_service, 49);
 
 /**
  * What a column of CSV holds.
@@ -1640,7 +1915,7 @@ export type CsvColumn = Message<"kith.contact.v1.CsvColumn"> & {
  * Use `create(CsvColumnSchema)` to create a new message.
  */
 export const CsvColumnSchema: GenMessage<CsvColumn> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 42);
+  messageDesc(file_kith_contact_v1_contact_service, 50);
 
 /**
  * What came of each contact of the file.
@@ -1661,7 +1936,7 @@ export type ImportContactsResponse = Message<"kith.contact.v1.ImportContactsResp
  * Use `create(ImportContactsResponseSchema)` to create a new message.
  */
 export const ImportContactsResponseSchema: GenMessage<ImportContactsResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 43);
+  messageDesc(file_kith_contact_v1_contact_service, 51);
 
 /**
  * What came of one contact of a file.
@@ -1717,7 +1992,7 @@ export type ImportedContactResult = Message<"kith.contact.v1.ImportedContactResu
  * Use `create(ImportedContactResultSchema)` to create a new message.
  */
 export const ImportedContactResultSchema: GenMessage<ImportedContactResult> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 44);
+  messageDesc(file_kith_contact_v1_contact_service, 52);
 
 /**
  * What was not taken as it stands in the file.
@@ -1745,7 +2020,7 @@ export type ImportNote = Message<"kith.contact.v1.ImportNote"> & {
  * Use `create(ImportNoteSchema)` to create a new message.
  */
 export const ImportNoteSchema: GenMessage<ImportNote> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 45);
+  messageDesc(file_kith_contact_v1_contact_service, 53);
 
 /**
  * Which contacts to export, and how.
@@ -1780,7 +2055,7 @@ export type ExportContactsRequest = Message<"kith.contact.v1.ExportContactsReque
  * Use `create(ExportContactsRequestSchema)` to create a new message.
  */
 export const ExportContactsRequestSchema: GenMessage<ExportContactsRequest> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 46);
+  messageDesc(file_kith_contact_v1_contact_service, 54);
 
 /**
  * A part of the file.
@@ -1801,7 +2076,7 @@ export type ExportContactsResponse = Message<"kith.contact.v1.ExportContactsResp
  * Use `create(ExportContactsResponseSchema)` to create a new message.
  */
 export const ExportContactsResponseSchema: GenMessage<ExportContactsResponse> = /*@__PURE__*/
-  messageDesc(file_kith_contact_v1_contact_service, 47);
+  messageDesc(file_kith_contact_v1_contact_service, 55);
 
 /**
  * What was done with a contact of a batch.
@@ -1930,6 +2205,243 @@ export const DuplicateReasonSchema: GenEnum<DuplicateReason> = /*@__PURE__*/
   enumDesc(file_kith_contact_v1_contact_service, 1);
 
 /**
+ * A field of Contact that its owner sets, or that imports keep.
+ *
+ * @generated from enum kith.contact.v1.ContactField
+ */
+export const ContactField = {
+  /**
+   * Not a field.
+   *
+   * @generated from enum value: CONTACT_FIELD_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * `name_prefix`.
+   *
+   * @generated from enum value: CONTACT_FIELD_NAME_PREFIX = 1;
+   */
+  NAME_PREFIX: 1,
+
+  /**
+   * `given_name`.
+   *
+   * @generated from enum value: CONTACT_FIELD_GIVEN_NAME = 2;
+   */
+  GIVEN_NAME: 2,
+
+  /**
+   * `middle_name`.
+   *
+   * @generated from enum value: CONTACT_FIELD_MIDDLE_NAME = 3;
+   */
+  MIDDLE_NAME: 3,
+
+  /**
+   * `family_name`.
+   *
+   * @generated from enum value: CONTACT_FIELD_FAMILY_NAME = 4;
+   */
+  FAMILY_NAME: 4,
+
+  /**
+   * `name_suffix`.
+   *
+   * @generated from enum value: CONTACT_FIELD_NAME_SUFFIX = 5;
+   */
+  NAME_SUFFIX: 5,
+
+  /**
+   * `nickname`.
+   *
+   * @generated from enum value: CONTACT_FIELD_NICKNAME = 6;
+   */
+  NICKNAME: 6,
+
+  /**
+   * `phonetic_given_name`.
+   *
+   * @generated from enum value: CONTACT_FIELD_PHONETIC_GIVEN_NAME = 7;
+   */
+  PHONETIC_GIVEN_NAME: 7,
+
+  /**
+   * `phonetic_middle_name`.
+   *
+   * @generated from enum value: CONTACT_FIELD_PHONETIC_MIDDLE_NAME = 8;
+   */
+  PHONETIC_MIDDLE_NAME: 8,
+
+  /**
+   * `phonetic_family_name`.
+   *
+   * @generated from enum value: CONTACT_FIELD_PHONETIC_FAMILY_NAME = 9;
+   */
+  PHONETIC_FAMILY_NAME: 9,
+
+  /**
+   * `company`.
+   *
+   * @generated from enum value: CONTACT_FIELD_COMPANY = 10;
+   */
+  COMPANY: 10,
+
+  /**
+   * `department`.
+   *
+   * @generated from enum value: CONTACT_FIELD_DEPARTMENT = 11;
+   */
+  DEPARTMENT: 11,
+
+  /**
+   * `job_title`.
+   *
+   * @generated from enum value: CONTACT_FIELD_JOB_TITLE = 12;
+   */
+  JOB_TITLE: 12,
+
+  /**
+   * `emails`.
+   *
+   * @generated from enum value: CONTACT_FIELD_EMAILS = 13;
+   */
+  EMAILS: 13,
+
+  /**
+   * `phones`.
+   *
+   * @generated from enum value: CONTACT_FIELD_PHONES = 14;
+   */
+  PHONES: 14,
+
+  /**
+   * `addresses`.
+   *
+   * @generated from enum value: CONTACT_FIELD_ADDRESSES = 15;
+   */
+  ADDRESSES: 15,
+
+  /**
+   * `urls`.
+   *
+   * @generated from enum value: CONTACT_FIELD_URLS = 16;
+   */
+  URLS: 16,
+
+  /**
+   * `birthday`.
+   *
+   * @generated from enum value: CONTACT_FIELD_BIRTHDAY = 17;
+   */
+  BIRTHDAY: 17,
+
+  /**
+   * `dates`.
+   *
+   * @generated from enum value: CONTACT_FIELD_DATES = 18;
+   */
+  DATES: 18,
+
+  /**
+   * `relations`.
+   *
+   * @generated from enum value: CONTACT_FIELD_RELATIONS = 19;
+   */
+  RELATIONS: 19,
+
+  /**
+   * `messaging_handles`.
+   *
+   * @generated from enum value: CONTACT_FIELD_MESSAGING_HANDLES = 20;
+   */
+  MESSAGING_HANDLES: 20,
+
+  /**
+   * `custom_fields`.
+   *
+   * @generated from enum value: CONTACT_FIELD_CUSTOM_FIELDS = 21;
+   */
+  CUSTOM_FIELDS: 21,
+
+  /**
+   * `languages`.
+   *
+   * @generated from enum value: CONTACT_FIELD_LANGUAGES = 22;
+   */
+  LANGUAGES: 22,
+
+  /**
+   * `time_zone`.
+   *
+   * @generated from enum value: CONTACT_FIELD_TIME_ZONE = 23;
+   */
+  TIME_ZONE: 23,
+
+  /**
+   * `pronouns`.
+   *
+   * @generated from enum value: CONTACT_FIELD_PRONOUNS = 24;
+   */
+  PRONOUNS: 24,
+
+  /**
+   * `notes`.
+   *
+   * @generated from enum value: CONTACT_FIELD_NOTES = 25;
+   */
+  NOTES: 25,
+
+  /**
+   * `starred`.
+   *
+   * @generated from enum value: CONTACT_FIELD_STARRED = 26;
+   */
+  STARRED: 26,
+
+  /**
+   * `source`.
+   *
+   * @generated from enum value: CONTACT_FIELD_SOURCE = 27;
+   */
+  SOURCE: 27,
+
+  /**
+   * `uid`.
+   *
+   * @generated from enum value: CONTACT_FIELD_UID = 28;
+   */
+  UID: 28,
+
+  /**
+   * `label_ids`.
+   *
+   * @generated from enum value: CONTACT_FIELD_LABEL_IDS = 29;
+   */
+  LABEL_IDS: 29,
+
+  /**
+   * `vcard_properties`.
+   *
+   * @generated from enum value: CONTACT_FIELD_VCARD_PROPERTIES = 30;
+   */
+  VCARD_PROPERTIES: 30,
+} as const;
+
+/**
+ * A field of Contact that its owner sets, or that imports keep.
+ *
+ * @generated from enum kith.contact.v1.ContactField
+ */
+export type ContactField = (typeof ContactField)[keyof typeof ContactField] | UnknownEnum;
+
+/**
+ * Describes the enum kith.contact.v1.ContactField.
+ */
+export const ContactFieldSchema: GenEnum<ContactField> = /*@__PURE__*/
+  enumDesc(file_kith_contact_v1_contact_service, 2);
+
+/**
  * How a file has contacts.
  *
  * @generated from enum kith.contact.v1.ContactFormat
@@ -1977,7 +2489,7 @@ export type ContactFormat = (typeof ContactFormat)[keyof typeof ContactFormat] |
  * Describes the enum kith.contact.v1.ContactFormat.
  */
 export const ContactFormatSchema: GenEnum<ContactFormat> = /*@__PURE__*/
-  enumDesc(file_kith_contact_v1_contact_service, 2);
+  enumDesc(file_kith_contact_v1_contact_service, 3);
 
 /**
  * What was done with a contact of a file.
@@ -2032,7 +2544,7 @@ export type ContactImportStatus = (typeof ContactImportStatus)[keyof typeof Cont
  * Describes the enum kith.contact.v1.ContactImportStatus.
  */
 export const ContactImportStatusSchema: GenEnum<ContactImportStatus> = /*@__PURE__*/
-  enumDesc(file_kith_contact_v1_contact_service, 3);
+  enumDesc(file_kith_contact_v1_contact_service, 4);
 
 /**
  * Keep an address book. Every method works on the caller's own contacts and on
@@ -2080,7 +2592,9 @@ export const ContactService: GenService<{
   /**
    * Get one contact, deleted ones included until they are purged.
    *
-   * Fails with NOT_FOUND (ERROR_REASON_CONTACT_NOT_FOUND).
+   * Fails with NOT_FOUND (ERROR_REASON_CONTACT_NOT_FOUND), and for a contact that was merged into
+   * another one (ERROR_REASON_CONTACT_MERGED), whose id is then in the `metadata` of the refusal as `contact_id`.
+   * All methods with the id of a contact refuse one that was merged so.
    *
    * @generated from rpc kith.contact.v1.ContactService.GetContact
    */
@@ -2175,7 +2689,8 @@ export const ContactService: GenService<{
    *
    * Each contact of the file has a result, in the order of the file. It is about the contact
    * with its `uid`, and is created where there is none; of one that is there, the fields
-   * that the file has are changed. A contact without a `uid` gets one that is made of all that it
+   * that the file has are changed. One that was merged into another contact (MergeContacts) leaves that as it
+   * is. A contact without a `uid` gets one that is made of all that it
    * has. So the same file again changes nothing, and where a call is not answered, send it again.
    * What no field holds is kept, up to 16,384 characters of one contact, and ExportContacts
    * gives it back; what is left out or cut is said in `notes`. Photos are left out.
@@ -2254,6 +2769,68 @@ export const ContactService: GenService<{
     methodKind: "unary";
     input: typeof UnmarkContactsDistinctRequestSchema;
     output: typeof UnmarkContactsDistinctResponseSchema;
+  },
+  /**
+   * Make one contact of several.
+   *
+   * The one that stays (`kept_contact_id`) gets what the others have: lists, labels and what imports
+   * kept are united without repetition, notes are put one below the other, and it is starred if
+   * one of them is. Of other fields, the one value stands that there is. Where there are different
+   * ones, `choices` says which contact's stands, or `prefer_kept`; otherwise nothing is merged
+   * (FAILED_PRECONDITION, ERROR_REASON_MERGE_CHOICE_MISSING, which names the fields). The contact that
+   * stays keeps its `uid`, and its `source` if it has one.
+   *
+   * The others are gone, and kept as long as deleted contacts are: UnmergeContact brings them back, and
+   * until then they count as deleted ones do. Importing one of them again leaves the contact that
+   * stayed as it is, and importing that one changes what the file has other than before the merge.
+   *
+   * Fails with NOT_FOUND for a contact that is not there or was merged before
+   * (ERROR_REASON_CONTACT_NOT_FOUND, ERROR_REASON_CONTACT_MERGED), with FAILED_PRECONDITION for one
+   * that is deleted (ERROR_REASON_RESOURCE_DELETED) and when a field would have more than it may
+   * have (ERROR_REASON_CONTACT_TOO_LARGE, which names it), with ABORTED when an etag is another
+   * (ERROR_REASON_ETAG_MISMATCH), with INVALID_ARGUMENT when nothing would be left to know the
+   * contact by (ERROR_REASON_CONTACT_EMPTY), and with RESOURCE_EXHAUSTED when it would take too many
+   * bytes (ERROR_REASON_BUDGET_EXCEEDED).
+   *
+   * @generated from rpc kith.contact.v1.ContactService.MergeContacts
+   */
+  mergeContacts: {
+    methodKind: "unary";
+    input: typeof MergeContactsRequestSchema;
+    output: typeof MergeContactsResponseSchema;
+  },
+  /**
+   * Take the last merge into a contact back, within KITH_PURGE_AFTER_DAYS (30).
+   *
+   * The contacts that were merged are there again as they were, with their ids. The contact that
+   * stayed is as it was before the merge, but for what was changed since: a field that was
+   * changed stays as it is, and of a list, entries that were added stay and those that were removed
+   * do not come back. Merges into one contact are taken back one by one, the last one first.
+   *
+   * Fails with NOT_FOUND as GetContact does, with FAILED_PRECONDITION for a contact that is deleted
+   * (ERROR_REASON_RESOURCE_DELETED), when there is no merge to take back
+   * (ERROR_REASON_CONTACT_NOT_MERGED), and when a field would have more than it may have, with what was
+   * added since (ERROR_REASON_CONTACT_TOO_LARGE, which names it), and with ABORTED when the etag is
+   * another (ERROR_REASON_ETAG_MISMATCH).
+   *
+   * @generated from rpc kith.contact.v1.ContactService.UnmergeContact
+   */
+  unmergeContact: {
+    methodKind: "unary";
+    input: typeof UnmergeContactRequestSchema;
+    output: typeof UnmergeContactResponseSchema;
+  },
+  /**
+   * List the merges that can be taken back, the newest first.
+   *
+   * Fails with INVALID_ARGUMENT (ERROR_REASON_PAGE_TOKEN_INVALID) for a page token of another list.
+   *
+   * @generated from rpc kith.contact.v1.ContactService.ListContactMerges
+   */
+  listContactMerges: {
+    methodKind: "unary";
+    input: typeof ListContactMergesRequestSchema;
+    output: typeof ListContactMergesResponseSchema;
   },
   /**
    * Take a deletion back.
