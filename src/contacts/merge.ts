@@ -43,14 +43,12 @@ const FIRST: Rule<string> = { merge: (values) => values.find((value) => value !=
 
 const EITHER: Rule<boolean> = { merge: (values) => values.includes(true), unmerge: keepChange };
 
-/** One below the other, each once. */
+/** One below the other, without those that another one has in it as whole paragraphs. */
 const TEXTS: Rule<string> = {
   merge(values) {
-    const texts: string[] = [];
-    for (const value of values) {
-      if (value !== '' && !texts.some((text) => `\n\n${text}\n\n`.includes(`\n\n${value}\n\n`))) texts.push(value);
-    }
-    return texts.join('\n\n');
+    const texts = [...new Set(values.filter((value) => value !== ''))];
+    const isWithin = (text: string, other: string) => `\n\n${other}\n\n`.includes(`\n\n${text}\n\n`);
+    return texts.filter((text) => !texts.some((other) => other !== text && isWithin(text, other))).join('\n\n');
   },
   unmerge: keepChange,
   limit: { max: 10_000, sizeOf: (text) => Array.from(text).length },

@@ -42,6 +42,13 @@ interface Modelled {
 
 const names = <Name extends string>(fields: Readonly<Record<Name, unknown>>) => Object.keys(fields) as Name[];
 
+/** Whether all paragraphs of a note follow one another in another, longer one. */
+function isPart(note: string, other: string): boolean {
+  if (note === '') return other !== '';
+  const [some, all] = [note.split('\n\n'), other.split('\n\n')];
+  return some.length < all.length && all.some((_, i) => some.every((paragraph, n) => all[i + n] === paragraph));
+}
+
 /** What the contract says of merging, written down a second time. */
 function mergedFields(
   all: readonly Fields[],
@@ -65,7 +72,10 @@ function mergedFields(
     >),
     company: 'Model',
     starred: all.some(({ starred }) => starred),
-    notes: [...new Set(all.flatMap(({ notes }) => notes.split('\n\n').filter((note) => note !== '')))].join('\n\n'),
+    notes: all
+      .map(({ notes }) => notes)
+      .filter((note, i, notes) => notes.indexOf(note) === i && !notes.some((other) => isPart(note, other)))
+      .join('\n\n'),
   };
   return undecided.length > 0 ? undecided : fields;
 }
