@@ -14,6 +14,7 @@ import {
 import type { Page, PageRequest } from '../storage/pages.ts';
 import { callerOf } from '../rpc/caller.ts';
 import { distinctPairs, listDuplicates, markDistinct, purgeDistinctOf, unmarkDistinct } from './duplicates.ts';
+import type { Contact } from './contact.ts';
 import { exportContacts } from './export.ts';
 import { importContacts } from './import.ts';
 import { listMerged, listMerges, mergeContacts, purgeMergesOf, unmergeContact } from './merges.ts';
@@ -145,24 +146,7 @@ export const contactData: PersonalData = {
     user_usage: { user_id: { exported: { not: 'how much the contacts take, which is counted from them' } } },
   },
   parts: {
-    contacts: {
-      permission: undefined,
-      read: liveThenDeleted(
-        (app, reader, page) =>
-          listContacts(app, reader, {
-            ...page,
-            query: '',
-            starred: undefined,
-            labels: ANY_LABELS,
-            includeTotalSize: false,
-          }),
-        (contact) => messageJson(ContactSchema, toContactMessage(contact)),
-      ),
-    },
-    mergedContacts: {
-      permission: undefined,
-      read: byPages(listMerged, (contact) => messageJson(ContactSchema, toContactMessage(contact))),
-    },
+    contacts: { permission: undefined, read: readContacts },
     contactMerges: {
       permission: undefined,
       read: byPages(listMerges, (merge) => messageJson(ContactMergeSchema, toMergeMessage(merge))),
@@ -177,6 +161,31 @@ export const contactData: PersonalData = {
     return removed;
   },
 };
+
+/** What page tokens of merged contacts begin with, beside those that lists have. */
+const MERGED = 'merged ';
+
+/** Contacts that are there, then deleted ones, then those that were merged into others. */
+async function readContacts(app: App, reader: Caller, userId: string, pageToken: string): Promise<ExportPage> {
+  if (!pageToken.startsWith(MERGED)) {
+    const page = await readLiveThenDeleted(app, reader, userId, pageToken);
+    return { items: page.items, nextPageToken: page.nextPageToken || MERGED };
+  }
+  const { items, nextPageToken } = await readMerged(app, reader, userId, pageToken.slice(MERGED.length));
+  return { items, nextPageToken: nextPageToken && MERGED + nextPageToken };
+}
+
+const readLiveThenDeleted = liveThenDeleted(
+  (app, reader, page) =>
+    listContacts(app, reader, { ...page, query: '', starred: undefined, labels: ANY_LABELS, includeTotalSize: false }),
+  toContactJson,
+);
+
+const readMerged = byPages(listMerged, toContactJson);
+
+function toContactJson(contact: Contact): object {
+  return messageJson(ContactSchema, toContactMessage(contact));
+}
 
 /** A part of items that are listed by pages. */
 function byPages<Item>(

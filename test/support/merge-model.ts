@@ -132,6 +132,8 @@ export class Book {
   readonly #random: Random;
   readonly #model = new Map<string, Modelled>();
   readonly #etags = new Map<string, string>();
+  /** How each contact has the names in its addresses. */
+  readonly #spellings = new Map<string, ReadonlyMap<string, string>>();
 
   constructor(client: Client<typeof ContactService>, random: Random) {
     this.#client = client;
@@ -173,12 +175,13 @@ export class Book {
     };
   }
 
-  #toRequest({ emails, languages, relations, ...rest }: Fields) {
+  /** Addresses in any case; those that a contact has, as it has them. */
+  #toRequest({ emails, languages, relations, ...rest }: Fields, contactId = '') {
+    const written = (name: string) =>
+      this.#spellings.get(contactId)?.get(name) ?? (this.#random.chance(0.5) ? name : name.toUpperCase());
     return {
       ...rest,
-      emails: [...emails].map((name) => ({
-        address: `${this.#random.chance(0.5) ? name : name.toUpperCase()}@example.org`,
-      })),
+      emails: [...emails].map((name) => ({ address: `${written(name)}@example.org` })),
       languages: [...languages],
       relations: [...relations].map((name) => ({ name })),
     };
@@ -190,6 +193,7 @@ export class Book {
     const shown = { ...fields, emails: new Set([...fields.emails].map((name) => name.toLowerCase())) };
     expectSame(shown, modelled.fields);
     this.#etags.set(contact.id, contact.etag);
+    this.#spellings.set(contact.id, new Map([...fields.emails].map((name) => [name.toLowerCase(), name])));
   }
 
   async create(): Promise<void> {
@@ -208,7 +212,7 @@ export class Book {
     const some = names(changed).filter((name) => name !== 'company' && this.#random.chance(0.3));
     const pick = <T extends object>(from: T) =>
       Object.fromEntries(some.map((name) => [name, from[name as unknown as keyof T]]));
-    const { emails, languages, relations, ...rest } = this.#toRequest(changed);
+    const { emails, languages, relations, ...rest } = this.#toRequest(changed, contactId);
     const lists = { emails: { values: emails }, languages: { values: languages }, relations: { values: relations } };
     modelled.fields = { ...modelled.fields, ...pick(changed) };
     const etag = this.#etags.get(contactId)!;
