@@ -193,6 +193,7 @@ describe.each(databases)('on $name', (kind) => {
         { givenName: `${marker} kept` },
         { givenName: `${marker} other` },
         { givenName: `${marker} deleted`, deleteTime: expect.any(String) },
+        { givenName: `${marker} other`, deleteTime: expect.any(String) },
       ],
       contactMerges: [{ before: { givenName: `${marker} other` } }],
       distinctContacts: [{ contactIds: [expect.any(String), expect.any(String)] }],
