@@ -70,9 +70,10 @@ test('posts the mail and what it tells, under one id however often, signed with 
 
 test.each([
   [400, true],
-  [401, true],
-  [404, true],
-  [410, true],
+  [413, true],
+  [401, false],
+  [404, false],
+  [410, false],
   [422, true],
   [408, false],
   [409, false],

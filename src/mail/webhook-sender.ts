@@ -19,12 +19,15 @@ export interface WebhookOptions extends WebhookSettings, Pick<Clock, 'now'> {
 /** Within what Standard Webhooks recommends (15 to 30 s), and shorter than the lease of an attempt. */
 const TIMEOUT_MS = 30_000;
 
-/** Of the 4xx, those that say nothing of the mail: the request came at a bad time (RFC 9110, RFC 8470, RFC 6585). */
-const LATER = new Set([408, 409, 425, 429]);
+/**
+ * What says that this mail cannot be taken (RFC 9110, 15.5). Others, such as 401 and 404, tell of a service that is not
+ * set up as it should be, and would give up every mail until somebody sees it.
+ */
+const REFUSED = new Set([400, 413, 415, 422]);
 
 /**
  * Sends by POST to a service of the operator's, signed as Standard Webhooks 1.0 has it (standardwebhooks.com). 2xx takes
- * the mail; 4xx other than LATER refuses it for good. Redirects are not followed, so that no mail goes to where the
+ * the mail; one of REFUSED gives it up for good. Redirects are not followed, so that no mail goes to where the
  * operator did not say. Nothing of the answer's body is read: it may be endless, and a service that shows what it was
  * sent would have codes shown in the outbox.
  */
@@ -89,7 +92,7 @@ function refusalOf({ status, headers }: Response): SendError {
   if (status >= 300 && status < 400) {
     return new SendError(`the webhook answered ${status}, and redirects are not followed`, false);
   }
-  const isFinal = status >= 400 && status < 500 && !LATER.has(status);
+  const isFinal = REFUSED.has(status);
   const seconds = /^\d{1,6}$/.exec(headers.get('retry-after') ?? '')?.[0];
   const retryAfterMs = seconds === undefined ? undefined : Number(seconds) * 1000;
   return new SendError(`the webhook answered ${status}`, isFinal, { retryAfterMs });
