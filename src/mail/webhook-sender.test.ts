@@ -184,20 +184,20 @@ test('a server sends its mails so: again after a failure, and never after a refu
   });
   const { user } = await kith.user();
   const auth = kith.client(AuthService);
-  const becomes = async (state: MailState, attempts: number) => {
-    await expect.poll(() => mailsTo(kith, user.id)).toMatchObject([{ state, attempts }]);
+  // An attempt counts as soon as it begins, so its end shows in what it failed by.
+  const becomes = async (state: MailState, attempts: number, lastError: string) => {
+    await expect.poll(() => mailsTo(kith, user.id)).toMatchObject([{ state, attempts, lastError }]);
   };
   answer(503, { 'retry-after': '60' });
   await auth.requestPasswordReset({ identifier: user.username });
-  await becomes(MailState.WAITING, 1);
+  await becomes(MailState.WAITING, 1, 'the webhook answered 503');
   answer(422);
   kith.clock.offsetMs += 61_000;
-  await becomes(MailState.FAILED, 2);
+  await becomes(MailState.FAILED, 2, 'the webhook answered 422');
   answer(204);
   const [mail] = await mailsTo(kith, user.id);
-  expect(mail?.lastError).toBe('the webhook answered 422');
   await (await outboxOf(kith)).resendMail({ mailId: mail!.id });
-  await becomes(MailState.SENT, 1);
+  await becomes(MailState.SENT, 1, '');
   expect(await readMail(kith, mail!.id)).toMatchObject({ text: '', html: '' });
 
   const [first, second, third] = server.requests.map(({ headers, body }) => ({ id: headers['webhook-id'], body }));
