@@ -8,7 +8,7 @@ import { type ContactsApp, insertWithin, requirePhoneRegion, updateWithin } from
 import { inSteps, mayUndo, Undo } from './steps.ts';
 import { differingFields } from './merge.ts';
 import { selectFieldsBefore, selectTarget } from './merges-store.ts';
-import { type ContactRow, selectContact, selectContactsByUid, selectMergedByUid } from './store.ts';
+import { type ContactRow, selectContact, selectContactsByUid } from './store.ts';
 
 /** A contact of a file: its fields, or why it is refused. */
 export type ImportRow = {
@@ -105,12 +105,14 @@ class Importing {
   async read(step: readonly ImportRow[]): Promise<void> {
     const uids = new Set(step.flatMap(({ fields }) => (fields === undefined ? [] : [uidOf(fields)])));
     if (uids.size === 0) return;
-    const rows = await selectContactsByUid(this.#tx, this.#caller.userId, [...uids]);
+    const { userId } = this.#caller;
+    const rows = await selectContactsByUid(this.#tx, userId, [...uids], 0);
     // The oldest of several.
     for (const { uid, id } of rows.toReversed()) this.#known.set(uid, id);
     const ids = [...new Set([...uids].flatMap((uid) => this.#known.get(uid) ?? ID.exec(uid)?.[1] ?? []))];
     this.#before = await selectFieldsBefore(this.#tx, this.#caller.userId, ids);
-    for (const row of await selectMergedByUid(this.#tx, this.#caller.userId, [...uids])) this.#merged.set(row.uid, row);
+    const merged = await selectContactsByUid(this.#tx, userId, [...uids], 2);
+    for (const row of merged) this.#merged.set(row.uid, row);
   }
 
   async write(row: ImportRow): Promise<ImportResult> {

@@ -88,8 +88,13 @@ export function selectContact(db: Db, ownerId: string, id: string): Promise<Cont
   return db.selectFrom('contacts').selectAll().where('owner_id', '=', ownerId).where('id', '=', id).executeTakeFirst();
 }
 
-/** The contacts of an owner that have one of these uids and are not deleted. */
-export function selectContactsByUid(db: Db, ownerId: string, uids: readonly string[]): Promise<ContactRow[]> {
+/** The contacts of an owner that have one of these uids and are in this state. */
+export function selectContactsByUid(
+  db: Db,
+  ownerId: string,
+  uids: readonly string[],
+  state: ContactRow['deleted'],
+): Promise<ContactRow[]> {
   return (
     db
       .selectFrom('contacts')
@@ -98,23 +103,7 @@ export function selectContactsByUid(db: Db, ownerId: string, uids: readonly stri
       .where('uid', 'in', uids)
       // The index of uids has those alone.
       .where('uid', '<>', sql<string>`''`)
-      .where('deleted', '=', 0)
-      .orderBy('id')
-      .execute()
-  );
-}
-
-/** The contacts of an owner that have one of these uids and were merged into others. */
-export function selectMergedByUid(db: Db, ownerId: string, uids: readonly string[]): Promise<ContactRow[]> {
-  return (
-    db
-      .selectFrom('contacts')
-      .selectAll()
-      .where('owner_id', '=', ownerId)
-      .where('uid', 'in', uids)
-      // As above.
-      .where('uid', '<>', sql<string>`''`)
-      .where('deleted', '=', 2)
+      .where('deleted', '=', state)
       .orderBy('id')
       .execute()
   );

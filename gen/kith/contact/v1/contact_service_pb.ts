@@ -1426,7 +1426,7 @@ export const ListContactDuplicatesResponseSchema: GenMessage<ListContactDuplicat
  */
 export type ContactDuplicate = Message<"kith.contact.v1.ContactDuplicate"> & {
   /**
-   * The contact that was created first.
+   * The contact that was created first. Of two that were created in one millisecond, either.
    *
    * @generated from field: kith.contact.v1.Contact first = 1;
    */
