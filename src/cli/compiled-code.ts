@@ -5,7 +5,7 @@ import { join } from 'node:path';
 
 /**
  * Has Node keep what it compiles of this program in the user's folder for caches ($XDG_CACHE_HOME or ~/.cache), so that
- * the next start takes half the time. Where that folder is not to be had, or is another user's, nothing is kept: whoever
+ * the next start compiles nothing. Where that folder is not to be had, or is another user's, nothing is kept: whoever
  * writes there decides what runs here. NODE_COMPILE_CACHE names another folder, NODE_DISABLE_COMPILE_CACHE=1 keeps nothing.
  */
 export function keepCompiledCode(): void {
