@@ -7,8 +7,8 @@ import { columnsOf, type FilePart, partsOf } from '../contact-parts.ts';
 import { useService } from '../context.tsx';
 import { describeFailure } from '../failures.ts';
 import { useBulk } from '../parts/bulk.tsx';
-import { FileDrop } from '../parts/file-drop.tsx';
 import { Checkbox, Field, Select } from '../parts/form.tsx';
+import { ImportPage } from '../parts/import-page.tsx';
 import { type ImportedRow, type ImportedStatus, ImportResults } from '../parts/import-results.tsx';
 import { SELECTED_MAX } from '../parts/selection.tsx';
 import { Failed } from '../parts/states.tsx';
@@ -16,7 +16,6 @@ import { Link } from '../router.tsx';
 import { t } from '../texts.ts';
 import { useDelayed } from '../use-delayed.ts';
 import { refreshContacts } from '../use-labels.ts';
-import { useTitle } from '../use-title.ts';
 
 /** The largest file that is read at once, bytes; `kith contacts import` takes larger ones. */
 const FILE_BYTES_MAX = 50_000_000;
@@ -45,44 +44,29 @@ interface SourceFile {
 
 /** Imports contacts of a file, after showing what would come of it. */
 export default function ImportContacts() {
-  useTitle(t.importContacts);
-  const [file, setFile] = useState<SourceFile | undefined>(undefined);
-  const [problem, setProblem] = useState<string | undefined>(undefined);
-  const read = async (chosen: File) => {
-    setFile(undefined);
-    setProblem(undefined);
-    if (chosen.size > FILE_BYTES_MAX) return setProblem(t.fileTooLarge);
-    const bytes = new Uint8Array(await chosen.arrayBuffer());
-    const isCsv = !/\.(vcf|vcard)$/i.test(chosen.name);
-    setFile({
-      name: chosen.name,
-      parts: partsOf(bytes, isCsv),
-      columns: isCsv ? columnsOf(bytes) : [],
-      format: isCsv ? ContactFormat.CSV : ContactFormat.VCARD_4,
-    });
-  };
   return (
-    <>
-      <p>
-        <Link to="contacts">← {t.contacts}</Link>
-      </p>
-      <div className="page-head">
-        <h1>{t.importContacts}</h1>
-      </div>
-      <FileDrop
-        label={t.file}
-        accept=".vcf,.vcard,.csv,text/vcard,text/csv"
-        hint={t.importContactsHint}
-        onFile={(chosen) => void read(chosen)}
-      />
-      {problem !== undefined && (
-        <p className="alert" role="alert">
-          {problem}
-        </p>
-      )}
-      {file !== undefined && <Import key={file.name} file={file} />}
-    </>
+    <ImportPage
+      title={t.importContacts}
+      target="contacts"
+      accept=".vcf,.vcard,.csv,text/vcard,text/csv"
+      hint={t.importContactsHint}
+      bytesMax={FILE_BYTES_MAX}
+      read={read}
+    >
+      {(file) => <Import file={file} />}
+    </ImportPage>
   );
+}
+
+async function read(file: File): Promise<SourceFile> {
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const isCsv = !/\.(vcf|vcard)$/i.test(file.name);
+  return {
+    name: file.name,
+    parts: partsOf(bytes, isCsv),
+    columns: isCsv ? columnsOf(bytes) : [],
+    format: isCsv ? ContactFormat.CSV : ContactFormat.VCARD_4,
+  };
 }
 
 interface Run {

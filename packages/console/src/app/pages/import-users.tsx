@@ -21,13 +21,12 @@ import {
   USER_FIELDS,
 } from '../import-records.ts';
 import { AsCurl } from '../parts/curl.tsx';
-import { FileDrop } from '../parts/file-drop.tsx';
 import { Checkbox, Select } from '../parts/form.tsx';
+import { ImportPage } from '../parts/import-page.tsx';
 import { type ImportedRow, type ImportedStatus, ImportResults } from '../parts/import-results.tsx';
 import { Failed } from '../parts/states.tsx';
 import { Link } from '../router.tsx';
 import { t } from '../texts.ts';
-import { useTitle } from '../use-title.ts';
 
 /** The largest file that is read at once, bytes; `kith users import` takes larger ones. */
 const FILE_BYTES_MAX = 20_000_000;
@@ -44,38 +43,23 @@ interface SourceFile {
 
 /** Imports users of a file, after showing what is in it. */
 export default function ImportUsers() {
-  useTitle(t.importUsers);
-  const [file, setFile] = useState<SourceFile | undefined>(undefined);
-  const [problem, setProblem] = useState<string | undefined>(undefined);
-  const read = async (chosen: File) => {
-    setFile(undefined);
-    setProblem(undefined);
-    if (chosen.size > FILE_BYTES_MAX) return setProblem(t.fileTooLarge);
-    const text = await chosen.text();
-    setFile({ name: chosen.name, text, isCsv: !/^\s*[[{]/.test(text) });
-  };
   return (
-    <>
-      <p>
-        <Link to="users">← {t.users}</Link>
-      </p>
-      <div className="page-head">
-        <h1>{t.importUsers}</h1>
-      </div>
-      <FileDrop
-        label={t.file}
-        accept=".csv,.jsonl,.ndjson,.json,text/csv,application/jsonl"
-        hint={t.importUsersHint}
-        onFile={(chosen) => void read(chosen)}
-      />
-      {problem !== undefined && (
-        <p className="alert" role="alert">
-          {problem}
-        </p>
-      )}
-      {file !== undefined && <Import key={file.text} file={file} />}
-    </>
+    <ImportPage
+      title={t.importUsers}
+      target="users"
+      accept=".csv,.jsonl,.ndjson,.json,text/csv,application/jsonl"
+      hint={t.importUsersHint}
+      bytesMax={FILE_BYTES_MAX}
+      read={read}
+    >
+      {(file) => <Import file={file} />}
+    </ImportPage>
   );
+}
+
+async function read(file: File): Promise<SourceFile> {
+  const text = await file.text();
+  return { name: file.name, text, isCsv: !/^\s*[[{]/.test(text) };
 }
 
 function Import({ file }: { readonly file: SourceFile }) {

@@ -9,11 +9,13 @@ import { describeFailure } from '../failures.ts';
 import { type Bulk, useBulk } from '../parts/bulk.tsx';
 import { AsCurl } from '../parts/curl.tsx';
 import { Dialog } from '../parts/dialog.tsx';
-import { Form, Select, TextArea } from '../parts/form.tsx';
+import { Form, TextArea } from '../parts/form.tsx';
 import { usePages } from '../parts/pager.tsx';
 import { Empty, Failed, Skeleton } from '../parts/states.tsx';
 import { Time, toDate } from '../parts/time.tsx';
 import { notify } from '../parts/toasts.tsx';
+import { RoleSelect } from '../parts/role-select.tsx';
+import { RowAction } from '../parts/row-action.tsx';
 import { Link } from '../router.tsx';
 import { t } from '../texts.ts';
 import { useTitle } from '../use-title.ts';
@@ -119,22 +121,8 @@ function InvitationTable() {
                   )}
                 </td>
                 <td className="row-actions">
-                  <button
-                    type="button"
-                    className="link"
-                    aria-label={`${t.resend}: ${invitation.email}`}
-                    onClick={() => void resend(invitation)}
-                  >
-                    {t.resend}
-                  </button>
-                  <button
-                    type="button"
-                    className="link"
-                    aria-label={`${t.revoke}: ${invitation.email}`}
-                    onClick={() => void revoke(invitation)}
-                  >
-                    {t.revoke}
-                  </button>
+                  <RowAction label={t.resend} about={invitation.email} onAct={() => void resend(invitation)} />
+                  <RowAction label={t.revoke} about={invitation.email} onAct={() => void revoke(invitation)} />
                 </td>
               </tr>
             ))}
@@ -201,14 +189,7 @@ function Invite({ bulk, onClose }: { readonly bulk: Bulk; readonly onClose: () =
               value={text}
               onChange={setText}
             />
-            {mayGiveRoles && (
-              <Select
-                label={t.role}
-                value={String(role)}
-                options={Object.entries(t.roles)}
-                onChange={(value) => setRole(Number(value) as Role)}
-              />
-            )}
+            {mayGiveRoles && <RoleSelect value={role} onChange={setRole} />}
           </>
         )}
       </Form>

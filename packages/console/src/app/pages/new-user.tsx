@@ -5,8 +5,9 @@ import { useState } from 'react';
 import { Permission, useMay, useService } from '../context.tsx';
 import { AsCurl } from '../parts/curl.tsx';
 import { Dialog } from '../parts/dialog.tsx';
-import { Checkbox, Field, Form, Select } from '../parts/form.tsx';
+import { Checkbox, Field, Form } from '../parts/form.tsx';
 import { notify } from '../parts/toasts.tsx';
+import { RoleSelect } from '../parts/role-select.tsx';
 import { navigate } from '../router.tsx';
 import { t } from '../texts.ts';
 
@@ -52,14 +53,7 @@ export default function NewUser({ onClose }: { readonly onClose: () => void }) {
               {...field('password')}
             />
             <Checkbox label={t.mustChange} checked={mustChangePassword} onChange={setMustChange} />
-            {mayGiveRoles && (
-              <Select
-                label={t.role}
-                value={String(role)}
-                options={Object.entries(t.roles)}
-                onChange={(value) => setRole(Number(value) as Role)}
-              />
-            )}
+            {mayGiveRoles && <RoleSelect value={role} onChange={setRole} />}
           </>
         )}
       </Form>

@@ -12,6 +12,7 @@ import { usePages } from '../parts/pager.tsx';
 import { Empty, Failed, Skeleton } from '../parts/states.tsx';
 import { Time } from '../parts/time.tsx';
 import { notify } from '../parts/toasts.tsx';
+import { RowAction } from '../parts/row-action.tsx';
 import { Link, useQueryParameters } from '../router.tsx';
 import { t } from '../texts.ts';
 import { useTitle } from '../use-title.ts';
@@ -133,22 +134,8 @@ function MailTable({ states }: { readonly states: MailState[] }) {
                 <td className="row-actions">
                   {mayResend && mail.state !== MailState.SENT && (
                     <>
-                      <button
-                        type="button"
-                        className="link"
-                        aria-label={`${t.show}: ${mail.subject}, ${mail.recipient}`}
-                        onClick={() => void show(mail)}
-                      >
-                        {t.show}
-                      </button>
-                      <button
-                        type="button"
-                        className="link"
-                        aria-label={`${t.resend}: ${mail.subject}, ${mail.recipient}`}
-                        onClick={() => void resend(mail)}
-                      >
-                        {t.resend}
-                      </button>
+                      <RowAction label={t.show} about={nameOf(mail)} onAct={() => void show(mail)} />
+                      <RowAction label={t.resend} about={nameOf(mail)} onAct={() => void resend(mail)} />
                     </>
                   )}
                 </td>
@@ -168,3 +155,5 @@ function MailTable({ states }: { readonly states: MailState[] }) {
     </>
   );
 }
+
+const nameOf = ({ subject, recipient }: Mail): string => `${subject}, ${recipient}`;

@@ -3,8 +3,8 @@ import { type User, UserService, UserState } from '@kith/client/users';
 import { useState } from 'react';
 import { Permission, useConsole, useMay, useService } from '../context.tsx';
 import type { Bulk } from '../parts/bulk.tsx';
-import { Select } from '../parts/form.tsx';
 import type { Selection } from '../parts/selection.tsx';
+import { RoleSelect } from '../parts/role-select.tsx';
 import { t } from '../texts.ts';
 
 export interface UserBulkProps {
@@ -74,13 +74,7 @@ export default function UserBulk({ selection, bulk }: UserBulkProps) {
       )}
       {mayGiveRoles && active.length + suspended.length > 0 && (
         <span className="actions">
-          <Select
-            label={t.role}
-            isLabelHidden
-            value={String(role)}
-            options={Object.entries(t.roles)}
-            onChange={(value) => setRole(Number(value) as Role)}
-          />
+          <RoleSelect isLabelHidden value={role} onChange={setRole} />
           <button type="button" className="button" onClick={giveRole}>
             {t.giveRole}
           </button>
