@@ -43,7 +43,7 @@ export async function bundleServer(out: string): Promise<readonly Bundled[]> {
     external: [...UNBUNDLED, ABSENT],
     plugins: [placesPlugin()],
     onLog(level, log) {
-      if (level === 'warn' && !EXPECTED_LOGS.has(log.code ?? '')) throw new Error(log.message);
+      if (level === 'warn') throw new Error(log.message);
     },
   });
   const { output } = await bundle.write({ dir: join(out, 'src'), format: 'esm', chunkFileNames: '[name]-[hash].js' });
@@ -51,9 +51,6 @@ export async function bundleServer(out: string): Promise<readonly Bundled[]> {
   const modules = output.flatMap((part) => (part.type === 'chunk' ? part.moduleIds : []));
   return describePackages(modules);
 }
-
-/** Of dependencies alone: eval in @protobufjs and the like is reported, and not ours to change. */
-const EXPECTED_LOGS = new Set(['EVAL']);
 
 /** All modules are in one folder then, so a place is written as it is seen from there. */
 function placesPlugin(): Plugin {

@@ -36,7 +36,6 @@ export class Reloads {
   readonly #listeners = new Set<(settings: Reloadable) => void>();
   #env: Env;
   #taken: Reloadable | undefined;
-  #mailTemplates: Reloadable['mailTemplates'];
   /** Of the files that were last taken or refused, and of those at the last look. */
   #settled: string | undefined;
   #seen: string | undefined;
@@ -44,8 +43,7 @@ export class Reloads {
   constructor(options: ReloadsOptions) {
     this.#options = options;
     this.#env = options.env;
-    const { tls, mailTemplates } = options.config;
-    this.#mailTemplates = mailTemplates;
+    const { tls } = options.config;
     this.#settled = tls && digestOf(tls.cert, tls.key);
   }
 
@@ -101,7 +99,8 @@ export class Reloads {
     this.#settled = found;
     this.#explained(() => {
       // Templates may be half written: they are taken on command.
-      this.#use(this.#env, { ...parseConfig(this.#env), mailTemplates: this.#mailTemplates });
+      const { mailTemplates } = this.#taken ?? this.#options.config;
+      this.#use(this.#env, { ...parseConfig(this.#env), mailTemplates });
       this.#options.say('uses the certificate that was put in the place of the one before');
     });
   }
@@ -112,7 +111,6 @@ export class Reloads {
     this.#env = Object.fromEntries([...kept, ...taken]);
     const usable = this.#hasTls ? tls : undefined;
     if (usable !== undefined) this.#settled = digestOf(usable.cert, usable.key);
-    this.#mailTemplates = mailTemplates;
     this.take({ tls: usable, logLevel, mailTemplates });
   }
 

@@ -39,6 +39,7 @@ import {
   deleteOfOwner,
   deletePurgeable,
   insertContact,
+  MERGED,
   replaceTerms,
   selectContact,
   selectContactPage,
@@ -509,7 +510,7 @@ export function contactResource(app: Pick<App, 'now'>, caller: Caller, id: strin
     lockKey: caller.userId,
     async select(db) {
       const row = await selectContact(db, caller.userId, id);
-      if (row?.deleted !== 2) return row;
+      if (row?.deleted !== MERGED) return row;
       const target = await selectTarget(db, row);
       if (target === undefined || row.purge_ms! <= app.now()) return undefined;
       throw new Failure('contact_merged', 'this contact was merged into another one: use that, or unmerge it', {

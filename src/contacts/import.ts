@@ -8,7 +8,7 @@ import { type ContactsApp, insertWithin, requirePhoneRegion, updateWithin } from
 import { inSteps, mayUndo, Undo } from './steps.ts';
 import { differingFields } from './merge.ts';
 import { selectFieldsBefore, selectTarget } from './merges-store.ts';
-import { type ContactRow, selectContact, selectContactsByUid } from './store.ts';
+import { type ContactRow, MERGED, selectContact, selectContactsByUid } from './store.ts';
 
 /** A contact of a file: its fields, or why it is refused. */
 export type ImportRow = {
@@ -111,7 +111,7 @@ class Importing {
     for (const { uid, id } of rows.toReversed()) this.#known.set(uid, id);
     const ids = [...new Set([...uids].flatMap((uid) => this.#known.get(uid) ?? ID.exec(uid)?.[1] ?? []))];
     this.#before = await selectFieldsBefore(this.#tx, this.#caller.userId, ids);
-    const merged = await selectContactsByUid(this.#tx, userId, [...uids], 2);
+    const merged = await selectContactsByUid(this.#tx, userId, [...uids], MERGED);
     for (const row of merged) this.#merged.set(row.uid, row);
   }
 
@@ -166,7 +166,7 @@ class Importing {
     const id = ID.exec(uid)?.[1];
     const merged =
       this.#merged.get(uid) ?? (id === undefined ? undefined : await selectContact(this.#tx, this.#caller.userId, id));
-    if (merged?.deleted !== 2 || (merged.uid !== uid && merged.uid !== '')) return undefined;
+    if (merged?.deleted !== MERGED || (merged.uid !== uid && merged.uid !== '')) return undefined;
     const target = await selectTarget(this.#tx, merged);
     return target?.deleted === 0 ? target : undefined;
   }

@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import type { Db } from '../storage/database.ts';
-import { addUsage, type ContactRow, selectContact } from './store.ts';
+import { addUsage, type ContactRow, MERGED, selectContact } from './store.ts';
 
 declare module '../storage/schema.ts' {
   interface Schema {
@@ -36,7 +36,7 @@ const FOLLOWED_MAX = 20;
 /** The contact that a merged one became part of, deleted or not; undefined if the merge or that contact is gone. */
 export async function selectTarget(db: Db, merged: ContactRow): Promise<ContactRow | undefined> {
   let row: ContactRow | undefined = merged;
-  for (let i = 0; i < FOLLOWED_MAX && row?.deleted === 2; i++) {
+  for (let i = 0; i < FOLLOWED_MAX && row?.deleted === MERGED; i++) {
     const merge = await db
       .selectFrom('contact_merges')
       .select('contact_id')

@@ -49,7 +49,14 @@ import {
   selectMergedIds,
   selectMerges,
 } from './merges-store.ts';
-import { type ContactFilter, type ContactKey, type ContactRow, replaceTerms, selectContactPage } from './store.ts';
+import {
+  type ContactFilter,
+  type ContactKey,
+  type ContactRow,
+  MERGED,
+  replaceTerms,
+  selectContactPage,
+} from './store.ts';
 import { contactTerms } from './terms.ts';
 
 /** Contacts to make one of. */
@@ -136,7 +143,7 @@ async function mergeWithin(
   await replaceTerms(tx, next, contactTerms(fields));
   for (const row of others) {
     const revision = row.revision + 1;
-    const hidden = { deleted: 2 as const, merge_id: merge.id, delete_ms: now, purge_ms, update_ms: now, revision };
+    const hidden = { deleted: MERGED, merge_id: merge.id, delete_ms: now, purge_ms, update_ms: now, revision };
     await writeContact(tx, { ...row, ...hidden }, row);
   }
   await insertDistinct(
@@ -343,7 +350,7 @@ export async function listMerges(app: App, caller: Caller, request: PageRequest)
 export async function listMerged(app: App, caller: Caller, request: PageRequest): Promise<Page<Contact>> {
   const { db } = app.database;
   const tokens = pageTokens<ContactKey>(app.keyring, 'merged', caller.userId);
-  const filter: ContactFilter = { deleted: true, merged: true, starred: undefined, queries: [] };
+  const filter: ContactFilter = { deleted: 'merged', starred: undefined, queries: [] };
   const after = tokens.read(request.pageToken);
   const { rows, resumeAfter } = await selectContactPage(db, caller.userId, filter, after, pageSizeOf(request));
   return {

@@ -6,6 +6,9 @@ import { COUNTED_MAX, type Count, readBounded, readKeys } from '../storage/pages
 import { endOfPrefix } from '../kernel/text.ts';
 import { CONTACT_SEARCH_VERSION, isInRange, type TermRange } from './terms.ts';
 
+/** In place of 1 for deleted: the contact was merged into another one. */
+export const MERGED = 2 as const; // of this type also in rows that are spread
+
 declare module '../storage/schema.ts' {
   interface Schema {
     contacts: ContactRow;
@@ -41,8 +44,7 @@ export interface ContactRow {
   /** Ids of labels, separated by blanks. */
   label_ids: string;
   starred: 0 | 1;
-  /** 2 for a contact that was merged into another one. */
-  deleted: 0 | 1 | 2;
+  deleted: 0 | 1 | typeof MERGED;
   create_ms: number;
   update_ms: number;
   delete_ms: number | null;
@@ -71,9 +73,8 @@ interface UserUsageTable {
 
 /** Selects contacts of an owner. */
 export interface ContactFilter {
-  readonly deleted: boolean;
-  /** Those that were merged into others, instead. */
-  readonly merged?: true;
+  /** Those that are deleted, those that are not, or those that were merged into others. */
+  readonly deleted: boolean | 'merged';
   readonly starred: boolean | undefined;
   /** For each word that is looked for, ranges of search terms: see contactQueries. None for every contact. */
   readonly queries: readonly (readonly TermRange[])[];
@@ -236,8 +237,9 @@ export async function countContactRows(db: Db, ownerId: string, filter: ContactF
 
 type Contacts = SelectQueryBuilder<Schema, 'contacts', object>;
 
-function stateOf({ deleted, merged }: ContactFilter): ContactRow['deleted'] {
-  return merged ? 2 : deleted ? 1 : 0;
+function stateOf({ deleted }: ContactFilter): ContactRow['deleted'] {
+  if (deleted === 'merged') return MERGED;
+  return deleted ? 1 : 0;
 }
 
 function filtered(db: Db, ownerId: string, filter: ContactFilter): Contacts {

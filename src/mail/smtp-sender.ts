@@ -1,4 +1,5 @@
 import { createTransport } from 'nodemailer';
+import { endpointOf } from './endpoint.ts';
 import { type MailSender, messageIdOf, SendError } from './sender.ts';
 
 export interface SmtpSettings {
@@ -11,21 +12,19 @@ export interface SmtpSettings {
 /** How long each step of a conversation with a mail server may take, milliseconds. */
 const STEP_MS = 30_000;
 
-/** A sign-in over a connection that others can read is refused, unless it does not leave this machine. */
-const LOOPBACK = /^(localhost|127\.[\d.]+|\[::1\])$/;
-
 /**
  * Sends over SMTP (RFC 5321), over TLS from the first byte with `smtps://`; with `smtp://` over TLS if the server
  * offers it (RFC 3207), and where there is a password, only so.
  */
 export function createSmtpSender({ url, from }: SmtpSettings): MailSender {
-  const { protocol, hostname, port, username, password } = new URL(url);
-  const isTls = protocol === 'smtps:';
+  const { username, password } = new URL(url);
+  const { host, port, isTls, isLoopback } = endpointOf(url);
   const transport = createTransport({
-    host: hostname.replace(/^\[|\]$/g, ''),
-    port: Number(port) || (isTls ? 465 : 587),
+    host,
+    port,
     secure: isTls,
-    requireTLS: !isTls && username !== '' && !LOOPBACK.test(hostname),
+    // A sign-in over a connection that others can read is refused.
+    requireTLS: !isTls && username !== '' && !isLoopback,
     ...(username !== '' && { auth: { user: decodeURIComponent(username), pass: decodeURIComponent(password) } }),
     connectionTimeout: STEP_MS,
     greetingTimeout: STEP_MS,

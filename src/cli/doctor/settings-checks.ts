@@ -1,9 +1,10 @@
 import { X509Certificate } from 'node:crypto';
 import { statSync } from 'node:fs';
-import { connect, isIP } from 'node:net';
+import { connect, isIP, isIPv6 } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { type Config, ConfigError } from '../../config/config.ts';
 import { CLOCKS_DIFFER_MS, systemClock } from '../../kernel/clock.ts';
+import { type Endpoint, endpointOf } from '../../mail/endpoint.ts';
 import { createKeyring } from '../../kernel/keyring.ts';
 import { loadSecretKey, SecretKeyError } from '../../kernel/secret-key.ts';
 import { withoutPassword } from '../../kernel/text.ts';
@@ -156,11 +157,10 @@ async function checkMail({ mail: { smtpUrl, webhook } }: Config): Promise<Findin
   if (url === undefined) {
     return ok(name, 'no mail is sent: mails wait in the outbox, for KITH_SMTP_URL or KITH_MAIL_WEBHOOK_URL');
   }
-  const { protocol, hostname, port } = new URL(url);
-  const at = `${hostname}:${port || DEFAULT_PORTS[protocol]}`;
-  const problem = await whyNoConnection(hostname.replace(/^\[|\]$/g, ''), Number(port) || DEFAULT_PORTS[protocol]!, {
-    isTls: protocol === 'https:' || protocol === 'smtps:',
-  });
+  const endpoint = endpointOf(url);
+  const { host, port, isTls, isLoopback } = endpoint;
+  const at = `${isIPv6(host) ? `[${host}]` : host}:${port}`;
+  const problem = await whyNoConnection(endpoint);
   if (problem !== undefined) {
     return fault(
       name,
@@ -168,7 +168,7 @@ async function checkMail({ mail: { smtpUrl, webhook } }: Config): Promise<Findin
       'Mails are tried again for three days.',
     );
   }
-  if (protocol === 'http:' && !LOOPBACK.test(hostname)) {
+  if (webhook !== undefined && !isTls && !isLoopback) {
     return warning(
       name,
       `the webhook at ${at} is sent codes and links without TLS`,
@@ -178,15 +178,7 @@ async function checkMail({ mail: { smtpUrl, webhook } }: Config): Promise<Findin
   return ok(name, `${setting} can be connected to, at ${at}`);
 }
 
-const DEFAULT_PORTS: Readonly<Record<string, number>> = { 'smtp:': 587, 'smtps:': 465, 'http:': 80, 'https:': 443 };
-
-const LOOPBACK = /^(localhost|127\.[\d.]+|\[::1\])$/;
-
-function whyNoConnection(
-  host: string,
-  port: number,
-  { isTls }: { readonly isTls: boolean },
-): Promise<string | undefined> {
+function whyNoConnection({ host, port, isTls }: Endpoint): Promise<string | undefined> {
   const { promise, resolve } = Promise.withResolvers<string | undefined>();
   const socket = isTls
     ? connectTls({ host, port, ...(isIP(host) ? {} : { servername: host }) })

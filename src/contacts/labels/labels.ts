@@ -161,7 +161,6 @@ export async function requireLabels(db: Db, ownerId: string, ids: readonly strin
 
 /** Of these ids, those of labels that are not purged. */
 export async function knownLabels(db: Db, ownerId: string, ids: readonly string[]): Promise<readonly string[]> {
-  if (ids.length === 0) return ids;
   const known = await selectKnownIds(db, ownerId, ids);
   return ids.filter((id) => known.has(id));
 }

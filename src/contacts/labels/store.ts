@@ -70,25 +70,19 @@ export function selectLabels(
 /** Of these ids, those of labels of the owner that are not deleted. */
 export async function selectLiveIds(db: Db, ownerId: string, ids: readonly string[]): Promise<Set<string>> {
   if (ids.length === 0) return new Set();
-  const rows = await db
-    .selectFrom('labels')
-    .select('id')
-    .where('id', 'in', ids)
-    .where('owner_id', '=', ownerId)
-    .where('deleted', '=', 0)
-    .execute();
+  const rows = await idsAmong(db, ownerId, ids).where('deleted', '=', 0).execute();
   return new Set(rows.map(({ id }) => id));
 }
 
 /** Of these ids, those of labels of the owner, deleted ones included. */
 export async function selectKnownIds(db: Db, ownerId: string, ids: readonly string[]): Promise<Set<string>> {
-  const rows = await db
-    .selectFrom('labels')
-    .select('id')
-    .where('id', 'in', ids)
-    .where('owner_id', '=', ownerId)
-    .execute();
+  if (ids.length === 0) return new Set();
+  const rows = await idsAmong(db, ownerId, ids).execute();
   return new Set(rows.map(({ id }) => id));
+}
+
+function idsAmong(db: Db, ownerId: string, ids: readonly string[]) {
+  return db.selectFrom('labels').select('id').where('id', 'in', ids).where('owner_id', '=', ownerId);
 }
 
 /** The ids of an owner's deleted labels. */

@@ -1,7 +1,7 @@
 import { type Dir, opendirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { canonicalLocale } from '../../kernel/locale.ts';
-import { builtIn } from './built-in.ts';
+import { builtInFiles } from './built-in.ts';
 import { fileOf, isLanguage, problemsOf, type TemplateFiles } from './template.ts';
 
 /** Larger than any mail should be: Gmail cuts HTML of more than 102 kB off. */
@@ -50,7 +50,7 @@ export function readTemplateFiles(directory: string, hasLinks: boolean): Templat
   }
   for (const path of Object.keys(files).filter((each) => each.endsWith('.html'))) {
     const text = path.replace(/html$/, 'txt');
-    if (files[text] === undefined && builtIn[text] === undefined) {
+    if (files[text] === undefined && builtInFiles()[text] === undefined) {
       refuse(path, ` needs ${text.split('/')[1]} beside it, which has the subject and the text`);
     }
   }

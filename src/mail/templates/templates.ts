@@ -1,6 +1,6 @@
 import { canonicalTimeZone } from '../../kernel/locale.ts';
 import { escapeHtml } from '../../kernel/text.ts';
-import { builtIn } from './built-in.ts';
+import { builtInFiles } from './built-in.ts';
 import { linkIn, type MailKind, type MailValues } from './kinds.ts';
 import { fileOf, parseTemplate, type Template, type TemplateFiles } from './template.ts';
 
@@ -125,7 +125,7 @@ export class MailTemplates {
 
 function catalogsOf(own: TemplateFiles): Map<string, Catalog> {
   const catalogs = new Map<string, Catalog>();
-  for (const [path, source] of Object.entries({ ...builtIn, ...own })) {
+  for (const [path, source] of Object.entries({ ...builtInFiles(), ...own })) {
     const file = fileOf(path);
     if (file === undefined) continue;
     const { language, kind, format } = file;
