@@ -22,6 +22,7 @@ import { adminService } from './admin/service.ts';
 import type { App } from './app.ts';
 import { purgeContacts, purgeLabels, upgradeContacts } from './contacts/contacts.ts';
 import { labelData, labelService } from './contacts/labels/service.ts';
+import { purgeImports } from './contacts/imports.ts';
 import { purgeMerges } from './contacts/merges.ts';
 import { contactData, contactService } from './contacts/service.ts';
 import { purgeMailedCodes } from './identity/recovery/mailed-codes.ts';
@@ -62,7 +63,11 @@ const SLICES = [
   slice(
     ContactService,
     contactService,
-    { contact_merges: { remove: purgeMerges }, contacts: { remove: purgeContacts, upgrade: upgradeContacts } },
+    {
+      contact_merges: { remove: purgeMerges },
+      contact_imports: { remove: purgeImports },
+      contacts: { remove: purgeContacts, upgrade: upgradeContacts },
+    },
     contactData,
   ),
   slice(SessionService, sessionService, { sessions: { remove: purgeSessions } }, sessionData),

@@ -9,7 +9,7 @@ import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { SecondFactorService } from '../gen/kith/auth/v1/second_factor_service_pb.ts';
 import { SessionService } from '../gen/kith/auth/v1/session_service_pb.ts';
 import { LabelService } from '../gen/kith/contact/v1/label_service_pb.ts';
-import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
+import { ContactFormat, ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserState } from '../gen/kith/user/v1/user_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { eraseUser } from '../src/identity/users/erase.ts';
@@ -41,7 +41,14 @@ const DECLARED: ReadonlyMap<string, KeptColumn> = new Map(
 const PARTS = PERSONAL_DATA.flatMap(({ parts = {} }) => Object.keys(parts));
 
 /** The parts that nobody but the user exports, and no API key. */
-const OF_CONTACTS = ['labels', 'contacts', 'contactMerges', 'distinctContacts'];
+const OF_CONTACTS = [
+  'labels',
+  'contacts',
+  'contactMerges',
+  'contactImports',
+  'contactImportChanges',
+  'distinctContacts',
+];
 
 type Row = Readonly<Record<string, unknown>>;
 
@@ -88,6 +95,11 @@ async function fullUser(kith: Kith): Promise<SignedIn & { readonly marker: strin
   await contacts.mergeContacts({
     contacts: [other!, merged!].map(({ id, etag }) => ({ contactId: id, etag })),
     keptContactId: other!.id,
+  });
+  await contacts.importContacts({
+    format: ContactFormat.VCARD_3,
+    content: Buffer.from(`BEGIN:VCARD\nN:;${marker} other;;;\nUID:urn:uuid:${other!.id}\nTEL:1\nEND:VCARD\n`),
+    source: `${marker} file`,
   });
   await contacts.deleteContact({ contactId: contact!.id });
   await kith.client(LabelService, one.accessToken).createLabel({ name: `${marker} label` });
@@ -196,6 +208,8 @@ describe.each(databases)('on $name', (kind) => {
         { givenName: `${marker} other`, deleteTime: expect.any(String) },
       ],
       contactMerges: [{ before: { givenName: `${marker} other` } }],
+      contactImports: [{ source: `${marker} file`, updatedContacts: 1 }],
+      contactImportChanges: [{ before: { givenName: `${marker} other` } }],
       distinctContacts: [{ contactIds: [expect.any(String), expect.any(String)] }],
     });
     const actions = document.activity.map(({ action }) => action);

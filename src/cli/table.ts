@@ -4,7 +4,7 @@ import { logout, profiles, token, whoami } from './client/session-commands.ts';
 import { watch } from './client/watch.ts';
 import type { Command } from './command.ts';
 import { completionOf } from './completion/command.ts';
-import { exportContacts, importContacts } from './contacts/contact-files.ts';
+import { exportContacts, importContacts, undoImport } from './contacts/contact-files.ts';
 import { doctor } from './doctor/command.ts';
 import type { Section } from './help.ts';
 import { importUsers } from './import/command.ts';
@@ -23,12 +23,18 @@ export function commandSections(): readonly Section[] {
       commands: {
         ...commandsOf(group),
         ...(group.name === 'users' ? { 'users import': importUsers, 'users export': exportUser } : {}),
-        ...(group.name === 'contacts' ? { 'contacts import': importContacts, 'contacts export': exportContacts } : {}),
+        ...(group.name === 'contacts' ? CONTACT_COMMANDS : {}),
       },
     })),
     { title: 'Everything else', commands: { watch, call, completion: completionOf(commandTable) } },
   ];
 }
+
+const CONTACT_COMMANDS = {
+  'contacts import': importContacts,
+  'contacts undo-import': undoImport,
+  'contacts export': exportContacts,
+};
 
 /** The same by name. */
 export function commandTable(): ReadonlyMap<string, Command> {

@@ -193,6 +193,16 @@ export function toFields(row: FieldColumns): ContactFields {
   return readFields({ ...NO_FIELDS }, row);
 }
 
+/** The fields of a row as JSON, to be read with fieldsOfJson when the contact has others. */
+export function jsonOfFields(row: FieldColumns): string {
+  return JSON.stringify(toFields(row));
+}
+
+/** The fields that jsonOfFields wrote; of an earlier version, which knew fewer, the others are empty. */
+export function fieldsOfJson(json: string): ContactFields {
+  return { ...NO_FIELDS, ...(JSON.parse(json) as ContactFields) };
+}
+
 /** Sets the fields of an object that has them all: faster than to add them one by one. */
 function readFields<Target extends ContactFields>(target: Target, row: FieldColumns): Target {
   const fields: Record<string, unknown> = target;

@@ -27,7 +27,7 @@ import {
   toFields,
 } from './contact.ts';
 import { type Batch, type BatchResult, runBatch } from './batch.ts';
-import { limitReached, recountLabels, requireLabels, visibleLabels } from './labels/labels.ts';
+import { knownLabels, limitReached, recountLabels, requireLabels, visibleLabels } from './labels/labels.ts';
 import { selectTarget } from './merges-store.ts';
 import { removeLabel, selectPurgeable } from './labels/store.ts';
 import {
@@ -113,12 +113,13 @@ async function createWithin<Response>(
   );
 }
 
-/** As createWithin, without a request id. */
+/** As createWithin, without a request id. `reserved` bytes are to be written in this transaction beside the contact. */
 export async function insertWithin(
   tx: Db,
   app: ContactsApp,
   caller: Caller,
   contact: Omit<NewContact, 'requestId'>,
+  reserved = 0,
 ): Promise<Contact> {
   requireCreatable(contact);
   const at = atOneTime(app);
@@ -129,7 +130,7 @@ export async function insertWithin(
   const columns = toColumns(fields);
   const terms = contactTerms(fields);
   const bytes = bytesOf(columns, terms);
-  await requireWithinLimits(tx, app, caller.userId, { contacts: 1, bytes });
+  await requireWithinLimits(tx, app, caller.userId, { contacts: 1, bytes: bytes + reserved });
   const row: ContactRow = {
     ...columns,
     id: randomUUIDv7(),
@@ -312,20 +313,22 @@ async function updateOnce<Response>(
   // As a list: an empty field is another request than an absent one.
   const written = Object.entries(fields).filter(([, value]) => value !== undefined);
   const input = { id, etag, written, phoneRegion };
-  return runIdempotently(tx, app, { callerId: caller.userId, requestId, input }, format, () =>
-    updateWithin(tx, app, caller, id, etag, { fields, phoneRegion }),
+  return runIdempotently(tx, app, { callerId: caller.userId, requestId, input }, format, async () =>
+    toShown(tx, await updateWithin(tx, app, caller, { id, etag, fields, phoneRegion })),
   );
 }
 
-/** As updateOnce, without a request id. Writes nothing if it throws, nor if the fields are the same. */
+/**
+ * As updateOnce, without a request id. Writes nothing if it throws, nor if the fields are the same. `reserved` bytes are
+ * to be written in this transaction beside the contact, if it is changed.
+ */
 export async function updateWithin(
   tx: Db,
   app: ContactsApp,
   caller: Caller,
-  id: string,
-  etag: string | undefined,
-  { fields: update, phoneRegion }: Pick<ContactUpdate, 'fields' | 'phoneRegion'>,
-): Promise<Contact> {
+  { id, etag, fields: update, phoneRegion }: Omit<ContactUpdate, 'requestId'>,
+  reserved = 0,
+): Promise<ContactRow> {
   requirePhoneRegion(phoneRegion);
   const change = async ({ row }: Changing<ContactsApp, ContactRow>) => {
     let updated = applyUpdate(toFields(row), update);
@@ -335,9 +338,9 @@ export async function updateWithin(
     }
     requireNotEmpty(updated);
     const fields = update.phones === undefined ? updated : await readPhones(tx, row.owner_id, updated, phoneRegion);
-    return changeFields(tx, app, row, fields);
+    return changeFields(tx, app, row, fields, reserved);
   };
-  return toShown(tx, await changeWithin(tx, atOneTime(app), 'update', contactResource(app, caller, id), etag, change));
+  return changeWithin(tx, atOneTime(app), 'update', contactResource(app, caller, id), etag, change);
 }
 
 /** What writes other fields; undefined if they are the same. Throws budget_exceeded. */
@@ -346,13 +349,43 @@ async function changeFields(
   app: ContactsApp,
   row: ContactRow,
   fields: ContactFields,
+  reserved = 0,
 ): Promise<Change<ContactRow> | undefined> {
+  const change = rewrite(tx, row, fields);
+  if (change === undefined) return undefined;
+  const more = Math.max(change.columns.bytes - row.bytes, 0) + reserved;
+  if (more > 0) await requireWithinLimits(tx, app, row.owner_id, { contacts: 0, bytes: more });
+  return change;
+}
+
+/** As changeFields, whatever the limits are. */
+function rewrite(tx: Db, row: ContactRow, fields: ContactFields) {
   const columns = toColumns(fields);
   if (isSame(columns, row)) return undefined;
   const terms = contactTerms(fields);
-  const bytes = bytesOf(columns, terms);
-  if (bytes > row.bytes) await requireWithinLimits(tx, app, row.owner_id, { contacts: 0, bytes: bytes - row.bytes });
-  return { columns: { ...columns, bytes }, afterwards: (changed) => replaceTerms(tx, changed, terms) };
+  return {
+    columns: { ...columns, bytes: bytesOf(columns, terms) },
+    afterwards: (changed: ContactRow) => replaceTerms(tx, changed, terms),
+  };
+}
+
+/** What deletes a contact again that was created, or gives it the fields that it had before, as a part of a larger change. */
+export async function takeBackWithin(
+  tx: Db,
+  at: ContactsApp,
+  caller: Caller,
+  row: ContactRow,
+  before: ContactFields | undefined,
+  attributes: Readonly<Record<string, string>>,
+): Promise<void> {
+  const resource = contactResource(at, caller, row.id);
+  if (before === undefined) {
+    await changeWithin(tx, at, 'delete', resource, undefined, () => ({ ...DELETE, attributes }));
+    return;
+  }
+  const labelIds = await knownLabels(tx, caller.userId, before.labelIds);
+  const change = rewrite(tx, row, { ...before, labelIds });
+  await changeWithin(tx, at, 'update', resource, undefined, () => change && { ...change, attributes });
 }
 
 /**

@@ -4,7 +4,7 @@ import type { Caller } from '../kernel/access.ts';
 import { Failure } from '../kernel/failure.ts';
 import type { Db } from '../storage/database.ts';
 import { PAGE_TEXT_MAX, type Page, type PageRequest, pageSizeOf, pageTokens, textOf } from '../storage/pages.ts';
-import { type Contact, toContact, toFields } from './contact.ts';
+import { type Contact, type ContactFields, toContact, toFields } from './contact.ts';
 import { requireLive } from './contacts.ts';
 import {
   countDistinct,
@@ -21,7 +21,8 @@ import {
   selectMembers,
 } from './duplicates-store.ts';
 import { visibleLabels } from './labels/labels.ts';
-import { MATCH, type Match, matchOf } from './match.ts';
+import { displayName } from './formats/card.ts';
+import { MATCH, type Match, matchOf, matchTerms } from './match.ts';
 import { type ContactRow, selectLive } from './store.ts';
 
 /** Two contacts that may be the same person, or that were said not to be. */
@@ -168,6 +169,38 @@ class DuplicatesPage {
     }));
     return { items, nextPageToken, total: undefined };
   }
+}
+
+/** A contact that is there and may be the same person as one that is not. */
+export interface PossibleDuplicate extends Pick<Match, 'reasons' | 'score'> {
+  readonly id: string;
+  readonly name: string;
+}
+
+/** How many of these are found at the most. */
+const POSSIBLE_MAX = 5;
+
+/** The contacts of an owner that may be the same person as one with these fields, the likeliest first. */
+export async function possibleDuplicates(
+  db: Db,
+  ownerId: string,
+  fields: ContactFields,
+): Promise<readonly PossibleDuplicate[]> {
+  const terms = matchTerms(fields);
+  if (terms.length === 0) return [];
+  const members = await selectMembers(db, ownerId, terms);
+  // Sorted, the most telling terms come first.
+  const ids = new Set(terms.toSorted().flatMap((term) => (members.get(term) ?? []).slice(0, COMPARED_MAX)));
+  const rows = await selectLive(db, ownerId, [...ids].slice(0, COMPARED_MAX));
+  return [...rows.values()]
+    .flatMap((row) => {
+      const present = toFields(row);
+      const match = matchOf(present, fields);
+      if (match === undefined) return [];
+      return [{ id: row.id, name: displayName(present), reasons: match.reasons, score: match.score }];
+    })
+    .toSorted((a, b) => b.score - a.score || (a.id < b.id ? -1 : 1))
+    .slice(0, POSSIBLE_MAX);
 }
 
 async function listDistinct(app: App, caller: Caller, request: PageRequest): Promise<Page<Duplicate>> {

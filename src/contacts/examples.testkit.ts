@@ -7,6 +7,7 @@ import {
   ContactImportStatus,
   ContactService,
   ContactStatus,
+  ContactUndoStatus,
 } from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import { LabelService } from '../../gen/kith/contact/v1/label_service_pb.ts';
 import { ErrorReason } from '../../gen/kith/error/v1/error_pb.ts';
@@ -125,8 +126,15 @@ export const contacts = examplesOf(ContactService, {
     const content = `BEGIN:VCARD\r\nVERSION:3.0\r\nN:Lovelace;Ada;;;\r\nUID:${uid}\r\nEND:VCARD\r\nEND:VCARD\r\n`;
     return {
       accessToken,
-      request: { format: ContactFormat.VCARD_3, content: Buffer.from(content), source: 'a.vcf', linesBefore: 10 },
+      request: {
+        format: ContactFormat.VCARD_3,
+        content: Buffer.from(content),
+        source: 'a.vcf',
+        linesBefore: 10,
+        importId: randomUUID(),
+      },
       answer: {
+        importId: expect.any(String),
         results: [
           { status: ContactImportStatus.CREATED, contactId: expect.any(String), line: 11, name: 'Ada Lovelace' },
           {
@@ -136,6 +144,25 @@ export const contacts = examplesOf(ContactService, {
           },
         ],
       },
+    };
+  },
+  async undoContactImport(cast) {
+    const { accessToken, importId, contactId } = await withImported(cast);
+    return {
+      accessToken,
+      request: { importId },
+      answer: { results: [{ status: ContactUndoStatus.DELETED, contactId }], nextPageToken: '' },
+    };
+  },
+  async listContactImports(cast) {
+    const { accessToken, importId } = await withImported(cast);
+    const time: unknown = expect.objectContaining(TIME);
+    const counts = { createdContacts: 1, updatedContacts: 0, remainingContacts: 1 };
+    const listed = { id: importId, source: 'a.vcf', ...counts, createTime: time, purgeTime: time };
+    return {
+      accessToken,
+      request: { pageSize: 10 },
+      answer: { imports: expect.arrayContaining([expect.objectContaining(listed)]) },
     };
   },
   async exportContacts(cast) {
@@ -232,6 +259,16 @@ async function withTwo(cast: Cast): Promise<SignedIn & { kept: Contact; other: C
   const client = cast.kith.client(ContactService, owner.accessToken);
   const { contact: other } = await client.createContact({ givenName: 'Ada', nickname: 'The Countess' });
   return { ...owner, kept, other: other! };
+}
+
+async function withImported({ kith, caller }: Cast): Promise<SignedIn & { importId: string; contactId: string }> {
+  const owner = await caller();
+  const { importId, results } = await kith.client(ContactService, owner.accessToken).importContacts({
+    format: ContactFormat.VCARD_3,
+    content: Buffer.from(`BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Ada\r\nUID:${randomUUID()}\r\nEND:VCARD\r\n`),
+    source: 'a.vcf',
+  });
+  return { ...owner, importId, contactId: results[0]!.contactId };
 }
 
 async function withMerged(cast: Cast): Promise<SignedIn & { kept: Contact; other: Contact }> {

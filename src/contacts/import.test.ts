@@ -1,5 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ContactFormat, ContactImportStatus, ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
+import { Permission } from '../../gen/kith/access/v1/role_pb.ts';
+import { ApiKeyService } from '../../gen/kith/auth/v1/api_key_service_pb.ts';
+import {
+  ContactFormat,
+  ContactImportStatus,
+  ContactService,
+  DuplicateReason,
+} from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import { ErrorReason } from '../../gen/kith/error/v1/error_pb.ts';
 import { databases } from '../../test/support/databases.ts';
 import { generator } from '../../test/support/generator.ts';
@@ -27,10 +34,12 @@ describe.each(databases)('import and export of contacts, on $name', (kind) => {
   afterAll(() => kith[Symbol.asyncDispose]());
 
   const newBook = async () => {
-    const client = kith.client(ContactService, (await kith.user()).accessToken);
+    const { accessToken } = await kith.user();
+    const client = kith.client(ContactService, accessToken);
     const load = async (content: string, options: object = {}) =>
       (await client.importContacts({ format: VCARD_3, content: Buffer.from(content), ...options })).results;
     return {
+      accessToken,
       client,
       load,
       statuses: async (...call: Parameters<typeof load>) => (await load(...call)).map(({ status }) => status),
@@ -109,6 +118,46 @@ describe.each(databases)('import and export of contacts, on $name', (kind) => {
     const imported = await book.load(file, { linesBefore: 100 });
     expect(imported.map((each) => ({ ...each, contactId: '' }))).toEqual(preview);
     expect(await book.all()).toHaveLength(2);
+  });
+
+  test('a preview tells which contacts that are there may be the same person, and why, the likeliest first', async () => {
+    const book = await newBook();
+    const { client } = book;
+    const ada = { givenName: 'Ada', familyName: 'Lovelace' };
+    const { contact: byNumber } = await client.createContact({
+      nickname: 'Shop',
+      phones: [{ number: '+442079460018' }],
+    });
+    const { contact: byAll } = await client.createContact({ ...ada, emails: [{ address: 'ADA@example.org' }] });
+    const { contact: gone } = await client.createContact({ ...ada, emails: [{ address: 'ada@example.org' }] });
+    await client.deleteContact({ contactId: gone!.id });
+    const file =
+      card('N:Lovelace;Ada;;;', 'EMAIL:ada@example.org', 'TEL:020 7946 0018') + card('N:Lovelace;Ada;;;', 'UID:name');
+    const [first, second] = await book.load(file, { preview: true, phoneRegion: 'GB' });
+    expect(first!.possibleDuplicates).toMatchObject([
+      {
+        contactId: byAll!.id,
+        name: 'Ada Lovelace',
+        reasons: [DuplicateReason.EMAIL, DuplicateReason.NAME],
+        score: 85,
+      },
+      { contactId: byNumber!.id, name: 'Shop', reasons: [DuplicateReason.PHONE], score: 60 },
+    ]);
+    // A name alone is no reason, and neither is what the file itself has.
+    expect(second!.possibleDuplicates).toEqual([]);
+    const key = await kith.client(ApiKeyService, book.accessToken).createApiKey({
+      name: 'import',
+      permissions: [Permission.CONTACTS_WRITE],
+    });
+    const writer = kith.client(ContactService, key.secret);
+    const { results } = await writer.importContacts({
+      format: VCARD_3,
+      content: Buffer.from(file),
+      preview: true,
+      phoneRegion: 'GB',
+    });
+    expect(results.flatMap(({ possibleDuplicates }) => possibleDuplicates)).toEqual([]);
+    for (const { possibleDuplicates } of await book.load(file)) expect(possibleDuplicates).toEqual([]);
   });
 
   test('two imports of one file at once create its contacts once', async () => {

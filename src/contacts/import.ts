@@ -1,10 +1,12 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUIDv7 } from 'node:crypto';
 import type { Caller } from '../kernel/access.ts';
 import { type PartRefusal, toPartRefusal } from '../kernel/failure.ts';
 import { applyUpdate, type PartialUpdate } from '../resources/partial-update.ts';
 import type { Db } from '../storage/database.ts';
-import { type ContactFields, NO_FIELDS, toColumns, toContact, toFields } from './contact.ts';
+import { type Contact, type ContactFields, fieldsOfJson, NO_FIELDS, toColumns, toFields } from './contact.ts';
 import { type ContactsApp, insertWithin, requirePhoneRegion, updateWithin } from './contacts.ts';
+import { type PossibleDuplicate, possibleDuplicates } from './duplicates.ts';
+import { ImportChanges } from './import-changes.ts';
 import { inSteps, mayUndo, Undo } from './steps.ts';
 import { differingFields } from './merge.ts';
 import { selectFieldsBefore, selectTarget } from './merges-store.ts';
@@ -24,8 +26,13 @@ export type ImportRow = {
 
 /** What came of a contact of a file. */
 export type ImportResult =
-  /** '' for the id of one that a preview would create. */
-  | { readonly status: 'created' | 'updated' | 'same'; readonly id: string }
+  | {
+      readonly status: 'created' | 'updated' | 'same';
+      /** '' for one that a preview would create. */
+      readonly id: string;
+      /** Of one that a preview would create: see possibleDuplicates. */
+      readonly duplicates?: readonly PossibleDuplicate[];
+    }
   | { readonly status: 'refused'; readonly refusal: PartRefusal };
 
 export interface ImportOptions {
@@ -37,12 +44,21 @@ export interface ImportOptions {
   readonly source: string;
   /** See NewContact. */
   readonly phoneRegion: string;
+  /** The import that this is a part of: a UUID of the caller's choice, or '' for a new one. */
+  readonly importId: string;
+}
+
+/** What came of a file, or of a part of one. */
+export interface Imported {
+  readonly results: readonly ImportResult[];
+  /** What undoImport takes; '' as long as nothing was written. */
+  readonly importId: string;
 }
 
 /**
  * Imports contacts of the caller's, and says of each what came of it. A contact of the file is about the one with its uid.
  * Without a uid it gets one that is made of its fields, so that the same contact again changes nothing, whatever has
- * become of the one that is there. They are written in steps, each in a transaction.
+ * become of the one that is there. They are written in steps, each in a transaction with what takes it back: see undoImport.
  *
  * Throws region_unknown.
  */
@@ -50,13 +66,23 @@ export async function importContacts(
   app: ContactsApp,
   caller: Caller,
   rows: readonly ImportRow[],
-  options: ImportOptions,
+  { importId, ...others }: ImportOptions,
   signal?: AbortSignal,
-): Promise<ImportResult[]> {
+): Promise<Imported> {
+  const options = { ...others, importId: importId || randomUUIDv7() };
   requirePhoneRegion(options.phoneRegion);
-  const run = (step: readonly ImportRow[]) =>
-    options.preview ? previewStep(app, caller, step, options) : writeStep(app, caller, step, options);
-  return inSteps(rows, run, signal);
+  let isWritten = false;
+  const results = await inSteps(
+    rows,
+    async (step) => {
+      if (options.preview) return previewStep(app, caller, step, options);
+      const written = await writeStep(app, caller, step, options);
+      isWritten = written.isWritten;
+      return written.results;
+    },
+    signal,
+  );
+  return { results, importId: isWritten ? options.importId : '' };
 }
 
 function writeStep(
@@ -64,25 +90,40 @@ function writeStep(
   caller: Caller,
   step: readonly ImportRow[],
   options: ImportOptions,
-): Promise<ImportResult[]> {
+): Promise<{ readonly results: readonly Written[]; readonly isWritten: boolean }> {
   return app.database.transaction(async (tx) => {
     const importing = new Importing(tx, app, caller, options);
     await importing.read(step);
-    const results: ImportResult[] = [];
+    const results: Written[] = [];
     for (const row of step) results.push(await importing.write(row));
     if (options.preview) throw new Undo(results);
-    return results;
+    return { results, isWritten: await importing.changes.write() };
   }, caller.userId);
 }
 
 /** Does all that writing does, limits included, and takes it back. */
 async function previewStep(...step: Parameters<typeof writeStep>): Promise<ImportResult[]> {
-  const { results } = await mayUndo(() => writeStep(...step));
-  return results.map((result) => (result.status === 'created' ? { ...result, id: '' } : result));
+  const [app, { userId, permissions }] = step;
+  const { results } = await mayUndo<Written>(async () => (await writeStep(...step)).results);
+  const shown: ImportResult[] = [];
+  for (const { contact, ...result } of results) {
+    if (contact === undefined) shown.push(result);
+    else {
+      // Who may not read contacts is not told of others either.
+      const mayRead = permissions.has('contacts.read');
+      const duplicates = mayRead ? await possibleDuplicates(app.database.longReads, userId, contact) : [];
+      shown.push({ status: 'created', id: '', duplicates });
+    }
+  }
+  return shown;
 }
+
+/** What came of a contact of a file, and of one that was created, what it has. */
+type Written = ImportResult & { readonly contact?: Contact };
 
 /** One step of an import, within its transaction. */
 class Importing {
+  readonly changes: ImportChanges;
   readonly #tx: Db;
   readonly #app: ContactsApp;
   readonly #caller: Caller;
@@ -99,10 +140,12 @@ class Importing {
     this.#app = app;
     this.#caller = caller;
     this.#options = options;
+    this.changes = new ImportChanges(tx, app, caller, { id: options.importId, source: options.source });
   }
 
   /** Reads the contacts that the rows may be about. */
   async read(step: readonly ImportRow[]): Promise<void> {
+    await this.changes.read();
     const uids = new Set(step.flatMap(({ fields }) => (fields === undefined ? [] : [uidOf(fields)])));
     if (uids.size === 0) return;
     const { userId } = this.#caller;
@@ -115,7 +158,7 @@ class Importing {
     for (const row of merged) this.#merged.set(row.uid, row);
   }
 
-  async write(row: ImportRow): Promise<ImportResult> {
+  async write(row: ImportRow): Promise<Written> {
     if (row.fields === undefined) return { status: 'refused', refusal: row.refusal };
     const { keepExisting, source, phoneRegion } = this.#options;
     const [tx, app, caller] = [this.#tx, this.#app, this.#caller];
@@ -128,14 +171,20 @@ class Importing {
       if (present === undefined && target !== undefined) return { status: 'same', id: target.id };
       if (present === undefined) {
         const created = { ...fields, uid, source: fields.source || source };
-        const { id } = await insertWithin(tx, app, caller, { fields: created, phoneRegion });
+        const given = { fields: created, phoneRegion };
+        const contact = await insertWithin(tx, app, caller, given, this.changes.bytesWith());
+        const { id } = contact;
         this.#known.set(uid, id);
-        return { status: 'created', id };
+        this.changes.created(id);
+        return { status: 'created', id, contact };
       }
       if (keepExisting || fields.uid === '') return { status: 'same', id: present.id };
-      const update = { fields: this.#since(present.id, changesOf(fields)), phoneRegion };
-      const { etag } = await updateWithin(tx, app, caller, present.id, undefined, update);
-      return { status: etag === toContact(present).etag ? 'same' : 'updated', id: present.id };
+      const { id } = present;
+      const update = { id, etag: undefined, fields: this.#since(id, changesOf(fields)), phoneRegion };
+      const next = await updateWithin(tx, app, caller, update, this.changes.bytesWith(present));
+      if (next.revision === present.revision) return { status: 'same', id };
+      await this.changes.updated(present, next);
+      return { status: 'updated', id };
     } catch (error) {
       return { status: 'refused', refusal: toPartRefusal(error) };
     }
@@ -152,7 +201,7 @@ class Importing {
   #since(id: string, changes: PartialUpdate<ContactFields>): PartialUpdate<ContactFields> {
     const json = this.#before.get(id);
     if (json === undefined) return changes;
-    const before = { ...NO_FIELDS, ...(JSON.parse(json) as ContactFields) };
+    const before = fieldsOfJson(json);
     const differing = differingFields(before, toFields(toColumns(applyUpdate(before, changes))));
     const kept = Object.entries(changes).map(([name, value]) => [
       name,

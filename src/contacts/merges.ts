@@ -11,8 +11,9 @@ import {
   bytesOf,
   type Contact,
   type ContactFields,
+  fieldsOfJson,
   isEmpty,
-  NO_FIELDS,
+  jsonOfFields,
   toColumns,
   toContact,
   toFields,
@@ -122,8 +123,8 @@ async function mergeWithin(
   const purge_ms = now + at.purgeAfterMs;
   const distinct = await distinctOf(tx, kept, others);
   const texts = {
-    fields_before: JSON.stringify(toFields(kept)),
-    fields_after: JSON.stringify(toFields(next)),
+    fields_before: jsonOfFields(kept),
+    fields_after: jsonOfFields(next),
     distinct_ids: distinct.join(' '),
   };
   const merge: ContactMergeRow = {
@@ -262,8 +263,8 @@ async function unmergeWithin(
     );
   }
   const present = toFields(kept);
-  const before = readFields(merge.fields_before);
-  const unmerged = requireMerged(unmergeFields(before, readFields(merge.fields_after), present), nameOf);
+  const before = fieldsOfJson(merge.fields_before);
+  const unmerged = requireMerged(unmergeFields(before, fieldsOfJson(merge.fields_after), present), nameOf);
   const labelIds = await knownLabels(tx, caller.userId, unmerged.labelIds);
   const fields = { ...unmerged, labelIds };
   // What it was known by may have been changed to what came with the merge: then it keeps all of it.
@@ -284,10 +285,6 @@ async function unmergeWithin(
   );
   await record(tx, at, caller, 'kith.contact.unmerged', kept, others);
   return { contact: await toShown(tx, next), restoredIds: others.map((row) => row.id) };
-}
-
-function readFields(json: string): ContactFields {
-  return { ...NO_FIELDS, ...(JSON.parse(json) as ContactFields) };
 }
 
 function record(
@@ -330,7 +327,7 @@ export async function listMerges(app: App, caller: Caller, request: PageRequest)
   const before = await visibleLabels(
     db,
     caller.userId,
-    rows.map((row) => readFields(row.fields_before)),
+    rows.map((row) => fieldsOfJson(row.fields_before)),
   );
   return {
     items: rows.map((row, i) => ({

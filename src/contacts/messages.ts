@@ -18,12 +18,15 @@ import {
 import {
   ContactField,
   ContactFormat,
+  type ContactImport as ContactImportMessage,
+  ContactImportSchema,
   ContactImportStatus,
   type ContactMerge as ContactMergeMessage,
   ContactMergeSchema,
   type ContactResultSchema,
   ContactService,
   ContactStatus,
+  ContactUndoStatus,
   ContactVersionSchema,
   type CreateContactRequest,
   CreateContactRequestSchema,
@@ -36,6 +39,8 @@ import {
   type ListContactsRequest,
   type ListContactsResponseSchema,
   type MergeContactsRequest,
+  type PossibleDuplicateSchema,
+  type UndoContactImportResponseSchema,
   type UpdateContactRequest,
   UpdateContactRequestSchema,
 } from '../../gen/kith/contact/v1/contact_service_pb.ts';
@@ -61,12 +66,13 @@ import {
 } from './contact.ts';
 import type { BatchResult, Refused } from './batch.ts';
 import type { ContactListRequest, ContactUpdate, ContactVersion, NewContact } from './contacts.ts';
-import type { Duplicate } from './duplicates.ts';
+import type { Duplicate, PossibleDuplicate } from './duplicates.ts';
 import type { ContactsExport } from './export.ts';
 import { displayName, type ReadCard } from './formats/card.ts';
 import { readCsv } from './formats/csv.ts';
 import { readVCards } from './formats/vcard-reader.ts';
-import type { ImportResult, ImportRow } from './import.ts';
+import type { Imported, ImportResult, ImportRow } from './import.ts';
+import type { ContactImport, UndoneContact } from './imports.ts';
 import type { MatchReason } from './match.ts';
 import type { FieldName } from './merge.ts';
 import type { ContactMerge, Merge, Unmerged } from './merges.ts';
@@ -215,13 +221,18 @@ export function fromMerge(request: MergeContactsRequest): Merge {
   };
 }
 
-export function toMergeMessage(merge: ContactMerge): ContactMergeMessage {
+/** The fields of a contact that is not there as such: without id, etag and times. */
+export function toFieldsMessage(fields: ContactFields): ContactMessage {
   const unversioned = { id: '', etag: '', createMs: 0, updateMs: 0, deleteMs: null, purgeMs: null };
-  const { createTime: _, updateTime: _u, ...before } = toContactMessage({ ...merge.before, ...unversioned });
+  const { createTime: _, updateTime: _u, ...message } = toContactMessage({ ...fields, ...unversioned });
+  return create(ContactSchema, message);
+}
+
+export function toMergeMessage(merge: ContactMerge): ContactMergeMessage {
   return create(ContactMergeSchema, {
     contactId: merge.contactId,
     mergedContactIds: [...merge.mergedIds],
-    before,
+    before: toFieldsMessage(merge.before),
     createTime: timestampFromMs(merge.createMs),
     purgeTime: timestampFromMs(merge.purgeMs),
   });
@@ -327,16 +338,53 @@ const IMPORT_STATUSES = {
 
 export function toImportResults(
   rows: readonly ImportRow[],
-  results: readonly ImportResult[],
+  { results, importId }: Imported,
 ): MessageInitShape<typeof ImportContactsResponseSchema> {
   return {
+    importId,
     results: results.map((result, i) => ({
       status: IMPORT_STATUSES[result.status],
       line: rows[i]!.line,
       name: rows[i]!.name,
       notes: [...rows[i]!.notes],
-      ...(result.status === 'refused' ? { refusal: toRefusal(result.refusal) } : { contactId: result.id }),
+      ...(result.status === 'refused'
+        ? { refusal: toRefusal(result.refusal) }
+        : { contactId: result.id, possibleDuplicates: (result.duplicates ?? []).map(toPossibleDuplicate) }),
     })),
+  };
+}
+
+function toPossibleDuplicate({
+  id,
+  name,
+  reasons,
+  score,
+}: PossibleDuplicate): MessageInitShape<typeof PossibleDuplicateSchema> {
+  return { contactId: id, name, reasons: reasons.map((reason) => DUPLICATE_REASONS[reason]), score };
+}
+
+export function toImportMessage({ createMs, purgeMs, ...same }: ContactImport): ContactImportMessage {
+  return create(ContactImportSchema, {
+    ...same,
+    createTime: timestampFromMs(createMs),
+    purgeTime: timestampFromMs(purgeMs),
+  });
+}
+
+const UNDO_STATUSES = {
+  deleted: ContactUndoStatus.DELETED,
+  restored: ContactUndoStatus.RESTORED,
+  changed: ContactUndoStatus.CHANGED,
+  gone: ContactUndoStatus.GONE,
+} satisfies Record<UndoneContact['status'], ContactUndoStatus>;
+
+export function toUndoneContacts({
+  items,
+  nextPageToken,
+}: Pick<Page<UndoneContact>, 'items' | 'nextPageToken'>): MessageInitShape<typeof UndoContactImportResponseSchema> {
+  return {
+    results: items.map(({ id, status }) => ({ contactId: id, status: UNDO_STATUSES[status] })),
+    nextPageToken,
   };
 }
 

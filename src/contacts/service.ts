@@ -1,6 +1,10 @@
 import type { ServiceImpl } from '@connectrpc/connect';
 import { ContactSchema } from '../../gen/kith/contact/v1/contact_pb.ts';
-import { ContactMergeSchema, type ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
+import {
+  ContactImportSchema,
+  ContactMergeSchema,
+  type ContactService,
+} from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import type { App } from '../app.ts';
 import type { Caller } from '../kernel/access.ts';
 import type { ExportApp } from '../privacy/export.ts';
@@ -17,6 +21,7 @@ import { distinctPairs, listDuplicates, markDistinct, purgeDistinctOf, unmarkDis
 import type { Contact } from './contact.ts';
 import { exportContacts } from './export.ts';
 import { importContacts } from './import.ts';
+import { type ImportChange, listImportChanges, listImports, purgeImportsOf, undoImport } from './imports.ts';
 import { listMerged, listMerges, mergeContacts, purgeMergesOf, unmergeContact } from './merges.ts';
 import { messageJson } from '../rpc/message-json.ts';
 import {
@@ -54,9 +59,12 @@ import {
   toContactMessage,
   toContactPage,
   toDuplicatesPage,
+  toFieldsMessage,
+  toImportMessage,
   toMergeMessage,
   toMergesPage,
   toImportResults,
+  toUndoneContacts,
   unmergeResponse,
   updateResponse,
 } from './messages.ts';
@@ -106,7 +114,16 @@ export function contactService(app: ContactsApp & ExportApp): ServiceImpl<typeof
     },
     async importContacts(request, context) {
       const rows = await fromImport(request);
-      return toImportResults(rows, await importContacts(app, callerOf(context), rows, request, context.signal));
+      const options = { ...request, importId: request.importId.toLowerCase() };
+      return toImportResults(rows, await importContacts(app, callerOf(context), rows, options, context.signal));
+    },
+    async undoContactImport({ importId, pageToken }, context) {
+      const id = importId.toLowerCase();
+      return toUndoneContacts(await undoImport(app, callerOf(context), id, pageToken, context.signal));
+    },
+    async listContactImports(request, context) {
+      const { items, nextPageToken } = await listImports(app, callerOf(context), request);
+      return { imports: items.map(toImportMessage), nextPageToken };
     },
     async *exportContacts(request, context) {
       const parts = exportContacts(app, callerOf(context), fromExport(request), context.signal);
@@ -142,6 +159,8 @@ export const contactData: PersonalData = {
     contacts: { owner_id: { exported: 'contacts' } },
     contact_terms: { owner_id: { exported: { not: 'search terms, which are made of the fields of contacts' } } },
     contact_merges: { owner_id: { exported: 'contactMerges' } },
+    contact_imports: { owner_id: { exported: 'contactImports' } },
+    contact_import_changes: { owner_id: { exported: 'contactImportChanges' } },
     distinct_contacts: { owner_id: { exported: 'distinctContacts' } },
     user_usage: { user_id: { exported: { not: 'how much the contacts take, which is counted from them' } } },
   },
@@ -151,11 +170,16 @@ export const contactData: PersonalData = {
       permission: undefined,
       read: byPages(listMerges, (merge) => messageJson(ContactMergeSchema, toMergeMessage(merge))),
     },
+    contactImports: {
+      permission: undefined,
+      read: byPages(listImports, (each) => messageJson(ContactImportSchema, toImportMessage(each))),
+    },
+    contactImportChanges: { permission: undefined, read: byPages(listImportChanges, toChangeJson) },
     distinctContacts: { permission: undefined, read: readDistinct },
   },
   async remove(app, ownerId, limit) {
     let removed = 0;
-    for (const purge of [purgeDistinctOf, purgeMergesOf, purgeContactsOf]) {
+    for (const purge of [purgeDistinctOf, purgeMergesOf, purgeImportsOf, purgeContactsOf]) {
       if (removed < limit) removed += await purge(app, ownerId, limit - removed);
     }
     return removed;
@@ -185,6 +209,10 @@ const readMerged = byPages(listMerged, toContactJson);
 
 function toContactJson(contact: Contact): object {
   return messageJson(ContactSchema, toContactMessage(contact));
+}
+
+function toChangeJson({ importId, contactId, before }: ImportChange): object {
+  return { importId, contactId, ...(before && { before: messageJson(ContactSchema, toFieldsMessage(before)) }) };
 }
 
 /** A part of items that are listed by pages. */

@@ -1,5 +1,5 @@
 /** How many contacts one transaction writes: others write in between, and a stop waits no longer. */
-const STEP_CONTACTS = 50;
+export const STEP_CONTACTS = 50;
 
 /** Does something for many contacts in steps of STEP_CONTACTS, one after the other, and returns the results of all. */
 export async function inSteps<Item, Result>(

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { execFile } from 'node:child_process';
 import { chmod, mkdir, readFile, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -62,7 +63,9 @@ describe('contacts import and export', () => {
     const preview = await here('contacts', 'import', file, '--preview');
     expect(preview).toMatchObject({ code: 1, stdout: expect.stringMatching(/^line 2506: .*\(CONTACT_EMPTY\)\n$/) });
     expect(preview.stderr).toContain('would be: 501 created, 1 refused');
-    expect((await here('contacts', 'import', file)).stderr).toContain('501 created, 1 refused');
+    const imported = await here('contacts', 'import', file);
+    expect(imported.stderr).toContain('501 created, 1 refused');
+    const [, importId] = /kith contacts undo-import (\S+)/.exec(imported.stderr)!;
     expect((await here('contacts', 'import', file)).stderr).toContain('501 same, 1 refused');
     const printed = await here('contacts', 'export', '--query', 'imported');
     expect(printed.code).toBe(0);
@@ -71,6 +74,15 @@ describe('contacts import and export', () => {
     expect(await here('contacts', 'export', '--output', saved)).toMatchObject({ code: 0, stdout: '' });
     expect(await readFile(saved, 'utf8')).toMatch(/^\uFEFFName Prefix,/);
     expect((await here('contacts', 'import', join(shell.directory, 'cards.txt'))).code).toBe(2);
+    expect((await json('contacts', 'list-imports'))['imports']).toMatchObject([
+      { id: importId, source: 'cards.vcf', createdContacts: 501, remainingContacts: 501 },
+    ]);
+    expect((await here('contacts', 'undo-import', importId!)).stderr).toContain('501 deleted');
+    expect((await here('contacts', 'undo-import', importId!)).stderr).toContain('nothing is left to take back');
+    expect(await here('contacts', 'undo-import', randomUUID())).toMatchObject({
+      code: 4,
+      stderr: expect.stringContaining('CONTACT_IMPORT_NOT_FOUND'),
+    });
   });
 });
 
@@ -81,7 +93,15 @@ describe('users export', () => {
     expect(printed).toMatchObject({ code: 0, stderr: '' });
     expect(JSON.parse(printed.stdout)).toMatchObject({
       userId: id,
-      omitted: ['labels', 'contacts', 'contactMerges', 'distinctContacts', 'activity.private'],
+      omitted: [
+        'labels',
+        'contacts',
+        'contactMerges',
+        'contactImports',
+        'contactImportChanges',
+        'distinctContacts',
+        'activity.private',
+      ],
     });
     const file = join(shell.directory, 'exported.json');
     expect(await here('users', 'export', 'exported', '--output', file)).toMatchObject({ code: 0, stdout: '' });

@@ -18,7 +18,9 @@ const NEVER: Record<string, string> = {
     or coalesce(s.live_contacts, 0) <>
       (select count(*) from contacts c where c.owner_id = u.id and c.bytes > 0 and c.deleted = 0)
     or coalesce(s.contact_bytes, 0) <> (select coalesce(sum(c.bytes), 0) from contacts c where c.owner_id = u.id)
-      + (select coalesce(sum(m.bytes), 0) from contact_merges m where m.owner_id = u.id)`,
+      + (select coalesce(sum(m.bytes), 0) from contact_merges m where m.owner_id = u.id)
+      + (select coalesce(sum(i.bytes), 0) from contact_imports i where i.owner_id = u.id)
+      + (select coalesce(sum(g.bytes), 0) from contact_import_changes g where g.owner_id = u.id)`,
   'a label whose contacts are counted wrongly': `select l.id from labels l where l.contacts <> (
     select count(*) from contact_terms t join contacts c on c.id = t.contact_id
     where t.owner_id = l.owner_id and t.term = '\u0003' || l.id and c.deleted = 0)`,
@@ -38,6 +40,10 @@ const NEVER: Record<string, string> = {
     left join contacts c on c.merge_id = m.id where c.id is null`,
   'a merge of contacts of others': `select m.id from contact_merges m
     join contacts c on c.merge_id = m.id where c.owner_id <> m.owner_id`,
+  'an import whose changes are counted wrongly': `select i.id from contact_imports i where i.remaining <> (
+    select count(*) from contact_import_changes g where g.owner_id = i.owner_id and g.import_id = i.id)`,
+  'a change of an import that is not there': `select g.contact_id as id from contact_import_changes g
+    left join contact_imports i on i.owner_id = g.owner_id and i.id = g.import_id where i.id is null`,
   // Revocations are in force for an hour and a minute: those of what ended later than one that is there are there too.
   'a session that ended without a revocation': `select s.id from sessions s
     left join revocations r on r.session_id = s.id where r.session_id is null

@@ -1,6 +1,12 @@
+import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { ContactFormat, ContactImportStatus, type Refusal } from '../../../packages/client/src/contract.ts';
+import {
+  ContactFormat,
+  ContactImportStatus,
+  ContactUndoStatus,
+  type Refusal,
+} from '../../../packages/client/src/contract.ts';
 import { KithError } from '../../../packages/client/src/index.ts';
 import { CONNECTION_OPTIONS, connect, targetOf } from '../client/connect.ts';
 import { type Command, CommandError, type Invocation, UsageError } from '../command.ts';
@@ -26,7 +32,7 @@ const STATUSES: ReadonlyMap<ContactImportStatus, string> = new Map([
 export const importContacts: Command = {
   summary: 'Create and update contacts of a file of vCard or CSV',
   details:
-    'vCard of every version, and CSV of Google, Outlook and others (docs/contacts.md). A contact is found by its uid; one without is the same if all that it has is. The same file again changes nothing, so that an import that was interrupted is simply run again. What is refused, left out or cut is printed with its line. A file of any size is imported in calls of up to 400 contacts.\nCalls kith.contact.v1.ContactService/ImportContacts.',
+    'vCard of every version, and CSV of Google, Outlook and others (docs/contacts.md). A contact is found by its uid; one without is the same if all that it has is. The same file again changes nothing, so that an import that was interrupted is simply run again. What is refused, left out or cut is printed with its line. A file of any size is imported in calls of up to 400 contacts. The command that takes the import back is printed at the end.\nCalls kith.contact.v1.ContactService/ImportContacts.',
   args: [{ name: 'FILE', help: 'The file: its name ends with .vcf or .csv, unless --format says what it is.' }],
   options: {
     format: {
@@ -37,6 +43,10 @@ export const importContacts: Command = {
     preview: { help: 'Write nothing, and say what would be done.' },
     'keep-existing': { help: 'Leave contacts that are there as they are.' },
     'phone-region': { value: 'REGION', help: 'The region of phone numbers without a country code, such as GB.' },
+    'import-id': {
+      value: 'ID',
+      help: 'Go on with this import, which is then taken back as one. Default: a new one.',
+    },
     ...CONNECTION_OPTIONS,
   },
   examples: ['kith contacts import contacts.vcf --preview', 'kith contacts import contacts.csv --phone-region GB'],
@@ -50,6 +60,8 @@ export const importContacts: Command = {
     });
     const kith = connect(await targetOf(call));
     const counts = new Map<string, number>();
+    let importId = options.value('import-id') ?? randomUUID();
+    let isWritten = false;
     for (const part of partsOf(content, format === ContactFormat.CSV)) {
       signal.throwIfAborted();
       const request = {
@@ -59,8 +71,11 @@ export const importContacts: Command = {
         keepExisting: options.has('keep-existing'),
         phoneRegion: options.value('phone-region') ?? '',
         source: basename(file).slice(0, 100),
+        importId,
       };
-      for (const { status, line, notes, refusal } of (await kith.contacts.import(request, { signal })).results) {
+      const answer = await kith.contacts.import(request, { signal });
+      if (answer.importId !== '') [importId, isWritten] = [answer.importId, true];
+      for (const { status, line, notes, refusal } of answer.results) {
         const name = STATUSES.get(status) ?? 'other';
         counts.set(name, (counts.get(name) ?? 0) + 1);
         for (const note of notes) await terminal.print(safeText(`line ${note.line}: ${note.text}`));
@@ -70,8 +85,39 @@ export const importContacts: Command = {
     }
     terminal.progress('');
     terminal.note(`${options.has('preview') ? 'would be: ' : ''}${summaryOf(counts)}`);
+    if (isWritten) terminal.note(`kith contacts undo-import ${importId} takes it back`);
     const refused = counts.get('refused') ?? 0;
     if (refused > 0) throw new CommandError(`${refused} contacts were refused`, EXIT_CODES.failed);
+  },
+};
+
+/** What came of contacts of an import that is taken back. */
+const UNDO_STATUSES: ReadonlyMap<ContactUndoStatus, string> = new Map([
+  [ContactUndoStatus.DELETED, 'deleted'],
+  [ContactUndoStatus.RESTORED, 'restored'],
+  [ContactUndoStatus.CHANGED, 'changed since'],
+  [ContactUndoStatus.GONE, 'gone'],
+]);
+
+export const undoImport: Command = {
+  summary: 'Take an import of contacts back',
+  details:
+    'Contacts that it created are deleted, and those that it changed are what they were before. The ids of contacts that somebody changed since are printed: they stay as they are. A command that was interrupted is simply run again.\nCalls kith.contact.v1.ContactService/UndoContactImport.',
+  args: [{ name: 'ID', help: 'The id of the import, which kith contacts import prints and list-imports lists.' }],
+  options: CONNECTION_OPTIONS,
+  examples: ['kith contacts undo-import ID'],
+  async run(call) {
+    const { args, terminal, signal } = call;
+    const kith = connect(await targetOf(call));
+    const counts = new Map<string, number>();
+    for await (const { status, contactId } of kith.contacts.undoImport({ importId: args['ID']! }, { signal })) {
+      const name = UNDO_STATUSES.get(status) ?? 'other';
+      counts.set(name, (counts.get(name) ?? 0) + 1);
+      if (status === ContactUndoStatus.CHANGED) await terminal.print(`${contactId}: changed since, and left as it is`);
+      terminal.progress(summaryOf(counts));
+    }
+    terminal.progress('');
+    terminal.note(counts.size === 0 ? 'nothing is left to take back' : summaryOf(counts));
   },
 };
 

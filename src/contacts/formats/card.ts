@@ -361,8 +361,14 @@ const PLAIN_LINE = /^[ -~]*$/;
 const REFUSED = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u202A-\u202E\u2066-\u2069\uFFFD]/gu;
 const REFUSED_IN_LINES = /(?![\n\t])[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u202A-\u202E\u2066-\u2069\uFFFD]/gu;
 
+/** What the name of a card is made of. */
+type NamedCard = Pick<
+  Card,
+  'namePrefix' | 'givenName' | 'middleName' | 'familyName' | 'nameSuffix' | 'nickname' | 'company' | 'emails' | 'phones'
+>;
+
 /** The text of a card's name as people read it; what stands for it where there is none; '' for an empty card. */
-export function displayName(card: Card): string {
+export function displayName(card: NamedCard): string {
   const names = [card.namePrefix, card.givenName, card.middleName, card.familyName, card.nameSuffix];
   const name = names.filter((part) => part !== '').join(' ');
   return name || card.nickname || card.company || (card.emails[0]?.address ?? card.phones[0]?.number ?? '');

@@ -19,6 +19,7 @@ import { migration as m0017 } from './0017-labels.ts';
 import { migration as m0021 } from './0021-contact-properties.ts';
 import { migration as m0022 } from './0022-contact-duplicates.ts';
 import { migration as m0023 } from './0023-contact-merges.ts';
+import { migration as m0024 } from './0024-contact-imports.ts';
 
 /** Every migration, in order, by its name in the database. */
 export const MIGRATIONS: Readonly<Record<string, (dialect: Dialect) => Migration>> = {
@@ -40,6 +41,7 @@ export const MIGRATIONS: Readonly<Record<string, (dialect: Dialect) => Migration
   '0021-contact-properties': m0021,
   '0022-contact-duplicates': m0022,
   '0023-contact-merges': m0023,
+  '0024-contact-imports': m0024,
 };
 
 /** Every table, with the migration that makes it. */
@@ -66,4 +68,6 @@ export const TABLES = {
   labels: '0017-labels',
   distinct_contacts: '0022-contact-duplicates',
   contact_merges: '0023-contact-merges',
+  contact_imports: '0024-contact-imports',
+  contact_import_changes: '0024-contact-imports',
 } as const;
