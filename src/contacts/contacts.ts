@@ -1,10 +1,10 @@
-import { randomUUIDv7 } from 'node:crypto';
 import type { Caller } from '../kernel/access.ts';
 import { type KithActivity, recordActivity } from '../activity/log/log.ts';
 import { type App, atOneTime } from '../app.ts';
 import type { Db } from '../storage/database.ts';
 import { type ResponseFormat, runIdempotently } from '../storage/idempotency.ts';
 import { Failure } from '../kernel/failure.ts';
+import { newId } from '../kernel/id.ts';
 import { applyUpdate, type PartialUpdate } from '../resources/partial-update.ts';
 import {
   type Change,
@@ -133,7 +133,7 @@ export async function insertWithin(
   await requireWithinLimits(tx, app, caller.userId, { contacts: 1, bytes: bytes + reserved });
   const row: ContactRow = {
     ...columns,
-    id: randomUUIDv7(),
+    id: newId(),
     owner_id: caller.userId,
     deleted: 0,
     create_ms: now,

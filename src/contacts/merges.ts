@@ -1,8 +1,8 @@
-import { randomUUIDv7 } from 'node:crypto';
 import { recordActivity } from '../activity/log/log.ts';
 import { type App, atOneTime } from '../app.ts';
 import type { Caller } from '../kernel/access.ts';
 import { Failure } from '../kernel/failure.ts';
+import { newId } from '../kernel/id.ts';
 import type { Db } from '../storage/database.ts';
 import { type ResponseFormat, runIdempotently } from '../storage/idempotency.ts';
 import { type Page, type PageRequest, pageSizeOf, pageTokens, readBounded } from '../storage/pages.ts';
@@ -129,7 +129,7 @@ async function mergeWithin(
   };
   const merge: ContactMergeRow = {
     ...texts,
-    id: randomUUIDv7(),
+    id: newId(),
     owner_id: caller.userId,
     contact_id: kept.id,
     revision: next.revision,

@@ -1,7 +1,7 @@
-import { randomUUIDv7 } from 'node:crypto';
 import type { App } from '../app.ts';
 import { type Caller, requireNotAbove } from '../kernel/access.ts';
 import { Failure } from '../kernel/failure.ts';
+import { newId } from '../kernel/id.ts';
 import type { Db } from '../storage/database.ts';
 import { cutPage, type Page, type PageRequest, pageSizeOf, pageTokens } from '../storage/pages.ts';
 import {
@@ -44,7 +44,7 @@ export async function writeMail<K extends MailKind>(
 ): Promise<void> {
   const { subject, ...rendered } = app.mailTemplates.render(kind, values, user);
   const body: MailBody = { ...rendered, locale: user.locale ?? '' };
-  const id = randomUUIDv7();
+  const id = newId();
   const nowMs = app.now();
   await insertMail(tx, {
     id,

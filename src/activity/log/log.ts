@@ -1,4 +1,4 @@
-import { randomUUIDv7 } from 'node:crypto';
+import { newId } from '../../kernel/id.ts';
 import type { App } from '../../app.ts';
 import type { Db } from '../../storage/database.ts';
 import { type ActivityRow, insertActivities } from './store.ts';
@@ -43,7 +43,7 @@ export async function appendActivities(
   const rows = await insertActivities(
     tx,
     activities.map((activity) => ({
-      id: activity.id ?? randomUUIDv7(),
+      id: activity.id ?? newId(),
       user_id: activity.userId,
       actor_id: activity.by?.userId ?? null,
       actor_session_id: activity.by?.sessionId ?? null,

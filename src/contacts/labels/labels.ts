@@ -1,8 +1,9 @@
-import { createHash, randomUUIDv7 } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { type KithActivity, recordActivity } from '../../activity/log/log.ts';
 import { type App, atOneTime } from '../../app.ts';
 import type { Caller } from '../../kernel/access.ts';
 import { Failure } from '../../kernel/failure.ts';
+import { newId } from '../../kernel/id.ts';
 import { cut, fold } from '../../kernel/text.ts';
 import { changeResource, type Resource } from '../../resources/resource.ts';
 import type { Db } from '../../storage/database.ts';
@@ -65,7 +66,7 @@ export async function createLabel<Response>(
             throw limitReached(`a user has at most ${limit} labels, deleted ones included`, limit);
           }
           const row: LabelRow = {
-            id: randomUUIDv7(),
+            id: newId(),
             owner_id: caller.userId,
             name,
             name_key: nameKeyOf(name),

@@ -1,4 +1,3 @@
-import { randomUUIDv7 } from 'node:crypto';
 import {
   type Caller,
   type Permission,
@@ -10,6 +9,7 @@ import { type KithActivity, recordActivity } from '../../activity/log/log.ts';
 import { type App, atOneTime } from '../../app.ts';
 import type { Db } from '../../storage/database.ts';
 import { Failure } from '../../kernel/failure.ts';
+import { newId } from '../../kernel/id.ts';
 import { writeNotice } from '../../mail/notices.ts';
 import type { MailApp } from '../../mail/outbox.ts';
 import { revokeSession } from '../revocations/revocations.ts';
@@ -56,7 +56,7 @@ export async function createApiKey(
   caller: Caller,
   { name, permissions, expireMs }: NewApiKey,
 ): Promise<{ key: ApiKey; secret: string }> {
-  const id = randomUUIDv7();
+  const id = newId();
   const secret = writeApiKey(app.keyring, id);
   const row: ApiKeyRow = {
     id,

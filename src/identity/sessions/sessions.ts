@@ -1,4 +1,3 @@
-import { randomUUIDv7 } from 'node:crypto';
 import {
   type Caller,
   type Peer,
@@ -14,6 +13,7 @@ import { countedAddress } from '../../kernel/address.ts';
 import { ageOf } from '../../kernel/clock.ts';
 import type { Db } from '../../storage/database.ts';
 import { Failure } from '../../kernel/failure.ts';
+import { newId } from '../../kernel/id.ts';
 import type { AccessToken, AccessTokenClaims, AccessTokens } from '../tokens/access-token.ts';
 import { refreshPayer, type SessionUsers } from './refresh-payer.ts';
 import { readRefreshToken, writeRefreshToken } from './refresh-token.ts';
@@ -85,7 +85,7 @@ export async function startSession(
 ): Promise<Session> {
   const now = app.now();
   const session: SessionRow = {
-    id: randomUUIDv7(),
+    id: newId(),
     user_id: user.id,
     epoch: user.sessionEpoch,
     refresh_counter: 0,

@@ -1,8 +1,8 @@
-import { randomUUIDv7 } from 'node:crypto';
 import { recordActivity } from '../../activity/log/log.ts';
 import type { App } from '../../app.ts';
 import { type Caller, requireNotAbove, type Role } from '../../kernel/access.ts';
 import { Failure } from '../../kernel/failure.ts';
+import { newId } from '../../kernel/id.ts';
 import { identifierKey } from '../../kernel/text.ts';
 import { type MailApp, writeMail } from '../../mail/outbox.ts';
 import type { Db } from '../../storage/database.ts';
@@ -53,7 +53,7 @@ export async function createInvitation(
       if (present !== undefined && present.expire_ms > nowMs) throw invitationExists();
       if (present !== undefined) await deleteInvitation(tx, present.id);
       const times = { create_ms: nowMs, expire_ms: nowMs + INVITATION_MS };
-      const row = { id: randomUUIDv7(), email, email_key, role, ...times };
+      const row = { id: newId(), email, email_key, role, ...times };
       await insertInvitation(tx, row);
       await tell(tx, app, caller, row, 'kith.invitation.created');
       return row;

@@ -1,8 +1,8 @@
-import { randomUUIDv7 } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import { appendActivities } from '../../activity/log/log.ts';
 import { type App, atOneTime } from '../../app.ts';
 import type { Caller } from '../../kernel/access.ts';
+import { newId } from '../../kernel/id.ts';
 import type { PersonalData } from '../../privacy/personal-data.ts';
 import { readResource } from '../../resources/resource.ts';
 import { checkEtag } from '../../storage/etag.ts';
@@ -81,7 +81,7 @@ export async function eraseUser(
     await publishAccessChange(tx, at, { userId: id, role: null, revision });
     await endSessionsOf(tx, at, id, { by: caller });
     const receipt = { userId: null, by: caller, action: 'kith.user.erased', attributes: { user_id: id } };
-    const receiptId = randomUUIDv7();
+    const receiptId = newId();
     await appendActivities(tx, at, [{ ...receipt, id: receiptId }]);
     return { eraseMs, receiptId };
   }, resource.lockKey);

@@ -1,8 +1,8 @@
-import { randomUUIDv7 } from 'node:crypto';
 import { recordActivity } from '../../activity/log/log.ts';
 import { type App, atOneTime } from '../../app.ts';
 import type { Caller, Role } from '../../kernel/access.ts';
 import { Failure, type PartRefusal, toPartRefusal } from '../../kernel/failure.ts';
+import { newId } from '../../kernel/id.ts';
 import { identifierKey } from '../../kernel/text.ts';
 import { changeWithin } from '../../resources/resource.ts';
 import type { Db } from '../../storage/database.ts';
@@ -192,7 +192,7 @@ class Importing {
     const now = this.#at.now();
     const fields: UserFields = { ...row, role: row.role ?? 'viewer', state: row.state ?? 'active' };
     const created: UserRow = {
-      id: row.id === '' ? randomUUIDv7() : row.id,
+      id: row.id === '' ? newId() : row.id,
       ...toColumns(fields),
       undelete_state: null,
       password_hash: row.passwordHash,

@@ -1,4 +1,3 @@
-import { randomUUIDv7 } from 'node:crypto';
 import { type Caller, requireNotAbove, type Role } from '../../kernel/access.ts';
 import { recordActivity } from '../../activity/log/log.ts';
 import { type App, atOneTime } from '../../app.ts';
@@ -8,6 +7,7 @@ import type { Db } from '../../storage/database.ts';
 import { UniqueViolation } from '../../storage/dialect.ts';
 import { type ResponseFormat, runIdempotently } from '../../storage/idempotency.ts';
 import { Failure } from '../../kernel/failure.ts';
+import { newId } from '../../kernel/id.ts';
 import { mapInSlices, type Page, type PageRequest, mayTakeLong, pageSizeOf, pageTokens } from '../../storage/pages.ts';
 import { applyUpdate, type PartialUpdate } from '../../resources/partial-update.ts';
 import {
@@ -485,7 +485,7 @@ async function newUserRow(app: App, input: Omit<NewUser, 'requestId'>, by: HashR
   const password_hash = await newPasswordHash(app, input, by);
   const now = app.now();
   return {
-    id: randomUUIDv7(),
+    id: newId(),
     ...toColumns({ ...fields, emailVerifiedMs: input.emailVerified ? now : undefined }),
     undelete_state: null,
     password_hash,

@@ -1426,7 +1426,7 @@ export const ListContactDuplicatesResponseSchema: GenMessage<ListContactDuplicat
  */
 export type ContactDuplicate = Message<"kith.contact.v1.ContactDuplicate"> & {
   /**
-   * The contact that was created first. Of two that were created in one millisecond, either.
+   * The contact that was created first. Of two that were created in one call, the one that came first in it.
    *
    * @generated from field: kith.contact.v1.Contact first = 1;
    */
