@@ -39,7 +39,8 @@ export async function startMailServer(login?: { user: string; password: string }
       callback(Object.assign(new Error(said), { responseCode: Number(code) }));
     },
     async onData(stream, { envelope }, callback) {
-      const raw = await text(stream);
+      const raw = await text(stream).catch(() => undefined);
+      if (raw === undefined) return; // the connection ended within the mail
       const from = envelope.mailFrom === false ? '' : envelope.mailFrom.address;
       const to = envelope.rcptTo.map(({ address }) => address);
       mails.push({ from, to, raw, parsed: await PostalMime.parse(raw) });
