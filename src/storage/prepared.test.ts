@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createOpened, databases, type OpenedDatabase } from '../../test/support/databases.ts';
 import { userRow } from '../../test/support/rows.ts';
 import type { Db } from './database.ts';
-import { prepared } from './prepared.ts';
+import { prepared, preparedRows } from './prepared.ts';
 
 describe.each(databases)('on $name', (kind) => {
   let database: OpenedDatabase;
@@ -67,5 +67,25 @@ describe.each(databases)('on $name', (kind) => {
       expect(await find(db, name, id)).toEqual({ id, name });
     }
     expect(seen).toEqual(['SelectQueryNode', 'SelectQueryNode']);
+  });
+
+  test('a query for rows is built once for each shape, and finds what each caller asks for', async () => {
+    const built: unknown[] = [];
+    const find = preparedRows((db: Db, shape: { readonly newestFirst: boolean }, name: string, limit: number) => {
+      built.push(shape);
+      const users = db.selectFrom('users').select('id').where('name', '=', name);
+      return users.orderBy('id', shape.newestFirst ? 'desc' : 'asc').limit(limit);
+    });
+    const ids = (rows: readonly { readonly id: string }[]) => rows.map(({ id }) => id);
+    const users = [userRow({ name: 'of shapes' }), userRow({ name: 'of shapes' }), userRow({ name: 'of shape' })];
+    await database.db.insertInto('users').values(users).execute();
+    const [first, second] = ids(users).slice(0, 2).toSorted();
+    for (const { db } of [database, database]) {
+      expect(ids(await find(db, { newestFirst: false }, 'of shapes', 10))).toEqual([first, second]);
+      expect(ids(await find(db, { newestFirst: true }, 'of shapes', 10))).toEqual([second, first]);
+      expect(ids(await find(db, { newestFirst: true }, 'of shapes', 1))).toEqual([second]);
+      expect(await find(db, { newestFirst: true }, 'nobody', 10)).toEqual([]);
+    }
+    expect(built).toEqual([{ newestFirst: false }, { newestFirst: true }]);
   });
 });

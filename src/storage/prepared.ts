@@ -1,4 +1,5 @@
 import type { Compilable, CompiledQuery, DialectAdapter } from 'kysely';
+import { LRUCache } from 'lru-cache';
 import type { Db } from './database.ts';
 
 /** An adapter that reads without Kysely's executor, which takes longer than SQLite takes to find a row. */
@@ -7,7 +8,7 @@ export interface ReadingAdapter extends DialectAdapter {
   readFirst(sql: string, parameters: readonly unknown[]): unknown;
 }
 
-/** A compiled query, and the source of each parameter: the index of one of the texts, or a value of the query itself. */
+/** A compiled query, and the source of each parameter: the index of one of the values, or a value of the query itself. */
 interface Prepared<Row> {
   readonly query: CompiledQuery<Row>;
   readonly sources: readonly (number | { readonly own: unknown })[];
@@ -28,17 +29,57 @@ export function prepared<Texts extends readonly string[], Row>(
     if (executor.plugins.length > 0) return (await db.executeQuery(build(db, ...texts))).rows[0];
     let found = known.get(executor.adapter);
     if (found === undefined) {
-      const query = build(db, ...(texts.map((_, i) => STAND_IN + i) as unknown as Texts)).compile();
-      found = { query, sources: query.parameters.map(sourceOf) };
+      found = prepare(texts, (...standIns) => build(db, ...standIns));
       known.set(executor.adapter, found);
     }
-    const parameters = found.sources.map((source) => (typeof source === 'number' ? texts[source] : source.own));
+    const parameters = parametersOf(found, texts);
     if (!db.isTransaction && isReading(executor.adapter)) {
       return executor.adapter.readFirst(found.query.sql, parameters) as Row | undefined;
     }
     const { rows } = await executor.executeQuery<Row>({ ...found.query, parameters });
     return rows[0];
   };
+}
+
+/** How many shapes of a query are kept: what callers send makes them, so that there may be many. */
+const SHAPES_MAX = 100;
+
+/**
+ * The same for rows, and for a query of several shapes, such as with and without a condition: it is built once for each
+ * database and shape, which is plain data.
+ */
+export function preparedRows<Shape, Values extends readonly (string | number)[], Row>(
+  build: (db: Db, shape: Shape, ...values: Values) => Compilable<Row>,
+): (db: Db, shape: Shape, ...values: Values) => Promise<Row[]> {
+  const known = new WeakMap<object, LRUCache<string, Prepared<Row>>>();
+  return async (db, shape, ...values) => {
+    const executor = db.getExecutor();
+    if (executor.plugins.length > 0) return (await db.executeQuery(build(db, shape, ...values))).rows;
+    let shapes = known.get(executor.adapter);
+    if (shapes === undefined) {
+      shapes = new LRUCache({ max: SHAPES_MAX });
+      known.set(executor.adapter, shapes);
+    }
+    const key = JSON.stringify(shape);
+    let found = shapes.get(key);
+    if (found === undefined) {
+      found = prepare(values, (...standIns) => build(db, shape, ...standIns));
+      shapes.set(key, found);
+    }
+    return (await executor.executeQuery<Row>({ ...found.query, parameters: parametersOf(found, values) })).rows;
+  };
+}
+
+function prepare<Values extends readonly unknown[], Row>(
+  values: Values,
+  build: (...standIns: Values) => Compilable<Row>,
+): Prepared<Row> {
+  const query = build(...(values.map((_, i) => STAND_IN + i) as unknown as Values)).compile();
+  return { query, sources: query.parameters.map(sourceOf) };
+}
+
+function parametersOf({ sources }: Prepared<unknown>, values: readonly unknown[]): unknown[] {
+  return sources.map((source) => (typeof source === 'number' ? values[source] : source.own));
 }
 
 export function isReading(adapter: DialectAdapter): adapter is ReadingAdapter {

@@ -2,10 +2,11 @@ import { type ExpressionBuilder, type SelectQueryBuilder, sql } from 'kysely';
 import type { Role } from '../../kernel/access.ts';
 import { endOfPrefix, queryWords } from '../../kernel/text.ts';
 import type { Db } from '../../storage/database.ts';
-import { COUNTED_MAX, type Count, readKeys } from '../../storage/pages.ts';
+import { COUNTED_MAX, type Count, readBounded, readKeys } from '../../storage/pages.ts';
+import { preparedRows } from '../../storage/prepared.ts';
 import { existsPerRow, notIndexed } from '../../storage/query-hints.ts';
 import type { Schema } from '../../storage/schema.ts';
-import { selectUsersBy, type ShownUserRow, type StoredState } from './store.ts';
+import { selectUsersBy, SHOWN, type ShownUserRow, type StoredState } from './store.ts';
 
 /** Selects users. */
 export interface UserFilter {
@@ -64,7 +65,7 @@ export async function selectUserPage(
   size: number,
 ): Promise<UserPage> {
   const found = await findFew(db, filter);
-  if (found !== undefined) return readPage(db, await sortFound(db, filter, found, after, size + 1), size);
+  if (found !== undefined) return readPlaces(db, await sortFound(db, filter, found, after, size + 1), size);
   const isTested = testsOf(filter).length > 0;
   // The end of what is tested is determined first: if each statement counted users anew, a user purged in between would
   // make it skip another one.
@@ -74,12 +75,65 @@ export async function selectUserPage(
         .offset(EXAMINED_MAX - 1)
         .execute()
     : [];
-  const page = await readPage(db, await walk(db, filter, { after, upTo: end }, size + 1).execute(), size);
-  return { rows: page.rows, resumeAfter: page.resumeAfter ?? end };
+  const { rows, last } = await readBounded<ListedUser>(size, (row, limit) => {
+    const from = row === undefined ? after : placeIn(row);
+    return isPlain(filter)
+      ? nextUsers(db, filter, from, limit)
+      : walkUsers(db, filter, { after: from, upTo: end }, limit).execute();
+  });
+  return { rows, resumeAfter: last === undefined ? end : placeIn(last) };
 }
 
+/** A user with the value of the place. */
+type ListedUser = ShownUserRow & { readonly place: string | number };
+
+function placeIn({ place, id }: ListedUser): UserPlace {
+  return { value: place, id };
+}
+
+/** The same as `walk`, with the users at the places. */
+function walkUsers(db: Db, filter: UserFilter, stretch: Stretch, limit: number) {
+  const direction = orderOf(filter).isDescending ? 'desc' : 'asc';
+  return db
+    .selectFrom(walk(db, filter, stretch, limit).as('places'))
+    .innerJoin('users', 'users.id', 'places.id')
+    .select(SHOWN_OF_USERS)
+    .select('places.value as place')
+    .orderBy('places.value', direction)
+    .orderBy('places.id', direction);
+}
+
+const SHOWN_OF_USERS = SHOWN.map(<C extends (typeof SHOWN)[number]>(column: C) => `users.${column}` as const);
+
+/** A filter of which the values of a place are all that a query takes, besides what is in its text. */
+type PlainFilter = Pick<UserFilter, 'states' | 'roles' | 'order'>;
+
+/** Whether a list is of states and roles alone. Where those who never signed in follow depends on the place. */
+function isPlain(filter: UserFilter): boolean {
+  return testsOf(filter).length === 0 && filter.created === undefined && orderOf(filter).column !== 'last_sign_in_ms';
+}
+
+/** What most lists are: a plain list, the first page and the next ones. */
+function nextUsers(
+  db: Db,
+  { states, roles, order }: PlainFilter,
+  after: UserPlace | undefined,
+  limit: number,
+): Promise<ListedUser[]> {
+  const shape = { states, roles, ...(order && { order }) };
+  return after === undefined ? firstOfPlain(db, shape, limit) : nextOfPlain(db, shape, limit, after.value, after.id);
+}
+
+const firstOfPlain = preparedRows((db, shape: PlainFilter, limit: number) =>
+  walkUsers(db, { ...shape, query: '' }, {}, limit),
+);
+
+const nextOfPlain = preparedRows((db, shape: PlainFilter, limit: number, value: string | number, id: string) =>
+  walkUsers(db, { ...shape, query: '' }, { after: { value, id } }, limit),
+);
+
 /** Reads the users at these places, of which there is one more than a page holds if another follows. */
-async function readPage(db: Db, places: readonly UserPlace[], size: number): Promise<UserPage> {
+async function readPlaces(db: Db, places: readonly UserPlace[], size: number): Promise<UserPage> {
   const { rows, last } = await readKeys(size, places, async (some) => {
     const ids = some.map(({ id }) => id);
     const byId = new Map((await selectUsersBy(db, 'id', ids)).map((row) => [row.id, row]));

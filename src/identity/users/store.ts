@@ -20,7 +20,7 @@ export type UserRow = UserTable;
 export type StoredState = UserRow['state'];
 
 /** The columns that the contract's User shows. Reading all columns takes half as long again. */
-const SHOWN = [
+export const SHOWN = [
   'id',
   ...FIELD_COLUMNS,
   'create_ms',
