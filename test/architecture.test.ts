@@ -115,6 +115,15 @@ test('only the clock reads the clock: all else is given one, or measures by that
   expect(reading).toEqual([]);
 });
 
+test('ids are made in one place, which keeps them in order', async () => {
+  const making = [];
+  for await (const file of glob('src/**/*.ts', { exclude: ['src/kernel/id.ts'] })) {
+    if (/\.(test|testkit)\.ts$/.test(file)) continue;
+    if (/\brandomUUIDv7\b/.test(await readFile(file, 'utf8'))) making.push(file);
+  }
+  expect(making).toEqual([]);
+});
+
 test('only src/storage and the configuration name a database engine', async () => {
   const naming = [];
   for await (const file of glob('src/**/*.ts', { exclude: ['src/storage', 'src/config/config{,.test}.ts'] })) {

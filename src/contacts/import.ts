@@ -1,6 +1,7 @@
-import { createHash, randomUUIDv7 } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import type { Caller } from '../kernel/access.ts';
 import { type PartRefusal, toPartRefusal } from '../kernel/failure.ts';
+import { newId } from '../kernel/id.ts';
 import { applyUpdate, type PartialUpdate } from '../resources/partial-update.ts';
 import type { Db } from '../storage/database.ts';
 import { type Contact, type ContactFields, fieldsOfJson, NO_FIELDS, toColumns, toFields } from './contact.ts';
@@ -69,7 +70,7 @@ export async function importContacts(
   { importId, ...others }: ImportOptions,
   signal?: AbortSignal,
 ): Promise<Imported> {
-  const options = { ...others, importId: importId || randomUUIDv7() };
+  const options = { ...others, importId: importId || newId() };
   requirePhoneRegion(options.phoneRegion);
   let isWritten = false;
   const results = await inSteps(
