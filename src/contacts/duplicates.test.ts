@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ActivityService } from '../../gen/kith/activity/v1/activity_service_pb.ts';
-import type { Contact } from '../../gen/kith/contact/v1/contact_pb.ts';
 import {
   ContactService,
   type CreateContactRequestSchema,
