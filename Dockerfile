@@ -12,6 +12,7 @@ COPY packages/account/package.json packages/account/
 COPY packages/client/package.json packages/client/
 COPY packages/connect-fast/package.json packages/connect-fast/
 COPY packages/console/package.json packages/console/
+COPY packages/protobuf-compiled/package.json packages/protobuf-compiled/
 COPY packages/verify/package.json packages/verify/
 # Node's own platform packages serve machines with an older Node; the image has its own.
 RUN npm ci --omit=dev --ignore-scripts && rm -rf node_modules/node-linux-* node_modules/.bin

@@ -18,7 +18,7 @@ import { shown } from './peers/users.ts';
 import { quantile } from './report.ts';
 
 /** A message, and the plain object that a service without a contract would send. */
-interface Sample {
+export interface Sample {
   readonly name: string;
   readonly schema: DescMessage;
   readonly message: Message;
@@ -119,7 +119,8 @@ function microsOf(task: () => unknown, times: number): number {
   return micros / times;
 }
 
-function samples(): Sample[] {
+/** A response with one user, one with 20 and one message of a stream. */
+export function samples(): Sample[] {
   const users = Array.from({ length: 20 }, (_, n) => userOf(n));
   const [user] = users;
   const nextPageToken = Buffer.alloc(54, 'next').toString('base64url');

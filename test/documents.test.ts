@@ -22,7 +22,7 @@ const KNOWN = new Set([
   'grpc-web', // Google's, which the guide for browsers installs, and its test too
 ]);
 /** What is packed here. */
-const PACKED = new Set(['@kith/client', '@kith/connect-fast', '@kith/verify']);
+const PACKED = new Set(['@kith/client', '@kith/connect-fast', '@kith/protobuf-compiled', '@kith/verify']);
 /** Packages of other registries that docs/verify.md verifies with. */
 const ELSEWHERE = new Set([
   'PyJWT',
@@ -143,6 +143,7 @@ describe('no document tells to fetch a package that the project does not know', 
     ['packages/verify/README.md', 'verify'],
     ['packages/client/README.md', 'client'],
     ['packages/connect-fast/README.md', 'connect-fast'],
+    ['packages/protobuf-compiled/README.md', 'protobuf-compiled'],
   ])('the file that %s tells to install is the one that is packed', (document, folder) => {
     const text = readFileSync(document, 'utf8');
     const { name, version } = JSON.parse(readFileSync(`packages/${folder}/package.json`, 'utf8')) as typeof manifest & {

@@ -20,7 +20,7 @@ import { installInto, type Packed, pack } from './support/packed.ts';
 import { sectionOf } from './support/tour.ts';
 
 /** What is packed, as others get it: looked at by checkers of packages, on every runtime that is promised, and bundled. */
-const NAMES = ['client', 'connect-fast', 'verify'];
+const NAMES = ['client', 'connect-fast', 'protobuf-compiled', 'verify'];
 const SERVER = 'kith';
 const PACKAGE_TOOLS = ['publint@0.3.25', '@arethetypeswrong/cli@0.18.5'];
 /** The newest of each line that a package promises, the Node of this repository aside. */
@@ -131,6 +131,21 @@ describe.each([...NODES, process.versions.node])('in an empty project on Node %s
     const PATH = [dirname(node), process.env['PATH']].join(delimiter);
     const project = await projectFor(`node-${version}`, { PATH });
     await expectToWork(node, [], project, major >= 22); // what @connectrpc/connect-node asks for
+  });
+
+  test('messages are written and read, also where no code is made of text', { timeout: 300_000 }, async (context) => {
+    const node = await nodeOf(context, version);
+    const project = join(directory, `compiled-${version}`);
+    await mkdir(project);
+    await installInto(
+      project,
+      packed.filter(({ name }) => name === 'protobuf-compiled'),
+      ['@bufbuild/protobuf'],
+    );
+    const [, code] = /^```js\n(.*?)^```$/ms.exec(await readFile('packages/protobuf-compiled/README.md', 'utf8'))!;
+    await writeFile(join(project, 'codec.mjs'), code!);
+    for (const flags of [[], ['--disallow-code-generation-from-strings']])
+      expect(await run(node, [...flags, 'codec.mjs'], {}, project)).toMatchObject({ code: 0, stdout: '1790000000n\n' });
   });
 
   test.runIf(major >= 22)('the fast path serves', { timeout: 300_000 }, async (context) => {

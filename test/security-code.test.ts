@@ -22,7 +22,13 @@ interface Rule {
 }
 
 const RULES: readonly Rule[] = [
-  { what: 'runs text as code', pattern: /\beval\(|\bnew Function\(|node:vm/, caught: "new Function('a', text)" },
+  {
+    what: 'runs text as code',
+    pattern: /\beval\(|\bnew Function\(|node:vm/,
+    // Text that it writes itself, from descriptors of the program's own.
+    but: ['packages/protobuf-compiled/src/compile.ts'],
+    caught: "new Function('a', text)",
+  },
   {
     what: 'runs a command of the system',
     pattern: /child_process/,
@@ -114,6 +120,7 @@ test('the image holds what serves: no tests, no history, no settings; and does n
     'packages/client/package.json',
     'packages/connect-fast/package.json',
     'packages/console/package.json',
+    'packages/protobuf-compiled/package.json',
     'packages/verify/package.json',
     '/app/node_modules',
     'package.json',

@@ -90,6 +90,10 @@ const TESTS: Readonly<Record<string, readonly (readonly [heading: string, langua
     ['## node:http2', 'ts', 'test/connect-fast-package.long.test.ts'],
     ['## Fastify', 'ts', 'test/connect-fast-package.long.test.ts'],
   ],
+  'packages/protobuf-compiled/README.md': [
+    ['# Protobuf-ES messages, compiled', 'sh', 'test/documents.test.ts'],
+    ['# Protobuf-ES messages, compiled', 'js', 'test/packages.long.test.ts'],
+  ],
   'packages/verify/README.md': [
     ["# Verify Kith's access tokens", 'sh', 'test/documents.test.ts'],
     ["# Verify Kith's access tokens", 'js', 'test/verify-package.long.test.ts'],

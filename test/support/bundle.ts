@@ -9,7 +9,7 @@ const CACHE = resolve('node_modules/.cache/kith');
 /** What a bundle is made of, and by. */
 const SOURCES = [
   '{src,gen}/**/*.{ts,json}',
-  'packages/{client,connect-fast,verify}/src/**/*.ts',
+  'packages/{client,connect-fast,protobuf-compiled,verify}/src/**/*.ts',
   'scripts/bundle-server.ts',
   'package*.json',
 ];

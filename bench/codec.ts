@@ -1,0 +1,101 @@
+/**
+ * What the compiled codec takes to write and read messages, beside Protobuf-ES and beside plain JSON of the same data.
+ * All in turns in one process, medians. Writes bench/results/codec.md. `--rounds N`.
+ */
+import { cpus } from 'node:os';
+import { parseArgs } from 'node:util';
+import { fromBinary, toBinary } from '@bufbuild/protobuf';
+import * as compiled from '../packages/protobuf-compiled/src/index.ts';
+import { quantile, writeReport } from './report.ts';
+import { type Sample, samples } from './serialisation.ts';
+
+/** A way to write a sample, and to read what was written. */
+interface Way {
+  readonly name: string;
+  readonly prepare: (sample: Sample) => { readonly write: () => unknown; readonly read: () => unknown };
+}
+
+const JSON_TEXT = 'JSON.stringify, JSON.parse';
+
+const BINARY: readonly Way[] = [
+  {
+    name: 'Protobuf-ES',
+    prepare({ schema, message }) {
+      const bytes = Buffer.from(toBinary(schema, message));
+      return { write: () => toBinary(schema, message), read: () => fromBinary(schema, bytes) };
+    },
+  },
+  {
+    name: 'compiled',
+    prepare({ schema, message }) {
+      const bytes = Buffer.from(toBinary(schema, message));
+      return { write: () => compiled.toBinary(schema, message), read: () => compiled.fromBinary(schema, bytes) };
+    },
+  },
+  {
+    name: JSON_TEXT,
+    prepare({ plain }) {
+      const text = JSON.stringify(plain);
+      return { write: () => JSON.stringify(plain), read: () => JSON.parse(text) };
+    },
+  },
+  {
+    name: `${JSON_TEXT}, to and from bytes`,
+    prepare({ plain }) {
+      const bytes = Buffer.from(JSON.stringify(plain));
+      return { write: () => Buffer.from(JSON.stringify(plain)), read: () => JSON.parse(bytes.toString()) };
+    },
+  },
+];
+
+/** What came out last; otherwise the engine may leave out what nobody uses. */
+let last: unknown;
+
+const { values } = parseArgs({ options: { rounds: { type: 'string', default: '41' } } });
+const rounds = Number(values.rounds);
+/** How long a round takes for each task, about, and the time until a task is compiled, milliseconds. */
+const ROUND_MS = 10;
+const WARM_UP_MS = 300;
+
+const lines = [
+  `Microseconds, medians of ${rounds} rounds in turns, in brackets the ratio to ${JSON_TEXT} of the same data. Node ${process.versions.node}, ${cpus()[0]?.model ?? 'an unknown processor'}.`,
+];
+for (const sample of samples()) lines.push('', ...table(sample, BINARY));
+await writeReport('codec', 'npm run bench:codec', lines);
+
+function table(sample: Sample, ways: readonly Way[]): string[] {
+  const tasks = ways.flatMap(({ name, prepare }) => {
+    const { write, read } = prepare(sample);
+    return [
+      { name, task: write, runs: [] as number[] },
+      { name, task: read, runs: [] as number[] },
+    ];
+  });
+  const times = tasks.map(({ task }) => Math.ceil((ROUND_MS * timesWithin(task, WARM_UP_MS)) / WARM_UP_MS));
+  for (let round = 0; round < rounds; round++)
+    for (const [i, { task, runs }] of tasks.entries()) runs.push(microsOf(task, times[i]!));
+  const medians = tasks.map(({ runs }) => quantile(runs, 0.5));
+  const plain = ways.findIndex(({ name }) => name === JSON_TEXT);
+  const cell = (i: number, at: number) =>
+    `${medians[2 * i + at]!.toFixed(2)} (${(medians[2 * i + at]! / medians[2 * plain + at]!).toFixed(2)})`;
+  return [
+    `| ${sample.name} | write | read |`,
+    '| --- | ---: | ---: |',
+    ...ways.map(({ name }, i) => `| ${name} | ${cell(i, 0)} | ${cell(i, 1)} |`),
+  ];
+}
+
+function timesWithin(task: () => unknown, ms: number): number {
+  const endMs = performance.now() + ms;
+  let times = 0;
+  for (; performance.now() < endMs; times++) last = task();
+  return times;
+}
+
+function microsOf(task: () => unknown, times: number): number {
+  const startMs = performance.now();
+  for (let n = 0; n < times; n++) last = task();
+  const micros = (performance.now() - startMs) * 1000;
+  if (last === undefined) throw new Error('nothing came out');
+  return micros / times;
+}

@@ -1,0 +1,1 @@
+export { fromBinary, toBinary, toBinaryBehind } from './binary.ts';
