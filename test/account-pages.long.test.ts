@@ -1,47 +1,41 @@
 import { readFileSync } from 'node:fs';
 import { glob } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
-import type { Browser, BrowserContext, Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { BrowserContext, Page } from 'playwright-core';
+import { describe, expect, test } from 'vitest';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { InvitationService } from '../gen/kith/auth/v1/invitation_service_pb.ts';
 import { SecondFactorService } from '../gen/kith/auth/v1/second_factor_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { Authenticator } from './support/authenticator.ts';
-import { hasChromium, needChromium, startChromium } from './support/browser.ts';
-import { buildConsole, faultsOf, signInOn, type Visitor, visit } from './support/console.ts';
+import { needChromium } from './support/browser.ts';
+import { faultsOf, signInOn, type Visitor } from './support/console.ts';
 import { freePort } from './support/free-port.ts';
-import { type Kith, type SignedIn, startKith } from './support/kith.ts';
+import type { SignedIn } from './support/kith.ts';
 import { signedIn } from './support/sign-in.ts';
+import { startSite } from './support/site.ts';
 import { startMailServer, type TestMailServer } from './support/smtp-server.ts';
 
 const NEW = 'an entirely new password';
 
-let browser: Browser;
-let kith: Kith;
 let mailServer: TestMailServer;
-beforeAll(async () => {
-  await buildConsole();
-  if (!hasChromium) return;
-  mailServer = await startMailServer();
+const site = startSite(async (resources) => {
+  mailServer = resources.use(await startMailServer());
   const port = await freePort();
-  const env = {
-    KITH_PORT: String(port),
-    KITH_ISSUER: `http://localhost:${port}`,
-    KITH_SMTP_URL: mailServer.url,
-    KITH_ACCESS_TOKEN_SECONDS: '3600',
-    KITH_LOGIN_CODES: 'true',
+  return {
+    env: {
+      KITH_PORT: String(port),
+      KITH_ISSUER: `http://localhost:${port}`,
+      KITH_SMTP_URL: mailServer.url,
+      KITH_ACCESS_TOKEN_SECONDS: '3600',
+      KITH_LOGIN_CODES: 'true',
+    },
   };
-  [browser, kith] = await Promise.all([startChromium(), startKith({ env })]);
-});
-afterAll(async () => {
-  const opened: (AsyncDisposable | undefined)[] = [browser, kith, mailServer];
-  for (const resource of opened) await resource?.[Symbol.asyncDispose]();
 });
 
-const visitAccount = (options = {}) => visit(browser, kith.address, { base: '/account/', ...options });
-const auth = (account?: SignedIn) => kith.client(AuthService, account?.accessToken);
-const users = async () => kith.client(UserService, (await kith.admin()).accessToken);
+const visitAccount = (options = {}) => site.visit({ base: '/account/', ...options });
+const auth = (account?: SignedIn) => site.kith.client(AuthService, account?.accessToken);
+const users = async () => site.kith.client(UserService, (await site.kith.admin()).accessToken);
 const heading = (page: Page, name: string) => page.getByRole('heading', { name, exact: true }).waitFor();
 const press = (page: Page, name: string) => page.getByRole('button', { name, exact: true }).click();
 const fill = (page: Page, label: string, value: string) => page.getByLabel(label, { exact: true }).fill(value);
@@ -79,7 +73,7 @@ function newcomer() {
 
 /** A user with a verified address. */
 async function verifiedUser(): Promise<SignedIn> {
-  const account = await kith.user();
+  const account = await site.kith.user();
   await (await users()).updateUser({ userId: account.user.id, emailVerified: true });
   return account;
 }
@@ -94,7 +88,7 @@ async function fillSignUp(page: Page, { name, username, password }: ReturnType<t
 describe('signing in', () => {
   test('leads to the console, which has the session, and a wrong password is told', async (context) => {
     needChromium(context);
-    const { user, password } = await kith.user();
+    const { user, password } = await site.kith.user();
     await using visitor = await visitAccount();
     const page = await visitor.open('sign-in');
     await press(page, 'Sign in');
@@ -127,9 +121,9 @@ describe('signing in', () => {
 
   test('takes the second factor and another password, by the keyboard alone', async (context) => {
     needChromium(context);
-    const { user, accessToken } = await kith.user();
-    const factors = kith.client(SecondFactorService, accessToken);
-    const authenticator = new Authenticator((await factors.enrollTotp({})).uri, kith.clock);
+    const { user, accessToken } = await site.kith.user();
+    const factors = site.kith.client(SecondFactorService, accessToken);
+    const authenticator = new Authenticator((await factors.enrollTotp({})).uri, site.kith.clock);
     const { recoveryCodes } = await factors.confirmTotp({ code: authenticator.next() });
     const set = { userId: user.id, password: 'set by the admin', mustChangePassword: true };
     await (await users()).setUserPassword(set);
@@ -183,10 +177,10 @@ describe('signing in', () => {
 
   test('from the well-known URL leads to where the password is changed', async (context) => {
     needChromium(context);
-    const { user, password } = await kith.user();
+    const { user, password } = await site.kith.user();
     await using visitor = await visitAccount();
     const page = await visitor.context.newPage();
-    await page.goto(`${kith.address}/.well-known/change-password`);
+    await page.goto(`${site.kith.address}/.well-known/change-password`);
     await page.locator('.notice', { hasText: 'Please sign in first.' }).waitFor();
     await signInOn(page, user.username, password);
     await fill(page, 'Current password', 'not the password');
@@ -205,7 +199,7 @@ describe('signing up', () => {
   test('takes the code of the mail, and says beside the field what is taken', async (context) => {
     needChromium(context);
     const person = newcomer();
-    const { user } = await kith.user();
+    const { user } = await site.kith.user();
     await using visitor = await visitAccount();
     const page = await visitor.open('sign-up');
     await fill(page, 'Email address', 'grace');
@@ -235,7 +229,7 @@ describe('signing up', () => {
     await heading(page, 'Create an account');
     expect(await page.getByLabel('Email address').inputValue()).toBe(person.email);
     // Nobody reads the code over the shoulder or in the history.
-    expect(page.url()).toBe(`${kith.address}/account/sign-up`);
+    expect(page.url()).toBe(`${site.kith.address}/account/sign-up`);
     await fillSignUp(page, person);
     await inConsole(page);
     expect(visitor.complaints).toEqual([]);
@@ -244,8 +238,8 @@ describe('signing up', () => {
   test('with an invitation begins at the link in its mail', async (context) => {
     needChromium(context);
     const person = newcomer();
-    const { accessToken } = await kith.admin();
-    await kith.client(InvitationService, accessToken).createInvitation({ email: person.email });
+    const { accessToken } = await site.kith.admin();
+    await site.kith.client(InvitationService, accessToken).createInvitation({ email: person.email });
     await using visitor = await visitAccount();
     const page = await visitor.context.newPage();
     await page.goto((await mailTo(person.email, /invited/)).links[0]!);
@@ -261,7 +255,7 @@ describe('signing up', () => {
 describe('an address', () => {
   test('is confirmed with a code that the page has mailed', async (context) => {
     needChromium(context);
-    const { user, password } = await kith.user();
+    const { user, password } = await site.kith.user();
     await using visitor = await visitAccount();
     const page = await visitor.open();
     await signInOn(page, user.username, password);
@@ -309,7 +303,7 @@ describe('an address', () => {
 describe('a forgotten password', () => {
   test('is replaced with the code of the mail', async (context) => {
     needChromium(context);
-    const { user } = await kith.user();
+    const { user } = await site.kith.user();
     await using visitor = await visitAccount();
     const page = await visitor.open('sign-in');
     await page.getByRole('link', { name: 'Forgotten your password?' }).click();
@@ -328,10 +322,10 @@ describe('a forgotten password', () => {
 
   test('is replaced from the link in the mail on another device, with the second factor afterwards', async (context) => {
     needChromium(context);
-    const account = await kith.user();
+    const account = await site.kith.user();
     const { user } = account;
-    const factors = kith.client(SecondFactorService, account.accessToken);
-    const authenticator = new Authenticator((await factors.enrollTotp({})).uri, kith.clock);
+    const factors = site.kith.client(SecondFactorService, account.accessToken);
+    const authenticator = new Authenticator((await factors.enrollTotp({})).uri, site.kith.clock);
     await factors.confirmTotp({ code: authenticator.next() });
     await auth().requestPasswordReset({ identifier: user.username });
     await using visitor = await visitAccount({ locale: 'de-DE' });
@@ -406,7 +400,7 @@ describe('a scanner that opens every link, fills in what it finds and clicks on 
 
   test('keeps nobody from a new password, and gets none', async (context) => {
     needChromium(context);
-    const { user, password } = await kith.user();
+    const { user, password } = await site.kith.user();
     await using scanner = await visitAccount();
     await using visitor = await visitAccount();
     const asked = await visitor.open('reset-password');
@@ -426,8 +420,8 @@ describe('a scanner that opens every link, fills in what it finds and clicks on 
   test('keeps nobody from signing up, and has no account', async (context) => {
     needChromium(context);
     const person = newcomer();
-    const { accessToken } = await kith.admin();
-    await kith.client(InvitationService, accessToken).createInvitation({ email: person.email });
+    const { accessToken } = await site.kith.admin();
+    await site.kith.client(InvitationService, accessToken).createInvitation({ email: person.email });
     await using scanner = await visitAccount();
     await using visitor = await visitAccount();
     const invitation = await mailTo(person.email, /invited/);
@@ -446,7 +440,7 @@ describe('a scanner that opens every link, fills in what it finds and clicks on 
 
   test('confirms no address, and keeps nobody from it', async (context) => {
     needChromium(context);
-    const account = await kith.user();
+    const account = await site.kith.user();
     const { user, password } = account;
     await auth(account).requestEmailVerification({});
     await using scanner = await visitAccount();
@@ -494,13 +488,13 @@ describe('every page', () => {
     'is accessible, fits into 360 pixels and breaks no policy: %s, %s',
     async ([colorScheme, locale], context) => {
       needChromium(context);
-      const { user, password } = await kith.user();
+      const { user, password } = await site.kith.user();
       await using visitor = await visitAccount({ colorScheme, locale });
       const page = await visitor.context.newPage();
       const found: string[] = [];
       const look = async (path: string) => {
         await page.goto('about:blank');
-        await page.goto(`${kith.address}/account/${path}`);
+        await page.goto(`${site.kith.address}/account/${path}`);
         await page.locator('h1').waitFor();
         if ((await page.locator('input').count()) > 0) {
           await page.locator('button[type=submit]').click();
@@ -512,7 +506,7 @@ describe('every page', () => {
         await look(path);
       for (const path of ['reset-password#code=12345678', `take-back#token=${'k'.repeat(64)}`, 'none'])
         await look(path);
-      await page.goto(`${kith.address}/account/`);
+      await page.goto(`${site.kith.address}/account/`);
       await page.locator('input[name=identifier]').fill(user.username);
       await page.locator('input[name=password]').fill(password);
       await page.keyboard.press('Enter');

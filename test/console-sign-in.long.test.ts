@@ -1,35 +1,26 @@
 import { createServer } from 'node:http';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Page } from 'playwright-core';
+import { expect, test } from 'vitest';
 import { SecondFactorService } from '../gen/kith/auth/v1/second_factor_service_pb.ts';
 import { SessionService } from '../gen/kith/auth/v1/session_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { Authenticator } from './support/authenticator.ts';
-import { hasChromium, needChromium, startChromium } from './support/browser.ts';
-import { buildConsole, signInOn, visit } from './support/console.ts';
-import { type Kith, startKith } from './support/kith.ts';
+import { needChromium } from './support/browser.ts';
+import { signInOn, visit } from './support/console.ts';
+import { startKith } from './support/kith.ts';
+import { startSite } from './support/site.ts';
 
-let browser: Browser;
-let kith: Kith;
-beforeAll(async () => {
-  if (!hasChromium) return;
-  await buildConsole();
-  [browser, kith] = await Promise.all([startChromium(), startKith()]);
-});
-afterAll(async () => {
-  const opened: (AsyncDisposable | undefined)[] = [browser, kith];
-  for (const resource of opened) await resource?.[Symbol.asyncDispose]();
-});
+const site = startSite();
 
 const nameOf = (page: Page) => page.getByTestId('signed-in-as');
 const askedToSignIn = (page: Page) => page.getByRole('heading', { name: 'Sign in' }).waitFor();
 
 test('a session survives a reload, is shared by tabs with one refresh, and ends in all of them', async (context) => {
   needChromium(context);
-  const { user, password } = await kith.user();
-  await using visitor = await visit(browser, kith.address);
+  const { user, password } = await site.kith.user();
+  await using visitor = await site.visit();
   const calls: string[] = [];
   visitor.context.on('request', (request) => calls.push(request.url().split('/').at(-1)!));
   const countOf = (method: string) => calls.filter((call) => call === method).length;
@@ -69,12 +60,12 @@ test('a session survives a reload, is shared by tabs with one refresh, and ends 
 
 test('a session that is ended elsewhere leads to the sign-in page, which says why', async (context) => {
   needChromium(context);
-  const { user, password, accessToken } = await kith.user();
-  await using visitor = await visit(browser, kith.address);
+  const { user, password, accessToken } = await site.kith.user();
+  await using visitor = await site.visit();
   const page = await visitor.open();
   await signInOn(page, user.username, password);
   await nameOf(page).waitFor();
-  await kith.client(SessionService, accessToken).revokeAllSessions({ userId: user.id });
+  await site.kith.client(SessionService, accessToken).revokeAllSessions({ userId: user.id });
   await page.reload();
   await page.getByText('Your session has ended').waitFor();
   expect(visitor.complaints).toEqual([]);
@@ -82,14 +73,14 @@ test('a session that is ended elsewhere leads to the sign-in page, which says wh
 
 test('a second factor and a new password are asked for, one after the other', async (context) => {
   needChromium(context);
-  const { user, accessToken } = await kith.user();
-  const factors = kith.client(SecondFactorService, accessToken);
-  const authenticator = new Authenticator((await factors.enrollTotp({})).uri, kith.clock);
+  const { user, accessToken } = await site.kith.user();
+  const factors = site.kith.client(SecondFactorService, accessToken);
+  const authenticator = new Authenticator((await factors.enrollTotp({})).uri, site.kith.clock);
   const { recoveryCodes } = await factors.confirmTotp({ code: authenticator.next() });
   const set = { userId: user.id, password: 'set by the admin', mustChangePassword: true };
-  await kith.client(UserService, (await kith.admin()).accessToken).setUserPassword(set);
+  await site.kith.client(UserService, (await site.kith.admin()).accessToken).setUserPassword(set);
 
-  await using visitor = await visit(browser, kith.address);
+  await using visitor = await site.visit();
   const page = await visitor.open();
   await signInOn(page, user.username, set.password);
   await page.getByLabel('Code').fill(authenticator.wrong());
@@ -111,7 +102,7 @@ test('a second factor and a new password are asked for, one after the other', as
 test('after too many wrong passwords the button counts down', async (context) => {
   needChromium(context);
   await using strict = await startKith({ env: { KITH_SIGN_IN_FAILURES_PER_ADDRESS: '5' } });
-  await using visitor = await visit(browser, strict.address, { locale: 'de-DE' });
+  await using visitor = await visit(site.browser, strict.address, { locale: 'de-DE' });
   const page = await visitor.open();
   for (let attempts = 0; attempts < 6; attempts += 1) {
     await page.getByLabel('Benutzername').fill(`nobody${attempts}`);
@@ -126,13 +117,13 @@ test('after too many wrong passwords the button counts down', async (context) =>
 
 test('a page of another origin can neither show the console in a frame nor get at its session', async (context) => {
   needChromium(context);
-  const { user, password } = await kith.user();
-  await using visitor = await visit(browser, kith.address);
+  const { user, password } = await site.kith.user();
+  await using visitor = await site.visit();
   await signInOn(await visitor.open(), user.username, password);
   await nameOf(visitor.context.pages()[0]!).waitFor();
 
   const elsewhere = createServer((_, response) => {
-    response.setHeader('content-type', 'text/html').end(`<iframe src="${kith.address}/console/"></iframe>`);
+    response.setHeader('content-type', 'text/html').end(`<iframe src="${site.kith.address}/console/"></iframe>`);
   }).listen(0);
   await once(elsewhere, 'listening');
   const page = await visitor.context.newPage();
@@ -149,7 +140,7 @@ test('a page of another origin can neither show the console in a frame nor get a
         ({ type }) => type,
         () => 'failed',
       ),
-    kith.address,
+    site.kith.address,
   );
   expect(['opaque', 'failed']).toContain(outcome);
   await page.close();

@@ -1,35 +1,25 @@
-import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Page } from 'playwright-core';
+import { expect, test } from 'vitest';
 import { Role } from '../gen/kith/access/v1/role_pb.ts';
 import { InvitationService } from '../gen/kith/auth/v1/invitation_service_pb.ts';
 import { type User, UserState } from '../gen/kith/user/v1/user_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
-import { hasChromium, needChromium, startChromium } from './support/browser.ts';
-import { buildConsole, faultsOf, signInOn, visit } from './support/console.ts';
-import { ADMIN_PASSWORD, type Kith, startKith } from './support/kith.ts';
+import { needChromium } from './support/browser.ts';
+import { faultsOf, signInOn } from './support/console.ts';
+import { ADMIN_PASSWORD } from './support/kith.ts';
+import { startSite } from './support/site.ts';
 
-let browser: Browser;
-let kith: Kith;
-beforeAll(async () => {
-  if (!hasChromium) return;
-  await buildConsole();
-  const env = { KITH_SIGN_UP: 'invitation', KITH_LOGIN_CODES: 'true' };
-  [browser, kith] = await Promise.all([startChromium(), startKith({ env })]);
-});
-afterAll(async () => {
-  const opened: (AsyncDisposable | undefined)[] = [browser, kith];
-  for (const resource of opened) await resource?.[Symbol.asyncDispose]();
-});
+const site = startSite(() => ({ env: { KITH_SIGN_UP: 'invitation', KITH_LOGIN_CODES: 'true' } }));
 
 async function enter(page: Page) {
   await signInOn(page, 'admin', ADMIN_PASSWORD);
   await page.getByRole('navigation').waitFor();
-  return kith.client(UserService, (await kith.admin()).accessToken);
+  return site.kith.client(UserService, (await site.kith.admin()).accessToken);
 }
 
 test('the sign-in page leads to what else people can do', async (context) => {
   needChromium(context);
-  await using visitor = await visit(browser, kith.address);
+  await using visitor = await site.visit();
   const page = await visitor.open();
   await page.getByRole('link', { name: 'Accept an invitation' }).waitFor();
   expect(await page.getByRole('link').evaluateAll((links) => links.map((link) => link.getAttribute('href')))).toEqual([
@@ -45,8 +35,9 @@ test('the sign-in page leads to what else people can do', async (context) => {
 
 test('a selection of users is suspended, given a role and deleted, each with what failed, and taken back', async (context) => {
   needChromium(context);
-  const made = await Promise.all(Array.from({ length: 3 }, () => kith.user(Role.VIEWER)));
-  await using visitor = await visit(browser, kith.address);
+  // One after the other, since the list is in the order of their creation.
+  const made = [await site.kith.user(), await site.kith.user(), await site.kith.user()];
+  await using visitor = await site.visit();
   const page = await visitor.open('users');
   const users = await enter(page);
   const group = `group${Date.now()}`;
@@ -98,7 +89,7 @@ test('a selection of users is suspended, given a role and deleted, each with wha
 
 test('people are invited, again and no more, in German', async (context) => {
   needChromium(context);
-  await using visitor = await visit(browser, kith.address, { locale: 'de-DE' });
+  await using visitor = await site.visit({ locale: 'de-DE' });
   const page = await visitor.open('users/invitations');
   await page.getByLabel('Benutzername').fill('admin');
   await page.getByLabel('Passwort', { exact: true }).fill(ADMIN_PASSWORD);
@@ -125,7 +116,7 @@ test('people are invited, again and no more, in German', async (context) => {
   await page.getByText('Noch einmal an ada@example.org gesendet').waitFor();
   await page.getByRole('button', { name: 'Widerrufen: mary@example.org' }).click();
   await expect.poll(() => page.getByRole('row').count()).toBe(3);
-  const invitations = kith.client(InvitationService, (await kith.admin()).accessToken);
+  const invitations = site.kith.client(InvitationService, (await site.kith.admin()).accessToken);
   expect((await invitations.listInvitations({})).invitations.map(({ email }) => email).toSorted()).toEqual([
     'ada@example.org',
     'grace@example.org',
@@ -145,8 +136,8 @@ test('people are invited, again and no more, in German', async (context) => {
 
 test('a file of users is shown with who is there and what cannot be read, and imported with a result each', async (context) => {
   needChromium(context);
-  const { user } = await kith.user();
-  await using visitor = await visit(browser, kith.address);
+  const { user } = await site.kith.user();
+  await using visitor = await site.visit();
   const page = await visitor.open('users/import');
   const users = await enter(page);
   const stem = `imported${Date.now()}`;
@@ -194,8 +185,8 @@ test('a file of users is shown with who is there and what cannot be read, and im
 
 test('metadata is changed member by member, and what is wrong stands at its field', async (context) => {
   needChromium(context);
-  const { user } = await kith.user();
-  await using visitor = await visit(browser, kith.address);
+  const { user } = await site.kith.user();
+  await using visitor = await site.visit();
   const page = await visitor.open(`users/${user.id}`);
   const users = await enter(page);
   await users.updateUser({ userId: user.id, publicMetadata: '{"plan":"free","seats":12345678901234567890}' });

@@ -3,7 +3,7 @@ import { glob, stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import axe from 'axe-core';
-import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core';
+import type { Browser, BrowserContext, BrowserContextOptions, Locator, Page } from 'playwright-core';
 
 /**
  * Builds console and account pages where there is no build, or an older one than its sources. `npm ci` has made one: other tests start
@@ -83,3 +83,16 @@ export async function faultsOf(page: Page, name: string): Promise<string[]> {
   await page.setViewportSize(size);
   return [...violations, ...(width > 360 ? [`${width} pixels wide`] : [])].map((fault) => `${name}: ${fault}`);
 }
+
+/** Presses Tab until this has the focus: what people can get at who use no pointer. */
+export async function tabTo(target: Locator, key: 'Tab' | 'Shift+Tab' = 'Tab'): Promise<void> {
+  await target.waitFor();
+  const hasFocus = () => target.evaluate((element) => element === document.activeElement);
+  for (let presses = 0; presses < TAB_PRESSES_MAX; presses += 1) {
+    if (await hasFocus()) return;
+    await target.page().keyboard.press(key);
+  }
+  throw new Error(`${key} does not get to ${String(target)}`);
+}
+
+const TAB_PRESSES_MAX = 80;
