@@ -1,27 +1,18 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Locator, Page } from 'playwright-core';
+import { describe, expect, test } from 'vitest';
 import { Role } from '../gen/kith/access/v1/role_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
-import { hasChromium, needChromium, startChromium } from './support/browser.ts';
-import { buildConsole, faultsOf, signInOn, type Visitor, visit } from './support/console.ts';
-import { ADMIN_PASSWORD, type Kith, startKith } from './support/kith.ts';
+import { needChromium } from './support/browser.ts';
+import { faultsOf, signInOn, tabTo, type Visitor } from './support/console.ts';
+import { ADMIN_PASSWORD } from './support/kith.ts';
+import { startSite } from './support/site.ts';
 
 const DIST = 'packages/console/dist';
 
-let browser: Browser;
-let kith: Kith;
-beforeAll(async () => {
-  await buildConsole();
-  if (!hasChromium) return;
-  [browser, kith] = await Promise.all([startChromium(), startKith()]);
-});
-afterAll(async () => {
-  const opened: (AsyncDisposable | undefined)[] = [browser, kith];
-  for (const resource of opened) await resource?.[Symbol.asyncDispose]();
-});
+const site = startSite();
 
 /** Signs in as the admin, and opens a page. */
 async function enter(visitor: Visitor, path = ''): Promise<Page> {
@@ -33,8 +24,8 @@ async function enter(visitor: Visitor, path = ''): Promise<Page> {
 
 /** A user whose name would be markup, if anything took it for that. */
 async function awkwardUser() {
-  const { user } = await kith.user(Role.EDITOR);
-  const users = kith.client(UserService, (await kith.admin()).accessToken);
+  const { user } = await site.kith.user(Role.EDITOR);
+  const users = site.kith.client(UserService, (await site.kith.admin()).accessToken);
   const name = `<img src=x onerror="complain('ran')"> ${user.username.slice(0, 9)}`;
   await users.updateUser({ userId: user.id, name });
   return { id: user.id, name, username: user.username, users };
@@ -46,14 +37,20 @@ describe('every page', () => {
     async (colorScheme, context) => {
       needChromium(context);
       const { id } = await awkwardUser();
-      const { accessToken } = await kith.admin();
-      const { contact } = await kith.client(ContactService, accessToken).createContact({
+      const { accessToken } = await site.kith.admin();
+      const { contact } = await site.kith.client(ContactService, accessToken).createContact({
         givenName: '<script>complain("ran")</script>',
         emails: [{ address: 'grace@example.org', type: 'work' }],
         urls: [{ url: 'https://example.org/' }],
         notes: 'line\nline',
       });
-      await using visitor = await visit(browser, kith.address, { colorScheme });
+      for (const nickname of ['G', ''])
+        await site.kith.client(ContactService, accessToken).createContact({
+          givenName: 'Grace',
+          company: '<img src=x onerror="complain(1)">',
+          nickname,
+        });
+      await using visitor = await site.visit({ colorScheme });
       const page = await visitor.open();
       await page.getByRole('heading', { name: 'Sign in' }).waitFor();
       const found = [await faultsOf(page, 'sign-in')];
@@ -68,12 +65,13 @@ describe('every page', () => {
         'activity',
         'outbox',
         'contacts',
+        'contacts/duplicates',
         'contacts/import',
         `contacts/${contact!.id}`,
         'account',
         'none',
       ]) {
-        await page.goto(`${kith.address}/console/${path}`);
+        await page.goto(`${site.kith.address}/console/${path}`);
         await page.locator('main h1').waitFor();
         await expect.poll(() => page.locator('.skeleton').count()).toBe(0);
         found.push(await faultsOf(page, path));
@@ -89,7 +87,7 @@ describe('every page', () => {
 
 test('a user is found, created, edited against another save, deleted and taken back', async (context) => {
   needChromium(context);
-  await using visitor = await visit(browser, kith.address);
+  await using visitor = await site.visit();
   const page = await enter(visitor, 'users');
   const username = `in-a-browser-${Date.now()}`;
 
@@ -110,7 +108,7 @@ test('a user is found, created, edited against another save, deleted and taken b
 
   await page.getByRole('button', { name: 'Edit' }).click();
   await dialog.getByLabel('Name', { exact: true }).fill('Rear Admiral Hopper');
-  const users = kith.client(UserService, (await kith.admin()).accessToken);
+  const users = site.kith.client(UserService, (await site.kith.admin()).accessToken);
   await users.updateUser({ userId, name: 'Grace Brewster Hopper', role: Role.EDITOR });
   await dialog.getByRole('button', { name: 'Save' }).click();
   await dialog.getByText('Somebody else saved in between').waitFor();
@@ -140,7 +138,7 @@ test('a user is found, created, edited against another save, deleted and taken b
 test('activity appears as it happens, waits while it is paused, and a name that is markup is text', async (context) => {
   needChromium(context);
   const { id, name, users } = await awkwardUser();
-  await using visitor = await visit(browser, kith.address);
+  await using visitor = await site.visit();
   const page = await enter(visitor, `activity?user=${id}`);
   await page.getByText('Live', { exact: true }).waitFor();
   const entries = page.locator('.activities li');
@@ -152,10 +150,113 @@ test('activity appears as it happens, waits while it is paused, and a name that 
   await page.getByRole('button', { name: '2 new' }).click();
   await expect.poll(() => entries.count()).toBe(before + 3);
 
-  await page.goto(`${kith.address}/console/users/${id}`);
+  await page.goto(`${site.kith.address}/console/users/${id}`);
   await page.getByRole('heading', { name }).waitFor();
   await page.getByRole('button', { name: 'As curl' }).first().click();
   await page.getByText('UserService/GetUser').waitFor();
+  expect(visitor.complaints).toEqual([]);
+});
+
+test('the main ways through the console take a keyboard and nothing else', async (context) => {
+  needChromium(context);
+  await using visitor = await site.visit();
+  const page = await visitor.open();
+  const { keyboard } = page;
+  const username = `by-keyboard-${Date.now()}`;
+  const dialog = page.getByRole('dialog');
+  const heading = (name: string) => page.getByRole('heading', { name, exact: true });
+  const focused = page.locator(':focus');
+  const type = async (label: string, text: string) => {
+    await tabTo(dialog.getByLabel(label, { exact: true }));
+    await keyboard.press('Control+a');
+    await keyboard.type(text);
+  };
+  const press = async (name: string, within: Page | Locator = page) => {
+    await tabTo(within.getByRole('button', { name, exact: true }).last());
+    await keyboard.press('Enter');
+  };
+
+  // The sign-in page has the focus where one begins.
+  await tabTo(page.getByLabel('Username or email'));
+  await keyboard.type('admin');
+  await keyboard.press('Tab');
+  await keyboard.type(ADMIN_PASSWORD);
+  await keyboard.press('Enter');
+  await page.getByRole('navigation').waitFor();
+  await tabTo(page.getByRole('link', { name: 'Skip to the content' }));
+  await keyboard.press('Enter');
+  expect(await focused.getAttribute('id')).toBe('content');
+
+  // To a page by its name, and back where one was when that is given up.
+  const typeCommand = async (text: string, key: string) => {
+    await keyboard.press('Control+k');
+    await dialog.getByRole('combobox').and(focused).waitFor();
+    await keyboard.type(text);
+    await keyboard.press(key);
+    await dialog.waitFor({ state: 'detached' });
+  };
+  await typeCommand('user', 'Escape');
+  await typeCommand('users', 'Enter');
+  await heading('Users').waitFor();
+  await keyboard.press('n');
+  await type('Name', 'Ada Lovelace');
+  await type('Username', username);
+  await type('Email', `${username}@example.org`);
+  await type('Password', 'notes by the translator');
+  await keyboard.press('Enter');
+  await heading('Ada Lovelace').waitFor();
+  await press('Edit');
+  await type('Name', 'Ada King');
+  await press('Save', dialog);
+  await heading('Ada King').waitFor();
+  await press('Suspend');
+  await press('Activate');
+  await press('Delete');
+  await press('Undo', page.getByRole('status'));
+  await page.getByText('Ada King is back').waitFor();
+
+  // A list is searched, filtered, and one of it opened; several are selected.
+  await page.locator('body').press('g');
+  await keyboard.press('u');
+  await heading('Users').waitFor();
+  await keyboard.press('/');
+  await keyboard.type(username);
+  await page
+    .getByRole('row')
+    .nth(1)
+    .and(page.getByRole('row', { name: /Ada King/ }))
+    .waitFor();
+  await tabTo(page.getByRole('checkbox', { name: 'Select Ada King' }));
+  await keyboard.press('Space');
+  await page.getByText('1 selected').waitFor();
+  await tabTo(page.getByRole('link', { name: /Ada King/ }));
+  await keyboard.press('Enter');
+  await heading('Ada King').waitFor();
+
+  await keyboard.press('g');
+  await keyboard.press('a');
+  await page.getByText('Live', { exact: true }).waitFor();
+  await press('Pause');
+  await press('Go on');
+
+  await keyboard.press('g');
+  await keyboard.press('m');
+  const name = page.getByLabel('Name', { exact: true });
+  await tabTo(name);
+  await keyboard.press('End');
+  await keyboard.type('!');
+  await keyboard.press('Enter');
+  await page.getByText(/^Saved .*!/).waitFor();
+  await name.press('Backspace');
+  await keyboard.press('Enter');
+
+  await tabTo(page.getByRole('button', { name: 'Keyboard shortcuts' }), 'Shift+Tab');
+  await keyboard.press('Enter');
+  await dialog.getByText('Ctrl K').waitFor();
+  await keyboard.press('Escape');
+  expect(await focused.innerText()).toBe('Keyboard shortcuts');
+  await press('Sign out');
+  await heading('Sign in').waitFor();
   expect(visitor.complaints).toEqual([]);
 });
 
@@ -196,6 +297,9 @@ test.for([
   'activity',
   'outbox',
   'contacts',
+  'contact-card',
+  'contact-form',
+  'duplicates',
   'import-contacts',
   'account',
 ])('the first load of a page has 170 kB at the most: %s', (page) => {

@@ -1,4 +1,4 @@
-import { type ReactNode, useEffect, useId, useRef } from 'react';
+import { type ReactNode, useId, useLayoutEffect, useRef } from 'react';
 import { t } from '../texts.ts';
 
 export interface DialogProps {
@@ -12,9 +12,14 @@ export interface DialogProps {
 export function Dialog({ title, onClose, children, isWide = false }: DialogProps) {
   const dialog = useRef<HTMLDialogElement>(null);
   const titleId = useId();
-  useEffect(() => {
+  // Before it is taken out of the page, since a dialog that is closed later gives no focus back.
+  useLayoutEffect(() => {
     const shown = dialog.current;
-    if (shown?.open === false) shown.showModal();
+    if (shown?.open === false) {
+      shown.showModal();
+      // Where one types, and not the button that closes it, which comes first.
+      shown.querySelector<HTMLElement>('input:not([type="checkbox"], [type="radio"]), select, textarea')?.focus();
+    }
     return () => shown?.close();
   }, []);
   return (
