@@ -69,6 +69,25 @@ for (const [i, name] of PEOPLE.slice(0, 8).entries()) {
     starred: i % 3 === 0,
   });
 }
+await alan.contacts.create({
+  givenName: 'Ada',
+  middleName: 'King',
+  familyName: 'Lovelace',
+  namePrefix: 'Lady',
+  nickname: 'Enchantress of Number',
+  company: 'Analytical Engines',
+  jobTitle: 'Programmer',
+  emails: [{ address: 'ada@example.org', type: 'home' }, { address: '0@example.org' }],
+  addresses: [{ street: '12 St James’s Square', postalCode: 'SW1Y 4JH', city: 'London', country: 'GB', type: 'home' }],
+  birthday: { year: 1815, month: 12, day: 10 },
+  notes: 'Wrote the first program.',
+});
+await alan.contacts.create({
+  givenName: 'Grace',
+  familyName: 'Hopper',
+  company: 'US Navy',
+  emails: [{ address: '1@example.org' }],
+});
 const { contacts } = await alan.contacts.list().page();
 for (const [i, [name, color]] of [
   ['Conference', '#4338ca'],
@@ -116,7 +135,16 @@ const VIEWS: readonly [name: string, path: string, prepare?: Prepare][] = [
   ['import-contacts', 'contacts/import', drop('contacts.csv', CONTACTS_FILE)],
   ['activity', 'activity'],
   ['contacts', 'contacts'],
-  ['contact', `contacts/${contacts[0]!.id}`],
+  ['contact', `contacts/${contacts.find(({ nickname }) => nickname !== '')!.id}`],
+  [
+    'contact-form',
+    `contacts/${contacts.find(({ nickname }) => nickname !== '')!.id}`,
+    async (page) => {
+      await page.getByRole('button', { name: 'Edit', exact: true }).click();
+      await page.getByRole('button', { name: 'Add a field' }).click();
+    },
+  ],
+  ['duplicates', 'contacts/duplicates'],
   ['account', 'account'],
 ];
 

@@ -1,38 +1,28 @@
 import { readFile } from 'node:fs/promises';
-import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Page } from 'playwright-core';
+import { expect, test } from 'vitest';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { LabelService } from '../gen/kith/contact/v1/label_service_pb.ts';
-import { hasChromium, needChromium, startChromium } from './support/browser.ts';
-import { buildConsole, faultsOf, signInOn, visit } from './support/console.ts';
-import { type Kith, startKith } from './support/kith.ts';
+import { needChromium } from './support/browser.ts';
+import { faultsOf, signInOn, tabTo } from './support/console.ts';
+import { startSite } from './support/site.ts';
 
-let browser: Browser;
-let kith: Kith;
-beforeAll(async () => {
-  if (!hasChromium) return;
-  await buildConsole();
-  [browser, kith] = await Promise.all([startChromium(), startKith()]);
-});
-afterAll(async () => {
-  const opened: (AsyncDisposable | undefined)[] = [browser, kith];
-  for (const resource of opened) await resource?.[Symbol.asyncDispose]();
-});
+const site = startSite();
 
 /** A user with contacts of these given names, on the page of contacts. */
 async function withContacts(page: Page, ...names: string[]) {
-  const { user, password, accessToken } = await kith.user();
-  const contacts = kith.client(ContactService, accessToken);
+  const { user, password, accessToken } = await site.kith.user();
+  const contacts = site.kith.client(ContactService, accessToken);
   for (const givenName of names) await contacts.createContact({ givenName });
   await signInOn(page, user.username, password);
   await page.getByRole('heading', { name: 'Contacts' }).waitFor();
-  return { contacts, labels: kith.client(LabelService, accessToken) };
+  return { contacts, labels: site.kith.client(LabelService, accessToken) };
 }
 
 test('a contact is created, edited, found, deleted and taken back', async (context) => {
   needChromium(context);
-  const { user, password } = await kith.user();
-  await using visitor = await visit(browser, kith.address);
+  const { user, password } = await site.kith.user();
+  await using visitor = await site.visit();
   const page = await visitor.open('contacts');
   await signInOn(page, user.username, password);
   await page.getByText('No contacts yet').waitFor();
@@ -58,9 +48,116 @@ test('a contact is created, edited, found, deleted and taken back', async (conte
   expect(visitor.complaints).toEqual([]);
 });
 
+test('every field is added, refused at its place, shown, changed and taken away, by the keyboard alone', async (context) => {
+  needChromium(context);
+  await using visitor = await site.visit();
+  const page = await visitor.open('contacts');
+  const { contacts } = await withContacts(page);
+  const { keyboard } = page;
+  const dialog = page.getByRole('dialog');
+  const group = (name: string) => dialog.getByRole('group', { name, exact: true });
+  const button = (name: string) => dialog.getByRole('button', { name, exact: true });
+  const press = async (name: string) => {
+    await tabTo(button(name));
+    await keyboard.press('Enter');
+  };
+  /** Adds a field, which then has the focus. */
+  const add = async (name: string, ...texts: string[]) => {
+    await press('Add a field');
+    await press(name);
+    for (const [i, text] of texts.entries()) {
+      if (i > 0) await keyboard.press('Tab');
+      await keyboard.type(text);
+    }
+  };
+
+  await page.locator('body').press('n');
+  await tabTo(dialog.getByLabel('Given name', { exact: true }));
+  await keyboard.type('Grace');
+  await tabTo(group('Phone numbers').getByLabel('Kind'));
+  await keyboard.type('work');
+  await add('Title', 'Dr');
+  await add('Middle name', 'Brewster');
+  await add('Pronouns', 'she/her');
+  await add('Birthday', '30', 'F', '1906');
+  await add('Postal addresses', '1 Main Street', '22201', 'Arlington', '', 'US', 'home');
+  await add('Web addresses', 'example.com/grace', 'blog');
+  await add('Messengers and networks', '@grace', 'Signal', 'work');
+  await add('Other dates', '', 'J', '1930', 'wedding');
+  await add('Own fields', 'Rank', 'Rear Admiral');
+  expect(await faultsOf(page, 'the form')).toEqual([]);
+  await press('Save');
+
+  // What is wrong stands where it was entered: the number that there is a kind of, and the day that there is not.
+  await group('Phone numbers')
+    .getByRole('textbox', { name: 'Number' })
+    .and(page.locator('[aria-invalid=true]'))
+    .waitFor();
+  const birthday = group('Birthday');
+  await birthday.getByLabel('Day').and(page.locator('[aria-invalid=true]')).waitFor();
+  expect(await dialog.locator('[aria-invalid=true]').count()).toBe(4);
+  expect(await faultsOf(page, 'what is wrong')).toEqual([]);
+  await tabTo(birthday.getByLabel('Month'), 'Shift+Tab');
+  await keyboard.type('D');
+  await tabTo(group('Phone numbers').getByRole('textbox', { name: 'Number' }));
+  await keyboard.type('(202) 555-0143');
+  await press('Add: Phone numbers');
+  await keyboard.type('+1 202 555 0199');
+  await tabTo(group('Phone numbers').getByRole('radio').first());
+  await keyboard.press('ArrowDown');
+  await press('Save');
+  await page.getByRole('heading', { name: 'Dr Grace Brewster' }).waitFor();
+  const [saved] = (await contacts.listContacts({})).contacts;
+  expect(saved).toMatchObject({
+    namePrefix: 'Dr',
+    phones: [
+      { number: '(202) 555-0143', type: 'work', primary: false },
+      { number: '+1 202 555 0199', type: '', primary: true },
+    ],
+    birthday: { year: 1906, month: 12, day: 30 },
+    dates: [{ date: { year: 1930, month: 1 }, type: 'wedding' }],
+    messagingHandles: [{ handle: '@grace', service: 'Signal', type: 'work' }],
+    addresses: [{ street: '1 Main Street', postalCode: '22201', city: 'Arlington', country: 'US', type: 'home' }],
+    customFields: [{ label: 'Rank', value: 'Rear Admiral' }],
+  });
+
+  // The card has all of it.
+  const card = page.getByRole('region', { name: 'Dr Grace Brewster' });
+  for (const text of ['she/her', 'December 30, 1906', 'January 1930', 'Rear Admiral'])
+    await card.getByText(text).first().waitFor();
+  expect(await card.getByRole('link', { name: 'https://example.com/grace' }).getAttribute('rel')).toContain('noopener');
+  await tabTo(card.getByRole('button', { name: 'QR code' }));
+  await keyboard.press('Enter');
+  await dialog.getByRole('img', { name: 'QR code' }).waitFor();
+  expect(await faultsOf(page, 'a QR code')).toEqual([]);
+  await keyboard.press('Escape');
+
+  // What is emptied or removed is gone, and nothing else is.
+  await tabTo(card.getByRole('button', { name: 'Edit' }), 'Shift+Tab');
+  await keyboard.press('Enter');
+  await tabTo(dialog.getByLabel('Title', { exact: true }));
+  await keyboard.press('Control+a');
+  await keyboard.press('Backspace');
+  await press('Remove: Rank');
+  await tabTo(birthday.getByLabel('Year'), 'Shift+Tab');
+  await keyboard.press('Delete');
+  await press('Save');
+  await page.getByRole('heading', { name: 'Grace Brewster', exact: true }).waitFor();
+  const { contact } = await contacts.getContact({ contactId: saved!.id });
+  expect(contact).toEqual({
+    ...saved,
+    namePrefix: '',
+    customFields: [],
+    birthday: { ...saved!.birthday, year: undefined },
+    etag: contact!.etag,
+    updateTime: contact!.updateTime,
+  });
+  expect(visitor.complaints).toEqual([]);
+});
+
 test('labels are created, given to a selection and by dropping, filter the list, and are taken back', async (context) => {
   needChromium(context);
-  await using visitor = await visit(browser, kith.address);
+  await using visitor = await site.visit();
   const page = await visitor.open('contacts');
   const { contacts, labels } = await withContacts(page, 'Ada', 'Grace', 'Katherine');
   const shown = page.getByRole('list', { name: 'Contacts' }).getByRole('listitem');
@@ -119,7 +216,7 @@ test('labels are created, given to a selection and by dropping, filter the list,
 
 test('a contact that somebody else saved meanwhile is shown in three versions', async (context) => {
   needChromium(context);
-  await using visitor = await visit(browser, kith.address);
+  await using visitor = await site.visit();
   const page = await visitor.open('contacts');
   const { contacts } = await withContacts(page, 'Grace');
   await page.getByRole('link', { name: /Grace/ }).click();
@@ -154,7 +251,7 @@ test('a contact that somebody else saved meanwhile is shown in three versions', 
 
 test('a file of contacts is shown, imported, exported and imported again', async (context) => {
   needChromium(context);
-  await using visitor = await visit(browser, kith.address);
+  await using visitor = await site.visit();
   const page = await visitor.open('contacts');
   const { contacts } = await withContacts(page);
   await page.getByRole('link', { name: 'Import' }).click();
@@ -188,7 +285,7 @@ test('a file of contacts is shown, imported, exported and imported again', async
   expect(await readFile(await (await saved).path(), 'utf8')).toMatch(/^BEGIN:VCARD\r\nVERSION:4.0[^]*FN:Ada Lovelace/);
 
   // What was exported changes nothing when it is imported, in the same country.
-  await page.goto(`${kith.address}/console/contacts/import`);
+  await page.goto(`${site.kith.address}/console/contacts/import`);
   await page
     .getByLabel('File')
     .setInputFiles({ name: 'people.vcf', mimeType: 'text/vcard', buffer: await readFile(await (await saved).path()) });

@@ -1,9 +1,13 @@
 import { errorText, KithError, type Language, violationText } from '@kith/client/calls';
 
-/** What to tell people of a call that failed, in one text. */
-export function describeFailure(thrown: unknown, language: Language): string {
+/** What to tell people of a call that failed, in one text. `texts`: of a page for its own reasons, in place of the client's. */
+export function describeFailure(
+  thrown: unknown,
+  language: Language,
+  texts: Readonly<Record<string, string>> = {},
+): string {
   const error = KithError.from(thrown);
-  const text = errorText(error, language);
+  const text = errorText(error, language, texts);
   const after = error.retryAfter === undefined ? '' : ` (${error.retryAfter} s)`;
   return `${text}${after}`;
 }

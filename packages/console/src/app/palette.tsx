@@ -32,6 +32,7 @@ export default function Palette({ onClose }: { readonly onClose: () => void }) {
           ['users/import', t.importUsers],
         ] as const)
       : []),
+    ['contacts/duplicates', t.duplicates],
     ['contacts/import', t.importContacts],
     ...(mayReadMails ? ([['outbox', t.outbox]] as const) : []),
     ['account', t.account],

@@ -17,6 +17,7 @@ const Outbox = lazy(() => import('./pages/outbox.tsx'));
 const UserPage = lazy(() => import('./pages/user.tsx'));
 const Activity = lazy(() => import('./pages/activity.tsx'));
 const Contacts = lazy(() => import('./pages/contacts.tsx'));
+const Duplicates = lazy(() => import('./pages/duplicates.tsx'));
 const ImportContacts = lazy(() => import('./pages/import-contacts.tsx'));
 const Account = lazy(() => import('./pages/account.tsx'));
 const Palette = lazy(() => import('./palette.tsx'));
@@ -80,6 +81,7 @@ function Page({ path: [section, id, ...rest] }: { readonly path: readonly string
   if (section === 'users' && mayReadUsers) return id === undefined ? <Users /> : <UserPage key={id} userId={id} />;
   if (section === 'activity' && id === undefined) return <Activity />;
   if (section === 'contacts' && id === 'import') return <ImportContacts />;
+  if (section === 'contacts' && id === 'duplicates') return <Duplicates />;
   if (section === 'contacts') return <Contacts contactId={id} />;
   if (section === 'outbox' && id === undefined && mayReadMails) return <Outbox />;
   if (section === 'account' && id === undefined) return <Account />;

@@ -29,6 +29,8 @@ export function useShortcuts(shown: { readonly onPalette: () => void; readonly o
     else if (event.key === '?') shown.onShortcuts();
     else if (event.key === '/') focusOn('[data-shortcut="search"]', event);
     else if (event.key === 'n') document.querySelector<HTMLElement>('[data-shortcut="create"]')?.click();
+    else if (/^[a-z]$/.test(event.key))
+      document.querySelector<HTMLElement>(`[aria-keyshortcuts="${event.key}"]`)?.click();
   });
   useEffect(() => {
     let afterGMs = -Infinity;
@@ -49,5 +51,6 @@ function focusOn(selector: string, event: KeyboardEvent): void {
 }
 
 function isTyping(target: EventTarget | null): boolean {
-  return target instanceof HTMLElement && target.closest('input, textarea, select, dialog') !== null;
+  const typing = 'input:not([type="radio"], [type="checkbox"]), textarea, select, dialog';
+  return target instanceof HTMLElement && target.closest(typing) !== null;
 }

@@ -21,6 +21,7 @@ export const CONTACT_TEXTS: typeof EN = {
   contactsDeleted: (count) => `${count} ${count === 1 ? 'Kontakt' : 'Kontakte'} gelöscht`,
   shownCount: (count) => `${count.toLocaleString('de')} gezeigt`,
 
+  duplicates: 'Dubletten',
   importContacts: 'Kontakte importieren',
   importContactsHint:
     'vCard (.vcf) oder CSV von Google, Outlook und anderen. Nichts wird geschrieben, bevor Sie es gesehen haben.',

@@ -19,6 +19,7 @@ export const CONTACT_TEXTS = {
   contactsDeleted: (count: number) => `Deleted ${count} ${count === 1 ? 'contact' : 'contacts'}`,
   shownCount: (count: number) => `${count.toLocaleString('en')} shown`,
 
+  duplicates: 'Duplicates',
   importContacts: 'Import contacts',
   importContactsHint: 'vCard (.vcf) or CSV of Google, Outlook and others. Nothing is written before you have seen it.',
   asNamed: 'As its name says',

@@ -24,6 +24,8 @@ export function useLabels(): readonly Label[] {
 /** Asks again for all that labels are shown in. */
 export function refreshContacts(queries: QueryClient): void {
   for (const key of ['contacts', 'contact', 'labels']) void queries.invalidateQueries({ queryKey: [key] });
+  // What is found by comparing many contacts is asked for when it is shown next.
+  for (const key of ['duplicates', 'merges']) void queries.invalidateQueries({ queryKey: [key], refetchType: 'none' });
 }
 
 /** Adds a label to contacts, or takes it from them; it can be taken back. Contacts that are so already are left out. */

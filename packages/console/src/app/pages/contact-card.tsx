@@ -1,18 +1,28 @@
+import { KithError } from '@kith/client/calls';
 import { type Contact, ContactService } from '@kith/client/contacts';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
-import type { ReactNode } from 'react';
+import { lazy, Suspense, useState } from 'react';
 import { language } from '../../preferences.ts';
+import { type Entry, entriesOf, FIELDS, type FieldName } from '../contact-fields.ts';
 import { contactName } from '../contact-name.ts';
 import { useService } from '../context.tsx';
+import { d } from '../duplicate-texts.ts';
 import { describeFailure } from '../failures.ts';
+import { fieldTexts } from '../field-texts.ts';
 import { Avatar } from '../parts/avatar.tsx';
 import { AsCurl } from '../parts/curl.tsx';
+import { Dialog } from '../parts/dialog.tsx';
 import { LabelDot } from '../parts/label-dot.tsx';
 import { Failed, Skeleton } from '../parts/states.tsx';
+import { Time } from '../parts/time.tsx';
 import { notify } from '../parts/toasts.tsx';
 import { Link, navigate } from '../router.tsx';
 import { t } from '../texts.ts';
 import { refreshContacts, useLabels } from '../use-labels.ts';
+import { qrCard } from '../vcard.ts';
+import ContactMerges from './contact-merges.tsx';
+
+const QrCode = lazy(() => import('../parts/qr-code.tsx'));
 
 interface CardProps {
   readonly contactId: string;
@@ -20,10 +30,11 @@ interface CardProps {
 }
 
 /** All of one contact, and what can be done with it. */
-export function ContactCard({ contactId, onEdit }: CardProps) {
+export default function ContactCard({ contactId, onEdit }: CardProps) {
   const contacts = useService(ContactService, 'Contact');
   const queries = useQueryClient();
   const labels = useLabels();
+  const [isQrShown, setQrShown] = useState(false);
   const {
     data: contact,
     error,
@@ -32,7 +43,11 @@ export function ContactCard({ contactId, onEdit }: CardProps) {
     queryKey: ['contact', contactId],
     queryFn: async ({ signal }) => (await contacts.get({ contactId }, { signal })).contact,
   });
-  if (error !== null) return <Failed error={error} onRetry={() => void refetch()} />;
+  if (error !== null) {
+    const { reason, metadata } = KithError.from(error);
+    if (reason === 'CONTACT_MERGED') return <MergedAway intoId={metadata['contact_id'] ?? ''} />;
+    return <Failed error={error} onRetry={() => void refetch()} />;
+  }
   if (contact === undefined) return <Skeleton />;
   const name = contactName(contact);
   const attempt = (action: () => Promise<void>) => () =>
@@ -53,7 +68,6 @@ export function ContactCard({ contactId, onEdit }: CardProps) {
     await contacts.update({ contactId, etag: contact.etag, starred: !contact.starred });
     refreshContacts(queries);
   });
-  const { birthday, notes } = contact;
   return (
     <section className="card pad contact-card" aria-label={name}>
       <p className="narrow-only">
@@ -63,7 +77,7 @@ export function ContactCard({ contactId, onEdit }: CardProps) {
         <Avatar name={name} isLarge />
         <div className="page-title">
           <h2>{name}</h2>
-          <p className="muted">{[contact.jobTitle, contact.company].filter(Boolean).join(', ')}</p>
+          <p className="muted">{[contact.jobTitle, contact.department, contact.company].filter(Boolean).join(', ')}</p>
           <p className="badges">
             {labels
               .filter(({ id: labelId }) => contact.labelIds.includes(labelId))
@@ -86,6 +100,12 @@ export function ContactCard({ contactId, onEdit }: CardProps) {
           <button type="button" className="button danger" onClick={remove}>
             {t.delete}
           </button>
+          <button type="button" className="link quiet" onClick={() => setQrShown(true)}>
+            {fieldTexts.asQr}
+          </button>
+          <button type="button" className="link quiet" onClick={() => print()}>
+            {fieldTexts.print}
+          </button>
           <AsCurl call={() => ({ method: 'kith.contact.v1.ContactService/GetContact', body: { contactId } })} />
         </div>
       ) : (
@@ -96,79 +116,112 @@ export function ContactCard({ contactId, onEdit }: CardProps) {
           </button>
         </div>
       )}
+      <ContactMerges contactId={contactId} />
       <dl className="facts">
-        <Facts label={t.emails}>
-          {contact.emails.map(({ address, type }) => (
-            <Typed key={address} type={type}>
-              <a href={`mailto:${encodeURIComponent(address)}`}>{address}</a>
-            </Typed>
-          ))}
-        </Facts>
-        <Facts label={t.phones}>
-          {contact.phones.map(({ number, type }) => (
-            <Typed key={number} type={type}>
-              <a href={`tel:${number.replaceAll(/[^\d+]/g, '')}`}>{number}</a>
-            </Typed>
-          ))}
-        </Facts>
-        <Facts label={t.urls}>
-          {contact.urls.map(({ url, type }) => (
-            <Typed key={url} type={type}>
-              {isWebAddress(url) ? (
-                <a href={url} target="_blank" rel="noreferrer noopener">
-                  {url}
-                </a>
-              ) : (
-                url
-              )}
-            </Typed>
-          ))}
-        </Facts>
-        <Facts label={t.addresses}>
-          {contact.addresses.map(({ street, city, region, postalCode, country, type }, i) => (
-            <Typed key={i} type={type}>
-              {[street, `${postalCode} ${city}`.trim(), region, country].filter(Boolean).join(', ')}
-            </Typed>
-          ))}
-        </Facts>
-        <Facts label={t.birthday}>
-          {birthday === undefined
-            ? []
-            : [<span key="b">{[birthday.day, birthday.month, birthday.year].filter(Boolean).join('. ')}</span>]}
-        </Facts>
-        <Facts label={t.notes}>
-          {notes === ''
-            ? []
-            : [
-                <span key="n" className="notes">
-                  {notes}
-                </span>,
-              ]}
-        </Facts>
+        {SHOWN.map((name) => (
+          <Fact key={name} label={fieldTexts[name]} name={name} entries={entriesOf(contact, name)} />
+        ))}
       </dl>
+      <details>
+        <summary>{fieldTexts.more}</summary>
+        <dl className="facts">
+          <Fact label={fieldTexts.uid} entries={[{ text: contact.uid, type: '' }]} />
+          <Fact label={fieldTexts.vcardProperties} entries={entriesOf(contact, 'vcardProperties')} />
+          <div>
+            <dt>{t.created}</dt>
+            <dd>
+              <Time of={contact.createTime} />
+            </dd>
+          </div>
+          <div>
+            <dt>{fieldTexts.changed}</dt>
+            <dd>
+              <Time of={contact.updateTime} />
+            </dd>
+          </div>
+        </dl>
+      </details>
+      {isQrShown && <QrDialog contact={contact} onClose={() => setQrShown(false)} />}
     </section>
+  );
+}
+
+/** What the head of the card has, and what is technical. */
+const ELSEWHERE: ReadonlySet<FieldName> = new Set([
+  'namePrefix',
+  'givenName',
+  'middleName',
+  'familyName',
+  'nameSuffix',
+  'labelIds',
+  'starred',
+  'vcardProperties',
+]);
+const SHOWN = FIELDS.filter((name) => !ELSEWHERE.has(name));
+
+interface FactProps {
+  readonly label: string;
+  readonly name?: FieldName;
+  readonly entries: readonly Entry[];
+}
+
+/** What there is of one field; nothing where there is nothing. */
+function Fact({ label, name, entries }: FactProps) {
+  if (entries.every(({ text }) => text === '')) return null;
+  return (
+    <div>
+      <dt>{label}</dt>
+      <dd className="stack">
+        {entries.map(({ text, type }, i) => (
+          <span key={i} className={name === 'notes' || name === 'customFields' ? 'notes' : undefined}>
+            <Linked name={name} text={text} /> {type !== '' && <span className="muted">{type}</span>}
+          </span>
+        ))}
+      </dd>
+    </div>
+  );
+}
+
+/** A text with what one does with it: mails go to an address, calls to a number, and web addresses open. */
+function Linked({ name, text }: { readonly name: FieldName | undefined; readonly text: string }) {
+  if (name === 'emails') return <a href={`mailto:${encodeURIComponent(text)}`}>{text}</a>;
+  if (name === 'phones') return <a href={`tel:${text.replaceAll(/[^\d+]/g, '')}`}>{text}</a>;
+  if (name !== 'urls' || !isWebAddress(text)) return text;
+  return (
+    <a href={text} target="_blank" rel="noreferrer noopener">
+      {text}
+    </a>
+  );
+}
+
+/** The contact for the camera of a phone. */
+function QrDialog({ contact, onClose }: { readonly contact: Contact; readonly onClose: () => void }) {
+  const { text, isCut } = qrCard(contact);
+  return (
+    <Dialog title={contactName(contact)} onClose={onClose}>
+      <Suspense fallback={<Skeleton rows={4} />}>
+        <QrCode text={text} />
+      </Suspense>
+      <p>{fieldTexts.qrLead}</p>
+      {isCut && <p className="muted">{fieldTexts.qrTooLong}</p>}
+    </Dialog>
+  );
+}
+
+/** Leads to the contact that this one was merged into. */
+function MergedAway({ intoId }: { readonly intoId: string }) {
+  return (
+    <div className="empty">
+      <p className="empty-title">{d.mergedAway}</p>
+      <p>{d.mergedAwayLead}</p>
+      <Link to={`contacts/${intoId}`} className="button">
+        {d.showOther}
+      </Link>
+    </div>
   );
 }
 
 /** The server takes http and https alone; a page that links is not to rely on that. */
 function isWebAddress(url: string): boolean {
   return URL.canParse(url) && /^https?:$/.test(new URL(url).protocol);
-}
-
-function Facts({ label, children }: { readonly label: string; readonly children: readonly ReactNode[] }) {
-  if (children.length === 0) return null;
-  return (
-    <div>
-      <dt>{label}</dt>
-      <dd className="stack">{children}</dd>
-    </div>
-  );
-}
-
-function Typed({ type, children }: { readonly type: string; readonly children: ReactNode }) {
-  return (
-    <span>
-      {children} {type !== '' && <span className="muted">{type}</span>}
-    </span>
-  );
 }

@@ -14,10 +14,11 @@ import { Empty, Failed, Skeleton } from '../parts/states.tsx';
 import { Link, useQueryParameters } from '../router.tsx';
 import { t } from '../texts.ts';
 import { useDelayed } from '../use-delayed.ts';
+import { useDuplicates } from '../use-duplicates.ts';
 import { refreshContacts, useLabelContacts, useLabels } from '../use-labels.ts';
 import { useTitle } from '../use-title.ts';
-import { ContactCard } from './contact-card.tsx';
 
+const ContactCard = lazy(() => import('./contact-card.tsx'));
 const ContactForm = lazy(() => import('./contact-form.tsx'));
 const ContactBulk = lazy(() => import('./contact-bulk.tsx'));
 const ExportContacts = lazy(() => import('./export-contacts.tsx'));
@@ -55,6 +56,7 @@ export default function Contacts({ contactId }: { readonly contactId: string | u
           })}
         />
         <div className="actions">
+          <DuplicatesLink />
           <Link to="contacts/import" className="button">
             {t.importFile}
           </Link>
@@ -90,7 +92,11 @@ export default function Contacts({ contactId }: { readonly contactId: string | u
           onChoose={(ids) => setParameters({ label: ids.join(',') })}
         />
         <ContactList filter={filter} currentId={contactId} search={location.search} selection={selection} />
-        {contactId !== undefined && <ContactCard key={contactId} contactId={contactId} onEdit={setEdited} />}
+        {contactId !== undefined && (
+          <Suspense fallback={<Skeleton />}>
+            <ContactCard key={contactId} contactId={contactId} onEdit={setEdited} />
+          </Suspense>
+        )}
       </div>
       <Suspense>
         {selection.items.length > 0 && (
@@ -105,6 +111,22 @@ export default function Contacts({ contactId }: { readonly contactId: string | u
         {isExporting && <ExportContacts query={query} isStarred={isStarred} onClose={() => setExporting(false)} />}
       </Suspense>
     </>
+  );
+}
+
+/** Leads to the duplicates, and says how many there are. */
+function DuplicatesLink() {
+  const { pairs = [], hasMore } = useDuplicates(false);
+  return (
+    <Link to="contacts/duplicates" className="button">
+      {t.duplicates}
+      {pairs.length > 0 && (
+        <span className="badge warn">
+          {pairs.length}
+          {hasMore && '+'}
+        </span>
+      )}
+    </Link>
   );
 }
 
