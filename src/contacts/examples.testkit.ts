@@ -169,7 +169,7 @@ export const contacts = examplesOf(ContactService, {
     const { accessToken } = await withContact(cast);
     return {
       accessToken,
-      request: { format: ContactFormat.CSV, query: 'lovel', starred: true },
+      request: { format: ContactFormat.CSV, query: 'lovel', starred: true, labels: {} },
       answer: { data: expect.anything() },
     };
   },

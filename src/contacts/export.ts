@@ -3,10 +3,11 @@ import { type Caller, permissionMissing } from '../kernel/access.ts';
 import { type ExportApp, piecesOf } from '../privacy/export.ts';
 import { EXPORT_PAGE_ROWS } from '../privacy/personal-data.ts';
 import type { Contact } from './contact.ts';
-import { ANY_LABELS, listContacts } from './contacts.ts';
+import { type LabelFilter, listContacts } from './contacts.ts';
 import type { Card } from './formats/card.ts';
 import { CSV_HEADER, writeCsvRow } from './formats/csv.ts';
 import { writeVCard } from './formats/vcard-writer.ts';
+import { labelNames } from './labels/labels.ts';
 
 /** Which contacts to export, and how. */
 export interface ContactsExport {
@@ -15,18 +16,19 @@ export interface ContactsExport {
   /** See ContactListRequest. */
   readonly query: string;
   readonly starred: boolean | undefined;
+  readonly labels: LabelFilter;
 }
 
 /**
  * Contacts of the caller's as a file, in pieces of bounded length. Holds one page at a time, and reads the next one when
  * the pieces of the last have been taken. Before each page it reads the caller again.
  *
- * Throws session_ended, permission_missing.
+ * Throws session_ended, permission_missing, label_not_found.
  */
 export async function* exportContacts(
   app: ExportApp,
   caller: Caller,
-  { format, query, starred }: ContactsExport,
+  { format, query, starred, labels }: ContactsExport,
   signal: AbortSignal,
 ): AsyncGenerator<string> {
   const read = (pageToken: string) =>
@@ -38,13 +40,15 @@ export async function* exportContacts(
         const request = {
           query,
           starred,
-          labels: ANY_LABELS,
+          labels,
           deleted: false,
           includeTotalSize: false,
           pageSize: EXPORT_PAGE_ROWS,
           pageToken,
         };
-        return listContacts(app, reader, request);
+        const page = await listContacts(app, reader, request);
+        const labelIds = page.items.flatMap((contact) => contact.labelIds);
+        return { ...page, names: await labelNames(app.database.db, caller.userId, labelIds) };
       },
       signal,
     );
@@ -52,21 +56,22 @@ export async function* exportContacts(
   if (format === 'csv') yield CSV_HEADER;
   let pageToken = '';
   do {
-    const { items, nextPageToken } = await read(pageToken);
+    const { items, names, nextPageToken } = await read(pageToken);
     const write = (contact: Contact) =>
-      format === 'csv' ? writeCsvRow(toCard(contact)) : writeVCard(toCard(contact), format);
+      format === 'csv' ? writeCsvRow(toCard(contact, names)) : writeVCard(toCard(contact, names), format);
     yield* piecesOf(items.map(write).join(''));
     pageToken = nextPageToken;
   } while (pageToken !== '' && !signal.aborted);
 }
 
 /** A contact as files carry it. One without a uid has its id as that, so that an import finds it. */
-function toCard(contact: Contact): Card {
+function toCard(contact: Contact, names: ReadonlyMap<string, string>): Card {
   const { phones, urls } = contact;
   return {
     ...contact,
     phones: phones.map(({ number, type, primary }) => ({ number, type, primary })),
     urls: urls.map(({ url, text = '', type, primary }) => ({ url: url || text, type, primary })),
+    labels: contact.labelIds.flatMap((id) => names.get(id) ?? []),
     uid: contact.uid || `urn:uuid:${contact.id}`,
   };
 }

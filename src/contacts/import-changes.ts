@@ -14,6 +14,7 @@ import type { ContactRow } from './store.ts';
 /** Approximate overhead of a row in a database, bytes. */
 const BYTES_PER_IMPORT = 300;
 const BYTES_PER_CHANGE = 250;
+const BYTES_PER_LABEL = 37;
 
 /** Which import a step is part of. */
 export interface ImportPart {
@@ -30,11 +31,13 @@ export class ImportChanges {
   /** The import as it is stored; undefined before it has written anything. */
   #stored: ContactImportRow | undefined;
   readonly #changes = new Map<string, ImportChangeRow>();
+  readonly #labelIds: string[] = [];
   #created = 0;
   #updated = 0;
   #added = 0;
-  /** What is to be added to the usage. */
+  /** What is to be added to the usage, and of it to what the row of the import takes. */
   #bytes = 0;
+  #importAdded = 0;
 
   constructor(tx: Db, app: ContactsApp, { userId }: Caller, part: ImportPart) {
     this.#tx = tx;
@@ -77,6 +80,13 @@ export class ImportChanges {
     this.#bytes += smaller;
   }
 
+  /** Labels that the import creates, which go with it where no contact has them. */
+  labelsCreated(ids: readonly string[]): void {
+    this.#labelIds.push(...ids);
+    this.#bytes += ids.length * BYTES_PER_LABEL;
+    this.#importAdded += ids.length * BYTES_PER_LABEL;
+  }
+
   #add(change: Pick<ImportChangeRow, 'contact_id' | 'revision' | 'fields_before' | 'bytes'>): void {
     this.#changes.set(change.contact_id, { owner_id: this.#ownerId, import_id: this.#part.id, ...change });
     this.#added++;
@@ -85,7 +95,7 @@ export class ImportChanges {
 
   /** Returns whether the import has written anything by now. */
   async write(): Promise<boolean> {
-    if (this.#changes.size === 0) return this.#stored !== undefined;
+    if (this.#changes.size + this.#labelIds.length === 0) return this.#stored !== undefined;
     const now = this.#app.now();
     const row: ContactImportRow = this.#stored ?? {
       owner_id: this.#ownerId,
@@ -104,6 +114,8 @@ export class ImportChanges {
       created: row.created + this.#created,
       updated: row.updated + this.#updated,
       remaining: row.remaining + this.#added,
+      label_ids: [row.label_ids, ...this.#labelIds].filter((id) => id !== '').join(' '),
+      bytes: row.bytes + this.#importAdded,
       purge_ms: now + this.#app.purgeAfterMs,
     };
     await writeImport(this.#tx, next, [...this.#changes.values()], this.#bytes);

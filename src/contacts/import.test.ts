@@ -7,6 +7,7 @@ import {
   ContactService,
   DuplicateReason,
 } from '../../gen/kith/contact/v1/contact_service_pb.ts';
+import { LabelService } from '../../gen/kith/contact/v1/label_service_pb.ts';
 import { ErrorReason } from '../../gen/kith/error/v1/error_pb.ts';
 import { databases } from '../../test/support/databases.ts';
 import { generator } from '../../test/support/generator.ts';
@@ -29,23 +30,28 @@ const CARDS = Array.from({ length: 60 }, (_, seed) => someCard(generator(seed + 
 describe.each(databases)('import and export of contacts, on $name', (kind) => {
   let kith: Kith;
   beforeAll(async () => {
-    kith = await startOn(kind, { env: { KITH_CONTACTS_PER_USER: '500' } });
+    kith = await startOn(kind, { env: { KITH_CONTACTS_PER_USER: '500', KITH_LABELS_PER_USER: '30' } });
   });
   afterAll(() => kith[Symbol.asyncDispose]());
 
   const newBook = async () => {
     const { accessToken } = await kith.user();
     const client = kith.client(ContactService, accessToken);
+    const labels = kith.client(LabelService, accessToken);
     const load = async (content: string, options: object = {}) =>
       (await client.importContacts({ format: VCARD_3, content: Buffer.from(content), ...options })).results;
     return {
       accessToken,
       client,
+      labels,
+      /** The names of labels by their ids. */
+      labelNames: async () => new Map((await labels.listLabels({})).labels.map(({ id, name }) => [id, name])),
       load,
       statuses: async (...call: Parameters<typeof load>) => (await load(...call)).map(({ status }) => status),
-      save: async (format: ContactFormat, query = '') => {
+      save: async (format: ContactFormat, query = '', labelIds: readonly string[] = []) => {
         const parts: Uint8Array[] = [];
-        for await (const { data } of client.exportContacts({ format, query })) parts.push(data);
+        const request = { format, query, labels: { allOf: [...labelIds] } };
+        for await (const { data } of client.exportContacts(request)) parts.push(data);
         return Buffer.concat(parts).toString();
       },
       all: async () => (await client.listContacts({ pageSize: 1000 })).contacts,
@@ -66,12 +72,15 @@ describe.each(databases)('import and export of contacts, on $name', (kind) => {
     expect(await book.statuses(exported, { format })).toEqual([...CARDS, 1].map(() => SAME));
     expect(await book.all()).toEqual(before);
     expect(await other.statuses(exported, { format })).toEqual([...CARDS, 1].map(() => CREATED));
-    const bare = (contacts: typeof before) =>
+    const bare = (contacts: typeof before, names: ReadonlyMap<string, string>) =>
       contacts.map(({ id: _id, createTime: _c, updateTime: _u, etag: _e, ...fields }) => ({
         ...fields,
+        labelIds: fields.labelIds.map((id) => names.get(id)),
         uid: fields.givenName === 'Without a uid' ? '' : fields.uid,
       }));
-    expect(bare(await other.all())).toEqual(bare(before));
+    const names = await book.labelNames();
+    expect(names.size).toBeGreaterThan(2);
+    expect(bare(await other.all(), await other.labelNames())).toEqual(bare(before, names));
   });
 
   test('the same file again changes nothing, whatever has become of its contacts', async () => {
@@ -101,6 +110,62 @@ describe.each(databases)('import and export of contacts, on $name', (kind) => {
     expect(await book.all()).toMatchObject([
       { middleName: 'Brewster', jobTitle: 'Admiral', starred: true, phones: [{ number: '1' }] },
     ]);
+  });
+
+  test('CATEGORIES become labels by their names, are taken from no contact, and are exported again, also of one label', async () => {
+    const book = await newBook();
+    const { label } = await book.labels.createLabel({ name: 'Éngines', color: '#c02040' });
+    const file =
+      card('N:;Ada;;;', 'UID:ada', 'CATEGORIES:engines,Poets,myContacts', 'CATEGORIES:Poets\\, dead') +
+      card('N:;Grace;;;', 'UID:grace', 'CATEGORIES:poets');
+    const preview = await book.load(file, { preview: true });
+    expect(preview.map(({ status }) => status)).toEqual([CREATED, CREATED]);
+    expect((await book.labelNames()).size).toBe(1);
+    expect(await book.statuses(file)).toEqual([CREATED, CREATED]);
+    const labels = new Map((await book.labels.listLabels({})).labels.map((each) => [each.name, each]));
+    expect([...labels].map(([name, { contactCount }]) => [name, contactCount])).toEqual([
+      ['Éngines', 1],
+      ['Poets', 2],
+      ['Poets, dead', 1],
+    ]);
+    const [ada, grace] = await book.all();
+    expect(ada!.labelIds).toContain(label!.id);
+    expect(ada!.vcardProperties).toEqual([]);
+    // One by hand, which the file does not have, and one that is deleted and hidden.
+    const { label: mine } = await book.labels.createLabel({ name: 'Mine' });
+    await book.client.labelContacts({ contacts: [{ contactId: grace!.id }], addLabelIds: [mine!.id, label!.id] });
+    expect(await book.statuses(file)).toEqual([SAME, SAME]);
+    await book.labels.deleteLabel({ labelId: label!.id });
+    expect(await book.statuses(card('N:;Grace;;;', 'UID:grace', 'CATEGORIES:New'))).toEqual([UPDATED]);
+    await book.labels.undeleteLabel({ labelId: label!.id });
+    const names = await book.labelNames();
+    const namesOf = async (i: number) => new Set((await book.all())[i]!.labelIds.map((id) => names.get(id)));
+    expect(await namesOf(1)).toEqual(new Set(['Mine', 'New', 'Poets', 'Éngines']));
+    const exported = await book.save(VCARD_4, '', [mine!.id]);
+    expect(exported.match(/^FN:.*$/gm)).toEqual(['FN:Grace']);
+    expect(exported).toMatch(/^CATEGORIES:.*Mine/m);
+    expect(await book.save(CSV, '', [mine!.id])).toContain(' ::: Mine');
+    expect(await refusalOf(book.save(CSV, '', [crypto.randomUUID()]))).toMatchObject({ reason: 'LABEL_NOT_FOUND' });
+    // Labels of Google's own, and an id made of all that the contact has: the same file again is the same.
+    const csv = 'First Name,Labels\nEdsger,* myContacts ::: * Friends ::: Mine\n';
+    expect(await book.statuses(csv, { format: CSV })).toEqual([CREATED]);
+    expect(await book.statuses(csv, { format: CSV })).toEqual([SAME]);
+    const all = await book.labelNames();
+    const [edsger] = (await book.all()).filter(({ givenName }) => givenName === 'Edsger');
+    expect(edsger!.labelIds.map((id) => all.get(id))).toEqual(['Friends', 'Mine']);
+  });
+
+  test('labels that there is no room for stay with the contact and come back in the export', async () => {
+    const book = await newBook();
+    const file = Array.from({ length: 31 }, (_, i) => card(`N:;A${i + 10};;;`, `UID:${i}`, `CATEGORIES:L${i}`)).join(
+      '',
+    );
+    expect(new Set(await book.statuses(file))).toEqual(new Set([CREATED]));
+    expect((await book.labelNames()).size).toBe(30);
+    const contacts = await book.all();
+    expect(contacts.at(-1)).toMatchObject({ labelIds: [], vcardProperties: ['CATEGORIES:L30'] });
+    expect(await book.save(VCARD_4)).toContain('CATEGORIES:L30');
+    expect(new Set(await book.statuses(await book.save(VCARD_4)))).toEqual(new Set([SAME]));
   });
 
   test('a preview writes nothing, and says what importing then does, with lines, names and reasons', async () => {

@@ -4,10 +4,13 @@ import { type PartRefusal, toPartRefusal } from '../kernel/failure.ts';
 import { newId } from '../kernel/id.ts';
 import { applyUpdate, type PartialUpdate } from '../resources/partial-update.ts';
 import type { Db } from '../storage/database.ts';
+import { UniqueViolation } from '../storage/dialect.ts';
 import { type Contact, type ContactFields, fieldsOfJson, NO_FIELDS, toColumns, toFields } from './contact.ts';
 import { type ContactsApp, insertWithin, requirePhoneRegion, updateWithin } from './contacts.ts';
 import { type PossibleDuplicate, possibleDuplicates } from './duplicates.ts';
+import { escapeText } from './formats/content-lines.ts';
 import { ImportChanges } from './import-changes.ts';
+import { NamedLabels, visibleLabels } from './labels/labels.ts';
 import { inSteps, mayUndo, Undo } from './steps.ts';
 import { differingFields } from './merge.ts';
 import { selectFieldsBefore, selectTarget } from './merges-store.ts';
@@ -21,7 +24,7 @@ export type ImportRow = {
   /** What was not taken as it stands in the file. */
   readonly notes: readonly { readonly line: number; readonly text: string }[];
 } & (
-  | { readonly fields: ContactFields; readonly refusal?: undefined }
+  | { readonly fields: ContactFields; readonly labels: readonly string[]; readonly refusal?: undefined }
   | { readonly fields?: undefined; readonly refusal: PartRefusal }
 );
 
@@ -92,14 +95,21 @@ function writeStep(
   step: readonly ImportRow[],
   options: ImportOptions,
 ): Promise<{ readonly results: readonly Written[]; readonly isWritten: boolean }> {
-  return app.database.transaction(async (tx) => {
-    const importing = new Importing(tx, app, caller, options);
-    await importing.read(step);
-    const results: Written[] = [];
-    for (const row of step) results.push(await importing.write(row));
-    if (options.preview) throw new Undo(results);
-    return { results, isWritten: await importing.changes.write() };
-  }, caller.userId);
+  const write = () =>
+    app.database.transaction(async (tx) => {
+      const importing = new Importing(tx, app, caller, options);
+      await importing.read(step);
+      const results: Written[] = [];
+      for (const row of step) results.push(await importing.write(row));
+      if (options.preview) throw new Undo(results);
+      importing.changes.labelsCreated(importing.labels.created);
+      return { results, isWritten: await importing.changes.write() };
+    }, caller.userId);
+  return write().catch((error: unknown) => {
+    // Another instance has created a label with one of the names: then it is there by now.
+    if (error instanceof UniqueViolation) return write();
+    throw error;
+  });
 }
 
 /** Does all that writing does, limits included, and takes it back. */
@@ -125,6 +135,7 @@ type Written = ImportResult & { readonly contact?: Contact };
 /** One step of an import, within its transaction. */
 class Importing {
   readonly changes: ImportChanges;
+  readonly labels: NamedLabels;
   readonly #tx: Db;
   readonly #app: ContactsApp;
   readonly #caller: Caller;
@@ -141,13 +152,15 @@ class Importing {
     this.#app = app;
     this.#caller = caller;
     this.#options = options;
+    this.labels = new NamedLabels(tx, app, caller);
     this.changes = new ImportChanges(tx, app, caller, { id: options.importId, source: options.source });
   }
 
   /** Reads the contacts that the rows may be about. */
   async read(step: readonly ImportRow[]): Promise<void> {
     await this.changes.read();
-    const uids = new Set(step.flatMap(({ fields }) => (fields === undefined ? [] : [uidOf(fields)])));
+    await this.labels.read(step.flatMap((row) => (row.fields === undefined ? [] : row.labels)));
+    const uids = new Set(step.flatMap((row) => (row.fields === undefined ? [] : [uidOf(row.fields, row.labels)])));
     if (uids.size === 0) return;
     const { userId } = this.#caller;
     const rows = await selectContactsByUid(this.#tx, userId, [...uids], 0);
@@ -163,14 +176,14 @@ class Importing {
     if (row.fields === undefined) return { status: 'refused', refusal: row.refusal };
     const { keepExisting, source, phoneRegion } = this.#options;
     const [tx, app, caller] = [this.#tx, this.#app, this.#caller];
-    const { fields } = row;
-    const uid = uidOf(fields);
+    const uid = uidOf(row.fields, row.labels);
     try {
       const present = await this.#find(uid);
       const target = present ?? (await this.#findMerged(uid));
       // What was decided when it was merged stands.
       if (present === undefined && target !== undefined) return { status: 'same', id: target.id };
       if (present === undefined) {
+        const fields = await this.#withLabels(row.fields, row.labels, []);
         const created = { ...fields, uid, source: fields.source || source };
         const given = { fields: created, phoneRegion };
         const contact = await insertWithin(tx, app, caller, given, this.changes.bytesWith());
@@ -179,9 +192,16 @@ class Importing {
         this.changes.created(id);
         return { status: 'created', id, contact };
       }
-      if (keepExisting || fields.uid === '') return { status: 'same', id: present.id };
+      if (keepExisting || row.fields.uid === '') return { status: 'same', id: present.id };
       const { id } = present;
-      const update = { id, etag: undefined, fields: this.#since(id, changesOf(fields)), phoneRegion };
+      const fields = await this.#withLabels(row.fields, row.labels, toFields(present).labelIds);
+      const { labelIds, ...changes } = changesOf(fields);
+      const update = {
+        id,
+        etag: undefined,
+        fields: { ...this.#since(id, { ...changes, labelIds: undefined }), labelIds },
+        phoneRegion,
+      };
       const next = await updateWithin(tx, app, caller, update, this.changes.bytesWith(present));
       if (next.revision === present.revision) return { status: 'same', id };
       await this.changes.updated(present, next);
@@ -189,6 +209,29 @@ class Importing {
     } catch (error) {
       return { status: 'refused', refusal: toPartRefusal(error) };
     }
+  }
+
+  /**
+   * The fields with the labels of these names beside those that a contact has, and without any if it has them all: a
+   * file takes no label away. What there is no room for is kept as it stands in the file.
+   */
+  async #withLabels(
+    fields: ContactFields,
+    names: readonly string[],
+    present: readonly string[],
+  ): Promise<ContactFields> {
+    const ids: string[] = [];
+    const left: string[] = [];
+    for (const name of names) {
+      const id = await this.labels.idOf(name);
+      if (id === undefined) left.push(name);
+      else ids.push(id);
+    }
+    const properties =
+      left.length === 0 ? fields.properties : [...fields.properties, `CATEGORIES:${left.map(escapeText).join(',')}`];
+    if (ids.every((id) => present.includes(id))) return { ...fields, properties, labelIds: [] };
+    const [visible] = await visibleLabels(this.#tx, this.#caller.userId, [{ labelIds: present }]);
+    return { ...fields, properties, labelIds: [...new Set([...visible!.labelIds, ...ids])] };
   }
 
   /** The contact with a uid; or, of exports, the one with the id that stands for it. */
@@ -226,11 +269,11 @@ class Importing {
 const ID = /^urn:uuid:([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
 
 /** The uid of a contact; without one, a hash of the fields that it has: fields that contacts get later do not change it. */
-function uidOf(fields: ContactFields): string {
+function uidOf(fields: ContactFields, labels: readonly string[]): string {
   if (fields.uid !== '') return fields.uid;
-  return `urn:kith:sha256:${createHash('sha256')
-    .update(JSON.stringify(changesOf(fields)))
-    .digest('base64url')}`;
+  const changes = changesOf(fields);
+  const written = JSON.stringify(labels.length === 0 ? changes : [changes, labels]);
+  return `urn:kith:sha256:${createHash('sha256').update(written).digest('base64url')}`;
 }
 
 /** The fields that a file has. What it lacks stays, and so does what says which contact it is and where it came from. */

@@ -82,19 +82,23 @@ export async function writeImport(
         created: row.created,
         updated: row.updated,
         remaining: row.remaining,
+        label_ids: row.label_ids,
+        bytes: row.bytes,
         purge_ms: row.purge_ms,
       }),
     )
     .execute();
-  await tx
-    .insertInto('contact_import_changes')
-    .values(changes)
-    .onConflict((conflict) =>
-      conflict
-        .columns(['owner_id', 'import_id', 'contact_id'])
-        .doUpdateSet((eb) => ({ revision: eb.ref('excluded.revision'), bytes: eb.ref('excluded.bytes') })),
-    )
-    .execute();
+  if (changes.length > 0) {
+    await tx
+      .insertInto('contact_import_changes')
+      .values(changes)
+      .onConflict((conflict) =>
+        conflict
+          .columns(['owner_id', 'import_id', 'contact_id'])
+          .doUpdateSet((eb) => ({ revision: eb.ref('excluded.revision'), bytes: eb.ref('excluded.bytes') })),
+      )
+      .execute();
+  }
   await addUsage(tx, row.owner_id, { contacts: 0, liveContacts: 0, bytes });
 }
 

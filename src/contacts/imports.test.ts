@@ -138,6 +138,20 @@ describe.each(databases)('imports of contacts that are taken back, on $name', (k
     expect((await book.get(idOf('changed'))).notes).toBe('Mine');
   });
 
+  test('take labels along that they created, where no contact has them and nobody changed them', async () => {
+    const book = await newBook();
+    const labels = kith.client(LabelService, book.accessToken);
+    const names = async () => (await labels.listLabels({})).labels.map(({ name }) => name);
+    await labels.createLabel({ name: 'Before' });
+    const { contact } = await book.client.createContact({ givenName: 'Mine' });
+    const { importId } = await book.load(card('a', 'N:;A;;;', 'CATEGORIES:Before,Gone,Renamed,Used'));
+    const byName = new Map((await labels.listLabels({})).labels.map(({ name, id }) => [name, id]));
+    await labels.updateLabel({ labelId: byName.get('Renamed')!, name: 'By hand' });
+    await book.client.labelContacts({ contacts: [{ contactId: contact!.id }], addLabelIds: [byName.get('Used')!] });
+    expect([...(await book.undo(importId)).values()]).toEqual([DELETED]);
+    expect(await names()).toEqual(['Before', 'By hand', 'Used']);
+  });
+
   test('are one for all parts with an id, however often a part changes a contact', async () => {
     const book = await newBook();
     const importId = randomUUID();

@@ -16,6 +16,7 @@ import {
   selectImports,
   selectPurgeableImport,
 } from './imports-store.ts';
+import { deleteUnused } from './labels/labels.ts';
 import { STEP_CONTACTS } from './steps.ts';
 import { MERGED, selectContact } from './store.ts';
 
@@ -77,6 +78,8 @@ async function undoStep(
   for (const change of changes) results.push({ id: change.contact_id, status: await undo(tx, at, caller, change) });
   const done = changes.filter((_, i) => results[i]!.status !== 'changed');
   await deleteChanges(tx, caller.userId, importId, done);
+  const isEnd = changes.length < STEP_CONTACTS;
+  if (isEnd && found.label_ids !== '') await deleteUnused(tx, at, caller, found.label_ids.split(' '));
   return results;
 }
 

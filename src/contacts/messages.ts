@@ -34,6 +34,7 @@ import {
   type ExportContactsRequest,
   type ImportContactsRequest,
   type ImportContactsResponseSchema,
+  type LabelFilter as LabelFilterMessage,
   type ListContactDuplicatesResponseSchema,
   type ListContactMergesResponseSchema,
   type ListContactsRequest,
@@ -65,7 +66,7 @@ import {
   type Url,
 } from './contact.ts';
 import type { BatchResult, Refused } from './batch.ts';
-import type { ContactListRequest, ContactUpdate, ContactVersion, NewContact } from './contacts.ts';
+import type { ContactListRequest, ContactUpdate, ContactVersion, LabelFilter, NewContact } from './contacts.ts';
 import type { Duplicate, PossibleDuplicate } from './duplicates.ts';
 import type { ContactsExport } from './export.ts';
 import { displayName, type ReadCard } from './formats/card.ts';
@@ -267,9 +268,12 @@ export async function toDuplicatesPage({
 
 export function fromList(request: ListContactsRequest): ContactListRequest {
   const { pageSize, pageToken, includeTotalSize, query, starred, deleted } = request;
-  const { anyOf = [], allOf = [], noneOf = [] } = request.labels ?? {};
-  const labels = { anyOf: fromIds(anyOf), allOf: fromIds(allOf), noneOf: fromIds(noneOf) };
-  return { pageSize, pageToken, includeTotalSize, query, starred, deleted, labels };
+  return { pageSize, pageToken, includeTotalSize, query, starred, deleted, labels: fromLabels(request.labels) };
+}
+
+function fromLabels(filter: LabelFilterMessage | undefined): LabelFilter {
+  const { anyOf = [], allOf = [], noneOf = [] } = filter ?? {};
+  return { anyOf: fromIds(anyOf), allOf: fromIds(allOf), noneOf: fromIds(noneOf) };
 }
 
 /** Ids as they are stored: each once, in lower case. */
@@ -321,11 +325,11 @@ function toImportRow({ card, line, notes, error }: ReadCard, linesBefore: number
     notes: notes.map((note) => ({ ...note, line: note.line + linesBefore })),
   };
   if (error !== '') return { ...about, refusal: { reason: 'contact_unreadable', metadata: {}, message: error } };
-  const { properties, ...fields } = card;
+  const { properties, labels, ...fields } = card;
   const request = create(CreateContactRequestSchema, fields as MessageInitShape<typeof CreateContactRequestSchema>);
   const refusal = checkCreate(request);
   return refusal === undefined
-    ? { ...about, fields: { ...fromCreate(request).fields, properties } }
+    ? { ...about, fields: { ...fromCreate(request).fields, properties }, labels }
     : { ...about, refusal };
 }
 
@@ -388,8 +392,8 @@ export function toUndoneContacts({
   };
 }
 
-export function fromExport({ format, query, starred }: ExportContactsRequest): ContactsExport {
-  return { format: EXPORTED[format] ?? 'csv', query, starred };
+export function fromExport({ format, query, starred, labels }: ExportContactsRequest): ContactsExport {
+  return { format: EXPORTED[format] ?? 'csv', query, starred, labels: fromLabels(labels) };
 }
 
 const EXPORTED: Partial<Record<ContactFormat, ContactsExport['format']>> = {

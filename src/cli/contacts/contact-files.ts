@@ -7,7 +7,7 @@ import {
   ContactUndoStatus,
   type Refusal,
 } from '../../../packages/client/src/contract.ts';
-import { KithError } from '../../../packages/client/src/index.ts';
+import { type Kith, KithError } from '../../../packages/client/src/index.ts';
 import { CONNECTION_OPTIONS, connect, targetOf } from '../client/connect.ts';
 import { type Command, CommandError, type Invocation, UsageError } from '../command.ts';
 import { EXIT_CODES } from '../exit-codes.ts';
@@ -132,10 +132,15 @@ export const exportContacts: Command = {
       help: 'How the file is to be written. Default: as the name of --output says, else vcard-4.',
     },
     query: { value: 'WORDS', help: 'Only contacts that kith contacts list finds for this.' },
+    label: { value: 'NAME', multiple: true, help: 'Only contacts with this label.' },
     output: { value: 'FILE', help: 'Write to this file, in place of one that is there.' },
     ...CONNECTION_OPTIONS,
   },
-  examples: ['kith contacts export > contacts.vcf', 'kith contacts export --output contacts.csv'],
+  examples: [
+    'kith contacts export > contacts.vcf',
+    'kith contacts export --output contacts.csv',
+    'kith contacts export --label Family --output family.vcf',
+  ],
   async run(call) {
     const { options, terminal, signal } = call;
     const output = options.value('output');
@@ -143,7 +148,8 @@ export const exportContacts: Command = {
     const kith = connect(await targetOf(call));
     const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
     const write = async (to: (text: string) => Promise<unknown>): Promise<void> => {
-      const request = { format, query: options.value('query') ?? '' };
+      const labels = { allOf: await labelIds(kith, options.all('label')) };
+      const request = { format, query: options.value('query') ?? '', labels };
       for await (const { data } of kith.contacts.export(request, { signal })) await to(decoder.decode(data));
     };
     if (output === undefined) return write((text) => terminal.write(text));
@@ -151,6 +157,18 @@ export const exportContacts: Command = {
     terminal.note(`written to ${output}`);
   },
 };
+
+/** The ids of labels with these names. Throws UsageError for a name that no label has. */
+async function labelIds(kith: Kith, names: readonly string[]): Promise<string[]> {
+  if (names.length === 0) return [];
+  const ids = new Map<string, string>();
+  for await (const { name, id } of kith.labels.list()) ids.set(name, id);
+  return names.map((name) => {
+    const id = ids.get(name);
+    if (id === undefined) throw new UsageError(`there is no label ${name}`);
+    return id;
+  });
+}
 
 function formatOf({ options }: Invocation, file: string): ContactFormat | undefined {
   const said = options.value('format');

@@ -40,6 +40,8 @@ export interface Card {
   messagingHandles: readonly { readonly handle: string; readonly service: string; readonly type: string }[];
   customFields: readonly { readonly label: string; readonly value: string }[];
   languages: readonly string[];
+  /** Names of labels. */
+  labels: readonly string[];
   timeZone: string;
   pronouns: string;
   notes: string;
@@ -79,6 +81,7 @@ export const EMPTY_CARD: Card = {
   messagingHandles: [],
   customFields: [],
   languages: [],
+  labels: [],
   timeZone: '',
   pronouns: '',
   notes: '',
@@ -113,8 +116,10 @@ const PROPERTIES_MAX = 200;
 /** How many notes a card has at the most: the last one says that there are more. */
 const NOTES_MAX = 50;
 
-/** How many entries a list of a contact has at the most, as in the contract. */
+/** How many entries a list of a contact has at the most, as in the contract; how many labels, and the most code points of their names. */
 const ENTRIES_MAX = 20;
+const LABELS_MAX = 100;
+const LABEL_LENGTH = 100;
 const TYPE_LENGTH = 64;
 
 /** The most code points of texts, as in the contract. */
@@ -172,12 +177,13 @@ export class CardBuilder {
     customFields: [],
     languages: [],
   };
+  readonly #labels = new Set<string>();
   readonly #properties: string[] = [];
   #propertiesLength = 0;
 
   /** The card as it is by now. */
   get card(): Card {
-    return { ...this.#card, ...this.#lists, properties: this.#properties };
+    return { ...this.#card, ...this.#lists, labels: [...this.#labels], properties: this.#properties };
   }
 
   has(name: TextField | 'birthday'): boolean {
@@ -267,6 +273,14 @@ export class CardBuilder {
   addLanguage(language: string): boolean {
     const clean = cleanLine(language);
     return isVisible(clean) && isWithin(clean, TYPE_LENGTH) && this.#add('languages', clean);
+  }
+
+  addLabel(name: string): boolean {
+    const clean = trimEnds(cleanLine(name));
+    if (!isVisible(clean) || !isWithin(clean, LABEL_LENGTH)) return false;
+    if (this.#labels.size >= LABELS_MAX && !this.#labels.has(clean)) return false;
+    this.#labels.add(clean);
+    return true;
   }
 
   /** Keeps what no field holds, as a content line; notes when it is too long. */

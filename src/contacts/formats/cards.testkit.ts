@@ -92,6 +92,7 @@ export function someCard(random: Generator): Card {
       value: trimEnds(lines(random, 9)) === '' ? 'x' : visibleLines(random),
     })),
     languages: several(() => random.pick(['de', 'en-GB', visible(random, 5)])),
+    labels: [...new Set(several(() => random.pick(['Family', 'a;b', visible(random, 5)])))],
     birthday: random.below(2) > 0 ? date(random) : undefined,
     starred: random.below(2) > 0,
     properties: several(() => `X-KEPT${random.below(9)};A=b:${escaped(line(random, 9))}`),

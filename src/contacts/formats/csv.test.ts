@@ -68,7 +68,7 @@ describe('CSV of others', () => {
         dates: [{ date: { year: 1835, month: 7, day: 8 }, type: 'anniversary' }],
         relations: [{ name: 'William', type: 'spouse' }],
         customFields: [{ label: 'Hat', value: 'Blue' }],
-        properties: ['CATEGORIES:Friends'],
+        labels: ['Friends'],
       },
     ]);
   });
@@ -125,7 +125,7 @@ describe('CSV of others', () => {
         relations: [{ name: 'Eva', type: 'spouse' }],
         urls: [{ url: 'http://example.de', type: '', primary: false }],
         customFields: [{ label: 'Gender', value: 'Unspecified' }],
-        properties: ['CATEGORIES:Work,VIP'],
+        labels: ['Work', 'VIP'],
       },
     ]);
   });

@@ -42,6 +42,7 @@ const LIST_COLUMNS = {
 const HEADER = [
   ...Object.keys(TEXT_COLUMNS),
   'Birthday',
+  'Labels',
   ...Object.entries(LIST_COLUMNS).flatMap(([name, { parts }]) =>
     Array.from({ length: COLUMN_ENTRIES }, (_, i) =>
       ['Label', ...Object.keys(parts)].map((part) => `${name} ${i + 1} - ${part}`),
@@ -57,6 +58,9 @@ export const CSV_HEADER = `\uFEFF${formatCsvRow(HEADER)}`;
 export function writeCsvRow(card: Card): string {
   const cells: string[] = Object.values(TEXT_COLUMNS).map((name) => card[name]);
   cells.push(card.birthday === undefined ? '' : formatDate(card.birthday, '-'));
+  // All of them in one place, so that they keep their order.
+  const isPlain = card.labels.every((name) => !/;|:::|^\* /.test(name));
+  cells.push(isPlain ? card.labels.join(' ::: ') : '');
   for (const { list, parts } of Object.values(LIST_COLUMNS)) {
     for (let i = 0; i < COLUMN_ENTRIES; i++) {
       const entry = card[list][i] as unknown as
@@ -70,7 +74,8 @@ export function writeCsvRow(card: Card): string {
   const lists = Object.fromEntries(
     Object.values(LIST_COLUMNS).map(({ list }) => [list, card[list].slice(COLUMN_ENTRIES)]),
   );
-  cells.push(writeProperties({ ...card, ...texts, ...lists, birthday: undefined }));
+  const labels = isPlain ? [] : card.labels;
+  cells.push(writeProperties({ ...card, ...texts, ...lists, labels, birthday: undefined }));
   return formatCsvRow(cells);
 }
 
@@ -135,8 +140,7 @@ function readRow(targets: readonly Target[], cells: readonly string[], line: num
       if (date !== undefined) builder.setBirthday(date);
       else if (!EMPTY_DATE.test(cell)) builder.addCustomField('Birthday', cell, line);
     } else if (target.kind === 'properties') properties = cell;
-    else if (target.kind === 'labels' && labelsOf(cell).length > 0)
-      builder.keep(`CATEGORIES:${labelsOf(cell).map(escapeText).join(',')}`, line);
+    else if (target.kind === 'labels') addLabels(builder, labelsOf(cell), line);
     else if (target.kind === 'name') name = cell;
     else if (target.kind === 'starred') {
       if (/^(true|yes|1)$/i.test(cell)) builder.setStarred();
@@ -225,12 +229,19 @@ function addEntry(
   }
 }
 
-/** The labels of a cell of Google or Outlook; what Google gives every contact is none. */
+/** The labels of a cell of Google, which marks its own with a star, or Outlook; what Google gives every contact is none. */
 function labelsOf(cell: string): string[] {
   return cell
     .split(cell.includes(' ::: ') ? ' ::: ' : ';')
     .map((label) => label.trim())
-    .filter((label) => label !== '' && label !== '* myContacts');
+    .filter((label) => label !== '' && !/^\* my ?contacts$/i.test(label))
+    .map((label) => label.replace(/^\* /, ''));
+}
+
+/** Adds labels; names that no label may have are kept. */
+function addLabels(builder: CardBuilder, names: readonly string[], line: number): void {
+  const left = names.filter((name) => !builder.addLabel(name));
+  if (left.length > 0) builder.keep(`CATEGORIES:${left.map(escapeText).join(',')}`, line);
 }
 
 /** What Google and Outlook call kinds. */

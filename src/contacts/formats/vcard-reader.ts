@@ -338,6 +338,17 @@ function address(reader: CardReader, property: ContentLine): boolean {
   return parts.every((part) => part === '') || reader.builder.addAddress(read, property.line);
 }
 
+/** CATEGORIES: labels, but for what Google has with every contact; names that no label may have are kept. */
+function labels({ builder, version }: CardReader, property: ContentLine): boolean {
+  // Some write semicolons between them in vCard 2.1.
+  const written = version === '2.1' ? property.value : property.value.replaceAll(/(?<!\\);/g, '\\;');
+  const names = splitValue(written, true).flat();
+  const left = names.filter((each) => each.trim() !== '' && each !== 'myContacts' && !builder.addLabel(each));
+  if (left.length > 0)
+    builder.keep(formatContentLine({ ...property, value: left.map(escapeText).join(',') }), property.line);
+  return true;
+}
+
 /** Properties of the file, which are written anew. */
 const ignored: Reading = () => true;
 
@@ -394,6 +405,7 @@ const READINGS: Readonly<Record<string, Reading>> = {
   TZ: once('timeZone'),
   PRONOUNS: once('pronouns'),
   NOTE: once('notes'),
+  CATEGORIES: labels,
   UID: once('uid'),
   'X-KITH-SOURCE': once('source'),
   'X-KITH-STARRED': ({ builder }, { value }) => {

@@ -82,6 +82,7 @@ class CardWriter {
     for (const { label, value } of card.customFields) {
       this.#add('X-KITH-FIELD', escapeText(value), { label: label === '' ? undefined : label });
     }
+    if (card.labels.length > 0) this.#add('CATEGORIES', card.labels.map(escapeText).join(','));
     if (card.starred) this.#add('X-KITH-STARRED', 'TRUE');
     this.#text('X-KITH-SOURCE', card.source);
     this.#text('UID', card.uid);

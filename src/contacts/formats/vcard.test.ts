@@ -51,7 +51,7 @@ describe.each(['3.0', '4.0'] as const)('vCard %s', (version) => {
       'X-FOO;A="b;c":d\\,e',
       'item1.X-BAR:1',
       'item1.X-ABLabel:Bar',
-      'CATEGORIES:Friends,Work',
+      'X-CATEGORIES:Friends,Work',
       'ROLE:Boss',
     ];
     const contact = { ...EMPTY_CARD, givenName: 'Ada', customFields: [{ label: 'L', value: 'v' }], properties: kept };

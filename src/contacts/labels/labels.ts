@@ -5,7 +5,7 @@ import type { Caller } from '../../kernel/access.ts';
 import { Failure } from '../../kernel/failure.ts';
 import { newId } from '../../kernel/id.ts';
 import { cut, fold } from '../../kernel/text.ts';
-import { changeResource, type Resource } from '../../resources/resource.ts';
+import { type Change, changeResource, changeWithin, type Resource } from '../../resources/resource.ts';
 import type { Db } from '../../storage/database.ts';
 import { UniqueViolation } from '../../storage/dialect.ts';
 import { etagOf } from '../../storage/etag.ts';
@@ -22,6 +22,8 @@ import {
   selectKnownIds,
   selectLabel,
   selectLabels,
+  selectLabelsById,
+  selectLabelsByKey,
   selectLiveIds,
   updateLabelRow,
 } from './store.ts';
@@ -65,23 +67,7 @@ export async function createLabel<Response>(
           if ((await countLabelsOf(tx, caller.userId)) >= limit) {
             throw limitReached(`a user has at most ${limit} labels, deleted ones included`, limit);
           }
-          const row: LabelRow = {
-            id: newId(),
-            owner_id: caller.userId,
-            name,
-            name_key: nameKeyOf(name),
-            color,
-            contacts: 0,
-            deleted: 0,
-            create_ms: at.now(),
-            update_ms: at.now(),
-            delete_ms: null,
-            purge_ms: null,
-            revision: 1,
-          };
-          await insertLabel(tx, row);
-          await recordActivity(tx, at, { ...labelActivity(caller, row), action: 'kith.label.created' });
-          return toLabel(row);
+          return toLabel(await insertNew(tx, at, caller, { name, color }));
         }),
       caller.userId,
     );
@@ -94,6 +80,92 @@ export async function createLabel<Response>(
       throw error;
     }
   });
+}
+
+async function insertNew(tx: Db, at: App, caller: Caller, { name, color }: LabelFields): Promise<LabelRow> {
+  const row: LabelRow = {
+    id: newId(),
+    owner_id: caller.userId,
+    name,
+    name_key: nameKeyOf(name),
+    color,
+    contacts: 0,
+    deleted: 0,
+    create_ms: at.now(),
+    update_ms: at.now(),
+    delete_ms: null,
+    purge_ms: null,
+    revision: 1,
+  };
+  await insertLabel(tx, row);
+  await recordActivity(tx, at, { ...labelActivity(caller, row), action: 'kith.label.created' });
+  return row;
+}
+
+/** Labels by their names, within a transaction that may create them. */
+export class NamedLabels {
+  readonly #tx: Db;
+  readonly #app: LabelsApp;
+  readonly #caller: Caller;
+  readonly #ids = new Map<string, string>();
+  #room: number | undefined;
+  /** Ids of labels that were created. */
+  readonly created: string[] = [];
+
+  constructor(tx: Db, app: LabelsApp, caller: Caller) {
+    this.#tx = tx;
+    this.#app = app;
+    this.#caller = caller;
+  }
+
+  /** Reads the labels with these names that there are, regardless of case and accents. */
+  async read(names: readonly string[]): Promise<void> {
+    const keys = [...new Set(names.map(nameKeyOf))];
+    for (let start = 0; start < keys.length; start += KEYS_AT_ONCE) {
+      const rows = await selectLabelsByKey(this.#tx, this.#caller.userId, keys.slice(start, start + KEYS_AT_ONCE));
+      for (const { name_key, id } of rows) this.#ids.set(name_key, id);
+    }
+  }
+
+  /** The id of a label with one of the names that were read, which is created if there is none; undefined if there is no room for it. */
+  async idOf(name: string): Promise<string | undefined> {
+    const key = nameKeyOf(name);
+    const present = this.#ids.get(key);
+    if (present !== undefined) return present;
+    const { userId } = this.#caller;
+    this.#room ??= this.#app.contacts.labelsPerUserMax - (await countLabelsOf(this.#tx, userId));
+    if (this.#room <= 0) return undefined;
+    this.#room--;
+    const { id } = await insertNew(this.#tx, atOneTime(this.#app), this.#caller, { name, color: '' });
+    this.#ids.set(key, id);
+    this.created.push(id);
+    return id;
+  }
+}
+
+const KEYS_AT_ONCE = 500;
+
+/** The names of labels of an owner by their ids, without deleted ones. */
+export async function labelNames(
+  db: Db,
+  ownerId: string,
+  ids: readonly string[],
+): Promise<ReadonlyMap<string, string>> {
+  const names = new Map<string, string>();
+  const each = [...new Set(ids)];
+  for (let start = 0; start < each.length; start += KEYS_AT_ONCE) {
+    const rows = await selectLabelsById(db, ownerId, each.slice(start, start + KEYS_AT_ONCE));
+    for (const { id, name, deleted } of rows) if (deleted === 0) names.set(id, name);
+  }
+  return names;
+}
+
+/** Deletes those of these labels that no contact has and nobody has changed. */
+export async function deleteUnused(tx: Db, at: App, caller: Caller, ids: readonly string[]): Promise<void> {
+  for (const { id, contacts, deleted, revision } of await selectLabelsById(tx, caller.userId, ids)) {
+    if (contacts > 0 || deleted === 1 || revision > 1) continue;
+    await changeWithin(tx, at, 'delete', labelResource(caller, id), undefined, () => DELETE);
+  }
 }
 
 /** A page of the caller's labels, by name. Throws page_token_invalid. */
@@ -134,10 +206,12 @@ export async function updateLabel(
   return toLabel(next);
 }
 
+const DELETE: Change<LabelRow> = { columns: { deleted: 1 } };
+
 /** Deletes a label until undeleted or purged. Throws label_not_found, resource_deleted, etag_mismatch. */
 export async function deleteLabel(app: App, caller: Caller, id: string, etag: string | undefined): Promise<Label> {
   const resource = labelResource(caller, id);
-  return toLabel(await changeResource(app, 'delete', resource, etag, () => ({ columns: { deleted: 1 } })));
+  return toLabel(await changeResource(app, 'delete', resource, etag, () => DELETE));
 }
 
 /** Undeletes a label. Throws label_not_found, label_name_taken, resource_not_deleted, etag_mismatch. */

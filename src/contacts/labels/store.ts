@@ -67,6 +67,24 @@ export function selectLabels(
   return following.orderBy('name_key').orderBy('id').limit(limit).execute();
 }
 
+/** The labels of an owner with these name keys that are not deleted. */
+export async function selectLabelsByKey(db: Db, ownerId: string, keys: readonly string[]): Promise<LabelRow[]> {
+  if (keys.length === 0) return [];
+  return db
+    .selectFrom('labels')
+    .selectAll()
+    .where('owner_id', '=', ownerId)
+    .where('deleted', '=', 0)
+    .where('name_key', 'in', keys)
+    .execute();
+}
+
+/** The labels of an owner with these ids. */
+export async function selectLabelsById(db: Db, ownerId: string, ids: readonly string[]): Promise<LabelRow[]> {
+  if (ids.length === 0) return [];
+  return db.selectFrom('labels').selectAll().where('id', 'in', ids).where('owner_id', '=', ownerId).execute();
+}
+
 /** Of these ids, those of labels of the owner that are not deleted. */
 export async function selectLiveIds(db: Db, ownerId: string, ids: readonly string[]): Promise<Set<string>> {
   if (ids.length === 0) return new Set();
