@@ -4,7 +4,7 @@
  */
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
-import { fromBinary, toBinary } from '@bufbuild/protobuf';
+import { fromBinary, fromJsonString, toBinary, toJsonString } from '@bufbuild/protobuf';
 import * as compiled from '../packages/protobuf-compiled/src/index.ts';
 import { quantile, writeReport } from './report.ts';
 import { type Sample, samples } from './serialisation.ts';
@@ -33,6 +33,16 @@ const BINARY: readonly Way[] = [
     },
   },
   {
+    name: 'compiled, behind an envelope',
+    prepare({ schema, message }) {
+      const bytes = Buffer.from(toBinary(schema, message));
+      return {
+        write: () => compiled.toBinaryBehind(schema, message, 5),
+        read: () => compiled.fromBinary(schema, bytes),
+      };
+    },
+  },
+  {
     name: JSON_TEXT,
     prepare({ plain }) {
       const text = JSON.stringify(plain);
@@ -51,6 +61,25 @@ const BINARY: readonly Way[] = [
 /** What came out last; otherwise the engine may leave out what nobody uses. */
 let last: unknown;
 
+/** The same messages in JSON. */
+const JSON_OF_MESSAGES: readonly Way[] = [
+  {
+    name: 'Protobuf-ES',
+    prepare({ schema, message }) {
+      const text = toJsonString(schema, message);
+      return { write: () => toJsonString(schema, message), read: () => fromJsonString(schema, text) };
+    },
+  },
+  {
+    name: 'compiled',
+    prepare({ schema, message }) {
+      const text = toJsonString(schema, message);
+      return { write: () => compiled.toJsonString(schema, message), read: () => compiled.fromJsonString(schema, text) };
+    },
+  },
+  BINARY.find(({ name }) => name === JSON_TEXT)!,
+];
+
 const { values } = parseArgs({ options: { rounds: { type: 'string', default: '41' } } });
 const rounds = Number(values.rounds);
 /** How long a round takes for each task, about, and the time until a task is compiled, milliseconds. */
@@ -60,10 +89,13 @@ const WARM_UP_MS = 300;
 const lines = [
   `Microseconds, medians of ${rounds} rounds in turns, in brackets the ratio to ${JSON_TEXT} of the same data. Node ${process.versions.node}, ${cpus()[0]?.model ?? 'an unknown processor'}.`,
 ];
-for (const sample of samples()) lines.push('', ...table(sample, BINARY));
+for (const sample of samples()) {
+  lines.push('', ...table(`${sample.name}, binary`, sample, BINARY));
+  lines.push('', ...table(`${sample.name}, JSON`, sample, JSON_OF_MESSAGES));
+}
 await writeReport('codec', 'npm run bench:codec', lines);
 
-function table(sample: Sample, ways: readonly Way[]): string[] {
+function table(title: string, sample: Sample, ways: readonly Way[]): string[] {
   const tasks = ways.flatMap(({ name, prepare }) => {
     const { write, read } = prepare(sample);
     return [
@@ -79,7 +111,7 @@ function table(sample: Sample, ways: readonly Way[]): string[] {
   const cell = (i: number, at: number) =>
     `${medians[2 * i + at]!.toFixed(2)} (${(medians[2 * i + at]! / medians[2 * plain + at]!).toFixed(2)})`;
   return [
-    `| ${sample.name} | write | read |`,
+    `| ${title} | write | read |`,
     '| --- | ---: | ---: |',
     ...ways.map(({ name }, i) => `| ${name} | ${cell(i, 0)} | ${cell(i, 1)} |`),
   ];

@@ -11,6 +11,7 @@ import { fastifyConnectPlugin } from '@connectrpc/connect-fastify';
 import { fastify as createFastify } from 'fastify';
 import { createOnePortServer } from '../src/http/one-port.ts';
 import { createFastHandlers } from '../packages/connect-fast/src/index.ts';
+import * as compiled from '../packages/protobuf-compiled/src/index.ts';
 import { answerAfterRequest } from '../src/rpc/answer-after-request.ts';
 import { COMPRESS_MIN_BYTES, Compressor } from '../src/rpc/compressor.ts';
 import { readContract } from './contract.ts';
@@ -49,6 +50,7 @@ const handlers = createFastHandlers({
   acceptCompression: compressor.compressions,
   compressAnswer: (name, bytes, _context, isWanted) => compressor.compress(name, bytes, 'anybody', isWanted),
   jsonOptions: { registry: contract.registry },
+  codec: compiled,
 });
 const fastify = createFastify<Server>({
   serverFactory: (handler) =>

@@ -19,6 +19,7 @@ import {
   UserService,
 } from '../../gen/kith/user/v1/user_service_pb.ts';
 import { createFastHandlers } from '../../packages/connect-fast/src/index.ts';
+import * as compiled from '../../packages/protobuf-compiled/src/index.ts';
 import { createOnePortServer } from '../../src/http/one-port.ts';
 import { createCallEnd } from '../../src/rpc/call.ts';
 import { createCallLog } from '../../src/rpc/call-log.ts';
@@ -79,6 +80,7 @@ export async function echoWithConnect(withFastPath: boolean, withLog: boolean): 
       )),
     onCallEnd: withLog ? createCallEnd(createCallLog(fastify.log, 1)) : undefined,
     readMaxBytes: 2 ** 20,
+    codec: compiled,
     compressMinBytes: COMPRESS_MIN_BYTES,
     acceptCompression: compressor.compressions,
     compressAnswer: (name, bytes, _context, isWanted) => compressor.compress(name, bytes, 'anybody', isWanted),

@@ -8,6 +8,7 @@ import { currentPayer } from '../budget/current-payer.ts';
 import type { Payer } from '../budget/payer.ts';
 import type { SliceScheduler } from '../budget/slice-scheduler.ts';
 import { type Check, createFastHandlers, SMALL_BYTES } from '../../packages/connect-fast/src/index.ts';
+import * as compiled from '../../packages/protobuf-compiled/src/index.ts';
 import type { Tracing } from '../tracing/tracing.ts';
 import { type AccessRules, createAccessCheck, createAccessGate, type Freshness } from './access.ts';
 import { createCallEnd, findRequestId, setReceived, setRequestId } from './call.ts';
@@ -128,6 +129,7 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
       // What `toError`, `abandonsInterrupted` and `hold` do on the fast path.
       interceptors: [createErrorInterceptor(), createDeadlineInterceptor(), createAnswerHoldInterceptor(budgets)],
     },
+    codec: compiled,
     checks: createChecks(options),
     abandonsInterrupted: true,
     readMaxBytes: options.readMaxBytes,

@@ -114,9 +114,14 @@ export function openEnvelope(body: Buffer): { readonly isCompressed: boolean; re
 /** A message behind its flags and length. */
 export function envelope(flags: number, message: Uint8Array): Buffer {
   const framed = Buffer.allocUnsafe(ENVELOPE_BYTES + message.length);
-  framed[0] = flags;
-  framed.writeUInt32BE(message.length, 1);
   framed.set(message, ENVELOPE_BYTES);
+  return sealEnvelope(flags, framed);
+}
+
+/** Writes flags and length into the bytes that stand before a message. */
+export function sealEnvelope(flags: number, framed: Buffer): Buffer {
+  framed[0] = flags;
+  framed.writeUInt32BE(framed.length - ENVELOPE_BYTES, 1);
   return framed;
 }
 

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { ServerHttp2Stream } from 'node:http2';
-import type { DescMethod } from '@bufbuild/protobuf';
+import { type DescMethod, fromBinary, fromJsonString, toBinary, toJsonString } from '@bufbuild/protobuf';
 import {
   type ConnectRouter,
   type ConnectRouterOptions,
@@ -14,7 +14,7 @@ import type { UniversalHandler } from '@connectrpc/connect/protocol';
 import { createCheckInterceptor } from './checks.ts';
 import { createFastPath, type Implemented } from './fast-path.ts';
 import { encodeMessageOf } from './grpc-message.ts';
-import type { FastHandlersOptions, RequestHead, Settings } from './options.ts';
+import type { Codec, FastHandlersOptions, RequestHead, Settings } from './options.ts';
 import { TIMER_MAX_MS } from './timeouts.ts';
 
 /** Serves the RPCs of one set of routes. */
@@ -32,6 +32,18 @@ export interface FastHandlers {
 /** Connect's own limits. */
 const MAX_BYTES = 0xffffffff;
 const COMPRESS_MIN_BYTES = 1024;
+
+const PROTOBUF_ES: Codec = {
+  fromBinary,
+  toBinaryBehind(desc, message, headBytes, options) {
+    const bytes = toBinary(desc, message, options);
+    const behind = Buffer.allocUnsafe(headBytes + bytes.length);
+    behind.set(bytes, headBytes);
+    return behind;
+  },
+  fromJsonString,
+  toJsonString,
+};
 
 let created = 0;
 
@@ -79,6 +91,7 @@ function toSettings(options: FastHandlersOptions): Settings {
     compressions: options.acceptCompression ?? [compressionGzip, compressionBrotli],
     jsonOptions: options.jsonOptions,
     binaryOptions: options.binaryOptions,
+    codec: { ...PROTOBUF_ES, ...options.codec },
     checkBytes: options.checkBytes,
     checks: options.checks ?? [],
     abandonsInterrupted: options.abandonsInterrupted ?? false,

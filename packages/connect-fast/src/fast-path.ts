@@ -3,13 +3,9 @@ import {
   create,
   type DescMessage,
   type DescMethod,
-  fromBinary,
-  fromJsonString,
   isMessage,
   type Message,
   type MessageShape,
-  toBinary,
-  toJsonString,
 } from '@bufbuild/protobuf';
 import { MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
 import {
@@ -37,6 +33,7 @@ import {
   endingOf,
   ENVELOPE_BYTES,
   envelope,
+  sealEnvelope,
   findGetFormat,
   findFormat,
   nodeHeaders,
@@ -380,11 +377,12 @@ function unpack(
 /** The request message, or undefined for bytes that are not one. */
 function parse({ route, format, settings }: CallInProgress, bytes: Uint8Array): Message | undefined {
   const { input } = route.method;
+  const { codec } = settings;
   try {
-    if (format.isBinary) return fromBinary(input, bytes, settings.binaryOptions);
+    if (format.isBinary) return codec.fromBinary(input, bytes, settings.binaryOptions);
     const { jsonOptions } = settings;
     const text = (jsonOptions?.textDecoder ?? UTF8).decode(bytes);
-    return fromJsonString(input, text, { ignoreUnknownFields: true, ...jsonOptions });
+    return codec.fromJsonString(input, text, { ignoreUnknownFields: true, ...jsonOptions });
   } catch {
     return undefined; // Connect's handler says what is wrong with it
   }
@@ -421,13 +419,13 @@ async function answerUnary(call: CallInProgress, message: Message): Promise<void
     const output = await invokeUnary(call, message);
     if (call.isAnswered) return;
     const answered = normalize(route.method.output, output);
-    body = format.isEnveloped ? serialize(call, answered) : written(call, answered);
+    body = format.isEnveloped ? unsealed(call, answered) : written(call, answered);
   } catch (error) {
     if (!call.isAnswered) refuse(call, error);
     return;
   }
   try {
-    call.hold?.grow(Buffer.byteLength(body));
+    call.hold?.grow(Buffer.byteLength(body) - (format.isEnveloped ? ENVELOPE_BYTES : 0));
   } catch (error) {
     return refuse(call, error);
   }
@@ -438,7 +436,7 @@ async function answerUnary(call: CallInProgress, message: Message): Promise<void
     if (!format.isEnveloped || typeof body === 'string')
       return await answerConnect(call, 200, format.contentType, body);
     // Awaited only where there is something to wait for.
-    const frame = framed(call, 0, body);
+    const frame = sealed(call, body as Buffer);
     const ready = frame instanceof Promise ? await frame : frame;
     const ending = endingOf(format, context.addedTrailer, undefined);
     const headers = responseHeaders(call);
@@ -467,7 +465,7 @@ async function answerStream(call: CallInProgress, message: Message): Promise<voi
   let error: unknown;
   try {
     for await (const output of outputsOf(call, message)) {
-      const frame = frameOf(output, formatKey, () => framed(call, 0, serialize(call, output)));
+      const frame = frameOf(output, formatKey, () => sealed(call, unsealed(call, output)));
       const ready = frame instanceof Promise ? await frame : frame;
       if (exchange.isClosed) break;
       begin();
@@ -583,7 +581,19 @@ function responseHeaders({ header, format, compression, context }: CallInProgres
   return headers;
 }
 
-/** Not a promise where there is nothing to wait for: a stream's messages would each take a turn of the loop. */
+/**
+ * A message behind the bytes of its envelope, as it is sent. Not a promise where there is nothing to wait for: a stream's
+ * messages would each take a turn of the loop.
+ */
+function sealed(call: CallInProgress, frame: Buffer): Buffer | Promise<Buffer> {
+  const { compression, settings } = call;
+  const bytes = frame.length - ENVELOPE_BYTES;
+  if (compression === undefined || bytes < settings.compressMinBytes) return sealEnvelope(0, frame);
+  return compressed(call, compression, frame.subarray(ENVELOPE_BYTES)).then((smaller) =>
+    smaller === undefined ? sealEnvelope(0, frame) : compressedEnvelope(0, smaller),
+  );
+}
+
 function framed(call: CallInProgress, flags: number, message: Uint8Array): Buffer | Promise<Buffer> {
   const { compression, settings } = call;
   if (compression === undefined || message.length < settings.compressMinBytes) return envelope(flags, message);
@@ -606,10 +616,10 @@ function compressed(
 /** A message as the format writes it; JSON is a text, which Node writes along with the headers. */
 function written({ route, format, settings }: CallInProgress, message: Message): Uint8Array | string {
   const { output } = route.method;
-  const { writeMaxBytes } = settings;
+  const { codec, writeMaxBytes } = settings;
   const bytesOrText = format.isBinary
-    ? toBinary(output, message, settings.binaryOptions)
-    : toJsonString(output, message, settings.jsonOptions);
+    ? codec.toBinaryBehind(output, message, 0, settings.binaryOptions)
+    : codec.toJsonString(output, message, settings.jsonOptions);
   // No character takes more than three bytes, so that most texts need not be measured.
   if (bytesOrText.length * 3 > writeMaxBytes) checkWritten(Buffer.byteLength(bytesOrText), writeMaxBytes);
   return bytesOrText;
@@ -621,9 +631,21 @@ function checkWritten(bytes: number, writeMaxBytes: number): void {
   throw new ConnectError(what, Code.ResourceExhausted);
 }
 
-function serialize(call: CallInProgress, message: Message): Uint8Array {
-  const bytesOrText = written(call, message);
-  return typeof bytesOrText === 'string' ? Buffer.from(bytesOrText) : bytesOrText;
+/** A message behind as many bytes as its envelope takes, so that it is not copied into one. */
+function unsealed(call: CallInProgress, message: Message): Buffer {
+  const { route, format, settings } = call;
+  const { codec, writeMaxBytes } = settings;
+  let frame: Buffer;
+  if (format.isBinary) {
+    const bytes = codec.toBinaryBehind(route.method.output, message, ENVELOPE_BYTES, settings.binaryOptions);
+    frame = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    checkWritten(frame.length - ENVELOPE_BYTES, writeMaxBytes);
+  } else {
+    const text = written(call, message) as string;
+    frame = Buffer.allocUnsafe(ENVELOPE_BYTES + Buffer.byteLength(text));
+    frame.write(text, ENVELOPE_BYTES);
+  }
+  return frame;
 }
 
 function invokeUnary(call: CallInProgress, message: Message): unknown {

@@ -1,3 +1,4 @@
+import { type DescMessage, fromBinary, fromJsonString, type Message, toBinary, toJsonString } from '@bufbuild/protobuf';
 import { Code, ConnectError, createContextKey, createContextValues, type HandlerContext } from '@connectrpc/connect';
 import { describe, expect, test } from 'vitest';
 import { type Echo, EchoService, protocols, serve } from './fast-path.testkit.ts';
@@ -151,4 +152,25 @@ describe.each(['the fast path before Connect', 'Connect'] as const)('served by %
     await protocols[0]!.client(served).read({});
     expect(fast).toBe(false);
   });
+});
+
+test('messages are written and read with the functions of the codec', async () => {
+  const used = new Set<string>();
+  const noting =
+    <Args extends unknown[], Result>(name: string, work: (...args: Args) => Result) =>
+    (...args: Args): Result => {
+      used.add(name);
+      return work(...args);
+    };
+  const codec = {
+    fromBinary: noting('fromBinary', fromBinary),
+    toBinaryBehind: noting('toBinaryBehind', (desc: DescMessage, message: Message, headBytes: number) =>
+      Buffer.concat([Buffer.alloc(headBytes), toBinary(desc, message)]),
+    ),
+    fromJsonString: noting('fromJsonString', fromJsonString),
+    toJsonString: noting('toJsonString', toJsonString),
+  };
+  await using served = await serve('the fast path', same, { codec });
+  for (const protocol of protocols) expect((await protocol.client(served).read({ text: 'ä' })).text).toBe('ä');
+  expect([...used].toSorted()).toEqual(Object.keys(codec).toSorted());
 });

@@ -2,9 +2,12 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type {
   BinaryReadOptions,
   BinaryWriteOptions,
+  DescMessage,
   DescMethod,
   JsonReadOptions,
   JsonWriteOptions,
+  JsonWriteStringOptions,
+  Message,
 } from '@bufbuild/protobuf';
 import type {
   ConnectError,
@@ -26,6 +29,20 @@ export interface RequestHead {
   readonly headers: IncomingHttpHeaders;
   /** The address of the peer; empty if the connection is gone. */
   readonly remoteAddress: string;
+}
+
+/** Writes and reads messages. Each function has the results and the refusals of that of Protobuf-ES. */
+export interface Codec {
+  readonly fromBinary: (desc: DescMessage, bytes: Uint8Array, options?: Partial<BinaryReadOptions>) => Message;
+  /** `toBinary`, but behind so many bytes that are for the caller to write. */
+  readonly toBinaryBehind: (
+    desc: DescMessage,
+    message: Message,
+    headBytes: number,
+    options?: Partial<BinaryWriteOptions>,
+  ) => Uint8Array<ArrayBuffer>;
+  readonly fromJsonString: (desc: DescMessage, text: string, options?: Partial<JsonReadOptions>) => Message;
+  readonly toJsonString: (desc: DescMessage, message: Message, options?: Partial<JsonWriteStringOptions>) => string;
 }
 
 type Replaced = 'acceptCompression' | 'interceptors' | 'jsonOptions' | 'requestGate' | 'shutdownSignal';
@@ -63,6 +80,8 @@ export interface FastHandlersOptions extends Omit<ConnectRouterOptions, Replaced
     readonly requestGate?: (context: HandlerContext) => void | Promise<void>;
   };
 
+  /** Functions to write and read messages with, such as those of @kith/protobuf-compiled. Default: those of Protobuf-ES. */
+  readonly codec?: Partial<Codec>;
   /** The largest request message of a method, bytes, decompressed; asked once for each. Default: `readMaxBytes`. */
   readonly readMaxBytesOf?: (method: DescMethod) => number;
   /** Looks at the bytes of a request message before it is parsed; what it returns refuses the call. */
@@ -141,6 +160,7 @@ export interface Settings {
     | (Partial<JsonReadOptions & JsonWriteOptions> & { readonly textDecoder?: TextDecoder })
     | undefined;
   readonly binaryOptions: Partial<BinaryReadOptions & BinaryWriteOptions> | undefined;
+  readonly codec: Codec;
   readonly checkBytes: FastHandlersOptions['checkBytes'];
   readonly checks: readonly Check[];
   readonly abandonsInterrupted: boolean;

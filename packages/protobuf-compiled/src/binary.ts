@@ -39,10 +39,20 @@ export function toBinary<Desc extends DescMessage>(
   message: MessageShape<Desc>,
   options?: Partial<BinaryWriteOptions>,
 ): Uint8Array<ArrayBuffer> {
-  return toBinaryBehind(schema, message, 0, options);
+  if (canCompile) {
+    try {
+      return write(schema, message, 0, false, options);
+    } catch {
+      // Protobuf-ES writes it, or says what is wrong with it.
+    }
+  }
+  return toBinaryOfProtobuf(schema, message, options);
 }
 
-/** The same behind so many bytes that are for the caller to write, for example the length of the message. */
+/**
+ * Writes the same behind so many bytes that are for the caller to write, for example flags and the length of the message.
+ * The results of several calls may share their memory: the buffer of a result is neither to be read nor to be given away.
+ */
 export function toBinaryBehind<Desc extends DescMessage>(
   schema: Desc,
   message: MessageShape<Desc>,
@@ -51,14 +61,12 @@ export function toBinaryBehind<Desc extends DescMessage>(
 ): Uint8Array<ArrayBuffer> {
   if (canCompile) {
     try {
-      writing.keepsUnknown = options?.writeUnknownFields ?? true;
-      return write(schema, message, headBytes);
+      return write(schema, message, headBytes, true, options);
     } catch {
       // Protobuf-ES writes it, or says what is wrong with it.
     }
   }
   const bytes = toBinaryOfProtobuf(schema, message, options);
-  if (headBytes === 0) return bytes;
   const behind = new Uint8Array(headBytes + bytes.length);
   behind.set(bytes, headBytes);
   return behind;
@@ -72,26 +80,42 @@ const SMALL_BYTES_MAX = 2048;
 const KEPT_BYTES_MAX = 1_048_576;
 
 let shared = new Uint8Array(SHARED_BYTES);
+/** Bytes of it that are of messages. All of them while one is written: a getter of it may write another. */
 let used = 0;
 let large = new Uint8Array(0);
 
-function write(schema: DescMessage, message: MessageShape<DescMessage>, headBytes: number): Uint8Array<ArrayBuffer> {
+function write(
+  schema: DescMessage,
+  message: MessageShape<DescMessage>,
+  headBytes: number,
+  isShared: boolean,
+  options: Partial<BinaryWriteOptions> | undefined,
+): Uint8Array<ArrayBuffer> {
+  writing.keepsUnknown = options?.writeUnknownFields ?? true;
   const encoder = encoderOf(schema);
+  const room = shared;
+  const start = used;
+  let next = start;
+  used = SHARED_BYTES;
   try {
-    const start = used;
-    const end = encoder.write(message, shared, start + headBytes);
-    if (end - start > SMALL_BYTES_MAX) return shared.slice(start, end);
-    used = end;
-    return new Uint8Array(shared.buffer, start, end - start);
+    const end = encoder.write(message, room, start + headBytes);
+    if (!isShared || end - start > SMALL_BYTES_MAX) return room.slice(start, end);
+    next = end;
+    return new Uint8Array(room.buffer, start, end - start);
   } catch (error) {
     if (error !== FULL) throw error;
+  } finally {
+    if (room === shared) used = next;
   }
   return writeLarge(encoder, message, headBytes);
 }
 
 /** Writes a message that does not fit where small ones go: a large one, or the last of many small ones. */
 function writeLarge(encoder: Encoder, message: Message, headBytes: number): Uint8Array<ArrayBuffer> {
-  for (let room = large; ; room = new Uint8Array(Math.max(2 * room.length, 2 * SHARED_BYTES))) {
+  let room = large;
+  large = new Uint8Array(0);
+  for (;;) {
+    room = room.length === 0 ? new Uint8Array(2 * SHARED_BYTES) : room;
     try {
       const end = encoder.write(message, room, headBytes);
       if (room.length <= KEPT_BYTES_MAX) large = room;
@@ -102,6 +126,7 @@ function writeLarge(encoder: Encoder, message: Message, headBytes: number): Uint
       return room.slice(0, end);
     } catch (error) {
       if (error !== FULL) throw error;
+      room = new Uint8Array(2 * room.length);
     }
   }
 }

@@ -1,16 +1,8 @@
-import { create, type DescField, type DescMessage, type Message, ScalarType } from '@bufbuild/protobuf';
+import { type DescField, type DescMessage, type Message, ScalarType } from '@bufbuild/protobuf';
 import { WireType } from '@bufbuild/protobuf/wire';
 import { compileSource, quote, UNUSUAL } from './compile.ts';
-import {
-  IMPLICIT,
-  isDelimited,
-  isPlainObject,
-  isUnwrapped,
-  type ScalarKind,
-  scalarOf,
-  tagOf,
-  wireTypeOf,
-} from './fields.ts';
+import { isDelimited, isPlainObject, isUnwrapped, type ScalarKind, scalarOf, tagOf, wireTypeOf } from './fields.ts';
+import { MessageSource } from './message-source.ts';
 import * as numbers from './numbers.ts';
 import { plainOf } from './plain.ts';
 import { readText } from './text.ts';
@@ -77,43 +69,32 @@ function skip(b: Uint8Array, pos: number, end: number, tag: number): number {
 /** What the sources name. */
 const KNOWN = { UNUSUAL, ...numbers, text: readText, skip, reading, plainOf };
 
-/**
- * The source of a function that reads messages of one type. Fields are read into variables of their own, and the message is
- * made of them at last, so that messages of a type have the same hidden class however their fields come.
- */
+/** The source of a function that reads messages of one type. */
 class ReaderSource {
   readonly #desc: DescMessage;
   readonly #cases: string[] = [];
-  readonly #variables: string[] = [];
-  /** Values that no source can have, by their name in it. */
-  readonly #values: Record<string, unknown> = {};
-  /** As Protobuf-ES makes it: what is not sent has the values that are here. */
-  readonly #empty: Message & Record<string, unknown>;
+  readonly #message: MessageSource;
 
   constructor(desc: DescMessage) {
     this.#desc = desc;
-    this.#empty = create(desc);
-    for (const oneof of desc.oneofs) this.#variables.push(`let o${desc.oneofs.indexOf(oneof)};`);
-    for (const [i, field] of desc.fields.entries()) {
-      if (field.oneof === undefined) this.#variables.push(`let f${i}${this.#initial(field)};`);
-      if (!isDelimited(field)) this.#addCase(field, i);
-    }
+    this.#message = new MessageSource(desc);
+    for (const [i, field] of desc.fields.entries()) if (!isDelimited(field)) this.#addCase(field, i);
   }
 
   compile(): Read {
     const source = this.#source();
-    return compileSource(source, { ...KNOWN, ...this.#values }) as Read;
+    return compileSource(source, { ...KNOWN, ...this.#message.values }) as Read;
   }
 
   #source(): string {
-    const known = this.#value('known', new Set(this.#desc.fields.map(({ number }) => number)));
-    return `${this.#constructorSource()}
+    const known = this.#message.value('known', new Set(this.#desc.fields.map(({ number }) => number)));
+    return `${this.#message.constructorSource()}
 return function read(b, pos, end, depth) {
   if (depth === 0) throw UNUSUAL;
   const last = end - 1;
   let t = 0, v = 0, n = 0, e = 0;
   let unknown;
-  ${this.#variables.join('\n  ')}
+  ${this.#message.variables().join('\n  ')}
   while (pos < last) {
     t = b[pos++];
     if (t > 127) { t = readTag(b, pos - 1, end); pos = cursor.pos; }
@@ -128,42 +109,10 @@ ${this.#cases.join('\n')}
     }
   }
   if (pos !== end) throw UNUSUAL;
-  ${this.#messageSource()}
+  ${this.#message.messageSource()}
   if (unknown !== undefined) m.$unknown = unknown;
   return m;
 }`;
-  }
-
-  /** What a field is before anything of it has been read: what every message has, or nothing. */
-  #initial(field: DescField): string {
-    if (field.fieldKind === 'list') return ' = []';
-    if (field.fieldKind === 'map') return ' = {}';
-    return this.#isAlwaysThere(field) ? ` = ${this.#literal(this.#empty[field.localName])}` : '';
-  }
-
-  #isAlwaysThere({ fieldKind, presence }: DescField): boolean {
-    return fieldKind === 'list' || fieldKind === 'map' || (fieldKind !== 'message' && presence === IMPLICIT);
-  }
-
-  #literal(value: unknown): string {
-    switch (typeof value) {
-      case 'string':
-        return quote(value);
-      case 'boolean':
-        return String(value);
-      case 'number':
-        return Object.is(value, -0) ? '-0' : String(value);
-      case 'bigint':
-        return `${value}n`;
-      default:
-        return this.#value('value', value);
-    }
-  }
-
-  #value(name: string, value: unknown): string {
-    const unique = `${name}${Object.keys(this.#values).length}`;
-    this.#values[unique] = value;
-    return unique;
   }
 
   #addCase(field: DescField, index: number): void {
@@ -175,7 +124,7 @@ ${this.#cases.join('\n')}
       case 'enum': {
         const check =
           field.enum?.open === false
-            ? `if (!${this.#value('values', new Set(field.enum.values.map((value) => value.number)))}.has(v | 0)) throw UNUSUAL;`
+            ? `if (!${this.#message.value('values', new Set(field.enum.values.map((value) => value.number)))}.has(v | 0)) throw UNUSUAL;`
             : '';
         const target = field.oneof === undefined ? variable : 'value';
         this.#case(number, wireTypeOf(scalar!.type), [
@@ -204,11 +153,7 @@ ${this.#cases.join('\n')}
 
   #setOneof(field: DescField, value: string): string[] {
     if (field.oneof === undefined) return [];
-    return [`${this.#oneofVariable(field)} = { case: ${quote(field.localName)}, value: ${value} };`];
-  }
-
-  #oneofVariable({ oneof }: DescField): string {
-    return `o${this.#desc.oneofs.indexOf(oneof!)}`;
+    return [`${this.#message.oneofVariable(field)} = { case: ${quote(field.localName)}, value: ${value} };`];
   }
 
   #addMessage(field: DescField & { readonly fieldKind: 'message' }, variable: string): void {
@@ -216,7 +161,7 @@ ${this.#cases.join('\n')}
     const again =
       field.oneof === undefined
         ? `${variable} !== undefined`
-        : `${this.#oneofVariable(field)} !== undefined && ${this.#oneofVariable(field)}.case === ${quote(field.localName)}`;
+        : `${this.#message.oneofVariable(field)} !== undefined && ${this.#message.oneofVariable(field)}.case === ${quote(field.localName)}`;
     const read = this.#readMessage(field);
     const value = isUnwrapped(field) ? `${read}[${quote(field.message.fields[0]!.localName)}]` : read;
     this.#case(field.number, WireType.LengthDelimited, [
@@ -229,7 +174,7 @@ ${this.#cases.join('\n')}
 
   /** An expression that reads what takes the next `n` bytes. */
   #readMessage(field: DescField): string {
-    const decoder = this.#value('type', decoderOf(field.message!));
+    const decoder = this.#message.value('type', decoderOf(field.message!));
     const read = `${decoder}.read(b, pos, pos + n, depth - 1)`;
     return isPlainObject(field) ? `plainOf(${read})` : read;
   }
@@ -290,52 +235,6 @@ ${this.#cases.join('\n')}
       `if (pos !== e || key === undefined || value === undefined || key === '__proto__') throw UNUSUAL;`,
       `${variable}[key] = value;`,
     ]);
-  }
-
-  /** Protobuf-ES gives messages a prototype where fields may be absent and yet have a value. */
-  #hasPrototype(): boolean {
-    return Object.getPrototypeOf(this.#empty) !== Object.prototype;
-  }
-
-  #variablesOfMessage(): { readonly name: string; readonly variable: string; readonly initial?: string }[] {
-    const { members, fields, oneofs } = this.#desc;
-    return members.flatMap((member) => {
-      if (member.kind === 'oneof')
-        return { name: member.localName, variable: `o${oneofs.indexOf(member)}`, initial: '{ case: undefined }' };
-      return this.#isAlwaysThere(member) ? { name: member.localName, variable: `f${fields.indexOf(member)}` } : [];
-    });
-  }
-
-  /** The fields that a message has where they were sent. */
-  #absentable(): { readonly name: string; readonly variable: string }[] {
-    return this.#desc.fields.flatMap((field, i) =>
-      field.oneof === undefined && !this.#isAlwaysThere(field) ? { name: field.localName, variable: `f${i}` } : [],
-    );
-  }
-
-  #constructorSource(): string {
-    if (!this.#hasPrototype()) return '';
-    const prototype = this.#value('prototype', Object.getPrototypeOf(this.#empty));
-    const always = this.#variablesOfMessage();
-    return `function Message(${always.map(({ variable }) => variable).join(', ')}) {
-  this.$typeName = ${quote(this.#desc.typeName)};
-  ${always.map(({ name, variable }) => `this[${quote(name)}] = ${variable};`).join('\n  ')}
-}
-Message.prototype = ${prototype};`;
-  }
-
-  #messageSource(): string {
-    const always = this.#variablesOfMessage().map(({ name, variable, initial }) => ({
-      name,
-      value: initial === undefined ? variable : `${variable} === undefined ? ${initial} : ${variable}`,
-    }));
-    const made = this.#hasPrototype()
-      ? `new Message(${always.map(({ value }) => value).join(', ')})`
-      : `{ $typeName: ${quote(this.#desc.typeName)}, ${always.map(({ name, value }) => `${quote(name)}: ${value}`).join(', ')} }`;
-    const absentable = this.#absentable().map(
-      ({ name, variable }) => `if (${variable} !== undefined) m[${quote(name)}] = ${variable};`,
-    );
-    return [`const m = ${made};`, ...absentable].join('\n  ');
   }
 }
 

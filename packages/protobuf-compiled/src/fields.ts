@@ -30,8 +30,24 @@ export function isUnwrapped(field: DescField): field is DescField & { readonly m
   return field.fieldKind === 'message' && field.oneof === undefined && isWrapper(field.message);
 }
 
-function isWrapper({ typeName, fields: [value] }: DescMessage): boolean {
+export function isWrapper({ typeName, fields: [value] }: DescMessage): boolean {
   return WRAPPERS.has(typeName) && value?.fieldKind === 'scalar' && value.name === 'value' && value.number === 1;
+}
+
+const OF_JSON: ReadonlySet<string> = new Set(
+  ['Any', 'Timestamp', 'Duration', 'FieldMask', 'Struct', 'Value', 'ListValue'].map(
+    (name) => `google.protobuf.${name}`,
+  ),
+);
+
+/** Whether it has JSON of its own. */
+export function isOfJson(desc: DescMessage): boolean {
+  return OF_JSON.has(desc.typeName) || isWrapper(desc);
+}
+
+/** Whether a message has a value for the field that was not sent. */
+export function isAlwaysThere({ fieldKind, presence }: DescField): boolean {
+  return fieldKind === 'list' || fieldKind === 'map' || (fieldKind !== 'message' && presence === IMPLICIT);
 }
 
 /** google.protobuf.Struct is a plain object in a field, which is left to Protobuf-ES. */

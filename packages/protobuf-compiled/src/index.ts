@@ -1,1 +1,2 @@
 export { fromBinary, toBinary, toBinaryBehind } from './binary.ts';
+export { fromJsonString, toJsonString } from './json.ts';

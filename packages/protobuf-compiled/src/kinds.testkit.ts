@@ -78,6 +78,11 @@ const WELL_KNOWN = {
   bytes_value: '.google.protobuf.BytesValue',
 };
 
+/** As protoc gives it to every field. */
+function jsonNameOf(name: string): string {
+  return name.replaceAll(/_(.)/g, (_, letter: string) => letter.toUpperCase());
+}
+
 /** Adds fields to a message one after the other, some with numbers whose tags take two or three bytes. */
 class Fields {
   readonly field: FieldInit[] = [];
@@ -92,7 +97,7 @@ class Fields {
 
   add(name: string, init: FieldInit): void {
     this.#number += this.#number === 20 ? 180 : this.#number === 230 ? 3000 : 1;
-    this.field.push({ name, number: this.#number, label: Label.OPTIONAL, ...init });
+    this.field.push({ name, jsonName: jsonNameOf(name), number: this.#number, label: Label.OPTIONAL, ...init });
   }
 
   addMap(name: string, key: Type, value: FieldInit): void {
@@ -101,8 +106,8 @@ class Fields {
       name: entry,
       options: { mapEntry: true },
       field: [
-        { name: 'key', number: 1, label: Label.OPTIONAL, type: key },
-        { name: 'value', number: 2, label: Label.OPTIONAL, ...value },
+        { name: 'key', jsonName: 'key', number: 1, label: Label.OPTIONAL, type: key },
+        { name: 'value', jsonName: 'value', number: 2, label: Label.OPTIONAL, ...value },
       ],
     });
     this.add(name, { label: Label.REPEATED, type: Type.MESSAGE, typeName: `${this.#typeName}.${entry}` });
@@ -184,15 +189,15 @@ function groupsOf(syntax: Syntax, packageName: string): MessageInit[] {
   const delimited = { features: { messageEncoding: FeatureSet_MessageEncoding.DELIMITED } };
   const field = (name: string, number: number, label: Label): FieldInit =>
     syntax === 'proto2'
-      ? { name, number, label, type: Type.GROUP, typeName: self }
-      : { name, number, label, type: Type.MESSAGE, typeName: self, options: delimited };
+      ? { name, jsonName: name, number, label, type: Type.GROUP, typeName: self }
+      : { name, jsonName: name, number, label, type: Type.MESSAGE, typeName: self, options: delimited };
   return [
     {
       name: 'Groups',
       field: [
         field('groups', 1, Label.OPTIONAL),
         field('many', 2, Label.REPEATED),
-        { name: 'text', number: 3, label: Label.OPTIONAL, type: Type.STRING },
+        { name: 'text', jsonName: 'text', number: 3, label: Label.OPTIONAL, type: Type.STRING },
       ],
     },
   ];
@@ -222,6 +227,7 @@ function othersOf(syntax: Syntax): MessageInit[] {
       name: 'Defaults',
       field: withDefaults.map(([type, defaultValue], i) => ({
         name: `default_${Type[type].toLowerCase()}`,
+        jsonName: `default${Type[type]}`,
         number: i + 1,
         label: Label.OPTIONAL,
         type,
@@ -231,13 +237,13 @@ function othersOf(syntax: Syntax): MessageInit[] {
     {
       name: 'Required',
       field: [
-        { name: 'text', number: 1, type: Type.STRING, ...required },
-        { name: 'number', number: 2, type: Type.INT32, ...required },
+        { name: 'text', jsonName: 'text', number: 1, type: Type.STRING, ...required },
+        { name: 'number', jsonName: 'number', number: 2, type: Type.INT32, ...required },
       ],
     },
     {
       name: 'Unchecked',
-      field: [{ name: 'text', number: 1, label: Label.OPTIONAL, type: Type.STRING, ...unchecked }],
+      field: [{ name: 'text', jsonName: 'text', number: 1, label: Label.OPTIONAL, type: Type.STRING, ...unchecked }],
     },
   ];
 }
