@@ -70,7 +70,7 @@ function refusalOf(each: Import): string | undefined {
   if (file.startsWith('packages/client/') && !NODE_ONLY.test(file) && /^node:|\/connect-node$/.test(module))
     return 'the client runs in browsers: what Node alone has is behind node.ts';
   if (file.startsWith('packages/console/') && !module.startsWith('.')) {
-    return /^(@kith\/client|@connectrpc\/connect|@bufbuild\/protobuf|react|react-dom|@tanstack\/react-query|uqr)(-web)?(\/|$)/.test(
+    return /^(@kith\/client|@connectrpc\/connect|@bufbuild\/protobuf|react|react-dom|@tanstack\/react-query|uplot|uqr)(-web)?(\/|$)/.test(
       module,
     )
       ? undefined

@@ -118,7 +118,7 @@ const drop = (name: string, content: string) => (page: Page) =>
   page.locator('input[type=file]').setInputFiles({ name, mimeType: 'text/csv', buffer: Buffer.from(content) });
 
 const VIEWS: readonly [name: string, path: string, prepare?: Prepare][] = [
-  ['overview', ''],
+  ['overview', '', (page) => page.getByRole('img', { name: /per second now/ }).waitFor()],
   ['users', 'users'],
   ['user', `users/${ids[0]}`],
   [

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Locator, Page } from 'playwright-core';
 import { describe, expect, test } from 'vitest';
 import { Role } from '../gen/kith/access/v1/role_pb.ts';
+import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { UserService } from '../gen/kith/user/v1/user_service_pb.ts';
 import { needChromium } from './support/browser.ts';
@@ -154,6 +155,40 @@ test('activity appears as it happens, waits while it is paused, and a name that 
   await page.getByRole('heading', { name }).waitFor();
   await page.getByRole('button', { name: 'As curl' }).first().click();
   await page.getByText('UserService/GetUser').waitFor();
+  expect(visitor.complaints).toEqual([]);
+});
+
+test('charts of the overview tell what they draw in a sentence and in a table, and are drawn anew in the dark', async (context) => {
+  needChromium(context);
+  await using visitor = await site.visit({ colorScheme: 'light' });
+  const page = await enter(visitor);
+  const auth = site.kith.client(AuthService);
+  const { user } = await site.kith.user();
+  for (const password of ['wrong', 'wronger'])
+    await auth.login({ identifier: user.username, password }).catch(() => {});
+  await page.reload();
+  const signIns = page.getByRole('figure', { name: 'Sign-ins' });
+  const drawn = signIns.getByRole('img', { name: /^[1-9][\d,]* sign-ins and [2-9]\d* failed ones\.$/ });
+  await drawn.waitFor();
+  const [, failed] = /and (\d+) failed/.exec((await drawn.getAttribute('aria-label'))!)!;
+  await signIns.getByText('As a table').click();
+  const cells = await signIns.getByRole('row').getByRole('cell').allInnerTexts();
+  expect(cells).toHaveLength(2 * 24);
+  expect(cells.filter((_, i) => i % 2 === 1).reduce((sum, text) => sum + Number(text), 0)).toBe(Number(failed));
+
+  const rate = page.getByRole('figure', { name: 'Activities per second' });
+  await rate.getByRole('img', { name: /per second now/ }).waitFor();
+  const colorOf = () =>
+    drawn.locator('canvas').evaluate((canvas) => {
+      const { data } = (canvas as HTMLCanvasElement).getContext('2d')!.getImageData(0, 0, 400, 300);
+      return data.findLast((_, i) => i % 4 === 0 && data[i + 3]! > 0);
+    });
+  const before = await colorOf();
+  await page.getByLabel('Colors').selectOption('Dark');
+  await expect.poll(colorOf).not.toBe(before);
+  await page.getByLabel('Period').selectOption('Last hour');
+  await expect.poll(() => signIns.getByRole('row').count()).toBe(61);
+  expect(await faultsOf(page, 'charts')).toEqual([]);
   expect(visitor.complaints).toEqual([]);
 });
 

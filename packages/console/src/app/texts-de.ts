@@ -208,7 +208,6 @@ export const TEXTS: typeof EN = {
   logLevel: 'Protokollstufe',
   welcome: (name) => `Willkommen, ${name}`,
   latest: 'Was zuletzt geschah',
-  activitiesPerMinute: 'Aktivitäten der letzten Stunde',
 
   keys: {
     commands: 'Befehle öffnen',

@@ -207,7 +207,6 @@ export const TEXTS = {
   logLevel: 'Log level',
   welcome: (name: string) => `Welcome, ${name}`,
   latest: 'What happened last',
-  activitiesPerMinute: 'Activities in the last hour',
 
   keys: {
     commands: 'Open the commands',

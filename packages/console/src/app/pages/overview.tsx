@@ -1,7 +1,7 @@
 import { ActivityService } from '@kith/client/activity';
 import { AdminService, LogLevel } from '@kith/client/admin';
 import { useQuery } from '@tanstack/react-query';
-import type { ReactNode } from 'react';
+import { lazy, type ReactNode, Suspense } from 'react';
 import { Permission, useConsole, useMay, useService } from '../context.tsx';
 import { ActivityList } from '../parts/activity-list.tsx';
 import { AsCurl } from '../parts/curl.tsx';
@@ -10,6 +10,9 @@ import { Time, toDate } from '../parts/time.tsx';
 import { Link } from '../router.tsx';
 import { t } from '../texts.ts';
 import { useTitle } from '../use-title.ts';
+
+/** Comes after the numbers, with what draws. */
+const OverviewCharts = lazy(() => import('./overview-charts.tsx'));
 
 /** How often what the server tells of itself is asked for, milliseconds. */
 const REFRESH_MS = 3_000;
@@ -80,6 +83,9 @@ function Status() {
         </Tile>
         <Tile label={t.logLevel}>{logLevelName.toLowerCase()}</Tile>
       </div>
+      <Suspense fallback={<Skeleton rows={6} />}>
+        <OverviewCharts status={data} />
+      </Suspense>
       <div className="columns">
         <section className="card table-card" aria-labelledby="budgets">
           <div className="card-head">
