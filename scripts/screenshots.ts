@@ -7,7 +7,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Page } from 'playwright-core';
-import { Role } from '../packages/client/src/contract.ts';
+import { ContactFormat, Role } from '../packages/client/src/contract.ts';
 import { createKith } from '../packages/client/src/index.ts';
 import { startKith } from '../packages/client/src/testing.ts';
 import { startChromium } from '../test/support/browser.ts';
@@ -88,6 +88,11 @@ await alan.contacts.create({
   company: 'US Navy',
   emails: [{ address: '1@example.org' }],
 });
+await alan.contacts.import({
+  format: ContactFormat.VCARD_4,
+  content: new TextEncoder().encode('BEGIN:VCARD\nVERSION:4.0\nFN:Emmy Noether\nN:Noether;Emmy;;;\nEND:VCARD\n'),
+  source: 'phone.vcf',
+});
 const { contacts } = await alan.contacts.list().page();
 for (const [i, [name, color]] of [
   ['Conference', '#4338ca'],
@@ -132,6 +137,7 @@ const VIEWS: readonly [name: string, path: string, prepare?: Prepare][] = [
   ['invitations', 'users/invitations'],
   ['import-users', 'users/import', drop('users.csv', USERS_FILE)],
   ['outbox', 'outbox'],
+  ['imports', 'contacts/import'],
   ['import-contacts', 'contacts/import', drop('contacts.csv', CONTACTS_FILE)],
   ['activity', 'activity'],
   ['contacts', 'contacts'],

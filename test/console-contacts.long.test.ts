@@ -271,7 +271,7 @@ test('a file of contacts is shown, imported, exported and imported again', async
   expect((await contacts.listContacts({})).contacts).toEqual([]);
 
   await page.getByRole('button', { name: 'Import 2' }).click();
-  await page.getByRole('button', { name: 'Delete the 2 created' }).waitFor();
+  await page.getByRole('button', { name: 'Take this import back' }).waitFor();
   expect((await contacts.listContacts({})).contacts).toMatchObject([
     { givenName: '<b>Grace</b>', familyName: 'Hopper' },
     { givenName: 'Ada', familyName: 'Lovelace', phones: [{ e164: '+442079460958' }], source: 'people.csv' },
@@ -291,5 +291,43 @@ test('a file of contacts is shown, imported, exported and imported again', async
     .setInputFiles({ name: 'people.vcf', mimeType: 'text/vcard', buffer: await readFile(await (await saved).path()) });
   await page.getByLabel('Country').fill('gb');
   await page.getByText('0 would be created or changed').waitFor();
+  expect(visitor.complaints).toEqual([]);
+});
+
+test('an import is taken back as a whole, but for what was changed since, also later', async (context) => {
+  needChromium(context);
+  await using visitor = await site.visit({ colorScheme: 'dark' });
+  const page = await visitor.open('contacts');
+  const { contacts } = await withContacts(page);
+  const { contact: ada } = await contacts.createContact({ givenName: 'Ada', uid: 'ada', company: 'Before' });
+  const cards = ['ada', 'grace', 'mary'].map(
+    (name) => `BEGIN:VCARD\nVERSION:4.0\nUID:${name}\nFN:${name}\nN:;${name};;;\nORG:After\nEND:VCARD\n`,
+  );
+  await page.getByRole('link', { name: 'Import' }).click();
+  const file = { name: 'people.vcf', mimeType: 'text/vcard', buffer: Buffer.from(cards.join('')) };
+  await page.getByLabel('File').setInputFiles(file);
+  await page.getByRole('button', { name: 'Import 3' }).click();
+  await page.getByRole('button', { name: 'Take this import back' }).waitFor();
+  const grace = (await contacts.listContacts({ query: 'grace' })).contacts[0]!;
+  await contacts.updateContact({ contactId: grace.id, jobTitle: 'Rear Admiral' });
+
+  await page.getByRole('button', { name: 'Take this import back' }).click();
+  await page.getByText('1 that were created are deleted, 1 that were changed are as before').waitFor();
+  await page.getByText('1 stay as they are').waitFor();
+  expect(await faultsOf(page, 'an import taken back')).toEqual([]);
+  const left = (await contacts.listContacts({})).contacts;
+  const texts = left.map(({ company, jobTitle }) => `${company} ${jobTitle}`);
+  expect(new Set(texts)).toEqual(new Set(['After Rear Admiral', 'Before ']));
+  expect((await contacts.getContact({ contactId: ada!.id })).contact).toMatchObject({ givenName: 'Ada' });
+
+  // What is left of it can be taken back from the list of earlier imports.
+  await page.goto(`${site.kith.address}/console/contacts/import`);
+  await page.getByText('2 created, 1 changed').waitFor();
+  expect(await faultsOf(page, 'earlier imports')).toEqual([]);
+  await contacts.deleteContact({ contactId: grace.id });
+  await tabTo(page.getByRole('button', { name: 'Take back: people.vcf' }));
+  await page.keyboard.press('Enter');
+  await page.getByText(/^Taken back|nothing left to take back/).waitFor();
+  expect((await contacts.listContacts({})).contacts).toHaveLength(1);
   expect(visitor.complaints).toEqual([]);
 });

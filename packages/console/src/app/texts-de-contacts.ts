@@ -31,8 +31,6 @@ export const CONTACT_TEXTS: typeof EN = {
   keepExisting: 'Kontakte, die schon da sind, lassen, wie sie sind',
   wouldImport: (count) => `${count.toLocaleString('de')} würden angelegt oder geändert.`,
   reading: 'Wird gelesen …',
-  takeBack: 'Zurücknehmen',
-  takeBackCount: (count) => `Die ${count.toLocaleString('de')} angelegten löschen`,
   format: 'Format',
   saveFile: 'Datei speichern',
   exported: 'Die Datei ist gespeichert.',

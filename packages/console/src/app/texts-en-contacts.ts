@@ -28,8 +28,6 @@ export const CONTACT_TEXTS = {
   keepExisting: 'Leave contacts that are there as they are',
   wouldImport: (count: number) => `${count.toLocaleString('en')} would be created or changed.`,
   reading: 'Reading …',
-  takeBack: 'Take back',
-  takeBackCount: (count: number) => `Delete the ${count.toLocaleString('en')} created`,
   format: 'Format',
   saveFile: 'Save file',
   exported: 'The file is saved.',

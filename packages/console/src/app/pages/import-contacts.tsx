@@ -6,16 +6,16 @@ import { language } from '../../preferences.ts';
 import { columnsOf, type FilePart, partsOf } from '../contact-parts.ts';
 import { useService } from '../context.tsx';
 import { describeFailure } from '../failures.ts';
-import { useBulk } from '../parts/bulk.tsx';
+import { importTexts } from '../import-texts.ts';
 import { Checkbox, Field, Select } from '../parts/form.tsx';
 import { ImportPage } from '../parts/import-page.tsx';
 import { type ImportedRow, type ImportedStatus, ImportResults } from '../parts/import-results.tsx';
-import { SELECTED_MAX } from '../parts/selection.tsx';
 import { Failed } from '../parts/states.tsx';
 import { Link } from '../router.tsx';
 import { t } from '../texts.ts';
 import { useDelayed } from '../use-delayed.ts';
 import { refreshContacts } from '../use-labels.ts';
+import { EarlierImports, TakeBackImport } from './contact-imports.tsx';
 
 /** The largest file that is read at once, bytes; `kith contacts import` takes larger ones. */
 const FILE_BYTES_MAX = 50_000_000;
@@ -52,6 +52,7 @@ export default function ImportContacts() {
       hint={t.importContactsHint}
       bytesMax={FILE_BYTES_MAX}
       read={read}
+      before={<EarlierImports />}
     >
       {(file) => <Import file={file} />}
     </ImportPage>
@@ -72,6 +73,8 @@ async function read(file: File): Promise<SourceFile> {
 interface Run {
   readonly isPreview: boolean;
   readonly results: readonly ImportedContactResult[];
+  /** '' as long as nothing was written. */
+  readonly importId: string;
   readonly partsDone: number;
   readonly isDone: boolean;
   readonly failure: unknown;
@@ -80,7 +83,6 @@ interface Run {
 function Import({ file }: { readonly file: SourceFile }) {
   const contacts = useService(ContactService, 'Contact');
   const queries = useQueryClient();
-  const bulk = useBulk(() => refreshContacts(queries));
   const [keepExisting, setKeepExisting] = useState(false);
   const [region, setRegion] = useState('');
   const [held, setHeld] = useState<Readonly<Record<string, string>>>({});
@@ -93,9 +95,11 @@ function Import({ file }: { readonly file: SourceFile }) {
     const { signal } = (stopped.current = new AbortController());
     const results: ImportedContactResult[] = [];
     const show = (partsDone: number, isDone: boolean, failure?: unknown) => {
-      if (!signal.aborted || !isPreview) setRun({ isPreview, results: [...results], partsDone, isDone, failure });
+      if (!signal.aborted || !isPreview)
+        setRun({ isPreview, results: [...results], importId, partsDone, isDone, failure });
     };
     let done = 0;
+    let importId = '';
     show(0, false);
     try {
       for (const part of file.parts) {
@@ -108,17 +112,23 @@ function Import({ file }: { readonly file: SourceFile }) {
           keepExisting,
           phoneRegion: region.trim().toUpperCase(),
           source: file.name.slice(0, 100),
+          // All parts are one import, which is taken back as a whole.
+          importId,
           columns: Object.entries(held).flatMap(([name, holds]) => (holds === '' ? [] : [{ name, holds }])),
         };
         // A preview is given up where another one begins; what writes is not, since it may have been done.
-        results.push(...(await contacts.import(request, isPreview ? { signal } : {})).results);
+        const answer = await contacts.import(request, isPreview ? { signal } : {});
+        results.push(...answer.results);
+        importId ||= answer.importId;
         show(++done, false);
       }
       show(done, true);
     } catch (thrown) {
       show(done, true, thrown);
     }
-    if (!isPreview) refreshContacts(queries);
+    if (isPreview) return;
+    refreshContacts(queries);
+    void queries.invalidateQueries({ queryKey: ['imports'] });
   };
 
   // The preview follows what is chosen.
@@ -129,18 +139,8 @@ function Import({ file }: { readonly file: SourceFile }) {
   }, [settled, file]);
 
   if (run === undefined) return null;
-  const { isPreview, results, isDone, failure } = run;
+  const { isPreview, results, importId, isDone, failure } = run;
   const wouldChange = results.filter(({ status }) => CHANGES.has(status)).length;
-  const created = isPreview ? [] : results.filter(({ status }) => status === ContactImportStatus.CREATED);
-  const takeBack = () =>
-    bulk.start({
-      title: t.takeBack,
-      items: created,
-      nameOf: ({ name }) => name,
-      run: { each: async ({ contactId }) => (await contacts.delete({ contactId })).contact },
-      undo: { each: ({ result: { id, etag } }) => contacts.undelete({ contactId: id, etag }) },
-      done: t.contactsDeleted,
-    });
   return (
     <>
       {isPreview && (
@@ -200,16 +200,11 @@ function Import({ file }: { readonly file: SourceFile }) {
             <Link to="contacts" className="button primary">
               {t.contacts}
             </Link>
-            {created.length > 0 && created.length <= SELECTED_MAX && (
-              <button type="button" className="button" onClick={takeBack}>
-                {t.takeBackCount(created.length)}
-              </button>
-            )}
+            {importId !== '' && <TakeBackImport importId={importId} label={importTexts.takeBack} />}
           </>
         )}
       </div>
       {results.length > 0 && <ImportResults rows={results.map(toRow)} />}
-      {bulk.dialog}
     </>
   );
 }

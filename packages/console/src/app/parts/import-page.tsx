@@ -11,12 +11,15 @@ export interface ImportPageProps<Source> extends Pick<FileDropProps, 'accept' | 
   /** The largest file that is read at once, bytes; the command line takes larger ones. */
   readonly bytesMax: number;
   readonly read: (file: File) => Promise<Source>;
+  /** What is shown as long as no file was chosen. */
+  readonly before?: ReactNode;
   /** What is shown of a file that was read, made anew for each. */
   readonly children: (source: Source) => ReactNode;
 }
 
 /** A page that takes a file, and then shows what is in it. */
-export function ImportPage<Source>({ title, target, accept, hint, bytesMax, read, children }: ImportPageProps<Source>) {
+export function ImportPage<Source>(props: ImportPageProps<Source>) {
+  const { title, target, accept, hint, bytesMax, read, before, children } = props;
   useTitle(title);
   const [opened, setOpened] = useState<{ readonly count: number; readonly source?: Source }>({ count: 0 });
   const [problem, setProblem] = useState<string | undefined>(undefined);
@@ -42,6 +45,7 @@ export function ImportPage<Source>({ title, target, accept, hint, bytesMax, read
           {problem}
         </p>
       )}
+      {opened.count === 0 && before}
       {opened.source !== undefined && <Fragment key={opened.count}>{children(opened.source)}</Fragment>}
     </>
   );
