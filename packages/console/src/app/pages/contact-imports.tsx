@@ -82,7 +82,7 @@ export function TakeBackImport({ importId, label, about }: TakeBackImportProps) 
       });
   };
   return (
-    <div className="stack">
+    <div className="take-back">
       {state.kind !== 'done' && (
         <button
           type="button"
@@ -145,7 +145,7 @@ export function EarlierImports() {
       <div className="card-head">
         <h2 id="earlier">{importTexts.earlier}</h2>
       </div>
-      <p className="pad muted">{importTexts.earlierLead}</p>
+      <p className="card-note muted">{importTexts.earlierLead}</p>
       <table className="table">
         <caption className="visually-hidden">{importTexts.earlier}</caption>
         <tbody>

@@ -45,10 +45,11 @@ function Rate({ status: { activityLog, process } }: { readonly status: GetStatus
       timeMs > (before.at(-1)?.timeMs ?? 0) ? [...before, { head, timeMs }].slice(-RATES_MAX - 1) : before,
     );
   }, [head, timeMs]);
-  const rates = samples.slice(1).map(({ head: now, timeMs: nowMs }, i) => {
+  const all = samples.slice(1).map(({ head: now, timeMs: nowMs }, i) => {
     const before = samples[i]!;
     return { seconds: nowMs / 1000, rate: Math.max(0, ((now - before.head) * 1000) / (nowMs - before.timeMs)) };
   });
+  const rates = all.length < 2 ? [] : all; // one alone has no length of time
   const values = rates.map(({ rate }) => rate);
   const last = values.at(-1);
   return (

@@ -26,7 +26,7 @@ export interface ChartProps {
 
 const HEIGHT = 170;
 
-/** Values over time, as a drawing, a sentence and a table. */
+/** Values over time, two at least, as a drawing, a sentence and a table. */
 export function Chart({ title, summary, times, series, timeText, valueText, controls }: ChartProps) {
   const id = useId();
   const target = useRef<HTMLDivElement>(null);
