@@ -31,6 +31,7 @@ import { runCommand } from '../src/cli/commands.ts';
 import { parseConfig } from '../src/config/config.ts';
 import { openDatabase } from '../src/storage/database.ts';
 import { findCommand, run as runCommandLine } from './support/commands.ts';
+import { ContactCopy } from './support/contact-copy.ts';
 import { databases, type TestDatabase } from './support/databases.ts';
 import { ADMIN_PASSWORD, grpc, refusalOf } from './support/kith.ts';
 import { type Exit, type ServingProcess, spawnKith, startProcess } from './support/process.ts';
@@ -475,6 +476,9 @@ describe('copy-to', () => {
       break;
     }
     for (let i = 10; i < 15; i++) await record(transport, i); // after the cursor
+    const copy = new ContactCopy();
+    await copy.sync(createClient(ContactService, transport), 10);
+    await createClient(ContactService, transport).createContact({ givenName: 'Zz, before' }); // likewise
     old.kill('SIGTERM');
     await old.exited;
     {
@@ -508,6 +512,10 @@ describe('copy-to', () => {
       pageToken: page.nextPageToken,
     });
     expect(next.activities.map(({ action }) => action)).toEqual(['test.no6', 'test.no5', 'test.no4']);
+    await createClient(ContactService, newTransport).createContact({ givenName: 'Zz, behind' });
+    copy.answered = 0;
+    await copy.sync(createClient(ContactService, newTransport), 10);
+    expect([copy.size, copy.answered]).toEqual([7, 2]);
     await record(newTransport, 15);
     const seen: string[] = [];
     const watch = createClient(ActivityService, newTransport).watchUserActivity({

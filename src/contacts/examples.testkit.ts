@@ -236,6 +236,14 @@ export const contacts = examplesOf(ContactService, {
       answer: { merges: expect.arrayContaining([expect.objectContaining(merge)]) },
     };
   },
+  async syncContacts(cast) {
+    const { accessToken, contact } = await withContact(cast);
+    return {
+      accessToken,
+      request: { pageSize: 1000 },
+      answer: { contacts: expect.arrayContaining([contact]), labelsChanged: true, nextCursor: expect.any(String) },
+    };
+  },
   async undeleteContact(cast) {
     const { accessToken, contact } = await withContact(cast);
     await cast.kith.client(ContactService, accessToken).deleteContact({ contactId: contact.id });

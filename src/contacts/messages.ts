@@ -41,6 +41,7 @@ import {
   type ListContactsResponseSchema,
   type MergeContactsRequest,
   type PossibleDuplicateSchema,
+  type SyncContactsResponseSchema,
   type UndoContactImportResponseSchema,
   type UpdateContactRequest,
   UpdateContactRequestSchema,
@@ -77,6 +78,7 @@ import type { ContactImport, UndoneContact } from './imports.ts';
 import type { MatchReason } from './match.ts';
 import type { FieldName } from './merge.ts';
 import type { ContactMerge, Merge, Unmerged } from './merges.ts';
+import type { SyncPage } from './sync.ts';
 import { isEmailAddress } from './email-address.ts';
 import { readWebAddress } from './web-address.ts';
 
@@ -264,6 +266,16 @@ export async function toDuplicatesPage({
     score,
   }));
   return { duplicates, nextPageToken };
+}
+
+export async function toSyncPage(page: SyncPage): Promise<MessageInitShape<typeof SyncContactsResponseSchema>> {
+  return {
+    contacts: await mapInSlices(page.contacts, toContactMessage),
+    tombstones: page.tombstones.map(({ id, mergedInto }) => ({ contactId: id, mergedIntoContactId: mergedInto })),
+    labelsChanged: page.isLabelChanged,
+    nextCursor: page.nextCursor,
+    hasMore: page.hasMore,
+  };
 }
 
 export function fromList(request: ListContactsRequest): ContactListRequest {

@@ -23,6 +23,7 @@ import { exportContacts } from './export.ts';
 import { importContacts } from './import.ts';
 import { type ImportChange, listImportChanges, listImports, purgeImportsOf, undoImport } from './imports.ts';
 import { listMerged, listMerges, mergeContacts, purgeMergesOf, unmergeContact } from './merges.ts';
+import { syncContacts } from './sync.ts';
 import { messageJson } from '../rpc/message-json.ts';
 import {
   ANY_LABELS,
@@ -64,6 +65,7 @@ import {
   toMergeMessage,
   toMergesPage,
   toImportResults,
+  toSyncPage,
   toUndoneContacts,
   unmergeResponse,
   updateResponse,
@@ -146,6 +148,9 @@ export function contactService(app: ContactsApp & ExportApp): ServiceImpl<typeof
     },
     async listContactMerges(request, context) {
       return toMergesPage(await listMerges(app, callerOf(context), request));
+    },
+    async syncContacts(request, context) {
+      return toSyncPage(await syncContacts(app, callerOf(context), request));
     },
     async undeleteContact({ contactId, etag }, context) {
       return { contact: toContactMessage(await undeleteContact(app, callerOf(context), contactId, etag)) };

@@ -89,6 +89,22 @@ export function selectContact(db: Db, ownerId: string, id: string): Promise<Cont
   return db.selectFrom('contacts').selectAll().where('owner_id', '=', ownerId).where('id', '=', id).executeTakeFirst();
 }
 
+/** The contacts of an owner with these ids, whatever has become of them, by their ids. */
+export async function selectContacts(
+  db: Db,
+  ownerId: string,
+  ids: readonly string[],
+): Promise<Map<string, ContactRow>> {
+  if (ids.length === 0) return new Map();
+  const rows = await db
+    .selectFrom('contacts')
+    .selectAll()
+    .where('id', 'in', ids)
+    .where(notIndexed<string>('owner_id'), '=', ownerId)
+    .execute();
+  return new Map(rows.map((row) => [row.id, row]));
+}
+
 /** The contacts of an owner that have one of these uids and are in this state. */
 export function selectContactsByUid(
   db: Db,

@@ -743,10 +743,10 @@ export const ErrorReason = {
   ACTION_RESERVED: 100,
 
   /**
-   * The cursor is not one of this log's.
+   * The cursor is not one of this log's, or of the caller's contacts.
    *
    * Send the cursor as it was received. Without one, list, and watch from the
-   * `watch_cursor` of the first page.
+   * `watch_cursor` of the first page; of contacts, `SyncContacts` begins without a cursor.
    *
    * @generated from enum value: ERROR_REASON_CURSOR_INVALID = 101;
    */
@@ -757,7 +757,7 @@ export const ErrorReason = {
    * before it: list, and watch from the `watch_cursor` of the first page.
    *
    * List what there is, and watch from the `watch_cursor` of the first page: there
-   * is a gap before it.
+   * is a gap before it. Of contacts, drop the copy and call `SyncContacts` without a cursor.
    *
    * @generated from enum value: ERROR_REASON_CURSOR_EXPIRED = 102;
    */
