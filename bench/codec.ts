@@ -1,6 +1,6 @@
 /**
  * What the compiled codec takes to write and read messages, beside Protobuf-ES and beside plain JSON of the same data.
- * All in turns in one process, medians. Writes bench/results/codec.md. `--rounds N`.
+ * All in turns in one process, medians of processor time. Writes bench/results/codec.md. `--rounds N`.
  */
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -80,14 +80,14 @@ const JSON_OF_MESSAGES: readonly Way[] = [
   BINARY.find(({ name }) => name === JSON_TEXT)!,
 ];
 
-const { values } = parseArgs({ options: { rounds: { type: 'string', default: '41' } } });
+const { values } = parseArgs({ options: { rounds: { type: 'string', default: '31' } } });
 const rounds = Number(values.rounds);
 /** How long a round takes for each task, about, and the time until a task is compiled, milliseconds. */
-const ROUND_MS = 10;
-const WARM_UP_MS = 300;
+const ROUND_MS = 20;
+const WARM_UP_MS = 150;
 
 const lines = [
-  `Microseconds, medians of ${rounds} rounds in turns, in brackets the ratio to ${JSON_TEXT} of the same data. Node ${process.versions.node}, ${cpus()[0]?.model ?? 'an unknown processor'}.`,
+  `Microseconds of processor time, medians of ${rounds} rounds in turns, in brackets the ratio to ${JSON_TEXT} of the same data. Node ${process.versions.node}, ${cpus()[0]?.model ?? 'an unknown processor'}.`,
 ];
 for (const sample of samples()) {
   lines.push('', ...table(`${sample.name}, binary`, sample, BINARY));
@@ -103,7 +103,7 @@ function table(title: string, sample: Sample, ways: readonly Way[]): string[] {
       { name, task: read, runs: [] as number[] },
     ];
   });
-  const times = tasks.map(({ task }) => Math.ceil((ROUND_MS * timesWithin(task, WARM_UP_MS)) / WARM_UP_MS));
+  const times = tasks.map(({ task }) => timesOf(task));
   for (let round = 0; round < rounds; round++)
     for (const [i, { task, runs }] of tasks.entries()) runs.push(microsOf(task, times[i]!));
   const medians = tasks.map(({ runs }) => quantile(runs, 0.5));
@@ -117,17 +117,24 @@ function table(title: string, sample: Sample, ways: readonly Way[]): string[] {
   ];
 }
 
-function timesWithin(task: () => unknown, ms: number): number {
-  const endMs = performance.now() + ms;
-  let times = 0;
-  for (; performance.now() < endMs; times++) last = task();
-  return times;
+/** How often a task is run in a round, found out until it is compiled. */
+function timesOf(task: () => unknown): number {
+  for (let times = 16; ; times *= 2) {
+    const micros = microsOf(task, times) * times;
+    if (micros > WARM_UP_MS * 1000) return Math.ceil((times * ROUND_MS * 1000) / micros);
+  }
+}
+
+/** Of this thread alone, so that what else runs on the machine does not count. */
+function cpuMicros(): number {
+  const { user, system } = process.threadCpuUsage();
+  return user + system;
 }
 
 function microsOf(task: () => unknown, times: number): number {
-  const startMs = performance.now();
+  const start = cpuMicros();
   for (let n = 0; n < times; n++) last = task();
-  const micros = (performance.now() - startMs) * 1000;
+  const micros = cpuMicros() - start;
   if (last === undefined) throw new Error('nothing came out');
   return micros / times;
 }

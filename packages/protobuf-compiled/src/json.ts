@@ -43,7 +43,10 @@ export function toJsonString<Desc extends DescMessage>(
 ): string {
   if (canCompile && (options === undefined || isUsual(options))) {
     try {
-      return JSON.stringify(jsonEncoderOf(schema).write(message), undefined, options?.prettySpaces);
+      const json = jsonEncoderOf(schema).write(message);
+      return options?.prettySpaces === undefined
+        ? JSON.stringify(json)
+        : JSON.stringify(json, undefined, options.prettySpaces);
     } catch {
       // Protobuf-ES writes it, or says what is wrong with it.
     }

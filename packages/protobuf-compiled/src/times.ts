@@ -4,31 +4,32 @@ const SECONDS_MAX = 253_402_300_799;
 const DAY_SECONDS = 86_400;
 const NANOS_MAX = 999_999_999;
 
-const TWO_DIGITS = Array.from({ length: 100 }, (_, i) => String(i).padStart(2, '0'));
+/** Characters. */
+const DASH = 45;
+const DOT = 46;
+const COLON = 58;
+const T = 84;
+const Z = 90;
+const ZERO = 48;
 
 /** The time in RFC 3339, as JSON has it, or undefined for one that it cannot have. */
 export function formatTime(seconds: number, nanos: number): string | undefined {
   if (!(seconds >= SECONDS_MIN && seconds <= SECONDS_MAX)) return undefined;
   if (!Number.isInteger(nanos) || nanos < 0 || nanos > NANOS_MAX) return undefined;
   const day = Math.floor(seconds / DAY_SECONDS);
-  const ofDay = seconds - day * DAY_SECONDS;
-  const hours = Math.floor(ofDay / 3600);
-  const minutes = Math.floor(ofDay / 60) - hours * 60;
-  return `${formatDay(day)}T${TWO_DIGITS[hours]}:${TWO_DIGITS[minutes]}:${TWO_DIGITS[ofDay % 60]}${formatFraction(nanos)}Z`;
-}
-
-function formatFraction(nanos: number): string {
-  if (nanos === 0) return '';
-  if (nanos % 1_000_000 === 0) return `.${String(nanos / 1_000_000).padStart(3, '0')}`;
-  if (nanos % 1_000 === 0) return `.${String(nanos / 1_000).padStart(6, '0')}`;
-  return `.${String(nanos).padStart(9, '0')}`;
+  const millis = Math.floor(nanos / 1_000_000);
+  if (millis * 1_000_000 === nanos) return formatMillis(day, seconds - day * DAY_SECONDS, millis);
+  const fraction = nanos % 1_000 === 0 ? String(nanos / 1_000).padStart(6, '0') : String(nanos).padStart(9, '0');
+  return `${formatMillis(day, seconds - day * DAY_SECONDS, 0).slice(0, -1)}.${fraction}Z`;
 }
 
 /**
- * The date of a day since 1970-01-01, in eras of 400 years that begin on the first of March.
+ * The date of a day since 1970-01-01, in eras of 400 years that begin on the first of March, and the time of day.
  * https://howardhinnant.github.io/date_algorithms.html#civil_from_days
+ *
+ * Made of characters at once: a text that is put together of others takes four times as long until it is written.
  */
-function formatDay(day: number): string {
+function formatMillis(day: number, ofDay: number, millis: number): string {
   const z = day + 719_468;
   const era = Math.floor(z / 146_097);
   const ofEra = z - era * 146_097;
@@ -40,7 +41,37 @@ function formatDay(day: number): string {
   const date = ofYear - Math.floor((153 * shifted + 2) / 5) + 1;
   const month = shifted < 10 ? shifted + 3 : shifted - 9;
   const year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0);
-  return `${TWO_DIGITS[Math.floor(year / 100)]}${TWO_DIGITS[year % 100]}-${TWO_DIGITS[month]}-${TWO_DIGITS[date]}`;
+  const hours = Math.floor(ofDay / 3600);
+  const minutes = Math.floor(ofDay / 60) - hours * 60;
+  const seconds = ofDay % 60;
+  const y1 = digitOf(year, 1000);
+  const y2 = digitOf(year, 100);
+  const y3 = digitOf(year, 10);
+  const y4 = digitOf(year, 1);
+  const m1 = digitOf(month, 10);
+  const m2 = digitOf(month, 1);
+  const d1 = digitOf(date, 10);
+  const d2 = digitOf(date, 1);
+  const h1 = digitOf(hours, 10);
+  const h2 = digitOf(hours, 1);
+  const n1 = digitOf(minutes, 10);
+  const n2 = digitOf(minutes, 1);
+  const s1 = digitOf(seconds, 10);
+  const s2 = digitOf(seconds, 1);
+  if (millis === 0)
+    return String.fromCharCode(y1, y2, y3, y4, DASH, m1, m2, DASH, d1, d2, T, h1, h2, COLON, n1, n2, COLON, s1, s2, Z);
+  const f1 = digitOf(millis, 100);
+  const f2 = digitOf(millis, 10);
+  const f3 = digitOf(millis, 1);
+  // biome-ignore format: as it is read
+  return String.fromCharCode(
+    y1, y2, y3, y4, DASH, m1, m2, DASH, d1, d2, T, h1, h2, COLON, n1, n2, COLON, s1, s2, DOT, f1, f2, f3, Z,
+  );
+}
+
+/** The character of a digit of a number. */
+function digitOf(value: number, place: number): number {
+  return ZERO + (Math.floor(value / place) % 10);
 }
 
 /** The number of the day since 1970-01-01. */
@@ -80,13 +111,6 @@ export function parseTime(text: string): boolean {
   time.nanos = nanos;
   return true;
 }
-
-const DASH = 45;
-const DOT = 46;
-const COLON = 58;
-const T = 84;
-const Z = 90;
-const ZERO = 48;
 
 /** Two digits, or NaN. */
 function digitsAt(text: string, at: number): number {
