@@ -6,6 +6,7 @@ import type { Clock } from '../kernel/clock.ts';
 import type { ConnectionStage } from './connection-stage.ts';
 import { headerLength, type OpenRequests, REQUEST_BYTES } from './open-requests.ts';
 import type { RequestScheduler } from './one-port.ts';
+import { RestReader } from './rest-reader.ts';
 import { hasStalled, watchWrites } from './stalled-write.ts';
 
 export interface Http1Limits {
@@ -26,9 +27,6 @@ export interface Http1Limits {
   /** A clock that only goes forward, milliseconds. */
   clock: Pick<Clock, 'monotonic'>;
 }
-
-/** What is still taken of a request that was answered before it ended; then the connection is closed. */
-const REST_BYTES_MAX = 8 * 1024 * 1024;
 
 /**
  * A request whose body may be left half read. Leaving the loop over a stream destroys it, after which Node takes no
@@ -71,6 +69,7 @@ interface Http1Connection {
  */
 export function createHttp1Connections(handler: RequestListener, limits: Http1Limits) {
   const connections = new WeakMap<Socket, Http1Connection>();
+  const rests = new RestReader(limits);
 
   const serve: RequestListener = (req, res) => {
     if (!limits.shortcut.takeHttp1(req, res)) handler(req, res);
@@ -111,7 +110,7 @@ export function createHttp1Connections(handler: RequestListener, limits: Http1Li
       if (connection.retiredAt !== undefined && connection.open.size === 0) socket.destroySoon();
     });
     if (connection.retiredAt !== undefined) announceClose(connection, res);
-    res.on('finish', () => takeRest(req, socket, limits.restTimeoutMs));
+    res.on('finish', () => rests.take(req, socket));
     if (limits.scheduler.mayStart()) serve(req, res);
     else limits.scheduler.add(req.headers, socket.remoteAddress, () => socket.destroyed || serve(req, res));
   };
@@ -166,20 +165,3 @@ function announceClose(connection: Http1Connection, res: ServerResponse): void {
 }
 
 function ignoreError(): void {}
-
-/**
- * Lets the rest of a request come in that was answered unread, so that the next one is found behind it. Closing at once
- * would cost the client the answer: what it still sends is answered with a reset.
- */
-function takeRest(req: IncomingMessage, socket: Socket, restTimeoutMs: number): void {
-  if (req.complete || socket.destroyed) return;
-  let bytes = 0;
-  const tooLong = setTimeout(() => socket.destroy(), restTimeoutMs);
-  req.once('end', () => clearTimeout(tooLong));
-  req.once('close', () => clearTimeout(tooLong));
-  req.on('data', (chunk: Buffer) => {
-    bytes += chunk.length;
-    if (bytes > REST_BYTES_MAX) socket.destroy();
-  });
-  req.resume();
-}
