@@ -333,8 +333,8 @@ async function sendHttp1(address: string, { method, target, headers, body }: Req
   return comparable(outcome.statusCode ?? 0, outcome.headers, Buffer.concat(chunks), outcome.trailers as never);
 }
 
-/** The cursor to go on from a list: where the log ends moves on, whoever calls. In binary its length is before it. */
-const WATCH_CURSOR = /(?:.(?=[\w-]{100}))?[\w-]{100,200}(?="|$|[^\w.-])/g;
+/** The cursor to go on from a list or a copy: where the log ends moves on, whoever calls. In binary its length is before it. */
+const CURSOR = /(?:.(?=[\w-]{100}))?[\w-]{100,1000}(?="|$|[^\w.-])/g;
 
 /** What must be the same: not the date, nor an id that the server made, nor how HTTP/1.1 frames the body. */
 function comparable(
@@ -355,7 +355,7 @@ function comparable(
   return {
     status,
     headers: shown,
-    body: frames(headers, body).replaceAll(WATCH_CURSOR, 'made'),
+    body: frames(headers, body).replaceAll(CURSOR, 'made'),
     trailers: { ...trailers },
   };
 }
