@@ -31,6 +31,10 @@ describe.each(['en', 'de'] as const)('in %s', (language) => {
     expect(Object.keys(reasonTexts[language])).toEqual(Object.keys(reasonTexts.en));
   });
 
+  test('every reason says more than its code does, but for two', () => {
+    expect(reasons.filter((reason) => !(reason in reasonTexts[language]))).toEqual(['CANCELED', 'PERMISSION_MISSING']);
+  });
+
   test('a reason that this client does not know has the text of its code', () => {
     const [of, other] = [errorWith(9999, Code.NotFound), errorWith(9999, Code.DataLoss)];
     expect(of.reason).toBeUndefined();
