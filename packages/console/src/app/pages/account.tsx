@@ -15,6 +15,7 @@ import { useFreshSignIn } from '../parts/fresh-sign-in.tsx';
 import { Failed, Skeleton } from '../parts/states.tsx';
 import { Time } from '../parts/time.tsx';
 import { notify } from '../parts/toasts.tsx';
+import { accountTexts } from '../account-texts.ts';
 import { t } from '../texts.ts';
 import { useTitle } from '../use-title.ts';
 
@@ -103,17 +104,17 @@ function Password() {
     }
     setCurrent('');
     setNew('');
-    notify(t.passwordChanged);
+    notify(accountTexts.passwordChanged);
     await queries.invalidateQueries({ queryKey: ['sessions'] });
   };
   return (
     <section className="card pad" aria-labelledby="password">
-      <h2 id="password">{t.changePassword}</h2>
-      <Form action={t.changePassword} onSubmit={save}>
+      <h2 id="password">{accountTexts.changePassword}</h2>
+      <Form action={accountTexts.changePassword} onSubmit={save}>
         {(errors) => (
           <>
             <Field
-              label={t.currentPassword}
+              label={accountTexts.currentPassword}
               type="password"
               autoComplete="current-password"
               error={errors.get('currentPassword')}
@@ -162,7 +163,7 @@ function SecondFactor() {
   const turnOff = () =>
     attempt(async () => {
       await secondFactor.disableTotp({});
-      notify(t.turnedOff);
+      notify(accountTexts.turnedOff);
     });
   const replaceCodes = () => attempt(async () => setCodes((await secondFactor.replaceRecoveryCodes({})).recoveryCodes));
   const confirm = async () => {
@@ -182,14 +183,14 @@ function SecondFactor() {
       ) : data.totpEnabled ? (
         <>
           <p>
-            {t.totpOn} <span className="muted">{t.codesLeft(data.recoveryCodesLeft)}</span>
+            {accountTexts.totpOn} <span className="muted">{accountTexts.codesLeft(data.recoveryCodesLeft)}</span>
           </p>
           <div className="actions">
             <button type="button" className="button" onClick={() => void replaceCodes()}>
-              {t.newCodes}
+              {accountTexts.newCodes}
             </button>
             <button type="button" className="button danger" onClick={() => void turnOff()}>
-              {t.turnOff}
+              {accountTexts.turnOff}
             </button>
             <span className="muted">
               <Time of={data.totpConfirmTime} />
@@ -198,27 +199,27 @@ function SecondFactor() {
         </>
       ) : (
         <>
-          <p>{t.totpOff}</p>
+          <p>{accountTexts.totpOff}</p>
           <div className="actions">
             <button type="button" className="button primary" onClick={() => void enroll()}>
-              {t.setUp}
+              {accountTexts.setUp}
             </button>
           </div>
         </>
       )}
       {enrolment !== undefined && (
         <Dialog title={t.secondFactor} onClose={() => setEnrolment(undefined)}>
-          <p>{t.scan}</p>
+          <p>{accountTexts.scan}</p>
           <Suspense>
             <QrCode text={enrolment.uri} />
           </Suspense>
           <p className="muted">
-            {t.orType} <code>{enrolment.secret}</code>
+            {accountTexts.orType} <code>{enrolment.secret}</code>
           </p>
-          <Form action={t.confirm} onSubmit={confirm} onCancel={() => setEnrolment(undefined)}>
+          <Form action={accountTexts.confirm} onSubmit={confirm} onCancel={() => setEnrolment(undefined)}>
             {(errors) => (
               <Field
-                label={t.code}
+                label={accountTexts.code}
                 inputMode="numeric"
                 autoComplete="one-time-code"
                 error={errors.get('code')}
@@ -230,7 +231,12 @@ function SecondFactor() {
         </Dialog>
       )}
       {codes !== undefined && (
-        <ShownOnce title={t.codes} lead={t.codesLead} text={codes.join('\n')} onClose={() => setCodes(undefined)} />
+        <ShownOnce
+          title={accountTexts.codes}
+          lead={accountTexts.codesLead}
+          text={codes.join('\n')}
+          onClose={() => setCodes(undefined)}
+        />
       )}
       {fresh.dialog}
     </section>
@@ -252,7 +258,7 @@ function ShownOnce({ title, lead, text, onClose }: ShownOnceProps) {
       <pre className="code">{text}</pre>
       <div className="actions">
         <button type="button" className="button primary" onClick={onClose}>
-          {t.done}
+          {accountTexts.done}
         </button>
         <CopyButton text={text} />
       </div>
@@ -284,14 +290,14 @@ function NewKey(): ReactNode {
   return (
     <div className="actions">
       <button type="button" className="button" onClick={() => setOpen(true)}>
-        {t.newKey}
+        {accountTexts.newKey}
       </button>
       {isOpen && (
-        <Dialog title={t.newKey} onClose={() => setOpen(false)}>
+        <Dialog title={accountTexts.newKey} onClose={() => setOpen(false)}>
           <Form action={t.create} onSubmit={create} onCancel={() => setOpen(false)}>
             {(errors) => (
               <>
-                <Field label={t.keyName} error={errors.get('name')} value={name} onChange={setName} />
+                <Field label={accountTexts.keyName} error={errors.get('name')} value={name} onChange={setName} />
                 <fieldset className="choices">
                   <legend>{t.permissions}</legend>
                   {[...permissions].map((permission) => (
@@ -314,7 +320,12 @@ function NewKey(): ReactNode {
         </Dialog>
       )}
       {secret !== undefined && (
-        <ShownOnce title={t.newKey} lead={t.keySecret} text={secret} onClose={() => setSecret(undefined)} />
+        <ShownOnce
+          title={accountTexts.newKey}
+          lead={accountTexts.keySecret}
+          text={secret}
+          onClose={() => setSecret(undefined)}
+        />
       )}
       {fresh.dialog}
     </div>
