@@ -17,11 +17,12 @@ async function startServer(restTimeoutMs = 60_000) {
   const reader = new RestReader({ restTimeoutMs, clock: systemClock, atOnce: 2 });
   const answered = new Set<Socket>();
   const server = http.createServer((req, res) => {
+    const { socket } = req; // a request that was left has none
     res.on('finish', () => {
-      answered.add(req.socket);
-      reader.take(req, req.socket);
+      answered.add(socket);
+      reader.take(req, socket);
     });
-    req.on('end', () => answered.delete(req.socket));
+    req.on('end', () => answered.delete(socket));
     res.end(req.url);
   });
   server.listen(0, '127.0.0.1');

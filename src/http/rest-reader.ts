@@ -59,15 +59,25 @@ export class RestReader {
     if (req.complete || socket.destroyed) return;
     const rest: Rest = { socket, payer: addressPayer(socket.remoteAddress ?? ''), sinceMs: 0, isOver: false };
     let bytes = 0;
-    const tooLong = setTimeout(() => socket.destroy(), this.#limits.restTimeoutMs);
-    const end = () => {
+    const tooLong = setTimeout(() => {
+      // Of a request that was left, only this tells that it has ended.
+      if (!req.complete) socket.destroy();
+    }, this.#limits.restTimeoutMs);
+    const leave = () => {
       rest.isOver = true;
+      this.#remove(rest);
+      socket.resume();
+    };
+    const end = () => {
       clearTimeout(tooLong);
       socket.off('close', end);
-      this.#remove(rest);
+      leave();
     };
     req.once('end', end);
     socket.once('close', end); // of which a request hears nothing that was answered
+    // Whoever leaves the loop over a request destroys it: the parser takes the rest then, and nobody hears of it.
+    if (req.destroyed) return;
+    req.once('close', leave);
     req.on('data', (chunk: Buffer) => {
       bytes += chunk.length;
       if (bytes > REST_BYTES_MAX) socket.destroy();
