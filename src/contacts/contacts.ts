@@ -337,7 +337,10 @@ export async function updateWithin(
       updated = { ...updated, labelIds };
     }
     requireNotEmpty(updated);
-    const fields = update.phones === undefined ? updated : await readPhones(tx, row.owner_id, updated, phoneRegion);
+    const fields =
+      update.phones === undefined
+        ? updated
+        : await readPhones(tx, row.owner_id, updated, phoneRegion, toFields(row).phones);
     return changeFields(tx, app, row, fields, reserved);
   };
   return changeWithin(tx, atOneTime(app), 'update', contactResource(app, caller, id), etag, change);
@@ -578,17 +581,35 @@ function countedLabels(row: ContactRow): readonly string[] {
   return row.deleted !== 0 || row.label_ids === '' ? [] : toFields(row).labelIds;
 }
 
-/** The fields with the phone numbers in E.164 that can be read. Looks for the owner's locale only if that may help. */
-async function readPhones(tx: Db, ownerId: string, fields: ContactFields, phoneRegion: string): Promise<ContactFields> {
+/**
+ * The fields with the phone numbers in E.164 that can be read. Without a region, numbers that were there `before` stay as
+ * they were read then: whoever sends a contact back, or imports it again, need not know in which region that was. Looks
+ * for the owner's locale only if that may help.
+ */
+async function readPhones(
+  tx: Db,
+  ownerId: string,
+  fields: ContactFields,
+  phoneRegion: string,
+  before: ContactFields['phones'] = [],
+): Promise<ContactFields> {
   if (fields.phones.length === 0) return fields;
-  const isLocaleOfUse = phoneRegion === '' && fields.phones.some(({ number }) => needsRegion(number));
+  const read = new Map(
+    phoneRegion === '' ? before.flatMap(({ number, e164 }) => (e164 === undefined ? [] : [[number, e164]])) : [],
+  );
+  const isLocaleOfUse =
+    phoneRegion === '' && fields.phones.some(({ number }) => !read.has(number) && needsRegion(number));
   const code = phoneRegion.toUpperCase();
   const region = isLocaleOfUse
     ? phoneRegionOf(await selectLocale(tx, ownerId))
     : isPhoneRegion(code)
       ? code
       : undefined;
-  return { ...fields, phones: fields.phones.map((phone) => ({ ...phone, e164: e164Of(phone.number, region) })) };
+  const phones = fields.phones.map((phone) => ({
+    ...phone,
+    e164: read.get(phone.number) ?? e164Of(phone.number, region),
+  }));
+  return { ...fields, phones };
 }
 
 /** Throws region_unknown. */

@@ -49,9 +49,10 @@ export class KithError extends Error {
   override readonly cause: ConnectError;
 
   constructor(cause: ConnectError) {
-    super(cause.message);
+    const unreached = whyUnreached(cause);
+    super(unreached === undefined ? cause.message : `[unavailable] no answer: ${unreached}`);
     this.cause = cause;
-    this.code = Code[cause.code] as StatusCode;
+    this.code = unreached === undefined ? (Code[cause.code] as StatusCode) : 'Unavailable';
     this.reason = reasonOf(cause);
     const [detail] = cause.findDetails(ErrorDetailSchema);
     this.metadata = { ...detail?.metadata };
@@ -73,6 +74,16 @@ export class KithError extends Error {
     const code = reason === undefined ? Code.Unknown : (getOption(reason, status_code) as number as Code);
     return new KithError(new ConnectError(message, code, undefined, [{ desc: ErrorDetailSchema, value: detail }]));
   }
+}
+
+/** What browsers and Node throw where there is no connection, of which Connect makes an unknown error. */
+const UNREACHED = /fetch failed|failed to fetch|networkerror|load failed/i;
+
+/** Why no server was reached; undefined if one was, or something else failed. */
+function whyUnreached({ code, cause }: ConnectError): string | undefined {
+  if (code !== Code.Unknown || !(cause instanceof TypeError) || !UNREACHED.test(cause.message)) return undefined;
+  const { message, code: name } = (cause.cause ?? {}) as { readonly message?: string; readonly code?: string };
+  return message || name || cause.message;
 }
 
 const REASONS = new Map<number, Reason>(

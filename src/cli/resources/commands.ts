@@ -183,8 +183,10 @@ async function run(shape: Shape, group: Group, takesInput: boolean, call: Invoca
     for (const text of [...before, curlOf(target.url, method, request, placeholders)]) await terminal.print(text);
     return;
   }
-  if (shape.items !== undefined)
-    return printList(kith, { ...shape, items: shape.items, columns: group.columns }, message, call);
+  if (shape.items !== undefined) {
+    const columns = group.otherColumns?.[verbOf(method, group.noun)] ?? group.columns;
+    return printList(kith, { ...shape, items: shape.items, columns }, message, call);
+  }
   await printAnswer(shape, await callUnary(kith, method, message, signal), call);
 }
 

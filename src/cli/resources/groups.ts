@@ -7,6 +7,8 @@ export interface Group {
   readonly noun: string;
   /** What tables of the resource show, the most important first. */
   readonly columns: readonly string[];
+  /** The same for lists of other things, by the method's command. */
+  readonly otherColumns?: Readonly<Record<string, readonly string[]>>;
   /** Whose resources are meant where `--user` is absent: the caller's, or everybody's. */
   readonly defaultUser?: 'me' | 'all';
   /** Lines of examples, by the method's command. */
@@ -43,6 +45,20 @@ export const GROUPS: readonly Group[] = [
     service: 'kith.contact.v1.ContactService',
     noun: 'Contact',
     columns: ['id', 'given_name', 'family_name', 'company', 'emails', 'phones'],
+    otherColumns: {
+      'list-duplicates': [
+        'score',
+        'reasons',
+        'first.id',
+        'first.given_name',
+        'first.family_name',
+        'second.id',
+        'second.given_name',
+        'second.family_name',
+      ],
+      'list-merges': ['contact_id', 'merged_contact_ids', 'before.given_name', 'before.family_name', 'create_time'],
+      'list-imports': ['id', 'source', 'created_contacts', 'updated_contacts', 'remaining_contacts', 'create_time'],
+    },
     examples: {
       list: ['kith contacts list --query hopper', 'kith contacts list --deleted'],
       create: [

@@ -13,23 +13,45 @@ import { type Column, formatTable } from '../terminal/table.ts';
 import type { Terminal } from '../terminal/terminal.ts';
 import { enumWord } from './fields.ts';
 
-/** A table of messages, with the fields that are named. */
+/** A table of messages, with the fields that are named; `first.id` is a field of one in another. */
 export function tableOf(
   schema: DescMessage,
   messages: readonly MessageShape<DescMessage>[],
   fields: readonly string[],
   { width, styled }: Pick<Terminal, 'width' | 'styled'>,
 ): string[] {
-  const shown = fields.flatMap((name) => schema.fields.find((field) => field.name === name) ?? []);
+  const shown = fields.flatMap((name) => {
+    const path = pathOf(schema, name.split('.'));
+    return path === undefined ? [] : [{ name, path }];
+  });
   const columns = shown.map(
-    ({ name }): Column => ({ title: name.replaceAll('_', ' ').toUpperCase(), whole: /^(.+_)?k?id$/.test(name) }),
+    ({ name }): Column => ({ title: name.replaceAll(/[_.]/g, ' ').toUpperCase(), whole: /^(.+[_.])?k?id$/.test(name) }),
   );
   const rows = messages.map((message) => {
     const reflected = reflect(schema, message);
-    return shown.map((field) => inlineText(reflected, field));
+    return shown.map(({ path }) => textAt(reflected, path));
   });
   const [head = '', ...lines] = formatTable(columns, rows, width);
   return [styled('bold', head), ...lines];
+}
+
+function pathOf(schema: DescMessage, names: readonly string[]): DescField[] | undefined {
+  const path: DescField[] = [];
+  let desc: DescMessage | undefined = schema;
+  for (const name of names) {
+    const field: DescField | undefined = desc?.fields.find((each) => each.name === name);
+    if (field === undefined) return undefined;
+    path.push(field);
+    desc = field.message;
+  }
+  return path;
+}
+
+function textAt(message: ReflectMessage, [field, ...rest]: readonly DescField[]): string {
+  if (field === undefined || !message.isSet(field)) return '';
+  if (rest.length === 0) return inlineText(message, field);
+  const inner: unknown = message.get(field);
+  return isReflectMessage(inner) ? textAt(inner, rest) : '';
 }
 
 /** A message for people: a line for each field that has a value, and indented what is in it. */

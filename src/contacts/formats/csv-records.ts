@@ -5,6 +5,8 @@ export interface CsvRow {
   readonly start: number;
   readonly end: number;
   readonly cells: readonly string[];
+  /** Why the row is none, as a sentence. */
+  readonly error: string | undefined;
 }
 
 /** The longest row that is read, UTF-16 code units, and the most cells of one. */
@@ -13,7 +15,7 @@ const CELLS_MAX = 2000;
 
 /**
  * The rows of CSV (RFC 4180) with one of `,`, `;` and tab between cells: the one that the first row has most of. Leaves out
- * empty rows. A row that is too long has no cells. Takes time linear in the text.
+ * empty rows. A row that has an error has no cells. Takes time linear in the text.
  */
 export function* readCsvRows(text: string): Generator<CsvRow> {
   const separator = separatorOf(text);
@@ -24,11 +26,13 @@ export function* readCsvRows(text: string): Generator<CsvRow> {
     const start = at;
     const first = line;
     const cells: string[] = [];
+    let isOpen = false;
     for (;;) {
       let cell = '';
       if (text[at] === '"') {
         const quoted = readQuoted(text, at);
         [cell, at] = [quoted.cell, quoted.end];
+        isOpen ||= quoted.isOpen;
         line += quoted.cell.split('\n').length - 1;
       }
       stop.lastIndex = at;
@@ -42,19 +46,24 @@ export function* readCsvRows(text: string): Generator<CsvRow> {
     at += text.startsWith('\r\n', at) ? 2 : 1;
     line++;
     const place = { line: first, start, end: Math.min(at, text.length) };
-    if (length > ROW_LENGTH_MAX) yield { ...place, cells: [] };
-    else if (length > 0) yield { ...place, cells };
+    if (length > ROW_LENGTH_MAX) yield { ...place, cells: [], error: 'the row is too long' };
+    // Else all rows that follow would be one cell.
+    else if (isOpen) yield { ...place, cells: [], error: 'a quote that begins here has no end' };
+    else if (length > 0) yield { ...place, cells, error: undefined };
   }
 }
 
-function readQuoted(text: string, start: number): { readonly cell: string; readonly end: number } {
+function readQuoted(
+  text: string,
+  start: number,
+): { readonly cell: string; readonly end: number; readonly isOpen: boolean } {
   const parts: string[] = [];
   let at = start + 1;
   for (;;) {
     const quote = text.indexOf('"', at);
-    if (quote < 0) return { cell: parts.join('') + text.slice(at), end: text.length };
+    if (quote < 0) return { cell: parts.join('') + text.slice(at), end: text.length, isOpen: true };
     parts.push(text.slice(at, quote));
-    if (text[quote + 1] !== '"') return { cell: parts.join(''), end: quote + 1 };
+    if (text[quote + 1] !== '"') return { cell: parts.join(''), end: quote + 1, isOpen: false };
     parts.push('"');
     at = quote + 2;
   }

@@ -146,7 +146,15 @@ describe('CSV of others', () => {
 
   test.each([
     ['no column that is known', 'Foo,Bar\na,b\n', [[1, 'the first row names no column that is known']]],
-    ['a quote without an end', 'First Name\n"Ada\nb\n', [[2, '']]],
+    [
+      'a quote without an end',
+      'First Name\nA\n"Ada\nb\n',
+      [
+        [2, ''],
+        [3, 'a quote that begins here has no end'],
+      ],
+    ],
+    ['a quote without an end in the first row', '"First Name\nAda\n', [[1, 'a quote that begins here has no end']]],
     [
       'a row without end',
       `First Name\nA\n${'x'.repeat(2e6)}\n`,

@@ -101,8 +101,11 @@ export function* readCsv(bytes: Uint8Array, columns: ReadonlyMap<string, string>
   const { text, isBytes } = decodeFile(bytes);
   let targets: readonly Target[] | undefined;
   let isOwn = false;
-  for (const { line, cells } of readCsvRows(isBytes ? decodeLine(text, undefined) : text)) {
-    if (targets === undefined) {
+  for (const { line, cells, error } of readCsvRows(isBytes ? decodeLine(text, undefined) : text)) {
+    if (error !== undefined) {
+      yield { card: EMPTY_CARD, line, notes: [], error };
+      if (targets === undefined) return;
+    } else if (targets === undefined) {
       isOwn = cells.includes(PROPERTIES);
       targets = targetsOf(cells, columns);
       if (targets.every(({ kind }) => kind === 'other' || kind === 'none')) {
@@ -115,7 +118,6 @@ export function* readCsv(bytes: Uint8Array, columns: ReadonlyMap<string, string>
 
 function readRow(targets: readonly Target[], cells: readonly string[], line: number, isOwn: boolean): ReadCard {
   const builder = new CardBuilder();
-  if (cells.length === 0) return { card: builder.card, line, notes: [], error: 'the row is too long' };
   if (cells.length > targets.length) builder.note(line, 'the row has more cells than the first one');
   const entries = new Map<string, Map<string, string>>();
   let properties = '';

@@ -361,8 +361,9 @@ export type PhoneNumber = Message<"kith.contact.v1.PhoneNumber"> & {
   /**
    * Output only: the number in E.164, e.g. "+442079460958", where it can be read as a
    * number that there may be; empty otherwise. A number without a country code is read in
-   * the `phone_region` of the request, else in the region of the caller's locale. In
-   * requests it is ignored.
+   * the `phone_region` of the request, else in the region of the caller's locale; a
+   * number that was there before stays as it was read, where the request has no
+   * `phone_region`. In requests it is ignored.
    *
    * @generated from field: string e164 = 4;
    */
