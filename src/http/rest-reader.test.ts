@@ -17,13 +17,16 @@ async function startServer(restTimeoutMs = 60_000) {
   const reader = new RestReader({ restTimeoutMs, clock: systemClock, atOnce: 2 });
   const answered = new Set<Socket>();
   const server = http.createServer((req, res) => {
-    const { socket } = req; // a request that was left has none
+    const { socket } = req;
     res.on('finish', () => {
       answered.add(socket);
       reader.take(req, socket);
     });
     req.on('end', () => answered.delete(socket));
-    res.end(req.url);
+    if (req.url === '/left')
+      req.on('readable', () => res.end(req.url)); // with which nobody hears of its end
+    else if (req.url === '/slow') setTimeout(() => res.end(req.url), 2 * restTimeoutMs);
+    else res.end(req.url);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -33,12 +36,12 @@ async function startServer(restTimeoutMs = 60_000) {
     /** Connections of which a rest is to come, and those of them that are read. */
     waitedFor: () => answered.size,
     read: () => [...answered].filter((socket) => !socket.isPaused()).length,
-    async connect(localAddress: string, path: string): Promise<Client> {
+    async connect(localAddress: string, path: string, length = BODY_BYTES): Promise<Client> {
       const socket = connect({ port, host: '127.0.0.1', localAddress });
       let text = '';
       socket.on('data', (chunk) => (text += chunk.toString('latin1'))).on('error', () => {});
       await once(socket, 'connect');
-      socket.write(`POST ${path} HTTP/1.1\r\nhost: a\r\ncontent-length: ${BODY_BYTES}\r\n\r\n`);
+      socket.write(`POST ${path} HTTP/1.1\r\nhost: a\r\ncontent-length: ${length}\r\n\r\n`);
       return { socket, text: () => text };
     },
     async [Symbol.asyncDispose]() {
@@ -75,6 +78,18 @@ describe('the rests of requests that were answered', () => {
     await expect.poll(text).toMatch(/\/wholeHTTP\/1.1 200 OK.*\/next$/s);
     expect(silent.every((client) => !client.socket.destroyed)).toBe(true);
     for (const client of [...silent, { socket }]) client.socket.destroy();
+  });
+
+  test('that have come, though a handler did not read them, cost nothing of the requests that follow', async () => {
+    await using server = await startServer(300);
+    const { socket, text } = await server.connect('127.0.0.1', '/left', 2000);
+    socket.write(Buffer.alloc(1000));
+    await expect.poll(text).toMatch(/\/left$/);
+    socket.write(Buffer.alloc(1000));
+    socket.write('GET /slow HTTP/1.1\r\nhost: a\r\n\r\n');
+    await expect.poll(text).toMatch(/\/slow$/);
+    await expect.poll(() => server.reader.reading).toBe(0);
+    socket.destroy();
   });
 
   test('that do not come are waited for until a time, also of those that wait for their turn', async () => {

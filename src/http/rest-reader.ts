@@ -23,11 +23,11 @@ const AT_ONCE = 16;
 const SILENCE_MS = 20;
 
 interface Rest {
+  readonly req: IncomingMessage;
   readonly socket: Socket;
   readonly payer: Payer;
   /** Since when it is read and nothing has come, milliseconds. */
   sinceMs: number;
-  isOver: boolean;
 }
 
 /**
@@ -57,27 +57,17 @@ export class RestReader {
   /** Takes the rest of a request that has been answered, if there is any. */
   take(req: IncomingMessage, socket: Socket): void {
     if (req.complete || socket.destroyed) return;
-    const rest: Rest = { socket, payer: addressPayer(socket.remoteAddress ?? ''), sinceMs: 0, isOver: false };
+    const rest: Rest = { req, socket, payer: addressPayer(socket.remoteAddress ?? ''), sinceMs: 0 };
     let bytes = 0;
-    const tooLong = setTimeout(() => {
-      // Of a request that was left, only this tells that it has ended.
-      if (!req.complete) socket.destroy();
-    }, this.#limits.restTimeoutMs);
-    const leave = () => {
-      rest.isOver = true;
-      this.#remove(rest);
-      socket.resume();
-    };
     const end = () => {
       clearTimeout(tooLong);
       socket.off('close', end);
-      leave();
+      this.#remove(rest);
     };
+    // A request that a handler has left may come to its end without a word of it: the next one is served by then.
+    const tooLong = setTimeout(() => (req.complete ? end() : socket.destroy()), this.#limits.restTimeoutMs);
     req.once('end', end);
     socket.once('close', end); // of which a request hears nothing that was answered
-    // Whoever leaves the loop over a request destroys it: the parser takes the rest then, and nobody hears of it.
-    if (req.destroyed) return;
-    req.once('close', leave);
     req.on('data', (chunk: Buffer) => {
       bytes += chunk.length;
       if (bytes > REST_BYTES_MAX) socket.destroy();
@@ -106,7 +96,7 @@ export class RestReader {
   /** Before the next reads: a request asks for more when what has come is taken, and its socket goes on then. */
   #pause(rest: Rest): void {
     setImmediate(() => {
-      if (!this.#reading.has(rest) && !rest.isOver) rest.socket.pause();
+      if (!this.#reading.has(rest) && !rest.req.complete) rest.socket.pause();
     });
   }
 
@@ -130,9 +120,12 @@ export class RestReader {
     }
   }
 
-  /** Has those wait who send nothing. */
+  /** Has those wait who send nothing, and takes out those that have come. */
   readonly #rotate = (): void => {
     const longAgoMs = this.#limits.clock.monotonic() - SILENCE_MS;
-    for (const rest of this.#reading) if (rest.sinceMs <= longAgoMs) this.#yield(rest);
+    for (const rest of this.#reading) {
+      if (rest.req.complete) this.#remove(rest);
+      else if (rest.sinceMs <= longAgoMs) this.#yield(rest);
+    }
   };
 }
