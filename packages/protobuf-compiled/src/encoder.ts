@@ -5,6 +5,7 @@ import {
   IMPLICIT,
   isDelimited,
   isPlainObject,
+  isSent,
   isUnwrapped,
   REQUIRED,
   type ScalarKind,
@@ -196,32 +197,7 @@ return function write(m, b, pos) {
       const missing = presence === REQUIRED ? ['else throw UNUSUAL;'] : [];
       return [`v = ${property};`, `if (v !== undefined${isOwn}) {`, ...write, '}', ...missing];
     }
-    return [`v = ${property};`, `if (${this.#isSent(field)}) {`, ...write, '}'];
-  }
-
-  /** Whether a value that is no message differs from that of a message in which it is not set. */
-  #isSent(field: DescField): string {
-    const { enum: desc, scalar } = field;
-    if (desc !== undefined) return `v !== ${desc.values[0]!.number}`;
-    switch (scalar) {
-      case ScalarType.STRING:
-        return 'v !== ""';
-      case ScalarType.BOOL:
-        return 'v !== false';
-      case ScalarType.BYTES:
-        return '!(v instanceof Uint8Array && v.length === 0)';
-      case ScalarType.DOUBLE:
-      case ScalarType.FLOAT:
-        return '!(v === 0 && 1 / v > 0)';
-      case ScalarType.INT32:
-      case ScalarType.UINT32:
-      case ScalarType.SINT32:
-      case ScalarType.FIXED32:
-      case ScalarType.SFIXED32:
-        return 'v !== 0';
-      default:
-        return scalarOf(field)?.isLongText ? '!(typeof v === "string" && Number(v) === 0)' : 'v !== 0n';
-    }
+    return [`v = ${property};`, `if (${isSent(field)}) {`, ...write, '}'];
   }
 
   /** Lines that write `v` behind its tag. */
@@ -245,7 +221,7 @@ return function write(m, b, pos) {
     if (isUnwrapped(field)) {
       const [value] = desc.fields;
       const inner = this.#singularValue(value!);
-      return this.#lengthDelimited(number, start, [`if (${this.#isSent(value!)}) {`, ...inner, '}']);
+      return this.#lengthDelimited(number, start, [`if (${isSent(value!)}) {`, ...inner, '}']);
     }
     const encoder = this.#value('type', encoderOf(desc));
     const message = isPlainObject(field) ? 'structOf(v)' : 'v';

@@ -81,3 +81,31 @@ export function wireTypeOf(type: ScalarType): WireType {
       return WireType.Varint;
   }
 }
+
+/**
+ * An expression for whether a value `v` that is no message differs from that of a message in which it is not set. Values of
+ * other types are sent, and refused then.
+ */
+export function isSent({ enum: desc, scalar }: DescField): string {
+  if (desc !== undefined) return `v !== ${desc.values[0]!.number}`;
+  switch (scalar) {
+    case ScalarType.STRING:
+      return 'v !== ""';
+    case ScalarType.BOOL:
+      return 'v !== false';
+    case ScalarType.BYTES:
+      return '!(v instanceof Uint8Array && v.length === 0)';
+    case ScalarType.DOUBLE:
+    case ScalarType.FLOAT:
+      return '!(v === 0 && 1 / v > 0)';
+    case ScalarType.INT64:
+    case ScalarType.UINT64:
+    case ScalarType.SINT64:
+    case ScalarType.FIXED64:
+    case ScalarType.SFIXED64:
+      // Zero may be a bigint, a text or a number.
+      return 'v !== 0n && !(typeof v === "string" && Number(v) === 0) && v !== 0';
+    default:
+      return 'v !== 0';
+  }
+}

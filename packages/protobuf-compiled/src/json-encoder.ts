@@ -9,7 +9,7 @@ import {
 } from '@bufbuild/protobuf';
 import { base64Encode } from '@bufbuild/protobuf/wire';
 import { compileSource, quote, UNUSUAL } from './compile.ts';
-import { IMPLICIT, isOfJson, isPlainObject, isUnwrapped, isWrapper, REQUIRED } from './fields.ts';
+import { IMPLICIT, isOfJson, isPlainObject, isSent, isUnwrapped, isWrapper, REQUIRED } from './fields.ts';
 import { structOf } from './plain.ts';
 import { formatTime } from './times.ts';
 
@@ -219,29 +219,4 @@ class JsonWriterSource {
 
 function refuse(): never {
   throw UNUSUAL;
-}
-
-/** Whether a value differs from that of a message in which it is not set. Values of other types are sent, and refused then. */
-function isSent({ enum: desc, scalar }: DescField): string {
-  if (desc !== undefined) return `v !== ${desc.values[0]!.number}`;
-  switch (scalar) {
-    case ScalarType.STRING:
-      return 'v !== ""';
-    case ScalarType.BOOL:
-      return 'v !== false';
-    case ScalarType.BYTES:
-      return '!(v instanceof Uint8Array && v.length === 0)';
-    case ScalarType.DOUBLE:
-    case ScalarType.FLOAT:
-      return '!(v === 0 && 1 / v > 0)';
-    case ScalarType.INT64:
-    case ScalarType.UINT64:
-    case ScalarType.SINT64:
-    case ScalarType.FIXED64:
-    case ScalarType.SFIXED64:
-      // Zero may be a bigint, a text or a number.
-      return 'v !== 0n && !(typeof v === "string" && Number(v) === 0) && v !== 0';
-    default:
-      return 'v !== 0';
-  }
 }
