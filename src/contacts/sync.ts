@@ -5,7 +5,7 @@ import type { Caller } from '../kernel/access.ts';
 import { Failure } from '../kernel/failure.ts';
 import type { Keyring } from '../kernel/keyring.ts';
 import type { Db } from '../storage/database.ts';
-import { PAGE_TEXT_MAX, type PageRequest, pageSizeOf, textOf } from '../storage/pages.ts';
+import { PAGE_TEXT_MAX, paddedJson, type PageRequest, pageSizeOf, textOf } from '../storage/pages.ts';
 import { type Contact, toContact } from './contact.ts';
 import { selectTarget } from './merges-store.ts';
 import {
@@ -203,10 +203,7 @@ function syncCursors(keyring: Keyring, ownerId: string): SyncCursors {
         ...(part && { part: writePlace(part.after, part.upTo) }),
         listed,
       };
-      const text = JSON.stringify(stored);
-      const padded = Buffer.alloc(Math.ceil(Buffer.byteLength(text) / PADDING_BYTES) * PADDING_BYTES, ' ');
-      padded.write(text);
-      return keyring.writeToken('cursor', padded, scope);
+      return keyring.writeToken('cursor', paddedJson(stored, PADDING_BYTES), scope);
     },
   };
 }

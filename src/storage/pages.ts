@@ -82,12 +82,17 @@ export function pageTokens<Key extends readonly string[]>(keyring: Keyring, ...s
     },
     write(key) {
       if (key === undefined) return '';
-      const text = JSON.stringify(key);
-      const padded = Buffer.alloc(Math.ceil(Buffer.byteLength(text) / PADDING_BYTES) * PADDING_BYTES, ' ');
-      padded.write(text);
-      return keyring.writeToken('page-token', padded, context);
+      return keyring.writeToken('page-token', paddedJson(key, PADDING_BYTES), context);
     },
   };
+}
+
+/** JSON with blanks behind it, so that it has a multiple of so many bytes: a token tells the length of what is in it. */
+export function paddedJson(value: unknown, multiple: number): Buffer {
+  const text = JSON.stringify(value);
+  const padded = Buffer.alloc(Math.ceil(Buffer.byteLength(text) / multiple) * multiple, ' ');
+  padded.write(text);
+  return padded;
 }
 
 /** The rows of a page, given one row more than it holds if another page follows. `last` is the last row of the page in that case. */
