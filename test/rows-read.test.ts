@@ -152,6 +152,7 @@ describe.each(databases)('on $name', ({ create }) => {
     test.each<UserFilter>([
       LIVE,
       { ...LIVE, states: ['deleted'] },
+      { ...LIVE, roles: ['viewer', 'admin'], order: 'name' },
       { ...LIVE, states: ['active'], roles: ['admin'] },
       { ...LIVE, query: 'u' },
       { states: ['suspended'], roles: ['viewer'], query: 'm' },

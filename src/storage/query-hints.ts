@@ -1,4 +1,5 @@
-import { type Expression, type SqlBool, sql } from 'kysely';
+import { type Expression, type SqlBool, SqliteAdapter, sql } from 'kysely';
+import type { Db } from './database.ts';
 
 /**
  * Whether a subquery that refers to the outer row finds a row. The subquery selects one column
@@ -16,4 +17,13 @@ export function existsPerRow(subquery: Expression<unknown>): Expression<SqlBool>
 export function notIndexed<T>(column: string): Expression<T> {
   const value = sql.ref<T>(column);
   return sql<T>`coalesce(${value}, ${value})`;
+}
+
+/**
+ * Whether the database merges parts of a union that an index sorts, whatever it believes of their sizes, and so reads no
+ * more rows than are asked for. SQLite does; PostgreSQL may
+ * read all rows and sort them.
+ */
+export function alwaysMerges(db: Db): boolean {
+  return db.getExecutor().adapter instanceof SqliteAdapter;
 }

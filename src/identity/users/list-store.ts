@@ -4,7 +4,7 @@ import { endOfPrefix, queryWords } from '../../kernel/text.ts';
 import type { Db } from '../../storage/database.ts';
 import { COUNTED_MAX, type Count, readBounded, readKeys } from '../../storage/pages.ts';
 import { preparedRows } from '../../storage/prepared.ts';
-import { existsPerRow, notIndexed } from '../../storage/query-hints.ts';
+import { alwaysMerges, existsPerRow, notIndexed } from '../../storage/query-hints.ts';
 import type { Schema } from '../../storage/schema.ts';
 import { selectUsersBy, SHOWN, type ShownUserRow, type StoredState } from './store.ts';
 
@@ -124,13 +124,33 @@ function nextUsers(
   return after === undefined ? firstOfPlain(db, shape, limit) : nextOfPlain(db, shape, limit, after.value, after.id);
 }
 
-const firstOfPlain = preparedRows((db, shape: PlainFilter, limit: number) =>
-  walkUsers(db, { ...shape, query: '' }, {}, limit),
-);
+const firstOfPlain = preparedRows((db, shape: PlainFilter, limit: number) => plainUsers(db, shape, {}, limit));
 
 const nextOfPlain = preparedRows((db, shape: PlainFilter, limit: number, value: string | number, id: string) =>
-  walkUsers(db, { ...shape, query: '' }, { after: { value, id } }, limit),
+  plainUsers(db, shape, { after: { value, id } }, limit),
 );
+
+function plainUsers(db: Db, shape: PlainFilter, stretch: Stretch, limit: number) {
+  const filter = { ...shape, query: '' };
+  return alwaysMerges(db) ? mergeUsers(db, filter, stretch, limit) : walkUsers(db, filter, stretch, limit);
+}
+
+/** The same as `walkUsers` for a plain list, in half the time: no range is sorted, and no user looked up by the id. */
+function mergeUsers(db: Db, filter: UserFilter, stretch: Stretch, limit: number) {
+  const order = orderOf(filter);
+  const direction = order.isDescending ? 'desc' : 'asc';
+  const roles = filter.roles.length === 0 ? [undefined] : filter.roles;
+  const place = sql<string | number>`${sql.ref(order.column)}`.as('place');
+  const [first, ...others] = filter.states.flatMap((state) =>
+    roles.map((role) => within(ofStateAndRole(db, { state, role }), order, stretch).select([...SHOWN, place])),
+  );
+  if (first === undefined) throw new RangeError('a filter has at least one state');
+  return others
+    .reduce((all, next) => all.unionAll(next), first)
+    .orderBy('place', direction)
+    .orderBy('id', direction)
+    .limit(limit);
+}
 
 /** Reads the users at these places, of which there is one more than a page holds if another follows. */
 async function readPlaces(db: Db, places: readonly UserPlace[], size: number): Promise<UserPage> {
@@ -376,39 +396,56 @@ function withinTimes(filter: UserFilter, { after, upTo }: Stretch): Stretch {
   };
 }
 
-/**
- * The users of a state, and of a role, in a stretch, each range sorted. Those who never signed in are a range of their
- * own, the last one.
- */
-function rangesOf(
-  db: Db,
-  filter: UserFilter,
-  { state, role }: { readonly state: StoredState; readonly role: Role | undefined },
-  { after, upTo }: Stretch,
-) {
-  const { column, isDescending } = orderOf(filter);
-  let users: Users = db.selectFrom('users').where('state', '=', state);
-  if (role !== undefined) users = users.where('role', '=', role);
-  for (const test of testsOf(filter)) users = users.where(test);
-  const [beyond, until] = isDescending ? (['<', '>='] as const) : (['>', '<='] as const);
-  const direction = isDescending ? 'desc' : 'asc';
+/** What an index has together. */
+interface RangeKey {
+  readonly state: StoredState;
+  /** Undefined for every role. */
+  readonly role: Role | undefined;
+}
 
-  let sorted = users;
+function ofStateAndRole(db: Db, { state, role }: RangeKey): Users {
+  const users: Users = db.selectFrom('users').where('state', '=', state);
+  return role === undefined ? users : users.where('role', '=', role);
+}
+
+/** Those of some users whose places are in a stretch. */
+function within(users: Users, order: Order, { after, upTo }: Stretch): Users {
+  const [beyond, until] = relationsOf(order);
+  let left = users;
   for (const [place, relation] of [
     [after, beyond],
     [upTo, until],
   ] as const) {
     if (place === undefined) continue;
     const { value, id } = place;
-    sorted = sorted.where(({ eb, refTuple, tuple }) => eb(refTuple(column, 'id'), relation, tuple(value, id)));
+    left = left.where(({ eb, refTuple, tuple }) => eb(refTuple(order.column, 'id'), relation, tuple(value, id)));
   }
-  sorted = sorted.orderBy(column, direction).orderBy('id', direction);
+  return left;
+}
+
+/** How what is beyond a place relates to it, and what is up to it. */
+function relationsOf({ isDescending }: Order) {
+  return isDescending ? (['<', '>='] as const) : (['>', '<='] as const);
+}
+
+/**
+ * The users of a state, and of a role, in a stretch, each range sorted. Those who never signed in are a range of their
+ * own, the last one.
+ */
+function rangesOf(db: Db, filter: UserFilter, { state, role }: RangeKey, { after, upTo }: Stretch) {
+  const order = orderOf(filter);
+  const { column, isDescending } = order;
+  const direction = isDescending ? 'desc' : 'asc';
+  let users = ofStateAndRole(db, { state, role });
+  for (const test of testsOf(filter)) users = users.where(test);
+  const sorted = within(users, order, { after, upTo }).orderBy(column, direction).orderBy('id', direction);
   if (column !== 'last_sign_in_ms') return [sorted.select(['id', `${column} as value`])];
 
   const signedIn = sorted.where(column, 'is not', null).select(['id', sql<number>`last_sign_in_ms`.as('value')]);
   const isBeforeThem = upTo !== undefined && upTo.value !== 0;
   if (filter.signedIn !== undefined || isBeforeThem) return [signedIn];
   let never = users.where(column, 'is', null).orderBy('id', direction);
+  const [beyond, until] = relationsOf(order);
   if (after?.value === 0) never = never.where('id', beyond, after.id);
   if (upTo !== undefined) never = never.where('id', until, upTo.id);
   return [signedIn, never.select(['id', sql<number>`0`.as('value')])];
