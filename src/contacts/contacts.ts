@@ -121,15 +121,9 @@ export async function insertWithin(
   contact: Omit<NewContact, 'requestId'>,
   reserved = 0,
 ): Promise<Contact> {
-  requireCreatable(contact);
   const at = atOneTime(app);
   const now = at.now();
-  const labelIds = [...new Set(contact.fields.labelIds)];
-  await requireLabels(tx, caller.userId, labelIds, 'label_ids');
-  const fields = await readPhones(tx, caller.userId, { ...contact.fields, labelIds }, contact.phoneRegion);
-  const columns = toColumns(fields);
-  const terms = contactTerms(fields);
-  const bytes = bytesOf(columns, terms);
+  const { columns, terms, bytes, labelIds } = await toStored(tx, caller, contact);
   await requireWithinLimits(tx, app, caller.userId, { contacts: 1, bytes: bytes + reserved });
   const row: ContactRow = {
     ...columns,
@@ -149,6 +143,40 @@ export async function insertWithin(
   await recountLabels(tx, caller.userId, [], labelIds);
   await recordActivity(tx, at, { ...contactActivity(caller, row), action: 'kith.contact.created' });
   return toContact(row);
+}
+
+/** A new contact as it is stored. Throws contact_empty, region_unknown, label_not_found. */
+async function toStored(tx: Db, { userId }: Caller, contact: Omit<NewContact, 'requestId'>) {
+  requireCreatable(contact);
+  const labelIds = [...new Set(contact.fields.labelIds)];
+  await requireLabels(tx, userId, labelIds, 'label_ids');
+  const fields = await readPhones(tx, userId, { ...contact.fields, labelIds }, contact.phoneRegion);
+  const columns = toColumns(fields);
+  const terms = contactTerms(fields);
+  return { columns, terms, bytes: bytesOf(columns, terms), labelIds };
+}
+
+/**
+ * Brings a deleted contact back in place of creating one that has the same fields, but for its labels and where it came
+ * from, which are then those of the new one. Undefined if it has others. Throws as insertWithin does.
+ */
+export async function bringBackWithin(
+  tx: Db,
+  app: ContactsApp,
+  caller: Caller,
+  row: ContactRow,
+  contact: Omit<NewContact, 'requestId'>,
+  reserved: number,
+): Promise<ContactRow | undefined> {
+  const { columns, terms, bytes } = await toStored(tx, caller, contact);
+  const comparable = (each: FieldColumns) => JSON.stringify({ ...toFields(each), labelIds: [], source: '', uid: '' });
+  if (comparable(columns) !== comparable(row)) return undefined;
+  await requireWithinLimits(tx, app, caller.userId, { contacts: 0, bytes: Math.max(bytes - row.bytes, 0) + reserved });
+  const change: Change<ContactRow> = {
+    columns: { ...columns, bytes, deleted: 0 },
+    afterwards: (next) => replaceTerms(tx, next, terms),
+  };
+  return changeWithin(tx, atOneTime(app), 'undelete', contactResource(app, caller, row.id), undefined, () => change);
 }
 
 /**

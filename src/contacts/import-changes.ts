@@ -9,12 +9,25 @@ import {
   selectImport,
   writeImport,
 } from './imports-store.ts';
+import type { LabelVersion } from './labels/labels.ts';
 import type { ContactRow } from './store.ts';
 
 /** Approximate overhead of a row in a database, bytes. */
 const BYTES_PER_IMPORT = 300;
 const BYTES_PER_CHANGE = 250;
-const BYTES_PER_LABEL = 37;
+
+/** The labels of an import: their ids, and behind a colon the revision of one that was brought back. */
+export function labelsOf({ label_ids }: Pick<ContactImportRow, 'label_ids'>): LabelVersion[] {
+  if (label_ids === '') return [];
+  return label_ids.split(' ').map((written) => {
+    const [id, revision = '1'] = written.split(':');
+    return { id: id!, revision: Number(revision) };
+  });
+}
+
+function writeLabel({ id, revision }: LabelVersion): string {
+  return revision === 1 ? id : `${id}:${revision}`;
+}
 
 /** Which import a step is part of. */
 export interface ImportPart {
@@ -31,7 +44,7 @@ export class ImportChanges {
   /** The import as it is stored; undefined before it has written anything. */
   #stored: ContactImportRow | undefined;
   readonly #changes = new Map<string, ImportChangeRow>();
-  readonly #labelIds: string[] = [];
+  readonly #labels: string[] = [];
   #created = 0;
   #updated = 0;
   #added = 0;
@@ -61,10 +74,20 @@ export class ImportChanges {
     this.#add({ contact_id: contactId, revision: 1, fields_before: '', bytes: BYTES_PER_CHANGE });
   }
 
+  /** A contact that was deleted and is there again. */
+  async broughtBack({ id, revision }: ContactRow): Promise<void> {
+    const stored = await this.#changeOf(id);
+    if (stored === undefined) {
+      this.#created++;
+      this.#add({ contact_id: id, revision, fields_before: '', bytes: BYTES_PER_CHANGE });
+      return;
+    }
+    // The import had created it, and somebody deleted it in between; or it had changed it, and its deletion is a change since.
+    if (stored.fields_before === '') this.#changes.set(id, { ...stored, revision });
+  }
+
   async updated(before: ContactRow, after: ContactRow): Promise<void> {
-    const stored =
-      this.#changes.get(before.id) ??
-      (this.#stored && (await selectChange(this.#tx, this.#ownerId, this.#part.id, before.id)));
+    const stored = await this.#changeOf(before.id);
     if (stored === undefined) {
       const fields_before = jsonOfFields(before);
       // What it takes to make the contact as large as it was, since taking an import back is never refused for that.
@@ -80,11 +103,20 @@ export class ImportChanges {
     this.#bytes += smaller;
   }
 
-  /** Labels that the import creates, which go with it where no contact has them. */
-  labelsCreated(ids: readonly string[]): void {
-    this.#labelIds.push(...ids);
-    this.#bytes += ids.length * BYTES_PER_LABEL;
-    this.#importAdded += ids.length * BYTES_PER_LABEL;
+  /** Labels that the import creates or brings back, which go with it where no contact has them. */
+  labelsAdded(labels: readonly LabelVersion[]): void {
+    const written = labels.map(writeLabel);
+    this.#labels.push(...written);
+    const bytes = written.reduce((sum, text) => sum + text.length + 1, 0);
+    this.#bytes += bytes;
+    this.#importAdded += bytes;
+  }
+
+  /** What the import has done to a contact by now. */
+  async #changeOf(contactId: string): Promise<ImportChangeRow | undefined> {
+    const change = this.#changes.get(contactId);
+    if (change !== undefined || this.#stored === undefined) return change;
+    return selectChange(this.#tx, this.#ownerId, this.#part.id, contactId);
   }
 
   #add(change: Pick<ImportChangeRow, 'contact_id' | 'revision' | 'fields_before' | 'bytes'>): void {
@@ -95,7 +127,7 @@ export class ImportChanges {
 
   /** Returns whether the import has written anything by now. */
   async write(): Promise<boolean> {
-    if (this.#changes.size + this.#labelIds.length === 0) return this.#stored !== undefined;
+    if (this.#changes.size + this.#labels.length === 0) return this.#stored !== undefined;
     const now = this.#app.now();
     const row: ContactImportRow = this.#stored ?? {
       owner_id: this.#ownerId,
@@ -114,7 +146,7 @@ export class ImportChanges {
       created: row.created + this.#created,
       updated: row.updated + this.#updated,
       remaining: row.remaining + this.#added,
-      label_ids: [row.label_ids, ...this.#labelIds].filter((id) => id !== '').join(' '),
+      label_ids: [row.label_ids, ...this.#labels].filter((label) => label !== '').join(' '),
       bytes: row.bytes + this.#importAdded,
       purge_ms: now + this.#app.purgeAfterMs,
     };

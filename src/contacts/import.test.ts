@@ -8,6 +8,7 @@ import {
   DuplicateReason,
 } from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import { LabelService } from '../../gen/kith/contact/v1/label_service_pb.ts';
+import { UserService } from '../../gen/kith/user/v1/user_service_pb.ts';
 import { ErrorReason } from '../../gen/kith/error/v1/error_pb.ts';
 import { databases } from '../../test/support/databases.ts';
 import { generator } from '../../test/support/generator.ts';
@@ -35,12 +36,13 @@ describe.each(databases)('import and export of contacts, on $name', (kind) => {
   afterAll(() => kith[Symbol.asyncDispose]());
 
   const newBook = async () => {
-    const { accessToken } = await kith.user();
+    const { user, accessToken } = await kith.user();
     const client = kith.client(ContactService, accessToken);
     const labels = kith.client(LabelService, accessToken);
     const load = async (content: string, options: object = {}) =>
       (await client.importContacts({ format: VCARD_3, content: Buffer.from(content), ...options })).results;
     return {
+      user,
       accessToken,
       client,
       labels,
@@ -162,10 +164,62 @@ describe.each(databases)('import and export of contacts, on $name', (kind) => {
     );
     expect(new Set(await book.statuses(file))).toEqual(new Set([CREATED]));
     expect((await book.labelNames()).size).toBe(30);
+    const [last] = (await book.load(file)).slice(-1);
+    expect(last).toMatchObject({
+      status: SAME,
+      notes: [{ line: 181, text: expect.stringMatching(/^the contact is not labelled "L30": .* more than 30 labels/) }],
+    });
     const contacts = await book.all();
     expect(contacts.at(-1)).toMatchObject({ labelIds: [], vcardProperties: ['CATEGORIES:L30'] });
     expect(await book.save(VCARD_4)).toContain('CATEGORIES:L30');
     expect(new Set(await book.statuses(await book.save(VCARD_4)))).toEqual(new Set([SAME]));
+  });
+
+  test('a file that is imported and taken back again and again needs room for one, of contacts and of labels', async () => {
+    const book = await newBook();
+    const file = Array.from({ length: 60 }, (_, i) => card(`N:;A${i};;;`, `CATEGORIES:L${i % 25}`)).join('');
+    const labelled = async () => {
+      const { labels } = await book.labels.listLabels({ pageSize: 100 });
+      return labels.map(({ name, contactCount }) => [name, contactCount]);
+    };
+    const first = await book.client.importContacts({ format: VCARD_3, content: Buffer.from(file), source: 'a' });
+    const before = [await book.all(), await labelled()];
+    expect((await book.labelNames()).size).toBe(25);
+    let { importId } = first;
+    for (const round of ['b', 'c']) {
+      await book.client.undoContactImport({ importId });
+      expect([await book.all(), await labelled()]).toEqual([[], []]);
+      const preview = await book.load(file, { preview: true });
+      expect(preview.map(({ status, notes }) => [status, notes])).toEqual(preview.map(() => [CREATED, []]));
+      const again = await book.client.importContacts({ format: VCARD_3, content: Buffer.from(file), source: round });
+      expect(again.results.map(({ contactId }) => contactId)).toEqual(first.results.map(({ contactId }) => contactId));
+      const unchanging = (contact: object) => ({ ...contact, etag: '', updateTime: undefined, source: 'a' });
+      expect([(await book.all()).map(unchanging), await labelled()]).toEqual([
+        before[0]!.map((each) => unchanging(each as object)),
+        before[1],
+      ]);
+      expect((await book.all())[0]!.source).toBe(round);
+      importId = again.importId;
+    }
+    const { contacts } = await kith.client(UserService, book.accessToken).getUsage({ userId: book.user.id });
+    expect(contacts!.used).toBe(60n);
+  });
+
+  test('what was deleted comes back with what the file says alone: another contact, or a label that contacts have, is made anew', async () => {
+    const book = await newBook();
+    const [first] = await book.load(card('N:;Ada;;;', 'UID:ada', 'CATEGORIES:Poets'));
+    const { label: mine } = await book.labels.createLabel({ name: 'Friends' });
+    const { contact: kept } = await book.client.createContact({ givenName: 'Kept', labelIds: [mine!.id] });
+    await book.client.updateContact({ contactId: first!.contactId, notes: 'by hand' });
+    await book.client.deleteContact({ contactId: first!.contactId });
+    await book.labels.deleteLabel({ labelId: mine!.id });
+    const [second] = await book.load(card('N:;Ada;;;', 'UID:ada', 'CATEGORIES:Friends'));
+    expect(second).toMatchObject({ status: CREATED });
+    expect(second!.contactId).not.toBe(first!.contactId);
+    const { contact } = await book.client.getContact({ contactId: second!.contactId });
+    expect(contact).toMatchObject({ notes: '' });
+    expect(contact!.labelIds).not.toContain(mine!.id);
+    expect((await book.client.getContact({ contactId: kept!.id })).contact!.labelIds).toEqual([]);
   });
 
   test('a preview writes nothing, and says what importing then does, with lines, names and reasons', async () => {

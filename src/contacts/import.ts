@@ -5,8 +5,16 @@ import { newId } from '../kernel/id.ts';
 import { applyUpdate, type PartialUpdate } from '../resources/partial-update.ts';
 import type { Db } from '../storage/database.ts';
 import { UniqueViolation } from '../storage/dialect.ts';
-import { type Contact, type ContactFields, fieldsOfJson, NO_FIELDS, toColumns, toFields } from './contact.ts';
-import { type ContactsApp, insertWithin, requirePhoneRegion, updateWithin } from './contacts.ts';
+import {
+  type Contact,
+  type ContactFields,
+  fieldsOfJson,
+  NO_FIELDS,
+  toColumns,
+  toContact,
+  toFields,
+} from './contact.ts';
+import { bringBackWithin, type ContactsApp, insertWithin, requirePhoneRegion, updateWithin } from './contacts.ts';
 import { type PossibleDuplicate, possibleDuplicates } from './duplicates.ts';
 import { escapeText } from './formats/content-lines.ts';
 import { ImportChanges } from './import-changes.ts';
@@ -29,7 +37,10 @@ export type ImportRow = {
 );
 
 /** What came of a contact of a file. */
-export type ImportResult =
+export type ImportResult = {
+  /** What could not be done with it as the file says, beside the notes of the file. */
+  readonly notes?: readonly string[];
+} & (
   | {
       readonly status: 'created' | 'updated' | 'same';
       /** '' for one that a preview would create. */
@@ -37,7 +48,8 @@ export type ImportResult =
       /** Of one that a preview would create: see possibleDuplicates. */
       readonly duplicates?: readonly PossibleDuplicate[];
     }
-  | { readonly status: 'refused'; readonly refusal: PartRefusal };
+  | { readonly status: 'refused'; readonly refusal: PartRefusal }
+);
 
 export interface ImportOptions {
   /** Write nothing. */
@@ -102,11 +114,11 @@ function writeStep(
       const results: Written[] = [];
       for (const row of step) results.push(await importing.write(row));
       if (options.preview) throw new Undo(results);
-      importing.changes.labelsCreated(importing.labels.created);
+      importing.changes.labelsAdded(importing.labels.added);
       return { results, isWritten: await importing.changes.write() };
     }, caller.userId);
   return write().catch((error: unknown) => {
-    // Another instance has created a label with one of the names: then it is there by now.
+    // Another instance has created a label with one of the names, or brought it back: then it is there by now.
     if (error instanceof UniqueViolation) return write();
     throw error;
   });
@@ -144,8 +156,9 @@ class Importing {
   readonly #known = new Map<string, string>();
   /** What contacts were before others were merged into them: see selectFieldsBefore. */
   #before: ReadonlyMap<string, string> = new Map();
-  /** Contacts that were merged into others, by their uids. */
+  /** Contacts that were merged into others, and the last that were deleted, by their uids. */
   readonly #merged = new Map<string, ContactRow>();
+  readonly #deleted = new Map<string, ContactRow>();
 
   constructor(tx: Db, app: ContactsApp, caller: Caller, options: ImportOptions) {
     this.#tx = tx;
@@ -163,13 +176,15 @@ class Importing {
     const uids = new Set(step.flatMap((row) => (row.fields === undefined ? [] : [uidOf(row.fields, row.labels)])));
     if (uids.size === 0) return;
     const { userId } = this.#caller;
-    const rows = await selectContactsByUid(this.#tx, userId, [...uids], 0);
-    // The oldest of several.
-    for (const { uid, id } of rows.toReversed()) this.#known.set(uid, id);
+    const rows = await selectContactsByUid(this.#tx, userId, [...uids]);
+    for (const row of rows) {
+      if (row.deleted === MERGED) this.#merged.set(row.uid, row);
+      else if (row.deleted === 1) this.#deleted.set(row.uid, row);
+      // The oldest of several.
+      else if (!this.#known.has(row.uid)) this.#known.set(row.uid, row.id);
+    }
     const ids = [...new Set([...uids].flatMap((uid) => this.#known.get(uid) ?? ID.exec(uid)?.[1] ?? []))];
     this.#before = await selectFieldsBefore(this.#tx, this.#caller.userId, ids);
-    const merged = await selectContactsByUid(this.#tx, userId, [...uids], MERGED);
-    for (const row of merged) this.#merged.set(row.uid, row);
   }
 
   async write(row: ImportRow): Promise<Written> {
@@ -183,18 +198,15 @@ class Importing {
       // What was decided when it was merged stands.
       if (present === undefined && target !== undefined) return { status: 'same', id: target.id };
       if (present === undefined) {
-        const fields = await this.#withLabels(row.fields, row.labels, []);
+        const { fields, notes } = await this.#withLabels(row.fields, row.labels, []);
         const created = { ...fields, uid, source: fields.source || source };
-        const given = { fields: created, phoneRegion };
-        const contact = await insertWithin(tx, app, caller, given, this.changes.bytesWith());
-        const { id } = contact;
-        this.#known.set(uid, id);
-        this.changes.created(id);
-        return { status: 'created', id, contact };
+        const contact = await this.#create(uid, { fields: created, phoneRegion });
+        this.#known.set(uid, contact.id);
+        return { status: 'created', id: contact.id, contact, notes };
       }
       if (keepExisting || row.fields.uid === '') return { status: 'same', id: present.id };
       const { id } = present;
-      const fields = await this.#withLabels(row.fields, row.labels, toFields(present).labelIds);
+      const { fields, notes } = await this.#withLabels(row.fields, row.labels, toFields(present).labelIds);
       const { labelIds, ...changes } = changesOf(fields);
       const update = {
         id,
@@ -203,23 +215,41 @@ class Importing {
         phoneRegion,
       };
       const next = await updateWithin(tx, app, caller, update, this.changes.bytesWith(present));
-      if (next.revision === present.revision) return { status: 'same', id };
+      if (next.revision === present.revision) return { status: 'same', id, notes };
       await this.changes.updated(present, next);
-      return { status: 'updated', id };
+      return { status: 'updated', id, notes };
     } catch (error) {
       return { status: 'refused', refusal: toPartRefusal(error) };
     }
   }
 
   /**
+   * Creates a contact; or brings the deleted one back that has the same, as an import leaves it that was taken back, so
+   * that doing and undoing the same again and again needs room for one.
+   */
+  async #create(uid: string, given: Parameters<typeof insertWithin>[3]): Promise<Contact> {
+    const [tx, app, caller] = [this.#tx, this.#app, this.#caller];
+    const bytes = this.changes.bytesWith();
+    const deleted = await this.#findDeleted(uid);
+    const back = deleted && (await bringBackWithin(tx, app, caller, deleted, given, bytes));
+    if (back !== undefined) {
+      await this.changes.broughtBack(back);
+      return toContact(back);
+    }
+    const contact = await insertWithin(tx, app, caller, given, bytes);
+    this.changes.created(contact.id);
+    return contact;
+  }
+
+  /**
    * The fields with the labels of these names beside those that a contact has, and without any if it has them all: a
-   * file takes no label away. What there is no room for is kept as it stands in the file.
+   * file takes no label away. What there is no room for is kept as it stands in the file, which the notes say.
    */
   async #withLabels(
     fields: ContactFields,
     names: readonly string[],
     present: readonly string[],
-  ): Promise<ContactFields> {
+  ): Promise<{ readonly fields: ContactFields; readonly notes: readonly string[] }> {
     const ids: string[] = [];
     const left: string[] = [];
     for (const name of names) {
@@ -229,9 +259,10 @@ class Importing {
     }
     const properties =
       left.length === 0 ? fields.properties : [...fields.properties, `CATEGORIES:${left.map(escapeText).join(',')}`];
-    if (ids.every((id) => present.includes(id))) return { ...fields, properties, labelIds: [] };
+    const notes = left.length === 0 ? [] : [noRoomNote(left, this.#app.contacts.labelsPerUserMax)];
+    if (ids.every((id) => present.includes(id))) return { fields: { ...fields, properties, labelIds: [] }, notes };
     const [visible] = await visibleLabels(this.#tx, this.#caller.userId, [{ labelIds: present }]);
-    return { ...fields, properties, labelIds: [...new Set([...visible!.labelIds, ...ids])] };
+    return { fields: { ...fields, properties, labelIds: [...new Set([...visible!.labelIds, ...ids])] }, notes };
   }
 
   /** The contact with a uid; or, of exports, the one with the id that stands for it. */
@@ -239,6 +270,16 @@ class Importing {
     const id = this.#known.get(uid) ?? ID.exec(uid)?.[1];
     const row = id === undefined ? undefined : await selectContact(this.#tx, this.#caller.userId, id);
     return row?.deleted === 0 && (row.uid === uid || row.uid === '') ? row : undefined;
+  }
+
+  /** The deleted contact that had a uid, or the id that stands for one, as long as it can be undeleted. */
+  async #findDeleted(uid: string): Promise<ContactRow | undefined> {
+    const id = ID.exec(uid)?.[1];
+    const row =
+      this.#deleted.get(uid) ?? (id === undefined ? undefined : await selectContact(this.#tx, this.#caller.userId, id));
+    return row?.deleted === 1 && (row.uid === uid || row.uid === '') && row.purge_ms! > this.#app.now()
+      ? row
+      : undefined;
   }
 
   /** Without what a contact had before others were merged into it: what it has since was decided then. */
@@ -263,6 +304,15 @@ class Importing {
     const target = await selectTarget(this.#tx, merged);
     return target?.deleted === 0 ? target : undefined;
   }
+}
+
+/** How many names a note has at the most. */
+const NAMES_NOTED = 5;
+
+function noRoomNote(labels: readonly string[], labelsMax: number): string {
+  const names = labels.slice(0, NAMES_NOTED).map((name) => JSON.stringify(name));
+  const more = labels.length > NAMES_NOTED ? ` and ${labels.length - NAMES_NOTED} more` : '';
+  return `the contact is not labelled ${names.join(', ')}${more}: there is no room for more than ${labelsMax} labels, deleted ones included, so that this is kept as it is`;
 }
 
 /** What exports have as the uid of a contact without one (RFC 9562, 4). */

@@ -18,7 +18,7 @@ export interface ContactImportRow {
   updated: number;
   /** How many changes of it are kept. */
   remaining: number;
-  /** Ids of labels that it created, separated by blanks. */
+  /** Labels that it created or brought back, separated by blanks: see labelsOf. */
   label_ids: string;
   /** What the row takes, in the usage of the owner. */
   bytes: number;

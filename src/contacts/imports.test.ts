@@ -150,6 +150,17 @@ describe.each(databases)('imports of contacts that are taken back, on $name', (k
     await book.client.labelContacts({ contacts: [{ contactId: contact!.id }], addLabelIds: [byName.get('Used')!] });
     expect([...(await book.undo(importId)).values()]).toEqual([DELETED]);
     expect(await names()).toEqual(['Before', 'By hand', 'Used']);
+    // One that comes back goes again, unless somebody changed it in between.
+    const again = await book.load(card('a', 'N:;A;;;', 'CATEGORIES:Gone'));
+    expect((await labels.listLabels({})).labels.find(({ name }) => name === 'Gone')!.id).toBe(byName.get('Gone'));
+    await book.undo(importId);
+    expect(await names()).toContain('Gone');
+    await book.undo(again.importId);
+    expect(await names()).not.toContain('Gone');
+    const last = await book.load(card('b', 'N:;B;;;', 'CATEGORIES:Gone'));
+    await labels.updateLabel({ labelId: byName.get('Gone')!, color: '#000000' });
+    await book.undo(last.importId);
+    expect(await names()).toContain('Gone');
   });
 
   test('are one for all parts with an id, however often a part changes a contact', async () => {

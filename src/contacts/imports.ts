@@ -5,6 +5,7 @@ import type { Db } from '../storage/database.ts';
 import { type Page, type PageRequest, pageSizeOf, pageTokens, readBounded } from '../storage/pages.ts';
 import { type ContactFields, fieldsOfJson } from './contact.ts';
 import { type ContactsApp, takeBackWithin } from './contacts.ts';
+import { labelsOf } from './import-changes.ts';
 import {
   type ContactImportRow,
   deleteChanges,
@@ -79,7 +80,7 @@ async function undoStep(
   const done = changes.filter((_, i) => results[i]!.status !== 'changed');
   await deleteChanges(tx, caller.userId, importId, done);
   const isEnd = changes.length < STEP_CONTACTS;
-  if (isEnd && found.label_ids !== '') await deleteUnused(tx, at, caller, found.label_ids.split(' '));
+  if (isEnd) await deleteUnused(tx, at, caller, labelsOf(found));
   return results;
 }
 

@@ -362,7 +362,7 @@ export function toImportResults(
       status: IMPORT_STATUSES[result.status],
       line: rows[i]!.line,
       name: rows[i]!.name,
-      notes: [...rows[i]!.notes],
+      notes: [...rows[i]!.notes, ...(result.notes ?? []).map((text) => ({ line: rows[i]!.line, text }))],
       ...(result.status === 'refused'
         ? { refusal: toRefusal(result.refusal) }
         : { contactId: result.id, possibleDuplicates: (result.duplicates ?? []).map(toPossibleDuplicate) }),

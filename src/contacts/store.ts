@@ -105,13 +105,8 @@ export async function selectContacts(
   return new Map(rows.map((row) => [row.id, row]));
 }
 
-/** The contacts of an owner that have one of these uids and are in this state. */
-export function selectContactsByUid(
-  db: Db,
-  ownerId: string,
-  uids: readonly string[],
-  state: ContactRow['deleted'],
-): Promise<ContactRow[]> {
+/** The contacts of an owner that have one of these uids, whatever has become of them; the oldest first. */
+export function selectContactsByUid(db: Db, ownerId: string, uids: readonly string[]): Promise<ContactRow[]> {
   return (
     db
       .selectFrom('contacts')
@@ -120,7 +115,6 @@ export function selectContactsByUid(
       .where('uid', 'in', uids)
       // The index of uids has those alone.
       .where('uid', '<>', sql<string>`''`)
-      .where('deleted', '=', state)
       .orderBy('id')
       .execute()
   );

@@ -102,15 +102,20 @@ async function insertNew(tx: Db, at: App, caller: Caller, { name, color }: Label
   return row;
 }
 
+/** Which label, as it is after a change. */
+export type LabelVersion = Pick<LabelRow, 'id' | 'revision'>;
+
 /** Labels by their names, within a transaction that may create them. */
 export class NamedLabels {
   readonly #tx: Db;
   readonly #app: LabelsApp;
   readonly #caller: Caller;
   readonly #ids = new Map<string, string>();
+  /** Deleted labels that can come back and that no contact has: to bring back one of another would label that one. */
+  readonly #deleted = new Map<string, LabelRow>();
   #room: number | undefined;
-  /** Ids of labels that were created. */
-  readonly created: string[] = [];
+  /** Labels that were created, or brought back. */
+  readonly added: LabelVersion[] = [];
 
   constructor(tx: Db, app: LabelsApp, caller: Caller) {
     this.#tx = tx;
@@ -121,24 +126,40 @@ export class NamedLabels {
   /** Reads the labels with these names that there are, regardless of case and accents. */
   async read(names: readonly string[]): Promise<void> {
     const keys = [...new Set(names.map(nameKeyOf))];
+    const now = this.#app.now();
     for (let start = 0; start < keys.length; start += KEYS_AT_ONCE) {
       const rows = await selectLabelsByKey(this.#tx, this.#caller.userId, keys.slice(start, start + KEYS_AT_ONCE));
-      for (const { name_key, id } of rows) this.#ids.set(name_key, id);
+      for (const row of rows) {
+        if (row.deleted === 0) this.#ids.set(row.name_key, row.id);
+        else if (row.contacts === 0 && row.purge_ms! > now) this.#deleted.set(row.name_key, row);
+      }
     }
   }
 
-  /** The id of a label with one of the names that were read, which is created if there is none; undefined if there is no room for it. */
+  /**
+   * The id of a label with one of the names that were read. If there is none, a deleted one is brought back, which needs
+   * no room, since it counts until it is purged; or one is created. Undefined if there is no room for it.
+   */
   async idOf(name: string): Promise<string | undefined> {
     const key = nameKeyOf(name);
     const present = this.#ids.get(key);
     if (present !== undefined) return present;
     const { userId } = this.#caller;
+    const at = atOneTime(this.#app);
+    const deleted = this.#deleted.get(key);
+    if (deleted !== undefined) {
+      const resource = labelResource(this.#caller, deleted.id);
+      return this.#add(key, await changeWithin(this.#tx, at, 'undelete', resource, undefined, () => UNDELETE));
+    }
     this.#room ??= this.#app.contacts.labelsPerUserMax - (await countLabelsOf(this.#tx, userId));
     if (this.#room <= 0) return undefined;
     this.#room--;
-    const { id } = await insertNew(this.#tx, atOneTime(this.#app), this.#caller, { name, color: '' });
+    return this.#add(key, await insertNew(this.#tx, at, this.#caller, { name, color: '' }));
+  }
+
+  #add(key: string, { id, revision }: LabelVersion): string {
     this.#ids.set(key, id);
-    this.created.push(id);
+    this.added.push({ id, revision });
     return id;
   }
 }
@@ -160,10 +181,11 @@ export async function labelNames(
   return names;
 }
 
-/** Deletes those of these labels that no contact has and nobody has changed. */
-export async function deleteUnused(tx: Db, at: App, caller: Caller, ids: readonly string[]): Promise<void> {
-  for (const { id, contacts, deleted, revision } of await selectLabelsById(tx, caller.userId, ids)) {
-    if (contacts > 0 || deleted === 1 || revision > 1) continue;
+/** Deletes those of these labels that no contact has and nobody has changed since. */
+export async function deleteUnused(tx: Db, at: App, caller: Caller, versions: readonly LabelVersion[]): Promise<void> {
+  const last = new Map(versions.map(({ id, revision }) => [id, revision]));
+  for (const { id, contacts, deleted, revision } of await selectLabelsById(tx, caller.userId, [...last.keys()])) {
+    if (contacts > 0 || deleted === 1 || revision !== last.get(id)) continue;
     await changeWithin(tx, at, 'delete', labelResource(caller, id), undefined, () => DELETE);
   }
 }
@@ -207,6 +229,7 @@ export async function updateLabel(
 }
 
 const DELETE: Change<LabelRow> = { columns: { deleted: 1 } };
+const UNDELETE: Change<LabelRow> = { columns: { deleted: 0 } };
 
 /** Deletes a label until undeleted or purged. Throws label_not_found, resource_deleted, etag_mismatch. */
 export async function deleteLabel(app: App, caller: Caller, id: string, etag: string | undefined): Promise<Label> {
@@ -217,9 +240,7 @@ export async function deleteLabel(app: App, caller: Caller, id: string, etag: st
 /** Undeletes a label. Throws label_not_found, label_name_taken, resource_not_deleted, etag_mismatch. */
 export async function undeleteLabel(app: App, caller: Caller, id: string, etag: string | undefined): Promise<Label> {
   const resource = labelResource(caller, id);
-  return reportTakenName(async () =>
-    toLabel(await changeResource(app, 'undelete', resource, etag, () => ({ columns: { deleted: 0 } }))),
-  );
+  return reportTakenName(async () => toLabel(await changeResource(app, 'undelete', resource, etag, () => UNDELETE)));
 }
 
 /** Removes up to `limit` labels of a user who is about to be purged. Returns how many were removed. */

@@ -67,16 +67,19 @@ export function selectLabels(
   return following.orderBy('name_key').orderBy('id').limit(limit).execute();
 }
 
-/** The labels of an owner with these name keys that are not deleted. */
+/** The labels of an owner with these name keys, deleted ones included. */
 export async function selectLabelsByKey(db: Db, ownerId: string, keys: readonly string[]): Promise<LabelRow[]> {
   if (keys.length === 0) return [];
-  return db
-    .selectFrom('labels')
-    .selectAll()
-    .where('owner_id', '=', ownerId)
-    .where('deleted', '=', 0)
-    .where('name_key', 'in', keys)
-    .execute();
+  return (
+    db
+      .selectFrom('labels')
+      .selectAll()
+      .where('owner_id', '=', ownerId)
+      // The index of names has it before them.
+      .where('deleted', 'in', [0, 1])
+      .where('name_key', 'in', keys)
+      .execute()
+  );
 }
 
 /** The labels of an owner with these ids. */

@@ -2304,7 +2304,7 @@ export type ImportedContactResult = Message<"kith.contact.v1.ImportedContactResu
   contactId: string;
 
   /**
-   * What was left out or cut, at most 51.
+   * What was not taken as it stands in the file, at most 52.
    *
    * @generated from field: repeated kith.contact.v1.ImportNote notes = 5;
    */
@@ -2389,7 +2389,7 @@ export type ImportNote = Message<"kith.contact.v1.ImportNote"> & {
   line: number;
 
   /**
-   * What was left out or cut, and why.
+   * What was left out, cut or kept in another place, and why.
    *
    * @generated from field: string text = 2;
    */
@@ -2948,7 +2948,7 @@ export const ContactImportStatus = {
   UNSPECIFIED: 0,
 
   /**
-   * It was created.
+   * It was created; or one that was deleted and has all that the file says is there again.
    *
    * @generated from enum value: CONTACT_IMPORT_STATUS_CREATED = 1;
    */
@@ -3137,9 +3137,11 @@ export const ContactService: GenService<{
    * has. So the same file again changes nothing, and where a call is not answered, send it again.
    * CATEGORIES of vCard and the labels of CSV are added to the labels of the contact, by their names regardless of case
    * and accents; labels that there are not are created, up to KITH_LABELS_PER_USER (500), and what is beyond is
-   * kept as it is. A file takes no labels away.
+   * kept as it is, which `notes` say. A file takes no labels away. A deleted contact that has all that the file says,
+   * and a deleted label that no contact has, come back instead of being created, so that an import which is
+   * taken back and done again needs no more room.
    * What no field holds is kept, up to 16,384 characters of one contact, and ExportContacts
-   * gives it back; what is left out or cut is said in `notes`. Photos are left out.
+   * gives it back; what is left out, cut or not taken for what it should be is said in `notes`. Photos are left out.
    *
    * Contacts are written 50 at a time, each of these steps whole or not at all. Send a large
    * file in parts, divided between contacts, each part of CSV with the first row. Contacts are refused
@@ -3164,7 +3166,7 @@ export const ContactService: GenService<{
    * Contacts that it created are deleted, as DeleteContact does, and contacts that it changed are what
    * they were before. A contact that somebody changed since, or merged into another one, stays as it is, and is said to
    * (CONTACT_UNDO_STATUS_CHANGED). Of one that was deleted since, nothing is left to take back. Labels that the import
-   * created are deleted where no contact has them and nobody changed them.
+   * created or brought back are deleted where no contact has them and nobody changed them.
    *
    * One call looks at up to 500 contacts, 50 at a time, each of these steps whole or not at all. Go on with
    * `next_page_token` until it is empty. Where a call is not answered, begin again without a page token:
