@@ -7,6 +7,8 @@ export interface Argument {
   readonly help: string;
   /** Arguments that may be absent come last. */
   readonly optional?: boolean;
+  /** Whether it may be given several times. It is the last one then. */
+  readonly multiple?: boolean;
   /** The only ones that are taken. */
   readonly values?: readonly string[];
 }
@@ -47,6 +49,8 @@ export interface Command {
 export interface Invocation {
   /** By the name of the argument. */
   readonly args: Readonly<Record<string, string | undefined>>;
+  /** All arguments, in their order. */
+  readonly words: readonly string[];
   readonly options: Given;
   readonly terminal: Terminal;
   readonly env: Env;
@@ -60,6 +64,11 @@ export class Given {
 
   constructor(values: Readonly<Record<string, string | boolean | readonly (string | boolean)[] | undefined>>) {
     this.#values = values;
+  }
+
+  /** These options, with others in place of some. */
+  with(others: Readonly<Record<string, string | readonly string[]>>): Given {
+    return new Given({ ...this.#values, ...others });
   }
 
   /** Whether a switch is on. */

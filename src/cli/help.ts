@@ -1,7 +1,7 @@
 import packageJson from '../../package.json' with { type: 'json' };
 import type { Argument, Command, Option } from './command.ts';
 import { EXIT_CODE_TEXTS, EXIT_CODES } from './exit-codes.ts';
-import { COMMON_OPTIONS } from './parse.ts';
+import { COMMON_OPTIONS, signOf } from './parse.ts';
 
 /** Commands under a title. */
 export interface Section {
@@ -69,7 +69,7 @@ export function describeGroup(group: string, commands: Readonly<Record<string, C
 
 /** `users get USER`. */
 export function signatureOf(name: string, { args = [] }: Command): string {
-  return [name, ...args.map((arg) => (arg.optional ? `[${arg.name}]` : arg.name))].join(' ');
+  return [name, ...args.map(signOf)].join(' ');
 }
 
 /** `--url URL`. */

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { type Command, Given, type Option, type Options, UsageError } from './command.ts';
+import { type Argument, type Command, Given, type Option, type Options, UsageError } from './command.ts';
 import { didYouMean } from './suggest.ts';
 
 /** What every command takes. */
@@ -8,6 +8,8 @@ export const COMMON_OPTIONS = { help: { help: 'Print help for the command.' } } 
 /** A command as it was called. */
 export interface Parsed {
   readonly args: Readonly<Record<string, string | undefined>>;
+  /** All arguments, in their order. */
+  readonly words: readonly string[];
   readonly options: Given;
 }
 
@@ -56,9 +58,9 @@ export function parseCall(name: string, command: Command, words: readonly string
   const { values, positionals } = parseOptions(known, words);
   for (const [option, given] of Object.entries(values)) checkValues(`--${option}`, known[option]!, [given].flat());
   const options = new Given(values);
-  if (options.has('help')) return { args: {}, options };
+  if (options.has('help')) return { args: {}, words: [], options };
   const taken = command.args ?? [];
-  if (positionals.length > taken.length) {
+  if (positionals.length > taken.length && taken.at(-1)?.multiple !== true) {
     throw new UsageError(
       `${name} does not take ${JSON.stringify(positionals[taken.length])}; ${usageOf(name, command)}`,
     );
@@ -66,18 +68,40 @@ export function parseCall(name: string, command: Command, words: readonly string
   const missing = taken.find(({ optional }, i) => !optional && positionals[i] === undefined);
   if (missing !== undefined) throw new UsageError(`${missing.name} is missing; ${usageOf(name, command)}`);
   taken.forEach((argument, i) => checkValues(argument.name, { ...argument, value: '' }, [positionals[i]]));
-  return { args: Object.fromEntries(taken.map((argument, i) => [argument.name, positionals[i]])), options };
+  const args = Object.fromEntries(taken.map((argument, i) => [argument.name, positionals[i]]));
+  return { args, words: positionals, options };
 }
 
 /** `usage: kith users get USER`. */
 function usageOf(name: string, { args = [] }: Command): string {
-  return `usage: ${['kith', name, ...args.map(({ name: arg, optional }) => (optional ? `[${arg}]` : arg))].join(' ')}`;
+  return `usage: ${['kith', name, ...args.map(signOf)].join(' ')}`;
+}
+
+/** `USER`, `[ID]` or `[ID...]`. */
+export function signOf({ name, optional = false, multiple = false }: Argument): string {
+  const sign = multiple ? `${name}...` : name;
+  return optional ? `[${sign}]` : sign;
+}
+
+/** The words with `--page-size -1` as `--page-size=-1`, which is not taken for two options then. */
+function withNegativeNumbers(known: Options, words: readonly string[]): string[] {
+  const joined: string[] = [];
+  for (let i = 0; i < words.length; i++) {
+    const [word, next] = [words[i]!, words[i + 1]];
+    if (word === '--') return [...joined, ...words.slice(i)];
+    const takesValue = word.startsWith('--') && known[word.slice(2)]?.value !== undefined;
+    if (takesValue && next !== undefined && /^-\d/.test(next)) {
+      joined.push(`${word}=${next}`);
+      i++;
+    } else joined.push(word);
+  }
+  return joined;
 }
 
 function parseOptions(known: Options, words: readonly string[]) {
   try {
     return parseArgs({
-      args: [...words],
+      args: withNegativeNumbers(known, words),
       allowPositionals: true,
       options: Object.fromEntries(
         Object.entries(known).map(([name, { value, multiple = false }]) => [

@@ -53,11 +53,11 @@ export async function runCommandLine(words: readonly string[], host: Host): Prom
     if (found === undefined || command === undefined) {
       await printHelp(found?.name, words, sections, terminal);
     } else {
-      const { args, options } = parseCall(found.name, command, found.rest);
+      const { args, words: given, options } = parseCall(found.name, command, found.rest);
       if (options.has('help')) await terminal.print(describeCommand(found.name, command));
       else {
         if (!command.isOfServer) endOnSignals(ended, host);
-        await command.run({ args, options, terminal, env, signal: ended.signal });
+        await command.run({ args, words: given, options, terminal, env, signal: ended.signal });
         if (command.isOfServer) return undefined;
       }
     }

@@ -5,6 +5,8 @@ import { watch } from './client/watch.ts';
 import type { Command } from './command.ts';
 import { completionOf } from './completion/command.ts';
 import { exportContacts, importContacts, undoImport } from './contacts/contact-files.ts';
+import { mergeContactsBy } from './contacts/merge.ts';
+import { syncContactsBy } from './contacts/sync.ts';
 import { doctor } from './doctor/command.ts';
 import type { Section } from './help.ts';
 import { importUsers } from './import/command.ts';
@@ -21,20 +23,26 @@ export function commandSections(): readonly Section[] {
     ...GROUPS.map((group) => ({
       title: group.title,
       commands: {
-        ...commandsOf(group),
-        ...(group.name === 'users' ? { 'users import': importUsers, 'users export': exportUser } : {}),
-        ...(group.name === 'contacts' ? CONTACT_COMMANDS : {}),
+        ...withOwn(group.name, commandsOf(group)),
       },
     })),
     { title: 'Everything else', commands: { watch, call, completion: completionOf(commandTable) } },
   ];
 }
 
-const CONTACT_COMMANDS = {
-  'contacts import': importContacts,
-  'contacts undo-import': undoImport,
-  'contacts export': exportContacts,
-};
+/** The commands of a group, with those that do more than a call, or make one easier. */
+function withOwn(group: string, ofMethods: Readonly<Record<string, Command>>): Readonly<Record<string, Command>> {
+  if (group === 'users') return { ...ofMethods, 'users import': importUsers, 'users export': exportUser };
+  if (group !== 'contacts') return ofMethods;
+  return {
+    ...ofMethods,
+    'contacts merge': mergeContactsBy(ofMethods['contacts merge']!),
+    'contacts sync': syncContactsBy(ofMethods['contacts sync']!),
+    'contacts import': importContacts,
+    'contacts undo-import': undoImport,
+    'contacts export': exportContacts,
+  };
+}
 
 /** The same by name. */
 export function commandTable(): ReadonlyMap<string, Command> {

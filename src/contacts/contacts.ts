@@ -577,9 +577,13 @@ export function contactResource(app: Pick<App, 'now'>, caller: Caller, id: strin
       if (row?.deleted !== MERGED) return row;
       const target = await selectTarget(db, row);
       if (target === undefined || row.purge_ms! <= app.now()) return undefined;
-      throw new Failure('contact_merged', 'this contact was merged into another one: use that, or unmerge it', {
-        contact_id: target.id,
-      });
+      throw new Failure(
+        'contact_merged',
+        'this contact was merged into another one, whose id is contact_id: use that, or take the merge into that one back',
+        {
+          contact_id: target.id,
+        },
+      );
     },
     notFound: () => new Failure('contact_not_found', 'none of your contacts has this id'),
     authorize: () => {},
@@ -651,7 +655,10 @@ export function requirePhoneRegion(code: string): void {
 /** Throws contact_empty. */
 export function requireNotEmpty(fields: ContactFields): void {
   if (isEmpty(fields)) {
-    throw new Failure('contact_empty', 'a contact needs a name, a company, an email address or a phone number');
+    throw new Failure(
+      'contact_empty',
+      'a contact needs a name, a nickname, a company, an email address or a phone number',
+    );
   }
 }
 

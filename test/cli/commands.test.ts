@@ -86,6 +86,96 @@ describe('contacts import and export', () => {
   });
 });
 
+describe('contacts', () => {
+  const create = async (...args: string[]): Promise<string> =>
+    (await json('contacts', 'create', ...args))['contact'].id as string;
+
+  test('a file from standard input has its columns mapped, and its preview tells possible duplicates and what is not taken', async () => {
+    const id = await create('--given-name', 'Emmy', '--emails', 'emmy@example.org', '--birthday', '1882-03-23');
+    expect((await json('contacts', 'get', id))['contact'].birthday).toEqual({ year: 1882, month: 3, day: 23 });
+    const file =
+      'Vorname,E-mail,Hut,Birthday\nEmmy N,emmy@example.org,blau,gestern\nSofja,s@example.org,rot,1850-01-15\n';
+    const csv = ['contacts', 'import', '-', '--format', 'csv', '--map', 'Vorname=First Name'];
+    const preview = await kith([...csv, '--preview'], file);
+    expect(preview).toMatchObject({ code: 0, stderr: 'would be: 2 created\n' });
+    expect(preview.stdout.split('\n')).toEqual([
+      expect.stringMatching(/^line 2: columns that are not known .*: "Hut"$/),
+      expect.stringMatching(/^line 2: "gestern" is no date.*custom field$/),
+      `line 2: Emmy N may be Emmy (${id}): the same email address (70 of 100)`,
+      '',
+    ]);
+    const document = await kith([...csv, '--json'], file);
+    const { results, importId } = JSON.parse(document.stdout) as { results: { name: string }[]; importId: string };
+    expect(results.map(({ name }) => name)).toEqual(['Emmy N', 'Sofja']);
+    expect(document.stderr).toContain(`kith contacts undo-import ${importId}`);
+    const lines = (await kith([...csv, '--jsonl'], file)).stdout.trimEnd().split('\n');
+    expect(lines.map((line) => (JSON.parse(line) as { status: string }).status)).toEqual(
+      lines.map(() => 'CONTACT_IMPORT_STATUS_SAME'),
+    );
+    expect(await kith([...csv, '--map', 'Nachname=Last Name'], file)).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('there is no column "Nachname" to --map'),
+    });
+  });
+
+  test('contacts are merged by their ids, and the id of a merged one leads to the other and no circle', async () => {
+    const [one, two] = [await create('--given-name', 'Marie'), await create('--given-name', 'Maria')];
+    expect(await here('contacts', 'merge', one, two)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('MERGE_CHOICE_MISSING'),
+    });
+    const merged = await json('contacts', 'merge', one, two, '--choices', `given-name=${two}`);
+    expect(merged['contact']).toMatchObject({ id: one, givenName: 'Maria' });
+    const gone = await here('contacts', 'get', two);
+    expect(gone).toMatchObject({ code: 4, stderr: expect.stringContaining(`kith contacts get ${one} `) });
+    const [, unmerge] = /kith contacts (unmerge \S+)/.exec(gone.stderr)!;
+    expect(await here('contacts', ...unmerge!.split(' '))).toMatchObject({ code: 0 });
+    expect((await json('contacts', 'get', two))['contact'].givenName).toBe('Maria');
+  });
+
+  test('a copy is kept up to date over all pages, from the cursor in a file', async () => {
+    const file = join(shell.directory, 'contacts.cursor');
+    const sync = async () => {
+      const { code, stdout } = await here(
+        'contacts',
+        'sync',
+        '--all',
+        '--page-size',
+        '2',
+        '--jsonl',
+        '--cursor-file',
+        file,
+      );
+      expect(code).toBe(0);
+      const lines = stdout
+        .trimEnd()
+        .split('\n')
+        .filter((line) => line !== '');
+      return lines.map((line) => JSON.parse(line) as { contact?: { id: string }; tombstone?: { contactId: string } });
+    };
+    const [kept, gone] = [await create('--given-name', 'Kept'), await create('--given-name', 'Gone')];
+    const first = new Set((await sync()).map(({ contact }) => contact?.id));
+    expect([kept, gone].every((id) => first.has(id))).toBe(true);
+    await here('contacts', 'delete', gone);
+    expect(await sync()).toContainEqual({ tombstone: { contactId: gone } });
+    const once = await here('contacts', 'sync', '--page-size', '1');
+    expect(once.stderr).toMatch(/there is more: --all .*\nto go on, kith contacts sync --cursor \S+\n$/s);
+    expect((await here('contacts', 'sync', '--cursor', 'x', '--cursor-file', file)).code).toBe(2);
+  });
+
+  test('a rule that is broken is told once, also of a number below zero', async () => {
+    expect(await here('contacts', 'list', '--page-size', '-1')).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^kith: the request breaks rules .*\(FIELDS_INVALID\)\n {2}pageSize: .*\n$/),
+    });
+  });
+
+  test("everybody's activity is said to leave contacts out", async () => {
+    expect((await here('activity', 'list')).stderr).toContain('what is done with contacts and labels is left out');
+    expect((await here('activity', 'list', '--user', 'me')).stderr).not.toContain('left out');
+  });
+});
+
 describe('users export', () => {
   test('the document is printed, or written to a file for its owner alone once it is complete', async () => {
     const id = await createUser('exported');
@@ -301,7 +391,15 @@ describe('call', () => {
     ],
     [['call', 'GetUser', '{"userID": 1}'], /kith.user.v1.GetUserRequest/],
     [['call', 'GetUser', '{'], /the body is not JSON/],
-    [['call', 'GetUser', '@missing.json'], /cannot read missing\.json/],
+    [['call', 'GetUser', '@missing.json'], /cannot read missing\.json: there is no such file/],
+    [['contacts', 'import', '.', '--format', 'csv'], /cannot read \.: it is a directory/],
+    [['contacts', 'import', '-', '--format', 'csv'], /standard input is empty/],
+    [
+      ['contacts', 'list', '--labels', 'Family'],
+      /--labels takes JSON such as \{"anyOf": \["\.\.\."\], .*, and "Family" is not/,
+    ],
+    [['contacts', 'create', '--birthday', '9.12.1906'], /--birthday takes a date such as 1906-12-09/],
+    [['contacts', 'merge', 'a'], /merge takes 2 to 10 ids/],
     [['usres', 'list'], /there is no command usres; did you mean users\?/],
     [['users', 'lst'], /there is no command users lst; did you mean list or get\?/],
     [['users', 'list', '--quer', 'x'], /there is no option --quer; did you mean --query\?/],

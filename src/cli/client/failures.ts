@@ -1,6 +1,7 @@
 import { ConnectError } from '@connectrpc/connect';
 import { errorText, KithError } from '../../../packages/client/src/index.ts';
 import { EXIT_CODES, type ExitCode } from '../exit-codes.ts';
+import { withPlurals } from '../terminal/count.ts';
 import { safeText } from '../terminal/safe-text.ts';
 
 /** What to say of a call that failed, and how to end. */
@@ -18,9 +19,16 @@ export function explainCallFailure(thrown: unknown): CallFailure | undefined {
   }
   const { reason, code, violations, requestId, retryAfter } = error;
   const message = error.cause.rawMessage;
-  const lines = [`${safeText(message || errorText(error))} (${reason ?? code})`];
+  // The message has the violations in it, which lines of their own say better.
+  const what = violations.length > 0 ? 'the request breaks rules of the contract' : message || errorText(error);
+  const lines = [`${safeText(what)} (${reason ?? code})`];
   for (const { field, message: why } of violations)
-    lines.push(`  ${safeText(field || 'the request')}: ${safeText(why)}`);
+    lines.push(`  ${safeText(field || 'the request')}: ${safeText(withPlurals(why))}`);
+  const { contact_id: mergedInto } = error.metadata;
+  if (reason === 'CONTACT_MERGED' && mergedInto !== undefined) {
+    lines.push(`  kith contacts get ${safeText(mergedInto)} shows the contact that it is part of`);
+    lines.push(`  kith contacts unmerge ${safeText(mergedInto)} takes the last merge into that one back`);
+  }
   if (retryAfter !== undefined) lines.push(`  try again in ${retryAfter} s`);
   const exitCode = exitCodeOf(error);
   if (reason === 'FRESH_SIGN_IN_REQUIRED') lines.push('  kith login signs in again');

@@ -8,6 +8,7 @@ import {
   type Registry,
 } from '@bufbuild/protobuf';
 import { UsageError } from '../command.ts';
+import { unreadable } from '../input-files.ts';
 import type { Terminal } from '../terminal/terminal.ts';
 
 /** How a body may be given, for help. */
@@ -53,6 +54,6 @@ async function readFileText(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8');
   } catch (error) {
-    throw new UsageError(`cannot read ${path}: ${(error as Error).message}`, { cause: error });
+    throw unreadable(path, error);
   }
 }

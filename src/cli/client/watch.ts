@@ -1,14 +1,14 @@
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { toJson } from '@bufbuild/protobuf';
 import { UserActivitySchema, type UserActivity } from '../../../packages/client/src/contract.ts';
 import { systemClock } from '../../kernel/clock.ts';
-import { type Command, CommandError, UsageError } from '../command.ts';
-import { EXIT_CODES } from '../exit-codes.ts';
+import { type Command, UsageError } from '../command.ts';
 import { explainFindingUser, findUserId, USER_HELP } from '../resources/users.ts';
 import { lineOf } from '../resources/show.ts';
 import { CONNECTION_OPTIONS, connect, EXPLAIN_OPTION, targetOf } from './connect.ts';
+import { readCursor, writeCursor } from './cursor-file.ts';
 import { findMethod, ownContract } from './contract.ts';
 import { curlOf } from './explain.ts';
+import { WITHOUT_CONTACTS } from './without-contacts.ts';
 
 /** How often the cursor is written to a file at the most, milliseconds: what is printed after that is printed again. */
 const SAVE_MS = 1000;
@@ -61,6 +61,7 @@ export const watch: Command = {
     const userId = user === undefined ? undefined : await findUserId(kith, user);
     const limit = options.wholeNumber('limit', 1) ?? Infinity;
     const cursors = keepCursor(file);
+    if (user === undefined && mayConcernContacts(actionPrefixes)) terminal.note(`kith: ${WITHOUT_CONTACTS}`);
     const events = kith.activity.watch({ userId, from, actionPrefixes, signal });
     let count = 0;
     let wasLive = false;
@@ -96,20 +97,16 @@ export const watch: Command = {
   },
 };
 
+/** Whether activities with these prefixes may be about contacts or labels; none for every activity. */
+function mayConcernContacts(prefixes: readonly string[]): boolean {
+  return prefixes.length === 0 || prefixes.some((prefix) => /^kith(\.contact|\.label|$)/.test(prefix));
+}
+
 /** What a line shows of an activity. */
 const SHOWN = ['event_time', 'action', 'user_id', 'actor_id', 'attributes', 'details'];
 
 function jsonLine({ activity, cursor }: { activity: UserActivity; cursor: string }): string {
   return JSON.stringify({ cursor, activity: toJson(UserActivitySchema, activity) });
-}
-
-async function readCursor(file: string): Promise<string | undefined> {
-  try {
-    return (await readFile(file, 'utf8')).trim() || undefined;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new UsageError(`cannot read ${file}: ${(error as Error).message}`, { cause: error });
-  }
 }
 
 /** Writes the cursor to the file, as a whole: at once when asked to, else now and then. */
@@ -118,14 +115,7 @@ function keepCursor(file: string | undefined) {
   let saved = '';
   const save = async (cursor: string): Promise<void> => {
     if (file === undefined || cursor === '' || cursor === saved) return;
-    const draft = `${file}.${process.pid}`;
-    try {
-      await writeFile(draft, `${cursor}\n`);
-      await rename(draft, file);
-    } catch (error) {
-      await rm(draft, { force: true });
-      throw new CommandError(`cannot write ${file}: ${(error as Error).message}`, EXIT_CODES.failed, { cause: error });
-    }
+    await writeCursor(file, cursor);
     saved = cursor;
     savedMs = systemClock.monotonic();
   };

@@ -1,5 +1,5 @@
-import { readCsvRows } from '../../contacts/formats/csv-records.ts';
-import { decodeFile } from '../../contacts/formats/text-decoding.ts';
+import { readCsvRows, restoreCell } from '../../contacts/formats/csv-records.ts';
+import { decodeFile, decodeLine } from '../../contacts/formats/text-decoding.ts';
 
 /** A part of a file, as one call takes it. */
 export interface FilePart {
@@ -49,6 +49,15 @@ export function* partsOf(file: Uint8Array, isCsv: boolean): Generator<FilePart> 
   // A file in which there is no contact is the server's to refuse.
   if (first !== undefined) yield toPart(first, end);
   else yield { content: file, linesBefore: 0 };
+}
+
+/** The names of the columns of CSV. */
+export function columnsOf(file: Uint8Array): readonly string[] {
+  const { text, isBytes } = decodeFile(file);
+  for (const { cells } of readCsvRows(isBytes ? decodeLine(text, undefined) : text)) {
+    return cells.map((cell) => restoreCell(cell).trim());
+  }
+  return [];
 }
 
 /** The row that names the columns, and the others. */

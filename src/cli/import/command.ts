@@ -4,12 +4,15 @@ import { toJson } from '@bufbuild/protobuf';
 import { ImportedUserSchema } from '../../../packages/client/src/contract.ts';
 import { CONNECTION_OPTIONS, connect, EXPLAIN_OPTION, targetOf } from '../client/connect.ts';
 import { findMethod, ownContract } from '../client/contract.ts';
+import { explainCallFailure } from '../client/failures.ts';
 import { curlOf } from '../client/explain.ts';
 import { type Command, CommandError, type Invocation, UsageError } from '../command.ts';
 import { EXIT_CODES } from '../exit-codes.ts';
+import { unreadable } from '../input-files.ts';
+import { countOf } from '../terminal/count.ts';
 import { safeText } from '../terminal/safe-text.ts';
 import { createPace } from './pace.ts';
-import { FORMATS, type Format, formatOf, readCsvRecords, readJsonRecords, type Row } from './records.ts';
+import { columnMap, FORMATS, type Format, formatOf, readCsvRecords, readJsonRecords, type Row } from './records.ts';
 import {
   batchesOf,
   importRecords,
@@ -92,12 +95,19 @@ export const importUsers: Command = {
       signal.throwIfAborted();
     } catch (error) {
       terminal.progress('');
-      terminal.note(`kith: the import is not complete: ${summaryOf(counts)}; run it again to go on`);
+      const goOn = isWorthRepeating(error) ? '; run it again to go on' : '';
+      terminal.note(`kith: the import is not complete: ${summaryOf(counts)}${goOn}`);
       throw error;
     }
     terminal.progress('');
     terminal.note(summaryOf(counts));
-    if (counts.refused > 0) throw new CommandError(`${counts.refused} records were refused`, EXIT_CODES.failed);
+    const { refused } = counts;
+    if (refused > 0) {
+      throw new CommandError(
+        `${countOf(refused, 'record')} ${refused === 1 ? 'was' : 'were'} refused`,
+        EXIT_CODES.failed,
+      );
+    }
   },
 };
 
@@ -105,6 +115,12 @@ function textOf({ reason, field, message }: RecordRefusal): string {
   if (reason === undefined) return message;
   // Rules of the contract say what is wrong, and not of which field.
   return `${reason === 'FIELDS_INVALID' && field !== undefined ? `${field} ` : ''}${message} (${reason})`;
+}
+
+/** Whether the same import may succeed later: an interruption and a server that is busy or away pass, a refusal does not. */
+function isWorthRepeating(error: unknown): boolean {
+  const exitCode = explainCallFailure(error)?.exitCode;
+  return exitCode === undefined || exitCode === EXIT_CODES.unavailable || exitCode === EXIT_CODES.unauthenticated;
 }
 
 function summaryOf(counts: Readonly<Record<string, number>>): string {
@@ -122,14 +138,15 @@ async function openRows(file: string, { options, terminal }: Invocation): Promis
   const format = (options.value('format') as Format | undefined) ?? formatOf(file);
   if (format === undefined)
     throw new UsageError(`the name of ${file} does not say how it is written: give --format jsonl or --format csv`);
-  const map = new Map(options.all('map').map(pairOf));
+  const map = columnMap(options.all('map'));
   if (map.size > 0 && format !== 'csv') throw new UsageError('--map is for CSV');
   let size = 0;
   let read = 0;
   if (file !== '-') {
     const found = await stat(file).catch((error: Error) => {
-      throw new UsageError(`cannot read ${file}: ${error.message}`, { cause: error });
+      throw unreadable(file, error);
     });
+    if (found.isDirectory()) throw unreadable(file, Object.assign(new Error(), { code: 'EISDIR' }));
     size = found.size;
   }
   const stream: AsyncIterable<Uint8Array> = file === '-' ? terminal.input : createReadStream(file);
@@ -144,12 +161,6 @@ async function openRows(file: string, { options, terminal }: Invocation): Promis
       format === 'csv' ? readCsvRecords(bytes, ImportedUserSchema, map) : readJsonRecords(bytes, ImportedUserSchema),
     progress: () => (size === 0 ? '' : `${Math.floor((100 * read) / size)} %: `),
   };
-}
-
-function pairOf(text: string): [string, string] {
-  const at = text.lastIndexOf('=');
-  if (at < 1) throw new UsageError(`--map takes COLUMN=FIELD, not ${JSON.stringify(text)}`);
-  return [text.slice(0, at).trim(), text.slice(at + 1).trim()];
 }
 
 /** The items until the signal aborts. */

@@ -20,6 +20,17 @@ export function formatOf(file: string): Format | undefined {
   return /\.(jsonl|ndjson|json)$/i.test(file) ? 'jsonl' : undefined;
 }
 
+/** What `--map COLUMN=FIELD` says, by the column. Throws UsageError. */
+export function columnMap(given: readonly string[]): Map<string, string> {
+  return new Map(
+    given.map((text) => {
+      const at = text.lastIndexOf('=');
+      if (at < 1) throw new UsageError(`--map takes COLUMN=FIELD, not ${JSON.stringify(text)}`);
+      return [text.slice(0, at).trim(), text.slice(at + 1).trim()];
+    }),
+  );
+}
+
 /** The records of JSON, one a line, each as the request has it; words of enums may be short: `"role": "editor"`. */
 export async function* readJsonRecords(bytes: AsyncIterable<Uint8Array>, schema: DescMessage): AsyncGenerator<Row> {
   let line = 0;

@@ -7,7 +7,7 @@ import { ownContract } from '../client/contract.ts';
 import { createPlaceholders, curlOf, isSecret } from '../client/explain.ts';
 import { BODY_HELP, messageOf, readJsonObject, readSecretLine } from '../client/json-body.ts';
 import { type Argument, type Command, type Invocation, type Option, UsageError } from '../command.ts';
-import { optionName, valueName, valuesOf } from './fields.ts';
+import { jsonShape, optionName, valueName, valuesOf } from './fields.ts';
 import type { Group } from './groups.ts';
 import { printList } from './list.ts';
 import { requestOfInput, requestOfOptions } from './request.ts';
@@ -129,12 +129,20 @@ function optionOf(field: DescField): Option {
   const value = valueName(field);
   const values = valuesOf(field);
   const isMultiple = field.fieldKind === 'list' || field.fieldKind === 'map' || valuesField(field);
+  const comment = ownContract().commentOf(field).replaceAll(/\s+/g, ' ');
   return {
-    help: ownContract().commentOf(field).replaceAll(/\s+/g, ' '),
+    help: `${comment}${formOf(field, value)}`,
     ...(value === undefined ? {} : { value }),
     ...(values === undefined ? {} : { values }),
     ...(isMultiple ? { multiple: true } : {}),
   };
+}
+
+/** How the value of an option is written, where its name does not say it. */
+function formOf(field: DescField, value: string | undefined): string {
+  if (value === 'DATE') return ' Such as 1906-12-09, 1906-12 or --12-09.';
+  const shape = value === 'JSON' && field.message !== undefined ? jsonShape(field.message) : '';
+  return shape === '' ? '' : ` As JSON: ${shape}.`;
 }
 
 /** Whether a field is a message around a list. */
@@ -184,6 +192,8 @@ async function run(shape: Shape, group: Group, takesInput: boolean, call: Invoca
     return;
   }
   if (shape.items !== undefined) {
+    const isForPeople = !options.has('json') && !options.has('jsonl');
+    if (group.leavesOut !== undefined && whose === undefined && isForPeople) terminal.note(`kith: ${group.leavesOut}`);
     const columns = group.otherColumns?.[verbOf(method, group.noun)] ?? group.columns;
     return printList(kith, { ...shape, items: shape.items, columns }, message, call);
   }

@@ -84,10 +84,27 @@ function valueJson(field: DescField, text: string): JsonValue {
   }
 }
 
+/** The JSON of a message as help shows it: `{"anyOf": ["..."]}`; '' for one with more fields than help has room for. */
+export function jsonShape({ fields }: DescMessage): string {
+  if (fields.length > SHAPE_FIELDS) return '';
+  return `{${fields.map((field) => `${JSON.stringify(field.jsonName)}: ${valueShape(field)}`).join(', ')}}`;
+}
+
+const SHAPE_FIELDS = 8;
+
+function valueShape(field: DescField): string {
+  const one =
+    field.enum !== undefined ? '"..."' : field.message !== undefined ? '{...}' : (SHAPES[field.scalar ?? 0] ?? '1');
+  return field.fieldKind === 'list' ? `[${one}]` : field.fieldKind === 'map' ? '{...}' : one;
+}
+
+const SHAPES: Readonly<Record<number, string>> = { [ScalarType.STRING]: '"..."', [ScalarType.BOOL]: 'true' };
+
 /** A message is written as JSON; one that begins with a text, as that text alone; times and durations as people write them. */
 function messageJson(field: DescField, message: DescMessage, text: string): JsonValue {
   if (message.typeName === 'google.protobuf.Timestamp') return parseTime(optionName(field), text);
   if (message.typeName === 'google.protobuf.Duration') return durationJson(field, text);
+  if (message.typeName === PARTIAL_DATE && !text.startsWith('{')) return partialDateJson(field, text);
   const main = mainFieldOf(message);
   return text.startsWith('{') || main === undefined ? parseJson(field, text) : { [main.name]: text };
 }
@@ -95,6 +112,23 @@ function messageJson(field: DescField, message: DescMessage, text: string): Json
 /** The field that says most of a message: the address of an email address. */
 function mainFieldOf({ fields: [first] }: DescMessage): DescField | undefined {
   return first?.fieldKind === 'scalar' && first.scalar === ScalarType.STRING && first.name !== 'id' ? first : undefined;
+}
+
+const PARTIAL_DATE = 'kith.contact.v1.PartialDate';
+
+/** `1906-12-09`, `1906-12`, `1906`, `--12-09` or `--12`, as far as a date is known. */
+function partialDateJson(field: DescField, text: string): JsonValue {
+  const { year, month, day } = /^(?:(?<year>\d{4})|-)(?:-(?<month>\d\d)(?:-(?<day>\d\d))?)?$/.exec(text)?.groups ?? {};
+  if (year === undefined && month === undefined) {
+    throw new UsageError(
+      `--${optionName(field)} takes a date such as 1906-12-09, 1906-12 or --12-09, not ${JSON.stringify(text)}`,
+    );
+  }
+  return {
+    ...(year !== undefined && { year: Number(year) }),
+    ...(month !== undefined && { month: Number(month) }),
+    ...(day !== undefined && { day: Number(day) }),
+  };
 }
 
 function durationJson(field: DescField, text: string): string {
@@ -129,7 +163,12 @@ function parseJson(field: DescField, text: string): JsonValue {
   try {
     return JSON.parse(text) as JsonValue;
   } catch (error) {
-    throw new UsageError(`--${optionName(field)} is not JSON: ${(error as Error).message}`, { cause: error });
+    const shape = field.message === undefined ? '' : jsonShape(field.message);
+    const takes = shape === '' ? 'JSON' : `JSON such as ${shape}`;
+    throw new UsageError(
+      `--${optionName(field)} takes ${takes}, and ${JSON.stringify(text)} is not: ${(error as Error).message}`,
+      { cause: error },
+    );
   }
 }
 
@@ -153,6 +192,7 @@ function messageValueName(message: DescMessage): string {
   const { typeName, fields } = message;
   if (typeName === 'google.protobuf.Timestamp') return 'TIME';
   if (typeName === 'google.protobuf.Duration') return 'DURATION';
+  if (typeName === PARTIAL_DATE) return 'DATE';
   const [first, ...others] = fields;
   if (others.length === 0 && first?.message !== undefined) return messageValueName(first.message);
   return mainFieldOf(message)?.name.toUpperCase() ?? 'JSON';

@@ -1,3 +1,5 @@
+import { WITHOUT_CONTACTS } from '../client/without-contacts.ts';
+
 /** A service that has commands of its own, one for each method: `kith users list`. */
 export interface Group {
   readonly name: string;
@@ -11,6 +13,8 @@ export interface Group {
   readonly otherColumns?: Readonly<Record<string, readonly string[]>>;
   /** Whose resources are meant where `--user` is absent: the caller's, or everybody's. */
   readonly defaultUser?: 'me' | 'all';
+  /** What is said of lists of everybody's. */
+  readonly leavesOut?: string;
   /** Lines of examples, by the method's command. */
   readonly examples: Readonly<Record<string, readonly string[]>>;
 }
@@ -117,6 +121,7 @@ export const GROUPS: readonly Group[] = [
     noun: 'UserActivity',
     columns: ['event_time', 'action', 'user_id', 'actor_id', 'attributes', 'details'],
     defaultUser: 'all',
+    leavesOut: WITHOUT_CONTACTS,
     examples: {
       list: ['kith activity list --user ada', 'kith activity list --action-prefixes kith.session --start-time -2h'],
       record: [`kith activity record --activities '{"userId": "ID", "action": "shop.order_placed"}'`],

@@ -144,6 +144,34 @@ describe('CSV of others', () => {
     ]);
   });
 
+  test('what a column does not hold is kept and noted, and so are columns that are not known, once', () => {
+    const columns = 'First Name,Hut,Birthday,E-mail 1 - Label,E-mail 1 - Value,Phone 1 - Value,Event 1 - Value,Starred';
+    const rows = ['Ada,blau,31.31.1815,Home,ada at home,\u200b,someday,maybe', 'Bob,rot,1.2.1990,,b@c,1,1990-01-02,no'];
+    const [ada, bob] = read([columns, ...rows].join('\n'));
+    expect(ada!.card.customFields).toEqual([
+      { label: 'Hut', value: 'blau' },
+      { label: 'Birthday', value: '31.31.1815' },
+      { label: 'home', value: 'ada at home' },
+      { label: 'Event', value: 'someday' },
+    ]);
+    expect(ada!.notes).toEqual([
+      expect.objectContaining({ line: 2, text: expect.stringMatching(/^columns that are not known .*: "Hut"$/) }),
+      ...[
+        /^"31.31.1815" is no date, .*: it becomes a custom field$/,
+        /^"maybe" is neither true nor false$/,
+        /^"ada at home" is no email address, .*: it becomes a custom field$/,
+        /^"\u200b" is no phone number, .*: it is left out$/,
+        /^"someday" is no date/,
+      ].map((text) => ({ line: 2, text: expect.stringMatching(text) })),
+    ]);
+    expect(bob!.notes).toEqual([]);
+    const many = Array.from({ length: 21 }, (_, i) => `Address ${i + 1} - Street,Address ${i + 1} - City`);
+    const streets = Array.from({ length: 21 }, (_, i) => `Street ${i},Town`);
+    const [full] = read(['First Name', ...many].join() + '\n' + ['Ada', ...streets].join());
+    expect(full!.card.customFields).toEqual([{ label: 'Address', value: 'Street 20, Town' }]);
+    expect(full!.notes).toHaveLength(1);
+  });
+
   test.each([
     ['no column that is known', 'Foo,Bar\na,b\n', [[1, 'the first row names no column that is known']]],
     [

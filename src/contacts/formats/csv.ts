@@ -95,12 +95,14 @@ type Target =
 /**
  * The contacts of a CSV file with the columns of Google Contacts (old and new), of Outlook, or of others that name them
  * likewise. `columns` says, by the name of a column, what it holds: the name of another column that is known here, or `-`
- * for nothing. A column that is not known becomes a custom field. Cells that were made harmless are restored.
+ * for nothing. A column that is not known becomes a custom field, which a note of the first contact says. Cells that were
+ * made harmless are restored.
  */
 export function* readCsv(bytes: Uint8Array, columns: ReadonlyMap<string, string> = new Map()): Generator<ReadCard> {
   const { text, isBytes } = decodeFile(bytes);
   let targets: readonly Target[] | undefined;
   let isOwn = false;
+  let unknown: readonly string[] = [];
   for (const { line, cells, error } of readCsvRows(isBytes ? decodeLine(text, undefined) : text)) {
     if (error !== undefined) {
       yield { card: EMPTY_CARD, line, notes: [], error };
@@ -112,12 +114,32 @@ export function* readCsv(bytes: Uint8Array, columns: ReadonlyMap<string, string>
         yield { card: EMPTY_CARD, line, notes: [], error: 'the first row names no column that is known' };
         return;
       }
-    } else yield readRow(targets, cells.map(restoreCell), line, isOwn);
+      unknown = targets.flatMap((target) => (target.kind === 'other' ? [target.label] : []));
+    } else {
+      const builder = new CardBuilder();
+      if (unknown.length > 0) builder.note(line, unknownNote(unknown));
+      unknown = [];
+      yield readRow(builder, targets, cells.map(restoreCell), line, isOwn);
+    }
   }
 }
 
-function readRow(targets: readonly Target[], cells: readonly string[], line: number, isOwn: boolean): ReadCard {
-  const builder = new CardBuilder();
+/** How many columns a note names at the most. */
+const COLUMNS_NOTED = 10;
+
+function unknownNote(columns: readonly string[]): string {
+  const names = columns.slice(0, COLUMNS_NOTED).map((name) => JSON.stringify(name.slice(0, 40)));
+  const more = columns.length > COLUMNS_NOTED ? ` and ${columns.length - COLUMNS_NOTED} more` : '';
+  return `columns that are not known become custom fields of all contacts, until it is said what they hold: ${names.join(', ')}${more}`;
+}
+
+function readRow(
+  builder: CardBuilder,
+  targets: readonly Target[],
+  cells: readonly string[],
+  line: number,
+  isOwn: boolean,
+): ReadCard {
   if (cells.length > targets.length) builder.note(line, 'the row has more cells than the first one');
   const entries = new Map<string, Map<string, string>>();
   let properties = '';
@@ -140,12 +162,14 @@ function readRow(targets: readonly Target[], cells: readonly string[], line: num
     } else if (target.kind === 'birthday') {
       const date = dateOfCell(cell);
       if (date !== undefined) builder.setBirthday(date);
-      else if (!EMPTY_DATE.test(cell)) builder.addCustomField('Birthday', cell, line);
+      else if (!EMPTY_DATE.test(cell)) keepValue(builder, 'Birthday', 'Birthday', cell, line);
     } else if (target.kind === 'properties') properties = cell;
     else if (target.kind === 'labels') addLabels(builder, labelsOf(cell), line);
     else if (target.kind === 'name') name = cell;
     else if (target.kind === 'starred') {
       if (/^(true|yes|1)$/i.test(cell)) builder.setStarred();
+      else if (!/^(false|no|0)$/i.test(cell))
+        builder.note(line, `${JSON.stringify(cell.slice(0, VALUE_NOTED))} is neither true nor false`);
     } else if (target.kind === 'other' && !builder.addCustomField(target.label, cell, line)) {
       builder.note(
         line,
@@ -171,19 +195,47 @@ function addEntries(builder: CardBuilder, entry: ReadonlyMap<string, string>, li
   const type = isOwn ? written : kindOf(written);
   const split = (text: string) => (isOwn ? [text] : text.split(' ::: '));
   const part = (name: string, i: number) => split(entry.get(name) ?? '')[i] ?? '';
-  const count = Math.max(
-    ...[...entry].map(([name, text]) => (name === 'Label' || name === 'list' ? 1 : split(text).length)),
-  );
+  const count = Math.max(...[...entry].map(([name, text]) => (isPart(name) ? split(text).length : 1)));
   for (let i = 0; i < Math.min(count, 100); i++) {
     const value = part('Value', i);
     const primary = isPrimary && i === 0;
     if (!addEntry(builder, { list: entry.get('list')!, value, type, primary, part: (name) => part(name, i) }, line)) {
-      if (value !== '' && !builder.addCustomField(type, value, line)) {
-        builder.note(line, `${entry.get('list')} is left out: it is none, or there is no room for it`);
-      }
+      // An address has no value, but parts.
+      const texts = value === '' ? [...entry.keys()].filter(isPart).map((name) => part(name, i)) : [value];
+      const text = texts.filter((each) => each !== '').join(', ');
+      if (text !== '') keepValue(builder, entry.get('list')!, type || entry.get('list')!, text, line);
     }
   }
 }
+
+/** Whether a cell of an entry is part of its value. */
+function isPart(name: string): boolean {
+  return name !== 'Label' && name !== 'list';
+}
+
+/** Keeps what its column does not hold as a custom field, and says so. */
+function keepValue(builder: CardBuilder, column: string, label: string, value: string, line: number): void {
+  const shown = JSON.stringify(value.length > VALUE_NOTED ? `${value.slice(0, VALUE_NOTED)}...` : value);
+  const why = `${shown} is no ${WHAT[column] ?? 'value'}, or one more than there is room for`;
+  const isKept = builder.addCustomField(label, value, line);
+  builder.note(line, isKept ? `${why}: it becomes a custom field` : `${why}: it is left out`);
+}
+
+/** How much of a value a note has. */
+const VALUE_NOTED = 40;
+
+/** What a column is to hold, for notes. */
+const WHAT: Readonly<Record<string, string>> = {
+  Birthday: 'date',
+  'E-mail': 'email address',
+  Phone: 'phone number',
+  Website: 'web address',
+  Address: 'address',
+  Relation: 'relation',
+  IM: 'messaging handle',
+  Event: 'date',
+  'Custom Field': 'custom field',
+};
 
 function addEntry(
   builder: CardBuilder,

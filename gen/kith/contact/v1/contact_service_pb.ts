@@ -3001,7 +3001,7 @@ export const ContactService: GenService<{
   /**
    * Create a contact.
    *
-   * Fails with INVALID_ARGUMENT (ERROR_REASON_CONTACT_EMPTY) without a name,
+   * Fails with INVALID_ARGUMENT (ERROR_REASON_CONTACT_EMPTY) without a name, nickname,
    * company, email address or phone number, for a `phone_region` that there is not
    * (ERROR_REASON_REGION_UNKNOWN), with NOT_FOUND for a label that the caller does not have
    * or has deleted (ERROR_REASON_LABEL_NOT_FOUND), and with RESOURCE_EXHAUSTED

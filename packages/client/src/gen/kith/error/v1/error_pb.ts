@@ -589,9 +589,9 @@ export const ErrorReason = {
   CONTACT_NOT_FOUND: 60,
 
   /**
-   * The contact would have no name, company, email address or phone number left.
+   * The contact would have no name, nickname, company, email address or phone number left.
    *
-   * Ask for a name, a company, an email address or a phone number.
+   * Ask for a name, a nickname, a company, an email address or a phone number.
    *
    * @generated from enum value: ERROR_REASON_CONTACT_EMPTY = 61;
    */
@@ -648,7 +648,7 @@ export const ErrorReason = {
   /**
    * The contact was merged into another one, which has its fields. `contact_id`: the other one.
    *
-   * Use the contact with the id `contact_id`, or take the merge back with `UnmergeContact`.
+   * Use the contact with the id `contact_id`, or take the last merge into it back: `UnmergeContact` with that id.
    *
    * @generated from enum value: ERROR_REASON_CONTACT_MERGED = 67;
    */

@@ -740,8 +740,8 @@ export const ImportUsersRequestSchema: GenMessage<ImportUsersRequest> = /*@__PUR
   messageDesc(file_kith_user_v1_user_service, 16);
 
 /**
- * A user of another system. What is empty or absent is unknown: a user who exists keeps
- * what they have. Metadata replaces what there is.
+ * A user of another system. Each has a username, an email address and a name; of the other fields,
+ * what is empty or absent is unknown: a user who exists keeps what they have. Metadata replaces what there is.
  *
  * @generated from message kith.user.v1.ImportedUser
  */
