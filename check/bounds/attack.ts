@@ -241,8 +241,11 @@ export class Attack {
       else if (status === 0) resolve(stream.rstCode ? `RST_STREAM ${stream.rstCode}` : 'no answer');
       else {
         const outcome = outcomeOf({ status, headers: responseHeaders, trailers, body: Buffer.concat(chunks) });
-        // What the attack itself cuts off at its end is no answer of the server's.
-        resolve((session.destroyed || this.isOver) && isFault(outcome) ? 'answer cut off' : outcome);
+        // What the attack itself cuts off at its end is no answer of the server's, nor is one that the server breaks off
+        // with all others of a connection on which too many were left: some of its streams close before it does.
+        const isCutOff =
+          session.destroyed || this.isOver || stream.rstCode === http2.constants.NGHTTP2_ENHANCE_YOUR_CALM;
+        resolve(isCutOff && isFault(outcome) ? 'answer cut off' : outcome);
       }
     });
     stream.end(bytes);
