@@ -25,6 +25,7 @@ import { labelData, labelService } from './contacts/labels/service.ts';
 import { purgeImports } from './contacts/imports.ts';
 import { purgeMerges } from './contacts/merges.ts';
 import { contactData, contactService } from './contacts/service.ts';
+import { purgeVersions } from './contacts/versions.ts';
 import { purgeMailedCodes } from './identity/recovery/mailed-codes.ts';
 import { apiKeyData, apiKeyService } from './identity/api-keys/service.ts';
 import { authData, authService } from './identity/auth/service.ts';
@@ -66,6 +67,7 @@ const SLICES = [
     {
       contact_merges: { remove: purgeMerges },
       contact_imports: { remove: purgeImports },
+      contact_versions: { remove: purgeVersions },
       contacts: { remove: purgeContacts, upgrade: upgradeContacts },
     },
     contactData,

@@ -113,7 +113,7 @@ test.each(databases)(
         .execute();
       await db
         .insertInto('user_usage')
-        .values({ user_id: user.id, contacts: 1, live_contacts: 1, contact_bytes: bytes })
+        .values({ user_id: user.id, contacts: 1, live_contacts: 1, contact_bytes: bytes } as Schema['user_usage'])
         .execute();
     });
 

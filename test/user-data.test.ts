@@ -47,6 +47,7 @@ const OF_CONTACTS = [
   'contactMerges',
   'contactImports',
   'contactImportChanges',
+  'contactVersions',
   'distinctContacts',
 ];
 
@@ -210,6 +211,12 @@ describe.each(databases)('on $name', (kind) => {
       contactMerges: [{ before: { givenName: `${marker} other` } }],
       contactImports: [{ source: `${marker} file`, updatedContacts: 1 }],
       contactImportChanges: [{ before: { givenName: `${marker} other` } }],
+      contactVersions: expect.arrayContaining([
+        expect.objectContaining({
+          action: 'kith.contact.merged',
+          contact: expect.objectContaining({ givenName: `${marker} other` }),
+        }),
+      ]),
       distinctContacts: [{ contactIds: [expect.any(String), expect.any(String)] }],
     });
     const actions = document.activity.map(({ action }) => action);

@@ -27,11 +27,13 @@ import {
   toFields,
 } from './contact.ts';
 import { type Batch, type BatchResult, runBatch } from './batch.ts';
+import { type ContactChange, keepVersion, removeOldest, versionBytesMax } from './keep-version.ts';
 import { knownLabels, limitReached, recountLabels, requireLabels, visibleLabels } from './labels/labels.ts';
 import { selectTarget } from './merges-store.ts';
 import { removeLabel, selectPurgeable } from './labels/store.ts';
 import {
   addUsage,
+  addVersionUsage,
   type ContactKey,
   type ContactRow,
   type ContactUsage,
@@ -228,7 +230,7 @@ export function deleteContacts<Response>(
 }
 
 /** Throws contact_not_found, contact_merged. */
-export async function getContact(app: App, caller: Caller, id: string): Promise<Contact> {
+export async function getContact(app: ContactsApp, caller: Caller, id: string): Promise<Contact> {
   const { db } = app.database;
   return toShown(db, await readResource(app, db, contactResource(app, caller, id)));
 }
@@ -375,7 +377,7 @@ export async function updateWithin(
 }
 
 /** What writes other fields; undefined if they are the same. Throws budget_exceeded. */
-async function changeFields(
+export async function changeFields(
   tx: Db,
   app: ContactsApp,
   row: ContactRow,
@@ -507,7 +509,12 @@ const DELETE: Change<ContactRow> = { columns: { deleted: 1 } };
 const UNDELETE: Change<ContactRow> = { columns: { deleted: 0 } };
 
 /** Deletes a contact until undeleted or purged. Throws contact_not_found, contact_merged, resource_deleted, etag_mismatch. */
-export async function deleteContact(app: App, caller: Caller, id: string, etag: string | undefined): Promise<Contact> {
+export async function deleteContact(
+  app: ContactsApp,
+  caller: Caller,
+  id: string,
+  etag: string | undefined,
+): Promise<Contact> {
   const resource = contactResource(app, caller, id);
   const row = await changeResource(app, 'delete', resource, etag, () => DELETE);
   return toShown(app.database.db, row);
@@ -515,7 +522,7 @@ export async function deleteContact(app: App, caller: Caller, id: string, etag: 
 
 /** Undeletes a contact. Throws contact_not_found, contact_merged, resource_not_deleted, etag_mismatch. */
 export async function undeleteContact(
-  app: App,
+  app: ContactsApp,
   caller: Caller,
   id: string,
   etag: string | undefined,
@@ -563,12 +570,12 @@ async function rewriteFields(tx: Db, row: ContactRow, fields: ContactFields): Pr
 }
 
 /** Throws unless the caller has this contact, and it is not deleted: contact_not_found, contact_merged, resource_deleted. */
-export async function requireLive(tx: Db, at: App, caller: Caller, id: string): Promise<void> {
+export async function requireLive(tx: Db, at: ContactsApp, caller: Caller, id: string): Promise<void> {
   await readToChange(at, tx, contactResource(at, caller, id), undefined);
 }
 
 /** A contact of the caller's. Nobody else may read or change it. */
-export function contactResource(app: Pick<App, 'now'>, caller: Caller, id: string): Resource<ContactRow> {
+export function contactResource(app: ContactsApp, caller: Caller, id: string): Resource<ContactRow> {
   return {
     noun: 'contact',
     lockKey: caller.userId,
@@ -587,7 +594,13 @@ export function contactResource(app: Pick<App, 'now'>, caller: Caller, id: strin
     },
     notFound: () => new Failure('contact_not_found', 'none of your contacts has this id'),
     authorize: () => {},
-    write: (tx, _at, next, row) => writeContact(tx, next, row),
+    write: (tx, at, next, row) => {
+      const kind = next.deleted === row.deleted ? 'updated' : next.deleted === 0 ? 'undeleted' : 'deleted';
+      return changeContact(tx, { ...at, contacts: app.contacts }, next, row, {
+        by: caller,
+        action: `kith.contact.${kind}`,
+      });
+    },
     activity: (row) => contactActivity(caller, row),
   };
 }
@@ -597,15 +610,31 @@ export function contactActivity(by: Caller, { id, owner_id }: ContactRow): Omit<
   return { userId: owner_id, by, attributes: { contact_id: id }, isPrivate: true };
 }
 
-export async function writeContact(tx: Db, next: ContactRow, row: ContactRow): Promise<void> {
+/** Writes a contact that somebody changes, and keeps what it was. */
+export async function changeContact(
+  tx: Db,
+  at: ContactsApp,
+  next: ContactRow,
+  row: ContactRow,
+  change: ContactChange,
+): Promise<void> {
+  const used = await writeContact(tx, next, row, await keepVersion(tx, at, row, next, change));
+  const excess = used - versionBytesMax(at.contacts.bytesPerUserMax);
+  if (excess > 0) await removeOldest(tx, row.owner_id, excess);
+}
+
+/** Writes a contact, with `versionBytes` added to what earlier versions take. Returns what they take then, if anything is added. */
+async function writeContact(tx: Db, next: ContactRow, row: ContactRow, versionBytes = 0): Promise<number> {
   await updateContactRow(tx, next);
   const [before, after] = [usageOf(row), usageOf(next)];
-  await addUsage(tx, row.owner_id, {
+  const used = await addVersionUsage(tx, row.owner_id, {
     contacts: after.contacts - before.contacts,
     liveContacts: after.liveContacts - before.liveContacts,
     bytes: after.bytes - before.bytes,
+    versionBytes,
   });
   await recountLabels(tx, row.owner_id, countedLabels(row), countedLabels(next));
+  return used;
 }
 
 /** The labels that count a contact: none of one that is not there. */

@@ -5,7 +5,7 @@ import { Failure } from '../kernel/failure.ts';
 import type { Db } from '../storage/database.ts';
 import { PAGE_TEXT_MAX, type Page, type PageRequest, pageSizeOf, pageTokens, textOf } from '../storage/pages.ts';
 import { type Contact, type ContactFields, toContact, toFields } from './contact.ts';
-import { requireLive } from './contacts.ts';
+import { type ContactsApp, requireLive } from './contacts.ts';
 import {
   countDistinct,
   deleteDistinct,
@@ -233,7 +233,7 @@ export const DISTINCT_MAX = 10_000;
  * Remembers of contacts of the caller's that no two of them are the same person. Returns of how many pairs that was not
  * known. Throws contact_not_found, contact_merged, resource_deleted, budget_exceeded.
  */
-export function markDistinct(app: App, caller: Caller, ids: readonly string[]): Promise<number> {
+export function markDistinct(app: ContactsApp, caller: Caller, ids: readonly string[]): Promise<number> {
   return change(app, caller, ids, 'kith.contact.marked_distinct', async (tx, pairs, distinct, nowMs) => {
     const added = pairs.filter((pair) => !distinct.has(keyOf(pair)));
     if (added.length > 0 && (await countDistinct(tx, caller.userId, DISTINCT_MAX)) + added.length > DISTINCT_MAX) {
@@ -248,7 +248,7 @@ export function markDistinct(app: App, caller: Caller, ids: readonly string[]): 
 }
 
 /** Takes back what markDistinct remembered. Returns how many pairs it was. Throws contact_not_found, contact_merged, resource_deleted. */
-export function unmarkDistinct(app: App, caller: Caller, ids: readonly string[]): Promise<number> {
+export function unmarkDistinct(app: ContactsApp, caller: Caller, ids: readonly string[]): Promise<number> {
   return change(app, caller, ids, 'kith.contact.unmarked_distinct', async (tx, pairs, distinct) => {
     const removed = pairs.filter((pair) => distinct.has(keyOf(pair)));
     await deleteDistinct(tx, caller.userId, removed);
@@ -258,7 +258,7 @@ export function unmarkDistinct(app: App, caller: Caller, ids: readonly string[])
 
 /** Changes which pairs of these contacts are marked, and records it if some were. */
 function change(
-  app: App,
+  app: ContactsApp,
   caller: Caller,
   ids: readonly string[],
   action: `kith.${string}`,

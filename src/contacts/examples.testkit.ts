@@ -146,6 +146,31 @@ export const contacts = examplesOf(ContactService, {
       },
     };
   },
+  async listContactVersions(cast) {
+    const { accessToken, contact } = await withVersion(cast);
+    const version = {
+      version: 1,
+      contact: expect.objectContaining({ givenName: contact.givenName, notes: contact.notes, id: '' }),
+      action: 'kith.contact.updated',
+      changedFields: [ContactField.NOTES],
+      changeTime: expect.objectContaining(TIME),
+      purgeTime: expect.objectContaining(TIME),
+    };
+    return {
+      accessToken,
+      request: { contactId: contact.id, pageSize: 10 },
+      answer: { versions: [expect.objectContaining(version)], nextPageToken: '' },
+    };
+  },
+  async restoreContactVersion(cast) {
+    const { accessToken, contact } = await withVersion(cast);
+    const restored = { id: contact.id, notes: contact.notes };
+    return {
+      accessToken,
+      request: { contactId: contact.id, version: 1 },
+      answer: { contact: expect.objectContaining(restored) },
+    };
+  },
   async undoContactImport(cast) {
     const { accessToken, importId, contactId } = await withImported(cast);
     return {
@@ -277,6 +302,13 @@ async function withImported({ kith, caller }: Cast): Promise<SignedIn & { import
     source: 'a.vcf',
   });
   return { ...owner, importId, contactId: results[0]!.contactId };
+}
+
+async function withVersion(cast: Cast): Promise<SignedIn & { contact: Contact }> {
+  const one = await withContact(cast);
+  const { contact, accessToken } = one;
+  await cast.kith.client(ContactService, accessToken).updateContact({ contactId: contact.id, notes: 'Other notes' });
+  return one;
 }
 
 async function withMerged(cast: Cast): Promise<SignedIn & { kept: Contact; other: Contact }> {

@@ -19,13 +19,13 @@ import {
   toFields,
 } from './contact.ts';
 import {
+  changeContact,
   contactActivity,
   contactResource,
   type ContactsApp,
   requireNotEmpty,
   requireWithinLimits,
   toShown,
-  writeContact,
 } from './contacts.ts';
 import { DISTINCT_MAX } from './duplicates.ts';
 import {
@@ -140,12 +140,13 @@ async function mergeWithin(
   const bytes = Math.max(next.bytes - kept.bytes, 0) + merge.bytes;
   await requireWithinLimits(tx, at, caller.userId, { contacts: 0, bytes });
   await insertMerge(tx, merge);
-  await writeContact(tx, next, kept);
+  const change = { by: caller, action: 'kith.contact.merged' };
+  await changeContact(tx, at, next, kept, change);
   await replaceTerms(tx, next, contactTerms(fields));
   for (const row of others) {
     const revision = row.revision + 1;
     const hidden = { deleted: MERGED, merge_id: merge.id, delete_ms: now, purge_ms, update_ms: now, revision };
-    await writeContact(tx, { ...row, ...hidden }, row);
+    await changeContact(tx, at, { ...row, ...hidden }, row, change);
   }
   await insertDistinct(
     tx,
@@ -271,11 +272,12 @@ async function unmergeWithin(
   const next = withFields(at, kept, isEmpty(fields) ? present : fields);
   const others = await selectMerged(tx, caller.userId, [merge.id]);
   await deleteMerge(tx, merge);
-  await writeContact(tx, next, kept);
+  const change = { by: caller, action: 'kith.contact.unmerged' };
+  await changeContact(tx, at, next, kept, change);
   await replaceTerms(tx, next, contactTerms(toFields(next)));
   for (const row of others) {
     const back = { deleted: 0 as const, merge_id: '', delete_ms: null, purge_ms: null, update_ms: at.now() };
-    await writeContact(tx, { ...row, ...back, revision: row.revision + 1 }, row);
+    await changeContact(tx, at, { ...row, ...back, revision: row.revision + 1 }, row, change);
   }
   const distinctIds = merge.distinct_ids === '' ? [] : merge.distinct_ids.split(' ');
   await deleteDistinct(

@@ -31,12 +31,15 @@ import {
   type CreateContactRequest,
   CreateContactRequestSchema,
   DuplicateReason,
+  type EarlierContact as EarlierContactMessage,
+  EarlierContactSchema,
   type ExportContactsRequest,
   type ImportContactsRequest,
   type ImportContactsResponseSchema,
   type LabelFilter as LabelFilterMessage,
   type ListContactDuplicatesResponseSchema,
   type ListContactMergesResponseSchema,
+  type ListContactVersionsResponseSchema,
   type ListContactsRequest,
   type ListContactsResponseSchema,
   type MergeContactsRequest,
@@ -79,6 +82,7 @@ import type { MatchReason } from './match.ts';
 import type { FieldName } from './merge.ts';
 import type { ContactMerge, Merge, Unmerged } from './merges.ts';
 import type { SyncPage } from './sync.ts';
+import type { EarlierContact } from './versions.ts';
 import { isEmailAddress } from './email-address.ts';
 import { readWebAddress } from './web-address.ts';
 
@@ -222,6 +226,33 @@ export function fromMerge(request: MergeContactsRequest): Merge {
     prefersOwn: request.preferKept,
     requestId: request.requestId,
   };
+}
+
+/** The number of a field in the contract, by its name. */
+function numberOfField(name: FieldName): ContactField[] {
+  const number = NUMBERS_OF_FIELDS.get(name);
+  // A name that a later version wrote is none here.
+  return number === undefined ? [] : [number];
+}
+
+const NUMBERS_OF_FIELDS = new Map([...FIELDS_BY_NUMBER].map(([number, name]) => [name, number]));
+
+export function toVersionMessage(version: EarlierContact): EarlierContactMessage {
+  return create(EarlierContactSchema, {
+    version: version.version,
+    contact: toFieldsMessage(version.fields),
+    changeTime: timestampFromMs(version.changeMs),
+    action: version.action,
+    actorSessionId: version.actorSessionId,
+    changedFields: version.changed.flatMap(numberOfField),
+    purgeTime: timestampFromMs(version.purgeMs),
+  });
+}
+
+export async function toVersionsPage(
+  page: Page<EarlierContact>,
+): Promise<MessageInitShape<typeof ListContactVersionsResponseSchema>> {
+  return { versions: await mapInSlices(page.items, toVersionMessage), nextPageToken: page.nextPageToken };
 }
 
 /** The fields of a contact that is not there as such: without id, etag and times. */

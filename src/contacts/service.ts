@@ -4,6 +4,7 @@ import {
   ContactImportSchema,
   ContactMergeSchema,
   type ContactService,
+  EarlierContactSchema,
 } from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import type { App } from '../app.ts';
 import type { Caller } from '../kernel/access.ts';
@@ -24,6 +25,7 @@ import { importContacts } from './import.ts';
 import { type ImportChange, listImportChanges, listImports, purgeImportsOf, undoImport } from './imports.ts';
 import { listMerged, listMerges, mergeContacts, purgeMergesOf, unmergeContact } from './merges.ts';
 import { syncContacts } from './sync.ts';
+import { type EarlierContact, listAllVersions, listVersions, purgeVersionsOf, restoreVersion } from './versions.ts';
 import { messageJson } from '../rpc/message-json.ts';
 import {
   ANY_LABELS,
@@ -67,6 +69,8 @@ import {
   toImportResults,
   toSyncPage,
   toUndoneContacts,
+  toVersionMessage,
+  toVersionsPage,
   unmergeResponse,
   updateResponse,
 } from './messages.ts';
@@ -149,6 +153,14 @@ export function contactService(app: ContactsApp & ExportApp): ServiceImpl<typeof
     async listContactMerges(request, context) {
       return toMergesPage(await listMerges(app, callerOf(context), request));
     },
+    async listContactVersions({ contactId, pageSize, pageToken }, context) {
+      const page = { pageSize, pageToken };
+      return toVersionsPage(await listVersions(app, callerOf(context), contactId, page));
+    },
+    async restoreContactVersion({ contactId, version, etag }, context) {
+      const contact = await restoreVersion(app, callerOf(context), { id: contactId, version, etag });
+      return { contact: toContactMessage(contact) };
+    },
     async syncContacts(request, context) {
       return toSyncPage(await syncContacts(app, callerOf(context), request));
     },
@@ -166,6 +178,7 @@ export const contactData: PersonalData = {
     contact_merges: { owner_id: { exported: 'contactMerges' } },
     contact_imports: { owner_id: { exported: 'contactImports' } },
     contact_import_changes: { owner_id: { exported: 'contactImportChanges' } },
+    contact_versions: { owner_id: { exported: 'contactVersions' } },
     distinct_contacts: { owner_id: { exported: 'distinctContacts' } },
     user_usage: { user_id: { exported: { not: 'how much the contacts take, which is counted from them' } } },
   },
@@ -180,11 +193,12 @@ export const contactData: PersonalData = {
       read: byPages(listImports, (each) => messageJson(ContactImportSchema, toImportMessage(each))),
     },
     contactImportChanges: { permission: undefined, read: byPages(listImportChanges, toChangeJson) },
+    contactVersions: { permission: undefined, read: byPages(listAllVersions, toVersionJson) },
     distinctContacts: { permission: undefined, read: readDistinct },
   },
   async remove(app, ownerId, limit) {
     let removed = 0;
-    for (const purge of [purgeDistinctOf, purgeMergesOf, purgeImportsOf, purgeContactsOf]) {
+    for (const purge of [purgeDistinctOf, purgeVersionsOf, purgeMergesOf, purgeImportsOf, purgeContactsOf]) {
       if (removed < limit) removed += await purge(app, ownerId, limit - removed);
     }
     return removed;
@@ -218,6 +232,10 @@ function toContactJson(contact: Contact): object {
 
 function toChangeJson({ importId, contactId, before }: ImportChange): object {
   return { importId, contactId, ...(before && { before: messageJson(ContactSchema, toFieldsMessage(before)) }) };
+}
+
+function toVersionJson(version: EarlierContact): object {
+  return { contactId: version.contactId, ...messageJson(EarlierContactSchema, toVersionMessage(version)) };
 }
 
 /** A part of items that are listed by pages. */

@@ -69,6 +69,8 @@ interface UserUsageTable {
   contacts: number;
   live_contacts: number;
   contact_bytes: number;
+  /** What earlier versions of contacts take. */
+  version_bytes: number;
 }
 
 /** Selects contacts of an owner. */
@@ -388,6 +390,8 @@ export interface ContactUsage {
   readonly contacts: number;
   readonly liveContacts: number;
   readonly bytes: number;
+  /** What earlier versions of them take. Default: nothing. */
+  readonly versionBytes?: number;
 }
 
 /**
@@ -404,6 +408,7 @@ export async function selectUsage(db: Db, ownerId: string): Promise<ContactUsage
       counted.select('contacts').as('contacts'),
       counted.select('live_contacts').as('live'),
       counted.select('contact_bytes').as('bytes'),
+      counted.select('version_bytes').as('versionBytes'),
       others.as('others'),
       others.where('deleted', '=', 0).as('liveOthers'),
     ])
@@ -412,6 +417,7 @@ export async function selectUsage(db: Db, ownerId: string): Promise<ContactUsage
     contacts: (usage.contacts ?? 0) + (usage.others ?? 0),
     liveContacts: (usage.live ?? 0) + (usage.liveOthers ?? 0),
     bytes: usage.bytes ?? 0,
+    versionBytes: usage.versionBytes ?? 0,
   };
 }
 
@@ -423,23 +429,40 @@ export function usageOf({ deleted, bytes }: Pick<ContactRow, 'deleted' | 'bytes'
 }
 
 /** Adds to the usage of a user's contacts, in the transaction of the change. */
-export async function addUsage(
-  tx: Db,
-  ownerId: string,
-  { contacts, liveContacts, bytes }: ContactUsage,
-): Promise<void> {
-  if (contacts === 0 && liveContacts === 0 && bytes === 0) return;
-  await tx
+export async function addUsage(tx: Db, ownerId: string, usage: ContactUsage): Promise<void> {
+  if (isNothing(usage)) return;
+  await addition(tx, ownerId, usage).execute();
+}
+
+/** As addUsage. Returns what earlier versions take then; 0 if nothing is added. */
+export async function addVersionUsage(tx: Db, ownerId: string, usage: ContactUsage): Promise<number> {
+  if (isNothing(usage)) return 0;
+  const { version_bytes } = await addition(tx, ownerId, usage).returning('version_bytes').executeTakeFirstOrThrow();
+  return version_bytes;
+}
+
+function isNothing({ contacts, liveContacts, bytes, versionBytes = 0 }: ContactUsage): boolean {
+  return contacts === 0 && liveContacts === 0 && bytes === 0 && versionBytes === 0;
+}
+
+function addition(tx: Db, ownerId: string, { contacts, liveContacts, bytes, versionBytes = 0 }: ContactUsage) {
+  return tx
     .insertInto('user_usage')
-    .values({ user_id: ownerId, contacts, live_contacts: liveContacts, contact_bytes: bytes })
+    .values({
+      user_id: ownerId,
+      contacts,
+      live_contacts: liveContacts,
+      contact_bytes: bytes,
+      version_bytes: versionBytes,
+    })
     .onConflict((conflict) =>
       conflict.column('user_id').doUpdateSet((eb) => ({
         contacts: eb('user_usage.contacts', '+', contacts),
         live_contacts: eb('user_usage.live_contacts', '+', liveContacts),
         contact_bytes: eb('user_usage.contact_bytes', '+', bytes),
+        version_bytes: eb('user_usage.version_bytes', '+', versionBytes),
       })),
-    )
-    .execute();
+    );
 }
 
 /** Contacts that an older version wrote: their terms and usage are not up to date. */

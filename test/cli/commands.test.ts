@@ -189,6 +189,7 @@ describe('users export', () => {
         'contactMerges',
         'contactImports',
         'contactImportChanges',
+        'contactVersions',
         'distinctContacts',
         'activity.private',
       ],

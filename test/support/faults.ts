@@ -20,7 +20,9 @@ const NEVER: Record<string, string> = {
     or coalesce(s.contact_bytes, 0) <> (select coalesce(sum(c.bytes), 0) from contacts c where c.owner_id = u.id)
       + (select coalesce(sum(m.bytes), 0) from contact_merges m where m.owner_id = u.id)
       + (select coalesce(sum(i.bytes), 0) from contact_imports i where i.owner_id = u.id)
-      + (select coalesce(sum(g.bytes), 0) from contact_import_changes g where g.owner_id = u.id)`,
+      + (select coalesce(sum(g.bytes), 0) from contact_import_changes g where g.owner_id = u.id)
+    or coalesce(s.version_bytes, 0) <>
+      (select coalesce(sum(v.bytes), 0) from contact_versions v where v.owner_id = u.id)`,
   'a label whose contacts are counted wrongly': `select l.id from labels l where l.contacts <> (
     select count(*) from contact_terms t join contacts c on c.id = t.contact_id
     where t.owner_id = l.owner_id and t.term = '\u0003' || l.id and c.deleted = 0)`,

@@ -100,7 +100,8 @@ export const importUsers: Command = {
       throw error;
     }
     terminal.progress('');
-    terminal.note(summaryOf(counts));
+    const isEmpty = Object.values(counts).every((count) => count === 0);
+    terminal.note(isEmpty ? 'there is no record in it' : summaryOf(counts));
     const { refused } = counts;
     if (refused > 0) {
       throw new CommandError(

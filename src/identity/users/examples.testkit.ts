@@ -37,7 +37,11 @@ export const users = examplesOf(UserService, {
   async getUsage(cast) {
     const { user, accessToken } = await withContact(cast);
     const bytes = expect.any(BigInt);
-    const answer = { contacts: { used: 1n, limit: 25_000n }, contactBytes: { used: bytes, limit: 134_217_728n } };
+    const answer = {
+      contacts: { used: 1n, limit: 25_000n },
+      contactBytes: { used: bytes, limit: 134_217_728n },
+      contactVersionBytes: { used: 0n, limit: 33_554_432n },
+    };
     return { accessToken, request: { userId: user.id }, answer };
   },
   async lookupUsers({ caller, subject }) {

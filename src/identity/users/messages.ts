@@ -172,8 +172,12 @@ export function fromConflict(conflict: ImportConflictMessage): ImportConflict {
   return conflict === ImportConflictMessage.UPDATE ? 'update' : 'refuse';
 }
 
-export function toUsage({ contacts, contactBytes }: Usage): MessageInitShape<typeof GetUsageResponseSchema> {
-  return { contacts: toQuota(contacts), contactBytes: toQuota(contactBytes) };
+export function toUsage(usage: Usage): MessageInitShape<typeof GetUsageResponseSchema> {
+  return {
+    contacts: toQuota(usage.contacts),
+    contactBytes: toQuota(usage.contactBytes),
+    contactVersionBytes: toQuota(usage.contactVersionBytes),
+  };
 }
 
 function toQuota({ used, limit }: Quota) {

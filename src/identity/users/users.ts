@@ -3,6 +3,7 @@ import { recordActivity } from '../../activity/log/log.ts';
 import { type App, atOneTime } from '../../app.ts';
 import { payerOf } from '../../budget/payer.ts';
 import { type ContactsApp, contactUsage } from '../../contacts/contacts.ts';
+import { versionBytesMax } from '../../contacts/keep-version.ts';
 import type { Db } from '../../storage/database.ts';
 import { UniqueViolation } from '../../storage/dialect.ts';
 import { type ResponseFormat, runIdempotently } from '../../storage/idempotency.ts';
@@ -162,15 +163,17 @@ export interface Quota {
 export interface Usage {
   readonly contacts: Quota;
   readonly contactBytes: Quota;
+  readonly contactVersionBytes: Quota;
 }
 
 /** How much a user has stored, and the limits. Throws user_not_found. */
 export async function getUsage(app: ContactsApp, id: string): Promise<Usage> {
   const row = await requireUser(app, app.database.db, id);
-  const { contacts, bytes } = await contactUsage(app, row.id);
+  const { contacts, bytes, versionBytes = 0 } = await contactUsage(app, row.id);
   return {
     contacts: { used: contacts, limit: app.contacts.perUserMax },
     contactBytes: { used: bytes, limit: app.contacts.bytesPerUserMax },
+    contactVersionBytes: { used: versionBytes, limit: versionBytesMax(app.contacts.bytesPerUserMax) },
   };
 }
 

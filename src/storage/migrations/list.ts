@@ -20,6 +20,7 @@ import { migration as m0021 } from './0021-contact-properties.ts';
 import { migration as m0022 } from './0022-contact-duplicates.ts';
 import { migration as m0023 } from './0023-contact-merges.ts';
 import { migration as m0024 } from './0024-contact-imports.ts';
+import { migration as m0025 } from './0025-contact-versions.ts';
 
 /** Every migration, in order, by its name in the database. */
 export const MIGRATIONS: Readonly<Record<string, (dialect: Dialect) => Migration>> = {
@@ -42,6 +43,7 @@ export const MIGRATIONS: Readonly<Record<string, (dialect: Dialect) => Migration
   '0022-contact-duplicates': m0022,
   '0023-contact-merges': m0023,
   '0024-contact-imports': m0024,
+  '0025-contact-versions': m0025,
 };
 
 /** Every table, with the migration that makes it. */
@@ -70,4 +72,5 @@ export const TABLES = {
   contact_merges: '0023-contact-merges',
   contact_imports: '0024-contact-imports',
   contact_import_changes: '0024-contact-imports',
+  contact_versions: '0025-contact-versions',
 } as const;
