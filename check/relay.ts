@@ -7,6 +7,8 @@ export interface Relay extends AsyncDisposable {
   readonly address: string;
   /** Where connections go to from now on; undefined for nowhere: they are reset. */
   upstream: string | undefined;
+  /** How many connections are open. */
+  connections(): number;
   /** Resets those of the open connections that `isChosen` says. */
   cut(isChosen: () => boolean): void;
   /** Passes nothing on, in no direction and on no connection, until that is over. */
@@ -45,6 +47,7 @@ export async function startRelay(): Promise<Relay> {
   const relay: Relay = {
     address: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     upstream: undefined,
+    connections: () => pairs.size,
     cut(isChosen) {
       for (const pair of pairs) if (isChosen()) for (const end of pair) end.resetAndDestroy();
     },

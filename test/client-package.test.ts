@@ -100,6 +100,16 @@ export const reason: Reason = 'USER_NOT_FOND';
 export const code = (error: KithError): string => error.code;
 `;
 
+const BROWSER = `
+import { createKith } from '@kith/client';
+import { createCalls, watchOver } from '@kith/client/calls';
+import { Session } from '@kith/client/session';
+import { UserService } from '@kith/client/contract';
+const kith = createKith({ url: 'https://kith.example.org' });
+const calls = createCalls(kith.transport);
+export const all = [kith.activity.recorder(), watchOver(calls, { shared: false }), calls.of(UserService, 'User'), Session];
+`;
+
 describe('the declarations compile under strict', () => {
   test.for<[string, string[]]>([
     ['as an ES module of Node', ['--module', 'nodenext']],
@@ -110,6 +120,21 @@ describe('the declarations compile under strict', () => {
     await writeFile(file, USE);
     expect(await compile([file], options)).toEqual({ code: 0, stdout: '', stderr: '' });
   });
+});
+
+test('the declarations compile with what ES2022 and browsers have, checked themselves', async (context) => {
+  const { directory } = needPackage(context, packed);
+  const file = join(directory, 'browser.ts');
+  await writeFile(file, BROWSER);
+  const strict = ['--ignoreConfig', '--noEmit', '--strict', '--target', 'es2022', '--lib', 'es2022,dom'];
+  const options = ['--types', '', '--module', 'esnext', '--moduleResolution', 'bundler'];
+  const outcome = await run(process.execPath, [
+    resolve('node_modules/typescript/bin/tsc'),
+    ...strict,
+    ...options,
+    file,
+  ]);
+  expect(outcome).toEqual({ code: 0, stdout: '', stderr: '' });
 });
 
 function compile(files: readonly string[], options: readonly string[]) {

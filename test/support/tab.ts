@@ -13,9 +13,9 @@ let leave = (): void => {};
 
 globalThis.tab = {
   /** A client whose session the tabs of this origin share. */
-  open(url: string, protocol: 'connect' | 'grpc-web') {
+  open(url: string, protocol: 'connect' | 'grpc-web', key?: string) {
     const onSessionEnded = ({ reason }: KithError) => void ends.push(reason);
-    kith = createKith({ url, protocol, credentials: { store: webStorageStore(localStorage), onSessionEnded } });
+    kith = createKith({ url, protocol, credentials: { store: webStorageStore(localStorage, key), onSessionEnded } });
   },
   signIn: async (identifier: string, password: string) => (await kith.signIn({ identifier, password })).id,
   /** Calls at once; the names that were answered, or reasons. */
@@ -43,6 +43,13 @@ globalThis.tab = {
     return undefined;
   },
   leave: () => leave(),
+  /** Whether this tab holds the connection of a watch. */
+  isHolder: () =>
+    navigator.locks.request(`probe ${Math.random()}`, async (probe) => {
+      const { held = [] } = await navigator.locks.query();
+      const { clientId } = held.find(({ name }) => name === probe!.name)!;
+      return held.some((lock) => lock.clientId === clientId && lock.name!.startsWith('kith.watch '));
+    }),
   create: async (givenName: string) => (await kith.contacts.create({ givenName })).contact.id,
   cursor: async (userId: string) => (await kith.activity.list({ userId, pageSize: 1 }).page()).watchCursor,
   told: () => ({ seen, state, over, ends }),
@@ -50,11 +57,12 @@ globalThis.tab = {
 
 /** What the page can be asked. */
 export interface Tab {
-  open(url: string, protocol: 'connect' | 'grpc-web'): void;
+  open(url: string, protocol: 'connect' | 'grpc-web', key?: string): void;
   signIn(identifier: string, password: string): Promise<string>;
   call(count: number): Promise<(string | undefined)[]>;
   watch(userId: string, from: string): undefined;
   leave(): void;
+  isHolder(): Promise<boolean>;
   create(givenName: string): Promise<string>;
   cursor(userId: string): Promise<string>;
   told(): { seen: string[]; state: string; over: string | undefined; ends: (string | undefined)[] };

@@ -4,4 +4,5 @@ export { errorText, type Language, violationText } from './error-texts.ts';
 export { KithError, type Reason, type Violation } from './kith-error.ts';
 export type { Listing } from './listing.ts';
 export type { CallOptions, Namespace } from './namespaces.ts';
-export { type Watch, type WatchEvent, type WatchOptions, type WatchState, watchOver } from './watch.ts';
+export { watchOver } from './shared-watch.ts';
+export type { Watch, WatchEvent, WatchOptions, WatchState } from './watch.ts';

@@ -6,6 +6,7 @@ import type { User } from './gen/kith/user/v1/user_pb.ts';
 import { KithError, type Reason } from './kith-error.ts';
 import { createNamespace, type Namespace } from './namespaces.ts';
 import { type RetryOptions, withRetries } from './retries.ts';
+import type { TokenSource } from './session.ts';
 import type { MailedCodeCredentials, PasswordCredentials } from './sign-in.ts';
 
 /** Who calls, and how often a call is tried. */
@@ -29,6 +30,8 @@ export interface Calls {
   raw<Service extends DescService>(service: Service): Client<Service>;
   /** What all calls go over, signed and repeated as `raw` says: for libraries that take a transport of Connect. */
   readonly transport: Transport;
+  /** What signs the calls, and the same calls signed by something else: for watches that tabs share. */
+  readonly signing: { readonly tokens: TokenSource; by(tokens: TokenSource): Transport };
 }
 
 /** Creates signed calls over a transport of Connect. */
@@ -37,8 +40,10 @@ export function createCalls(
   { credentials, attemptsMax, attemptTimeoutMs, timeoutMs }: CallsOptions = {},
 ): Calls {
   const session = openSession(credentials, transport);
-  const signedTransport = withCredentials(transport, session ?? tokensOf(credentials));
-  const signed = withRetries(signedTransport, { attemptsMax, attemptTimeoutMs, timeoutMs });
+  const tokens = session ?? tokensOf(credentials);
+  const signedBy = (source: TokenSource) =>
+    withRetries(withCredentials(transport, source), { attemptsMax, attemptTimeoutMs, timeoutMs });
+  const signed = signedBy(tokens);
   const needSession = () => {
     if (session === undefined)
       throw new TypeError('these credentials have no session: there is nothing to sign in or out');
@@ -67,6 +72,7 @@ export function createCalls(
     },
     raw: (service) => createClient(service, signed),
     transport: signed,
+    signing: { tokens, by: signedBy },
   };
 }
 

@@ -57,17 +57,19 @@ export function openSession(credentials: Credentials | undefined, transport: Tra
 /** Where the tokens of credentials without a session come from. */
 export function tokensOf(credentials: Credentials | undefined): TokenSource {
   if (typeof credentials === 'function') {
+    let current: string | undefined;
     return {
-      token: async () => credentials(undefined),
+      token: async () => (current = await credentials(undefined)),
       async renew(refused) {
-        const token = await credentials(refused);
-        return token === refused ? undefined : token;
+        current = await credentials(refused);
+        return current === refused ? undefined : current;
       },
+      current: () => current,
       ended: () => {},
     };
   }
   const apiKey = credentials !== undefined && 'apiKey' in credentials ? credentials.apiKey : undefined;
-  return { token: async () => apiKey, renew: async () => undefined, ended: () => {} };
+  return { token: async () => apiKey, renew: async () => undefined, current: () => apiKey, ended: () => {} };
 }
 
 /** The methods that give credentials, and take none. */

@@ -5,7 +5,15 @@ import { ActivityService } from './gen/kith/activity/v1/activity_service_pb.ts';
 import type { Namespace } from './namespaces.ts';
 import { createRecorder, type Recorder, type RecorderOptions } from './recorder.ts';
 import { SERVICES } from './services.ts';
-import { type Watch, type WatchEvent, type WatchOptions, watchOver } from './watch.ts';
+import {
+  createWatch,
+  type Follow,
+  followAlone,
+  mayShare,
+  type Watch,
+  type WatchEvent,
+  type WatchOptions,
+} from './watch.ts';
 
 /** Where Kith is, and who calls. */
 export interface KithOptions extends CallsOptions {
@@ -66,7 +74,13 @@ export function createKithOver(transport: Transport, { streamsRequests = false, 
   const namespaces = Object.fromEntries(
     Object.entries(SERVICES).map(([name, { service, noun }]) => [name, of(service, noun)]),
   ) as unknown as Namespaces;
-  const watch = (watched: WatchOptions = {}) => watchOver(calls.transport, watched);
+  const alone: Follow = (filter, from, signal) => followAlone(calls.raw(ActivityService), filter, from, signal);
+  const shared: Follow = async function* (filter, from, signal) {
+    // Loaded by pages that watch, and by no others. Where it cannot be had, as after a deployment, the watch goes without.
+    const part = await import('./shared-watch.ts').catch(() => undefined);
+    yield* part === undefined ? alone(filter, from, signal) : part.followShared(calls, filter, from, signal);
+  };
+  const watch = (watched: WatchOptions = {}) => createWatch(watched, mayShare(watched) ? shared : alone);
   return {
     ...namespaces,
     ...calls,

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /** What Node has and browsers have not: gRPC over HTTP/2, and a session in a file. */
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { createKith as createWebKith, createKithOver, type Kith, type KithOptions } from './kith.ts';

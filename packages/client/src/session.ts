@@ -12,6 +12,8 @@ export interface TokenSource {
   token(): Promise<string | undefined>;
   /** Another token in place of one that was refused as expired; undefined when there is none. */
   renew(refused: string): Promise<string | undefined>;
+  /** The token that was given last, if it is still of use. */
+  current(): string | undefined;
   /** Told that a call with this token was refused because the session is over. */
   ended(token: string, error: ConnectError): void;
 }
@@ -89,6 +91,10 @@ export class Session implements TokenSource {
   async renew(refused: string): Promise<string | undefined> {
     if (this.#current !== undefined && this.#current.accessToken !== refused) return this.#current.accessToken;
     return (await this.#renew(refused))?.accessToken;
+  }
+
+  current(): string | undefined {
+    return this.#current?.accessToken;
   }
 
   ended(token: string, error: ConnectError): void {
@@ -204,12 +210,17 @@ function withHeaders(transport: Transport, headers: Readonly<Record<string, stri
 
 /** What an access token says its session is (docs/sessions.md), which is not verified: the server does that. */
 function sessionIdOf(accessToken: string): string | undefined {
+  const { sid } = claimsOf(accessToken);
+  return typeof sid === 'string' ? sid : undefined;
+}
+
+/** What an access token says; nothing for what is none. */
+export function claimsOf(token: string): Readonly<Record<string, unknown>> {
   try {
-    const [, payload = ''] = accessToken.split('.');
-    const { sid } = JSON.parse(atob(payload.replaceAll('-', '+').replaceAll('_', '/'))) as { sid?: unknown };
-    return typeof sid === 'string' ? sid : undefined;
+    const [, payload = ''] = token.split('.');
+    return Object(JSON.parse(atob(payload.replaceAll('-', '+').replaceAll('_', '/')))) as Record<string, unknown>;
   } catch {
-    return undefined;
+    return {};
   }
 }
 

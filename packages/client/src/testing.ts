@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /** Start a real Kith for the tests of another project, with users in given roles. Needs Kith's repository: see the readme. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';

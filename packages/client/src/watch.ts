@@ -1,10 +1,10 @@
-import { type Client, ConnectError, createClient, type Transport } from '@connectrpc/connect';
+import { type Client, ConnectError } from '@connectrpc/connect';
 import { backoffMs, pause, untilAborted } from './backoff.ts';
 import type { UserActivity } from './gen/kith/activity/v1/activity_pb.ts';
-import {
+import type {
   ActivityService,
-  type ListUserActivityResponse,
-  type WatchUserActivityResponse,
+  ListUserActivityResponse,
+  WatchUserActivityResponse,
 } from './gen/kith/activity/v1/activity_service_pb.ts';
 import { KithError, type Reason, reasonOf, retryAfterOf } from './kith-error.ts';
 import { createListing, type Listing } from './listing.ts';
@@ -20,6 +20,11 @@ export interface WatchOptions {
   readonly actionPrefixes?: readonly string[] | undefined;
   /** Ends the watch. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Whether one tab holds the connection for all that watch the same in the same session. Default: true in browsers. Where
+   * there are no Web Locks, as on pages that came over plain HTTP from another machine, each tab has a connection of its own.
+   */
+  readonly shared?: boolean | undefined;
 }
 
 /** `connecting`: nothing comes. `catching-up`: what was recorded before comes. `live`: activities come as they happen. */
@@ -70,10 +75,14 @@ const GOES_ON: ReadonlySet<Reason | undefined> = new Set<Reason>([
 
 const TIMES: WatchTimes = { silenceMs: 45_000, backoff: { firstMs: 200, maxMs: 10_000 } };
 
-/** A watch over a connection of its own, by calls that are signed. */
-export function watchOver(transport: Transport, options: WatchOptions = {}): Watch {
-  const client = createClient(ActivityService, transport);
-  return createWatch(options, (filter, from, signal) => followAlone(client, filter, from, signal));
+/**
+ * Whether tabs may share a watch here: in pages and workers, where there are Web Locks, which browsers have for pages that came
+ * over TLS or from this machine.
+ */
+export function mayShare({
+  shared = typeof document !== 'undefined' || 'WorkerGlobalScope' in globalThis,
+}: WatchOptions) {
+  return shared && globalThis.navigator?.locks !== undefined && globalThis.BroadcastChannel !== undefined;
 }
 
 /** A watch made of what follows its filter. */
@@ -94,15 +103,16 @@ export function createWatch(options: WatchOptions, follow: Follow): Watch {
 }
 
 /**
- * Follows over a connection of its own, one after the other, by a client whose calls are signed. `onSign` is called whenever
- * something comes, and before each attempt to connect. Throws a KithError when going on would change nothing.
+ * Follows over a connection of its own, one after the other, by a client whose calls are signed. `onSign` is called with the
+ * cursor before each attempt to connect, and whenever something comes that is no event. Throws a KithError when going on would
+ * change nothing.
  */
 export async function* followAlone(
   client: Client<typeof ActivityService>,
   filter: WatchFilter,
   from: string,
   signal: AbortSignal | undefined,
-  onSign: () => void = () => {},
+  onSign: (cursor: string) => void = () => {},
   { silenceMs, backoff }: WatchTimes = TIMES,
 ): AsyncGenerator<WatchEvent> {
   let cursor = from;
@@ -111,7 +121,7 @@ export async function* followAlone(
   let isExpired = false;
   const isEnded = () => signal?.aborted === true;
   while (!isEnded()) {
-    onSign();
+    onSign(cursor);
     if (state !== 'connecting') yield { kind: 'state', state: (state = 'connecting'), cursor };
     const connection = new AbortController();
     const abort = () => connection.abort();
@@ -129,7 +139,6 @@ export async function* followAlone(
       for (;;) {
         const next = await nextWithin(messages, silenceMs, connection);
         if (next.done === true) break;
-        onSign();
         const { activity, caughtUp } = next.value;
         const previous = cursor;
         cursor = next.value.cursor;
@@ -138,6 +147,7 @@ export async function* followAlone(
           // The first message that says so may be any; all later ones say it too.
           const now: WatchState = caughtUp ? 'live' : 'catching-up';
           if (now !== state) yield { kind: 'state', state: (state = now), cursor };
+          else onSign(cursor);
         } else {
           if (state === 'connecting') yield { kind: 'state', state: (state = 'catching-up'), cursor: previous };
           yield { kind: 'activity', activity, cursor };
@@ -183,7 +193,7 @@ async function openGap(
 }
 
 /** The gap that a list begins with this page of. */
-function gapFrom(
+export function gapFrom(
   client: Client<typeof ActivityService>,
   filter: WatchFilter,
   first: ListUserActivityResponse,

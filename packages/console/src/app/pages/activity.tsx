@@ -135,7 +135,7 @@ function useFeed(filter: Filter) {
       setOlderToken(page.nextPageToken);
       const { userId, actionPrefixes } = first;
       let wasLive = false;
-      for await (const event of watchOver(calls.transport, {
+      for await (const event of watchOver(calls, {
         userId,
         actionPrefixes,
         from: page.watchCursor,
