@@ -294,6 +294,32 @@ test('a file of contacts is shown, imported, exported and imported again', async
   expect(visitor.complaints).toEqual([]);
 });
 
+test('what a contact was before a change is shown and restored', async (context) => {
+  needChromium(context);
+  await using visitor = await site.visit();
+  const page = await visitor.open('contacts');
+  const { contacts } = await withContacts(page, 'Hedy');
+  const [{ id: contactId } = { id: '' }] = (await contacts.listContacts({})).contacts;
+  await contacts.updateContact({ contactId, company: 'MGM', notes: 'Frequency hopping' });
+  await contacts.updateContact({ contactId, notes: '' });
+  await page.goto(page.url().replace(/contacts.*$/, `contacts/${contactId}`));
+  await page.getByRole('button', { name: 'Earlier versions' }).click();
+  const dialog = page.getByRole('dialog');
+  const versions = dialog.getByRole('listitem').filter({ hasText: 'Changed' });
+  await versions.first().getByText('Frequency hopping').waitFor();
+  await versions.nth(1).getByText('Before: Company').waitFor();
+  expect(await versions.nth(1).getByText('empty').count()).toBe(2);
+  expect(await faultsOf(page, 'the earlier versions')).toEqual([]);
+  await versions.first().getByRole('button', { name: 'Restore this' }).click();
+  await page.getByText('The contact is as it was then.').waitFor();
+  await page.getByText('Frequency hopping').waitFor();
+  expect((await contacts.getContact({ contactId })).contact).toMatchObject({
+    company: 'MGM',
+    notes: 'Frequency hopping',
+  });
+  expect(visitor.complaints).toEqual([]);
+});
+
 test('an import is taken back as a whole, but for what was changed since, also later', async (context) => {
   needChromium(context);
   await using visitor = await site.visit({ colorScheme: 'dark' });

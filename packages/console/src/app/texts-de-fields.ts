@@ -52,4 +52,5 @@ export const FIELD_TEXTS: typeof EN = {
   qrLead: 'Ein Telefon, das ihn liest, nimmt den Kontakt auf.',
   qrTooLong: 'Dieser Kontakt hat zu viel für einen QR-Code. Namen, Nummern und Adressen sind darin, der Rest fehlt.',
   print: 'Drucken',
+  versions: 'Frühere Fassungen',
 };

@@ -51,4 +51,5 @@ export const FIELD_TEXTS = {
   qrLead: 'A phone that scans this adds the contact.',
   qrTooLong: 'This contact has too much for a QR code. Names, numbers and addresses are in it, the rest is left out.',
   print: 'Print',
+  versions: 'Earlier versions',
 };

@@ -23,6 +23,7 @@ import { qrCard } from '../vcard.ts';
 import ContactMerges from './contact-merges.tsx';
 
 const QrCode = lazy(() => import('../parts/qr-code.tsx'));
+const ContactVersions = lazy(() => import('./contact-versions.tsx'));
 
 interface CardProps {
   readonly contactId: string;
@@ -35,6 +36,7 @@ export default function ContactCard({ contactId, onEdit }: CardProps) {
   const queries = useQueryClient();
   const labels = useLabels();
   const [isQrShown, setQrShown] = useState(false);
+  const [areVersionsShown, setVersionsShown] = useState(false);
   const {
     data: contact,
     error,
@@ -103,6 +105,9 @@ export default function ContactCard({ contactId, onEdit }: CardProps) {
           <button type="button" className="link quiet" onClick={() => setQrShown(true)}>
             {fieldTexts.asQr}
           </button>
+          <button type="button" className="link quiet" onClick={() => setVersionsShown(true)}>
+            {fieldTexts.versions}
+          </button>
           <button type="button" className="link quiet" onClick={() => print()}>
             {fieldTexts.print}
           </button>
@@ -142,6 +147,11 @@ export default function ContactCard({ contactId, onEdit }: CardProps) {
         </dl>
       </details>
       {isQrShown && <QrDialog contact={contact} onClose={() => setQrShown(false)} />}
+      {areVersionsShown && (
+        <Suspense fallback={null}>
+          <ContactVersions contact={contact} onClose={() => setVersionsShown(false)} />
+        </Suspense>
+      )}
     </section>
   );
 }

@@ -1,6 +1,6 @@
 import { type Contact, type ContactDuplicate, ContactService } from '@kith/client/contacts';
 import { useQueryClient } from '@tanstack/react-query';
-import { useState } from 'react';
+import { lazy, Suspense, useState } from 'react';
 import { language } from '../../preferences.ts';
 import { contactName } from '../contact-name.ts';
 import { useService } from '../context.tsx';
@@ -14,9 +14,11 @@ import { Link, useQueryParameters } from '../router.tsx';
 import { t } from '../texts.ts';
 import { dropPairs, refreshDuplicates, useDuplicates } from '../use-duplicates.ts';
 import { refreshContacts } from '../use-labels.ts';
+import { useTakeBack } from '../use-merges.ts';
 import { useTitle } from '../use-title.ts';
-import { AllMerges, useTakeBack } from './contact-merges.tsx';
 import { Comparison } from './compare-contacts.tsx';
+
+const AllMerges = lazy(() => import('./all-merges.tsx'));
 
 const VIEWS = ['candidates', 'distinct', 'merges'] as const;
 type View = (typeof VIEWS)[number];
@@ -58,7 +60,11 @@ export default function DuplicatesPage() {
       </nav>
       {view === 'candidates' && <Candidates />}
       {view === 'distinct' && <Distinct />}
-      {view === 'merges' && <AllMerges />}
+      {view === 'merges' && (
+        <Suspense fallback={<Skeleton rows={4} />}>
+          <AllMerges />
+        </Suspense>
+      )}
     </>
   );
 }
