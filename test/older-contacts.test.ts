@@ -30,7 +30,7 @@ describe.each(databases)('contacts of an older version, on $name', ({ createEmpt
     for (let n = 0; n < CONTACTS; n++) ids.push(await insertOld(old.db, owner.id, n, 'title'));
 
     await using first = await openDatabase(files.url);
-    const usage = { contacts: CONTACTS, liveContacts: CONTACTS - 1 };
+    const usage = { contacts: CONTACTS, liveContacts: CONTACTS - 1, versionBytes: 0 };
     expect(await selectUsage(first.db, owner.id)).toEqual({ ...usage, bytes: 0 });
     await expectFound(first, owner.id, ids);
     expect(await upgradeContacts({ database: first }, STEP)).toBe(STEP);
