@@ -18,7 +18,7 @@ describe.each(databases)('merges of contacts in sequences that are made up, on $
   });
   afterAll(() => kith[Symbol.asyncDispose]());
 
-  test('lose no field that was not chosen to be lost, and bring everything back', async () => {
+  test('lose no field that was not chosen to be lost, bring everything back, and leave every earlier version to be restored', async () => {
     const done = new Map<string, number>();
     for (let round = 0; round < ROUNDS; round++) {
       const { accessToken } = await kith.user();
@@ -33,7 +33,9 @@ describe.each(databases)('merges of contacts in sequences that are made up, on $
       }
       for (const call of calls) done.set(call, (done.get(call) ?? 0) + 1);
     }
-    expect(new Set(done.keys())).toEqual(new Set(['create', 'edit', 'merge', 'unmerge', 'delete', 'undelete']));
+    expect(new Set(done.keys())).toEqual(
+      new Set(['create', 'edit', 'merge', 'unmerge', 'restore', 'delete', 'undelete']),
+    );
     expect(await kith.database.faults()).toEqual([]);
   }, 600_000);
 });

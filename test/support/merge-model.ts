@@ -2,7 +2,7 @@ import type { Client } from '@connectrpc/connect';
 import { expect } from 'vitest';
 import type { Random } from '../../check/random.ts';
 import type { Contact } from '../../gen/kith/contact/v1/contact_pb.ts';
-import { ContactField, ContactService } from '../../gen/kith/contact/v1/contact_service_pb.ts';
+import { ContactField, ContactService, type EarlierContact } from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import { refusalOf } from './kith.ts';
 
 /** Fields of one value, and lists, with values few enough to be the same at times. */
@@ -38,6 +38,8 @@ interface Modelled {
   into: string;
   /** The merges into it that can be taken back, the last one at the end. */
   readonly merges: Merge[];
+  /** What it was before each of its changes, the last one at the end. */
+  readonly history: Fields[];
 }
 
 const names = <Name extends string>(fields: Readonly<Record<Name, unknown>>) => Object.keys(fields) as Name[];
@@ -139,7 +141,7 @@ export class Book {
   }
 
   async step(): Promise<string> {
-    const kinds = { create: 3, edit: 6, merge: 5, unmerge: 4, delete: 1, undelete: 1 };
+    const kinds = { create: 3, edit: 6, merge: 5, unmerge: 4, restore: 3, delete: 1, undelete: 1 };
     const kind = this.#model.size < 3 ? 'create' : this.#random.weighted(kinds);
     await this[kind]();
     return kind;
@@ -190,7 +192,7 @@ export class Book {
   async create(): Promise<void> {
     const fields = this.#someFields();
     const { contact } = await this.#client.createContact(this.#toRequest(fields));
-    const modelled: Modelled = { fields, state: 'live', into: '', merges: [] };
+    const modelled: Modelled = { fields, state: 'live', into: '', merges: [], history: [] };
     this.#model.set(contact!.id, modelled);
     this.#see(contact!, modelled);
   }
@@ -205,10 +207,35 @@ export class Book {
       Object.fromEntries(some.map((name) => [name, from[name as unknown as keyof T]]));
     const { emails, languages, relations, ...rest } = this.#toRequest(changed);
     const lists = { emails: { values: emails }, languages: { values: languages }, relations: { values: relations } };
-    modelled.fields = { ...modelled.fields, ...pick(changed) };
+    const before = modelled.fields;
+    modelled.fields = { ...before, ...pick(changed) };
     const etag = this.#etags.get(contactId)!;
     const { contact } = await this.#client.updateContact({ contactId, etag, ...pick({ ...rest, ...lists }) });
+    if (contact!.etag !== etag) modelled.history.push(before);
     this.#see(contact!, modelled);
+  }
+
+  async restore(): Promise<void> {
+    const contactId = this.#pick('live');
+    if (contactId === undefined) return;
+    const modelled = this.#model.get(contactId)!;
+    const versions = await this.#expectHistory(contactId);
+    if (versions.length === 0) return;
+    const { version, contact: wanted } = this.#random.pick(versions);
+    const etag = this.#etags.get(contactId)!;
+    const before = modelled.fields;
+    modelled.fields = fieldsOf(wanted!);
+    const { contact } = await this.#client.restoreContactVersion({ contactId, version, etag });
+    if (contact!.etag !== etag) modelled.history.push(before);
+    this.#see(contact!, modelled);
+  }
+
+  /** Expects the versions of a contact to be what it was before each change. */
+  async #expectHistory(contactId: string): Promise<readonly EarlierContact[]> {
+    const { versions } = await this.#client.listContactVersions({ contactId, pageSize: 1000 });
+    const shown = versions.map(({ contact }) => fieldsOf(contact!));
+    expectSame(shown, this.#model.get(contactId)!.history.toReversed());
+    return versions;
   }
 
   async merge(): Promise<void> {
@@ -253,6 +280,7 @@ export class Book {
       return;
     }
     const [own, ...others] = modelled;
+    for (const each of modelled) each.history.push(each.fields);
     own!.merges.push({ mergedIds: ordered.slice(1), before: own!.fields, after });
     own!.fields = after;
     for (const other of others) [other.state, other.into] = ['merged', kept];
@@ -271,6 +299,7 @@ export class Book {
       await expectRefusal(asked, { reason: 'CONTACT_NOT_MERGED' });
       return;
     }
+    modelled.history.push(modelled.fields);
     modelled.fields = unmergedFields(merge, modelled.fields);
     for (const id of merge.mergedIds) this.#model.get(id)!.state = 'live';
     const { contact, restoredContactIds } = await asked;
@@ -282,8 +311,10 @@ export class Book {
   async delete(): Promise<void> {
     const contactId = this.#pick('live');
     if (contactId === undefined) return;
-    this.#model.get(contactId)!.state = 'deleted';
-    this.#see((await this.#client.deleteContact({ contactId })).contact!, this.#model.get(contactId)!);
+    const modelled = this.#model.get(contactId)!;
+    modelled.state = 'deleted';
+    modelled.history.push(modelled.fields);
+    this.#see((await this.#client.deleteContact({ contactId })).contact!, modelled);
   }
 
   async undelete(): Promise<void> {
@@ -310,7 +341,10 @@ export class Book {
   }
 
   async end(): Promise<void> {
-    for (const id of this.#model.keys()) await this.#look(id);
+    for (const [id, { state }] of this.#model) {
+      await this.#look(id);
+      if (state !== 'merged') await this.#expectHistory(id);
+    }
     for (const deleted of [false, true]) {
       const listed = (await this.#client.listContacts({ deleted, pageSize: 1000 })).contacts.map(({ id }) => id);
       const expected = [...this.#model]
