@@ -45,6 +45,16 @@ test('the package holds JavaScript, declarations and nothing of the server', (co
   expect(README).not.toMatch(/\]\(\.\.?\//);
 });
 
+test('the readme names every namespace', () => {
+  const [, names = ''] = /`kith` has a namespace for each service: (.+?)\. /.exec(README) ?? [];
+  expect(names).toBe(
+    Object.keys(SERVICES)
+      .toSorted()
+      .map((name) => `\`${name}\``)
+      .join(', '),
+  );
+});
+
 test('what a browser loads imports Connect and protobuf-es alone, and no rule of the contract', async (context) => {
   const { installed } = needPackage(context, packed);
   const lib = join(installed, 'lib');

@@ -154,6 +154,23 @@ describe('no document tells to fetch a package that the project does not know', 
     expect(text).toContain(`npm install ./${name.slice(1).replace('/', '-')}-${version}.tgz`);
   });
 
+  test('call() of the shell is the same wherever a document has it', () => {
+    const definitions = globSync(['README.md', 'docs/**/*.md']).flatMap((file) =>
+      [...readFileSync(file, 'utf8').matchAll(/^ *(?:call|kith)\(\) \{ *curl .*$/gm)].map(([line]) => ({ file, line })),
+    );
+    const { line: first } = definitions.find(({ file }) => file === 'README.md')!;
+    expect(definitions.filter(({ line }) => line !== first)).toEqual([]);
+    expect(definitions.length).toBeGreaterThan(6);
+  });
+
+  test('the example in TypeScript takes the versions of this repository', () => {
+    const read = (file: string) => JSON.parse(readFileSync(file, 'utf8')) as Record<string, Record<string, string>>;
+    const [example, own] = [read('examples/typescript/package.json'), read('package.json')];
+    const all = { ...own['devDependencies'], ...own['dependencies'] };
+    for (const [name, version] of Object.entries({ ...example['dependencies'], ...example['devDependencies'] }))
+      expect({ [name]: version }).toEqual({ [name]: all[name] });
+  });
+
   test('the templates of docs/clients.md are those of examples/', () => {
     const text = readFileSync('docs/clients.md', 'utf8');
     const templates = [...text.matchAll(/^```yaml\n(version.*?)^```$/gms)].map(([, yaml]) => yaml!);

@@ -70,7 +70,6 @@ describe.each(INPUTS)('from $from', ({ from, files: contractFiles }) => {
   test('a client in TypeScript', { timeout: 10 * MINUTES }, async () => {
     const dir = await build('typescript', from, [], async (dir) => {
       linkPackages(dir, ['@bufbuild/protobuf', '@connectrpc/connect', '@connectrpc/connect-node', '@types/node']);
-      writeFileSync(join(dir, 'package.json'), '{"type": "module"}');
       cpSync('tsconfig.json', join(dir, 'tsconfig.base.json'));
       writeFileSync(join(dir, 'tsconfig.json'), '{"extends": "./tsconfig.base.json", "include": ["*.ts", "gen"]}');
       await (isImage ? follow(dir, '## TypeScript') : generate(dir, contract(), 'buf.gen.yaml'));

@@ -9,8 +9,9 @@ import grpc from '@grpc/grpc-js';
 import loader from '@grpc/proto-loader';
 
 const { KITH_ADDRESS, KITH_TOKEN, KITH_CONTRACT } = process.env;
-// Names as in the contract, which is what an image gives whatever is asked for.
-const OPTIONS = { keepCase: true, enums: String, longs: String };
+// Names as in the contract, which is what an image gives whatever is asked for. Without `defaults` and `arrays`, what is false,
+// 0 or empty would be missing from answers, lists among it.
+const OPTIONS = { keepCase: true, enums: String, longs: String, defaults: true, arrays: true };
 
 const definition = KITH_CONTRACT.endsWith('.binpb')
   ? loader.loadFileDescriptorSetFromBuffer(readFileSync(KITH_CONTRACT), OPTIONS)

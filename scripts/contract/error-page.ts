@@ -1,6 +1,5 @@
-import { codeToHttpStatus } from '@connectrpc/connect/protocol-connect';
 import { type CommentOf, unwrapped } from '../../src/rpc/contract-comments.ts';
-import { grpcCodeName, type Reason, readReasons } from './reasons.ts';
+import { grpcCodeName, httpStatusOf, type Reason, readReasons } from './reasons.ts';
 
 /** The page that a server has for whoever meets a refusal: every reason, under its name, with what to do. HTML without scripts. */
 export function errorPage(commentOf: CommentOf): string {
@@ -26,10 +25,11 @@ ${sections.join('\n')}
 `;
 }
 
-function sectionOf({ name, code, comment, whatToDo }: Reason): string {
+function sectionOf(reason: Reason): string {
+  const { name, code, comment, whatToDo } = reason;
   return `<section id="${name}">
 <h2><a href="#${name}"><code>${name}</code></a></h2>
-<p>${grpcCodeName(code)}, HTTP ${codeToHttpStatus(code)}. ${html(unwrapped(comment))}</p>
+<p>${grpcCodeName(code)}, HTTP ${httpStatusOf(reason)}. ${html(unwrapped(comment))}</p>
 <p><strong>What to do:</strong> ${html(unwrapped(whatToDo))}</p>
 </section>`;
 }

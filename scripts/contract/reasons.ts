@@ -1,6 +1,6 @@
 import { type DescMethod, getOption } from '@bufbuild/protobuf';
 import { Code } from '@connectrpc/connect';
-import { codeFromString, codeToString } from '@connectrpc/connect/protocol-connect';
+import { codeFromString, codeToHttpStatus, codeToString } from '@connectrpc/connect/protocol-connect';
 import { ErrorReasonSchema, status_code as statusCodeOption } from '../../gen/kith/error/v1/error_pb.ts';
 import { readAccessRules } from '../../src/rpc/access.ts';
 import { SERVICES } from '../../src/services.ts';
@@ -38,6 +38,17 @@ export function readReasons(commentOf: CommentOf): ReadonlyMap<string, Reason> {
       return [name, { name, shortName: localName, number, code, comment: paragraphs.join('\n\n'), whatToDo }];
     }),
   );
+}
+
+/** The HTTP statuses of refusals that come before there is a call, where they are not those of the code. */
+const HTTP_STATUSES: ReadonlyMap<string, string> = new Map([
+  ['METHOD_UNKNOWN', '404; 405 for another HTTP method, 505 for a bidirectional stream over HTTP/1.1'],
+  ['ENCODING_UNSUPPORTED', '415 for the content type, 501 for the compression'],
+]);
+
+/** With which HTTP status a reason comes over Connect. */
+export function httpStatusOf({ shortName, code }: Reason): string {
+  return HTTP_STATUSES.get(shortName) ?? String(codeToHttpStatus(code));
 }
 
 /** Any call can end with these, whatever it does. */

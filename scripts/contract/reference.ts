@@ -1,5 +1,4 @@
 import type { DescEnum, DescField, DescMessage, DescMethod, DescService } from '@bufbuild/protobuf';
-import { codeToHttpStatus } from '@connectrpc/connect/protocol-connect';
 import { PermissionSchema, RoleSchema } from '../../gen/kith/access/v1/role_pb.ts';
 import { ErrorDetailSchema, ErrorReasonSchema, RefusalSchema } from '../../gen/kith/error/v1/error_pb.ts';
 import { PERMISSIONS_OF_ROLE, permissionName } from '../../src/kernel/access.ts';
@@ -8,6 +7,7 @@ import { type CommentOf, firstSentence, unwrapped } from '../../src/rpc/contract
 import {
   ACCESS,
   grpcCodeName,
+  httpStatusOf,
   type Reason,
   readReasons,
   REASONS_OF_ANY_CALL,
@@ -293,7 +293,8 @@ class Reference {
     );
   }
 
-  #reason({ name, code: status, comment, whatToDo }: Reason, methods: readonly DescMethod[]): string[] {
+  #reason(reason: Reason, methods: readonly DescMethod[]): string[] {
+    const { name, code: status, comment, whatToDo } = reason;
     const calls = methods.map((method) => this.#linkToMethod(method, ERRORS));
     const where = REASONS_OF_ANY_CALL.includes(name)
       ? 'Any call'
@@ -307,7 +308,7 @@ class Reference {
       this.#prose(comment, ERRORS),
       [
         `- **What to do**: ${this.#prose(whatToDo, ERRORS)}`,
-        `- **Status**: \`${grpcCodeName(status)}\`, HTTP ${codeToHttpStatus(status)}. **Where**: ${where}.`,
+        `- **Status**: \`${grpcCodeName(status)}\`, HTTP ${httpStatusOf(reason)}. **Where**: ${where}.`,
       ].join('\n'),
     ];
   }

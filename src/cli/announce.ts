@@ -22,13 +22,15 @@ export function announce(config: Config, { address, createdAdmin }: Serving): vo
       : file === undefined
         ? `'"$KITH_ADMIN_PASSWORD"'`
         : `'"$(cat "$KITH_ADMIN_PASSWORD_FILE")"'`;
-  const where = file === undefined ? 'KITH_ADMIN_PASSWORD' : 'the file of KITH_ADMIN_PASSWORD_FILE';
+  const variable = file === undefined ? 'KITH_ADMIN_PASSWORD' : 'KITH_ADMIN_PASSWORD_FILE';
+  const where = file === undefined ? variable : `the file of ${variable}`;
   console.error(
     config.adminPassword === undefined
       ? `\nThe administrator is "${createdAdmin.username}", the password (shown only now): ${createdAdmin.password}`
       : `\nThe administrator is "${createdAdmin.username}", the password is the one in ${where}`,
   );
-  console.error(`\nTry it:\n
+  const shell = config.adminPassword === undefined ? '' : `, in a shell where ${variable} is set as here`;
+  console.error(`\nTry it${shell}:\n
   curl ${address}/kith.auth.v1.AuthService/Login \\
     -H 'content-type: application/json' \\
     -d '{"identifier": "${createdAdmin.username}", "password": "${password}"}'\n`);
