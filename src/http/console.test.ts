@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdir, mkdtempDisposable, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -64,12 +65,24 @@ test('the page is asked for again each time, loads nothing from elsewhere, and r
     'referrer-policy': 'no-referrer',
     'cross-origin-opener-policy': 'same-origin',
     'content-security-policy': expect.stringMatching(
-      /^default-src 'none'; script-src 'self'; style-src 'self'; .*form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'$/,
+      /^default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-src 'self'; base-uri 'self'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'$/,
     ),
   });
   expect(answer.headers.get('access-control-allow-origin')).toBeNull();
   const again = await ask(`${atDefault}/console/`, { headers: { 'if-none-match': answer.headers.get('etag')! } });
   expect([again.status, await again.text()]).toEqual([304, '']);
+});
+
+test('HTML of mails is drawn in a frame of an origin of its own, which runs one script and loads nothing', async () => {
+  const answer = await ask(`${atDefault}/console/mail-frame.html`);
+  const [, script = ''] = /<script>(.*)<\/script>/s.exec(await answer.text())!;
+  const hash = createHash('sha256').update(script).digest('base64');
+  expect(Object.fromEntries(answer.headers)).toMatchObject({
+    'content-type': 'text/html; charset=utf-8',
+    'x-frame-options': 'SAMEORIGIN',
+    'x-content-type-options': 'nosniff',
+    'content-security-policy': `sandbox allow-scripts; default-src 'none'; script-src 'sha256-${hash}'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'`,
+  });
 });
 
 test.for([

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import type { AccountPages } from './account.ts';
+import { MAIL_FRAME } from './mail-frame.ts';
 import { refuseUnknown, rootElement, serveStaticPages } from './static-pages.ts';
 
 /** What `node scripts/build-console.ts` makes of packages/console. */
@@ -36,6 +37,7 @@ export async function serveConsole(
     budget: 'console_downloads',
     // A function, since `$` in a URL of the settings means nothing.
     toPage: (source) => source.replace(BASE, `<base href="${path}" />`).replace(ROOT, () => root),
+    frames: { 'mail-frame.html': MAIL_FRAME },
   });
   if (!isServed) return false;
   fastify.get('/', async (request, reply) =>

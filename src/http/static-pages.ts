@@ -12,15 +12,16 @@ import { takesCoding, takeTurnToWrite } from './turns.ts';
 /**
  * Nothing but what this server serves is loaded, scripts are files, and no text becomes a script or markup
  * (https://w3c.github.io/trusted-types/): the page has neither inline scripts nor inline styles. `picture`: the URL of one
- * more picture that may be loaded.
+ * more picture that may be loaded. `hasFrames`: whether it shows pages of this server in frames.
  */
-function contentSecurityPolicy(picture: string | undefined): string {
+function contentSecurityPolicy(picture: string | undefined, hasFrames: boolean): string {
   return [
     "default-src 'none'",
     "script-src 'self'",
     "style-src 'self'",
     `img-src 'self' data:${picture === undefined ? '' : ` ${picture}`}`,
     "connect-src 'self'",
+    ...(hasFrames ? ["frame-src 'self'"] : []),
     "base-uri 'self'",
     "form-action 'none'",
     "frame-ancestors 'none'",
@@ -29,9 +30,12 @@ function contentSecurityPolicy(picture: string | undefined): string {
   ].join('; ');
 }
 
-function pageHeaders(picture: string | undefined): Readonly<Record<string, string>> {
+function pageHeaders({
+  picture,
+  frames = {},
+}: Pick<StaticPages, 'picture' | 'frames'>): Readonly<Record<string, string>> {
   return {
-    'content-security-policy': contentSecurityPolicy(picture),
+    'content-security-policy': contentSecurityPolicy(picture, Object.keys(frames).length > 0),
     'x-frame-options': 'DENY',
     'referrer-policy': 'no-referrer',
     'cross-origin-opener-policy': 'same-origin',
@@ -70,6 +74,14 @@ export interface StaticPages {
   readonly picture?: string | undefined;
   /** Style sheets beside those of the build, by their names. */
   readonly styles?: Readonly<Record<string, string>> | undefined;
+  /** Pages that this one shows in frames, by their names. */
+  readonly frames?: Readonly<Record<string, FramedPage>> | undefined;
+}
+
+/** A page in a frame, with a policy of its own. */
+export interface FramedPage {
+  readonly html: string;
+  readonly headers: Readonly<Record<string, string>>;
 }
 
 /**
@@ -119,7 +131,13 @@ export function rootElement(attributes: Readonly<Record<string, string | undefin
 const VIEW = /^(?:[\w-]{1,100}(?:\/[\w-]{1,100}){0,8}\/?)?$/;
 
 /** The files of a build by their names; none where there is no build. */
-async function readBuild({ folder, toPage, picture, styles = {} }: StaticPages): Promise<ReadonlyMap<string, Served>> {
+async function readBuild({
+  folder,
+  toPage,
+  picture,
+  styles = {},
+  frames = {},
+}: StaticPages): Promise<ReadonlyMap<string, Served>> {
   const names = await readdir(folder, { recursive: true }).catch((): string[] => []);
   const files = new Map<string, Served>();
   for (const name of names.map((each) => each.replaceAll('\\', '/'))) {
@@ -127,7 +145,7 @@ async function readBuild({ folder, toPage, picture, styles = {} }: StaticPages):
     if (type === undefined) continue;
     const read = await readFile(new URL(name, folder));
     if (name === 'index.html') {
-      files.set(name, madeAtStart(toPage(read.toString()), type, pageHeaders(picture)));
+      files.set(name, madeAtStart(toPage(read.toString()), type, pageHeaders({ picture, frames })));
       continue;
     }
     const packed = async (ending: string) =>
@@ -147,6 +165,8 @@ async function readBuild({ folder, toPage, picture, styles = {} }: StaticPages):
   }
   if (!files.has('index.html')) return new Map();
   for (const [name, style] of Object.entries(styles)) files.set(name, madeAtStart(style, TYPES['.css']!, FILE_HEADERS));
+  for (const [name, { html, headers }] of Object.entries(frames))
+    files.set(name, madeAtStart(html, TYPES['.html']!, headers));
   return files;
 }
 

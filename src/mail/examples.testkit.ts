@@ -16,7 +16,7 @@ export const outbox = examplesOf(OutboxService, {
   async previewMail({ caller }) {
     const { accessToken } = await caller(Role.ADMIN);
     const request = { kind: 'new_sign_in', locale: 'de-AT', timeZone: 'Europe/Vienna' };
-    return { accessToken, request, answer: { language: 'de' } };
+    return { accessToken, request, answer: { language: 'de', languages: ['de', 'en'] } };
   },
   async resendMail(cast) {
     const { mail, admin } = await withMail(cast);

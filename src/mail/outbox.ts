@@ -121,14 +121,14 @@ export async function resendMail(app: App, caller: Caller, id: string): Promise<
   });
 }
 
-/** A mail of a kind as a recipient would get it, with made-up values. */
+/** A mail of a kind as a recipient would get it, with made-up values, and the languages that there are. */
 export function previewMail(
   app: MailApp,
   kind: MailKind,
   recipient: Pick<MailRecipient, 'locale' | 'timeZone'>,
-): Pick<RenderedMail, 'language' | 'subject' | 'text' | 'html'> {
+): Pick<RenderedMail, 'language' | 'subject' | 'text' | 'html'> & { languages: string[] } {
   const { facts: _, ...preview } = app.mailTemplates.render(kind, exampleValues(kind, app.now()), recipient);
-  return preview;
+  return { ...preview, languages: app.mailTemplates.languagesOf(kind) };
 }
 
 /** Up to `limit` mails to a user that are kept, newest first, after one of them. */

@@ -232,7 +232,13 @@ test('a preview shows the templates as they are after they were read again, and 
   const { accessToken } = await signedIn(createClient(AuthService, grpc(server.address)).login(login));
   const outbox = createClient(OutboxService, grpc(server.address, accessToken));
   const preview = (locale: string) => outbox.previewMail({ kind, locale });
-  expect(await preview('fr-FR')).toMatchObject({ language: 'fr', subject: 'Avant', text: 'Kith\n' });
+  expect(await preview('fr-FR')).toMatchObject({
+    language: 'fr',
+    languages: ['de', 'en', 'fr'],
+    subject: 'Avant',
+    text: 'Kith\n',
+  });
+  expect((await outbox.previewMail({ kind: 'invitation' })).languages).toEqual(['de', 'en']);
   expect(await preview('it')).toMatchObject({ language: 'en', html: expect.stringContaining('<html lang="en">') });
 
   write(directory, { 'fr/email_taken.txt': 'Subject: {{nom}}\n\n{{service}}' });

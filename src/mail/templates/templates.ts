@@ -78,6 +78,14 @@ export class MailTemplates {
     this.#catalogs = catalogsOf(own);
   }
 
+  /** The languages that there are texts of a kind in, as language tags, sorted. */
+  languagesOf(kind: MailKind): string[] {
+    return [...this.#catalogs]
+      .filter(([, catalog]) => catalog.get(kind)?.text !== undefined)
+      .map(([language]) => language)
+      .toSorted();
+  }
+
   /** The mail in the recipient's language and time zone. */
   render<K extends MailKind>(
     kind: K,

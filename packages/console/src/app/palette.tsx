@@ -34,7 +34,12 @@ export default function Palette({ onClose }: { readonly onClose: () => void }) {
       : []),
     ['contacts/duplicates', t.duplicates],
     ['contacts/import', t.importContacts],
-    ...(mayReadMails ? ([['outbox', t.outbox]] as const) : []),
+    ...(mayReadMails
+      ? ([
+          ['outbox', t.outbox],
+          ['settings/mail', t.mailTemplates],
+        ] as const)
+      : []),
     ['account', t.account],
   ] as const;
   const found = [

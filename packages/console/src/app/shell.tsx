@@ -14,6 +14,7 @@ const Users = lazy(() => import('./pages/users.tsx'));
 const Invitations = lazy(() => import('./pages/invitations.tsx'));
 const ImportUsers = lazy(() => import('./pages/import-users.tsx'));
 const Outbox = lazy(() => import('./pages/outbox.tsx'));
+const MailTemplates = lazy(() => import('./pages/mail-templates.tsx'));
 const UserPage = lazy(() => import('./pages/user.tsx'));
 const Activity = lazy(() => import('./pages/activity.tsx'));
 const Contacts = lazy(() => import('./pages/contacts.tsx'));
@@ -84,6 +85,7 @@ function Page({ path: [section, id, ...rest] }: { readonly path: readonly string
   if (section === 'contacts' && id === 'duplicates') return <Duplicates />;
   if (section === 'contacts') return <Contacts contactId={id} />;
   if (section === 'outbox' && id === undefined && mayReadMails) return <Outbox />;
+  if (section === 'settings' && id === 'mail' && mayReadMails) return <MailTemplates />;
   if (section === 'account' && id === undefined) return <Account />;
   return <NotFound />;
 }

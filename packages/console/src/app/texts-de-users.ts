@@ -75,6 +75,7 @@ export const USER_TEXTS: typeof EN = {
   },
 
   outbox: 'E-Mails',
+  mailTemplates: 'E-Mail-Vorlagen',
   mailStates: { 1: 'Wartet', 2: 'Gesendet', 3: 'Fehlgeschlagen' },
   recipient: 'An',
   nextAttempt: 'nächster Versuch',

@@ -71,6 +71,7 @@ export const USER_TEXTS = {
   },
 
   outbox: 'Mails',
+  mailTemplates: 'Mail templates',
   mailStates: { 1: 'Waiting', 2: 'Sent', 3: 'Failed' } as Record<number, string>,
   recipient: 'To',
   nextAttempt: 'next attempt',

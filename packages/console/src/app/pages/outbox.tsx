@@ -40,6 +40,11 @@ export default function Outbox() {
         <AsCurl
           call={() => ({ method: 'kith.mail.v1.OutboxService/ListMails', body: { states, pageSize: PAGE_SIZE } })}
         />
+        <div className="actions">
+          <Link to="settings/mail" className="button">
+            {t.mailTemplates}
+          </Link>
+        </div>
       </div>
       <div className="filters">
         <Select

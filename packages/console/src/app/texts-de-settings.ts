@@ -1,0 +1,40 @@
+import type { SETTINGS_TEXTS as EN } from './texts-en-settings.ts';
+
+/** What is said on the pages of settings, in German. */
+export const SETTINGS_TEXTS: typeof EN = {
+  mailTemplatesLead:
+    'E-Mails, wie Personen sie bekommen, mit erfundenen Werten. Eigene Texte gehören in das Verzeichnis aus KITH_MAIL_TEMPLATES. Bilder auf anderen Servern werden hier nicht geladen.',
+  mail: 'E-Mail',
+  allMails: 'Alle E-Mails',
+  mailLanguage: 'Sprache der E-Mail',
+  serverLanguage: 'Sprache des Servers',
+  mailColors: 'Farben der E-Mail',
+  light: 'Hell',
+  dark: 'Dunkel',
+  width: 'Breite',
+  widths: { '': 'So breit wie die Seite', '390': 'Ein Telefon, 390 Pixel' },
+  shown: 'Gezeigt',
+  subject: 'Betreff',
+  html: 'HTML',
+  text: 'Text',
+  mailAs: (mail, form) => `${mail}, ${form}`,
+  kinds: {
+    login_code: 'Code zum Anmelden',
+    password_reset: 'Code für ein neues Passwort',
+    password_changed: 'Das Passwort wurde geändert',
+    sign_up: 'Code zum Registrieren',
+    sign_up_known: 'Registrieren mit einer Adresse, die ein Konto hat',
+    invitation: 'Einladung',
+    email_verification: 'Code zum Bestätigen der Adresse',
+    email_change: 'Code zum Bestätigen einer neuen Adresse',
+    email_taken: 'Jemand anderes wollte die Adresse',
+    email_changed: 'Die Adresse wurde geändert',
+    email_take_back: 'Die Adresse wurde geändert, rückgängig zu machen',
+    new_sign_in: 'Neue Anmeldung',
+    second_factor_enabled: 'Eine Authenticator-App kam dazu',
+    second_factor_disabled: 'Die Authenticator-App wurde entfernt',
+    second_factor_reset: 'Der zweite Faktor wurde zurückgesetzt',
+    recovery_codes_replaced: 'Es gibt neue Wiederherstellungscodes',
+    api_key_created: 'Es gibt einen neuen API-Schlüssel',
+  },
+};
