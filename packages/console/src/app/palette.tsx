@@ -1,3 +1,4 @@
+import './palette.css';
 import { UserService } from '@kith/client/users';
 import { useQuery } from '@tanstack/react-query';
 import { type KeyboardEvent, useState } from 'react';

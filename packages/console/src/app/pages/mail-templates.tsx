@@ -1,6 +1,6 @@
 import './mail-templates.css';
-import { OutboxService, type PreviewMailResponse } from '@kith/client/outbox';
-import { useQueries } from '@tanstack/react-query';
+import { OutboxService } from '@kith/client/outbox';
+import { keepPreviousData, useQuery } from '@tanstack/react-query';
 import { language } from '../../preferences.ts';
 import { useService } from '../context.tsx';
 import { AsCurl } from '../parts/curl.tsx';
@@ -24,17 +24,15 @@ export default function MailTemplates() {
   const kinds = kind === '' ? Object.keys(settingsTexts.kinds) : [kind];
   const locale = read('language');
   const width = read('width') in settingsTexts.widths ? read('width') : '';
-  const previews = useQueries({
-    queries: kinds.map((each) => ({
-      queryKey: ['mail-preview', each, locale],
-      placeholderData: (before: (PreviewMailResponse & { readonly kind: string }) | undefined) =>
-        before?.kind === each ? before : undefined,
-      queryFn: ({ signal }: { readonly signal: AbortSignal }) =>
-        outbox.preview({ kind: each, locale }, { signal }).then((preview) => ({ ...preview, kind: each })),
-    })),
+  const { data, error, refetch } = useQuery({
+    queryKey: ['mail-previews', kind, locale],
+    placeholderData: keepPreviousData,
+    queryFn: ({ signal }) =>
+      Promise.all(
+        kinds.map(async (each) => ({ ...(await outbox.preview({ kind: each, locale }, { signal })), kind: each })),
+      ),
   });
-  const loaded = previews.flatMap(({ data }) => data ?? []);
-  const failed = previews.find(({ error }) => error !== null);
+  const loaded = data ?? [];
   const languages = new Set([...loaded.flatMap((each) => each.languages), ...(locale === '' ? [] : [locale])]);
   return (
     <>
@@ -84,9 +82,9 @@ export default function MailTemplates() {
           onChange={(as) => setParameters({ as })}
         />
       </div>
-      {failed !== undefined ? (
-        <Failed error={failed.error} onRetry={() => void failed.refetch()} />
-      ) : loaded.length < kinds.length ? (
+      {error !== null ? (
+        <Failed error={error} onRetry={() => void refetch()} />
+      ) : data === undefined ? (
         <Skeleton rows={8} />
       ) : (
         <div className={width === '' ? 'mails' : 'mails narrow'}>

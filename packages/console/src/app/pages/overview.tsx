@@ -1,3 +1,4 @@
+import './overview.css';
 import { ActivityService } from '@kith/client/activity';
 import { AdminService, LogLevel } from '@kith/client/admin';
 import { useQuery } from '@tanstack/react-query';

@@ -1,3 +1,4 @@
+import './chart.css';
 import 'uplot/dist/uPlot.min.css';
 import { type ReactNode, useEffect, useEffectEvent, useId, useRef, useState, useSyncExternalStore } from 'react';
 import UPlot from 'uplot';

@@ -1,3 +1,4 @@
+import './conflict.css';
 import { t } from '../texts.ts';
 
 /** A version of what a form has, by the names of its fields. */

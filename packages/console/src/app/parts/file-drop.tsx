@@ -1,3 +1,4 @@
+import './file-drop.css';
 import { type DragEvent, useId, useState } from 'react';
 import { t } from '../texts.ts';
 
