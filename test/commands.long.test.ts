@@ -280,7 +280,7 @@ describe('restore', () => {
     expect(await usernames(kith)).toEqual(['admin', 'before']);
     await createClient(AuthService, grpc(kith.address)).refreshAccessToken({ refreshToken });
     expect((await readdir(join(directory, 'data'))).toSorted()).toEqual(
-      ['kith.db', 'kith.db-shm', 'kith.db-wal', 'kith.db.key', previous.split('/').at(-1)!].toSorted(),
+      ['kith.db', 'kith.db-shm', 'kith.db-wal', 'kith.db.key', 'kith.db.lock', previous.split('/').at(-1)!].toSorted(),
     );
   });
 

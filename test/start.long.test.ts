@@ -97,6 +97,7 @@ describe('the first start', () => {
       'kith.db-shm',
       'kith.db-wal',
       'kith.db.key',
+      'kith.db.lock',
     ]);
     expect(await modeOf(join(directory, 'data'))).toBe(0o700);
     const files = await readdir(join(directory, 'data'));
@@ -135,8 +136,8 @@ describe('the first start', () => {
     expect(JSON.parse(stdout)).toMatchObject({ signedIn: { user: { username: 'admin' } } });
   });
 
-  test.each(databases)('of several processes at once makes one administrator, on $name', async ({ createEmpty }) => {
-    await using database = await createEmpty();
+  test('of several processes at once makes one administrator, on PostgreSQL', async () => {
+    await using database = await databases[1]!.createEmpty();
     await using stack = new AsyncDisposableStack();
     const env = { ...database.env };
     const processes = await Promise.all([1, 2, 3].map(async () => stack.use(await startProcess({ env }))));

@@ -17,6 +17,7 @@ import type { SigningKeysApp } from '../identity/tokens/rotation.ts';
 import { SigningKeys } from '../identity/tokens/signing-keys.ts';
 import { type Clock, systemClock } from '../kernel/clock.ts';
 import { MailTemplates } from '../mail/templates/templates.ts';
+import { lockForServer } from '../storage/server-lock.ts';
 import { openStore, type StoreOptions } from './store.ts';
 
 /** How long a watch of activity says nothing before it says that, milliseconds: less than proxies wait. */
@@ -60,6 +61,7 @@ export type OpenedApp = AuthApp &
 export async function openApp(config: Config, log: Logger, options: AppOptions = {}): Promise<OpenedApp> {
   await using opened = new AsyncDisposableStack();
   const logFault = (what: string) => (err: unknown) => log.error({ err }, what);
+  opened.use(await lockForServer(config.databaseUrl));
   const store = opened.use(
     await openStore(config, { ...options, onBackgroundError: logFault('background work failed') }),
   );

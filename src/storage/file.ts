@@ -138,7 +138,7 @@ function isMountedAlone(error: unknown): boolean {
 }
 
 /** Where a path leads, also when there is nothing there yet: SQLite makes the file there, and its log beside that. */
-function behindLinks(path: string): string {
+export function behindLinks(path: string): string {
   let file = path;
   for (let links = 0; links < LINKS_MAX; links++) {
     if (!lstatSync(file, { throwIfNoEntry: false })?.isSymbolicLink()) return file;
