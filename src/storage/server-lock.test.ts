@@ -39,7 +39,7 @@ test('a server that takes the place of another one waits for it to end', async (
   const first = await lockForServer(url);
   const second = lockForServer(url);
   first[Symbol.dispose]();
-  using _ = await second;
+  await expect(second.then((lock) => lock[Symbol.dispose]())).resolves.toBeUndefined();
 });
 
 test('a process that is killed leaves the file to the next one', async () => {
@@ -63,4 +63,5 @@ test('what is not a file is left to whoever opens it, and servers of PostgreSQL 
   for (const url of [`sqlite:${directory.path}`, 'postgres://localhost/kith', 'postgres://localhost/kith']) {
     locks.use(await lockForServer(url, 0));
   }
+  expect(await readdir(directory.path)).toEqual([]);
 });
