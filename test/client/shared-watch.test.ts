@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Random } from '../../check/random.ts';
@@ -78,13 +79,15 @@ class WatchingTab {
     const client = openKith(url, { protocol: 'connect', credentials: () => person.accessToken });
     const from = start === undefined ? '' : person.cursors[start]!;
     const { signal } = this.#leaving;
-    this.#done = this.#watch(client.activity.watch({ userId, from, actionPrefixes: ['kith.contact'], signal, shared }));
+    this.#done = this.#watch(
+      client.activity.watch({ userId, from, actionPrefixes: ['kith.contact', 'kith_test'], signal, shared }),
+    );
   }
 
   async #watch(watch: ReturnType<ReturnType<typeof openKith>['activity']['watch']>): Promise<void> {
     try {
       for await (const event of watch) {
-        if (event.kind === 'activity') this.seen.push(event.activity.attributes['contact_id']!);
+        if (event.kind === 'activity') this.seen.push(event.activity.attributes['contact_id'] ?? event.activity.id);
         if (event.kind === 'state') this.state = event.state;
         await this.#reading;
       }
@@ -175,6 +178,36 @@ test('a tab whose watch is refused says so, and the next ones find out by themse
   const tabs = Array.from({ length: 3 }, () => new WatchingTab(person, { userId }));
   const refused = { reason: 'PERMISSION_MISSING' };
   await expect.poll(() => tabs.map(({ over }) => over), { timeout: 5_000 }).toMatchObject(tabs.map(() => refused));
+});
+
+test('what is more than is held for a tab, it reads by itself, from where it stood or began', async () => {
+  const person = await Person.signIn();
+  const tabs = Array.from({ length: 3 }, () => new WatchingTab(person));
+  await expectLive(tabs);
+  for (const slow of tabs.slice(0, 2)) slow.stand(); // the first of them holds the connection
+  const recording = kith.client(ActivityService, (await kith.admin()).accessToken);
+  const ids: string[] = [];
+  for (let i = 0; i < 25; i++) {
+    const of = Array.from({ length: 100 }, () => ({
+      userId: person.userId,
+      action: 'kith_test.many',
+      id: randomUUID(),
+    }));
+    await recording.recordUserActivity({ activities: of });
+    ids.push(...of.map(({ id }) => id));
+  }
+  tabs.push(new WatchingTab(person, { start: 0 }));
+  const expectIds = (tab: WatchingTab) => expect.poll(() => tab.seen.length, { timeout: 20_000 }).toBe(ids.length);
+  for (const tab of tabs.slice(2)) await expectIds(tab);
+  for (const slow of tabs.slice(0, 2)) slow.go();
+  for (const tab of tabs) {
+    await expectIds(tab);
+    expect(tab).toMatchObject({ seen: ids, over: undefined });
+  }
+  await expectLive(tabs);
+  await person.create();
+  for (const tab of tabs) await expect.poll(() => tab.seen.slice(ids.length)).toEqual(person.ids);
+  for (const tab of tabs) await tab.leave();
 });
 
 test('a tab that stands still takes its time, and delays no other', async () => {
