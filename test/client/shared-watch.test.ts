@@ -197,7 +197,9 @@ test('what is more than is held for a tab, it reads by itself, from where it sto
     ids.push(...of.map(({ id }) => id));
   }
   tabs.push(new WatchingTab(person, { start: 0 }));
-  const expectIds = (tab: WatchingTab) => expect.poll(() => tab.seen.length, { timeout: 20_000 }).toBe(ids.length);
+  const expectIds = async (tab: WatchingTab) => {
+    await expect.poll(() => tab.seen.length, { timeout: 20_000 }).toBe(ids.length);
+  };
   for (const tab of tabs.slice(2)) await expectIds(tab);
   for (const slow of tabs.slice(0, 2)) slow.go();
   for (const tab of tabs) {
