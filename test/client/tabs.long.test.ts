@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { SessionService } from '../../gen/kith/auth/v1/session_service_pb.ts';
 import { startRelay } from '../../check/relay.ts';
 import { hasChromium, needChromium, type PageServer, servePages, startChromium } from '../support/browser.ts';
+import { databases, type TestDatabase } from '../support/databases.ts';
 import { type Kith, startKith } from '../support/kith.ts';
 import { signedIn } from '../support/sign-in.ts';
 import type { Tab } from '../support/tab.ts';
@@ -10,16 +11,20 @@ import { AuthService } from '../../gen/kith/auth/v1/auth_service_pb.ts';
 
 let browser: Browser;
 let pages: PageServer;
+/** Of PostgreSQL, so that another server can take the place of the first. */
+let database: TestDatabase;
 let kith: Kith;
+
+const start = () => startKith({ env: { KITH_CORS_ORIGINS: origin() }, database });
 
 beforeAll(async () => {
   if (!hasChromium) return;
   pages = await servePages('test/support/tab.ts');
-  const env = { KITH_CORS_ORIGINS: origin() };
-  [browser, kith] = await Promise.all([startChromium(), startKith({ env })]);
+  database = await databases[1]!.create();
+  [browser, kith] = await Promise.all([startChromium(), start()]);
 });
 afterAll(async () => {
-  const opened: (AsyncDisposable | undefined)[] = [browser, kith, pages];
+  const opened: (AsyncDisposable | undefined)[] = [browser, kith, database, pages];
   for (const resource of opened) await resource?.[Symbol.asyncDispose]();
 });
 
@@ -84,7 +89,7 @@ test('twenty tabs watch over one connection of HTTP/1.1, whichever of them holds
   relay.upstream = kith.address;
   await using all = await openTabs(20, relay.address);
   const { tabs, user } = all;
-  const start = await cursorOf(tabs[0]!, user.id);
+  const begin = await cursorOf(tabs[0]!, user.id);
   await Promise.all(tabs.map((tab) => watch(tab, user.id)));
   await expectLive(tabs);
   const expected: string[] = [];
@@ -132,7 +137,7 @@ test('twenty tabs watch over one connection of HTTP/1.1, whichever of them holds
   relay.upstream = undefined;
   relay.cut(() => true);
   await expect.poll(async () => (await told(open[0]!)).state).toBe('connecting');
-  await using again = await startKith({ env: { KITH_CORS_ORIGINS: origin() }, database: kith.database });
+  await using again = await start();
   relay.upstream = again.address;
   expected.push(await create(open[5]!));
   await expectSeen(open, expected);
@@ -142,7 +147,7 @@ test('twenty tabs watch over one connection of HTTP/1.1, whichever of them holds
 
   // One that comes later goes on from its own cursor.
   const late = await openTab(all.context, relay.address);
-  await watch(late, user.id, start);
+  await watch(late, user.id, begin);
   await expectSeen([late], expected);
   expected.push(await create(late));
   await expectSeen([...open, late], expected);
