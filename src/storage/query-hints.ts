@@ -21,8 +21,7 @@ export function notIndexed<T>(column: string): Expression<T> {
 
 /**
  * Whether the database merges parts of a union that an index sorts, whatever it believes of their sizes, and so reads no
- * more rows than are asked for. SQLite does; PostgreSQL may
- * read all rows and sort them.
+ * more rows than are asked for. SQLite does; PostgreSQL may read all rows and sort them.
  */
 export function alwaysMerges(db: Db): boolean {
   return db.getExecutor().adapter instanceof SqliteAdapter;

@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, openSync, rmSync, statSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -46,13 +46,17 @@ function tryLock(path: string): Disposable | undefined {
     mkdirSync(dirname(target), { recursive: true, mode: 0o700 });
     if (statSync(target, { throwIfNoEntry: false })?.isFile() === false) return NOTHING_TO_LOCK;
     const file = `${target}.lock`;
-    closeSync(openSync(file, 'a', 0o600));
+    // Only one that nobody can hold: to close a file drops the locks that this process has on it (fcntl(2)).
+    if (!existsSync(file)) closeSync(openSync(file, 'a', 0o600));
     const { ino } = statSync(file);
     lock = new DatabaseSync(file, { timeout: 0 });
     lock.exec('pragma journal_mode = memory; begin exclusive'); // nothing is written, so nothing lies beside it
     const held = lock;
     // Whoever had it may have removed it in between: then it is not what others find there.
-    if (statSync(file, { throwIfNoEntry: false })?.ino !== ino) throw new Error('removed');
+    if (statSync(file, { throwIfNoEntry: false })?.ino !== ino) {
+      held.close();
+      return undefined;
+    }
     return {
       [Symbol.dispose]() {
         rmSync(file, { force: true });
@@ -61,8 +65,7 @@ function tryLock(path: string): Disposable | undefined {
     };
   } catch (error) {
     lock?.close();
-    const isTaken = isBusy(error) || (error instanceof Error && error.message === 'removed');
     // What keeps a file from being locked keeps the database from being opened, which says why.
-    return isTaken ? undefined : NOTHING_TO_LOCK;
+    return isBusy(error) ? undefined : NOTHING_TO_LOCK;
   }
 }
