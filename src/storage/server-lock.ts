@@ -48,12 +48,12 @@ function tryLock(path: string): Disposable | undefined {
     const file = `${target}.lock`;
     // Only one that nobody can hold: to close a file drops the locks that this process has on it (fcntl(2)).
     if (!existsSync(file)) closeSync(openSync(file, 'a', 0o600));
-    const { ino } = statSync(file);
+    const ino = statSync(file, { throwIfNoEntry: false })?.ino;
     lock = new DatabaseSync(file, { timeout: 0 });
     lock.exec('pragma journal_mode = memory; begin exclusive'); // nothing is written, so nothing lies beside it
     const held = lock;
     // Whoever had it may have removed it in between: then it is not what others find there.
-    if (statSync(file, { throwIfNoEntry: false })?.ino !== ino) {
+    if (ino === undefined || statSync(file, { throwIfNoEntry: false })?.ino !== ino) {
       held.close();
       return undefined;
     }
