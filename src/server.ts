@@ -95,7 +95,8 @@ export async function startServer(config: Config, adminPassword: string, options
     address,
     createdAdmin: createdAdmin && { username: createdAdmin.username },
     subscriptions: () => app.tail.size + app.revocations.size,
-    reload({ tls, logLevel, mailTemplates }) {
+    reload({ tls, logLevel, mailTemplates, settings }) {
+      handlers.useSettings(settings);
       app.mailTemplates.use(mailTemplates);
       handlers.logLevel.takeSetting(logLevel);
       if (tls !== undefined) replaceCertificate(handlers.fastify.server, tls);

@@ -1,4 +1,6 @@
-import { hostname } from 'node:os';
+import { mkdtempDisposableSync, writeFileSync } from 'node:fs';
+import { hostname, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { toJsonString } from '@bufbuild/protobuf';
 import { createClient } from '@connectrpc/connect';
@@ -13,6 +15,8 @@ import {
   type GetStatusResponse,
   GetStatusResponseSchema,
   LogLevel,
+  type Setting,
+  SettingSource,
 } from '../gen/kith/admin/v1/admin_service_pb.ts';
 import { ApiKeyService } from '../gen/kith/auth/v1/api_key_service_pb.ts';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
@@ -197,7 +201,10 @@ test('an API key may do what it was given, and no more', async () => {
 
 test('of several workers, the one that answers says so, and it alone changes its level', async () => {
   await using database = await databases[1]!.create();
+  using directory = mkdtempDisposableSync(join(tmpdir(), 'dot-env-'));
+  writeFileSync(join(directory.path, '.env'), 'KITH_SERVICE_NAME=Example\n');
   await using kith = await startProcess({
+    directory: directory.path,
     env: { ...database.env, KITH_ADMIN_PASSWORD: ADMIN_PASSWORD, KITH_WORKERS: '2', KITH_DATABASE_CONNECTIONS: '2' },
   });
   const { accessToken } = await signedIn(
@@ -226,4 +233,13 @@ test('of several workers, the one that answers says so, and it alone changes its
   for (const [worker, level] of levels) {
     expect.soft(level).toBe(worker === changed!.worker ? LogLevel.DEBUG : LogLevel.INFO);
   }
+  // Both know what of their environment the primary has read in .env, and tell no secret of it.
+  const named = new Map<number, Setting>();
+  await vi.waitFor(async () => {
+    const answer = await admin.getSettings({});
+    expect(JSON.stringify(answer.settings)).not.toContain(ADMIN_PASSWORD);
+    named.set(answer.process!.worker, answer.settings.find(({ name }) => name === 'KITH_SERVICE_NAME')!);
+    const example = { value: 'Example', source: SettingSource.DOT_ENV };
+    expect([...named.values()]).toMatchObject([example, example]);
+  }, PATIENCE);
 }, 120_000);

@@ -175,7 +175,7 @@ test('a certificate whose files are replaced is used without a signal, once both
   const server = await startServer(config, ADMIN_PASSWORD);
   onTestFinished(() => server.stop());
   const said: string[] = [];
-  const reloads = new Reloads({ env, config, read: () => env, say: (line) => said.push(line) });
+  const reloads = new Reloads({ env, given: env, config, read: () => env, say: (line) => said.push(line) });
   reloads.onReload((settings) => server.reload(settings));
   using _ = reloads.watchFiles(10);
   const session = openSession(server.address);

@@ -4,7 +4,7 @@ import packageJson from '../../package.json' with { type: 'json' };
 import type { Caller } from '../kernel/access.ts';
 import { recordActivity } from '../activity/log/log.ts';
 import type { App } from '../app.ts';
-import type { LogLevel } from '../config/config.ts';
+import type { LogLevel, ShownSetting } from '../config/config.ts';
 import type { DatabaseFacts } from '../storage/facts.ts';
 import type { Measured } from './measured.ts';
 import type { Sample } from '../kernel/sampled.ts';
@@ -14,6 +14,8 @@ import type { LogLevelState, LogLevelSwitch } from './log-level.ts';
 export interface AdminApp extends App {
   readonly measured: Measured;
   readonly logLevel: LogLevelSwitch;
+  /** What this process goes by. */
+  readonly settings: () => readonly ShownSetting[];
   readonly signingKeys: { schedule(): readonly ScheduledKey[] };
   /** Undefined if the database does not answer in time. */
   readonly databaseFacts: () => Promise<Sample<DatabaseFacts> | undefined>;

@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
 import { Role } from '../../gen/kith/access/v1/role_pb.ts';
-import { AdminService, LogLevel } from '../../gen/kith/admin/v1/admin_service_pb.ts';
+import { AdminService, LogLevel, SettingSource } from '../../gen/kith/admin/v1/admin_service_pb.ts';
 import { SigningKeyState } from '../../gen/kith/auth/v1/signing_key_service_pb.ts';
 import { examplesOf, KID, TIME } from '../../test/support/example.ts';
 
@@ -26,6 +26,13 @@ export const admin = examplesOf(AdminService, {
       logLevel: { setting: LogLevel.SILENT },
     };
     return { accessToken, request: {}, answer };
+  },
+  async getSettings({ caller }) {
+    const { accessToken } = await caller(Role.ADMIN);
+    const secret = { name: 'KITH_SECRET_KEY', isSecret: true, source: SettingSource.ENVIRONMENT, value: '' };
+    const port = { name: 'KITH_PORT', value: '0', defaultValue: '8080', source: SettingSource.ENVIRONMENT };
+    const settings = expect.arrayContaining([expect.objectContaining(secret), expect.objectContaining(port)]);
+    return { accessToken, request: {}, answer: { process: PROCESS, settings } };
   },
   async setLogLevel({ kith, caller }) {
     const { accessToken } = await caller(Role.ADMIN);

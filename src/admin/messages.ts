@@ -3,10 +3,13 @@ import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import {
   type GetStatusResponseSchema,
   LogLevel,
+  type SettingSchema,
+  SettingSection,
+  SettingSource,
   type LogLevelStatusSchema,
   type ServerProcessSchema,
 } from '../../gen/kith/admin/v1/admin_service_pb.ts';
-import type { LogLevel as DomainLogLevel } from '../config/config.ts';
+import type { LogLevel as DomainLogLevel, ShownSetting } from '../config/config.ts';
 import { latestMigration } from '../storage/migrate.ts';
 import { heldForMs } from './measured.ts';
 import { toSigningKeyMessage } from '../identity/tokens/messages.ts';
@@ -40,6 +43,31 @@ export function toLogLevelMessage(state: LogLevelState): MessageInitShape<typeof
 export function toProcessMessage(of: ServerProcess): MessageInitShape<typeof ServerProcessSchema> {
   const { startMs, nowMs, ...rest } = of;
   return { ...rest, startTime: timestampFromMs(Math.round(startMs)), currentTime: timestampFromMs(nowMs) };
+}
+
+const SOURCES = {
+  default: SettingSource.DEFAULT,
+  environment: SettingSource.ENVIRONMENT,
+  dotEnv: SettingSource.DOT_ENV,
+  file: SettingSource.FILE,
+} satisfies Record<ShownSetting['source'], SettingSource>;
+
+const SECTIONS = {
+  server: SettingSection.SERVER,
+  database: SettingSection.DATABASE,
+  secrets: SettingSection.SECRETS,
+  signIn: SettingSection.SIGN_IN,
+  mail: SettingSection.MAIL,
+  signUp: SettingSection.SIGN_UP,
+  data: SettingSection.DATA,
+  pages: SettingSection.PAGES,
+  limits: SettingSection.LIMITS,
+  stopping: SettingSection.STOPPING,
+  logs: SettingSection.LOGS,
+} satisfies Record<ShownSetting['section'], SettingSection>;
+
+export function toSettingMessage({ source, section, ...rest }: ShownSetting): MessageInitShape<typeof SettingSchema> {
+  return { ...rest, source: SOURCES[source], section: SECTIONS[section] };
 }
 
 export function toStatusMessage(status: Status): MessageInitShape<typeof GetStatusResponseSchema> {

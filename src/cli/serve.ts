@@ -20,14 +20,14 @@ export async function serve(words: readonly string[]): Promise<void> {
   passOverSignals();
   const given: Env = { ...process.env };
   const env = readSettings(given);
-  const config = applySettings(env);
+  const config = applySettings(env, given);
 
   const links = cluster.isPrimary ? serviceLinksOf(given) : [];
   if (links.length > 0) {
     say(`passes over what Kubernetes or Docker set for a service called kith: ${links.join(', ')}`);
   }
   const announced = (serving: Serving) => announce(config, serving);
-  const reloads = new Reloads({ env, config, read: () => readSettings(given), say });
+  const reloads = new Reloads({ env, given, config, read: () => readSettings(given), say });
   // A terminal signals every process; the primary reads the settings for all of them.
   process.on('SIGHUP', () => void (cluster.isPrimary && reloads.reload()));
   if (cluster.isPrimary) reloads.watchFiles();

@@ -14,9 +14,12 @@ export function readSettings(given: Env): Env {
   }
 }
 
-/** The settings of this process, whose libraries are given what of .env is for them, such as PGPASSWORD. Throws ConfigError. */
-export function applySettings(env: Env): Config {
-  const config = parseConfig(env);
+/**
+ * The settings of this process, whose libraries are given what of .env is for them, such as PGPASSWORD. `given`: the variables
+ * of the environment alone. Throws ConfigError.
+ */
+export function applySettings(env: Env, given?: Env): Config {
+  const config = parseConfig(env, given);
   for (const [name, value] of Object.entries(env)) {
     if (!name.startsWith('KITH_') && value !== undefined) process.env[name] ??= value;
   }

@@ -13,7 +13,7 @@ export interface Serving {
 }
 
 /** What a primary has its workers take over. PEM; it travels as `Serving` does. */
-interface Reload extends Pick<Reloadable, 'logLevel' | 'mailTemplates'> {
+interface Reload extends Pick<Reloadable, 'logLevel' | 'mailTemplates' | 'settings'> {
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
 }
 
@@ -59,7 +59,8 @@ export function runWorkers(config: Config, reloads: Reloads, onServing: (serving
   let exitCode: number = 0;
   let failedStarts = 0;
   let pauseMs = PAUSE_MIN_MS;
-  let reload: Reload | undefined;
+  // A worker does not know what of its environment was in a file .env.
+  let reload = toReload(config);
   let lastEndMs = -Infinity;
 
   const start = (): void => {
@@ -69,7 +70,7 @@ export function runWorkers(config: Config, reloads: Reloads, onServing: (serving
     places.set(worker, place);
     worker.once('message', (message: Serving) => {
       serving.add(worker);
-      if (reload !== undefined) send(worker, reload); // which may have come while it started
+      send(worker, reload); // which may have changed while it started
       failedStarts = 0;
       if (!hasServed || message.createdAdmin !== undefined) onServing(message);
       if (!hasServed && !stopping) for (let i = 1; i < config.workers; i++) start();
@@ -144,8 +145,8 @@ export function runWorkers(config: Config, reloads: Reloads, onServing: (serving
     ).unref();
   };
 
-  reloads.onReload(({ tls, ...others }) => {
-    reload = { ...others, tls: tls && { cert: tls.cert.toString(), key: tls.key.toString() } };
+  reloads.onReload((settings) => {
+    reload = toReload(settings);
     for (const worker of serving) send(worker, reload);
   });
   cluster.schedulingPolicy = cluster.SCHED_RR;
@@ -157,6 +158,10 @@ export function runWorkers(config: Config, reloads: Reloads, onServing: (serving
 /** Each process has metrics of its own, and a port for them. */
 function metricsPortOf({ metricsPort }: Config, place: number): { KITH_METRICS_PORT?: string } {
   return metricsPort === undefined ? {} : { KITH_METRICS_PORT: String(metricsPort + place) };
+}
+
+function toReload({ tls, logLevel, mailTemplates, settings }: Reloadable): Reload {
+  return { logLevel, mailTemplates, settings, tls: tls && { cert: tls.cert.toString(), key: tls.key.toString() } };
 }
 
 /** A worker that ends at this moment does not hear it, and the one in its place is started with it. */

@@ -1,5 +1,5 @@
 import { generateKeyPairSync } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempDisposableSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -24,6 +24,7 @@ function problemsOf(env: Record<string, string>): string[] {
 
 test('without any setting everything has its default', () => {
   expect(parseConfig({})).toEqual({
+    settings: expect.any(Array),
     host: '127.0.0.1',
     port: 8080,
     databaseUrl: 'sqlite:./data/kith.db',
@@ -557,4 +558,50 @@ test('the help names every setting with its default, and no line is left without
   }
   expect(help).toContain('KITH_PORT (8080)');
   expect(help).not.toContain('undefined');
+});
+
+test('settings are told with where they come from, and nothing of secrets', () => {
+  using directory = mkdtempDisposableSync(join(tmpdir(), 'settings-'));
+  const inFile = (name: string, text: string) => {
+    writeFileSync(join(directory.path, name), text);
+    return join(directory.path, name);
+  };
+  const secretKey = Buffer.alloc(32, 'hidden').toString('base64');
+  const databaseUrl = 'postgres://ada:hidden1@db.example.org:5433/kith?password=hidden2&options=hidden3\n';
+  const given = {
+    KITH_DATABASE_URL_FILE: inFile('url', databaseUrl),
+    KITH_SECRET_KEY_FILE: inFile('key', secretKey),
+    KITH_ADMIN_PASSWORD: 'hidden admin password',
+    KITH_SMTP_URL: 'smtps://ada:hidden4@mail.example.org:465',
+    KITH_ISSUER: 'https://hidden@name:hidden5@id.example.org/a@b',
+    KITH_LOG_LEVEL: ' warn ',
+    KITH_WORKERS: '',
+    KITH_SIGN_UP: 'open',
+    KITH_PORT: 'tcp://10.96.14.7:8080',
+  };
+  const env = { ...given, KITH_PORT: '9000', KITH_SIGN_UP: 'open', KITH_ACTIVITY_DAYS: '90' };
+  const { settings } = parseConfig(env, given);
+  const shown = Object.fromEntries(settings.map((setting) => [setting.name, setting]));
+  expect(settings.map(({ name }) => name)).toEqual(Object.keys(SETTINGS));
+  expect(JSON.stringify(settings)).not.toMatch(/hidden/);
+  expect(JSON.stringify(settings)).not.toContain(secretKey);
+  expect(shown).toMatchObject({
+    KITH_DATABASE_URL: {
+      source: 'file',
+      filePath: given.KITH_DATABASE_URL_FILE,
+      value: 'postgres://db.example.org:5433/kith',
+      defaultValue: 'sqlite:./data/kith.db',
+    },
+    KITH_SECRET_KEY: { source: 'file', isSecret: true, value: '', filePath: given.KITH_SECRET_KEY_FILE },
+    KITH_ADMIN_PASSWORD: { source: 'environment', isSecret: true, value: '', filePath: '' },
+    KITH_SMTP_URL: { source: 'environment', isSecret: true, value: '' },
+    KITH_MAIL_WEBHOOK_URL: { source: 'default', isSecret: true, value: '' },
+    KITH_ISSUER: { value: 'https://...@id.example.org/a@b' },
+    KITH_LOG_LEVEL: { source: 'environment', value: 'warn', defaultValue: 'info', section: 'logs' },
+    KITH_WORKERS: { source: 'default', value: '1', section: 'server' },
+    KITH_SIGN_UP: { source: 'environment', value: 'open', section: 'signUp' },
+    KITH_PORT: { source: 'dotEnv', value: '9000' },
+    // As it would be without the line, and yet somebody has written it.
+    KITH_ACTIVITY_DAYS: { source: 'dotEnv', value: '90', defaultValue: '90' },
+  });
 });

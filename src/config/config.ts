@@ -99,10 +99,12 @@ export interface Config {
   readonly logLevel: LogLevel;
   /** One in this many successful calls is logged. */
   readonly logOneIn: number;
+  /** All settings, as operators may see them. */
+  readonly settings: readonly ShownSetting[];
 }
 
 /** What a server takes over while it runs; everything else takes a start. */
-export type Reloadable = Pick<Config, 'tls' | 'logLevel' | 'mailTemplates'>;
+export type Reloadable = Pick<Config, 'tls' | 'logLevel' | 'mailTemplates' | 'settings'>;
 
 /** PEM. */
 export interface Tls {
@@ -433,6 +435,52 @@ export const SETTINGS = {
 
 export type Env = Readonly<Record<string, string | undefined>>;
 type Name = keyof typeof SETTINGS;
+
+/** The sections of the list of settings, in its order, each with the setting that it begins with. */
+const SECTIONS = {
+  server: 'KITH_HOST',
+  database: 'KITH_DATABASE_URL',
+  secrets: 'KITH_ADMIN_PASSWORD',
+  signIn: 'KITH_ISSUER',
+  mail: 'KITH_SMTP_URL',
+  signUp: 'KITH_SIGN_UP',
+  data: 'KITH_PURGE_AFTER_DAYS',
+  pages: 'KITH_CORS_ORIGINS',
+  limits: 'KITH_FAST_PATH',
+  stopping: 'KITH_SHUTDOWN_DELAY_SECONDS',
+  logs: 'KITH_METRICS_HOST',
+} as const satisfies Record<string, Name>;
+export type SettingSection = keyof typeof SECTIONS;
+
+/** The headings of the sections. */
+export const SECTION_TITLES = {
+  server: 'Address and processes',
+  database: 'Database',
+  secrets: 'Secrets and TLS',
+  signIn: 'Sign-in, sessions and tokens',
+  mail: 'Mails',
+  signUp: 'Sign-up',
+  data: 'What is kept',
+  pages: 'Browsers, tools and pages',
+  limits: 'Calls and connections',
+  stopping: 'Stopping',
+  logs: 'Metrics and logs',
+} satisfies Record<SettingSection, string>;
+
+interface SectionedSetting {
+  readonly name: Name;
+  readonly section: SettingSection;
+  readonly setting: Setting<unknown>;
+}
+
+/** Every setting with its section, in the order of the help. */
+export function* sectionedSettings(): Generator<SectionedSetting> {
+  let section: SettingSection = 'server';
+  for (const [name, setting] of Object.entries(SETTINGS) as [Name, Setting<unknown>][]) {
+    section = (Object.keys(SECTIONS) as SettingSection[]).find((each) => SECTIONS[each] === name) ?? section;
+    yield { name, section, setting };
+  }
+}
 type Value<N extends Name> = (typeof SETTINGS)[N] extends Setting<infer T> ? T : never;
 
 /** A setting that was written, and where. */
@@ -440,6 +488,8 @@ interface Written {
   readonly text: string;
   /** The path of the file that it was read from. */
   readonly file: string | undefined;
+  /** Whether it is the default, which nobody wrote. */
+  readonly isFallback: boolean;
 }
 
 /** What no value holds: a line break that came along, or a text in another encoding, is a mistake. */
@@ -451,18 +501,22 @@ const CONTROL_CHARACTERS = /[\p{Cc}\u2028\u2029\uFFFD]/u;
  * which are read. Variables that Kubernetes and Docker make are passed over. Throws
  * ConfigError for values that are not allowed and for other unknown names that begin
  * with KITH_.
+ *
+ * @param given the variables of the environment alone, where `env` has those of a file .env too
  */
-export function parseConfig(env: Env): Config {
+export function parseConfig(env: Env, given: Env = env): Config {
   const problems = unknownNames(env);
+  const found = new Map<Name, Written | undefined>();
   const find = (name: Name, setting: Setting<unknown>): Written | undefined => {
     const inFile = setting.fromFile ? env[fileSettingOf(name)] : undefined;
     if (env[name] && inFile) {
       problems.push(`${name}: is set, and so is ${fileSettingOf(name)}: set one of them`);
       return undefined;
     }
-    if (inFile) return { text: writtenIn(name, inFile), file: inFile.trim() };
-    const text = (isServiceLink(name, env[name] ?? '') ? '' : env[name]) || setting.fallback;
-    return text === undefined ? undefined : { text, file: undefined };
+    if (inFile) return { text: writtenIn(name, inFile), file: inFile.trim(), isFallback: false };
+    const text = isServiceLink(name, env[name] ?? '') ? '' : env[name];
+    if (text) return { text, file: undefined, isFallback: false };
+    return setting.fallback === undefined ? undefined : { text: setting.fallback, file: undefined, isFallback: true };
   };
   const read = <N extends Name>(name: N): Value<N> | undefined => {
     const setting: Setting<unknown> = SETTINGS[name];
@@ -470,6 +524,7 @@ export function parseConfig(env: Env): Config {
     let why = `it must be ${setting.allowed}`;
     try {
       written = find(name, setting);
+      found.set(name, written);
       if (written === undefined) return undefined;
       const text = written.text.trim();
       if (CONTROL_CHARACTERS.test(text)) why += ', without control characters';
@@ -563,6 +618,7 @@ export function parseConfig(env: Env): Config {
     shutdownTimeoutMs: (read('KITH_SHUTDOWN_SECONDS') ?? 0) * 1000,
     logLevel: read('KITH_LOG_LEVEL') ?? 'info',
     logOneIn: read('KITH_LOG_ONE_IN') ?? 1,
+    settings: shownSettings(found, env, given),
   };
   if (isWritten(env, 'KITH_MAIL_WEBHOOK_URL') && isWritten(env, 'KITH_SMTP_URL')) {
     problems.push('KITH_MAIL_WEBHOOK_URL: is set, and so is KITH_SMTP_URL: set one of them');
@@ -593,6 +649,49 @@ export function parseConfig(env: Env): Config {
   return config;
 }
 
+/** A setting as operators may see it: nothing of a secret is in it. */
+export interface ShownSetting {
+  readonly name: string;
+  readonly section: SettingSection;
+  readonly help: string;
+  readonly allowed: string;
+  readonly isSecret: boolean;
+  /** `dotEnv`: a file .env, `file`: the one that NAME_FILE names. */
+  readonly source: 'default' | 'environment' | 'dotEnv' | 'file';
+  /** Of the file that NAME_FILE names; empty for none. */
+  readonly filePath: string;
+  /** As it was written, without what may be a password; empty for none and for secrets. */
+  readonly value: string;
+  readonly defaultValue: string;
+}
+
+function shownSettings(found: ReadonlyMap<Name, Written | undefined>, env: Env, given: Env): ShownSetting[] {
+  return [...sectionedSettings()].map(({ name, section, setting }) => {
+    const { help, allowed, secret: isSecret = false, fallback: defaultValue = '' } = setting;
+    const written = found.get(name);
+    const value = isSecret ? '' : withoutCredentials(written?.text.trim() ?? '');
+    const source =
+      written === undefined || written.isFallback
+        ? 'default'
+        : written.file !== undefined
+          ? 'file'
+          : given[name] === env[name]
+            ? 'environment'
+            : 'dotEnv';
+    return { name, section, help, allowed, isSecret, source, filePath: written?.file ?? '', value, defaultValue };
+  });
+}
+
+/**
+ * A value without what may be a password: of the URL of a PostgreSQL database what names the database, since there
+ * are several places for passwords; of other URLs all but the user and the password.
+ */
+function withoutCredentials(value: string): string {
+  if (!/^postgres(ql)?:/.test(value)) return withoutPassword(value.replace(/(:[/\\]{2,})[^/?#\\]*@/, '$1...@'));
+  const [, scheme = '', host = '', path = ''] = /^(\w+:\/\/)(?:[^/?]*@)?([^/?]*)([^?]*)/.exec(value) ?? [];
+  return scheme + host + path;
+}
+
 /**
  * The address to reach a server at, as a URL without a path. Every address listens on
  * localhost too. A zone is written as in RFC 6874, which curl reads and `URL` does not.
@@ -605,13 +704,15 @@ export function addressOf({ host, port, tls }: Pick<Config, 'host' | 'port' | 't
 
 /** The settings as a text for people. */
 export function describeSettings(): string {
-  return (Object.entries(SETTINGS) as [Name, Setting<unknown>][])
-    .map(([name, { help, fallback, allowed, fromFile }]) => {
-      const or = fallback === undefined || fallback === '' ? '' : ` (${fallback})`;
-      const file = fromFile ? `, or ${fileSettingOf(name)}, the path of a file that holds it` : '';
-      return `  ${name}${or}${file}\n      ${help}\n      ${allowed}`;
-    })
-    .join('\n');
+  return [...Map.groupBy(sectionedSettings(), ({ section }) => section)]
+    .map(([section, settings]) => [`${SECTION_TITLES[section]}:`, ...settings.map(describeSetting)].join('\n'))
+    .join('\n\n');
+}
+
+function describeSetting({ name, setting: { help, fallback, allowed, fromFile } }: SectionedSetting): string {
+  const or = fallback === undefined || fallback === '' ? '' : ` (${fallback})`;
+  const file = fromFile ? `, or ${fileSettingOf(name)}, the path of a file that holds it` : '';
+  return `  ${name}${or}${file}\n      ${help}\n      ${allowed}`;
 }
 
 /** Every name of a setting, those of files with secrets among them. */

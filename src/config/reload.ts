@@ -16,6 +16,8 @@ const RELOADED: ReadonlySet<string> = new Set([
 export interface ReloadsOptions {
   /** What the process was started with. */
   readonly env: Env;
+  /** The variables of the environment alone, without those of a file .env. */
+  readonly given: Env;
   readonly config: Config;
   /** Reads the settings again. Throws ConfigError. */
   readonly read: () => Env;
@@ -62,7 +64,7 @@ export class Reloads {
   reload(): void {
     this.#explained(() => {
       const env = this.#options.read();
-      const config = parseConfig(env);
+      const config = parseConfig(env, this.#options.given);
       const later = this.#changedForStart(env, config);
       this.#use(env, config);
       const rest = later.length === 0 ? '' : `; what changes with the next start: ${later.join(', ')}`;
@@ -100,18 +102,22 @@ export class Reloads {
     this.#explained(() => {
       // Templates may be half written: they are taken on command.
       const { mailTemplates } = this.#taken ?? this.#options.config;
-      this.#use(this.#env, { ...parseConfig(this.#env), mailTemplates });
+      this.#use(this.#env, { ...parseConfig(this.#env, this.#options.given), mailTemplates });
       this.#options.say('uses the certificate that was put in the place of the one before');
     });
   }
 
-  #use(env: Env, { tls, logLevel, mailTemplates }: Config): void {
+  #use(env: Env, { tls, logLevel, mailTemplates, settings }: Config): void {
     const kept = Object.entries(this.#env).filter(([name]) => !RELOADED.has(name));
     const taken = Object.entries(env).filter(([name]) => RELOADED.has(name));
     this.#env = Object.fromEntries([...kept, ...taken]);
     const usable = this.#hasTls ? tls : undefined;
     if (usable !== undefined) this.#settled = digestOf(usable.cert, usable.key);
-    this.take({ tls: usable, logLevel, mailTemplates });
+    // Of the others the process goes by what it was started with.
+    const isUsed = (name: string) => RELOADED.has(name) && (usable !== undefined || !name.startsWith('KITH_TLS_'));
+    const before = this.#taken?.settings ?? this.#options.config.settings;
+    const shown = before.map((setting, i) => (isUsed(setting.name) ? (settings[i] ?? setting) : setting));
+    this.take({ tls: usable, logLevel, mailTemplates, settings: shown });
   }
 
   /** The settings that another start would find changed. */

@@ -9,7 +9,7 @@ import type { Measured } from '../admin/measured.ts';
 import { addServerMetrics } from '../admin/server-metrics.ts';
 import { type Payer, userPayer } from '../budget/payer.ts';
 import { SliceScheduler } from '../budget/slice-scheduler.ts';
-import type { Config } from '../config/config.ts';
+import type { Config, ShownSetting } from '../config/config.ts';
 import { serveAccount, serveChangePasswordUrl } from '../http/account.ts';
 import { serveConsole } from '../http/console.ts';
 import { serveContract } from '../http/contract.ts';
@@ -79,6 +79,8 @@ export interface Handlers extends AsyncDisposable {
   readonly readiness: Readiness;
   readonly logLevel: LogLevelSwitch;
   readonly purges: PurgeCounts;
+  /** Tells these settings from now on. */
+  useSettings(settings: readonly ShownSetting[]): void;
   /** Ends streams with UNAVAILABLE: the server is about to stop. */
   drain(): void;
   /** Ends all other calls likewise: there is no time left. */
@@ -159,10 +161,12 @@ export async function createHandlers(
     now,
   };
   const logLevel = opened.use(new LogLevelSwitch(log, config.logLevel, app));
+  let { settings } = config;
   const served: ServedApp = {
     ...app,
     measured,
     logLevel,
+    settings: () => settings,
     databaseFacts: sampled(() => readDatabaseFacts(database), STATUS),
     onUnrecorded: (err) => log.error({ err }, 'could not record the activity of a new log level'),
     worker,
@@ -236,6 +240,9 @@ export async function createHandlers(
     readiness,
     logLevel,
     purges,
+    useSettings: (taken) => {
+      settings = taken;
+    },
     drain: () => draining.abort(),
     warmUp: () => compileRules(sharedValidator(), SERVICES, draining.signal),
     halt: () => halting.abort(new ConnectError('the server is stopping: call again', Code.Unavailable)),

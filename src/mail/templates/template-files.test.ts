@@ -225,7 +225,7 @@ test('a preview shows the templates as they are after they were read again, and 
   const server = await startServer(config, ADMIN_PASSWORD);
   onTestFinished(() => server.stop());
   const said: string[] = [];
-  const reloads = new Reloads({ env, config, read: () => env, say: (line) => said.push(line) });
+  const reloads = new Reloads({ env, given: env, config, read: () => env, say: (line) => said.push(line) });
   reloads.onReload((settings) => server.reload(settings));
 
   const login = { identifier: 'admin', password: ADMIN_PASSWORD };

@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file kith/admin/v1/admin_service.proto.
  */
 export const file_kith_admin_v1_admin_service: GenFile = /*@__PURE__*/
-  fileDesc("CiFraXRoL2FkbWluL3YxL2FkbWluX3NlcnZpY2UucHJvdG8SDWtpdGguYWRtaW4udjEiEgoQR2V0U3RhdHVzUmVxdWVzdCKWAwoRR2V0U3RhdHVzUmVzcG9uc2USLQoHcHJvY2VzcxgBIAEoCzIcLmtpdGguYWRtaW4udjEuU2VydmVyUHJvY2VzcxIvCghkYXRhYmFzZRgCIAEoCzIdLmtpdGguYWRtaW4udjEuRGF0YWJhc2VTdGF0dXMSLgoMc2lnbmluZ19rZXlzGAMgAygLMhgua2l0aC5hdXRoLnYxLlNpZ25pbmdLZXkSNgoMYWN0aXZpdHlfbG9nGAQgASgLMiAua2l0aC5hZG1pbi52MS5BY3Rpdml0eUxvZ1N0YXR1cxItCgd0cmFmZmljGAUgASgLMhwua2l0aC5hZG1pbi52MS5UcmFmZmljU3RhdHVzEiwKB2J1ZGdldHMYBiADKAsyGy5raXRoLmFkbWluLnYxLkJ1ZGdldFN0YXR1cxIqCgZxdWV1ZXMYByADKAsyGi5raXRoLmFkbWluLnYxLlF1ZXVlU3RhdHVzEjAKCWxvZ19sZXZlbBgIIAEoCzIdLmtpdGguYWRtaW4udjEuTG9nTGV2ZWxTdGF0dXMixwEKDVNlcnZlclByb2Nlc3MSDwoHdmVyc2lvbhgBIAEoCRIUCgxub2RlX3ZlcnNpb24YAiABKAkSEAoIaG9zdG5hbWUYAyABKAkSCwoDcGlkGAQgASgFEg4KBndvcmtlchgFIAEoBRIuCgpzdGFydF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxjdXJyZW50X3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIuwBCg5EYXRhYmFzZVN0YXR1cxIMCgRraW5kGAEgASgJEhEKCWF2YWlsYWJsZRgCIAEoCBIWCg5zZXJ2ZXJfdmVyc2lvbhgDIAEoCRIOCgZzY2hlbWEYBCABKAkSLAoKbWlncmF0aW9ucxgFIAMoCzIYLmtpdGguYWRtaW4udjEuTWlncmF0aW9uEhgKEGxhdGVzdF9taWdyYXRpb24YBiABKAkSGAoQY29ubmVjdGlvbnNfdXNlZBgHIAEoBRIYChBjb25uZWN0aW9uc19pZGxlGAggASgFEhUKDXRhc2tzX3dhaXRpbmcYCSABKAUiSQoJTWlncmF0aW9uEgwKBG5hbWUYASABKAkSLgoKYXBwbHlfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiYAoRQWN0aXZpdHlMb2dTdGF0dXMSDAoEaGVhZBgBIAEoAxIPCgdob3Jpem9uGAIgASgDEiwKCWhlbGRfYmFjaxgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiK+AQoNVHJhZmZpY1N0YXR1cxITCgtjb25uZWN0aW9ucxgBIAEoBRIbChNjb25uZWN0aW9uc19yZWZ1c2VkGAIgASgDEhUKDWh0dHAyX3N0cmVhbXMYAyABKAUSFgoOd2F0Y2hlc19iZWhpbmQYBCABKAUSNAoRbG9uZ2VzdF93YXRjaF9sYWcYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFgoOd2F0Y2hlc193YWtpbmcYBiABKAUiYQoMQnVkZ2V0U3RhdHVzEgwKBG5hbWUYASABKAkSDAoEdXNlZBgCIAEoAxINCgVsaW1pdBgDIAEoAxIUCgxjYWxsZXJfbGltaXQYBCABKAMSEAoIcmVmdXNhbHMYBSABKAMifQoLUXVldWVTdGF0dXMSDAoEbmFtZRgBIAEoCRIPCgdydW5uaW5nGAIgASgFEhUKDXJ1bm5pbmdfbGltaXQYAyABKAUSDwoHd2FpdGluZxgEIAEoBRIVCg13YWl0aW5nX2xpbWl0GAUgASgFEhAKCHJlZnVzYWxzGAYgASgDIpMBCg5Mb2dMZXZlbFN0YXR1cxImCgVsZXZlbBgBIAEoDjIXLmtpdGguYWRtaW4udjEuTG9nTGV2ZWwSKAoHc2V0dGluZxgCIAEoDjIXLmtpdGguYWRtaW4udjEuTG9nTGV2ZWwSLwoLcmV2ZXJ0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImkKElNldExvZ0xldmVsUmVxdWVzdBImCgVsZXZlbBgBIAEoDjIXLmtpdGguYWRtaW4udjEuTG9nTGV2ZWwSKwoIZHVyYXRpb24YAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24idgoTU2V0TG9nTGV2ZWxSZXNwb25zZRItCgdwcm9jZXNzGAEgASgLMhwua2l0aC5hZG1pbi52MS5TZXJ2ZXJQcm9jZXNzEjAKCWxvZ19sZXZlbBgCIAEoCzIdLmtpdGguYWRtaW4udjEuTG9nTGV2ZWxTdGF0dXMqtwEKCExvZ0xldmVsEhkKFUxPR19MRVZFTF9VTlNQRUNJRklFRBAAEhMKD0xPR19MRVZFTF9UUkFDRRABEhMKD0xPR19MRVZFTF9ERUJVRxACEhIKDkxPR19MRVZFTF9JTkZPEAMSEgoOTE9HX0xFVkVMX1dBUk4QBBITCg9MT0dfTEVWRUxfRVJST1IQBRITCg9MT0dfTEVWRUxfRkFUQUwQBhIUChBMT0dfTEVWRUxfU0lMRU5UEAcyuQEKDEFkbWluU2VydmljZRJTCglHZXRTdGF0dXMSHy5raXRoLmFkbWluLnYxLkdldFN0YXR1c1JlcXVlc3QaIC5raXRoLmFkbWluLnYxLkdldFN0YXR1c1Jlc3BvbnNlIgOQAgESVAoLU2V0TG9nTGV2ZWwSIS5raXRoLmFkbWluLnYxLlNldExvZ0xldmVsUmVxdWVzdBoiLmtpdGguYWRtaW4udjEuU2V0TG9nTGV2ZWxSZXNwb25zZUI7Cg1raXRoLmFkbWluLnYxQhFBZG1pblNlcnZpY2VQcm90b1ABWhVraXRoL2FkbWluL3YxO2FkbWludjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_kith_auth_v1_signing_key_service]);
+  fileDesc("CiFraXRoL2FkbWluL3YxL2FkbWluX3NlcnZpY2UucHJvdG8SDWtpdGguYWRtaW4udjEiEgoQR2V0U3RhdHVzUmVxdWVzdCKWAwoRR2V0U3RhdHVzUmVzcG9uc2USLQoHcHJvY2VzcxgBIAEoCzIcLmtpdGguYWRtaW4udjEuU2VydmVyUHJvY2VzcxIvCghkYXRhYmFzZRgCIAEoCzIdLmtpdGguYWRtaW4udjEuRGF0YWJhc2VTdGF0dXMSLgoMc2lnbmluZ19rZXlzGAMgAygLMhgua2l0aC5hdXRoLnYxLlNpZ25pbmdLZXkSNgoMYWN0aXZpdHlfbG9nGAQgASgLMiAua2l0aC5hZG1pbi52MS5BY3Rpdml0eUxvZ1N0YXR1cxItCgd0cmFmZmljGAUgASgLMhwua2l0aC5hZG1pbi52MS5UcmFmZmljU3RhdHVzEiwKB2J1ZGdldHMYBiADKAsyGy5raXRoLmFkbWluLnYxLkJ1ZGdldFN0YXR1cxIqCgZxdWV1ZXMYByADKAsyGi5raXRoLmFkbWluLnYxLlF1ZXVlU3RhdHVzEjAKCWxvZ19sZXZlbBgIIAEoCzIdLmtpdGguYWRtaW4udjEuTG9nTGV2ZWxTdGF0dXMiFAoSR2V0U2V0dGluZ3NSZXF1ZXN0Im4KE0dldFNldHRpbmdzUmVzcG9uc2USLQoHcHJvY2VzcxgBIAEoCzIcLmtpdGguYWRtaW4udjEuU2VydmVyUHJvY2VzcxIoCghzZXR0aW5ncxgCIAMoCzIWLmtpdGguYWRtaW4udjEuU2V0dGluZyLgAQoHU2V0dGluZxIMCgRuYW1lGAEgASgJEi4KB3NlY3Rpb24YAiABKA4yHS5raXRoLmFkbWluLnYxLlNldHRpbmdTZWN0aW9uEgwKBGhlbHAYAyABKAkSDwoHYWxsb3dlZBgEIAEoCRIRCglpc19zZWNyZXQYBSABKAgSLAoGc291cmNlGAYgASgOMhwua2l0aC5hZG1pbi52MS5TZXR0aW5nU291cmNlEhEKCWZpbGVfcGF0aBgHIAEoCRINCgV2YWx1ZRgIIAEoCRIVCg1kZWZhdWx0X3ZhbHVlGAkgASgJIscBCg1TZXJ2ZXJQcm9jZXNzEg8KB3ZlcnNpb24YASABKAkSFAoMbm9kZV92ZXJzaW9uGAIgASgJEhAKCGhvc3RuYW1lGAMgASgJEgsKA3BpZBgEIAEoBRIOCgZ3b3JrZXIYBSABKAUSLgoKc3RhcnRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMY3VycmVudF90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLsAQoORGF0YWJhc2VTdGF0dXMSDAoEa2luZBgBIAEoCRIRCglhdmFpbGFibGUYAiABKAgSFgoOc2VydmVyX3ZlcnNpb24YAyABKAkSDgoGc2NoZW1hGAQgASgJEiwKCm1pZ3JhdGlvbnMYBSADKAsyGC5raXRoLmFkbWluLnYxLk1pZ3JhdGlvbhIYChBsYXRlc3RfbWlncmF0aW9uGAYgASgJEhgKEGNvbm5lY3Rpb25zX3VzZWQYByABKAUSGAoQY29ubmVjdGlvbnNfaWRsZRgIIAEoBRIVCg10YXNrc193YWl0aW5nGAkgASgFIkkKCU1pZ3JhdGlvbhIMCgRuYW1lGAEgASgJEi4KCmFwcGx5X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImAKEUFjdGl2aXR5TG9nU3RhdHVzEgwKBGhlYWQYASABKAMSDwoHaG9yaXpvbhgCIAEoAxIsCgloZWxkX2JhY2sYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24ivgEKDVRyYWZmaWNTdGF0dXMSEwoLY29ubmVjdGlvbnMYASABKAUSGwoTY29ubmVjdGlvbnNfcmVmdXNlZBgCIAEoAxIVCg1odHRwMl9zdHJlYW1zGAMgASgFEhYKDndhdGNoZXNfYmVoaW5kGAQgASgFEjQKEWxvbmdlc3Rfd2F0Y2hfbGFnGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhYKDndhdGNoZXNfd2FraW5nGAYgASgFImEKDEJ1ZGdldFN0YXR1cxIMCgRuYW1lGAEgASgJEgwKBHVzZWQYAiABKAMSDQoFbGltaXQYAyABKAMSFAoMY2FsbGVyX2xpbWl0GAQgASgDEhAKCHJlZnVzYWxzGAUgASgDIn0KC1F1ZXVlU3RhdHVzEgwKBG5hbWUYASABKAkSDwoHcnVubmluZxgCIAEoBRIVCg1ydW5uaW5nX2xpbWl0GAMgASgFEg8KB3dhaXRpbmcYBCABKAUSFQoNd2FpdGluZ19saW1pdBgFIAEoBRIQCghyZWZ1c2FscxgGIAEoAyKTAQoOTG9nTGV2ZWxTdGF0dXMSJgoFbGV2ZWwYASABKA4yFy5raXRoLmFkbWluLnYxLkxvZ0xldmVsEigKB3NldHRpbmcYAiABKA4yFy5raXRoLmFkbWluLnYxLkxvZ0xldmVsEi8KC3JldmVydF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJpChJTZXRMb2dMZXZlbFJlcXVlc3QSJgoFbGV2ZWwYASABKA4yFy5raXRoLmFkbWluLnYxLkxvZ0xldmVsEisKCGR1cmF0aW9uGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uInYKE1NldExvZ0xldmVsUmVzcG9uc2USLQoHcHJvY2VzcxgBIAEoCzIcLmtpdGguYWRtaW4udjEuU2VydmVyUHJvY2VzcxIwCglsb2dfbGV2ZWwYAiABKAsyHS5raXRoLmFkbWluLnYxLkxvZ0xldmVsU3RhdHVzKqABCg1TZXR0aW5nU291cmNlEh4KGlNFVFRJTkdfU09VUkNFX1VOU1BFQ0lGSUVEEAASGgoWU0VUVElOR19TT1VSQ0VfREVGQVVMVBABEh4KGlNFVFRJTkdfU09VUkNFX0VOVklST05NRU5UEAISGgoWU0VUVElOR19TT1VSQ0VfRE9UX0VOVhADEhcKE1NFVFRJTkdfU09VUkNFX0ZJTEUQBCrlAgoOU2V0dGluZ1NlY3Rpb24SHwobU0VUVElOR19TRUNUSU9OX1VOU1BFQ0lGSUVEEAASGgoWU0VUVElOR19TRUNUSU9OX1NFUlZFUhABEhwKGFNFVFRJTkdfU0VDVElPTl9EQVRBQkFTRRACEhsKF1NFVFRJTkdfU0VDVElPTl9TRUNSRVRTEAMSGwoXU0VUVElOR19TRUNUSU9OX1NJR05fSU4QBBIYChRTRVRUSU5HX1NFQ1RJT05fTUFJTBAFEhsKF1NFVFRJTkdfU0VDVElPTl9TSUdOX1VQEAYSGAoUU0VUVElOR19TRUNUSU9OX0RBVEEQBxIZChVTRVRUSU5HX1NFQ1RJT05fUEFHRVMQCBIaChZTRVRUSU5HX1NFQ1RJT05fTElNSVRTEAkSHAoYU0VUVElOR19TRUNUSU9OX1NUT1BQSU5HEAoSGAoUU0VUVElOR19TRUNUSU9OX0xPR1MQCyq3AQoITG9nTGV2ZWwSGQoVTE9HX0xFVkVMX1VOU1BFQ0lGSUVEEAASEwoPTE9HX0xFVkVMX1RSQUNFEAESEwoPTE9HX0xFVkVMX0RFQlVHEAISEgoOTE9HX0xFVkVMX0lORk8QAxISCg5MT0dfTEVWRUxfV0FSThAEEhMKD0xPR19MRVZFTF9FUlJPUhAFEhMKD0xPR19MRVZFTF9GQVRBTBAGEhQKEExPR19MRVZFTF9TSUxFTlQQBzKUAgoMQWRtaW5TZXJ2aWNlElMKCUdldFN0YXR1cxIfLmtpdGguYWRtaW4udjEuR2V0U3RhdHVzUmVxdWVzdBogLmtpdGguYWRtaW4udjEuR2V0U3RhdHVzUmVzcG9uc2UiA5ACARJZCgtHZXRTZXR0aW5ncxIhLmtpdGguYWRtaW4udjEuR2V0U2V0dGluZ3NSZXF1ZXN0GiIua2l0aC5hZG1pbi52MS5HZXRTZXR0aW5nc1Jlc3BvbnNlIgOQAgESVAoLU2V0TG9nTGV2ZWwSIS5raXRoLmFkbWluLnYxLlNldExvZ0xldmVsUmVxdWVzdBoiLmtpdGguYWRtaW4udjEuU2V0TG9nTGV2ZWxSZXNwb25zZUI7Cg1raXRoLmFkbWluLnYxQhFBZG1pblNlcnZpY2VQcm90b1ABWhVraXRoL2FkbWluL3YxO2FkbWludjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_kith_auth_v1_signing_key_service]);
 
 /**
  * Nothing: all is told.
@@ -106,6 +106,129 @@ export const GetStatusResponseSchema: GenMessage<GetStatusResponse> = /*@__PURE_
   messageDesc(file_kith_admin_v1_admin_service, 1);
 
 /**
+ * Nothing: all are told.
+ *
+ * @generated from message kith.admin.v1.GetSettingsRequest
+ */
+export type GetSettingsRequest = Message<"kith.admin.v1.GetSettingsRequest"> & {
+};
+
+/**
+ * Describes the message kith.admin.v1.GetSettingsRequest.
+ * Use `create(GetSettingsRequestSchema)` to create a new message.
+ */
+export const GetSettingsRequestSchema: GenMessage<GetSettingsRequest> = /*@__PURE__*/
+  messageDesc(file_kith_admin_v1_admin_service, 2);
+
+/**
+ * The settings of a process.
+ *
+ * @generated from message kith.admin.v1.GetSettingsResponse
+ */
+export type GetSettingsResponse = Message<"kith.admin.v1.GetSettingsResponse"> & {
+  /**
+   * Who answers.
+   *
+   * @generated from field: kith.admin.v1.ServerProcess process = 1;
+   */
+  process?: ServerProcess | undefined;
+
+  /**
+   * The settings, some sixty to a hundred, those of a section one after the other.
+   *
+   * @generated from field: repeated kith.admin.v1.Setting settings = 2;
+   */
+  settings: Setting[];
+};
+
+/**
+ * Describes the message kith.admin.v1.GetSettingsResponse.
+ * Use `create(GetSettingsResponseSchema)` to create a new message.
+ */
+export const GetSettingsResponseSchema: GenMessage<GetSettingsResponse> = /*@__PURE__*/
+  messageDesc(file_kith_admin_v1_admin_service, 3);
+
+/**
+ * A setting, as the process goes by it. What was changed since then counts from the
+ * next start, or from SIGHUP for the log level, the certificate and the mail templates.
+ *
+ * @generated from message kith.admin.v1.Setting
+ */
+export type Setting = Message<"kith.admin.v1.Setting"> & {
+  /**
+   * Its name, such as `KITH_SIGN_UP`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * What it is about.
+   *
+   * @generated from field: kith.admin.v1.SettingSection section = 2;
+   */
+  section: SettingSection;
+
+  /**
+   * What it is for, in English.
+   *
+   * @generated from field: string help = 3;
+   */
+  help: string;
+
+  /**
+   * What may be written, in English.
+   *
+   * @generated from field: string allowed = 4;
+   */
+  allowed: string;
+
+  /**
+   * Whether its value is a secret, or may have one in it, so that it is not told.
+   *
+   * @generated from field: bool is_secret = 5;
+   */
+  isSecret: boolean;
+
+  /**
+   * Where its value comes from.
+   *
+   * @generated from field: kith.admin.v1.SettingSource source = 6;
+   */
+  source: SettingSource;
+
+  /**
+   * With SETTING_SOURCE_FILE, the path of the file; otherwise empty.
+   *
+   * @generated from field: string file_path = 7;
+   */
+  filePath: string;
+
+  /**
+   * Its value as it was written, or the default; a user and a password in a URL are
+   * `...`. Empty for secrets, and where there is none.
+   *
+   * @generated from field: string value = 8;
+   */
+  value: string;
+
+  /**
+   * What it is without being set; empty where that is nothing, or made of other
+   * settings, as `help` says.
+   *
+   * @generated from field: string default_value = 9;
+   */
+  defaultValue: string;
+};
+
+/**
+ * Describes the message kith.admin.v1.Setting.
+ * Use `create(SettingSchema)` to create a new message.
+ */
+export const SettingSchema: GenMessage<Setting> = /*@__PURE__*/
+  messageDesc(file_kith_admin_v1_admin_service, 4);
+
+/**
  * A process that serves.
  *
  * @generated from message kith.admin.v1.ServerProcess
@@ -167,7 +290,7 @@ export type ServerProcess = Message<"kith.admin.v1.ServerProcess"> & {
  * Use `create(ServerProcessSchema)` to create a new message.
  */
 export const ServerProcessSchema: GenMessage<ServerProcess> = /*@__PURE__*/
-  messageDesc(file_kith_admin_v1_admin_service, 2);
+  messageDesc(file_kith_admin_v1_admin_service, 5);
 
 /**
  * The database, as the process sees it.
@@ -246,7 +369,7 @@ export type DatabaseStatus = Message<"kith.admin.v1.DatabaseStatus"> & {
  * Use `create(DatabaseStatusSchema)` to create a new message.
  */
 export const DatabaseStatusSchema: GenMessage<DatabaseStatus> = /*@__PURE__*/
-  messageDesc(file_kith_admin_v1_admin_service, 3);
+  messageDesc(file_kith_admin_v1_admin_service, 6);
 
 /**
  * A change of the tables.
@@ -274,7 +397,7 @@ export type Migration = Message<"kith.admin.v1.Migration"> & {
  * Use `create(MigrationSchema)` to create a new message.
  */
 export const MigrationSchema: GenMessage<Migration> = /*@__PURE__*/
-  messageDesc(file_kith_admin_v1_admin_service, 4);
+  messageDesc(file_kith_admin_v1_admin_service, 7);
 
 /**
  * How far the log of activity has come. Activities are numbered in the order in
@@ -311,7 +434,7 @@ export type ActivityLogStatus = Message<"kith.admin.v1.ActivityLogStatus"> & {
  * Use `create(ActivityLogStatusSchema)` to create a new message.
  */
 export const ActivityLogStatusSchema: GenMessage<ActivityLogStatus> = /*@__PURE__*/
-  messageDesc(file_kith_admin_v1_admin_service, 5);
+  messageDesc(file_kith_admin_v1_admin_service, 8);
 
 /**
  * Connections, streams and watches of a process.
@@ -367,7 +490,7 @@ export type TrafficStatus = Message<"kith.admin.v1.TrafficStatus"> & {
  * Use `create(TrafficStatusSchema)` to create a new message.
  */
 export const TrafficStatusSchema: GenMessage<TrafficStatus> = /*@__PURE__*/
-  messageDesc(file_kith_admin_v1_admin_service, 6);
+  messageDesc(file_kith_admin_v1_admin_service, 9);
 
 /**
  * What callers make the process hold of one thing.
@@ -416,7 +539,7 @@ export type BudgetStatus = Message<"kith.admin.v1.BudgetStatus"> & {
  * Use `create(BudgetStatusSchema)` to create a new message.
  */
 export const BudgetStatusSchema: GenMessage<BudgetStatus> = /*@__PURE__*/
-  messageDesc(file_kith_admin_v1_admin_service, 7);
+  messageDesc(file_kith_admin_v1_admin_service, 10);
 
 /**
  * Tasks of one kind.
@@ -472,7 +595,7 @@ export type QueueStatus = Message<"kith.admin.v1.QueueStatus"> & {
  * Use `create(QueueStatusSchema)` to create a new message.
  */
 export const QueueStatusSchema: GenMessage<QueueStatus> = /*@__PURE__*/
-  messageDesc(file_kith_admin_v1_admin_service, 8);
+  messageDesc(file_kith_admin_v1_admin_service, 11);
 
 /**
  * The level that a process logs at.
@@ -508,7 +631,7 @@ export type LogLevelStatus = Message<"kith.admin.v1.LogLevelStatus"> & {
  * Use `create(LogLevelStatusSchema)` to create a new message.
  */
 export const LogLevelStatusSchema: GenMessage<LogLevelStatus> = /*@__PURE__*/
-  messageDesc(file_kith_admin_v1_admin_service, 9);
+  messageDesc(file_kith_admin_v1_admin_service, 12);
 
 /**
  * What to log.
@@ -538,7 +661,7 @@ export type SetLogLevelRequest = Message<"kith.admin.v1.SetLogLevelRequest"> & {
  * Use `create(SetLogLevelRequestSchema)` to create a new message.
  */
 export const SetLogLevelRequestSchema: GenMessage<SetLogLevelRequest> = /*@__PURE__*/
-  messageDesc(file_kith_admin_v1_admin_service, 10);
+  messageDesc(file_kith_admin_v1_admin_service, 13);
 
 /**
  * What is logged from now on.
@@ -566,7 +689,167 @@ export type SetLogLevelResponse = Message<"kith.admin.v1.SetLogLevelResponse"> &
  * Use `create(SetLogLevelResponseSchema)` to create a new message.
  */
 export const SetLogLevelResponseSchema: GenMessage<SetLogLevelResponse> = /*@__PURE__*/
-  messageDesc(file_kith_admin_v1_admin_service, 11);
+  messageDesc(file_kith_admin_v1_admin_service, 14);
+
+/**
+ * Where the value of a setting comes from.
+ *
+ * @generated from enum kith.admin.v1.SettingSource
+ */
+export const SettingSource = {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: SETTING_SOURCE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * It is not set: the default counts, where there is one.
+   *
+   * @generated from enum value: SETTING_SOURCE_DEFAULT = 1;
+   */
+  DEFAULT: 1,
+
+  /**
+   * A variable of the environment.
+   *
+   * @generated from enum value: SETTING_SOURCE_ENVIRONMENT = 2;
+   */
+  ENVIRONMENT: 2,
+
+  /**
+   * The file `.env` in the directory where the server was started.
+   *
+   * @generated from enum value: SETTING_SOURCE_DOT_ENV = 3;
+   */
+  DOT_ENV: 3,
+
+  /**
+   * The file at the path in the setting of its name with `_FILE`, which is in the
+   * environment or in `.env`.
+   *
+   * @generated from enum value: SETTING_SOURCE_FILE = 4;
+   */
+  FILE: 4,
+} as const;
+
+/**
+ * Where the value of a setting comes from.
+ *
+ * @generated from enum kith.admin.v1.SettingSource
+ */
+export type SettingSource = (typeof SettingSource)[keyof typeof SettingSource] | UnknownEnum;
+
+/**
+ * Describes the enum kith.admin.v1.SettingSource.
+ */
+export const SettingSourceSchema: GenEnum<SettingSource> = /*@__PURE__*/
+  enumDesc(file_kith_admin_v1_admin_service, 0);
+
+/**
+ * What a setting is about: the headings of the documentation.
+ *
+ * @generated from enum kith.admin.v1.SettingSection
+ */
+export const SettingSection = {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: SETTING_SECTION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Address and processes.
+   *
+   * @generated from enum value: SETTING_SECTION_SERVER = 1;
+   */
+  SERVER: 1,
+
+  /**
+   * Database.
+   *
+   * @generated from enum value: SETTING_SECTION_DATABASE = 2;
+   */
+  DATABASE: 2,
+
+  /**
+   * Secrets and TLS.
+   *
+   * @generated from enum value: SETTING_SECTION_SECRETS = 3;
+   */
+  SECRETS: 3,
+
+  /**
+   * Sign-in, sessions and tokens.
+   *
+   * @generated from enum value: SETTING_SECTION_SIGN_IN = 4;
+   */
+  SIGN_IN: 4,
+
+  /**
+   * Mails.
+   *
+   * @generated from enum value: SETTING_SECTION_MAIL = 5;
+   */
+  MAIL: 5,
+
+  /**
+   * Sign-up.
+   *
+   * @generated from enum value: SETTING_SECTION_SIGN_UP = 6;
+   */
+  SIGN_UP: 6,
+
+  /**
+   * What is kept, for how long, and how much of it.
+   *
+   * @generated from enum value: SETTING_SECTION_DATA = 7;
+   */
+  DATA: 7,
+
+  /**
+   * Browsers, tools and pages.
+   *
+   * @generated from enum value: SETTING_SECTION_PAGES = 8;
+   */
+  PAGES: 8,
+
+  /**
+   * Calls and connections: how many, how large, how long.
+   *
+   * @generated from enum value: SETTING_SECTION_LIMITS = 9;
+   */
+  LIMITS: 9,
+
+  /**
+   * Stopping.
+   *
+   * @generated from enum value: SETTING_SECTION_STOPPING = 10;
+   */
+  STOPPING: 10,
+
+  /**
+   * Metrics and logs.
+   *
+   * @generated from enum value: SETTING_SECTION_LOGS = 11;
+   */
+  LOGS: 11,
+} as const;
+
+/**
+ * What a setting is about: the headings of the documentation.
+ *
+ * @generated from enum kith.admin.v1.SettingSection
+ */
+export type SettingSection = (typeof SettingSection)[keyof typeof SettingSection] | UnknownEnum;
+
+/**
+ * Describes the enum kith.admin.v1.SettingSection.
+ */
+export const SettingSectionSchema: GenEnum<SettingSection> = /*@__PURE__*/
+  enumDesc(file_kith_admin_v1_admin_service, 1);
 
 /**
  * How much detail is logged. A level includes those that follow it.
@@ -642,7 +925,7 @@ export type LogLevel = (typeof LogLevel)[keyof typeof LogLevel] | UnknownEnum;
  * Describes the enum kith.admin.v1.LogLevel.
  */
 export const LogLevelSchema: GenEnum<LogLevel> = /*@__PURE__*/
-  enumDesc(file_kith_admin_v1_admin_service, 0);
+  enumDesc(file_kith_admin_v1_admin_service, 2);
 
 /**
  * Look into a running server. Every method is about the one process that answers,
@@ -668,6 +951,21 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof GetStatusRequestSchema;
     output: typeof GetStatusResponseSchema;
+  },
+  /**
+   * Tell all settings of the process that answers, in the order of the documentation:
+   * what each is for, its value, and where that comes from.
+   *
+   * Of secrets it is told whether they are set, and nothing else; of the URL of a
+   * PostgreSQL database the host, the port and the name; of other URLs no user and no
+   * password.
+   *
+   * @generated from rpc kith.admin.v1.AdminService.GetSettings
+   */
+  getSettings: {
+    methodKind: "unary";
+    input: typeof GetSettingsRequestSchema;
+    output: typeof GetSettingsResponseSchema;
   },
   /**
    * Set the least level that the process logs, for some time or until it ends.
