@@ -214,7 +214,7 @@ async function runShape(scene: Scene, shape: Shape, { seconds, seed, limits }: B
       viewer,
       editor: scene.editor,
       apiKey: scene.apiKey,
-      address: hasAddresses ? (shape.sharesAddress ? '127.0.0.2' : '127.0.1.1') : undefined,
+      address: hasAddresses ? (shape.sharesAddress ? '127.0.0.2' : nextAddress()) : undefined,
     };
     target.watchPeak(); // what is prepared counts too
     await ask({ ask: 'prepare', shape: shape.name, options }, PREPARE_MAX_MS);
@@ -244,6 +244,14 @@ async function runShape(scene: Scene, shape: Shape, { seconds, seed, limits }: B
     troubles: ended === undefined ? troubles : [],
   };
   return { ...seen, broken: judge(seen, limits), logBytes: target.logBytes - logBefore };
+}
+
+let attacks = 0;
+
+/** Each attack has an address of its own: what one is made to pay is not taken from the next. */
+function nextAddress(): string {
+  attacks += 1;
+  return `127.2.${Math.floor(attacks / 250)}.${1 + (attacks % 250)}`;
 }
 
 /** What is live once it is no more than `enough`, or after some seconds. */

@@ -2,6 +2,8 @@
 export interface ConnectionStage {
   /** End whatever has outlived its time. `now` is a reading of the monotonic clock, milliseconds. */
   check(now: number): void;
+  /** End a connection that makes the event loop late: called between two checks as well, while the loop is late. */
+  checkLoad?(): void;
   /** The port is closing: accept no further requests and end as soon as the open ones are answered. */
   retire(): void;
 }

@@ -88,6 +88,16 @@ function http2ServerOptions(limits: Http2Limits): http2.ServerOptions {
   };
 }
 
+/** How much a session sends between two looks before it is asked how many streams it has begun, bytes. */
+const SEEN_BYTES_MIN = 16_384;
+
+/**
+ * How many streams of a session nghttp2 may refuse, between two looks, before Node reports them: those whose headers
+ * are longer than is taken, each of which costs as much as 64 KiB of headers. Then the session is ended, and its
+ * address gets no other one for a minute.
+ */
+const UNREPORTED_STREAMS_MAX = 100;
+
 interface OpenStream {
   path: string;
   startedAt: number;
@@ -107,6 +117,11 @@ interface Http2Connection {
   activeSinceCheck: boolean;
   /** Headers of streams for which there was no room. */
   refusedBytesSinceCheck: number;
+  /** How many of its streams Node has reported. */
+  reportedStreams: number;
+  /** What the last look at it saw: bytes read, and streams that were begun and not reported. */
+  seenBytes: number;
+  seenUnreported: number;
   /** How many bytes had been read when a stream was last open. */
   bytesWithStreams: number;
   socket: Socket;
@@ -150,6 +165,7 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
     // Unheard, the error of a stream that is reset would end the process, and not each stream comes to be served.
     stream.on('error', ignoreError);
     connection.activeSinceCheck = true;
+    connection.reportedStreams += 1;
     // The session was ended by a stream before, in the bytes that nghttp2 still takes: nobody would read an answer.
     if (session.destroyed) return;
     if (connection.resets?.isSpent === true) return endSession(session, NGHTTP2_ENHANCE_YOUR_CALM);
@@ -211,6 +227,9 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
       streams: new Map(),
       activeSinceCheck: true,
       refusedBytesSinceCheck: 0,
+      reportedStreams: 0,
+      seenBytes: 0,
+      seenUnreported: 0,
       bytesWithStreams: 0,
       socket,
       resets: resets.ofConnection(socket.remoteAddress),
@@ -218,6 +237,8 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
     };
     socket.on('close', () => connection.charge.release());
     session.on('stream', (...of: Parameters<StreamListener>) => onStream(session, connection, ...of));
+    // What it sent before its turn is not taken any more.
+    if (connection.resets?.isInDebt === true) endSession(session, NGHTTP2_ENHANCE_YOUR_CALM);
     const { streams } = connection;
     let prefaceComplete = false;
     let idleSince = limits.clock.monotonic();
@@ -232,8 +253,22 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
     session.on('ping', spendControlFrame);
     session.on('remoteSettings', spendControlFrame);
 
+    const checkLoad = () => {
+      const { bytesRead } = socket;
+      if (session.destroyed || bytesRead - connection.seenBytes < SEEN_BYTES_MIN) return;
+      connection.seenBytes = bytesRead;
+      const unreported = beginningsOf(session) - connection.reportedStreams;
+      const since = unreported - connection.seenUnreported;
+      connection.seenUnreported = unreported;
+      if (since <= UNREPORTED_STREAMS_MAX) return;
+      connection.resets?.overdraw();
+      endSession(session, NGHTTP2_ENHANCE_YOUR_CALM);
+    };
+
     return {
+      checkLoad,
       check(now) {
+        checkLoad();
         // A session that has ended flushes its last frames first, for ever if the peer does not read.
         if (session.destroyed || (session.closed && streams.size === 0)) {
           endingSince ??= now;
@@ -361,6 +396,11 @@ function checkStream(stream: Http2Stream, open: OpenStream, limits: Http2Limits,
   if (open.watch === undefined) return;
   const write = { pending, pendingBytes: writableLength, mark: writableLength };
   if (hasStalled(open.watch, write, limits.stalledWriteMs, now)) reset(NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
+/** How many streams the client has begun. It may leave ids out, and hardly ever does. */
+function beginningsOf(session: ServerHttp2Session): number {
+  return Math.ceil((session.state.lastProcStreamID ?? 0) / 2);
 }
 
 /** Send GOAWAY with `code` and destroy the session. Node takes the code only beside an error. */

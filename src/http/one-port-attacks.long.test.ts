@@ -12,6 +12,8 @@ import {
   headerBlock,
   literalField,
   open,
+  openFromTable,
+  openWithEntry,
   preface,
   resetStream,
   settings,
@@ -532,6 +534,28 @@ describe.each(transports)('over %s', (transport) => {
       // A burst of 100, then 20 for each second that the machine took, and what was on its way.
       const seconds = (performance.now() - startedMs) / 1000;
       expect(port.requests.get('/held')).toBeLessThan(150 + 20 * seconds);
+    });
+
+    test.each([
+      ['', () => openWithEntry(1, '/', flag.endHeaders | flag.endStream)],
+      [', beside one that stays open', () => openWithEntry(1, '/held')],
+    ])('that has streams refused for their headers%s is ended, and its address waits a minute', async (_, first) => {
+      const clock = { aheadMs: 0 };
+      await using port = await startPort(transport, {
+        clock: { monotonic: () => performance.now() + clock.aheadMs },
+      });
+      const client = await connectRawHttp2(port);
+      client.send(first());
+      const ended = await flood(client, (index) => openFromTable(2 * index + 3, '/refused'));
+      expect([errorCode.enhanceYourCalm, undefined]).toContain(ended.goaway);
+      const later = await connectRaw(port, 'h2');
+      later.send(Buffer.concat([preface, settings(), open(1, '/refused')]));
+      expect((await later.ended).goaway).toBe(errorCode.enhanceYourCalm);
+      expect(port.requests.get('/refused')).toBeUndefined();
+      clock.aheadMs = 61_000;
+      const session = connectHttp2(port);
+      expect((await request(session, '/')).status).toBe(200);
+      session.destroy();
     });
 
     test('that blasts 20,000 streams with its preface is ended', async () => {

@@ -258,7 +258,13 @@ export function createOnePortServer(
     const now = limits.clock.monotonic();
     for (const { stage } of connections.values()) stage.check(now);
   }, limits.checkIntervalMs).unref();
-  server.once('close', () => clearInterval(checks));
+  const stopWatching = watchLoad(limits.clock, () => {
+    for (const { stage } of connections.values()) stage.checkLoad?.();
+  });
+  server.once('close', () => {
+    clearInterval(checks);
+    stopWatching();
+  });
 
   const close = server.close.bind(server);
   server.close = (callback) => {
@@ -281,6 +287,26 @@ export function replaceCertificate(
   { cert, key }: { cert: Buffer; key: Buffer },
 ): void {
   if ('setSecureContext' in server) server.setSecureContext({ ...TLS_SETTINGS, cert, key });
+}
+
+/** How often the event loop is looked at, how late it is when it is called late, and how often that is told at the most. */
+const LOOP_LOOK_MS = 20;
+const LOOP_LATE_MS = 50;
+const LATE_INTERVAL_MS = 200;
+
+/** Calls `onLate` while the event loop is late, and says how to stop. */
+function watchLoad(clock: Pick<Clock, 'monotonic'>, onLate: () => void): () => void {
+  let lookedMs = clock.monotonic();
+  let lateMs = -Infinity;
+  const timer = setInterval(() => {
+    const nowMs = clock.monotonic();
+    const isLate = nowMs - lookedMs > LOOP_LOOK_MS + LOOP_LATE_MS;
+    lookedMs = nowMs;
+    if (!isLate || nowMs - lateMs < LATE_INTERVAL_MS) return;
+    lateMs = nowMs;
+    onLate();
+  }, LOOP_LOOK_MS).unref();
+  return () => clearInterval(timer);
 }
 
 /** Undefined when there are too many; the socket is destroyed then. */

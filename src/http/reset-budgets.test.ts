@@ -32,6 +32,20 @@ test('an address has a burst, and more as time goes by, up to the burst', () => 
   expect(budget?.isSpent).toBe(true);
 });
 
+test('an address that is in debt has nothing for a minute, and all of its burst again after it', () => {
+  const { clock, budgets } = createBudgets();
+  const budget = budgets.ofConnection('192.0.2.1');
+  budget?.overdraw();
+  clock.nowMs = 59_000;
+  expect([budget?.isInDebt, budget?.isSpent]).toEqual([true, true]);
+  spend(budget, 100); // what comes meanwhile does not make it longer
+  clock.nowMs = 60_000;
+  expect([budget?.isInDebt, budget?.isSpent]).toEqual([false, false]);
+  clock.nowMs = 62_000;
+  spend(budget, 2);
+  expect(budget?.isSpent).toBe(false);
+});
+
 test('an address spends nothing of another, a /64 of IPv6 counts as one, and a proxy spends nothing', () => {
   const { budgets } = createBudgets();
   spend(budgets.ofConnection('2001:db8::1'), 2);

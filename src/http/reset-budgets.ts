@@ -12,6 +12,9 @@ export interface ResetLimits {
   readonly clock: Pick<Clock, 'monotonic'>;
 }
 
+/** For how long an address that made the port refuse streams in masses is in debt, seconds. */
+const DEBT_S = 60;
+
 /** Addresses that are remembered; one that is forgotten has all of its budget. */
 const ADDRESSES_MAX = 10_000;
 
@@ -56,7 +59,19 @@ class ResetBudget {
   /** Takes one reset off. */
   spend(): void {
     this.#fill();
-    this.#left = Math.max(0, this.#left - 1);
+    if (this.#left > 0) this.#left = Math.max(0, this.#left - 1);
+  }
+
+  /** Takes more off than there is: for a minute nothing is left, whatever comes. */
+  overdraw(): void {
+    this.#fill();
+    this.#left = 1 - DEBT_S * this.#limits.perSecond;
+  }
+
+  /** Whether more was taken off than there was, and the minute is not over. */
+  get isInDebt(): boolean {
+    if (this.#left < 0) this.#fill();
+    return this.#left < 0;
   }
 
   get isSpent(): boolean {

@@ -83,6 +83,23 @@ export function open(
   return frame(frameType.headers, flags, stream, headerBlock(path, headers));
 }
 
+/** A HEADERS frame that opens a stream and puts a field of 4 kB into the header table (RFC 7541, section 6.2.1). */
+export function openWithEntry(
+  stream: number,
+  path: string,
+  flags = flag.endHeaders,
+  headers: Readonly<Record<string, string>> = {},
+): Buffer {
+  const entry = Buffer.concat([Buffer.from([0x40]), literalField('x-a', 'b'.repeat(3900)).subarray(1)]);
+  return frame(frameType.headers, flags, stream, Buffer.concat([headerBlock(path, headers), entry]));
+}
+
+/** A HEADERS frame that opens a stream with 1,000 fields, each the newest entry of the header table (section 6.1). */
+export function openFromTable(stream: number, path: string, headers: Readonly<Record<string, string>> = {}): Buffer {
+  const block = Buffer.concat([headerBlock(path, headers), Buffer.alloc(1000, 0x80 | 62)]);
+  return frame(frameType.headers, flag.endHeaders | flag.endStream, stream, block);
+}
+
 export function resetStream(stream: number, code: number = errorCode.cancel): Buffer {
   return frame(frameType.rstStream, 0, stream, Buffer.from([0, 0, 0, code]));
 }

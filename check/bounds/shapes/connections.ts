@@ -7,6 +7,8 @@ import {
   headerBlock,
   literalField,
   open,
+  openFromTable,
+  openWithEntry,
   preface,
   resetStream,
   settings,
@@ -192,15 +194,15 @@ export const connectionShapes: readonly Shape[] = [
   http2Flood(
     'headers out of the table',
     'streams whose headers name one entry of 4 kB of the table a thousand times',
-    (n) => {
-      // RFC 7541: the first adds an entry (6.2.1), the others point at it (6.1; 62 is the newest).
-      const entry = Buffer.concat([Buffer.from([0x40]), literalField('x-a', 'b'.repeat(3900)).subarray(1)]);
-      const block = Buffer.concat([
-        headerBlock(LOGIN, GRPC),
-        ...(n === 0 ? [entry] : []),
-        Buffer.alloc(1000, 0x80 | 62),
-      ]);
-      return frame(frameType.headers, flag.endHeaders | flag.endStream, streamOf(n), block);
+    (n) => openFromTable(streamOf(n + 1), LOGIN, GRPC),
+    { first: () => openWithEntry(1, LOGIN, flag.endHeaders | flag.endStream, GRPC) },
+  ),
+  http2Flood(
+    'headers out of the table, beside a stream that stays open',
+    'SETTINGS acknowledged, a request without an end, and streams as before',
+    (n) => openFromTable(streamOf(n + 1), LOGIN, GRPC),
+    {
+      first: () => Buffer.concat([frame(frameType.settings, flag.ack, 0), openWithEntry(1, LOGIN, undefined, GRPC)]),
     },
   ),
   {
