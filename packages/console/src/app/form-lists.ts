@@ -1,5 +1,6 @@
 import type { Contact, PartialDate } from '@kith/client/contacts';
 import { fieldTexts } from './field-texts.ts';
+import { contactTexts } from './contact-texts.ts';
 import { t } from './texts.ts';
 
 /** A part of an entry of a list, as one control. */
@@ -18,18 +19,18 @@ export interface Entered {
 }
 
 const { form } = fieldTexts;
-const KIND: Column = { name: 'type', label: t.kind };
+const KIND: Column = { name: 'type', label: contactTexts.kind };
 
 /** The columns of each list of a contact. */
 export const COLUMNS = {
   emails: [{ name: 'address', label: t.email, inputMode: 'email' }, KIND],
-  phones: [{ name: 'number', label: t.number, inputMode: 'tel' }, KIND],
+  phones: [{ name: 'number', label: contactTexts.number, inputMode: 'tel' }, KIND],
   addresses: [
-    { name: 'street', label: t.street, control: 'lines' },
-    { name: 'postalCode', label: t.postalCode },
-    { name: 'city', label: t.city },
-    { name: 'region', label: t.region },
-    { name: 'country', label: t.country },
+    { name: 'street', label: contactTexts.street, control: 'lines' },
+    { name: 'postalCode', label: contactTexts.postalCode },
+    { name: 'city', label: contactTexts.city },
+    { name: 'region', label: contactTexts.region },
+    { name: 'country', label: contactTexts.country },
     KIND,
   ],
   urls: [{ name: 'url', label: form.web, inputMode: 'url' }, KIND],

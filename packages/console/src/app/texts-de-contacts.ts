@@ -1,6 +1,6 @@
 import type { CONTACT_TEXTS as EN } from './texts-en-contacts.ts';
 
-/** What is said about many contacts at once, labels, imports and exports, in German. */
+/** What is said about contacts and labels, in German. */
 export const CONTACT_TEXTS: typeof EN = {
   label: 'Label',
   labels: 'Labels',
@@ -20,19 +20,31 @@ export const CONTACT_TEXTS: typeof EN = {
   unlabelled: (count, name) => `Label ${name} von ${count} entfernt`,
   contactsDeleted: (count) => `${count} ${count === 1 ? 'Kontakt' : 'Kontakte'} gelöscht`,
   shownCount: (count) => `${count.toLocaleString('de')} gezeigt`,
-
-  duplicates: 'Dubletten',
-  importContacts: 'Kontakte importieren',
-  importContactsHint:
-    'vCard (.vcf) oder CSV von Google, Outlook und anderen. Nichts wird geschrieben, bevor Sie es gesehen haben.',
-  asNamed: 'Wie der Name sagt',
-  phoneRegion: 'Land von Nummern ohne Vorwahl',
-  phoneRegionHint: 'Zwei Buchstaben, etwa DE.',
-  keepExisting: 'Kontakte, die schon da sind, lassen, wie sie sind',
-  wouldImport: (count) => `${count.toLocaleString('de')} würden angelegt oder geändert.`,
-  reading: 'Wird gelesen …',
   format: 'Format',
   saveFile: 'Datei speichern',
   exported: 'Die Datei ist gespeichert.',
   onlyFound: 'Nur was die Suche findet',
+  newContact: 'Neuer Kontakt',
+  contactsSearch: 'Namen, Firmen, E-Mail-Adressen und Nummern suchen',
+  noContacts: 'Noch keine Kontakte',
+  noContactsLead: 'Legen Sie mit „Neuer Kontakt“ den ersten an.',
+  noMatch: 'Kein Kontakt passt dazu',
+  noMatchLead: 'Versuchen Sie es mit weniger Buchstaben.',
+  starredOnly: 'Nur markierte',
+  star: 'Markieren',
+  unstar: 'Markierung entfernen',
+  kind: 'Art',
+  number: 'Nummer',
+  add: 'Hinzufügen',
+  remove: 'Entfernen',
+  street: 'Straße',
+  city: 'Ort',
+  region: 'Region',
+  postalCode: 'Postleitzahl',
+  country: 'Land',
+  contactSaved: (name) => `${name} ist gespeichert`,
+  contactDeleted: (name) => `${name} ist gelöscht`,
+  contactRestored: (name) => `${name} ist wieder da`,
+  nameless: 'Ohne Namen',
+  back: 'Zurück',
 };

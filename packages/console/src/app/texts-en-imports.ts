@@ -1,4 +1,4 @@
-/** What is said about imports that are taken back, in English. */
+/** What is said about files that are imported, and about taking imports back, in English. */
 export const IMPORT_TEXTS = {
   takeBack: 'Take this import back',
   takeBackOne: 'Take back',
@@ -16,4 +16,38 @@ export const IMPORT_TEXTS = {
   nothing: 'There was nothing left to take back.',
   more: 'Show more',
   andMore: (count: string) => `and ${count} more`,
+  importUsersHint:
+    'CSV whose first row names the columns (username, email, name, role …), or JSON, one user a line. Nothing is written before you have seen it.',
+  file: 'File',
+  orDrop: 'Or drop it here.',
+  fileTooLarge:
+    'This file is too large for a browser. The command line takes it: kith users import, kith contacts import.',
+  nothingInFile: 'There is nothing in this file.',
+  columns: 'What the columns hold',
+  leaveOut: 'Leave out',
+  columnsMissing: 'New users need a username, an email address and a name: choose the columns that hold them.',
+  recordsFound: (count: number, bad: number) =>
+    `${count.toLocaleString('en')} found${bad === 0 ? '.' : `, of which ${bad} cannot be read.`}`,
+  preview: 'Preview',
+  line: 'Line',
+  isThere: 'is there',
+  isNew: 'new',
+  updateExisting: 'Change users who are there and differ; otherwise these are refused',
+  importCount: (count: number) => `Import ${count.toLocaleString('en')}`,
+  imported: (count: number) => `${count.toLocaleString('en')} done.`,
+  importStatuses: { created: 'created', updated: 'changed', same: 'unchanged', refused: 'refused' },
+  recordProblems: {
+    'not-json': 'This line is not JSON:',
+    'not-object': 'This line is not an object:',
+    'unknown-field': 'There is no such field:',
+    unread: 'A value cannot be read:',
+    cells: 'The row has another number of cells than the first one:',
+  },
+  importContactsHint: 'vCard (.vcf) or CSV of Google, Outlook and others. Nothing is written before you have seen it.',
+  asNamed: 'As its name says',
+  phoneRegion: 'Country of numbers without one',
+  phoneRegionHint: 'Two letters, such as GB.',
+  keepExisting: 'Leave contacts that are there as they are',
+  wouldImport: (count: number) => `${count.toLocaleString('en')} would be created or changed.`,
+  reading: 'Reading …',
 };

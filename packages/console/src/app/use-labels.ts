@@ -6,7 +6,7 @@ import { useService } from './context.tsx';
 import { contactName } from './contact-name.ts';
 import type { Bulk } from './parts/bulk.tsx';
 import type { Outcome } from './run-each.ts';
-import { t } from './texts.ts';
+import { contactTexts } from './contact-texts.ts';
 
 /** As many labels as a user may have by default. */
 const LABELS_MAX = 1000;
@@ -44,7 +44,7 @@ export function useLabelContacts(bulk: Bulk): (label: Label, contacts: readonly 
       );
     };
     bulk.start({
-      title: isAdded ? t.addLabel : t.removeLabel,
+      title: isAdded ? contactTexts.addLabel : contactTexts.removeLabel,
       items: contacts.filter(({ labelIds }) => labelIds.includes(label.id) !== isAdded),
       nameOf: contactName,
       run: { all: (items) => send(isAdded, items) },
@@ -55,7 +55,8 @@ export function useLabelContacts(bulk: Bulk): (label: Label, contacts: readonly 
             done.map(({ item }) => item),
           ),
       },
-      done: (count) => (isAdded ? t.labelled(count, label.name) : t.unlabelled(count, label.name)),
+      done: (count) =>
+        isAdded ? contactTexts.labelled(count, label.name) : contactTexts.unlabelled(count, label.name),
     });
   };
 }

@@ -16,6 +16,7 @@ import { Failed, Skeleton } from '../parts/states.tsx';
 import { Time } from '../parts/time.tsx';
 import { notify } from '../parts/toasts.tsx';
 import { accountTexts } from '../account-texts.ts';
+import { userTexts } from '../user-texts.ts';
 import { t } from '../texts.ts';
 import { useTitle } from '../use-title.ts';
 
@@ -50,11 +51,11 @@ function Profile() {
   const save = async () => {
     const { user: saved } = await users.update({ userId: user.id, etag: user.etag, name });
     setUser(saved);
-    notify(t.userSaved(saved.name));
+    notify(userTexts.userSaved(saved.name));
   };
   return (
     <section className="card pad" aria-labelledby="profile">
-      <h2 id="profile">{t.profile}</h2>
+      <h2 id="profile">{userTexts.profile}</h2>
       <dl className="facts">
         <div>
           <dt>{t.username}</dt>
@@ -122,10 +123,10 @@ function Password() {
               onChange={setCurrent}
             />
             <Field
-              label={t.newPassword}
+              label={userTexts.newPassword}
               type="password"
               autoComplete="new-password"
-              hint={t.passwordHint}
+              hint={userTexts.passwordHint}
               error={errors.get('newPassword')}
               value={newPassword}
               onChange={setNew}
@@ -175,7 +176,7 @@ function SecondFactor() {
   };
   return (
     <section className="card pad" aria-labelledby="second-factor">
-      <h2 id="second-factor">{t.secondFactor}</h2>
+      <h2 id="second-factor">{userTexts.secondFactor}</h2>
       {error !== null ? (
         <Failed error={error} onRetry={() => void refetch()} />
       ) : data === undefined ? (
@@ -208,7 +209,7 @@ function SecondFactor() {
         </>
       )}
       {enrolment !== undefined && (
-        <Dialog title={t.secondFactor} onClose={() => setEnrolment(undefined)}>
+        <Dialog title={userTexts.secondFactor} onClose={() => setEnrolment(undefined)}>
           <p>{accountTexts.scan}</p>
           <Suspense>
             <QrCode text={enrolment.uri} />
@@ -299,7 +300,7 @@ function NewKey(): ReactNode {
               <>
                 <Field label={accountTexts.keyName} error={errors.get('name')} value={name} onChange={setName} />
                 <fieldset className="choices">
-                  <legend>{t.permissions}</legend>
+                  <legend>{userTexts.permissions}</legend>
                   {[...permissions].map((permission) => (
                     <Checkbox
                       key={permission}

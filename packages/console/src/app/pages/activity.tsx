@@ -6,6 +6,7 @@ import { ActivityList } from '../parts/activity-list.tsx';
 import { AsCurl } from '../parts/curl.tsx';
 import { Failed, Skeleton } from '../parts/states.tsx';
 import { useQueryParameters } from '../router.tsx';
+import { activityTexts } from '../activity-texts.ts';
 import { t } from '../texts.ts';
 import { useDelayed } from '../use-delayed.ts';
 import { useTitle } from '../use-title.ts';
@@ -32,8 +33,8 @@ export default function Activity() {
       <div className="filters">
         <input
           type="search"
-          aria-label={t.actionFilter}
-          placeholder={t.actionFilter}
+          aria-label={activityTexts.actionFilter}
+          placeholder={activityTexts.actionFilter}
           data-shortcut="search"
           maxLength={100}
           value={parameters.get('action') ?? ''}
@@ -42,8 +43,8 @@ export default function Activity() {
         {mayReadAll && (
           <input
             type="search"
-            aria-label={t.ofUser}
-            placeholder={t.ofUser}
+            aria-label={activityTexts.ofUser}
+            placeholder={activityTexts.ofUser}
             maxLength={36}
             value={parameters.get('user') ?? ''}
             onChange={({ target }) => setParameters({ user: target.value.trim() })}
@@ -68,23 +69,23 @@ function Feed({ filter }: { readonly filter: Filter }) {
     <>
       <div className="feed-head">
         <span className={`badge ${isPaused ? 'warn' : state === 'live' ? 'good' : 'warn'}`} role="status">
-          {isPaused ? t.paused : stateText(state)}
+          {isPaused ? activityTexts.paused : stateText(state)}
         </span>
         <button type="button" className="button" onClick={() => setPaused(!isPaused)}>
-          {isPaused ? t.resume : t.pause}
+          {isPaused ? activityTexts.resume : activityTexts.pause}
         </button>
         {waiting > 0 && (
           <button type="button" className="button primary" onClick={() => setPaused(false)}>
-            {t.newEvents(waiting)}
+            {activityTexts.newEvents(waiting)}
           </button>
         )}
       </div>
-      {hasGap && <p className="notice">{t.gap}</p>}
+      {hasGap && <p className="notice">{activityTexts.gap}</p>}
       <div className="card pad">
         <ActivityList activities={activities} heading="h2" />
         {older !== undefined && (
           <button type="button" className="button" onClick={older}>
-            {t.older}
+            {activityTexts.older}
           </button>
         )}
       </div>
@@ -93,8 +94,8 @@ function Feed({ filter }: { readonly filter: Filter }) {
 }
 
 function stateText(state: WatchState | 'lost'): string {
-  if (state === 'live') return t.live;
-  return state === 'lost' ? t.reconnecting : t.connecting;
+  if (state === 'live') return activityTexts.live;
+  return state === 'lost' ? activityTexts.reconnecting : activityTexts.connecting;
 }
 
 /** Lists what there is, then watches from where the list ends: nothing is missed in between. */

@@ -5,6 +5,7 @@ import { contactName } from '../contact-name.ts';
 import type { Bulk } from '../parts/bulk.tsx';
 import { Select } from '../parts/form.tsx';
 import type { Selection } from '../parts/selection.tsx';
+import { contactTexts } from '../contact-texts.ts';
 import { t } from '../texts.ts';
 import { useLabelContacts, useLabels } from '../use-labels.ts';
 
@@ -27,24 +28,24 @@ export default function ContactBulk({ selection: { items }, bulk }: ContactBulkP
       nameOf: contactName,
       run: { each: async ({ id, etag }) => (await contacts.delete({ contactId: id, etag })).contact },
       undo: { each: ({ result: { id, etag } }) => contacts.undelete({ contactId: id, etag }) },
-      done: t.contactsDeleted,
+      done: contactTexts.contactsDeleted,
     });
   return (
     <>
       {label !== undefined && (
         <span className="actions">
           <Select
-            label={t.label}
+            label={contactTexts.label}
             isLabelHidden
             value={label.id}
             options={labels.map(({ id, name }) => [id, name] as const)}
             onChange={setChosenId}
           />
           <button type="button" className="button" onClick={() => labelContacts(label, items, true)}>
-            {t.addLabel}
+            {contactTexts.addLabel}
           </button>
           <button type="button" className="button" onClick={() => labelContacts(label, items, false)}>
-            {t.removeLabel}
+            {contactTexts.removeLabel}
           </button>
         </span>
       )}

@@ -17,6 +17,7 @@ import { Failed, Skeleton } from '../parts/states.tsx';
 import { Time } from '../parts/time.tsx';
 import { notify } from '../parts/toasts.tsx';
 import { Link, navigate } from '../router.tsx';
+import { contactTexts } from '../contact-texts.ts';
 import { t } from '../texts.ts';
 import { refreshContacts, useLabels } from '../use-labels.ts';
 import { qrCard } from '../vcard.ts';
@@ -57,14 +58,14 @@ export default function ContactCard({ contactId, onEdit }: CardProps) {
   const restore = attempt(async () => {
     await contacts.undelete({ contactId });
     refreshContacts(queries);
-    notify(t.contactRestored(name));
+    notify(contactTexts.contactRestored(name));
   });
   const remove = attempt(async () => {
     await contacts.delete({ contactId, etag: contact.etag });
     navigate(`contacts${location.search}`);
     queries.removeQueries({ queryKey: ['contact', contactId] });
     refreshContacts(queries);
-    notify(t.contactDeleted(name), { undo: restore });
+    notify(contactTexts.contactDeleted(name), { undo: restore });
   });
   const star = attempt(async () => {
     await contacts.update({ contactId, etag: contact.etag, starred: !contact.starred });
@@ -73,7 +74,7 @@ export default function ContactCard({ contactId, onEdit }: CardProps) {
   return (
     <section className="card pad contact-card" aria-label={name}>
       <p className="narrow-only">
-        <Link to={`contacts${location.search}`}>← {t.back}</Link>
+        <Link to={`contacts${location.search}`}>← {contactTexts.back}</Link>
       </p>
       <div className="page-head">
         <Avatar name={name} isLarge />
@@ -97,7 +98,7 @@ export default function ContactCard({ contactId, onEdit }: CardProps) {
             {t.edit}
           </button>
           <button type="button" className="button" onClick={star}>
-            {contact.starred ? t.unstar : t.star}
+            {contact.starred ? contactTexts.unstar : contactTexts.star}
           </button>
           <button type="button" className="button danger" onClick={remove}>
             {t.delete}

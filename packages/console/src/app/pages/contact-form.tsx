@@ -25,6 +25,7 @@ import { Checkbox, Field, Form, TextArea } from '../parts/form.tsx';
 import { Lines, linesOf, type Line } from '../parts/lines.tsx';
 import { notify } from '../parts/toasts.tsx';
 import { navigate } from '../router.tsx';
+import { contactTexts } from '../contact-texts.ts';
 import { t } from '../texts.ts';
 import { refreshContacts, useLabels } from '../use-labels.ts';
 
@@ -135,7 +136,7 @@ export default function ContactForm({ contact, onClose }: ContactFormProps) {
       queries.setQueryData(['contact', saved.id], saved);
       refreshContacts(queries);
       onClose();
-      notify(t.contactSaved(contactName(saved)));
+      notify(contactTexts.contactSaved(contactName(saved)));
       if (base === undefined) navigate(`contacts/${saved.id}`);
     } catch (thrown) {
       if (base === undefined || KithError.from(thrown).reason !== 'ETAG_MISMATCH') throw thrown;
@@ -153,7 +154,7 @@ export default function ContactForm({ contact, onClose }: ContactFormProps) {
   const labelsOfIds = (ids: readonly string[]) =>
     ids.map((id) => labels.find((label) => label.id === id)?.name ?? t.unknown);
   return (
-    <Dialog title={contact === undefined ? t.newContact : t.edit} onClose={onClose} isWide>
+    <Dialog title={contact === undefined ? contactTexts.newContact : t.edit} onClose={onClose} isWide>
       <Form
         action={t.save}
         onSubmit={save}

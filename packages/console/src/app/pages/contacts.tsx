@@ -12,6 +12,7 @@ import { DRAGGED_CONTACTS, LabelList } from '../parts/label-list.tsx';
 import { SelectAllBox, SelectBox, type Selection, SelectionBar, useSelection, useShown } from '../parts/selection.tsx';
 import { Empty, Failed, Skeleton } from '../parts/states.tsx';
 import { Link, useQueryParameters } from '../router.tsx';
+import { contactTexts } from '../contact-texts.ts';
 import { t } from '../texts.ts';
 import { useDelayed } from '../use-delayed.ts';
 import { useDuplicates } from '../use-duplicates.ts';
@@ -64,22 +65,22 @@ export default function Contacts({ contactId }: { readonly contactId: string | u
             {t.exportFile}
           </button>
           <button type="button" className="button primary" data-shortcut="create" onClick={() => setEdited('new')}>
-            {t.newContact}
+            {contactTexts.newContact}
           </button>
         </div>
       </div>
       <div className="filters">
         <input
           type="search"
-          aria-label={t.contactsSearch}
-          placeholder={t.contactsSearch}
+          aria-label={contactTexts.contactsSearch}
+          placeholder={contactTexts.contactsSearch}
           data-shortcut="search"
           maxLength={100}
           value={parameters.get('q') ?? ''}
           onChange={({ target }) => setParameters({ q: target.value })}
         />
         <Checkbox
-          label={t.starredOnly}
+          label={contactTexts.starredOnly}
           checked={isStarred}
           onChange={(checked) => setParameters({ starred: checked ? '1' : '' })}
         />
@@ -188,9 +189,9 @@ function ContactList({ filter, currentId, search, selection }: ListProps) {
   if (shown.length === 0) {
     const isFiltered = filter.query !== '' || filter.starred === true || filter.labels !== undefined;
     return isFiltered ? (
-      <Empty title={t.noMatch} lead={t.noMatchLead} />
+      <Empty title={contactTexts.noMatch} lead={contactTexts.noMatchLead} />
     ) : (
-      <Empty title={t.noContacts} lead={t.noContactsLead} />
+      <Empty title={contactTexts.noContacts} lead={contactTexts.noContactsLead} />
     );
   }
   /** The whole selection goes along with one of it. */
@@ -202,7 +203,8 @@ function ContactList({ filter, currentId, search, selection }: ListProps) {
   return (
     <div className="contact-list">
       <div className="select-all">
-        <SelectAllBox selection={selection} shown={shown} /> <span className="muted">{t.shownCount(shown.length)}</span>
+        <SelectAllBox selection={selection} shown={shown} />{' '}
+        <span className="muted">{contactTexts.shownCount(shown.length)}</span>
       </div>
       <ul className="card" aria-label={t.contacts}>
         {shown.map((contact, i) => (
@@ -218,7 +220,7 @@ function ContactList({ filter, currentId, search, selection }: ListProps) {
               <span>
                 <span className="person-name">
                   {contactName(contact)}
-                  {contact.starred && <span aria-label={t.starredOnly}> ★</span>}
+                  {contact.starred && <span aria-label={contactTexts.starredOnly}> ★</span>}
                   {labels
                     .filter(({ id }) => contact.labelIds.includes(id))
                     .map(({ id, color }) => (

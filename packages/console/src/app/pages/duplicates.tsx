@@ -11,6 +11,7 @@ import { RowAction } from '../parts/row-action.tsx';
 import { Empty, Failed, Skeleton } from '../parts/states.tsx';
 import { notify } from '../parts/toasts.tsx';
 import { Link, useQueryParameters } from '../router.tsx';
+import { contactTexts } from '../contact-texts.ts';
 import { t } from '../texts.ts';
 import { dropPairs, refreshDuplicates, useDuplicates } from '../use-duplicates.ts';
 import { refreshContacts } from '../use-labels.ts';
@@ -73,7 +74,8 @@ export default function DuplicatesPage() {
 const keyOf = ({ first, second }: ContactDuplicate): string => `${first?.id}.${second?.id}`;
 
 const titleOf = ({ first, second }: ContactDuplicate): string => d.and(nameOf(first), nameOf(second));
-const nameOf = (contact: Contact | undefined): string => (contact === undefined ? t.nameless : contactName(contact));
+const nameOf = (contact: Contact | undefined): string =>
+  contact === undefined ? contactTexts.nameless : contactName(contact);
 
 /** One pair after the other, side by side. */
 function Candidates() {

@@ -6,6 +6,7 @@ import { AsCurl } from '../parts/curl.tsx';
 import { Dialog } from '../parts/dialog.tsx';
 import { Form, TextArea } from '../parts/form.tsx';
 import { notify } from '../parts/toasts.tsx';
+import { userTexts } from '../user-texts.ts';
 import { t } from '../texts.ts';
 import type { EditProps } from './edit-user.tsx';
 
@@ -31,11 +32,11 @@ export default function EditMetadata({ user, onSaved, onClose }: EditProps) {
     const { user: saved } = await users.update(request());
     onSaved(saved);
     onClose();
-    notify(t.userSaved(saved.name));
+    notify(userTexts.userSaved(saved.name));
   };
   return (
-    <Dialog title={t.metadata} onClose={onClose} isWide>
-      <p className="muted">{t.metadataLead}</p>
+    <Dialog title={userTexts.metadata} onClose={onClose} isWide>
+      <p className="muted">{userTexts.metadataLead}</p>
       <Form
         action={t.save}
         onSubmit={save}
@@ -50,8 +51,8 @@ export default function EditMetadata({ user, onSaved, onClose }: EditProps) {
           FIELDS.map((field) => (
             <TextArea
               key={field}
-              label={t[field]}
-              hint={field === 'publicMetadata' ? t.publicMetadataHint : t.privateMetadataHint}
+              label={userTexts[field]}
+              hint={field === 'publicMetadata' ? userTexts.publicMetadataHint : userTexts.privateMetadataHint}
               className="json"
               rows={7}
               spellCheck={false}
@@ -82,7 +83,9 @@ function problemOf(text: string): string | undefined {
   } catch (thrown) {
     if (!(thrown instanceof SyntaxError)) throw thrown;
     const at = /position (\d+)/.exec(thrown.message)?.[1];
-    return at === undefined ? t.jsonWrong : `${t.jsonWrong} ${t.atLine(text.slice(0, Number(at)).split('\n').length)}`;
+    return at === undefined
+      ? userTexts.jsonWrong
+      : `${userTexts.jsonWrong} ${userTexts.atLine(text.slice(0, Number(at)).split('\n').length)}`;
   }
 }
 

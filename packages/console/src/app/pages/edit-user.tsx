@@ -8,6 +8,7 @@ import { AsCurl } from '../parts/curl.tsx';
 import { Dialog } from '../parts/dialog.tsx';
 import { Field, Form, Select } from '../parts/form.tsx';
 import { notify } from '../parts/toasts.tsx';
+import { userTexts } from '../user-texts.ts';
 import { t } from '../texts.ts';
 
 /** The fields that the form has, as they are in the contract. */
@@ -50,7 +51,7 @@ export default function EditUser({ user, onSaved, onClose }: EditProps) {
       const { user: saved } = await users.update(request());
       onSaved(saved);
       onClose();
-      notify(t.userSaved(saved.name));
+      notify(userTexts.userSaved(saved.name));
     } catch (thrown) {
       if (KithError.from(thrown).reason !== 'ETAG_MISMATCH') throw thrown;
       const { user: theirs } = await users.get({ userId: user.id });

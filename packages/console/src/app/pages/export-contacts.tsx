@@ -6,6 +6,7 @@ import { Dialog } from '../parts/dialog.tsx';
 import { Checkbox, Form, Select } from '../parts/form.tsx';
 import { notify } from '../parts/toasts.tsx';
 import { saveFile } from '../save-file.ts';
+import { contactTexts } from '../contact-texts.ts';
 import { t } from '../texts.ts';
 
 const ENDINGS: Readonly<Record<string, { readonly ending: string; readonly type: string; readonly label: string }>> = {
@@ -37,12 +38,12 @@ export default function ExportContacts({ query, isStarred, onClose }: ExportProp
     const { ending, type } = ENDINGS[format]!;
     saveFile(`contacts.${ending}`, parts, type);
     onClose();
-    notify(t.exported);
+    notify(contactTexts.exported);
   };
   return (
     <Dialog title={t.exportFile} onClose={onClose}>
       <Form
-        action={t.saveFile}
+        action={contactTexts.saveFile}
         onSubmit={save}
         onCancel={onClose}
         aside={<AsCurl call={() => ({ method: 'kith.contact.v1.ContactService/ExportContacts', body: request() })} />}
@@ -50,14 +51,14 @@ export default function ExportContacts({ query, isStarred, onClose }: ExportProp
         {() => (
           <>
             <Select
-              label={t.format}
+              label={contactTexts.format}
               value={format}
               options={[ContactFormat.VCARD_4, ContactFormat.VCARD_3, ContactFormat.CSV].map(
                 (each) => [String(each), ENDINGS[each]!.label] as const,
               )}
               onChange={setFormat}
             />
-            {isFiltered && <Checkbox label={t.onlyFound} checked={onlyFound} onChange={setOnlyFound} />}
+            {isFiltered && <Checkbox label={contactTexts.onlyFound} checked={onlyFound} onChange={setOnlyFound} />}
           </>
         )}
       </Form>

@@ -49,7 +49,7 @@ export default function ImportContacts() {
       title={t.importContacts}
       target="contacts"
       accept=".vcf,.vcard,.csv,text/vcard,text/csv"
-      hint={t.importContactsHint}
+      hint={importTexts.importContactsHint}
       bytesMax={FILE_BYTES_MAX}
       read={read}
       before={<EarlierImports />}
@@ -147,15 +147,15 @@ function Import({ file }: { readonly file: SourceFile }) {
         <>
           {file.columns.length > 0 && (
             <fieldset className="columns-map card pad">
-              <legend>{t.columns}</legend>
+              <legend>{importTexts.columns}</legend>
               {file.columns.map((column) => (
                 <Select
                   key={column}
                   label={column}
                   value={held[column] ?? ''}
                   options={[
-                    ['', t.asNamed],
-                    ['-', t.leaveOut],
+                    ['', importTexts.asNamed],
+                    ['-', importTexts.leaveOut],
                     ...HELD.filter((each) => each !== column).map((each) => [each, each] as const),
                   ]}
                   onChange={(holds) => setHeld((before) => ({ ...before, [column]: holds }))}
@@ -165,19 +165,25 @@ function Import({ file }: { readonly file: SourceFile }) {
           )}
           <div className="filters">
             <Field
-              label={t.phoneRegion}
-              hint={t.phoneRegionHint}
+              label={importTexts.phoneRegion}
+              hint={importTexts.phoneRegionHint}
               maxLength={2}
               size={4}
               value={region}
               onChange={setRegion}
             />
-            <Checkbox label={t.keepExisting} checked={keepExisting} onChange={setKeepExisting} />
+            <Checkbox label={importTexts.keepExisting} checked={keepExisting} onChange={setKeepExisting} />
           </div>
         </>
       )}
       {!isDone && <progress max={file.parts.length} value={run.partsDone} aria-label={t.importContacts} />}
-      <p role="status">{isPreview ? (isDone ? t.wouldImport(wouldChange) : t.reading) : t.imported(results.length)}</p>
+      <p role="status">
+        {isPreview
+          ? isDone
+            ? importTexts.wouldImport(wouldChange)
+            : importTexts.reading
+          : importTexts.imported(results.length)}
+      </p>
       {failure !== undefined && <Failed error={failure} onRetry={() => void start(isPreview)} />}
       <div className="actions">
         {isPreview && (
@@ -187,7 +193,7 @@ function Import({ file }: { readonly file: SourceFile }) {
             disabled={!isDone || wouldChange === 0}
             onClick={() => void start(false)}
           >
-            {t.importCount(wouldChange)}
+            {importTexts.importCount(wouldChange)}
           </button>
         )}
         {!isPreview && !isDone && (
@@ -224,6 +230,6 @@ function toRow({ line, name, status, notes, refusal }: ImportedContactResult): I
     line,
     name,
     status: STATUSES[status] ?? 'refused',
-    notes: [...refused, ...new Set(notes.map((note) => `${t.line} ${note.line}: ${note.text}`))],
+    notes: [...refused, ...new Set(notes.map((note) => `${importTexts.line} ${note.line}: ${note.text}`))],
   };
 }

@@ -26,6 +26,7 @@ import { ImportPage } from '../parts/import-page.tsx';
 import { type ImportedRow, type ImportedStatus, ImportResults } from '../parts/import-results.tsx';
 import { Failed } from '../parts/states.tsx';
 import { Link } from '../router.tsx';
+import { importTexts } from '../import-texts.ts';
 import { t } from '../texts.ts';
 
 /** The largest file that is read at once, bytes; `kith users import` takes larger ones. */
@@ -48,7 +49,7 @@ export default function ImportUsers() {
       title={t.importUsers}
       target="users"
       accept=".csv,.jsonl,.ndjson,.json,text/csv,application/jsonl"
-      hint={t.importUsersHint}
+      hint={importTexts.importUsersHint}
       bytesMax={FILE_BYTES_MAX}
       read={read}
     >
@@ -99,12 +100,14 @@ function Import({ file }: { readonly file: SourceFile }) {
     await queries.invalidateQueries({ queryKey: ['users'] });
   };
 
-  if (records.length === 0) return <p className="alert">{t.nothingInFile}</p>;
+  if (records.length === 0) return <p className="alert">{importTexts.nothingInFile}</p>;
   if (results !== undefined)
     return (
       <>
         <progress max={records.length} value={results.length} aria-label={t.importFile} />
-        <p role="status">{isRunning ? t.progress(results.length, records.length) : t.imported(results.length)}</p>
+        <p role="status">
+          {isRunning ? t.progress(results.length, records.length) : importTexts.imported(results.length)}
+        </p>
         {failure !== undefined && <Failed error={failure} onRetry={() => void run()} />}
         <div className="actions">
           {isRunning ? (
@@ -125,25 +128,25 @@ function Import({ file }: { readonly file: SourceFile }) {
     <>
       {file.isCsv && (
         <fieldset className="columns-map card pad">
-          <legend>{t.columns}</legend>
+          <legend>{importTexts.columns}</legend>
           {columns.map((column, i) => (
             <Select
               key={i}
               label={column}
               value={fields[i] ?? ''}
-              options={[['', t.leaveOut], ...USER_FIELDS.map((field) => [field, field] as const)]}
+              options={[['', importTexts.leaveOut], ...USER_FIELDS.map((field) => [field, field] as const)]}
               onChange={(field) => setFields((before) => before.with(i, field))}
             />
           ))}
         </fieldset>
       )}
-      {isIncomplete && <p className="notice">{t.columnsMissing}</p>}
-      <p role="status">{t.recordsFound(records.length, records.length - good.length)}</p>
+      {isIncomplete && <p className="notice">{importTexts.columnsMissing}</p>}
+      <p role="status">{importTexts.recordsFound(records.length, records.length - good.length)}</p>
       <Preview records={records} />
-      <Checkbox label={t.updateExisting} checked={isUpdating} onChange={setUpdating} />
+      <Checkbox label={importTexts.updateExisting} checked={isUpdating} onChange={setUpdating} />
       <div className="actions">
         <button type="button" className="button primary" disabled={good.length === 0} onClick={() => void run()}>
-          {t.importCount(good.length)}
+          {importTexts.importCount(good.length)}
         </button>
         <AsCurl
           call={() => ({
@@ -176,10 +179,10 @@ function Preview({ records }: { readonly records: readonly ImportRecord[] }) {
   return (
     <div className="card table-card">
       <table className="table">
-        <caption className="visually-hidden">{t.preview}</caption>
+        <caption className="visually-hidden">{importTexts.preview}</caption>
         <thead>
           <tr>
-            <th scope="col">{t.line}</th>
+            <th scope="col">{importTexts.line}</th>
             <th scope="col">{t.name}</th>
             <th scope="col" className="wide-only">
               {t.username}
@@ -200,17 +203,19 @@ function Preview({ records }: { readonly records: readonly ImportRecord[] }) {
                   <td className="wide-only">{record.user.username}</td>
                   <td className="wide-only">{record.user.email}</td>
                   <td>
-                    {data?.[i] === UserLookupStatus.FOUND && <span className="badge warn">{t.isThere}</span>}
-                    {data?.[i] === UserLookupStatus.NOT_FOUND && <span className="badge good">{t.isNew}</span>}
+                    {data?.[i] === UserLookupStatus.FOUND && <span className="badge warn">{importTexts.isThere}</span>}
+                    {data?.[i] === UserLookupStatus.NOT_FOUND && (
+                      <span className="badge good">{importTexts.isNew}</span>
+                    )}
                   </td>
                 </>
               ) : (
                 <>
                   <td colSpan={3} className="bad-text">
-                    {t.recordProblems[record.problem]} <code>{record.about}</code>
+                    {importTexts.recordProblems[record.problem]} <code>{record.about}</code>
                   </td>
                   <td>
-                    <span className="badge bad">{t.importStatuses.refused}</span>
+                    <span className="badge bad">{importTexts.importStatuses.refused}</span>
                   </td>
                 </>
               )}
@@ -252,6 +257,6 @@ function refusedRow(record: Exclude<ImportRecord, { user: unknown }>): ImportedR
     line: record.line,
     name: '',
     status: 'refused',
-    notes: [`${t.recordProblems[record.problem]} ${record.about}`],
+    notes: [`${importTexts.recordProblems[record.problem]} ${record.about}`],
   };
 }

@@ -17,6 +17,7 @@ import { notify } from '../parts/toasts.tsx';
 import { RoleSelect } from '../parts/role-select.tsx';
 import { RowAction } from '../parts/row-action.tsx';
 import { Link } from '../router.tsx';
+import { userTexts } from '../user-texts.ts';
 import { t } from '../texts.ts';
 import { useTitle } from '../use-title.ts';
 
@@ -46,11 +47,11 @@ export default function Invitations() {
         />
         {settings.signUp !== 'closed' && (
           <button type="button" className="button primary" data-shortcut="create" onClick={() => setInviting(true)}>
-            {t.invite}
+            {userTexts.invite}
           </button>
         )}
       </div>
-      <p className="notice">{t.signUpPolicies[settings.signUp]}</p>
+      <p className="notice">{userTexts.signUpPolicies[settings.signUp]}</p>
       <InvitationTable />
       {isInviting && <Invite bulk={bulk} onClose={() => setInviting(false)} />}
       {bulk.dialog}
@@ -71,7 +72,7 @@ function InvitationTable() {
   if (error !== null) return <Failed error={error} onRetry={() => void refetch()} />;
   if (data === undefined) return <Skeleton rows={6} />;
   if (data.invitations.length === 0 && pages.isFirst)
-    return <Empty title={t.noInvitations} lead={t.noInvitationsLead} />;
+    return <Empty title={userTexts.noInvitations} lead={userTexts.noInvitationsLead} />;
   const attempt = async (action: () => Promise<unknown>, done: string) => {
     try {
       await action();
@@ -82,9 +83,9 @@ function InvitationTable() {
     await queries.invalidateQueries({ queryKey: ['invitations'] });
   };
   const resend = ({ id, email }: Invitation) =>
-    attempt(() => invitations.resend({ invitationId: id }), t.resent(email));
+    attempt(() => invitations.resend({ invitationId: id }), userTexts.resent(email));
   const revoke = ({ id, email }: Invitation) =>
-    attempt(() => invitations.revoke({ invitationId: id }), t.invitationRevoked(email));
+    attempt(() => invitations.revoke({ invitationId: id }), userTexts.invitationRevoked(email));
   return (
     <>
       <div className="card table-card" aria-busy={isPlaceholderData}>
@@ -97,9 +98,9 @@ function InvitationTable() {
                 {t.role}
               </th>
               <th scope="col" className="wide-only">
-                {t.invited}
+                {userTexts.invited}
               </th>
-              <th scope="col">{t.expires}</th>
+              <th scope="col">{userTexts.expires}</th>
               <td />
             </tr>
           </thead>
@@ -115,14 +116,14 @@ function InvitationTable() {
                 </td>
                 <td>
                   {isOver(invitation) ? (
-                    <span className="badge bad">{t.expired}</span>
+                    <span className="badge bad">{userTexts.expired}</span>
                   ) : (
                     <Time of={invitation.expireTime} />
                   )}
                 </td>
                 <td className="row-actions">
-                  <RowAction label={t.resend} about={invitation.email} onAct={() => void resend(invitation)} />
-                  <RowAction label={t.revoke} about={invitation.email} onAct={() => void revoke(invitation)} />
+                  <RowAction label={userTexts.resend} about={invitation.email} onAct={() => void resend(invitation)} />
+                  <RowAction label={userTexts.revoke} about={invitation.email} onAct={() => void revoke(invitation)} />
                 </td>
               </tr>
             ))}
@@ -150,24 +151,24 @@ function Invite({ bulk, onClose }: { readonly bulk: Bulk; readonly onClose: () =
     if (addresses.length > 1) {
       onClose();
       bulk.start({
-        title: t.invite,
+        title: userTexts.invite,
         items: addresses.slice(0, ADDRESSES_MAX),
         nameOf: (email) => email,
         run: { each: async (email) => (await invitations.create(request(email))).invitation },
         undo: { each: ({ result: { id } }) => invitations.revoke({ invitationId: id }) },
-        done: t.invitedMany,
+        done: userTexts.invitedMany,
       });
       return;
     }
     const { invitation } = await invitations.create(request(first));
     await queries.invalidateQueries({ queryKey: ['invitations'] });
     onClose();
-    notify(t.invitedOne(invitation.email));
+    notify(userTexts.invitedOne(invitation.email));
   };
   return (
-    <Dialog title={t.invite} onClose={onClose}>
+    <Dialog title={userTexts.invite} onClose={onClose}>
       <Form
-        action={t.invite}
+        action={userTexts.invite}
         onSubmit={invite}
         onCancel={onClose}
         aside={
@@ -182,10 +183,12 @@ function Invite({ bulk, onClose }: { readonly bulk: Bulk; readonly onClose: () =
         {(errors) => (
           <>
             <TextArea
-              label={t.emails}
-              hint={t.inviteHint(ADDRESSES_MAX)}
+              label={userTexts.emails}
+              hint={userTexts.inviteHint(ADDRESSES_MAX)}
               rows={4}
-              error={errors.get('email') ?? (addresses.length > ADDRESSES_MAX ? t.tooMany(ADDRESSES_MAX) : undefined)}
+              error={
+                errors.get('email') ?? (addresses.length > ADDRESSES_MAX ? userTexts.tooMany(ADDRESSES_MAX) : undefined)
+              }
               value={text}
               onChange={setText}
             />

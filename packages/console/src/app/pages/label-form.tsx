@@ -8,6 +8,7 @@ import { AsCurl } from '../parts/curl.tsx';
 import { Dialog } from '../parts/dialog.tsx';
 import { Checkbox, Field, Form } from '../parts/form.tsx';
 import { notify } from '../parts/toasts.tsx';
+import { contactTexts } from '../contact-texts.ts';
 import { t } from '../texts.ts';
 import { refreshContacts } from '../use-labels.ts';
 
@@ -33,12 +34,12 @@ export default function LabelForm({ label, onDeleted, onClose }: LabelFormProps)
     else await labels.update({ labelId: label.id, etag: label.etag, ...fields });
     refreshContacts(queries);
     onClose();
-    notify(t.labelSaved(name.trim()));
+    notify(contactTexts.labelSaved(name.trim()));
   };
   const restore = async (id: string) => {
     try {
       await labels.undelete({ labelId: id });
-      notify(t.labelRestored(name));
+      notify(contactTexts.labelRestored(name));
     } catch (thrown) {
       notify(describeFailure(thrown, language), { isError: true });
     }
@@ -49,14 +50,14 @@ export default function LabelForm({ label, onDeleted, onClose }: LabelFormProps)
       await labels.delete({ labelId: id, etag });
       onDeleted(id);
       onClose();
-      notify(t.labelDeleted(name), { undo: () => void restore(id) });
+      notify(contactTexts.labelDeleted(name), { undo: () => void restore(id) });
     } catch (thrown) {
       notify(describeFailure(thrown, language), { isError: true });
     }
     refreshContacts(queries);
   };
   return (
-    <Dialog title={label === undefined ? t.newLabel : t.editLabel} onClose={onClose}>
+    <Dialog title={label === undefined ? contactTexts.newLabel : contactTexts.editLabel} onClose={onClose}>
       <Form
         action={t.save}
         onSubmit={save}
@@ -81,9 +82,15 @@ export default function LabelForm({ label, onDeleted, onClose }: LabelFormProps)
         {(errors) => (
           <>
             <Field label={t.name} error={errors.get('name')} value={name} onChange={setName} />
-            <Checkbox label={t.withColor} checked={hasColor} onChange={setHasColor} />
+            <Checkbox label={contactTexts.withColor} checked={hasColor} onChange={setHasColor} />
             {hasColor && (
-              <Field label={t.color} type="color" error={errors.get('color')} value={color} onChange={setColor} />
+              <Field
+                label={contactTexts.color}
+                type="color"
+                error={errors.get('color')}
+                value={color}
+                onChange={setColor}
+              />
             )}
           </>
         )}

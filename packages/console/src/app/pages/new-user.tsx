@@ -9,6 +9,7 @@ import { Checkbox, Field, Form } from '../parts/form.tsx';
 import { notify } from '../parts/toasts.tsx';
 import { RoleSelect } from '../parts/role-select.tsx';
 import { navigate } from '../router.tsx';
+import { userTexts } from '../user-texts.ts';
 import { t } from '../texts.ts';
 
 export default function NewUser({ onClose }: { readonly onClose: () => void }) {
@@ -23,7 +24,7 @@ export default function NewUser({ onClose }: { readonly onClose: () => void }) {
     const { user } = await users.create(request());
     await queries.invalidateQueries({ queryKey: ['users'] });
     onClose();
-    notify(t.userCreated(user.name));
+    notify(userTexts.userCreated(user.name));
     navigate(`users/${user.id}`);
   };
   const field = (name: keyof typeof entered) => ({
@@ -32,7 +33,7 @@ export default function NewUser({ onClose }: { readonly onClose: () => void }) {
     onChange: (value: string) => setEntered((before) => ({ ...before, [name]: value })),
   });
   return (
-    <Dialog title={t.newUser} onClose={onClose}>
+    <Dialog title={userTexts.newUser} onClose={onClose}>
       <Form
         action={t.create}
         onSubmit={create}
@@ -45,14 +46,14 @@ export default function NewUser({ onClose }: { readonly onClose: () => void }) {
             <Field label={t.username} autoComplete="off" error={errors.get('username')} {...field('username')} />
             <Field label={t.email} type="email" autoComplete="off" error={errors.get('email')} {...field('email')} />
             <Field
-              label={t.password}
+              label={userTexts.password}
               type="password"
               autoComplete="new-password"
-              hint={t.passwordHint}
+              hint={userTexts.passwordHint}
               error={errors.get('password') ?? errors.get('')}
               {...field('password')}
             />
-            <Checkbox label={t.mustChange} checked={mustChangePassword} onChange={setMustChange} />
+            <Checkbox label={userTexts.mustChange} checked={mustChangePassword} onChange={setMustChange} />
             {mayGiveRoles && <RoleSelect value={role} onChange={setRole} />}
           </>
         )}

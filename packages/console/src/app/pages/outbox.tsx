@@ -14,6 +14,7 @@ import { Time } from '../parts/time.tsx';
 import { notify } from '../parts/toasts.tsx';
 import { RowAction } from '../parts/row-action.tsx';
 import { Link, useQueryParameters } from '../router.tsx';
+import { userTexts } from '../user-texts.ts';
 import { t } from '../texts.ts';
 import { useTitle } from '../use-title.ts';
 
@@ -32,7 +33,7 @@ export default function Outbox() {
   useTitle(t.outbox);
   const [parameters, setParameters] = useQueryParameters();
   const state = parameters.get('state') ?? '';
-  const states = state in t.mailStates ? [Number(state) as MailState] : [];
+  const states = state in userTexts.mailStates ? [Number(state) as MailState] : [];
   return (
     <>
       <div className="page-head">
@@ -51,7 +52,7 @@ export default function Outbox() {
           label={t.state}
           isLabelHidden
           value={state}
-          options={[['', t.allStates], ...Object.entries(t.mailStates)]}
+          options={[['', userTexts.allStates], ...Object.entries(userTexts.mailStates)]}
           onChange={(chosen) => setParameters({ state: chosen })}
         />
       </div>
@@ -77,7 +78,7 @@ function MailTable({ states }: { readonly states: MailState[] }) {
   });
   if (data === undefined)
     return error === null ? <Skeleton rows={8} /> : <Failed error={error} onRetry={() => void refetch()} />;
-  if (data.mails.length === 0 && pages.isFirst) return <Empty title={t.noMails} lead={t.noMailsLead} />;
+  if (data.mails.length === 0 && pages.isFirst) return <Empty title={userTexts.noMails} lead={userTexts.noMailsLead} />;
   const attempt = async (action: () => Promise<unknown>) => {
     try {
       await action();
@@ -89,7 +90,7 @@ function MailTable({ states }: { readonly states: MailState[] }) {
   const resend = ({ id, recipient }: Mail) =>
     attempt(async () => {
       await outbox.resend({ mailId: id });
-      notify(t.resent(recipient));
+      notify(userTexts.resent(recipient));
     });
   const show = (mail: Mail) =>
     attempt(async () => setShown({ mail, text: (await outbox.get({ mailId: mail.id })).text }));
@@ -100,7 +101,7 @@ function MailTable({ states }: { readonly states: MailState[] }) {
           <caption className="visually-hidden">{t.outbox}</caption>
           <thead>
             <tr>
-              <th scope="col">{t.recipient}</th>
+              <th scope="col">{userTexts.recipient}</th>
               <th scope="col">{t.state}</th>
               <th scope="col" className="wide-only">
                 {t.created}
@@ -120,17 +121,19 @@ function MailTable({ states }: { readonly states: MailState[] }) {
                   <div className="muted">{mail.subject}</div>
                 </td>
                 <td>
-                  <span className={`badge ${TONES[mail.state] ?? ''}`}>{t.mailStates[mail.state] ?? t.unknown}</span>
+                  <span className={`badge ${TONES[mail.state] ?? ''}`}>
+                    {userTexts.mailStates[mail.state] ?? t.unknown}
+                  </span>
                   {mail.state === MailState.WAITING && mail.nextAttemptTime !== undefined && mail.attempts > 0 && (
                     <div className="muted">
-                      {t.nextAttempt} <Time of={mail.nextAttemptTime} />
+                      {userTexts.nextAttempt} <Time of={mail.nextAttemptTime} />
                     </div>
                   )}
                   {mail.lastError !== '' && mail.state !== MailState.SENT && (
                     <div className="bad-text">{mail.lastError}</div>
                   )}
                   {mail.attempts > 0 && mail.state !== MailState.SENT && (
-                    <div className="muted">{t.attempts(mail.attempts)}</div>
+                    <div className="muted">{userTexts.attempts(mail.attempts)}</div>
                   )}
                 </td>
                 <td className="wide-only">
@@ -140,7 +143,7 @@ function MailTable({ states }: { readonly states: MailState[] }) {
                   {mayResend && mail.state !== MailState.SENT && (
                     <>
                       <RowAction label={t.show} about={nameOf(mail)} onAct={() => void show(mail)} />
-                      <RowAction label={t.resend} about={nameOf(mail)} onAct={() => void resend(mail)} />
+                      <RowAction label={userTexts.resend} about={nameOf(mail)} onAct={() => void resend(mail)} />
                     </>
                   )}
                 </td>

@@ -9,6 +9,7 @@ import { AsCurl } from '../parts/curl.tsx';
 import { Failed, Skeleton } from '../parts/states.tsx';
 import { Time, toDate } from '../parts/time.tsx';
 import { Link } from '../router.tsx';
+import { activityTexts } from '../activity-texts.ts';
 import { t } from '../texts.ts';
 import { useTitle } from '../use-title.ts';
 
@@ -26,7 +27,7 @@ export default function Overview() {
   return (
     <>
       <div className="page-head">
-        <h1>{t.welcome(user.name)}</h1>
+        <h1>{activityTexts.welcome(user.name)}</h1>
         {mayReadServer && <AsCurl call={() => ({ method: 'kith.admin.v1.AdminService/GetStatus', body: {} })} />}
       </div>
       {mayReadServer ? <Status /> : <Latest />}
@@ -48,17 +49,17 @@ function Status() {
   return (
     <>
       <div className="tiles">
-        <Tile label={t.database} tone={database?.available === true ? 'good' : 'bad'}>
-          {database?.available === true ? t.available : t.unavailable}
+        <Tile label={activityTexts.database} tone={database?.available === true ? 'good' : 'bad'}>
+          {database?.available === true ? activityTexts.available : activityTexts.unavailable}
           <small>
             {database?.kind} {database?.serverVersion}
           </small>
         </Tile>
-        <Tile label={t.version}>
+        <Tile label={activityTexts.version}>
           {process?.version}
           <small>Node {process?.nodeVersion}</small>
         </Tile>
-        <Tile label={t.running}>
+        <Tile label={activityTexts.running}>
           {process?.startTime === undefined || process.currentTime === undefined
             ? t.unknown
             : lengthOf(toDate(process.currentTime).getTime() - toDate(process.startTime).getTime())}
@@ -66,23 +67,23 @@ function Status() {
             {process?.hostname} · {process?.pid}
           </small>
         </Tile>
-        <Tile label={t.connections}>
+        <Tile label={activityTexts.connections}>
           {traffic?.connections}
           <small>
-            {t.refusals}: {String(traffic?.connectionsRefused ?? 0)}
+            {activityTexts.refusals}: {String(traffic?.connectionsRefused ?? 0)}
           </small>
         </Tile>
-        <Tile label={t.watches}>
+        <Tile label={activityTexts.watches}>
           {traffic?.http2Streams}
           <small>
-            {t.behind}: {traffic?.watchesBehind}
+            {activityTexts.behind}: {traffic?.watchesBehind}
           </small>
         </Tile>
-        <Tile label={t.eventLog}>{Number(activityLog?.head ?? 0n).toLocaleString()}</Tile>
-        <Tile label={t.migration}>
+        <Tile label={activityTexts.eventLog}>{Number(activityLog?.head ?? 0n).toLocaleString()}</Tile>
+        <Tile label={activityTexts.migration}>
           <small>{database?.latestMigration}</small>
         </Tile>
-        <Tile label={t.logLevel}>{logLevelName.toLowerCase()}</Tile>
+        <Tile label={activityTexts.logLevel}>{logLevelName.toLowerCase()}</Tile>
       </div>
       <Suspense fallback={<Skeleton rows={6} />}>
         <OverviewCharts status={data} />
@@ -90,14 +91,14 @@ function Status() {
       <div className="columns">
         <section className="card table-card" aria-labelledby="budgets">
           <div className="card-head">
-            <h2 id="budgets">{t.budgets}</h2>
+            <h2 id="budgets">{activityTexts.budgets}</h2>
           </div>
           <table className="table">
             <thead>
               <tr>
                 <th scope="col">{t.name}</th>
-                <th scope="col">{t.used}</th>
-                <th scope="col">{t.refusals}</th>
+                <th scope="col">{activityTexts.used}</th>
+                <th scope="col">{activityTexts.refusals}</th>
               </tr>
             </thead>
             <tbody>
@@ -126,7 +127,7 @@ function Status() {
           <Latest />
           <section className="card table-card" aria-labelledby="signing-keys">
             <div className="card-head">
-              <h2 id="signing-keys">{t.signingKeys}</h2>
+              <h2 id="signing-keys">{activityTexts.signingKeys}</h2>
             </div>
             <table className="table">
               <thead>
@@ -142,7 +143,7 @@ function Status() {
                     <td>
                       <code>{kid.slice(0, 12)}</code>
                     </td>
-                    <td>{t.keyStates[state]}</td>
+                    <td>{activityTexts.keyStates[state]}</td>
                     <td>
                       <Time of={createTime} />
                     </td>
@@ -206,7 +207,7 @@ function Latest() {
   return (
     <section className="card" aria-labelledby="latest">
       <div className="card-head">
-        <h2 id="latest">{t.latest}</h2>
+        <h2 id="latest">{activityTexts.latest}</h2>
         <Link to="activity">{t.show}</Link>
       </div>
       {error !== null ? (

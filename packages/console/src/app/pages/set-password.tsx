@@ -5,7 +5,7 @@ import { Dialog } from '../parts/dialog.tsx';
 import { Checkbox, Field, Form } from '../parts/form.tsx';
 import { useFreshSignIn } from '../parts/fresh-sign-in.tsx';
 import { notify } from '../parts/toasts.tsx';
-import { t } from '../texts.ts';
+import { userTexts } from '../user-texts.ts';
 import type { EditProps } from './edit-user.tsx';
 
 export default function SetPassword({ user, onSaved, onClose }: EditProps) {
@@ -17,26 +17,26 @@ export default function SetPassword({ user, onSaved, onClose }: EditProps) {
     try {
       onSaved((await users.setPassword({ userId: user.id, password, mustChangePassword })).user);
       onClose();
-      notify(t.passwordSet);
+      notify(userTexts.passwordSet);
     } catch (thrown) {
       if (!fresh.handle(thrown)) throw thrown;
     }
   };
   return (
-    <Dialog title={t.setPassword} onClose={onClose}>
-      <Form action={t.setPassword} onSubmit={save} onCancel={onClose}>
+    <Dialog title={userTexts.setPassword} onClose={onClose}>
+      <Form action={userTexts.setPassword} onSubmit={save} onCancel={onClose}>
         {(errors) => (
           <>
             <Field
-              label={t.newPassword}
+              label={userTexts.newPassword}
               type="password"
               autoComplete="new-password"
-              hint={t.passwordHint}
+              hint={userTexts.passwordHint}
               error={errors.get('password')}
               value={password}
               onChange={setPassword}
             />
-            <Checkbox label={t.mustChange} checked={mustChangePassword} onChange={setMustChange} />
+            <Checkbox label={userTexts.mustChange} checked={mustChangePassword} onChange={setMustChange} />
           </>
         )}
       </Form>

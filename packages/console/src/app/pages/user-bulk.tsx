@@ -5,6 +5,7 @@ import { Permission, useConsole, useMay, useService } from '../context.tsx';
 import type { Bulk } from '../parts/bulk.tsx';
 import type { Selection } from '../parts/selection.tsx';
 import { RoleSelect } from '../parts/role-select.tsx';
+import { userTexts } from '../user-texts.ts';
 import { t } from '../texts.ts';
 
 export interface UserBulkProps {
@@ -35,11 +36,11 @@ export default function UserBulk({ selection, bulk }: UserBulkProps) {
         each: ({ item: { state, role }, result: { id, etag } }) =>
           users.update({ userId: id, etag, ...('state' in wanted ? { state } : { role }) }),
       },
-      done: t.usersChanged,
+      done: userTexts.usersChanged,
     });
   const giveRole = () =>
     change(
-      t.giveRole,
+      userTexts.giveRole,
       [...active, ...suspended].filter((user) => user.role !== role),
       { role },
     );
@@ -50,7 +51,7 @@ export default function UserBulk({ selection, bulk }: UserBulkProps) {
       nameOf,
       run: { each: async ({ id, etag }) => (await users.delete({ userId: id, etag })).user },
       undo: { each: ({ result: { id, etag } }) => users.undelete({ userId: id, etag }) },
-      done: t.usersDeleted,
+      done: userTexts.usersDeleted,
     });
   return (
     <>
@@ -58,25 +59,25 @@ export default function UserBulk({ selection, bulk }: UserBulkProps) {
         <button
           type="button"
           className="button"
-          onClick={() => change(t.suspend, active, { state: UserState.SUSPENDED })}
+          onClick={() => change(userTexts.suspend, active, { state: UserState.SUSPENDED })}
         >
-          {t.suspend}
+          {userTexts.suspend}
         </button>
       )}
       {suspended.length > 0 && (
         <button
           type="button"
           className="button"
-          onClick={() => change(t.activate, suspended, { state: UserState.ACTIVE })}
+          onClick={() => change(userTexts.activate, suspended, { state: UserState.ACTIVE })}
         >
-          {t.activate}
+          {userTexts.activate}
         </button>
       )}
       {mayGiveRoles && active.length + suspended.length > 0 && (
         <span className="actions">
           <RoleSelect isLabelHidden value={role} onChange={setRole} />
           <button type="button" className="button" onClick={giveRole}>
-            {t.giveRole}
+            {userTexts.giveRole}
           </button>
         </span>
       )}

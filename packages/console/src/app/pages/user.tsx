@@ -16,6 +16,7 @@ import { notify } from '../parts/toasts.tsx';
 import { describeFailure } from '../failures.ts';
 import { language } from '../../preferences.ts';
 import { Link } from '../router.tsx';
+import { userTexts } from '../user-texts.ts';
 import { t } from '../texts.ts';
 import { useTitle } from '../use-title.ts';
 
@@ -61,33 +62,33 @@ function Details({ user }: { readonly user: User }) {
       <div className="columns">
         <section className="card" aria-labelledby="profile">
           <div className="card-head">
-            <h2 id="profile">{t.profile}</h2>
+            <h2 id="profile">{userTexts.profile}</h2>
             <AsCurl call={() => ({ method: 'kith.user.v1.UserService/GetUser', body: { userId: user.id } })} />
           </div>
           <dl className="facts">
             <Fact label={t.username}>{user.username}</Fact>
             <Fact label={t.email}>{user.email}</Fact>
-            <Fact label={t.emailVerified}>
+            <Fact label={userTexts.emailVerified}>
               <Time of={user.emailVerifiedTime} />
             </Fact>
             <Fact label={t.created}>
               <Time of={user.createTime} />
             </Fact>
-            <Fact label={t.lastSignIn}>
+            <Fact label={userTexts.lastSignIn}>
               <Time of={user.lastSignInTime} />
             </Fact>
-            <Fact label={t.contactCount}>{details?.contactCount ?? '…'}</Fact>
-            {user.externalId !== '' && <Fact label={t.externalId}>{user.externalId}</Fact>}
-            <Fact label={t.userId}>
+            <Fact label={userTexts.contactCount}>{details?.contactCount ?? '…'}</Fact>
+            {user.externalId !== '' && <Fact label={userTexts.externalId}>{user.externalId}</Fact>}
+            <Fact label={userTexts.userId}>
               <code>{user.id}</code>
             </Fact>
             {user.publicMetadata !== '' && (
-              <Fact label={t.publicMetadata}>
+              <Fact label={userTexts.publicMetadata}>
                 <code>{user.publicMetadata}</code>
               </Fact>
             )}
             {user.privateMetadata !== '' && (
-              <Fact label={t.privateMetadata}>
+              <Fact label={userTexts.privateMetadata}>
                 <code>{user.privateMetadata}</code>
               </Fact>
             )}
@@ -131,7 +132,7 @@ function LatestActivity({ userId }: { readonly userId: string }) {
   return (
     <section className="card" aria-labelledby="latest">
       <div className="card-head">
-        <h2 id="latest">{t.recentActivity}</h2>
+        <h2 id="latest">{userTexts.recentActivity}</h2>
         <Link to={`activity?user=${userId}`}>{t.show}</Link>
       </div>
       {data === undefined ? <Skeleton rows={4} /> : <ActivityList activities={data} hasUser={false} />}
@@ -166,22 +167,22 @@ function UserActions({ user }: { readonly user: User }) {
       const { user: changed } = await users.update({ userId: user.id, etag: user.etag, state });
       show(changed);
       const isSuspended = state === UserState.SUSPENDED;
-      notify(isSuspended ? t.userSuspended(user.name) : t.userActivated(user.name));
+      notify(isSuspended ? userTexts.userSuspended(user.name) : userTexts.userActivated(user.name));
     });
   const restore = () =>
     attempt(async () => {
       show((await users.undelete({ userId: user.id })).user);
-      notify(t.userRestored(user.name));
+      notify(userTexts.userRestored(user.name));
     });
   const remove = () =>
     attempt(async () => {
       show((await users.delete({ userId: user.id, etag: user.etag })).user);
-      notify(t.userDeleted(user.name), { undo: () => void restore() });
+      notify(userTexts.userDeleted(user.name), { undo: () => void restore() });
     });
   const resetSecondFactor = () =>
     attempt(async () => {
       await secondFactor.reset({ userId: user.id });
-      notify(t.secondFactorReset);
+      notify(userTexts.secondFactorReset);
     });
   if (!mayWrite) return null;
   if (user.state === UserState.DELETED)
@@ -199,25 +200,25 @@ function UserActions({ user }: { readonly user: User }) {
         {t.edit}
       </button>
       <button type="button" className="button" onClick={() => setOpened('metadata')}>
-        {t.metadata}
+        {userTexts.metadata}
       </button>
       {!isMe && user.state === UserState.ACTIVE && (
         <button type="button" className="button" onClick={() => void setState(UserState.SUSPENDED)}>
-          {t.suspend}
+          {userTexts.suspend}
         </button>
       )}
       {user.state === UserState.SUSPENDED && (
         <button type="button" className="button" onClick={() => void setState(UserState.ACTIVE)}>
-          {t.activate}
+          {userTexts.activate}
         </button>
       )}
       {maySetPasswords && !isMe && (
         <>
           <button type="button" className="button" onClick={() => setOpened('password')}>
-            {t.setPassword}
+            {userTexts.setPassword}
           </button>
           <button type="button" className="button" onClick={() => void resetSecondFactor()}>
-            {t.resetSecondFactor}
+            {userTexts.resetSecondFactor}
           </button>
         </>
       )}

@@ -13,6 +13,7 @@ import { StateBadge } from '../parts/state-badge.tsx';
 import { Empty, Failed, Skeleton } from '../parts/states.tsx';
 import { Time } from '../parts/time.tsx';
 import { Link, useQueryParameters } from '../router.tsx';
+import { userTexts } from '../user-texts.ts';
 import { t } from '../texts.ts';
 import { useDelayed } from '../use-delayed.ts';
 import { useTitle } from '../use-title.ts';
@@ -39,7 +40,7 @@ export default function Users() {
     query: useDelayed(read('q')),
     roles: numbersOf(read('role'), t.roles) as Role[],
     states: numbersOf(read('state'), t.states) as UserState[],
-    order: (numbersOf(read('order'), t.orders)[0] ?? UserOrder.UNSPECIFIED) as UserOrder,
+    order: (numbersOf(read('order'), userTexts.orders)[0] ?? UserOrder.UNSPECIFIED) as UserOrder,
   };
   return (
     <>
@@ -60,7 +61,7 @@ export default function Users() {
               {t.importFile}
             </Link>
             <button type="button" className="button primary" data-shortcut="create" onClick={() => setCreating(true)}>
-              {t.newUser}
+              {userTexts.newUser}
             </button>
           </div>
         )}
@@ -68,8 +69,8 @@ export default function Users() {
       <div className="filters">
         <input
           type="search"
-          aria-label={t.usersSearch}
-          placeholder={t.usersSearch}
+          aria-label={userTexts.usersSearch}
+          placeholder={userTexts.usersSearch}
           data-shortcut="search"
           maxLength={100}
           value={read('q')}
@@ -79,21 +80,21 @@ export default function Users() {
           label={t.role}
           isLabelHidden
           value={read('role')}
-          options={[['', t.allRoles], ...Object.entries(t.roles)]}
+          options={[['', userTexts.allRoles], ...Object.entries(t.roles)]}
           onChange={(role) => setParameters({ role })}
         />
         <Select
           label={t.state}
           isLabelHidden
           value={read('state')}
-          options={[['', t.allStates], ...Object.entries(t.states)]}
+          options={[['', userTexts.allStates], ...Object.entries(t.states)]}
           onChange={(state) => setParameters({ state })}
         />
         <Select
-          label={t.order}
+          label={userTexts.order}
           isLabelHidden
           value={read('order') || '1'}
-          options={Object.entries(t.orders)}
+          options={Object.entries(userTexts.orders)}
           onChange={(order) => setParameters({ order: order === '1' ? '' : order })}
         />
       </div>
@@ -142,7 +143,7 @@ function UserTable({ filter, selection }: TableProps) {
   useShown(selection, data?.users);
   if (error !== null) return <Failed error={error} onRetry={() => void refetch()} />;
   if (data === undefined) return <Skeleton rows={10} />;
-  if (data.users.length === 0) return <Empty title={t.noUsers} lead={t.noUsersLead} />;
+  if (data.users.length === 0) return <Empty title={userTexts.noUsers} lead={userTexts.noUsersLead} />;
   return (
     <>
       <div className="card table-card" aria-busy={isPlaceholderData}>
@@ -162,7 +163,7 @@ function UserTable({ filter, selection }: TableProps) {
               <th scope="col">{t.role}</th>
               <th scope="col">{t.state}</th>
               <th scope="col" className="wide-only">
-                {t.lastSignIn}
+                {userTexts.lastSignIn}
               </th>
             </tr>
           </thead>
@@ -182,7 +183,7 @@ function UserTable({ filter, selection }: TableProps) {
       </div>
       {pages.pager(
         data.nextPageToken,
-        data.totalSize === undefined ? '' : t.total(data.totalSize, data.totalSizeAtLeast),
+        data.totalSize === undefined ? '' : userTexts.total(data.totalSize, data.totalSizeAtLeast),
       )}
     </>
   );

@@ -1,7 +1,7 @@
 import type { UserActivity } from '@kith/client/activity';
 import { Permission, useMay } from '../context.tsx';
 import { Link } from '../router.tsx';
-import { t } from '../texts.ts';
+import { activityTexts } from '../activity-texts.ts';
 import { Empty } from './states.tsx';
 import { clockOf, dayOf, toDate } from './time.tsx';
 
@@ -17,7 +17,7 @@ export interface ActivityListProps {
 /** Activities by day, the newest first. */
 export function ActivityList({ activities, hasUser = true, heading: Heading = 'h3' }: ActivityListProps) {
   const mayReadUsers = useMay(Permission.USERS_READ);
-  if (activities.length === 0) return <Empty title={t.noActivity} lead={t.noActivityLead} />;
+  if (activities.length === 0) return <Empty title={activityTexts.noActivity} lead={activityTexts.noActivityLead} />;
   const days = Map.groupBy(activities, ({ eventTime }) => (eventTime === undefined ? '' : dayOf(toDate(eventTime))));
   return (
     <div className="activities">
@@ -43,7 +43,7 @@ export function ActivityList({ activities, hasUser = true, heading: Heading = 'h
                   )}
                   {actorId !== '' && actorId !== userId && (
                     <span className="muted">
-                      {t.by} {actorId.slice(0, 13)}…
+                      {activityTexts.by} {actorId.slice(0, 13)}…
                     </span>
                   )}
                 </span>

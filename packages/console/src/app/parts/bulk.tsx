@@ -2,6 +2,7 @@ import { type ReactNode, useRef, useState } from 'react';
 import { language } from '../../preferences.ts';
 import { describeFailure } from '../failures.ts';
 import { type Outcome, runEach } from '../run-each.ts';
+import { selectionTexts } from '../selection-texts.ts';
 import { t } from '../texts.ts';
 import { Dialog } from './dialog.tsx';
 import { notify } from './toasts.tsx';
@@ -61,7 +62,7 @@ export function useBulk(onChanged: () => void): Bulk & { readonly dialog: ReactN
 
   function start<Item, Result>(action: BulkAction<Item, Result>): void {
     const { items, nameOf, title, run, done, undo } = action;
-    if (items.length === 0) return notify(t.nothingToDo);
+    if (items.length === 0) return notify(selectionTexts.nothingToDo);
     const stopped = new AbortController();
     ended.current = stopped;
     const outcomes = new Map<Item, Outcome<Result>>();
@@ -70,7 +71,13 @@ export function useBulk(onChanged: () => void): Bulk & { readonly dialog: ReactN
         outcome.kind === 'done' ? [{ item, result: outcome.result }] : [],
       );
       const takeBack = () =>
-        start({ title: t.undo, items: well, nameOf: ({ item }) => nameOf(item), run: undo!, done: t.undone });
+        start({
+          title: t.undo,
+          items: well,
+          nameOf: ({ item }) => nameOf(item),
+          run: undo!,
+          done: selectionTexts.undone,
+        });
       const canUndo = isDone && undo !== undefined && well.length > 0;
       if (isDone && well.length === items.length) {
         notify(done(well.length), canUndo ? { undo: takeBack } : {});
@@ -133,7 +140,7 @@ function Progress({ running, onClose }: { readonly running: Running; readonly on
       <progress max={rows.length} value={told} aria-label={title} />
       <p role="status">
         {t.progress(told, rows.length)}
-        {failed > 0 && ` ${t.failures(failed)}`}
+        {failed > 0 && ` ${selectionTexts.failures(failed)}`}
       </p>
       <div className="results" tabIndex={0} role="region" aria-label={t.results}>
         <table className="table">
@@ -143,9 +150,9 @@ function Progress({ running, onClose }: { readonly running: Running; readonly on
                 <th scope="row">{name}</th>
                 <td>
                   {outcome === undefined ? (
-                    <span className="muted">{isDone ? t.notDone : '…'}</span>
+                    <span className="muted">{isDone ? selectionTexts.notDone : '…'}</span>
                   ) : outcome.kind === 'done' ? (
-                    <span className="badge good">{t.doneOne}</span>
+                    <span className="badge good">{selectionTexts.doneOne}</span>
                   ) : (
                     <span className="bad-text">{describeFailure(outcome.error, language)}</span>
                   )}

@@ -5,6 +5,7 @@ import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { language } from '../../preferences.ts';
 import { Permission, useConsole, useMay, useService } from '../context.tsx';
 import { describeFailure } from '../failures.ts';
+import { userTexts } from '../user-texts.ts';
 import { t } from '../texts.ts';
 import { AsCurl } from './curl.tsx';
 import { Failed, Skeleton } from './states.tsx';
@@ -32,21 +33,21 @@ export function SessionTable({ userId }: OfUser) {
   const end = (sessionId: string) =>
     attempt(async () => {
       await sessions.revoke({ userId, sessionId });
-      notify(t.sessionsEnded(1));
+      notify(userTexts.sessionsEnded(1));
     });
   const endAll = () =>
     attempt(async () => {
       const { revokedCount } = await sessions.revokeAll({ userId, keepCurrent: userId === me.id });
-      notify(t.sessionsEnded(revokedCount));
+      notify(userTexts.sessionsEnded(revokedCount));
     });
   return (
     <section className="card table-card" aria-labelledby="sessions">
       <div className="card-head">
-        <h2 id="sessions">{t.sessions}</h2>
+        <h2 id="sessions">{userTexts.sessions}</h2>
         <AsCurl call={() => ({ method: 'kith.auth.v1.SessionService/ListSessions', body: { userId } })} />
         {mayEnd && (data?.length ?? 0) > 1 && (
           <button type="button" className="button" onClick={() => void endAll()}>
-            {userId === me.id ? t.endOthers : t.endAll}
+            {userId === me.id ? userTexts.endOthers : userTexts.endAll}
           </button>
         )}
       </div>
@@ -55,16 +56,16 @@ export function SessionTable({ userId }: OfUser) {
       ) : data === undefined ? (
         <Skeleton rows={2} />
       ) : data.length === 0 ? (
-        <p className="muted pad">{t.noSessions}</p>
+        <p className="muted pad">{userTexts.noSessions}</p>
       ) : (
         <table className="table">
           <thead>
             <tr>
-              <th scope="col">{t.device}</th>
+              <th scope="col">{userTexts.device}</th>
               <th scope="col" className="wide-only">
-                {t.address}
+                {userTexts.address}
               </th>
-              <th scope="col">{t.lastUsed}</th>
+              <th scope="col">{userTexts.lastUsed}</th>
               <td />
             </tr>
           </thead>
@@ -72,7 +73,8 @@ export function SessionTable({ userId }: OfUser) {
             {data.map((session) => (
               <tr key={session.id}>
                 <td>
-                  {deviceOf(session.userAgent)} {session.current && <span className="badge good">{t.thisSession}</span>}
+                  {deviceOf(session.userAgent)}{' '}
+                  {session.current && <span className="badge good">{userTexts.thisSession}</span>}
                 </td>
                 <td className="wide-only">{session.address}</td>
                 <td>
@@ -81,7 +83,7 @@ export function SessionTable({ userId }: OfUser) {
                 <td className="row-actions">
                   {mayEnd && !session.current && (
                     <button type="button" className="link" onClick={() => void end(session.id)}>
-                      {t.end}
+                      {userTexts.end}
                     </button>
                   )}
                 </td>
@@ -122,7 +124,7 @@ export function KeyTable({ userId }: OfUser) {
   const revoke = async (apiKeyId: string, name: string) => {
     try {
       await apiKeys.revoke({ userId, apiKeyId });
-      notify(t.keyRevoked(name));
+      notify(userTexts.keyRevoked(name));
     } catch (thrown) {
       notify(describeFailure(thrown, language), { isError: true });
     }
@@ -131,7 +133,7 @@ export function KeyTable({ userId }: OfUser) {
   return (
     <section className="card table-card" aria-labelledby="keys">
       <div className="card-head">
-        <h2 id="keys">{t.apiKeys}</h2>
+        <h2 id="keys">{userTexts.apiKeys}</h2>
         <AsCurl call={() => ({ method: 'kith.auth.v1.ApiKeyService/ListApiKeys', body: { userId } })} />
       </div>
       {error !== null ? (
@@ -139,18 +141,18 @@ export function KeyTable({ userId }: OfUser) {
       ) : data === undefined ? (
         <Skeleton rows={2} />
       ) : data.length === 0 ? (
-        <p className="muted pad">{t.noKeys}</p>
+        <p className="muted pad">{userTexts.noKeys}</p>
       ) : (
         <table className="table">
           <thead>
             <tr>
               <th scope="col">{t.name}</th>
               <th scope="col" className="wide-only">
-                {t.permissions}
+                {userTexts.permissions}
               </th>
-              <th scope="col">{t.lastUsed}</th>
+              <th scope="col">{userTexts.lastUsed}</th>
               <th scope="col" className="wide-only">
-                {t.expires}
+                {userTexts.expires}
               </th>
               <td />
             </tr>
@@ -171,7 +173,7 @@ export function KeyTable({ userId }: OfUser) {
                 <td className="row-actions">
                   {mayRevoke && (
                     <button type="button" className="link" onClick={() => void revoke(key.id, key.name)}>
-                      {t.revoke}
+                      {userTexts.revoke}
                     </button>
                   )}
                 </td>

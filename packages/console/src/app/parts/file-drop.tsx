@@ -1,6 +1,6 @@
 import './file-drop.css';
 import { type DragEvent, useId, useState } from 'react';
-import { t } from '../texts.ts';
+import { importTexts } from '../import-texts.ts';
 
 export interface FileDropProps {
   readonly label: string;
@@ -44,7 +44,7 @@ export function FileDrop({ label, accept, hint, onFile }: FileDropProps) {
         }}
       />
       <p className="hint" id={`${id}-hint`}>
-        {t.orDrop} {hint}
+        {importTexts.orDrop} {hint}
       </p>
     </div>
   );

@@ -1,5 +1,6 @@
 import { Fragment, type ReactNode, useState } from 'react';
 import { Link } from '../router.tsx';
+import { importTexts } from '../import-texts.ts';
 import { t } from '../texts.ts';
 import { useTitle } from '../use-title.ts';
 import { FileDrop, type FileDropProps } from './file-drop.tsx';
@@ -26,7 +27,7 @@ export function ImportPage<Source>(props: ImportPageProps<Source>) {
   const open = async (file: File) => {
     setOpened(({ count }) => ({ count }));
     const isTooLarge = file.size > bytesMax;
-    setProblem(isTooLarge ? t.fileTooLarge : undefined);
+    setProblem(isTooLarge ? importTexts.fileTooLarge : undefined);
     if (isTooLarge) return;
     const source = await read(file);
     setOpened(({ count }) => ({ count: count + 1, source }));
@@ -39,7 +40,7 @@ export function ImportPage<Source>(props: ImportPageProps<Source>) {
       <div className="page-head">
         <h1>{title}</h1>
       </div>
-      <FileDrop label={t.file} accept={accept} hint={hint} onFile={(file) => void open(file)} />
+      <FileDrop label={importTexts.file} accept={accept} hint={hint} onFile={(file) => void open(file)} />
       {problem !== undefined && (
         <p className="alert" role="alert">
           {problem}

@@ -1,4 +1,5 @@
 import { useState } from 'react';
+import { importTexts } from '../import-texts.ts';
 import { t } from '../texts.ts';
 
 /** What came of a record of a file. */
@@ -35,7 +36,7 @@ export function ImportResults({ rows }: { readonly rows: readonly ImportedRow[] 
             aria-pressed={chosen === status}
             onClick={() => setChosen(chosen === status ? undefined : status)}
           >
-            {t.importStatuses[status]}
+            {importTexts.importStatuses[status]}
             <span className={`badge ${TONES[status]}`}>{counts.get(status)!.length}</span>
           </button>
         ))}
@@ -45,7 +46,7 @@ export function ImportResults({ rows }: { readonly rows: readonly ImportedRow[] 
           <caption className="visually-hidden">{t.results}</caption>
           <thead>
             <tr>
-              <th scope="col">{t.line}</th>
+              <th scope="col">{importTexts.line}</th>
               <th scope="col">{t.name}</th>
               <th scope="col">{t.result}</th>
             </tr>
@@ -56,7 +57,7 @@ export function ImportResults({ rows }: { readonly rows: readonly ImportedRow[] 
                 <td>{line}</td>
                 <td>{name}</td>
                 <td>
-                  <span className={`badge ${TONES[status]}`}>{t.importStatuses[status]}</span>
+                  <span className={`badge ${TONES[status]}`}>{importTexts.importStatuses[status]}</span>
                   {notes.map((note) => (
                     <div key={note} className={status === 'refused' ? 'bad-text' : 'muted'}>
                       {note}

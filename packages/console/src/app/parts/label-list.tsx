@@ -1,6 +1,7 @@
 import type { Label } from '@kith/client/labels';
 import { type DragEvent, lazy, Suspense, useState } from 'react';
 import { useLabels } from '../use-labels.ts';
+import { contactTexts } from '../contact-texts.ts';
 import { t } from '../texts.ts';
 import { LabelDot } from './label-dot.tsx';
 
@@ -24,12 +25,12 @@ export function LabelList({ chosen, onChoose, onDrop }: LabelListProps) {
   return (
     <section className="label-list" aria-labelledby="labels">
       <div className="label-list-head">
-        <h2 id="labels">{t.labels}</h2>
+        <h2 id="labels">{contactTexts.labels}</h2>
         <button type="button" className="link" onClick={() => setEdited('new')}>
-          {t.newLabel}
+          {contactTexts.newLabel}
         </button>
       </div>
-      {labels.length === 0 && <p className="muted">{t.noLabels}</p>}
+      {labels.length === 0 && <p className="muted">{contactTexts.noLabels}</p>}
       <ul>
         {labels.map((label) => (
           <LabelRow
@@ -46,7 +47,7 @@ export function LabelList({ chosen, onChoose, onDrop }: LabelListProps) {
       </ul>
       {chosen.length > 0 && (
         <button type="button" className="link" onClick={() => onChoose([])}>
-          {t.allContacts}
+          {contactTexts.allContacts}
         </button>
       )}
       <Suspense>

@@ -1,7 +1,7 @@
 import { useEffect, useRef } from 'react';
 import { fieldTexts } from '../field-texts.ts';
 import { blank, COLUMNS, type Column, type Entered, HAVE_PRIMARY, isBlank, type ListName } from '../form-lists.ts';
-import { t } from '../texts.ts';
+import { contactTexts } from '../contact-texts.ts';
 import { DateField } from './date-field.tsx';
 import { Field, TextArea } from './form.tsx';
 
@@ -76,7 +76,7 @@ export function Lines({ name, lines, onChange, errors }: LinesProps) {
             <button
               type="button"
               className="icon-button"
-              aria-label={`${t.remove}: ${first || title}`}
+              aria-label={`${contactTexts.remove}: ${first || title}`}
               onClick={() => onChange(lines.filter(({ key }) => key !== line.key))}
             >
               ×
@@ -97,8 +97,8 @@ export function Lines({ name, lines, onChange, errors }: LinesProps) {
         );
       })}
       {lines.length < LINES_MAX && (
-        <button type="button" className="link" aria-label={`${t.add}: ${title}`} onClick={add}>
-          {t.add}
+        <button type="button" className="link" aria-label={`${contactTexts.add}: ${title}`} onClick={add}>
+          {contactTexts.add}
         </button>
       )}
     </fieldset>

@@ -1,5 +1,5 @@
 import { type ReactNode, useEffect, useEffectEvent, useRef, useState } from 'react';
-import { t } from '../texts.ts';
+import { selectionTexts } from '../selection-texts.ts';
 
 /** As many as one action takes. */
 export const SELECTED_MAX = 500;
@@ -77,7 +77,7 @@ export function SelectBox<Item extends { readonly id: string }>({
     <label className="select-box">
       <input
         type="checkbox"
-        aria-label={t.selectOne(name)}
+        aria-label={selectionTexts.selectOne(name)}
         checked={selection.has(shown[index]!.id)}
         onChange={({ nativeEvent }) =>
           selection.toggle(shown, index, nativeEvent instanceof MouseEvent && nativeEvent.shiftKey)
@@ -94,7 +94,7 @@ export function SelectAllBox<Item extends { readonly id: string }>({ selection, 
     <label className="select-box">
       <input
         type="checkbox"
-        aria-label={t.selectAll}
+        aria-label={selectionTexts.selectAll}
         ref={(box) => {
           if (box !== null) box.indeterminate = count > 0 && count < shown.length;
         }}
@@ -116,15 +116,15 @@ export function SelectionBar<Item>({
   const { length } = selection.items;
   if (length === 0) return null;
   return (
-    <section className="selection-bar" aria-label={t.selection}>
+    <section className="selection-bar" aria-label={selectionTexts.selection}>
       <span role="status">
-        {t.selected(length)}
-        {length === SELECTED_MAX && <span className="muted"> {t.selectedMax}</span>}
+        {selectionTexts.selected(length)}
+        {length === SELECTED_MAX && <span className="muted"> {selectionTexts.selectedMax}</span>}
       </span>
       <div className="actions">
         {children}
         <button type="button" className="link" onClick={selection.clear}>
-          {t.clearSelection}
+          {selectionTexts.clearSelection}
         </button>
       </div>
     </section>
