@@ -137,6 +137,8 @@ const VIEWS: readonly [name: string, path: string, prepare?: Prepare][] = [
   ['invitations', 'users/invitations'],
   ['import-users', 'users/import', drop('users.csv', USERS_FILE)],
   ['outbox', 'outbox'],
+  ['settings', 'settings'],
+  ['settings-changed', 'settings?changed=1'],
   ['mail-templates', 'settings/mail'],
   ['mail-templates-dark', 'settings/mail?colors=dark&language=de&width=390', (page) => page.waitForTimeout(500)],
   ['mail-template-text', 'settings/mail?kind=password_reset&as=text'],

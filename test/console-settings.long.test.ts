@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { expect, test } from 'vitest';
+import { Role } from '../gen/kith/access/v1/role_pb.ts';
+import { SETTINGS } from '../src/config/config.ts';
 import { MAIL_KINDS } from '../src/mail/templates/kinds.ts';
 import { needChromium } from './support/browser.ts';
 import { faultsOf, signInOn, tabTo, type Visitor } from './support/console.ts';
@@ -40,6 +42,8 @@ p { color: rgb(1, 2, 3); background: url(https://evil.example/background.png) }
 <a href="https://evil.example/blank" target="_blank">New</a>
 </body></html>`;
 
+const SECRET_KEY = Buffer.alloc(32, 'hidden').toString('base64');
+
 const site = startSite((resources) => {
   const directory = resources.use(mkdtempDisposableSync(join(tmpdir(), 'templates-')));
   mkdirSync(join(directory.path, 'fr'));
@@ -48,7 +52,20 @@ const site = startSite((resources) => {
     'Subject: <img src=x onerror=complain(1)>\n\nBonjour {{service}}',
   );
   writeFileSync(join(directory.path, 'fr/email_taken.html'), HOSTILE);
-  return { env: { KITH_MAIL_TEMPLATES: directory.path } };
+  writeFileSync(join(directory.path, 'fr/key'), SECRET_KEY);
+  return {
+    env: {
+      KITH_MAIL_TEMPLATES: directory.path,
+      KITH_SECRET_KEY: '',
+      KITH_SECRET_KEY_FILE: join(directory.path, 'fr/key'),
+      KITH_ISSUER: 'http://ada:hidden@id.example.org/',
+      KITH_AUDIENCE: '<img/src=x/onerror=complain(1)>',
+      KITH_FRESH_SIGN_IN_SECONDS: '1800',
+      KITH_MESSAGE_BYTES: '2097152',
+      KITH_SIGN_UP: 'invitation',
+      KITH_SIGN_UP_DOMAINS: 'example.org,example.com',
+    },
+  };
 });
 
 async function enter(visitor: Visitor, path: string): Promise<Page> {
@@ -147,4 +164,84 @@ test('a template that would run scripts, load something or lead away is drawn, a
   ).not.toEqual([]);
   expect(visitor.complaints.filter((text) => !/ refused /.test(text))).toEqual([]);
   expect(visitor.complaints.filter((text) => /ran /.test(text))).toEqual([]);
+});
+
+test('all settings are shown with their source, searched and filtered by the keyboard, and no secret is among them', async (context) => {
+  needChromium(context);
+  await using visitor = await site.visit();
+  const page = await enter(visitor, 'settings');
+  const names = page.locator('main h3');
+  const rowOf = (name: string) =>
+    page.getByRole('listitem').filter({ has: page.getByRole('heading', { name, exact: true }) });
+  await expect.poll(() => names.allInnerTexts()).toEqual(Object.keys(SETTINGS));
+  expect(await faultsOf(page, 'settings')).toEqual([]);
+  const text = await page.locator('body').innerText();
+  for (const secret of [SECRET_KEY, ADMIN_PASSWORD, 'hidden']) expect(text).not.toContain(secret);
+  expect(await rowOf('KITH_SECRET_KEY').innerText()).toMatch(/\nset\s+File\s+in \S+\/fr\/key/);
+  expect(await rowOf('KITH_SMTP_URL').innerText()).toMatch(/\nnot set\s+Default/);
+  expect(await rowOf('KITH_FRESH_SIGN_IN_SECONDS').innerText()).toMatch(
+    /from 30 seconds to 1 day\s+1800\s+30 minutes\s+Environment\s+Default: 900 15 minutes/,
+  );
+  expect(await rowOf('KITH_MESSAGE_BYTES').innerText()).toMatch(
+    /2097152\s+2 MiB\s+Environment\s+Default: 1048576 1 MiB/,
+  );
+  expect(await rowOf('KITH_AUDIENCE').innerText()).toContain('<img/src=x/onerror=complain(1)>');
+
+  const signUp = page.getByRole('region', { name: 'Who may sign up' });
+  expect(await signUp.innerText()).toMatch(
+    /who are invited may sign up.*domains are taken: example\.org, example\.com/s,
+  );
+  await page.locator('body').press('/');
+  await page.keyboard.type('_seconds');
+  await page.getByText(`5 of ${Object.keys(SETTINGS).length} settings`).waitFor();
+  await tabTo(page.getByLabel('Changed from the default'));
+  await page.keyboard.press('Space');
+  await expect.poll(() => names.allInnerTexts()).toEqual(['KITH_FRESH_SIGN_IN_SECONDS', 'KITH_SHUTDOWN_SECONDS']);
+  expect(new URL(page.url()).search).toBe('?q=_seconds&changed=1');
+  await page.reload();
+  await page.getByRole('heading', { name: 'KITH_SHUTDOWN_SECONDS' }).waitFor();
+  await page.getByRole('searchbox').fill('no such setting');
+  await page.getByText('No setting matches').waitFor();
+  await page.getByRole('button', { name: 'As curl' }).click();
+  await page.getByText('kith.admin.v1.AdminService/GetSettings').waitFor();
+  await page.keyboard.press('Escape');
+  await signUp.getByRole('link', { name: 'Invitations' }).click();
+  await page.getByRole('heading', { name: 'Invitations' }).waitFor();
+  expect(visitor.complaints).toEqual([]);
+});
+
+test('on a narrow screen settings lead to the mails, and every setting is described in German', async (context) => {
+  needChromium(context);
+  const viewport = { width: 390, height: 844 };
+  await using visitor = await site.visit({ locale: 'de-DE', colorScheme: 'dark', viewport });
+  const page = await visitor.open();
+  await page.getByLabel('Benutzername').fill('admin');
+  await page.getByLabel('Passwort', { exact: true }).fill(ADMIN_PASSWORD);
+  await page.keyboard.press('Enter');
+  const bar = page.getByRole('navigation');
+  await bar.getByRole('link', { name: 'Einstellungen' }).click();
+  await page.getByRole('heading', { name: 'KITH_LOG_LEVEL' }).waitFor();
+  expect(await page.locator('main [lang=en]').allInnerTexts()).toEqual([]);
+  expect(await faultsOf(page, 'settings, German')).toEqual([]);
+  expect(await bar.getByRole('link').count()).toBe(6);
+  expect(await bar.evaluate(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth)).toBe(0);
+  await page.getByRole('main').getByRole('link', { name: 'E-Mails', exact: true }).click();
+  await page.getByRole('heading', { name: 'E-Mails' }).waitFor();
+  await page.getByRole('main').getByRole('link', { name: 'Einstellungen' }).click();
+  await page.getByRole('heading', { name: 'KITH_LOG_LEVEL' }).waitFor();
+  expect(visitor.complaints).toEqual([]);
+});
+
+test('who is no admin is shown no settings, nor a way to them', async (context) => {
+  needChromium(context);
+  const { user, password } = await site.kith.user(Role.EDITOR);
+  await using visitor = await site.visit();
+  const page = await visitor.open('settings');
+  await signInOn(page, user.username, password);
+  await page.getByRole('heading', { name: 'There is no such page' }).waitFor();
+  expect(await page.getByRole('navigation').getByRole('link', { name: 'Settings' }).count()).toBe(0);
+  expect(await page.getByText('KITH_').count()).toBe(0);
+  await page.keyboard.press('Control+k');
+  await page.keyboard.type('settings');
+  await page.getByRole('dialog').getByRole('option').first().waitFor({ state: 'detached' });
 });

@@ -14,6 +14,7 @@ export default function Palette({ onClose }: { readonly onClose: () => void }) {
   const mayReadUsers = useMay(Permission.USERS_READ);
   const mayWriteUsers = useMay(Permission.USERS_WRITE);
   const mayReadMails = useMay(Permission.CREDENTIALS_READ);
+  const mayReadServer = useMay(Permission.SERVER_READ);
   const [typed, setTyped] = useState('');
   const [chosen, setChosen] = useState(0);
   const query = useDelayed(typed.trim());
@@ -41,6 +42,7 @@ export default function Palette({ onClose }: { readonly onClose: () => void }) {
           ['settings/mail', t.mailTemplates],
         ] as const)
       : []),
+    ...(mayReadServer ? ([['settings', t.settings]] as const) : []),
     ['account', t.account],
   ] as const;
   const found = [

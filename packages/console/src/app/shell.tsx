@@ -15,6 +15,7 @@ const Invitations = lazy(() => import('./pages/invitations.tsx'));
 const ImportUsers = lazy(() => import('./pages/import-users.tsx'));
 const Outbox = lazy(() => import('./pages/outbox.tsx'));
 const MailTemplates = lazy(() => import('./pages/mail-templates.tsx'));
+const Settings = lazy(() => import('./pages/settings.tsx'));
 const UserPage = lazy(() => import('./pages/user.tsx'));
 const Activity = lazy(() => import('./pages/activity.tsx'));
 const Contacts = lazy(() => import('./pages/contacts.tsx'));
@@ -75,6 +76,7 @@ function Page({ path: [section, id, ...rest] }: { readonly path: readonly string
   const mayReadUsers = useMay(Permission.USERS_READ);
   const mayWriteUsers = useMay(Permission.USERS_WRITE);
   const mayReadMails = useMay(Permission.CREDENTIALS_READ);
+  const mayReadServer = useMay(Permission.SERVER_READ);
   if (rest.length > 0) return <NotFound />;
   if (section === undefined) return <Overview />;
   if (section === 'users' && mayWriteUsers && id === 'invitations') return <Invitations />;
@@ -85,6 +87,7 @@ function Page({ path: [section, id, ...rest] }: { readonly path: readonly string
   if (section === 'contacts' && id === 'duplicates') return <Duplicates />;
   if (section === 'contacts') return <Contacts contactId={id} />;
   if (section === 'outbox' && id === undefined && mayReadMails) return <Outbox />;
+  if (section === 'settings' && id === undefined && mayReadServer) return <Settings />;
   if (section === 'settings' && id === 'mail' && mayReadMails) return <MailTemplates />;
   if (section === 'account' && id === undefined) return <Account />;
   return <NotFound />;
@@ -113,6 +116,7 @@ function SideBar({ onPalette, onShortcuts }: SideBarProps) {
   const [current = ''] = usePath();
   const mayReadUsers = useMay(Permission.USERS_READ);
   const mayReadMails = useMay(Permission.CREDENTIALS_READ);
+  const mayReadServer = useMay(Permission.SERVER_READ);
   const sections = [
     ['', t.overview, 'M3 11 12 4l9 7v9h-6v-6H9v6H3z'],
     ...(mayReadUsers
@@ -130,7 +134,17 @@ function SideBar({ onPalette, onShortcuts }: SideBarProps) {
       t.contacts,
       'M5 3h14v18H5zM3 8h4M3 16h4M12 12a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5zM8 17a4 4 0 0 1 8 0',
     ],
-    ...(mayReadMails ? [['outbox', t.outbox, 'M3 5h18v14H3zM3 6l9 7 9-7']] : []),
+    // A bar at the bottom of a narrow screen has room for six: there the settings lead to the mails.
+    ...(mayReadMails ? [['outbox', t.outbox, 'M3 5h18v14H3zM3 6l9 7 9-7', mayReadServer ? 'wide-only' : '']] : []),
+    ...(mayReadServer
+      ? [
+          [
+            'settings',
+            t.settings,
+            'M4 7h8M18 7h2M15 10a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM4 17h2M12 17h8M9 20a3 3 0 1 0 0-6 3 3 0 0 0 0 6z',
+          ],
+        ]
+      : []),
     ['account', t.account, 'M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM4 21a8 8 0 0 1 16 0'],
   ] as const;
   return (
@@ -144,8 +158,8 @@ function SideBar({ onPalette, onShortcuts }: SideBarProps) {
         <kbd>Ctrl K</kbd>
       </button>
       <nav aria-label={t.navigation}>
-        {sections.map(([to = '', label, icon]) => (
-          <Link key={to} to={to} aria-current={current === to ? 'page' : undefined}>
+        {sections.map(([to = '', label, icon, className]) => (
+          <Link key={to} to={to} className={className} aria-current={current === to ? 'page' : undefined}>
             <Icon path={icon ?? ''} />
             <span>{label}</span>
           </Link>

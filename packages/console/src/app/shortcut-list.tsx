@@ -9,7 +9,7 @@ const KEYS = [
   ['?', t.keys.shortcuts],
   ['/', t.keys.search],
   ['n', t.keys.create],
-  ['g o · g u · g a · g c · g m', t.keys.go],
+  ['g o · g u · g a · g c · g s · g m', t.keys.go],
 ] as const;
 
 export default function ShortcutList({ onClose }: { readonly onClose: () => void }) {

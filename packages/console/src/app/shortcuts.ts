@@ -11,7 +11,14 @@ export function turnShortcuts(on: boolean): void {
   else localStorage.setItem(OFF, 'off');
 }
 
-const SECTIONS: Readonly<Record<string, string>> = { o: '', u: 'users', a: 'activity', c: 'contacts', m: 'account' };
+const SECTIONS: Readonly<Record<string, string>> = {
+  o: '',
+  u: 'users',
+  a: 'activity',
+  c: 'contacts',
+  s: 'settings',
+  m: 'account',
+};
 
 /** How long after `g` the second key may come, milliseconds. */
 const SECOND_KEY_MS = 1500;

@@ -2,12 +2,12 @@ import './mail-templates.css';
 import { OutboxService } from '@kith/client/outbox';
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
 import { language } from '../../preferences.ts';
-import { useService } from '../context.tsx';
+import { Permission, useMay, useService } from '../context.tsx';
 import { AsCurl } from '../parts/curl.tsx';
 import { Select } from '../parts/form.tsx';
 import { MailFrame } from '../parts/mail-frame.tsx';
 import { Failed, Skeleton } from '../parts/states.tsx';
-import { useQueryParameters } from '../router.tsx';
+import { Link, useQueryParameters } from '../router.tsx';
 import { settingsTexts } from '../settings-texts.ts';
 import { t } from '../texts.ts';
 import { useTitle } from '../use-title.ts';
@@ -17,6 +17,7 @@ const LANGUAGE_NAMES = new Intl.DisplayNames(language, { type: 'language' });
 /** What mails look like: one or all of them, in any language, light and dark, wide and narrow. The choice is in the address. */
 export default function MailTemplates() {
   useTitle(t.mailTemplates);
+  const mayReadServer = useMay(Permission.SERVER_READ);
   const [parameters, setParameters] = useQueryParameters();
   const read = (name: string) => parameters.get(name) ?? '';
   const outbox = useService(OutboxService, 'Mail');
@@ -36,6 +37,11 @@ export default function MailTemplates() {
   const languages = new Set([...loaded.flatMap((each) => each.languages), ...(locale === '' ? [] : [locale])]);
   return (
     <>
+      {mayReadServer && (
+        <p>
+          <Link to="settings">← {t.settings}</Link>
+        </p>
+      )}
       <div className="page-head">
         <h1>{t.mailTemplates}</h1>
         <AsCurl call={() => ({ method: 'kith.mail.v1.OutboxService/PreviewMail', body: { kind: kinds[0], locale } })} />

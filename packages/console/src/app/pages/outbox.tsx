@@ -31,11 +31,17 @@ const TONES: Readonly<Record<number, string>> = {
 /** The mails that are sent to users: what waits, what failed and why, and sending it again. */
 export default function Outbox() {
   useTitle(t.outbox);
+  const mayReadServer = useMay(Permission.SERVER_READ);
   const [parameters, setParameters] = useQueryParameters();
   const state = parameters.get('state') ?? '';
   const states = state in userTexts.mailStates ? [Number(state) as MailState] : [];
   return (
     <>
+      {mayReadServer && (
+        <p className="narrow-only">
+          <Link to="settings">← {t.settings}</Link>
+        </p>
+      )}
       <div className="page-head">
         <h1>{t.outbox}</h1>
         <AsCurl
