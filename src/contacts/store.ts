@@ -1,5 +1,6 @@
 import { type ExpressionBuilder, type SelectQueryBuilder, sql } from 'kysely';
 import type { Db } from '../storage/database.ts';
+import { post } from '../storage/posted.ts';
 import { existsPerRow, notIndexed } from '../storage/query-hints.ts';
 import type { Schema } from '../storage/schema.ts';
 import { COUNTED_MAX, type Count, readBounded, readKeys } from '../storage/pages.ts';
@@ -129,23 +130,23 @@ export async function selectLocale(db: Db, userId: string): Promise<string> {
 }
 
 export async function insertContact(db: Db, row: ContactRow, terms: readonly string[]): Promise<void> {
-  await db.insertInto('contacts').values(row).execute();
+  await post(db, db.insertInto('contacts').values(row));
   await insertTerms(db, row, terms);
 }
 
 export async function updateContactRow(db: Db, row: ContactRow): Promise<void> {
-  await db.updateTable('contacts').set(row).where('owner_id', '=', row.owner_id).where('id', '=', row.id).execute();
+  await post(db, db.updateTable('contacts').set(row).where('owner_id', '=', row.owner_id).where('id', '=', row.id));
 }
 
 export async function replaceTerms(db: Db, row: ContactRow, terms: readonly string[]): Promise<void> {
-  await db.deleteFrom('contact_terms').where('owner_id', '=', row.owner_id).where('contact_id', '=', row.id).execute();
+  await post(db, db.deleteFrom('contact_terms').where('owner_id', '=', row.owner_id).where('contact_id', '=', row.id));
   await insertTerms(db, row, terms);
 }
 
 async function insertTerms(db: Db, row: ContactRow, terms: readonly string[]): Promise<void> {
   if (terms.length === 0) return;
   const rows = terms.map((term) => ({ owner_id: row.owner_id, term, contact_id: row.id }));
-  await db.insertInto('contact_terms').values(rows).execute();
+  await post(db, db.insertInto('contact_terms').values(rows));
 }
 
 /** The most terms that a query may match for its contacts to be sorted; beyond it, the contacts are read in order and tested. */
@@ -431,7 +432,7 @@ export function usageOf({ deleted, bytes }: Pick<ContactRow, 'deleted' | 'bytes'
 /** Adds to the usage of a user's contacts, in the transaction of the change. */
 export async function addUsage(tx: Db, ownerId: string, usage: ContactUsage): Promise<void> {
   if (isNothing(usage)) return;
-  await addition(tx, ownerId, usage).execute();
+  await post(tx, addition(tx, ownerId, usage));
 }
 
 /** As addUsage. Returns what earlier versions take then; 0 if nothing is added. */

@@ -1,4 +1,5 @@
 import type { Db } from '../storage/database.ts';
+import { post } from '../storage/posted.ts';
 import { addUsage } from './store.ts';
 
 declare module '../storage/schema.ts' {
@@ -30,7 +31,7 @@ export interface ContactVersionRow {
 export type VersionKey = readonly [contactId: string, revision: number];
 
 export async function insertVersion(tx: Db, row: ContactVersionRow): Promise<void> {
-  await tx.insertInto('contact_versions').values(row).execute();
+  await post(tx, tx.insertInto('contact_versions').values(row));
 }
 
 /** Removes the versions of a contact up to a revision. Returns the bytes that they took. */

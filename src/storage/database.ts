@@ -46,7 +46,8 @@ export interface Database extends AsyncDisposable {
    * change nothing outside.
    *
    * Transactions of this process that write the same, a user's contacts say, conflict
-   * for sure: those with the same `lockKey` run one after the other in this process.
+   * for sure: those with the same `lockKey` run one after the other in this process. Where all do so anyway, in the order
+   * in which they came, they may share a commit.
    */
   transaction<T>(work: (tx: Db) => Promise<T>, lockKey?: string): Promise<T>;
   /**
@@ -118,7 +119,7 @@ export async function openDatabase(url: string, limits: DatabaseLimits = LIMITS,
               .setIsolationLevel('serializable')
               .execute((tx) => work((used = tx))),
           );
-        const runLocked = () => (lockKey === undefined ? run() : runExclusive(lockKey, run));
+        const runLocked = () => (lockKey === undefined || dialect.isSerial ? run() : runExclusive(lockKey, run));
         const result = await (tracing === undefined ? runLocked() : tracing.run(() => transactionSpan, runLocked));
         for (const [topic, payload] of (used && published.get(used)) ?? []) {
           for (const listener of listeners[topic]) listener(payload as never[]);

@@ -24,6 +24,8 @@ export interface Dialect {
   prepare(db: Kysely<Schema>): Promise<string | undefined>;
   /** The column type of text that is compared and sorted byte by byte. */
   readonly orderedText: RawBuilder<unknown>;
+  /** Whether transactions run one at a time anyway, whatever they write. */
+  readonly isSerial: boolean;
   /** A primary key that counts up and never gives a number twice. */
   readonly sequence: {
     readonly type: ColumnDataType;

@@ -2,6 +2,7 @@ import { Failure } from '../kernel/failure.ts';
 import type { Keyring } from '../kernel/keyring.ts';
 import type { Db } from './database.ts';
 import { TransactionConflict, UniqueViolation } from './dialect.ts';
+import { post } from './posted.ts';
 import type { Schema } from './schema.ts';
 
 /** How long the response to a request id is kept, milliseconds. */
@@ -84,7 +85,7 @@ function isEmpty(value: unknown): boolean {
 
 async function store(tx: Db, row: Schema['requests']): Promise<void> {
   try {
-    await tx.insertInto('requests').values(row).execute();
+    await post(tx, tx.insertInto('requests').values(row));
   } catch (error) {
     // Another transaction ran the same request meanwhile: the next attempt finds its response.
     throw error instanceof UniqueViolation ? new TransactionConflict('answered meanwhile', { cause: error }) : error;

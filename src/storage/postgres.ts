@@ -81,6 +81,7 @@ export function openPostgres(url: string, limits: DatabaseLimits): Dialect {
     },
     byIndex: (table) => sql.table(table), // it chooses by statistics
     orderedText: sql`text collate "C"`,
+    isSerial: false,
     sequence: { type: 'bigserial', build: (column) => column.primaryKey() },
     writer: sql`(pg_current_xact_id()::text::bigint)`,
     horizon: sql<number>`pg_snapshot_xmin(pg_current_snapshot())::text::bigint`,

@@ -2,15 +2,21 @@
 import { DatabaseSync } from 'node:sqlite';
 import { workerData } from 'node:worker_threads';
 import { Statements } from './sqlite-statements.ts';
-import type { Reply, Request, ThreadData } from './sqlite-thread.ts';
+import type { Message, Reply, Request, ThreadData, WorkerError } from './sqlite-thread.ts';
+import { PartError, Transactions } from './sqlite-transactions.ts';
 
 const { options, port, replies }: ThreadData = workerData;
 const { path, timeoutMs, pragmas, rowsMaxMs } = options;
 
-let opened: { readonly database: DatabaseSync; readonly statements: Statements } | undefined;
+interface Opened {
+  readonly statements: Statements;
+  readonly transactions: Transactions;
+}
+
+let opened: Opened | undefined;
 
 /** Opens the file at the first statement, so that an error reaches the caller of that statement. */
-function open(): NonNullable<typeof opened> {
+function open(): Opened {
   const database = new DatabaseSync(path, { timeout: timeoutMs, enableForeignKeyConstraints: true });
   try {
     database.exec(pragmas);
@@ -18,34 +24,39 @@ function open(): NonNullable<typeof opened> {
     database.close();
     throw error;
   }
-  return { database, statements: new Statements(database) };
+  const statements = new Statements(database);
+  return { statements, transactions: new Transactions(database, statements) };
 }
 
-port.on('message', (request: Request) => {
-  if (request === 'close') {
+port.on('message', (message: Message) => {
+  if (message === 'close') {
     opened?.statements.close(); // writes the log back into the file
     port.close();
     return;
   }
   // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
-  port.postMessage(answer(request));
+  port.postMessage(message.map(answer));
   Atomics.add(replies, 0, 1);
   Atomics.notify(replies, 0);
 });
 
-function answer({ sql, parameters, inTransaction }: Exclude<Request, string>): Reply {
+function answer(request: Request): Reply {
   try {
-    const { database, statements } = (opened ??= open());
-    // By itself it would be a transaction of its own, of which the one that was lost knows nothing.
-    if (inTransaction && !database.isTransaction) throw new Error('the transaction was rolled back');
-    return { outcome: statements.run(sql, parameters, rowsMaxMs), isTransaction: database.isTransaction };
+    const { statements, transactions } = (opened ??= open());
+    if (request === 'commit') {
+      transactions.commit();
+      return {};
+    }
+    if ('statements' in request) return { outcome: transactions.run(request) };
+    return { outcome: statements.run(request.sql, request.parameters, rowsMaxMs) };
   } catch (error) {
-    return { error: described(error), isTransaction: opened?.database.isTransaction === true };
+    return { error: described(error) };
   }
 }
 
 /** Copying an error to another thread drops what Node adds to it. */
-function described(error: unknown): { message: string; errcode: number | undefined } {
+function described(error: unknown): WorkerError {
+  if (error instanceof PartError) return { ...described(error.cause), isEarlier: error.isEarlier };
   const { message, errcode } = error as Error & { errcode?: number };
-  return { message, errcode };
+  return { message, errcode, isEarlier: true };
 }

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { SqliteThread } from './sqlite-thread.ts';
+import { type Part, SqliteThread } from './sqlite-thread.ts';
 
 const BUSY = 5;
 const PRIMARY_KEY = 1555;
@@ -22,8 +22,20 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
-const run = (sql: string, ...parameters: unknown[]) => writer.run(sql, parameters, false);
-const runIn = (sql: string, ...parameters: unknown[]) => writer.run(sql, parameters, true);
+const run = (sql: string, ...parameters: unknown[]) => writer.run({ sql, parameters });
+
+/** A part of a transaction of such statements. */
+const part = (
+  begins: boolean,
+  ends: Part['ends'],
+  ...statements: readonly (readonly [string, ...unknown[]])[]
+): Part => ({
+  begins,
+  statements: statements.map(([sql, ...parameters]) => ({ sql, parameters })),
+  ends,
+});
+const insertion = (id: number) => ['insert into things values (?, null)', id] as const;
+const OR_ROLLBACK = ['insert or rollback into things values (1, null)'] as const;
 
 /** What is committed. */
 function stored(): unknown[] {
@@ -57,17 +69,71 @@ test('throws what SQLite says, with its code', async () => {
   await expect(run('insert into things values (2, null)')).rejects.toMatchObject({ errcode: BUSY });
 });
 
-test('a transaction that SQLite rolled back by itself does not go on as single statements', async () => {
-  await run('insert into things values (1, null)');
-  await run('begin immediate');
-  await runIn('insert into things values (2, null)');
-  expect(writer.isTransaction).toBe(true);
-  await expect(runIn('insert or rollback into things values (1, null)')).rejects.toMatchObject({
-    errcode: PRIMARY_KEY,
+describe('transactions that share a commit', () => {
+  test('are kept or undone each by itself', async () => {
+    await writer.take(part(true, undefined, insertion(1)));
+    await writer.take(part(false, 'keep', insertion(2)));
+    await writer.take(part(true, undefined, insertion(3)));
+    await writer.take(part(false, 'undo'));
+    await writer.take(part(true, 'keep', insertion(4)));
+    expect(stored()).toEqual([]);
+    await writer.run('commit');
+    expect(stored()).toEqual([1, 2, 4]);
   });
-  expect(writer.isTransaction).toBe(false);
-  await expect(runIn('insert into things values (3, null)')).rejects.toThrow('the transaction was rolled back');
-  expect(stored()).toEqual([1]);
+
+  test('of which the first is undone leave the others', async () => {
+    await writer.take(part(true, 'undo', insertion(1)));
+    await writer.take(part(true, 'keep', insertion(2)));
+    await writer.run('commit');
+    expect(stored()).toEqual([2]);
+  });
+
+  test('of which the last part of one fails leave the others, in one message too', async () => {
+    const first = writer.queue(part(true, 'keep', insertion(1)));
+    const failing = writer.queue(part(true, 'keep', insertion(2), insertion(1), insertion(3)));
+    const last = writer.queue(part(true, 'keep', insertion(4)));
+    const committed = writer.run('commit');
+    await expect(failing).rejects.toMatchObject({ errcode: PRIMARY_KEY, isEarlier: true });
+    await Promise.all([first, last, committed]);
+    expect(stored()).toEqual([1, 4]);
+  });
+
+  test('say whether a part failed before its last statement', async () => {
+    await writer.take(part(true, undefined, insertion(1)));
+    await expect(writer.take(part(false, undefined, insertion(2), insertion(1)))).rejects.toMatchObject({
+      isEarlier: false,
+    });
+    await expect(writer.take(part(false, undefined, insertion(1), insertion(3)))).rejects.toMatchObject({
+      isEarlier: true,
+    });
+    await writer.take(part(false, 'undo'));
+    await writer.run('commit');
+    expect(stored()).toEqual([]);
+  });
+
+  test('that SQLite rolled back by itself do not go on as single statements', async () => {
+    await run(...insertion(1));
+    await writer.take(part(true, undefined, insertion(2)));
+    await expect(writer.take(part(false, undefined, OR_ROLLBACK))).rejects.toMatchObject({ errcode: PRIMARY_KEY });
+    await expect(writer.take(part(false, undefined, insertion(3)))).rejects.toThrow('the transaction was rolled back');
+    await writer.take(part(false, 'undo'));
+    expect(stored()).toEqual([1]);
+    await writer.take(part(true, 'keep', insertion(4)));
+    await writer.run('commit');
+    expect(stored()).toEqual([1, 4]);
+  });
+
+  test('that SQLite rolled back by itself are all lost, whatever comes before the commit, and nothing after it', async () => {
+    await run(...insertion(1));
+    await writer.take(part(true, 'keep', insertion(2)));
+    await expect(writer.take(part(true, 'keep', OR_ROLLBACK))).rejects.toMatchObject({ errcode: PRIMARY_KEY });
+    await expect(writer.take(part(true, 'keep', insertion(3)))).rejects.toMatchObject({ errcode: PRIMARY_KEY });
+    await expect(writer.run('commit')).rejects.toMatchObject({ errcode: PRIMARY_KEY });
+    expect(stored()).toEqual([1]);
+    await writer.take(part(true, 'keep', insertion(4)));
+    await writer.run('commit');
+    expect(stored()).toEqual([1, 4]);
+  });
 });
 
 test('a file that cannot be opened at the moment is opened by a later statement', async () => {
@@ -110,10 +176,10 @@ describe('acquiring it', () => {
 
 test('closing waits for who has it, and leaves no log behind', async () => {
   await writer.acquire();
-  await run('begin immediate');
+  await writer.take(part(true, undefined));
   const closed = writer.close();
-  await runIn('insert into things values (1, null)');
-  await runIn('commit');
+  await writer.take(part(false, 'keep', insertion(1)));
+  await writer.run('commit');
   writer.release();
   await closed;
   expect(stored()).toEqual([1]);
@@ -123,7 +189,7 @@ test('closing waits for who has it, and leaves no log behind', async () => {
 test('a query that goes on giving rows for too long is ended, and the next one runs', async () => {
   const reader = new SqliteThread({ path, timeoutMs: 0, pragmas: 'pragma query_only = on', rowsMaxMs: 20 });
   const endless = 'with recursive c(x) as (select 1 union all select x + 1 from c) select x from c';
-  await expect(reader.run(endless, [], false)).rejects.toThrow('takes too long');
-  expect((await reader.run('select 1 as n', [], false)).rows).toEqual([{ n: 1 }]);
+  await expect(reader.run({ sql: endless, parameters: [] })).rejects.toThrow('takes too long');
+  expect((await reader.run({ sql: 'select 1 as n', parameters: [] })).rows).toEqual([{ n: 1 }]);
   await reader.close();
 });

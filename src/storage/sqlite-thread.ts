@@ -25,20 +25,37 @@ export interface ThreadData {
   readonly replies: Int32Array;
 }
 
-export type Request =
-  | 'close'
-  | {
-      readonly sql: string;
-      readonly parameters: readonly unknown[];
-      /** The statement is refused unless a transaction is open. */
-      readonly inTransaction: boolean;
-    };
+export interface Statement {
+  readonly sql: string;
+  readonly parameters: readonly unknown[];
+}
+
+/** A part of a transaction. */
+export interface Part {
+  /** Whether the transaction begins with it. */
+  readonly begins: boolean;
+  readonly statements: readonly Statement[];
+  /** Set if the transaction ends with it: what it wrote is kept for the next commit, or undone. If the part fails, it is undone. */
+  readonly ends?: 'keep' | 'undo' | undefined;
+}
+
+/** A part of a transaction, a statement by itself, or the commit of all transactions that were kept. */
+export type Request = Part | Statement | 'commit';
+
+/** Requests are done one after the other, and answered by as many replies in one message. */
+export type Message = 'close' | readonly Request[];
 
 export interface Reply {
-  readonly outcome?: Outcome;
-  readonly error?: { readonly message: string; readonly errcode: number | undefined };
-  /** Whether a transaction is open after it. */
-  readonly isTransaction: boolean;
+  /** What the last statement gave. */
+  readonly outcome?: Outcome | undefined;
+  readonly error?: WorkerError;
+}
+
+export interface WorkerError {
+  readonly message: string;
+  readonly errcode: number | undefined;
+  /** Whether it failed before the last statement of a part. */
+  readonly isEarlier: boolean;
 }
 
 /**
@@ -47,11 +64,13 @@ export interface Reply {
  */
 const WAIT_MS = 2;
 
+const NOTHING: Outcome = { rows: [] };
+
 /**
  * A connection in a thread of its own, for writes, since a commit waits for the disk, or for reads that may take
  * long. The main thread serves other calls meanwhile.
  *
- * `run` blocks the main thread for the statements of a transaction, up to WAIT_MS in all: the transaction then takes
+ * `take` blocks the main thread for the statements of a transaction, up to WAIT_MS in all: the transaction then takes
  * one turn of the event loop, that of its commit, and not one for each statement. Under load a turn takes some
  * milliseconds, and all writers wait for it.
  *
@@ -69,8 +88,11 @@ export class SqliteThread {
   /** Whether the thread has started, and what is left of WAIT_MS in this transaction. */
   #isUp = false;
   #waitMs = 0;
-  #answering: PromiseWithResolvers<Outcome> | undefined;
-  #isTransaction = false;
+  /** What is sent with the next message. */
+  #queued: Request[] = [];
+  /** Who waits for a reply, in the order of the requests. */
+  readonly #answering: PromiseWithResolvers<Outcome>[] = [];
+  #ends = 0;
   #closing: Promise<void> | undefined;
 
   constructor(options: ThreadOptions, waitMaxMs = LOCK_WAIT_MAX_MS) {
@@ -78,9 +100,9 @@ export class SqliteThread {
     this.#waitMaxMs = waitMaxMs;
   }
 
-  /** Whether a transaction is open: SQLite may have rolled it back, for a full disk, say. */
-  get isTransaction(): boolean {
-    return this.#isTransaction;
+  /** How often the thread has ended: what it had not committed is lost. */
+  get ends(): number {
+    return this.#ends;
   }
 
   /** How many tasks use it, which is at most one, and how many wait. */
@@ -103,53 +125,73 @@ export class SqliteThread {
     this.#user = payer;
   }
 
-  /** Runs a statement. Throws what SQLite says, with its `errcode`. */
-  run(sql: string, parameters: readonly unknown[], inTransaction: boolean): Promise<Outcome> {
-    const answering = Promise.withResolvers<Outcome>();
-    this.#answering = answering;
+  /** Has a request done. Throws what SQLite says, as a WorkerError. */
+  run(request: Request): Promise<Outcome> {
+    const outcome = this.queue(request);
+    this.#send();
+    return outcome;
+  }
+
+  /** As `run`, and blocks until it is done, while WAIT_MS lasts. */
+  take(part: Part): Promise<Outcome> {
+    if (part.begins) this.#waitMs = WAIT_MS;
     const replies = Atomics.load(this.#replies, 0);
-    this.#send({ sql, parameters, inTransaction });
-    if (sql === 'begin immediate') this.#waitMs = WAIT_MS;
-    // A commit waits for the disk, and so does a statement by itself.
-    if (this.#isUp && (inTransaction ? sql !== 'commit' : sql === 'begin immediate')) this.#wait(replies);
+    const outcome = this.run(part);
+    if (this.#isUp) this.#wait(replies);
+    return outcome;
+  }
+
+  /** As `run`, but has the request sent together with the next one. */
+  queue(request: Request): Promise<Outcome> {
+    const answering = Promise.withResolvers<Outcome>();
+    this.#answering.push(answering);
+    this.#queued.push(request);
     return answering.promise;
   }
 
   /** Closes the connection, once all that was asked of it is done. */
   close(): Promise<void> {
-    return (this.#closing ??= this.#close());
+    return (this.#closing ??= this.#acquire().then(() => this.end()));
   }
 
-  async #close(): Promise<void> {
-    await this.#acquire();
+  /** Closes the connection for the task that uses it, which keeps it. */
+  async end(): Promise<void> {
     if (this.#worker === undefined) return;
     const exited = once(this.#worker, 'exit');
-    this.#send('close');
+    this.#post('close');
     await exited;
   }
 
-  /** Blocks until the reply that follows `replies` others, while WAIT_MS lasts. After that it comes as a message. */
+  /** Blocks until the message that follows `replies` others, while WAIT_MS lasts. After that it comes by itself. */
   #wait(replies: number): void {
     if (this.#port === undefined || this.#waitMs <= 0) return;
     const startMs = systemClock.monotonic();
     const isLate = Atomics.wait(this.#replies, 0, replies, this.#waitMs) === 'timed-out';
     this.#waitMs = isLate ? 0 : this.#waitMs - (systemClock.monotonic() - startMs);
     if (isLate) return;
-    const reply: { message: Reply } | undefined = receiveMessageOnPort(this.#port);
-    if (reply !== undefined) this.#receive(reply.message);
+    const received: { message: readonly Reply[] } | undefined = receiveMessageOnPort(this.#port);
+    if (received !== undefined) this.#receive(received.message);
   }
 
-  #send(request: Request): void {
+  #send(): void {
+    const requests = this.#queued;
+    this.#queued = [];
+    this.#post(requests);
+  }
+
+  #post(message: Message): void {
     this.#worker ??= this.#start();
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
-    this.#port?.postMessage(request);
+    this.#port?.postMessage(message);
   }
 
-  readonly #receive = ({ outcome, error, isTransaction }: Reply): void => {
+  readonly #receive = (replies: readonly Reply[]): void => {
     this.#isUp = true;
-    this.#isTransaction = isTransaction;
-    if (outcome !== undefined) this.#answering?.resolve(outcome);
-    else this.#answering?.reject(Object.assign(new Error(error?.message), { errcode: error?.errcode }));
+    for (const { outcome, error } of replies) {
+      const answering = this.#answering.shift();
+      if (error === undefined) answering?.resolve(outcome ?? NOTHING);
+      else answering?.reject(Object.assign(new Error(error.message), error));
+    }
   };
 
   #start(): Worker {
@@ -170,8 +212,10 @@ export class SqliteThread {
       this.#worker = undefined;
       this.#port = undefined;
       this.#isUp = false;
-      this.#isTransaction = false;
-      this.#answering?.reject(cause ?? new Error('the thread that uses the database ended'));
+      this.#ends += 1;
+      const sent = this.#answering.length - this.#queued.length;
+      const error = cause ?? new Error('the thread that uses the database ended');
+      for (const answering of this.#answering.splice(0, sent)) answering.reject(error);
     });
     return worker;
   }

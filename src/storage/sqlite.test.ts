@@ -5,9 +5,11 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DatabaseSync } from 'node:sqlite';
 import { sql } from 'kysely';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { createOpened, databases } from '../../test/support/databases.ts';
 import { userRow } from '../../test/support/rows.ts';
 import { type Db, openDatabase, ping } from './database.ts';
 import { DatabaseError, UniqueViolation } from './dialect.ts';
+import { post } from './posted.ts';
 
 const SERVER_UNAVAILABLE = expect.objectContaining({ name: 'Failure', reason: 'server_unavailable' });
 
@@ -203,6 +205,135 @@ test('a full disk is told as unavailable, takes the transaction back, and lets r
   await pragma(db, 'max_page_count = 100000');
   await fill('a'.repeat(10_000));
   expect(await count(db)).toBe(21);
+});
+
+describe('transactions that wait for their turn', () => {
+  /** How many commits the log holds: https://sqlite.org/fileformat2.html#the_write_ahead_log */
+  async function commits(): Promise<number> {
+    const log = await readFile(`${path}-wal`);
+    let found = 0;
+    for (let frame = 32; frame < log.length; frame += 24 + 4096) {
+      if (log.readUInt32BE(frame + 4) !== 0 && log.readBigUInt64BE(frame + 8) === log.readBigUInt64BE(16)) found++;
+    }
+    return found;
+  }
+  const names = async (db: Db) =>
+    (await db.selectFrom('users').select('name').orderBy('id').execute()).map((u) => u.name);
+
+  test('share a commit, and one that fails leaves the others', async () => {
+    await using database = await openDatabase(url);
+    const before = await commits();
+    const taken = userRow({ name: 'one' });
+    const outcomes = await Promise.allSettled([
+      database.transaction((tx) => insert(tx, taken)),
+      database.transaction(async (tx) => {
+        await insert(tx, userRow({ name: 'two' }));
+        expect(await names(tx)).toEqual(['one', 'two']);
+        throw new Error('changed its mind');
+      }),
+      database.transaction(async (tx) => {
+        await insert(tx, userRow({ name: 'three' }));
+        await insert(tx, taken);
+      }),
+      database.transaction(async (tx) => {
+        await post(tx, tx.insertInto('users').values(userRow({ name: 'four' })));
+        await post(tx, tx.insertInto('users').values(taken));
+      }),
+      database.transaction((tx) => names(tx)),
+      database.transaction((tx) => insert(tx, userRow({ name: 'six' }))),
+    ]);
+    expect(outcomes).toMatchObject([
+      { status: 'fulfilled' },
+      { status: 'rejected', reason: { message: 'changed its mind' } },
+      { status: 'rejected', reason: { name: 'UniqueViolation' } },
+      { status: 'rejected', reason: { name: 'UniqueViolation' } },
+      { status: 'fulfilled', value: ['one'] },
+      { status: 'fulfilled' },
+    ]);
+    expect(await names(database.db)).toEqual(['one', 'six']);
+    expect((await commits()) - before).toBe(1);
+  });
+
+  test('are told what came of them once it can be read, a refusal for what one before has written too', async () => {
+    await using database = await openDatabase(url);
+    const heard: string[] = [];
+    const told = async (what: string) => heard.push(`${what} of ${await count(database.db)}`);
+    await Promise.all([
+      database.transaction((tx) => insert(tx)).then(() => told('written')),
+      database
+        .transaction(async (tx) => {
+          throw new Error(`refused for ${await count(tx)}`);
+        })
+        .catch((error: Error) => told(error.message)),
+      database.transaction((tx) => count(tx)).then((rows) => told(`read ${rows}`)),
+      database.transaction((tx) => insert(tx)).then(() => told('written')),
+    ]);
+    expect(heard.toSorted()).toEqual(['read 1 of 2', 'refused for 1 of 2', 'written of 2', 'written of 2']);
+  });
+
+  test('are all refused when the disk is full, and none is kept', async () => {
+    await using database = await openDatabase(url);
+    const { db } = database;
+    await pragma(db, `max_page_count = ${Number(await pragma(db, 'page_count')) + 10}`);
+    const filling = async (tx: Db) => {
+      for (let i = 0; i < 20; i++) await insert(tx, userRow({ name: 'a'.repeat(10_000) }));
+    };
+    const one = () => database.transaction((tx) => insert(tx));
+    const outcomes = await Promise.allSettled([one(), one(), database.transaction(filling), one()]);
+    expect(outcomes).toEqual(outcomes.map(() => ({ status: 'rejected', reason: SERVER_UNAVAILABLE })));
+    expect(await count(db)).toBe(0);
+    await one();
+    expect(await count(db)).toBe(1);
+  });
+
+  test('are done before a statement by itself, and before the file is closed', async () => {
+    const database = await openDatabase(url);
+    const done: Promise<unknown>[] = [
+      database.transaction((tx) => insert(tx)),
+      database.transaction((tx) => insert(tx)),
+      insert(database.db),
+      database.transaction((tx) => insert(tx)),
+    ];
+    await Promise.all([...done, database[Symbol.asyncDispose]()]);
+    using file = new DatabaseSync(path, { readOnly: true });
+    expect(file.prepare('select count(*) as n from users').get()).toEqual({ n: 4 });
+  });
+});
+
+describe('a statement whose result nobody waits for', () => {
+  const taken = userRow();
+  const postTaken = (tx: Db) => post(tx, tx.insertInto('users').values(taken));
+
+  test('is done before the next one, and kept', async () => {
+    await using database = await openDatabase(url);
+    await database.transaction(async (tx) => {
+      await postTaken(tx);
+      expect(await count(tx)).toBe(1);
+      await post(tx, tx.updateTable('users').set({ name: 'Changed' }));
+    });
+    expect(await database.db.selectFrom('users').selectAll().execute()).toEqual([{ ...taken, name: 'Changed' }]);
+  });
+
+  test('fails the transaction, even if what comes after it is caught', async () => {
+    await using database = await openDatabase(url);
+    await insert(database.db, taken);
+    const transaction = database.transaction(async (tx) => {
+      await insert(tx);
+      await postTaken(tx);
+      await count(tx).catch(() => {});
+    });
+    await expect(transaction).rejects.toThrow(UniqueViolation);
+    expect(await count(database.db)).toBe(1);
+  });
+
+  test('is done on PostgreSQL at once', async () => {
+    await using database = await createOpened(databases.find(({ name }) => name === 'PostgreSQL')!);
+    await database.transaction(async (tx) => {
+      await postTaken(tx);
+      expect(await count(tx)).toBe(1);
+    });
+    await expect(database.transaction(postTaken)).rejects.toThrow(UniqueViolation);
+  });
 });
 
 test('the columns of a key of several are all named', async () => {

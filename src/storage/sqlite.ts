@@ -15,10 +15,12 @@ import { systemClock } from '../kernel/clock.ts';
 import { Failure } from '../kernel/failure.ts';
 import { Histogram } from '../metrics/histogram.ts';
 import { COMMIT_BOUNDS_SECONDS, DatabaseError, type Dialect, UniqueViolation } from './dialect.ts';
+import { isPosted } from './posted.ts';
 import type { ReadingAdapter } from './prepared.ts';
+import { SharedCommits } from './sqlite-commits.ts';
 import { Reader } from './sqlite-reader.ts';
 import { type Outcome, TOO_LONG } from './sqlite-statements.ts';
-import { SqliteThread } from './sqlite-thread.ts';
+import { type Part, SqliteThread, type Statement, type WorkerError } from './sqlite-thread.ts';
 
 /** Marks the file as Kith's ("KITH"), https://sqlite.org/pragma.html#pragma_application_id. */
 const APPLICATION_ID = 0x4b495448;
@@ -66,6 +68,7 @@ export function openSqlite(path: string): Dialect {
     },
     prepare: async () => undefined, // the file was looked at when it was opened
     orderedText: sql`text`, // BINARY, SQLite's default collation, compares bytes
+    isSerial: true,
     sequence: { type: 'integer', build: (column) => column.primaryKey().autoIncrement() },
     writer: sql`0`, // one transaction at a time: rows become visible in the order of their numbers
     horizon: sql<number>`1`,
@@ -202,20 +205,22 @@ class Adapter extends SqliteAdapter implements ReadingAdapter {
 class SqliteDriver implements Driver {
   readonly #reader: Reader;
   readonly #writer: SqliteThread;
-  readonly #commits: Histogram;
+  readonly #commits: SharedCommits;
+  readonly #commitTimes: Histogram;
   /** Used again, since Kysely keeps a weak record of each, which takes longer than to look for a row. */
   readonly #unused: SqliteConnection[] = [];
 
-  constructor(reader: Reader, writer: SqliteThread, commits: Histogram) {
+  constructor(reader: Reader, writer: SqliteThread, commitTimes: Histogram) {
     this.#reader = reader;
     this.#writer = writer;
-    this.#commits = commits;
+    this.#commits = new SharedCommits(writer, () => reader.renew());
+    this.#commitTimes = commitTimes;
   }
 
   async init(): Promise<void> {}
 
   async acquireConnection(): Promise<SqliteConnection> {
-    return this.#unused.pop() ?? new SqliteConnection(this.#reader, this.#writer);
+    return this.#unused.pop() ?? new SqliteConnection(this.#reader, this.#writer, this.#commits);
   }
 
   async releaseConnection(connection: SqliteConnection): Promise<void> {
@@ -231,7 +236,7 @@ class SqliteDriver implements Driver {
     try {
       await connection.commit();
     } finally {
-      this.#commits.observe((systemClock.monotonic() - startMs) / 1000);
+      this.#commitTimes.observe((systemClock.monotonic() - startMs) / 1000);
     }
   }
 
@@ -242,46 +247,41 @@ class SqliteDriver implements Driver {
   /** The connection that is closed last writes the log back into the file, and waits for the disk. */
   async destroy(): Promise<void> {
     this.#reader.close();
-    await this.#writer.close();
+    await this.#commits.close();
   }
 }
 
 /** What one task, such as a transaction, sees of the database. */
 class SqliteConnection implements DatabaseConnection {
   readonly #reader: Reader;
+  readonly #commits: SharedCommits;
   readonly #writer: SqliteThread;
-  #inTransaction = false;
+  #transaction: Transaction | undefined;
 
-  constructor(reader: Reader, writer: SqliteThread) {
+  constructor(reader: Reader, writer: SqliteThread, commits: SharedCommits) {
     this.#reader = reader;
     this.#writer = writer;
+    this.#commits = commits;
   }
 
-  /** IMMEDIATE takes the write lock at once: a transaction that reads first cannot fail half-way for want of it. */
   async begin(): Promise<void> {
-    await this.#writer.acquire();
-    try {
-      await this.#write('begin immediate', []);
-    } catch (error) {
-      this.#writer.release();
-      throw error;
-    }
-    this.#inTransaction = true;
+    await this.#commits.begin();
+    this.#transaction = { hasRun: false, posted: [], failure: undefined };
   }
 
   async commit(): Promise<void> {
-    await this.#write('commit', []);
-    this.#end();
+    const transaction = this.#transaction!;
+    const { hasRun, posted, failure } = transaction;
+    if (failure !== undefined) throw failure;
+    this.#transaction = undefined;
+    await known(this.#commits.keep(hasRun || posted.length > 0 ? { begins: !hasRun, statements: posted } : undefined));
   }
 
   async rollback(): Promise<void> {
-    if (!this.#inTransaction) return; // it never began
-    try {
-      // A failed commit, e.g. for a full disk, may have rolled back already.
-      if (this.#writer.isTransaction) await this.#write('rollback', []);
-    } finally {
-      this.#end();
-    }
+    if (this.#transaction === undefined) return; // it never began, or its commit has failed
+    const { hasRun } = this.#transaction;
+    this.#transaction = undefined;
+    await known(this.#commits.undo(hasRun));
   }
 
   executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
@@ -293,32 +293,45 @@ class SqliteConnection implements DatabaseConnection {
     throw new Error('a stream holds up what is written back from the log: read pages instead');
   }
 
-  #end(): void {
-    this.#inTransaction = false;
-    this.#reader.renew();
-    this.#writer.release();
-  }
-
   async #run(query: CompiledQuery): Promise<Outcome> {
     const { sql, parameters } = query;
-    if (this.#inTransaction) return this.#write(sql, parameters);
+    if (this.#transaction !== undefined) return this.#runWithin(this.#transaction, query);
     if (onlyReads(query)) return translated(() => this.#reader.run(sql, parameters));
-    await this.#writer.acquire();
-    try {
-      return await this.#write(sql, parameters);
-    } finally {
-      this.#reader.renew();
-      this.#writer.release();
-    }
+    return known(this.#commits.alone({ sql, parameters }));
   }
 
-  async #write(sql: string, parameters: readonly unknown[]): Promise<Outcome> {
+  async #runWithin(transaction: Transaction, query: CompiledQuery): Promise<Outcome> {
+    const { sql, parameters } = query;
+    if (transaction.failure !== undefined) throw transaction.failure;
+    transaction.posted.push({ sql, parameters });
+    if (isPosted(query)) return NOTHING;
+    const part: Part = { begins: !transaction.hasRun, statements: transaction.posted };
+    transaction.posted = [];
+    transaction.hasRun = true;
     try {
-      return await this.#writer.run(sql, parameters, this.#inTransaction);
+      return await this.#writer.take(part);
     } catch (error) {
-      throw toKnown(error);
+      const thrown = toKnown(error);
+      // Without what was posted before, nothing after it makes sense, whoever catches this.
+      if ((error as Partial<WorkerError>).isEarlier !== false) transaction.failure = thrown;
+      throw thrown;
     }
   }
+}
+
+const NOTHING: Outcome = { rows: [] };
+
+/**
+ * A transaction that is being run. IMMEDIATE takes the write lock at once: one that reads first cannot fail half-way for
+ * want of it.
+ */
+interface Transaction {
+  /** Whether it has begun in the thread. */
+  hasRun: boolean;
+  /** Statements that are sent with the next one whose result somebody waits for, or with the commit. */
+  posted: Statement[];
+  /** What one of these failed with: the transaction can only be rolled back. */
+  failure: unknown;
 }
 
 /** Runs reads one after the other in a thread of their own, where they do not block other calls. */
@@ -337,7 +350,7 @@ class LongReadDriver implements Driver {
       async executeQuery<R>({ sql: query, parameters }: CompiledQuery): Promise<QueryResult<R>> {
         await thread.acquire();
         try {
-          return (await thread.run(query, parameters, false)) as QueryResult<R>;
+          return (await thread.run({ sql: query, parameters })) as QueryResult<R>;
         } catch (error) {
           throw toKnown(error);
         } finally {
@@ -402,6 +415,14 @@ function resultCode(error: unknown): number | undefined {
 function primaryCode(error: unknown): number | undefined {
   const code = resultCode(error);
   return code === undefined ? undefined : code & 0xff;
+}
+
+async function known<T>(promise: Promise<T>): Promise<T> {
+  try {
+    return await promise;
+  } catch (error) {
+    throw toKnown(error);
+  }
 }
 
 function translated<T>(run: () => T): T {

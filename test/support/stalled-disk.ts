@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { mkdtempDisposable, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,7 +18,9 @@ export interface StallingDisk extends AsyncDisposable {
   /** From here on nothing is flushed. */
   stall(): Promise<void>;
   resume(): Promise<void>;
-  /** How many wait for the disk at this moment. */
+  /** How many flushes are done. */
+  flushes(): number;
+  /** Whether somebody waits for the disk. */
   isWaitedFor(): boolean;
 }
 
@@ -40,7 +42,11 @@ static int flush(const char *name, int fd) {
     close(open(waiting, O_CREAT | O_WRONLY, 0600));
     usleep(5000);
   }
-  return ((int (*)(int))dlsym(RTLD_NEXT, name))(fd);
+  int result = ((int (*)(int))dlsym(RTLD_NEXT, name))(fd);
+  int done = open(getenv("STALL_FLUSHED"), O_CREAT | O_WRONLY | O_APPEND, 0600);
+  if (write(done, ".", 1) != 1) abort();
+  close(done);
+  return result;
 }
 
 int fsync(int fd) { return flush("fsync", fd); }
@@ -52,9 +58,9 @@ export async function createStallingDisk(): Promise<StallingDisk | undefined> {
   if (process.platform !== 'linux') return undefined;
   await using unfinished = new AsyncDisposableStack();
   const directory = unfinished.use(await mkdtempDisposable(join(tmpdir(), 'kith-stall-')));
-  const [source, shim, stalled, waiting] = ['shim.c', 'shim.so', 'stalled', 'waiting'].map((name) =>
+  const [source, shim, stalled, waiting, flushed] = ['shim.c', 'shim.so', 'stalled', 'waiting', 'flushed'].map((name) =>
     join(directory.path, name),
-  ) as [string, string, string, string];
+  ) as [string, string, string, string, string];
   await writeFile(source, SHIM);
   try {
     await promisify(execFile)('cc', ['-shared', '-fPIC', '-o', shim, source, '-ldl']);
@@ -63,12 +69,13 @@ export async function createStallingDisk(): Promise<StallingDisk | undefined> {
   }
   const owned = unfinished.move();
   return {
-    env: { LD_PRELOAD: shim, STALL_WHILE: stalled, STALL_WAITING: waiting },
+    env: { LD_PRELOAD: shim, STALL_WHILE: stalled, STALL_WAITING: waiting, STALL_FLUSHED: flushed },
     async stall() {
       await rm(waiting, { force: true });
       await writeFile(stalled, '');
     },
     resume: () => rm(stalled, { force: true }),
+    flushes: () => statSync(flushed, { throwIfNoEntry: false })?.size ?? 0,
     isWaitedFor: () => existsSync(waiting),
     async [Symbol.asyncDispose]() {
       await rm(stalled, { force: true });

@@ -1,7 +1,7 @@
 import { newId } from '../../kernel/id.ts';
 import type { App } from '../../app.ts';
 import type { Db } from '../../storage/database.ts';
-import { type ActivityRow, insertActivities } from './store.ts';
+import { type ActivityRow, insertActivities, type NewActivityRow, postActivities } from './store.ts';
 
 /** The actions of Kith's own activities begin with this. Callers may not record such actions. */
 export const OWN_PREFIX = 'kith.';
@@ -39,24 +39,24 @@ export async function appendActivities(
   { database, now }: Pick<App, 'database' | 'now'>,
   activities: readonly NewActivity[],
 ): Promise<ActivityRow[]> {
-  const recordMs = now();
-  const rows = await insertActivities(
-    tx,
-    activities.map((activity) => ({
-      id: activity.id ?? newId(),
-      user_id: activity.userId,
-      actor_id: activity.by?.userId ?? null,
-      actor_session_id: activity.by?.sessionId ?? null,
-      action: activity.action,
-      details: activity.details ?? '',
-      attributes: JSON.stringify(activity.attributes ?? {}),
-      private: activity.isPrivate ? 1 : 0,
-      event_ms: activity.eventMs ?? recordMs,
-      record_ms: recordMs,
-    })),
-  );
+  const rows = await insertActivities(tx, toRows(activities, now()));
   database.afterCommit(tx, 'log', []);
   return rows;
+}
+
+function toRows(activities: readonly NewActivity[], recordMs: number): NewActivityRow[] {
+  return activities.map((activity) => ({
+    id: activity.id ?? newId(),
+    user_id: activity.userId,
+    actor_id: activity.by?.userId ?? null,
+    actor_session_id: activity.by?.sessionId ?? null,
+    action: activity.action,
+    details: activity.details ?? '',
+    attributes: JSON.stringify(activity.attributes ?? {}),
+    private: activity.isPrivate ? 1 : 0,
+    event_ms: activity.eventMs ?? recordMs,
+    record_ms: recordMs,
+  }));
 }
 
 /** An activity that Kith records of itself. */
@@ -67,8 +67,10 @@ export interface KithActivity extends Pick<NewActivity, 'userId' | 'by' | 'attri
 /** Records activities of Kith's own in the transaction of the change. Without any, does nothing. */
 export async function recordActivity(
   tx: Db,
-  app: Pick<App, 'database' | 'now'>,
+  { database, now }: Pick<App, 'database' | 'now'>,
   ...activities: readonly KithActivity[]
 ): Promise<void> {
-  if (activities.length > 0) await appendActivities(tx, app, activities);
+  if (activities.length === 0) return;
+  await postActivities(tx, toRows(activities, now()));
+  database.afterCommit(tx, 'log', []);
 }

@@ -1,5 +1,6 @@
 import type { ExpressionBuilder, Generated, Insertable, Selectable, SelectQueryBuilder } from 'kysely';
 import type { Database, Db } from '../../storage/database.ts';
+import { post } from '../../storage/posted.ts';
 import type { LogPosition, LogView } from '../../storage/dialect.ts';
 import type { Schema } from '../../storage/schema.ts';
 import { PAGE_TEXT_MAX, readBounded } from '../../storage/pages.ts';
@@ -65,8 +66,15 @@ export function selectActivities(db: Db, ids: readonly string[]): Promise<Activi
   return db.selectFrom('activity').selectAll().where('id', 'in', ids).execute();
 }
 
-/** Inserts rows. The log keeps the order given: one statement numbers its rows one after the other. */
-export async function insertActivities(db: Db, rows: readonly Insertable<ActivityTable>[]): Promise<ActivityRow[]> {
+export type NewActivityRow = Insertable<ActivityTable>;
+
+/** Inserts rows in a transaction. The log keeps the order given: one statement numbers its rows one after the other. */
+export async function postActivities(tx: Db, rows: readonly NewActivityRow[]): Promise<void> {
+  await post(tx, tx.insertInto('activity').values(rows));
+}
+
+/** As postActivities. Returns the rows as they are stored. */
+export async function insertActivities(db: Db, rows: readonly NewActivityRow[]): Promise<ActivityRow[]> {
   const inserted = await db.insertInto('activity').values(rows).returningAll().execute();
   return inserted.toSorted(comparePositions);
 }

@@ -1,4 +1,5 @@
 import type { Db } from '../../storage/database.ts';
+import { post } from '../../storage/posted.ts';
 
 declare module '../../storage/schema.ts' {
   interface Schema {
@@ -120,12 +121,8 @@ export async function selectDeletedIds(db: Db, ownerId: string): Promise<Set<str
 /** Adds to how many contacts have these labels of an owner. */
 export async function addLabelled(tx: Db, ownerId: string, ids: readonly string[], contacts: number): Promise<void> {
   if (ids.length === 0) return;
-  await tx
-    .updateTable('labels')
-    .set((eb) => ({ contacts: eb('contacts', '+', contacts) }))
-    .where('id', 'in', ids)
-    .where('owner_id', '=', ownerId)
-    .execute();
+  const counted = tx.updateTable('labels').set((eb) => ({ contacts: eb('contacts', '+', contacts) }));
+  await post(tx, counted.where('id', 'in', ids).where('owner_id', '=', ownerId));
 }
 
 /** A label whose purge time has passed. */

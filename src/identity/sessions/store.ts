@@ -1,5 +1,6 @@
 import type { Role } from '../../kernel/access.ts';
 import type { Db } from '../../storage/database.ts';
+import { post } from '../../storage/posted.ts';
 import { prepared } from '../../storage/prepared.ts';
 import type { UserTable } from '../../storage/schema.ts';
 
@@ -59,20 +60,15 @@ export async function selectSession(db: Db, id: string): Promise<SessionState | 
   return { session, userState: state, userEpoch: session_epoch, role };
 }
 
-/** Advances to the next refresh token if `counter` is the newest. Returns whether it was. */
+/** Advances to the next refresh token, in the transaction that found that `counter` is the newest. */
 export async function stepSession(
-  db: Db,
+  tx: Db,
   id: string,
   counter: number,
   refreshed: Pick<SessionRow, 'refresh_ms' | 'expire_ms' | 'end_by_ms'>,
-): Promise<boolean> {
-  const { numUpdatedRows } = await db
-    .updateTable('sessions')
-    .set({ refresh_counter: counter + 1, ...refreshed })
-    .where('id', '=', id)
-    .where('refresh_counter', '=', counter)
-    .executeTakeFirst();
-  return numUpdatedRows === 1n;
+): Promise<void> {
+  const stepped = tx.updateTable('sessions').set({ refresh_counter: counter + 1, ...refreshed });
+  await post(tx, stepped.where('id', '=', id).where('refresh_counter', '=', counter));
 }
 
 /** Ends a session of a user if it has not ended. Returns whether it did. */
