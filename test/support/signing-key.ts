@@ -1,4 +1,5 @@
-import type { CryptoKey, JWK } from 'jose';
+import type { KeyObject } from 'node:crypto';
+import type { JWK } from 'jose';
 import { SigningKeys } from '../../src/identity/tokens/signing-keys.ts';
 import type { Kith } from './kith.ts';
 import { openApp } from './stored.ts';
@@ -6,7 +7,7 @@ import { openApp } from './stored.ts';
 /** A key that signs access tokens, private half and all. */
 export interface SigningKey {
   readonly kid: string;
-  readonly privateKey: CryptoKey;
+  readonly privateKey: KeyObject;
   readonly publicJwk: JWK;
 }
 

@@ -1,5 +1,5 @@
-import { importJWK } from 'jose';
-import { ALGORITHM, type PublicKey } from './access-token.ts';
+import { type CryptoKey, importJWK } from 'jose';
+import { ALGORITHM } from './access-token.ts';
 import { discard, isObject, parseJson, readBody } from './body.ts';
 import { type Clock, type Moment, orAborted, pause } from './clock.ts';
 import { VerificationError } from './verification-error.ts';
@@ -31,9 +31,15 @@ export interface KeySetOptions {
 }
 
 interface Entry {
-  readonly key: PublicKey;
+  readonly key: CryptoKey;
   /** The coordinates, to know the key again. */
   readonly point: string;
+}
+
+/** Whether a signature is that of a key's (ES256) under some bytes. */
+export function isSigned(key: CryptoKey, signature: Uint8Array, bytes: Uint8Array): Promise<boolean> {
+  const algorithm = { name: 'ECDSA', hash: 'SHA-256' };
+  return crypto.subtle.verify(algorithm, key, new Uint8Array(signature), new Uint8Array(bytes));
 }
 
 /**
@@ -60,7 +66,7 @@ export class KeySet {
   }
 
   /** The key with this id, or undefined when the issuer has none. Throws keys_unavailable. */
-  async find(kid: string): Promise<PublicKey | undefined> {
+  async find(kid: string): Promise<CryptoKey | undefined> {
     const known = (await this.#current()).get(kid);
     if (known !== undefined) return known.key;
     // A key that signs already is published already: the set that was fetched before may be too old to have it.

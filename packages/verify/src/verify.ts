@@ -1,7 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { AccessTokenError, isCurrent, readAccessToken, type SignedToken, type TokenClaims } from './access-token.ts';
 import { createClock } from './clock.ts';
-import { KeySet } from './keys.ts';
+import { isSigned, KeySet } from './keys.ts';
 import { Revocations } from './revocations.ts';
 import { PERMISSIONS_OF_ROLE, type Role } from './roles.ts';
 import { VerificationError, type VerificationReason } from './verification-error.ts';
@@ -110,10 +110,10 @@ export function createVerifier(options: VerifierOptions): Verifier {
   const keys = new KeySet({ url: jwksUrl, fetch, clock, keepMs: keepKeysMs, onError });
   const revocations =
     getToken && new Revocations({ url: `${base}${WATCH_REVOCATIONS}`, fetch, clock, getToken, onError });
-  const reader = { issuer, audience, findKey: (kid: string) => keys.find(kid), now: clock.nowMs };
+  const reader = { issuer, audience, findKey: (kid: string) => keys.find(kid), isSigned, now: clock.nowMs };
   const refusesStale = following?.whenStale !== 'accept';
   /** Tokens that were verified, the one used last at the end. */
-  const remembered = new Map<string, SignedToken>();
+  const remembered = new Map<string, SignedToken<CryptoKey>>();
 
   return {
     async verify(token) {
@@ -144,7 +144,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
     [Symbol.asyncDispose]: close,
   };
 
-  async function verifySignature(token: string): Promise<SignedToken> {
+  async function verifySignature(token: string): Promise<SignedToken<CryptoKey>> {
     const known = remembered.get(token);
     if (known === undefined) {
       const signed = await readAccessToken(token, reader).catch(refuse);

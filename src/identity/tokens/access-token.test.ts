@@ -1,7 +1,8 @@
-import { createHmac, generateKeyPairSync, randomUUID } from 'node:crypto';
+import { createHmac, generateKeyPairSync, KeyObject, randomUUID } from 'node:crypto';
 import {
   CompactSign,
   calculateJwkThumbprint,
+  type CryptoKey,
   decodeJwt,
   decodeProtectedHeader,
   exportJWK,
@@ -36,13 +37,14 @@ beforeAll(async () => {
   const jwk = await exportJWK(pair.publicKey);
   const kid = await calculateJwkThumbprint(jwk);
   publicPem = await exportSPKI(pair.publicKey);
-  signer = { kid, privateKey: pair.privateKey };
+  const publicKey = KeyObject.from(pair.publicKey);
+  signer = { kid, privateKey: KeyObject.from(pair.privateKey) };
   const keys: AccessTokenKeys = {
     signer: () => signer,
     has: (id) => id === kid && found === 'there',
     async find(id) {
       if (found === 'unreachable') throw new Failure('server_unavailable', 'try again');
-      return id === kid && found === 'there' ? pair.publicKey : undefined;
+      return id === kid && found === 'there' ? publicKey : undefined;
     },
   };
   tokens = createAccessTokens(keys, { issuer: ISSUER, audience: 'kith', ttlMs: 300_000, now: () => nowMs });
@@ -63,7 +65,11 @@ const SESSION = {
 const sign = () => tokens.sign(SESSION);
 
 /** A token like those of Kith but for what is given; undefined leaves out. */
-async function forge(payload: JWTPayload = {}, header: Partial<JWTHeaderParameters> = {}, key = signer.privateKey) {
+async function forge(
+  payload: JWTPayload = {},
+  header: Partial<JWTHeaderParameters> = {},
+  key: KeyObject | CryptoKey = signer.privateKey,
+) {
   const seconds = Math.floor(nowMs / 1000);
   const all = {
     sub: claims.userId,

@@ -1,5 +1,4 @@
-import { hash, randomUUID } from 'node:crypto';
-import { type CryptoKey, type JWTPayload, SignJWT } from 'jose';
+import { hash, type KeyObject, randomUUID, sign, verify } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import {
   AccessTokenError,
@@ -27,11 +26,11 @@ export interface AccessTokenOptions extends Pick<Clock, 'now'> {
 /** The keys of this installation. Ids are JWK thumbprints (RFC 7638). */
 export interface AccessTokenKeys {
   /** The key that signs at present. */
-  signer(): { readonly kid: string; readonly privateKey: CryptoKey };
+  signer(): { readonly kid: string; readonly privateKey: KeyObject };
   /** Whether a key is known and was not removed. */
   has(kid: string): boolean;
   /** The public key with this id, or undefined. Throws server_unavailable when that cannot be found out. */
-  find(kid: string): Promise<CryptoKey | undefined>;
+  find(kid: string): Promise<KeyObject | undefined>;
 }
 
 /** What an access token says. */
@@ -107,7 +106,7 @@ export function createAccessTokens(keys: AccessTokenKeys, options: AccessTokenOp
   const verified = new LRUCache<string, Verified>({ max: VERIFIED_MAX });
 
   const digestOf = createDigests();
-  const reader = { issuer, audience, findKey: (kid: string) => keys.find(kid), now };
+  const reader = { issuer, audience, findKey: (kid: string) => keys.find(kid), isSigned, now };
 
   async function verifyNew(token: string, digest: string): Promise<AccessTokenClaims> {
     const { claims, kid } = await readAccessToken(token, reader).catch(refuse);
@@ -116,21 +115,15 @@ export function createAccessTokens(keys: AccessTokenKeys, options: AccessTokenOp
     return fresh.claims;
   }
 
-  async function write(claims: JWTPayload, userId: string, notAfterMs = Infinity): Promise<AccessToken> {
+  function write(claims: object, userId: string, notAfterMs = Infinity): AccessToken {
     const { kid, privateKey } = keys.signer();
     const signMs = now();
-    const issuedAt = seconds(signMs);
-    const expireAt = Math.min(issuedAt + seconds(ttlMs), seconds(notAfterMs));
-    const token = await new SignJWT(claims)
-      .setProtectedHeader(accessTokenHeader(kid))
-      .setIssuer(issuer)
-      .setAudience(audience)
-      .setSubject(userId)
-      .setJti(randomUUID())
-      .setIssuedAt(issuedAt)
-      .setExpirationTime(expireAt)
-      .sign(privateKey);
-    return { token, expireMs: expireAt * 1000, lifetimeMs: Math.max(0, seconds(expireAt * 1000 - signMs) * 1000) };
+    const iat = seconds(signMs);
+    const exp = Math.min(iat + seconds(ttlMs), seconds(notAfterMs));
+    const payload = { ...claims, iss: issuer, aud: audience, sub: userId, jti: randomUUID(), iat, exp };
+    const signed = `${encode(accessTokenHeader(kid))}.${encode(payload)}`;
+    const token = `${signed}.${sign(HASH, Buffer.from(signed), ecdsaOf(privateKey)).toString('base64url')}`;
+    return { token, expireMs: exp * 1000, lifetimeMs: Math.max(0, seconds(exp * 1000 - signMs) * 1000) };
   }
 
   return {
@@ -151,6 +144,25 @@ export function createAccessTokens(keys: AccessTokenKeys, options: AccessTokenOp
 
     recall: (token) => verified.peek(digestOf(token))?.claims,
   };
+}
+
+const HASH = 'sha256';
+
+/** A key for ES256: signatures are r and s as they are (RFC 7518, 3.4), not in DER. */
+function ecdsaOf(key: KeyObject) {
+  return { key, dsaEncoding: 'ieee-p1363' } as const;
+}
+
+/**
+ * In this thread: it takes some 70 us, a third less than WebCrypto does, whose work would wait for the threads that hash
+ * passwords.
+ */
+function isSigned(key: KeyObject, signature: Uint8Array, bytes: Uint8Array): boolean {
+  return verify(HASH, bytes, ecdsaOf(key), signature);
+}
+
+function encode(part: object): string {
+  return Buffer.from(JSON.stringify(part)).toString('base64url');
 }
 
 /** How long the digests of tokens are kept beside the tokens, milliseconds: as long as a call and those beside it take. */

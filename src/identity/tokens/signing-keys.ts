@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
+import { createHash, createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { calculateJwkThumbprint, type CryptoKey, exportJWK, generateKeyPair, importJWK, type JWK } from 'jose';
+import { calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK } from 'jose';
 import { LRUCache } from 'lru-cache';
 import { ALGORITHM } from '../../../packages/verify/src/access-token.ts';
 import {
@@ -70,9 +70,9 @@ export interface SigningKeysOptions extends Clock {
 
 interface Key extends SigningKeyRow {
   readonly jwk: JWK;
-  readonly publicKey: CryptoKey;
+  readonly publicKey: KeyObject;
   /** Undefined when it was erased. */
-  readonly privateKey: CryptoKey | undefined;
+  readonly privateKey: KeyObject | undefined;
 }
 
 /** What the database was last read to hold. */
@@ -136,7 +136,7 @@ export class SigningKeys implements AccessTokenKeys, AsyncDisposable {
     return new SigningKeys(options, await readKeys(options, new Map()));
   }
 
-  signer(): { readonly kid: string; readonly privateKey: CryptoKey } {
+  signer(): { readonly kid: string; readonly privateKey: KeyObject } {
     // One whose private key was erased is past its time, whatever this clock says.
     const signing = this.#view.keys.filter((key) => key.privateKey !== undefined);
     const active = scheduleOf(signing, this.#options.now()).find(({ state }) => state === 'active');
@@ -158,7 +158,7 @@ export class SigningKeys implements AccessTokenKeys, AsyncDisposable {
    * the database, four times a second at the most, however many strangers ask.
    * Throws server_unavailable when the database cannot be read.
    */
-  async find(kid: string): Promise<CryptoKey | undefined> {
+  async find(kid: string): Promise<KeyObject | undefined> {
     const known = this.#byId.get(kid);
     if (known !== undefined) return known.publicKey;
     if (this.#unknown.has(kid)) return undefined;
@@ -315,17 +315,17 @@ async function readKeys(options: SigningKeysOptions, known: ReadonlyMap<string, 
   const read = momentOf(options);
   const rows = await selectSigningKeys(database.db);
   const keys: Key[] = [];
-  for (const row of rows) keys.push(await importRow(row, keyring, known.get(row.kid)));
+  for (const row of rows) keys.push(importRow(row, keyring, known.get(row.kid)));
   const body = JSON.stringify({ keys: keys.map(({ jwk }) => jwk) });
   return { keys, read, body, etag: `"${createHash('sha256').update(body).digest('base64url')}"` };
 }
 
-async function importRow(row: SigningKeyRow, keyring: Keyring, known: Key | undefined): Promise<Key> {
+function importRow(row: SigningKeyRow, keyring: Keyring, known: Key | undefined): Key {
   if (known?.private_key_sealed === row.private_key_sealed) {
     return known.activate_ms === row.activate_ms ? known : { ...known, activate_ms: row.activate_ms };
   }
   const jwk = JSON.parse(row.public_key) as JWK;
-  const publicKey = await importKey(jwk);
+  const publicKey = createPublicKey({ key: jwk, format: 'jwk' });
   if (row.private_key_sealed === '') return { ...row, jwk, publicKey, privateKey: undefined };
   const privateJwk = keyring.open('signing-key', row.private_key_sealed);
   if (privateJwk === undefined) {
@@ -333,13 +333,8 @@ async function importRow(row: SigningKeyRow, keyring: Keyring, known: Key | unde
       'the secret key is not the one that the database was made with: restore the key file or KITH_SECRET_KEY',
     );
   }
-  return { ...row, jwk, publicKey, privateKey: await importKey(JSON.parse(privateJwk) as JWK) };
-}
-
-async function importKey(jwk: JWK): Promise<CryptoKey> {
-  const key = await importJWK(jwk, ALGORITHM);
-  if (key instanceof Uint8Array) throw new TypeError('an EC key is expected');
-  return key;
+  const privateKey = createPrivateKey({ key: JSON.parse(privateJwk) as JWK, format: 'jwk' });
+  return { ...row, jwk, publicKey, privateKey };
 }
 
 function byId(keys: readonly Key[]): ReadonlyMap<string, Key> {
