@@ -2,11 +2,14 @@ import { systemClock } from '../kernel/clock.ts';
 import type { Outcome } from './sqlite-statements.ts';
 import type { Part, SqliteThread, Statement } from './sqlite-thread.ts';
 
-/**
- * How many transactions share a commit at the most, and how long after the first began another one may join, milliseconds:
- * the first waits that long for its commit, and the event loop for the statements.
- */
-const SHARED = { transactions: 100, joinMs: 4 };
+/** How many transactions share a commit at the most, and how long after the first has ended another one may join, milliseconds. */
+export interface SharingLimits {
+  readonly transactions: number;
+  readonly joinMs: number;
+}
+
+/** The first waits that long for its commit, and the event loop for the statements. */
+const SHARED: SharingLimits = { transactions: 100, joinMs: 4 };
 
 /** Transactions that are committed together. */
 interface Group {
@@ -27,12 +30,14 @@ interface Group {
 export class SharedCommits {
   readonly #thread: SqliteThread;
   readonly #onCommit: () => void;
+  readonly #limits: SharingLimits;
   #group: Group | undefined;
 
   /** `onCommit` is called before anybody is told of a commit. */
-  constructor(thread: SqliteThread, onCommit: () => void) {
+  constructor(thread: SqliteThread, onCommit: () => void, limits = SHARED) {
     this.#thread = thread;
     this.#onCommit = onCommit;
+    this.#limits = limits;
   }
 
   /** Waits for the transaction's turn, which `keep` or `undo` ends. Throws server_unavailable. */
@@ -100,7 +105,8 @@ export class SharedCommits {
       size: 0,
     });
     group.size += 1;
-    const mayJoin = group.size < SHARED.transactions && systemClock.monotonic() - group.startMs < SHARED.joinMs;
+    const mayJoin =
+      group.size < this.#limits.transactions && systemClock.monotonic() - group.startMs < this.#limits.joinMs;
     if (mayJoin && this.#thread.tasks.waiting > 0) this.#thread.release();
     else void this.#commit(group).finally(() => this.#thread.release());
     return group.committed.promise;
