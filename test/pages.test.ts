@@ -12,6 +12,7 @@ import {
   type ContactKey,
   countContactRows,
   deletePurgeable as deletePurgeableContacts,
+  replaceTerms,
   selectContactPage,
   selectOutdated as selectOutdatedContacts,
   selectUsage,
@@ -429,6 +430,14 @@ describe.each(databases)('$name', ({ name, create }) => {
       ]);
       await database.analyze();
     }, 120_000);
+
+    test('the terms of one contact are replaced by its own index, however many others its owner has', async () => {
+      await using opened = await openDatabase(database.planningUrl);
+      const row = { owner_id: ownerId, id: randomUUID() };
+      const plans = await plansOf(opened, (db) => replaceTerms(db, row, []));
+      expect(plans[0]!.lines.join('\n')).toMatch(/contact_terms_of\b/);
+      expect(plans.flatMap(({ seeks }) => seeks)).not.toContain('owner_id');
+    });
 
     const plansFor = async (filter: ContactFilter): Promise<Plan[]> => {
       await using opened = await openDatabase(database.planningUrl);

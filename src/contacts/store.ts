@@ -1,6 +1,7 @@
 import { type ExpressionBuilder, type SelectQueryBuilder, sql } from 'kysely';
 import type { Db } from '../storage/database.ts';
-import { post } from '../storage/posted.ts';
+import { prepared, preparedInsertion, preparedPost } from '../storage/prepared.ts';
+import { textRows } from '../storage/text-rows.ts';
 import { existsPerRow, notIndexed } from '../storage/query-hints.ts';
 import type { Schema } from '../storage/schema.ts';
 import { COUNTED_MAX, type Count, readBounded, readKeys } from '../storage/pages.ts';
@@ -129,25 +130,59 @@ export async function selectLocale(db: Db, userId: string): Promise<string> {
   return row?.locale ?? '';
 }
 
-export async function insertContact(db: Db, row: ContactRow, terms: readonly string[]): Promise<void> {
-  await post(db, db.insertInto('contacts').values(row));
-  await insertTerms(db, row, terms);
+export async function insertContact(tx: Db, row: ContactRow, terms: readonly string[]): Promise<void> {
+  await postContact(tx, row);
+  await postTerms(tx, termsOf(row, terms));
 }
 
-export async function updateContactRow(db: Db, row: ContactRow): Promise<void> {
-  await post(db, db.updateTable('contacts').set(row).where('owner_id', '=', row.owner_id).where('id', '=', row.id));
+const postContact = preparedPost<ContactRow>((tx, row) => tx.insertInto('contacts').values(row));
+
+export const updateContactRow = preparedPost<ContactRow>((tx, row) =>
+  tx.updateTable('contacts').set(row).where('owner_id', '=', row.owner_id).where('id', '=', row.id),
+);
+
+/** Gives a contact these terms. Writes those alone that are not the same. */
+export async function replaceTerms(tx: Db, row: ContactOf, terms: readonly string[]): Promise<void> {
+  const replaced = termsOf(row, terms);
+  await deleteOtherTerms(tx, replaced);
+  await postTerms(tx, replaced);
 }
 
-export async function replaceTerms(db: Db, row: ContactRow, terms: readonly string[]): Promise<void> {
-  await post(db, db.deleteFrom('contact_terms').where('owner_id', '=', row.owner_id).where('contact_id', '=', row.id));
-  await insertTerms(db, row, terms);
+/** Which contact, and whose. */
+type ContactOf = Pick<ContactRow, 'id' | 'owner_id'>;
+
+/** Terms of a contact as a list in JSON: how many there are makes no other statement. */
+interface Terms {
+  readonly ownerId: string;
+  readonly contactId: string;
+  readonly terms: string;
 }
 
-async function insertTerms(db: Db, row: ContactRow, terms: readonly string[]): Promise<void> {
-  if (terms.length === 0) return;
-  const rows = terms.map((term) => ({ owner_id: row.owner_id, term, contact_id: row.id }));
-  await post(db, db.insertInto('contact_terms').values(rows));
+function termsOf(row: ContactOf, terms: readonly string[]): Terms {
+  return { ownerId: row.owner_id, contactId: row.id, terms: JSON.stringify(terms) };
 }
+
+const deleteOtherTerms = preparedPost<Terms>((tx, { ownerId, contactId, terms }) =>
+  tx
+    .deleteFrom('contact_terms')
+    .where(notIndexed<string>('owner_id'), '=', ownerId)
+    .where('contact_id', '=', contactId)
+    .where('term', 'not in', tx.selectFrom(textRows(tx, terms).as('each')).select('each.value')),
+);
+
+const postTerms = preparedPost<Terms>((tx, { ownerId, contactId, terms }) =>
+  tx
+    .insertInto('contact_terms')
+    .columns(['owner_id', 'term', 'contact_id'])
+    .expression(
+      (eb) =>
+        eb
+          .selectFrom(textRows(tx, terms).as('each'))
+          .select([eb.val(ownerId).as('owner_id'), 'each.value as term', eb.val(contactId).as('contact_id')])
+          .where(sql<boolean>`true`), // without which "on conflict" would be taken for a join where both are allowed
+    )
+    .onConflict((conflict) => conflict.doNothing()),
+);
 
 /** The most terms that a query may match for its contacts to be sorted; beyond it, the contacts are read in order and tested. */
 export const SORTED_MAX = 250;
@@ -400,20 +435,7 @@ export interface ContactUsage {
  * count as contacts, but not as bytes.
  */
 export async function selectUsage(db: Db, ownerId: string): Promise<ContactUsage> {
-  const counted = db.selectFrom('user_usage').where('user_id', '=', ownerId);
-  const others = uncounted(db)
-    .where('owner_id', '=', ownerId)
-    .select(({ fn }) => fn.countAll<number>().as('count'));
-  const usage = await db
-    .selectNoFrom([
-      counted.select('contacts').as('contacts'),
-      counted.select('live_contacts').as('live'),
-      counted.select('contact_bytes').as('bytes'),
-      counted.select('version_bytes').as('versionBytes'),
-      others.as('others'),
-      others.where('deleted', '=', 0).as('liveOthers'),
-    ])
-    .executeTakeFirstOrThrow();
+  const usage = (await selectUsageRow(db, ownerId))!;
   return {
     contacts: (usage.contacts ?? 0) + (usage.others ?? 0),
     liveContacts: (usage.live ?? 0) + (usage.liveOthers ?? 0),
@@ -421,6 +443,21 @@ export async function selectUsage(db: Db, ownerId: string): Promise<ContactUsage
     versionBytes: usage.versionBytes ?? 0,
   };
 }
+
+const selectUsageRow = prepared((db, ownerId: string) => {
+  const counted = db.selectFrom('user_usage').where('user_id', '=', ownerId);
+  const others = uncounted(db)
+    .where('owner_id', '=', ownerId)
+    .select(({ fn }) => fn.countAll<number>().as('count'));
+  return db.selectNoFrom([
+    counted.select('contacts').as('contacts'),
+    counted.select('live_contacts').as('live'),
+    counted.select('contact_bytes').as('bytes'),
+    counted.select('version_bytes').as('versionBytes'),
+    others.as('others'),
+    others.where('deleted', '=', 0).as('liveOthers'),
+  ]);
+});
 
 /** What one contact adds to the usage; nothing while an older version's. */
 export function usageOf({ deleted, bytes }: Pick<ContactRow, 'deleted' | 'bytes'>): ContactUsage {
@@ -431,37 +468,48 @@ export function usageOf({ deleted, bytes }: Pick<ContactRow, 'deleted' | 'bytes'
 
 /** Adds to the usage of a user's contacts, in the transaction of the change. */
 export async function addUsage(tx: Db, ownerId: string, usage: ContactUsage): Promise<void> {
-  if (isNothing(usage)) return;
-  await post(tx, addition(tx, ownerId, usage));
+  if (!isNothing(usage)) await postUsage(tx, usageRow(ownerId, usage));
 }
 
 /** As addUsage. Returns what earlier versions take then; 0 if nothing is added. */
 export async function addVersionUsage(tx: Db, ownerId: string, usage: ContactUsage): Promise<number> {
   if (isNothing(usage)) return 0;
-  const { version_bytes } = await addition(tx, ownerId, usage).returning('version_bytes').executeTakeFirstOrThrow();
-  return version_bytes;
+  const [row] = await insertUsage(tx, [usageRow(ownerId, usage)]);
+  return row!.version_bytes;
 }
 
 function isNothing({ contacts, liveContacts, bytes, versionBytes = 0 }: ContactUsage): boolean {
   return contacts === 0 && liveContacts === 0 && bytes === 0 && versionBytes === 0;
 }
 
-function addition(tx: Db, ownerId: string, { contacts, liveContacts, bytes, versionBytes = 0 }: ContactUsage) {
+type UsageRow = Schema['user_usage'];
+
+function usageRow(ownerId: string, { contacts, liveContacts, bytes, versionBytes = 0 }: ContactUsage): UsageRow {
+  return {
+    user_id: ownerId,
+    contacts,
+    live_contacts: liveContacts,
+    contact_bytes: bytes,
+    version_bytes: versionBytes,
+  };
+}
+
+const postUsage = preparedPost<UsageRow>(addition);
+
+const insertUsage = preparedInsertion((tx, [row]: readonly UsageRow[]) =>
+  addition(tx, row!).returning('version_bytes'),
+);
+
+function addition(tx: Db, row: UsageRow) {
   return tx
     .insertInto('user_usage')
-    .values({
-      user_id: ownerId,
-      contacts,
-      live_contacts: liveContacts,
-      contact_bytes: bytes,
-      version_bytes: versionBytes,
-    })
+    .values(row)
     .onConflict((conflict) =>
       conflict.column('user_id').doUpdateSet((eb) => ({
-        contacts: eb('user_usage.contacts', '+', contacts),
-        live_contacts: eb('user_usage.live_contacts', '+', liveContacts),
-        contact_bytes: eb('user_usage.contact_bytes', '+', bytes),
-        version_bytes: eb('user_usage.version_bytes', '+', versionBytes),
+        contacts: eb('user_usage.contacts', '+', eb.ref('excluded.contacts')),
+        live_contacts: eb('user_usage.live_contacts', '+', eb.ref('excluded.live_contacts')),
+        contact_bytes: eb('user_usage.contact_bytes', '+', eb.ref('excluded.contact_bytes')),
+        version_bytes: eb('user_usage.version_bytes', '+', eb.ref('excluded.version_bytes')),
       })),
     );
 }

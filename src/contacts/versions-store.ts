@@ -1,5 +1,5 @@
 import type { Db } from '../storage/database.ts';
-import { post } from '../storage/posted.ts';
+import { preparedPost } from '../storage/prepared.ts';
 import { addUsage } from './store.ts';
 
 declare module '../storage/schema.ts' {
@@ -30,9 +30,9 @@ export interface ContactVersionRow {
 /** The primary key of a version. */
 export type VersionKey = readonly [contactId: string, revision: number];
 
-export async function insertVersion(tx: Db, row: ContactVersionRow): Promise<void> {
-  await post(tx, tx.insertInto('contact_versions').values(row));
-}
+export const insertVersion = preparedPost<ContactVersionRow>((tx, row) =>
+  tx.insertInto('contact_versions').values(row),
+);
 
 /** Removes the versions of a contact up to a revision. Returns the bytes that they took. */
 export async function deleteVersionsUpTo(

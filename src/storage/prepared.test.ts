@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createOpened, databases, type OpenedDatabase } from '../../test/support/databases.ts';
 import { userRow } from '../../test/support/rows.ts';
 import type { Db } from './database.ts';
-import { prepared, preparedRows } from './prepared.ts';
+import { prepared, preparedInsertion, preparedRows } from './prepared.ts';
+import { textRows } from './text-rows.ts';
 
 describe.each(databases)('on $name', (kind) => {
   let database: OpenedDatabase;
@@ -48,6 +49,37 @@ describe.each(databases)('on $name', (kind) => {
       expect(await find(database.db, name, id)).toBeUndefined();
     });
     expect(await find(database.db, name, id)).toEqual({ id, name });
+  });
+
+  test('rows are inserted by a statement that is built once for each number of them and order of their members', async () => {
+    let built = 0;
+    const insertUsers = preparedInsertion((tx, rows: readonly ReturnType<typeof userRow>[]) => {
+      built++;
+      return tx.insertInto('users').values(rows).returning(['id', 'name']);
+    });
+    const rows = [userRow({ name: 'Ada' }), userRow({ name: '\0stand-in 3' }), userRow({ name: 'ä"🦉', purge_ms: 7 })];
+    const toNames = (some: typeof rows) => some.map(({ id, name }) => ({ id, name }));
+    if (kind.name === 'PostgreSQL') rows[1] = userRow({ name: "' or 1 = 1 --" }); // no null character in its texts
+    expect(await insertUsers(database.db, rows)).toEqual(toNames(rows));
+    const more = Array.from({ length: 3 }, () => userRow());
+    expect(await database.transaction((tx) => insertUsers(tx, more))).toEqual(toNames(more));
+    expect(built).toBe(1);
+    const { name, ...others } = userRow({ name: 'Last' });
+    await insertUsers(database.db, [{ ...others, name }]);
+    expect(built).toBe(2);
+    const stored = await database.db
+      .selectFrom('users')
+      .selectAll()
+      .where('id', 'in', [rows[2]!.id, others.id])
+      .execute();
+    expect(stored.toSorted((a, b) => (a.name < b.name ? -1 : 1))).toEqual([{ ...others, name }, rows[2]]);
+  });
+
+  test('texts are rows of a statement', async () => {
+    for (const texts of [[], ['a', 'ä"🦉\\', '\u0001', '', 'null']]) {
+      const each = database.db.selectFrom(textRows(database.db, JSON.stringify(texts)).as('each')).select('each.value');
+      expect((await each.execute()).map(({ value }) => value)).toEqual(texts);
+    }
   });
 
   test('a plugin sees the query each time', async () => {

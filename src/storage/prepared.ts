@@ -1,6 +1,7 @@
 import type { Compilable, CompiledQuery, DialectAdapter } from 'kysely';
 import { LRUCache } from 'lru-cache';
 import type { Db } from './database.ts';
+import { post } from './posted.ts';
 
 /** An adapter that reads without Kysely's executor, which takes longer than SQLite takes to find a row. */
 export interface ReadingAdapter extends DialectAdapter {
@@ -70,12 +71,81 @@ export function preparedRows<Shape, Values extends readonly (string | number)[],
   };
 }
 
+/** A row to be written: plain data, with the same members each time. */
+type NewRow = Readonly<object>;
+
+/**
+ * A statement that inserts rows, built once for each database and number of rows. `build` gets placeholders for the
+ * members of the rows.
+ */
+export function preparedInsertion<Inserted extends NewRow, Row>(
+  build: (db: Db, rows: readonly Inserted[]) => Compilable<Row>,
+): (db: Db, rows: readonly Inserted[]) => Promise<Row[]> {
+  const known = createShapes<Row>();
+  return async (db, rows) => {
+    const executor = db.getExecutor();
+    if (executor.plugins.length > 0) return (await db.executeQuery(build(db, rows))).rows;
+    return (await executor.executeQuery<Row>(known(db, rows, build))).rows;
+  };
+}
+
+/** A statement whose result nobody waits for, built once for each database: see post. `build` gets placeholders for the members of the row. */
+export function preparedPost<Written extends NewRow>(
+  build: (tx: Db, row: Written) => Compilable,
+): (tx: Db, row: Written) => Promise<void> {
+  const post = preparedPosts<Written>((tx, [row]) => build(tx, row!));
+  return (tx, row) => post(tx, [row]);
+}
+
+/** The same for rows, built once for each number of them. */
+export function preparedPosts<Written extends NewRow>(
+  build: (tx: Db, rows: readonly Written[]) => Compilable,
+): (tx: Db, rows: readonly Written[]) => Promise<void> {
+  const known = createShapes<unknown>();
+  return (tx, rows) => post(tx, tx.getExecutor().plugins.length > 0 ? build(tx, rows) : known(tx, rows, build));
+}
+
+/** Gives the statement for rows, which is kept for those of the same names and number. */
+function createShapes<Row>() {
+  const known = new WeakMap<object, LRUCache<string, Prepared<Row>>>();
+  return <Written extends NewRow>(
+    db: Db,
+    rows: readonly Written[],
+    build: (db: Db, rows: readonly Written[]) => Compilable<Row>,
+  ): CompiledQuery<Row> => {
+    const { adapter } = db.getExecutor();
+    let shapes = known.get(adapter);
+    if (shapes === undefined) {
+      shapes = new LRUCache({ max: SHAPES_MAX });
+      known.set(adapter, shapes);
+    }
+    const names = Object.keys(rows[0]!) as (keyof Written)[];
+    const key = `${rows.length} ${names.join()}`;
+    let found = shapes.get(key);
+    if (found === undefined) {
+      const count = rows.length * names.length;
+      found = prepare(Array.from({ length: count }), (...standIns) => {
+        const row = (i: number) => names.map((name, k) => [name, standIns[i * names.length + k]]);
+        return build(
+          db,
+          rows.map((_, i) => Object.fromEntries(row(i)) as Written),
+        );
+      });
+      shapes.set(key, found);
+    }
+    const values = rows.flatMap((row) => names.map((name) => row[name]));
+    return { ...found.query, parameters: parametersOf(found, values) };
+  };
+}
+
 function prepare<Values extends readonly unknown[], Row>(
   values: Values,
   build: (...standIns: Values) => Compilable<Row>,
 ): Prepared<Row> {
   const query = build(...(values.map((_, i) => STAND_IN + i) as unknown as Values)).compile();
-  return { query, sources: query.parameters.map(sourceOf) };
+  // Of the tree of a statement, which may be large, nobody needs more than the kind.
+  const root = { kind: query.query.kind } as CompiledQuery['query'];
+  return { query: { ...query, query: root }, sources: query.parameters.map(sourceOf) };
 }
 
 function parametersOf({ sources }: Prepared<unknown>, values: readonly unknown[]): unknown[] {

@@ -1,6 +1,6 @@
-import type { ExpressionBuilder, Generated, Insertable, Selectable, SelectQueryBuilder } from 'kysely';
+import type { ExpressionBuilder, Generated, Selectable, SelectQueryBuilder } from 'kysely';
 import type { Database, Db } from '../../storage/database.ts';
-import { post } from '../../storage/posted.ts';
+import { preparedInsertion, preparedPosts, preparedRows } from '../../storage/prepared.ts';
 import type { LogPosition, LogView } from '../../storage/dialect.ts';
 import type { Schema } from '../../storage/schema.ts';
 import { PAGE_TEXT_MAX, readBounded } from '../../storage/pages.ts';
@@ -63,21 +63,27 @@ export interface ActivityListFilter extends ActivityFilter {
 
 /** The activities with these ids. */
 export function selectActivities(db: Db, ids: readonly string[]): Promise<ActivityRow[]> {
-  return db.selectFrom('activity').selectAll().where('id', 'in', ids).execute();
+  return selectByIds(db, ids.length, ...ids);
 }
 
-export type NewActivityRow = Insertable<ActivityTable>;
+const selectByIds = preparedRows((db, _count: number, ...ids: readonly string[]) =>
+  db.selectFrom('activity').selectAll().where('id', 'in', ids),
+);
+
+export type NewActivityRow = Omit<ActivityRow, 'seq' | 'writer'>;
 
 /** Inserts rows in a transaction. The log keeps the order given: one statement numbers its rows one after the other. */
-export async function postActivities(tx: Db, rows: readonly NewActivityRow[]): Promise<void> {
-  await post(tx, tx.insertInto('activity').values(rows));
-}
+export const postActivities = preparedPosts<NewActivityRow>((tx, rows) => tx.insertInto('activity').values(rows));
 
 /** As postActivities. Returns the rows as they are stored. */
-export async function insertActivities(db: Db, rows: readonly NewActivityRow[]): Promise<ActivityRow[]> {
-  const inserted = await db.insertInto('activity').values(rows).returningAll().execute();
-  return inserted.toSorted(comparePositions);
+export async function insertActivities(tx: Db, rows: readonly NewActivityRow[]): Promise<ActivityRow[]> {
+  const positions = await insertReturning(tx, rows);
+  return positions.toSorted(comparePositions).map(({ seq, writer }, i) => ({ seq, writer, ...rows[i]! }));
 }
+
+const insertReturning = preparedInsertion((tx, rows: readonly NewActivityRow[]) =>
+  tx.insertInto('activity').values(rows).returning(['seq', 'writer']),
+);
 
 /**
  * Up to `limit` rows of all users after one position and up to another, in the order of the log,

@@ -136,10 +136,15 @@ async function refreshSession(app: SessionsApp, sessionId: string, counter: numb
     const { session } = state;
     // No session has longer to go than one that begins now, unless it began before the clock was set back.
     const endByMs = Math.min(session.end_by_ms, now + app.sessions.maxMs);
-    const stepped = { refresh_ms: now, expire_ms: Math.min(now + app.sessions.idleMs, endByMs), end_by_ms: endByMs };
     if (session.refresh_counter === counter) {
-      await stepSession(tx, sessionId, counter, stepped);
-      return { ...state, session: { ...session, ...stepped, refresh_counter: counter + 1 } };
+      const stepped = {
+        refresh_counter: counter + 1,
+        refresh_ms: now,
+        expire_ms: Math.min(now + app.sessions.idleMs, endByMs),
+        end_by_ms: endByMs,
+      };
+      await stepSession(tx, { id: sessionId, ...stepped });
+      return { ...state, session: { ...session, ...stepped } };
     }
     if (session.refresh_counter === counter + 1 && ageOf(session.refresh_ms, now) <= REPLAY_WINDOW_MS) return state;
     if (session.refresh_counter <= counter) return 'unknown'; // the database was restored to before this step

@@ -1,7 +1,6 @@
 import type { Role } from '../../kernel/access.ts';
 import type { Db } from '../../storage/database.ts';
-import { post } from '../../storage/posted.ts';
-import { prepared } from '../../storage/prepared.ts';
+import { prepared, preparedPost } from '../../storage/prepared.ts';
 import type { UserTable } from '../../storage/schema.ts';
 
 declare module '../../storage/schema.ts' {
@@ -60,16 +59,15 @@ export async function selectSession(db: Db, id: string): Promise<SessionState | 
   return { session, userState: state, userEpoch: session_epoch, role };
 }
 
-/** Advances to the next refresh token, in the transaction that found that `counter` is the newest. */
-export async function stepSession(
-  tx: Db,
-  id: string,
-  counter: number,
-  refreshed: Pick<SessionRow, 'refresh_ms' | 'expire_ms' | 'end_by_ms'>,
-): Promise<void> {
-  const stepped = tx.updateTable('sessions').set({ refresh_counter: counter + 1, ...refreshed });
-  await post(tx, stepped.where('id', '=', id).where('refresh_counter', '=', counter));
+/** A step of a session to its next refresh token. */
+interface SessionStep extends Pick<SessionRow, 'refresh_counter' | 'refresh_ms' | 'expire_ms' | 'end_by_ms'> {
+  readonly id: string;
 }
+
+/** Advances to the next refresh token, in the transaction that found that the one before is the newest. */
+export const stepSession = preparedPost<SessionStep>((tx, { id, ...stepped }) =>
+  tx.updateTable('sessions').set(stepped).where('id', '=', id),
+);
 
 /** Ends a session of a user if it has not ended. Returns whether it did. */
 export async function endSessionRow(db: Db, userId: string, id: string, nowMs: number): Promise<boolean> {
