@@ -14,6 +14,7 @@ import { OPERATOR_COMMANDS } from './operator-commands.ts';
 import { commandsOf } from './resources/commands.ts';
 import { exportUser } from './resources/export.ts';
 import { GROUPS } from './resources/groups.ts';
+import { settings } from './resources/settings.ts';
 
 /** Every command of the program: help, completion and docs/cli.md are made from it. */
 export function commandSections(): readonly Section[] {
@@ -33,6 +34,7 @@ export function commandSections(): readonly Section[] {
 /** The commands of a group, with those that do more than a call, or make one easier. */
 function withOwn(group: string, ofMethods: Readonly<Record<string, Command>>): Readonly<Record<string, Command>> {
   if (group === 'users') return { ...ofMethods, 'users import': importUsers, 'users export': exportUser };
+  if (group === 'admin') return { ...ofMethods, settings };
   if (group !== 'contacts') return ofMethods;
   return {
     ...ofMethods,

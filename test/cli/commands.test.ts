@@ -215,6 +215,23 @@ describe('profiles', () => {
     expect(await here('profiles')).toMatchObject({ code: 0, stdout: `default  ${server.address}  admin\n` });
   });
 
+  test('settings are told with where they come from, all or those that are changed, and nothing of secrets', async () => {
+    const all = await here('settings');
+    expect(all).toMatchObject({ code: 0, stderr: '' });
+    expect(all.stdout).toMatch(/^NAME +VALUE +SOURCE +DEFAULT\n/);
+    expect(all.stdout).toMatch(/^KITH_ADMIN_PASSWORD +\(set\) +environment$/m);
+    expect(all.stdout).toMatch(/^KITH_SMTP_URL +\(not set\) +default$/m);
+    expect(all.stdout).not.toContain(ADMIN_PASSWORD);
+    const { stdout } = await here('settings', '--changed');
+    expect(stdout).toMatch(/^KITH_PORT +0 +environment +8080$/m);
+    expect(stdout).not.toMatch(/ default/);
+    const { settings } = await json('settings', '--changed');
+    expect(settings).toContainEqual(
+      expect.objectContaining({ name: 'KITH_PORT', source: 'SETTING_SOURCE_ENVIRONMENT' }),
+    );
+    expect((await here('settings', '--explain')).stdout).toContain('/kith.admin.v1.AdminService/GetSettings');
+  });
+
   test('a sign-in goes through a second factor and a password that has to be changed', async () => {
     const user = await createCarefulUser(server.address, 'careful');
     const wrong = await kith(['login', user.username, '--profile', 'other'], 'not the password\n');
