@@ -28,6 +28,9 @@ test('the package holds JavaScript, declarations and nothing of the server', (co
     '.',
     './calls',
     './contract',
+    './error-texts',
+    './error-texts/de',
+    './error-texts/en',
     './errors',
     './node',
     './package.json',
@@ -39,7 +42,7 @@ test('the package holds JavaScript, declarations and nothing of the server', (co
   for (const field of ['scripts', 'bin', 'optionalDependencies']) expect(manifest).not.toHaveProperty(field);
   expect(manifest['private']).toBe(true); // the scope is not the project's in the registry
   const unexpected = files.filter(
-    (file) => !/^lib\/(contract\/|gen\/[a-z0-9/]+\/)?[a-z_-]+\.(js|js\.map|d\.ts)$/.test(file),
+    (file) => !/^lib\/((contract|error-texts)\/|gen\/[a-z0-9/]+\/)?[a-z_-]+\.(js|js\.map|d\.ts)$/.test(file),
   );
   expect(unexpected.toSorted()).toEqual(['LICENSE', 'README.md', 'package.json']);
   expect(README).not.toMatch(/\]\(\.\.?\//);

@@ -316,7 +316,7 @@ function sizeOf(...modules: readonly string[]): number {
     if (chunk === undefined) throw new Error(`the build has no ${name}`);
     for (const file of [chunk.file, ...(chunk.css ?? [])]) files.add(file);
     for (const imported of chunk.imports ?? []) add(imported);
-    for (const imported of chunk.dynamicImports ?? []) if (imported.includes('/texts-de')) add(imported);
+    for (const imported of chunk.dynamicImports ?? []) if (/texts[-/]de/.test(imported)) add(imported);
   };
   for (const name of ['index.html', ...modules]) add(name);
   const bytes = [...files].reduce((sum, file) => sum + readFileSync(join(DIST, `${file}.gz`)).length, 0);

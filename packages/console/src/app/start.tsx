@@ -5,7 +5,6 @@ import { createCalls, KithError } from '@kith/client/calls';
 import type { Session } from '@kith/client/session';
 import { QueryClient, QueryClientProvider } from '@tanstack/react-query';
 import { createRoot } from 'react-dom/client';
-import { language } from '../preferences.ts';
 import { ConsoleContext } from './context.tsx';
 import { describeFailure } from './failures.ts';
 import { Shell } from './shell.tsx';
@@ -51,7 +50,7 @@ export async function startApp({ session, transport, onSignedOut }: AppOptions):
     root.render(
       <main className="lonely">
         <h1>{t.failed}</h1>
-        <p>{describeFailure(KithError.from(thrown), language)}</p>
+        <p>{describeFailure(KithError.from(thrown))}</p>
         <button type="button" className="button primary" onClick={() => location.reload()}>
           {t.tryAgain}
         </button>

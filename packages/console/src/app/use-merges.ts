@@ -1,6 +1,5 @@
 import { ContactService } from '@kith/client/contacts';
 import { useInfiniteQuery, useQueryClient } from '@tanstack/react-query';
-import { language } from '../preferences.ts';
 import { useService } from './context.tsx';
 import { d } from './duplicate-texts.ts';
 import { describeFailure } from './failures.ts';
@@ -31,7 +30,7 @@ export function useTakeBack(): (contactId: string) => void {
     void contacts
       .unmerge({ contactId })
       .then(({ restoredContactIds: { length } }) => notify(d.unmerged(length)))
-      .catch((thrown: unknown) => notify(describeFailure(thrown, language, d.failures), { isError: true }))
+      .catch((thrown: unknown) => notify(describeFailure(thrown, d.failures), { isError: true }))
       .finally(() => {
         refreshDuplicates(queries);
         refreshContacts(queries);

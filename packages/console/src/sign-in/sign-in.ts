@@ -1,13 +1,7 @@
 import './sign-in.css';
-import {
-  type Challenge,
-  errorText,
-  KithError,
-  type SecondFactorCode,
-  type Session,
-  violationText,
-} from '@kith/client/session';
-import { language } from '../preferences.ts';
+import { type Challenge, KithError, type SecondFactorCode, type Session } from '@kith/client/session';
+import { explainError, explainViolation } from '@kith/client/error-texts';
+import { errorTexts } from '../error-texts.ts';
 import { settings } from '../settings.ts';
 import { element } from './elements.ts';
 import { texts } from './texts.ts';
@@ -238,7 +232,7 @@ function toInput(field: Field): { input: HTMLInputElement; row: HTMLElement } {
 
 function explain(error: KithError): string {
   const [violation] = error.violations;
-  return violation === undefined ? errorText(error, language) : violationText(violation, language);
+  return violation === undefined ? explainError(error, errorTexts) : explainViolation(violation, errorTexts);
 }
 
 /** Shows how long to wait before the next attempt. */

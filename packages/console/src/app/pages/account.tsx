@@ -4,7 +4,6 @@ import { SecondFactorService } from '@kith/client/second-factor';
 import { UserService } from '@kith/client/users';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { lazy, type ReactNode, Suspense, useState } from 'react';
-import { language } from '../../preferences.ts';
 import { type Permission, useConsole, useService } from '../context.tsx';
 import { describeFailure } from '../failures.ts';
 import { KeyTable, permissionName, SessionTable } from '../parts/credentials.tsx';
@@ -156,7 +155,7 @@ function SecondFactor() {
     try {
       await action();
     } catch (thrown) {
-      if (!fresh.handle(thrown)) notify(describeFailure(thrown, language), { isError: true });
+      if (!fresh.handle(thrown)) notify(describeFailure(thrown), { isError: true });
     }
     await queries.invalidateQueries({ queryKey: ['second-factor'] });
   };

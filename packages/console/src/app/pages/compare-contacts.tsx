@@ -2,7 +2,6 @@ import { KithError } from '@kith/client/calls';
 import { type Contact, type ContactDuplicate, ContactService } from '@kith/client/contacts';
 import { useQueryClient } from '@tanstack/react-query';
 import { useEffect, useId, useRef, useState } from 'react';
-import { language } from '../../preferences.ts';
 import { areSame, type Entry, entriesOf, FIELDS, type FieldName } from '../contact-fields.ts';
 import { contactName } from '../contact-name.ts';
 import { useService } from '../context.tsx';
@@ -132,7 +131,7 @@ function Merge({ pair, onMerged, onDistinct, onGone }: MergeProps) {
       )}
       {failure !== undefined && (
         <p className="alert" role="alert">
-          {describeFailure(failure, language, d.failures)}
+          {describeFailure(failure, d.failures)}
         </p>
       )}
       <div className="merge-fields">

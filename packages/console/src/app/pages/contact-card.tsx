@@ -2,7 +2,6 @@ import { KithError } from '@kith/client/calls';
 import { type Contact, ContactService } from '@kith/client/contacts';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { lazy, Suspense, useState } from 'react';
-import { language } from '../../preferences.ts';
 import { type Entry, entriesOf, FIELDS, type FieldName } from '../contact-fields.ts';
 import { contactName } from '../contact-name.ts';
 import { useService } from '../context.tsx';
@@ -54,7 +53,7 @@ export default function ContactCard({ contactId, onEdit }: CardProps) {
   if (contact === undefined) return <Skeleton />;
   const name = contactName(contact);
   const attempt = (action: () => Promise<void>) => () =>
-    void action().catch((thrown: unknown) => notify(describeFailure(thrown, language), { isError: true }));
+    void action().catch((thrown: unknown) => notify(describeFailure(thrown), { isError: true }));
   const restore = attempt(async () => {
     await contacts.undelete({ contactId });
     refreshContacts(queries);

@@ -100,7 +100,7 @@ export function TakeBackImport({ importId, label, about }: TakeBackImportProps) 
       </div>
       {state.kind === 'failed' && (
         <p className="alert" role="alert">
-          {describeFailure(state.error, language)}
+          {describeFailure(state.error)}
         </p>
       )}
     </div>

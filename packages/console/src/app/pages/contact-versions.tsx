@@ -1,7 +1,6 @@
 import { type Contact, ContactField, ContactService, type EarlierContact } from '@kith/client/contacts';
 import { useInfiniteQuery, useQueryClient } from '@tanstack/react-query';
 import { useId } from 'react';
-import { language } from '../../preferences.ts';
 import { contactField, entriesOf, FIELDS } from '../contact-fields.ts';
 import { contactName } from '../contact-name.ts';
 import { useService } from '../context.tsx';
@@ -42,7 +41,7 @@ export default function ContactVersions({ contact, onClose }: VersionsProps) {
       notify(texts.restored);
       onClose();
     } catch (thrown) {
-      notify(describeFailure(thrown, language, texts.failures), { isError: true });
+      notify(describeFailure(thrown, texts.failures), { isError: true });
     }
   };
   const versions = data?.pages.flatMap((page) => page.versions);

@@ -1,7 +1,6 @@
 import { type Contact, type ContactDuplicate, ContactService } from '@kith/client/contacts';
 import { useQueryClient } from '@tanstack/react-query';
 import { lazy, Suspense, useState } from 'react';
-import { language } from '../../preferences.ts';
 import { contactName } from '../contact-name.ts';
 import { useService } from '../context.tsx';
 import { d } from '../duplicate-texts.ts';
@@ -230,6 +229,5 @@ const idsOf = ({ first, second }: ContactDuplicate): string[] => [first?.id ?? '
 
 /** Does something, and tells why it failed if it does. */
 function attempt(action: () => Promise<void>): () => void {
-  return () =>
-    void action().catch((thrown: unknown) => notify(describeFailure(thrown, language, d.failures), { isError: true }));
+  return () => void action().catch((thrown: unknown) => notify(describeFailure(thrown, d.failures), { isError: true }));
 }

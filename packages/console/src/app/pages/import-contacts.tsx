@@ -2,7 +2,6 @@ import { KithError } from '@kith/client/calls';
 import { ContactFormat, ContactImportStatus, ContactService, type ImportedContactResult } from '@kith/client/contacts';
 import { useQueryClient } from '@tanstack/react-query';
 import { useEffect, useRef, useState } from 'react';
-import { language } from '../../preferences.ts';
 import { columnsOf, type FilePart, partsOf } from '../contact-parts.ts';
 import { useService } from '../context.tsx';
 import { describeFailure } from '../failures.ts';
@@ -224,8 +223,7 @@ const STATUSES: Readonly<Record<number, ImportedStatus>> = {
 };
 
 function toRow({ line, name, status, notes, refusal }: ImportedContactResult): ImportedRow {
-  const refused =
-    refusal === undefined ? [] : [`${describeFailure(KithError.ofRefusal(refusal), language)} ${refusal.message}`];
+  const refused = refusal === undefined ? [] : [`${describeFailure(KithError.ofRefusal(refusal))} ${refusal.message}`];
   return {
     line,
     name,

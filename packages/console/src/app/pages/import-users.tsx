@@ -9,7 +9,6 @@ import {
 } from '@kith/client/users';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useMemo, useRef, useState } from 'react';
-import { language } from '../../preferences.ts';
 import { useService } from '../context.tsx';
 import { describeFailure } from '../failures.ts';
 import {
@@ -248,7 +247,7 @@ function toRow(line: number, { name, username }: ImportedUser, { status, refusal
     line,
     name: name || username,
     status: STATUSES[status] ?? 'refused',
-    notes: error === undefined ? [] : [`${field === undefined ? '' : `${field}: `}${describeFailure(error, language)}`],
+    notes: error === undefined ? [] : [`${field === undefined ? '' : `${field}: `}${describeFailure(error)}`],
   };
 }
 

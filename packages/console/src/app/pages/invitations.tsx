@@ -2,7 +2,6 @@ import { type Invitation, InvitationService } from '@kith/client/invitations';
 import { Role } from '@kith/client/roles';
 import { keepPreviousData, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
-import { language } from '../../preferences.ts';
 import { settings } from '../../settings.ts';
 import { Permission, useMay, useService } from '../context.tsx';
 import { describeFailure } from '../failures.ts';
@@ -78,7 +77,7 @@ function InvitationTable() {
       await action();
       notify(done);
     } catch (thrown) {
-      notify(describeFailure(thrown, language), { isError: true });
+      notify(describeFailure(thrown), { isError: true });
     }
     await queries.invalidateQueries({ queryKey: ['invitations'] });
   };

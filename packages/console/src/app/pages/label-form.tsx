@@ -1,7 +1,6 @@
 import { type Label, LabelService } from '@kith/client/labels';
 import { useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
-import { language } from '../../preferences.ts';
 import { useService } from '../context.tsx';
 import { describeFailure } from '../failures.ts';
 import { AsCurl } from '../parts/curl.tsx';
@@ -41,7 +40,7 @@ export default function LabelForm({ label, onDeleted, onClose }: LabelFormProps)
       await labels.undelete({ labelId: id });
       notify(contactTexts.labelRestored(name));
     } catch (thrown) {
-      notify(describeFailure(thrown, language), { isError: true });
+      notify(describeFailure(thrown), { isError: true });
     }
     refreshContacts(queries);
   };
@@ -52,7 +51,7 @@ export default function LabelForm({ label, onDeleted, onClose }: LabelFormProps)
       onClose();
       notify(contactTexts.labelDeleted(name), { undo: () => void restore(id) });
     } catch (thrown) {
-      notify(describeFailure(thrown, language), { isError: true });
+      notify(describeFailure(thrown), { isError: true });
     }
     refreshContacts(queries);
   };

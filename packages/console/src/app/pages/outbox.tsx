@@ -1,7 +1,6 @@
 import { type Mail, MailState, OutboxService } from '@kith/client/outbox';
 import { keepPreviousData, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
-import { language } from '../../preferences.ts';
 import { Permission, useMay, useService } from '../context.tsx';
 import { describeFailure } from '../failures.ts';
 import { AsCurl } from '../parts/curl.tsx';
@@ -89,7 +88,7 @@ function MailTable({ states }: { readonly states: MailState[] }) {
     try {
       await action();
     } catch (thrown) {
-      if (!fresh.handle(thrown)) notify(describeFailure(thrown, language), { isError: true });
+      if (!fresh.handle(thrown)) notify(describeFailure(thrown), { isError: true });
     }
     await queries.invalidateQueries({ queryKey: ['mails'] });
   };

@@ -14,7 +14,6 @@ import { Failed, Skeleton } from '../parts/states.tsx';
 import { Time } from '../parts/time.tsx';
 import { notify } from '../parts/toasts.tsx';
 import { describeFailure } from '../failures.ts';
-import { language } from '../../preferences.ts';
 import { Link } from '../router.tsx';
 import { userTexts } from '../user-texts.ts';
 import { t } from '../texts.ts';
@@ -158,7 +157,7 @@ function UserActions({ user }: { readonly user: User }) {
     try {
       await action();
     } catch (thrown) {
-      if (!fresh.handle(thrown)) notify(describeFailure(thrown, language), { isError: true });
+      if (!fresh.handle(thrown)) notify(describeFailure(thrown), { isError: true });
       await queries.invalidateQueries({ queryKey: ['user', user.id] });
     }
   };

@@ -1,5 +1,4 @@
 import { type ReactNode, useRef, useState } from 'react';
-import { language } from '../../preferences.ts';
 import { describeFailure } from '../failures.ts';
 import { type Outcome, runEach } from '../run-each.ts';
 import { selectionTexts } from '../selection-texts.ts';
@@ -154,7 +153,7 @@ function Progress({ running, onClose }: { readonly running: Running; readonly on
                   ) : outcome.kind === 'done' ? (
                     <span className="badge good">{selectionTexts.doneOne}</span>
                   ) : (
-                    <span className="bad-text">{describeFailure(outcome.error, language)}</span>
+                    <span className="bad-text">{describeFailure(outcome.error)}</span>
                   )}
                 </td>
               </tr>

@@ -2,7 +2,6 @@ import { ApiKeyService } from '@kith/client/api-keys';
 import { Permission as PermissionValue } from '@kith/client/roles';
 import { SessionService } from '@kith/client/sessions';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
-import { language } from '../../preferences.ts';
 import { Permission, useConsole, useMay, useService } from '../context.tsx';
 import { describeFailure } from '../failures.ts';
 import { userTexts } from '../user-texts.ts';
@@ -27,7 +26,7 @@ export function SessionTable({ userId }: OfUser) {
     queryFn: async ({ signal }) => (await sessions.list({ userId }, { signal })).sessions,
   });
   const attempt = async (action: () => Promise<void>) => {
-    await action().catch((thrown: unknown) => notify(describeFailure(thrown, language), { isError: true }));
+    await action().catch((thrown: unknown) => notify(describeFailure(thrown), { isError: true }));
     await queries.invalidateQueries({ queryKey: ['sessions', userId] });
   };
   const end = (sessionId: string) =>
@@ -126,7 +125,7 @@ export function KeyTable({ userId }: OfUser) {
       await apiKeys.revoke({ userId, apiKeyId });
       notify(userTexts.keyRevoked(name));
     } catch (thrown) {
-      notify(describeFailure(thrown, language), { isError: true });
+      notify(describeFailure(thrown), { isError: true });
     }
     await queries.invalidateQueries({ queryKey: ['keys', userId] });
   };

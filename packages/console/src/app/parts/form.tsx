@@ -6,7 +6,6 @@ import {
   useId,
   useState,
 } from 'react';
-import { language } from '../../preferences.ts';
 import { describeFailure, violationsOf } from '../failures.ts';
 import { t } from '../texts.ts';
 
@@ -144,10 +143,10 @@ export function Form({ action, onSubmit, onCancel, children, aside }: FormProps)
   };
   return (
     <form className="form" noValidate onSubmit={(event) => void submit(event)} aria-busy={isBusy}>
-      {children(failure === undefined ? NO_ERRORS : violationsOf(failure, language))}
+      {children(failure === undefined ? NO_ERRORS : violationsOf(failure))}
       {failure !== undefined && (
         <p className="alert" role="alert">
-          {describeFailure(failure, language)}
+          {describeFailure(failure)}
         </p>
       )}
       <div className="actions">

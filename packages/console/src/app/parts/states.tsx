@@ -1,6 +1,5 @@
 import { KithError } from '@kith/client/calls';
 import { Component, type ReactNode } from 'react';
-import { language } from '../../preferences.ts';
 import { describeFailure } from '../failures.ts';
 import { Link } from '../router.tsx';
 import { t } from '../texts.ts';
@@ -29,7 +28,7 @@ export function Failed({ error, onRetry }: { readonly error: unknown; readonly o
   return (
     <div className="empty" role="alert">
       <p className="empty-title">{t.failed}</p>
-      <p>{describeFailure(error, language)}</p>
+      <p>{describeFailure(error)}</p>
       <p className="actions">
         {onRetry !== undefined && (
           <button type="button" className="button" onClick={onRetry}>
