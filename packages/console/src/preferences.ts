@@ -1,4 +1,5 @@
 import type { Language } from '@kith/client/session';
+import { ownLocale } from './locale.ts';
 
 /** How a person wants to see the console, kept in this browser. */
 export type Scheme = 'system' | 'light' | 'dark';
@@ -8,6 +9,9 @@ const SCHEME = 'kith.scheme';
 
 /** The chosen language, or the first of the browser's that there are texts in. */
 export const language: Language = readLanguage();
+
+/** How dates are written: as where the reader is. */
+export const locale = ownLocale(language, navigator.languages);
 
 function readLanguage(): Language {
   const wanted = [localStorage.getItem(LANGUAGE), ...navigator.languages];

@@ -1,5 +1,5 @@
 import { type Contact, ContactField, type PartialDate, type PostalAddress } from '@kith/client/contacts';
-import { language } from '../preferences.ts';
+import { locale } from '../preferences.ts';
 
 /** Fields of one line of text, in the order in which they are shown. */
 export const NAME_FIELDS = [
@@ -131,12 +131,12 @@ const FORMATS = {
 /** In which 29 February is. */
 const LEAP_YEAR = 2000;
 
-/** A date as far as it is known, in the language of the reader. */
+/** A date as far as it is known, as the reader writes it. */
 export function dateText({ year, month, day }: PartialDate): string {
   const date = new Date(0);
   // Date.UTC takes the years 1 to 99 for those of the 20th century.
   date.setUTCFullYear(year ?? LEAP_YEAR, (month ?? 1) - 1, day ?? 1);
-  return new Intl.DateTimeFormat(language, {
+  return new Intl.DateTimeFormat(locale, {
     timeZone: 'UTC',
     ...(year !== undefined && FORMATS.year),
     ...(month !== undefined && FORMATS.month),

@@ -2,7 +2,7 @@ import { ActivityService, type ListUserActivityResponse } from '@kith/client/act
 import type { GetStatusResponse } from '@kith/client/admin';
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
 import { useEffect, useState } from 'react';
-import { language } from '../../preferences.ts';
+import { language, locale } from '../../preferences.ts';
 import { chartTexts } from '../chart-texts.ts';
 import { Permission, useMay, useService } from '../context.tsx';
 import { Chart } from '../parts/chart.tsx';
@@ -31,7 +31,7 @@ interface Sample {
 
 const RATE = new Intl.NumberFormat(language, { maximumFractionDigits: 2 });
 const COUNT = new Intl.NumberFormat(language);
-const CLOCK = new Intl.DateTimeFormat(language, { timeStyle: 'medium' });
+const CLOCK = new Intl.DateTimeFormat(locale, { timeStyle: 'medium' });
 
 /** Activities are numbered in the order in which they are recorded: between two answers of the server, by so many more. */
 function Rate({ status: { activityLog, process } }: { readonly status: GetStatusResponse }) {
@@ -115,7 +115,7 @@ function SignIns() {
   });
   if (error !== null) return <Failed error={error} onRetry={() => void refetch()} />;
   const sum = (values: readonly number[]) => COUNT.format(values.reduce((all, each) => all + each, 0));
-  const text = new Intl.DateTimeFormat(language, SPANS[data?.span ?? span].format);
+  const text = new Intl.DateTimeFormat(locale, SPANS[data?.span ?? span].format);
   const controls = (
     <Select
       label={chartTexts.span}

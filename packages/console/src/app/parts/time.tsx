@@ -1,10 +1,10 @@
 import type { Timestamp } from '@bufbuild/protobuf/wkt';
-import { language } from '../../preferences.ts';
+import { language, locale } from '../../preferences.ts';
 import { t } from '../texts.ts';
 
-const FULL = new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'short' });
-const DAY = new Intl.DateTimeFormat(language, { dateStyle: 'full' });
-const CLOCK = new Intl.DateTimeFormat(language, { timeStyle: 'short' });
+const FULL = new Intl.DateTimeFormat(locale, { dateStyle: 'medium', timeStyle: 'short' });
+const DAY = new Intl.DateTimeFormat(locale, { dateStyle: 'full' });
+const CLOCK = new Intl.DateTimeFormat(locale, { timeStyle: 'short' });
 const RELATIVE = new Intl.RelativeTimeFormat(language, { numeric: 'auto' });
 const UNITS = [
   ['day', 86_400],
