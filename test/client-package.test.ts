@@ -27,6 +27,7 @@ test('the package holds JavaScript, declarations and nothing of the server', (co
   const others = [
     '.',
     './calls',
+    './contacts-store',
     './contract',
     './error-texts',
     './error-texts/de',
@@ -116,10 +117,12 @@ export const code = (error: KithError): string => error.code;
 const BROWSER = `
 import { createKith } from '@kith/client';
 import { createCalls, watchOver } from '@kith/client/calls';
+import { memoryStorage, openContactsStore } from '@kith/client/contacts-store';
 import { Session } from '@kith/client/session';
 import { UserService } from '@kith/client/contract';
 const kith = createKith({ url: 'https://kith.example.org' });
 const calls = createCalls(kith.transport);
+export const store = openContactsStore({ client: calls, storage: memoryStorage(), userId: 'x' });
 export const all = [kith.activity.recorder(), watchOver(calls, { shared: false }), calls.of(UserService, 'User'), Session];
 `;
 
@@ -164,6 +167,7 @@ describe('the examples of the readme', () => {
     /^emails\[0\]\.address .+\.\n$/,
     /^kith\.contact\.created\n$/,
     /^recorded\n$/,
+    /^pending\nsynced 1\n$/,
     /^Grace\n$/,
   ];
 

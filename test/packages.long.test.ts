@@ -374,4 +374,20 @@ test('the client in a page that Vite bundles is as large as its readme says', { 
     expect(code.toString()).not.toContain('node:');
   }
   expect(resolve(project)).not.toContain(resolve('.'));
+
+  // The store of contacts is a part by itself.
+  const [, statedOfStore] = /Beside the client it is less than (\d+) kB/.exec(readme)!;
+  const page = await readFile(join(project, 'page.js'), 'utf8');
+  await writeFile(
+    join(project, 'page.js'),
+    `${page}globalThis.contacts = () => import('@kith/client/contacts-store');\n`,
+  );
+  await build({ root: project, configFile: false, logLevel: 'error', build: { outDir: 'built-store' } });
+  const parts = await readdir(join(project, 'built-store/assets'));
+  const store = await readFile(
+    join(project, 'built-store/assets', parts.find((name) => name.startsWith('contacts-store'))!),
+  );
+  const kilobytes = gzipSync(store, { level: 9 }).length / 1000;
+  expect(kilobytes).toBeLessThanOrEqual(Number(statedOfStore));
+  expect(kilobytes).toBeGreaterThan(Number(statedOfStore) * 0.9);
 });

@@ -6,6 +6,7 @@ import { claimsOf, type TokenSource } from './session.ts';
 export interface Caller {
   /** Differs for each session, and is the same in all tabs that share it. No secret. */
   readonly key: string;
+  readonly userId: string;
   readonly transport: Transport;
   /** Whether the session is still that of the client. */
   isStill(): boolean;
@@ -13,7 +14,8 @@ export interface Caller {
 
 /** Who is signed in now; undefined for credentials that are no session. Throws as a call does. */
 export async function callerOf({ signing: { tokens, by } }: Pick<Calls, 'signing'>): Promise<Caller | undefined> {
-  const key = keyOf(await tokens.token());
+  const token = await tokens.token();
+  const key = keyOf(token);
   if (key === undefined) return undefined;
   const own = (token: string | undefined) => {
     if (keyOf(token) !== key) throw new ConnectError('somebody else has signed in', Code.Unauthenticated);
@@ -25,7 +27,13 @@ export async function callerOf({ signing: { tokens, by } }: Pick<Calls, 'signing
     current: () => tokens.current(),
     ended: (token, error) => tokens.ended(token, error),
   };
-  return { key, transport: by(ofSession), isStill: () => keyOf(tokens.current()) === key };
+  return { key, userId: userIdOf(token)!, transport: by(ofSession), isStill: () => keyOf(tokens.current()) === key };
+}
+
+/** Whose session an access token is of; undefined for what is no access token. */
+export function userIdOf(token: string | undefined): string | undefined {
+  const { sub } = claimsOf(token ?? '');
+  return typeof sub === 'string' ? sub : undefined;
 }
 
 /** What tells the session of an access token from all others, and what it may do; undefined for what is no access token. */

@@ -1,0 +1,112 @@
+import {
+  changedFields,
+  type ContactFieldName,
+  type ContactFields,
+  fieldsOf,
+  threeWay,
+  withFields,
+} from './contact-fields.ts';
+import { type Change, type ContactRecord, nextStep, UID_PREFIX, uidOf, viewOf } from './contact-record.ts';
+import type { Step } from './contacts-copy.ts';
+import type { Contact } from './gen/kith/contact/v1/contact_pb.ts';
+
+/** Two changes of one contact that contradict each other. */
+export interface ContactConflict {
+  readonly id: string;
+  /** What both began with. */
+  readonly base: Contact;
+  /** What was made of it here; undefined: deleted. */
+  readonly mine: Contact | undefined;
+  /** What the server has; undefined: deleted, or merged into another contact. Where that is in the copy, it is that one. */
+  readonly theirs: Contact | undefined;
+  /** The contact that it was merged into elsewhere. */
+  readonly mergedInto: string | undefined;
+  /** The fields in which mine and theirs contradict each other; where one side deleted it, those that the other one changed. */
+  readonly fields: readonly ContactFieldName[];
+}
+
+/**
+ * How a conflict is settled: what was done here counts, or what was done elsewhere, or these fields, or it is left for
+ * later (`resolve`). Fields that one side alone changed are kept in any case, unless the contact is deleted. Where it was
+ * deleted elsewhere, `mine` and `merged` bring it back; where it was merged into another one, they change that one.
+ */
+export type ConflictResolution = 'mine' | 'theirs' | 'later' | { readonly merged: ContactFields };
+
+/** The conflict of a record; undefined where there is none. */
+export function conflictOf(
+  record: ContactRecord,
+  find: (id: string) => ContactRecord | undefined,
+): ContactConflict | undefined {
+  const { id, change, theirs, mergedInto, answered } = record;
+  if (change === undefined || change.base === undefined || answered !== undefined || change.refused !== undefined)
+    return undefined;
+  const step = nextStep(record, change);
+  if (step.kind !== 'conflict') return undefined;
+  const target = mergedInto === undefined ? undefined : find(mergedInto);
+  const { base, mine } = change;
+  const shown = theirs ?? (target && viewOf(target));
+  const fields = mine === undefined && shown !== undefined ? changedFields(base, shown) : step.fields;
+  return { id, base, mine, theirs: shown, mergedInto, fields };
+}
+
+/** What a conflict was told with, to tell whether it is still the same. */
+export function isSameConflict(one: ContactConflict, other: ContactConflict | undefined): boolean {
+  if (other === undefined || one.theirs?.etag !== other.theirs?.etag || one.mergedInto !== other.mergedInto)
+    return false;
+  if (one.mine === undefined || other.mine === undefined) return one.mine === other.mine;
+  return changedFields(one.mine, other.mine).length === 0;
+}
+
+/** Settles the conflict of a record in a step that has the record, and the one that it was merged into. */
+export function settle(step: Step, conflict: ContactConflict, how: ConflictResolution): void {
+  const record = step.records.get(conflict.id)!;
+  const change = record.change!;
+  const { mine, mergedInto } = conflict;
+  const base = change.base!;
+  const { theirs } = record;
+  const put = (settled: Partial<Change> | undefined) =>
+    step.put({
+      ...record,
+      change: settled && { ...change, conflict: undefined, ...settled },
+      mergedInto: undefined,
+    });
+  if (how === 'later') {
+    step.put({ ...record, change: { ...change, conflict: { etag: theirs?.etag ?? '' } } });
+    return;
+  }
+  const given = typeof how === 'object' ? how.merged : {};
+  if (theirs === undefined && mergedInto !== undefined) {
+    const target = step.records.get(mergedInto);
+    const view = target && viewOf(target);
+    if (how === 'theirs') return put(undefined);
+    if (target === undefined || view === undefined) {
+      // Nothing is left to change: a contact of its own again.
+      return put(mine && anew(record.id, withFields(mine, given)));
+    }
+    const own = mine === undefined ? {} : fieldsOf(mine, changedFields(base, mine));
+    const changed = mine === undefined && how === 'mine' ? undefined : withFields(view, { ...own, ...given });
+    const began = target.change ?? {
+      order: change.order,
+      base: target.answered === undefined ? target.theirs : target.answered.contact,
+    };
+    step.put({ ...target, change: { ...began, mine: changed, refused: undefined } });
+    return put(undefined);
+  }
+  if (theirs === undefined) {
+    if (how === 'theirs' || mine === undefined) return put(undefined);
+    return put({ mine: withFields(mine, given), restores: true });
+  }
+  if (mine === undefined) {
+    if (how === 'theirs') return put(undefined);
+    return put({ base: theirs, mine: how === 'mine' ? undefined : withFields(theirs, given) });
+  }
+  const { merged, conflicts } = threeWay(base, mine, theirs);
+  const settled = withFields(merged, how === 'theirs' ? fieldsOf(theirs, conflicts) : given);
+  return put(changedFields(theirs, settled).length === 0 ? undefined : { base: theirs, mine: settled });
+}
+
+/** What makes of a change of a contact that is gone for good the creation of another one, with a uid of its own. */
+export function anew(id: string, mine: Contact | undefined): Pick<Change, 'base' | 'mine' | 'restores'> {
+  const isOwn = mine?.uid.startsWith(UID_PREFIX) === true || mine?.uid === '';
+  return { base: undefined, mine: mine && isOwn ? withFields(mine, { uid: uidOf(id) }) : mine, restores: undefined };
+}
