@@ -18,7 +18,7 @@ import { generator } from '../support/generator.ts';
 import { grpc, type Kith, startKith } from '../support/kith.ts';
 import { openApp } from '../support/stored.ts';
 
-const SCHEDULES = sizeOf('KITH_SYNC_SCHEDULES', 60, 500);
+const SCHEDULES = sizeOf('KITH_SYNC_SCHEDULES', 30, 300);
 const FIRST_SEED = Number(process.env['KITH_TEST_SEED'] ?? 1);
 /** So many schedules leave their deleted contacts with one user. */
 const PER_USER = 50;
@@ -70,7 +70,8 @@ test('two devices that are offline, lose answers and end in the middle are equal
       if (i > 0 && i % PER_USER === 0) owner = await newUser();
       const seed = FIRST_SEED + started++;
       try {
-        conflicts += (await runSchedule(owner.calls, owner.user.id, generator(seed))).conflicts;
+        const told = await runSchedule(owner.calls, owner.user.id, generator(seed));
+        conflicts += told.conflicts;
       } catch (error) {
         throw new Error(`KITH_TEST_SEED=${seed}`, { cause: error });
       }
@@ -78,7 +79,7 @@ test('two devices that are offline, lose answers and end in the middle are equal
   });
   await Promise.all(lanes);
   if (SCHEDULES > 1000) console.log(`${SCHEDULES} schedules with ${conflicts} conflicts`);
-  expect(conflicts).toBeGreaterThan(SCHEDULES / 8);
+  expect(conflicts).toBeGreaterThan(SCHEDULES / 2);
 });
 
 describe('a store', () => {

@@ -21,11 +21,13 @@ export function indexedDbStorage(name = 'kith.contacts'): ContactsStorage {
 async function openDatabase(name: string): Promise<ContactsDatabase> {
   const database = await failingClearly(async () => {
     const opening = globalThis.indexedDB.open(name, VERSION);
-    opening.onupgradeneeded = () => opening.result.createObjectStore(ITEMS, { keyPath: 'key' });
+    opening.addEventListener('upgradeneeded', () => {
+      opening.result.createObjectStore(ITEMS, { keyPath: 'key' });
+    });
     return resultOf(opening);
   });
   // A page of a newer version waits for this one to let go.
-  database.onversionchange = () => database.close();
+  database.addEventListener('versionchange', () => database.close());
 
   /** Does something in one transaction, which is written when this resolves. */
   async function inTransaction<T>(mode: IDBTransactionMode, action: (items: IDBObjectStore) => Promise<T>): Promise<T> {
@@ -33,8 +35,10 @@ async function openDatabase(name: string): Promise<ContactsDatabase> {
       // With changes of a person in it: written to the disk, not only handed to it.
       const transaction = database.transaction(ITEMS, mode, { durability: 'strict' });
       const ended = new Promise<void>((resolve, reject) => {
-        transaction.oncomplete = () => resolve();
-        transaction.onabort = () => reject(transaction.error ?? new DOMException('aborted', 'AbortError'));
+        transaction.addEventListener('complete', () => resolve());
+        transaction.addEventListener('abort', () =>
+          reject(transaction.error ?? new DOMException('aborted', 'AbortError')),
+        );
       });
       ended.catch(() => {}); // told below, unless the action throws first
       let result: T;
@@ -69,9 +73,9 @@ async function openDatabase(name: string): Promise<ContactsDatabase> {
 
 function resultOf<T>(request: IDBRequest<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
+    request.addEventListener('success', () => resolve(request.result));
     // oxlint-disable-next-line typescript/prefer-promise-reject-errors -- a DOMException is one
-    request.onerror = () => reject(request.error!);
+    request.addEventListener('error', () => reject(request.error!));
   });
 }
 

@@ -3,6 +3,7 @@ export type { ConflictResolution, ContactConflict } from './contact-conflict.ts'
 export type { ContactFieldName, ContactFields } from './contact-fields.ts';
 export type { ChangeRefusal } from './contact-record.ts';
 export type { CopyChange } from './contacts-copy.ts';
+export { indexedDbStorage } from './contacts-indexed-db.ts';
 export {
   type ContactsDatabase,
   type ContactsStorage,
