@@ -139,6 +139,14 @@ const VIEWS: readonly [name: string, path: string, prepare?: Prepare][] = [
   ['outbox', 'outbox'],
   ['settings', 'settings'],
   ['settings-changed', 'settings?changed=1'],
+  [
+    'as-code',
+    'settings',
+    async (page) => {
+      await page.getByRole('button', { name: 'As code' }).click();
+      await page.getByRole('button', { name: 'TypeScript' }).click();
+    },
+  ],
   ['mail-templates', 'settings/mail'],
   ['mail-templates-dark', 'settings/mail?colors=dark&language=de&width=390', (page) => page.waitForTimeout(500)],
   ['mail-template-text', 'settings/mail?kind=password_reset&as=text'],

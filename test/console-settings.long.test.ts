@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempDisposableSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import type { Page } from 'playwright-core';
 import { expect, test } from 'vitest';
 import { Role } from '../gen/kith/access/v1/role_pb.ts';
@@ -202,9 +204,23 @@ test('all settings are shown with their source, searched and filtered by the key
   await page.getByRole('heading', { name: 'KITH_SHUTDOWN_SECONDS' }).waitFor();
   await page.getByRole('searchbox').fill('no such setting');
   await page.getByText('No setting matches').waitFor();
-  await page.getByRole('button', { name: 'As curl' }).click();
-  await page.getByText('kith.admin.v1.AdminService/GetSettings').waitFor();
+  // The call of the page, in each form; what is shown runs.
+  await tabTo(page.getByRole('button', { name: 'As code' }), 'Shift+Tab');
+  await page.keyboard.press('Enter');
+  const dialog = page.getByRole('dialog', { name: 'As code' });
+  await dialog.getByText('kith.admin.v1.AdminService/GetSettings').waitFor();
+  await tabTo(dialog.getByRole('button', { name: 'Go', exact: true }));
+  await page.keyboard.press('Enter');
+  await dialog.getByText('adminv1.NewAdminServiceClient(conn).GetSettings(ctx, request)').waitFor();
+  await tabTo(dialog.getByRole('button', { name: 'TypeScript' }), 'Shift+Tab');
+  await page.keyboard.press('Enter');
+  const code = await dialog.locator('pre', { hasText: 'createKith' }).innerText();
+  expect(await faultsOf(page, 'as code')).toEqual([]);
   await page.keyboard.press('Escape');
+  const { accessToken } = await site.kith.admin();
+  const env = { ...process.env, TOKEN: accessToken };
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', code], { env });
+  expect(stdout).toContain("name: 'KITH_HOST'");
   await signUp.getByRole('link', { name: 'Invitations' }).click();
   await page.getByRole('heading', { name: 'Invitations' }).waitFor();
   expect(visitor.complaints).toEqual([]);

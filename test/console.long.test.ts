@@ -155,7 +155,7 @@ test('activity appears as it happens, waits while it is paused, and a name that 
 
   await page.goto(`${site.kith.address}/console/users/${id}`);
   await page.getByRole('heading', { name }).waitFor();
-  await page.getByRole('button', { name: 'As curl' }).first().click();
+  await page.getByRole('button', { name: 'As code' }).first().click();
   await page.getByText('UserService/GetUser').waitFor();
   expect(visitor.complaints).toEqual([]);
 });

@@ -42,8 +42,9 @@ export const TEXTS: typeof EN = {
   show: 'Zeigen',
   copy: 'Kopieren',
   copied: 'Kopiert',
-  asCurl: 'Als curl',
-  asCurlLead: 'Derselbe Aufruf aus einer Shell. In TOKEN gehört ein Zugriffstoken oder ein API-Schlüssel.',
+  asCode: 'Als Code',
+  asCodeLead:
+    'Derselbe Aufruf von außerhalb des Browsers. In TOKEN gehört ein Zugriffstoken oder ein API-Schlüssel; docs/clients.md sagt, woher die Pakete kommen.',
   dismiss: 'Ausblenden',
   name: 'Name',
   username: 'Benutzername',

@@ -40,8 +40,9 @@ export const TEXTS = {
   show: 'Show',
   copy: 'Copy',
   copied: 'Copied',
-  asCurl: 'As curl',
-  asCurlLead: 'The same call from a shell. Put an access token or an API key in TOKEN.',
+  asCode: 'As code',
+  asCodeLead:
+    'The same call from outside the browser. Put an access token or an API key in TOKEN; docs/clients.md says how to get the packages.',
   dismiss: 'Dismiss',
   name: 'Name',
   username: 'Username',

@@ -7,7 +7,7 @@ import { lazy, type ReactNode, Suspense, useState } from 'react';
 import { type Permission, useConsole, useService } from '../context.tsx';
 import { describeFailure } from '../failures.ts';
 import { KeyTable, permissionName, SessionTable } from '../parts/credentials.tsx';
-import { AsCurl, CopyButton } from '../parts/curl.tsx';
+import { AsCode, CopyButton } from '../parts/as-code.tsx';
 import { Dialog } from '../parts/dialog.tsx';
 import { Checkbox, Field, Form } from '../parts/form.tsx';
 import { useFreshSignIn } from '../parts/fresh-sign-in.tsx';
@@ -73,7 +73,7 @@ function Profile() {
         action={t.save}
         onSubmit={save}
         aside={
-          <AsCurl
+          <AsCode
             call={() => ({
               method: 'kith.user.v1.UserService/UpdateUser',
               body: { userId: user.id, etag: user.etag, name },

@@ -3,7 +3,7 @@ import { KithError, watchOver, type WatchState } from '@kith/client/calls';
 import { useEffect, useRef, useState } from 'react';
 import { Permission, useConsole, useMay, useService } from '../context.tsx';
 import { ActivityList } from '../parts/activity-list.tsx';
-import { AsCurl } from '../parts/curl.tsx';
+import { AsCode } from '../parts/as-code.tsx';
 import { Failed, Skeleton } from '../parts/states.tsx';
 import { useQueryParameters } from '../router.tsx';
 import { activityTexts } from '../activity-texts.ts';
@@ -28,7 +28,7 @@ export default function Activity() {
     <>
       <div className="page-head">
         <h1>{t.activity}</h1>
-        <AsCurl call={() => ({ method: 'kith.activity.v1.ActivityService/ListUserActivity', body: { ...filter } })} />
+        <AsCode call={() => ({ method: 'kith.activity.v1.ActivityService/ListUserActivity', body: { ...filter } })} />
       </div>
       <div className="filters">
         <input

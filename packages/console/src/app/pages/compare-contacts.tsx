@@ -10,7 +10,7 @@ import { describeFailure } from '../failures.ts';
 import { fieldTexts } from '../field-texts.ts';
 import { type Choice, differingFields, mergeRequest, type Pair, pairOf, sameFields, type Side } from '../merge-plan.ts';
 import { Avatar } from '../parts/avatar.tsx';
-import { AsCurl } from '../parts/curl.tsx';
+import { AsCode } from '../parts/as-code.tsx';
 import { Time } from '../parts/time.tsx';
 import { Link } from '../router.tsx';
 import { areShortcutsOn } from '../shortcuts.ts';
@@ -178,7 +178,7 @@ function Merge({ pair, onMerged, onDistinct, onGone }: MergeProps) {
         >
           {d.notTheSame}
         </button>
-        <AsCurl
+        <AsCode
           call={() => ({
             method: 'kith.contact.v1.ContactService/MergeContacts',
             body: mergeRequest(pair, kept, chosen),

@@ -9,7 +9,7 @@ import { d } from '../duplicate-texts.ts';
 import { describeFailure } from '../failures.ts';
 import { fieldTexts } from '../field-texts.ts';
 import { Avatar } from '../parts/avatar.tsx';
-import { AsCurl } from '../parts/curl.tsx';
+import { AsCode } from '../parts/as-code.tsx';
 import { Dialog } from '../parts/dialog.tsx';
 import { LabelDot } from '../parts/label-dot.tsx';
 import { Failed, Skeleton } from '../parts/states.tsx';
@@ -111,7 +111,7 @@ export default function ContactCard({ contactId, onEdit }: CardProps) {
           <button type="button" className="link quiet" onClick={() => print()}>
             {fieldTexts.print}
           </button>
-          <AsCurl call={() => ({ method: 'kith.contact.v1.ContactService/GetContact', body: { contactId } })} />
+          <AsCode call={() => ({ method: 'kith.contact.v1.ContactService/GetContact', body: { contactId } })} />
         </div>
       ) : (
         <div className="actions">

@@ -18,7 +18,7 @@ import {
   writeDate,
 } from '../form-lists.ts';
 import { Conflict, mergeVersions, type Values, type Versions } from '../parts/conflict.tsx';
-import { AsCurl } from '../parts/curl.tsx';
+import { AsCode } from '../parts/as-code.tsx';
 import { DateField } from '../parts/date-field.tsx';
 import { Dialog } from '../parts/dialog.tsx';
 import { Checkbox, Field, Form, TextArea } from '../parts/form.tsx';
@@ -160,7 +160,7 @@ export default function ContactForm({ contact, onClose }: ContactFormProps) {
         onSubmit={save}
         onCancel={onClose}
         aside={
-          <AsCurl
+          <AsCode
             call={() =>
               base === undefined
                 ? { method: 'kith.contact.v1.ContactService/CreateContact', body: creation() }

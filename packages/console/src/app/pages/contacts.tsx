@@ -5,7 +5,7 @@ import { contactName } from '../contact-name.ts';
 import { useService } from '../context.tsx';
 import { Avatar } from '../parts/avatar.tsx';
 import { type Bulk, useBulk } from '../parts/bulk.tsx';
-import { AsCurl } from '../parts/curl.tsx';
+import { AsCode } from '../parts/as-code.tsx';
 import { Checkbox } from '../parts/form.tsx';
 import { LabelDot } from '../parts/label-dot.tsx';
 import { DRAGGED_CONTACTS, LabelList } from '../parts/label-list.tsx';
@@ -50,7 +50,7 @@ export default function Contacts({ contactId }: { readonly contactId: string | u
     <>
       <div className="page-head">
         <h1>{t.contacts}</h1>
-        <AsCurl
+        <AsCode
           call={() => ({
             method: 'kith.contact.v1.ContactService/ListContacts',
             body: { ...filter, pageSize: PAGE_SIZE },

@@ -5,7 +5,7 @@ import { contactName } from '../contact-name.ts';
 import { useService } from '../context.tsx';
 import { d } from '../duplicate-texts.ts';
 import { describeFailure } from '../failures.ts';
-import { AsCurl } from '../parts/curl.tsx';
+import { AsCode } from '../parts/as-code.tsx';
 import { RowAction } from '../parts/row-action.tsx';
 import { Empty, Failed, Skeleton } from '../parts/states.tsx';
 import { notify } from '../parts/toasts.tsx';
@@ -35,7 +35,7 @@ export default function DuplicatesPage() {
       </p>
       <div className="page-head">
         <h1>{d.candidates}</h1>
-        <AsCurl
+        <AsCode
           call={() =>
             view === 'merges'
               ? { method: 'kith.contact.v1.ContactService/ListContactMerges', body: {} }

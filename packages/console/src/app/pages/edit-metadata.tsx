@@ -2,7 +2,7 @@ import { type User, UserService } from '@kith/client/users';
 import { useState } from 'react';
 import { useService } from '../context.tsx';
 import { formatJson, mergePatch, parseObject } from '../merge-patch.ts';
-import { AsCurl } from '../parts/curl.tsx';
+import { AsCode } from '../parts/as-code.tsx';
 import { Dialog } from '../parts/dialog.tsx';
 import { Form, TextArea } from '../parts/form.tsx';
 import { notify } from '../parts/toasts.tsx';
@@ -43,7 +43,7 @@ export default function EditMetadata({ user, onSaved, onClose }: EditProps) {
         onCancel={onClose}
         aside={
           FIELDS.every((field) => problemOf(entered[field]) === undefined) && (
-            <AsCurl call={() => ({ method: 'kith.user.v1.UserService/UpdateUser', body: request() })} />
+            <AsCode call={() => ({ method: 'kith.user.v1.UserService/UpdateUser', body: request() })} />
           )
         }
       >

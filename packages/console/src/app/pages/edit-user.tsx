@@ -4,7 +4,7 @@ import { type User, UserService } from '@kith/client/users';
 import { useState } from 'react';
 import { Permission, useMay, useService } from '../context.tsx';
 import { Conflict, mergeVersions, type Values, type Versions } from '../parts/conflict.tsx';
-import { AsCurl } from '../parts/curl.tsx';
+import { AsCode } from '../parts/as-code.tsx';
 import { Dialog } from '../parts/dialog.tsx';
 import { Field, Form, Select } from '../parts/form.tsx';
 import { notify } from '../parts/toasts.tsx';
@@ -73,7 +73,7 @@ export default function EditUser({ user, onSaved, onClose }: EditProps) {
         action={t.save}
         onSubmit={save}
         onCancel={onClose}
-        aside={<AsCurl call={() => ({ method: 'kith.user.v1.UserService/UpdateUser', body: request() })} />}
+        aside={<AsCode call={() => ({ method: 'kith.user.v1.UserService/UpdateUser', body: request() })} />}
       >
         {(errors) => (
           <>

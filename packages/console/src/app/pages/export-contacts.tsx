@@ -1,7 +1,7 @@
 import { ContactFormat, ContactService } from '@kith/client/contacts';
 import { useState } from 'react';
 import { useService } from '../context.tsx';
-import { AsCurl } from '../parts/curl.tsx';
+import { AsCode } from '../parts/as-code.tsx';
 import { Dialog } from '../parts/dialog.tsx';
 import { Checkbox, Form, Select } from '../parts/form.tsx';
 import { notify } from '../parts/toasts.tsx';
@@ -46,7 +46,7 @@ export default function ExportContacts({ query, isStarred, onClose }: ExportProp
         action={contactTexts.saveFile}
         onSubmit={save}
         onCancel={onClose}
-        aside={<AsCurl call={() => ({ method: 'kith.contact.v1.ContactService/ExportContacts', body: request() })} />}
+        aside={<AsCode call={() => ({ method: 'kith.contact.v1.ContactService/ExportContacts', body: request() })} />}
       >
         {() => (
           <>

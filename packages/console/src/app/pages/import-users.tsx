@@ -19,7 +19,7 @@ import {
   readJsonLines,
   USER_FIELDS,
 } from '../import-records.ts';
-import { AsCurl } from '../parts/curl.tsx';
+import { AsCode } from '../parts/as-code.tsx';
 import { Checkbox, Select } from '../parts/form.tsx';
 import { ImportPage } from '../parts/import-page.tsx';
 import { type ImportedRow, type ImportedStatus, ImportResults } from '../parts/import-results.tsx';
@@ -147,7 +147,7 @@ function Import({ file }: { readonly file: SourceFile }) {
         <button type="button" className="button primary" disabled={good.length === 0} onClick={() => void run()}>
           {importTexts.importCount(good.length)}
         </button>
-        <AsCurl
+        <AsCode
           call={() => ({
             method: 'kith.user.v1.UserService/ImportUsers',
             body: {

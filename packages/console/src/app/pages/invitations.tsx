@@ -6,7 +6,7 @@ import { settings } from '../../settings.ts';
 import { Permission, useMay, useService } from '../context.tsx';
 import { describeFailure } from '../failures.ts';
 import { type Bulk, useBulk } from '../parts/bulk.tsx';
-import { AsCurl } from '../parts/curl.tsx';
+import { AsCode } from '../parts/as-code.tsx';
 import { Dialog } from '../parts/dialog.tsx';
 import { Form, TextArea } from '../parts/form.tsx';
 import { usePages } from '../parts/pager.tsx';
@@ -38,7 +38,7 @@ export default function Invitations() {
       </p>
       <div className="page-head">
         <h1>{t.invitations}</h1>
-        <AsCurl
+        <AsCode
           call={() => ({
             method: 'kith.auth.v1.InvitationService/ListInvitations',
             body: { pageSize: PAGE_SIZE },
@@ -171,7 +171,7 @@ function Invite({ bulk, onClose }: { readonly bulk: Bulk; readonly onClose: () =
         onSubmit={invite}
         onCancel={onClose}
         aside={
-          <AsCurl
+          <AsCode
             call={() => ({
               method: 'kith.auth.v1.InvitationService/CreateInvitation',
               body: request(addresses[0] ?? ''),

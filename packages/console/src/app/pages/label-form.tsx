@@ -3,7 +3,7 @@ import { useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { useService } from '../context.tsx';
 import { describeFailure } from '../failures.ts';
-import { AsCurl } from '../parts/curl.tsx';
+import { AsCode } from '../parts/as-code.tsx';
 import { Dialog } from '../parts/dialog.tsx';
 import { Checkbox, Field, Form } from '../parts/form.tsx';
 import { notify } from '../parts/toasts.tsx';
@@ -68,7 +68,7 @@ export default function LabelForm({ label, onDeleted, onClose }: LabelFormProps)
                 {t.delete}
               </button>
             )}
-            <AsCurl
+            <AsCode
               call={() =>
                 label === undefined
                   ? { method: 'kith.contact.v1.LabelService/CreateLabel', body: fields }

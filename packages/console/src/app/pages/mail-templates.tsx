@@ -3,7 +3,7 @@ import { OutboxService } from '@kith/client/outbox';
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
 import { language } from '../../preferences.ts';
 import { Permission, useMay, useService } from '../context.tsx';
-import { AsCurl } from '../parts/curl.tsx';
+import { AsCode } from '../parts/as-code.tsx';
 import { Select } from '../parts/form.tsx';
 import { MailFrame } from '../parts/mail-frame.tsx';
 import { Failed, Skeleton } from '../parts/states.tsx';
@@ -44,7 +44,7 @@ export default function MailTemplates() {
       )}
       <div className="page-head">
         <h1>{t.mailTemplates}</h1>
-        <AsCurl call={() => ({ method: 'kith.mail.v1.OutboxService/PreviewMail', body: { kind: kinds[0], locale } })} />
+        <AsCode call={() => ({ method: 'kith.mail.v1.OutboxService/PreviewMail', body: { kind: kinds[0], locale } })} />
       </div>
       <p className="muted">{settingsTexts.mailTemplatesLead}</p>
       <div className="mail-filters">

@@ -3,7 +3,7 @@ import { UserService } from '@kith/client/users';
 import { useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { Permission, useMay, useService } from '../context.tsx';
-import { AsCurl } from '../parts/curl.tsx';
+import { AsCode } from '../parts/as-code.tsx';
 import { Dialog } from '../parts/dialog.tsx';
 import { Checkbox, Field, Form } from '../parts/form.tsx';
 import { notify } from '../parts/toasts.tsx';
@@ -38,7 +38,7 @@ export default function NewUser({ onClose }: { readonly onClose: () => void }) {
         action={t.create}
         onSubmit={create}
         onCancel={onClose}
-        aside={<AsCurl call={() => ({ method: 'kith.user.v1.UserService/CreateUser', body: request() })} />}
+        aside={<AsCode call={() => ({ method: 'kith.user.v1.UserService/CreateUser', body: request() })} />}
       >
         {(errors) => (
           <>

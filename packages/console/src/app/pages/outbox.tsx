@@ -3,7 +3,7 @@ import { keepPreviousData, useQuery, useQueryClient } from '@tanstack/react-quer
 import { useState } from 'react';
 import { Permission, useMay, useService } from '../context.tsx';
 import { describeFailure } from '../failures.ts';
-import { AsCurl } from '../parts/curl.tsx';
+import { AsCode } from '../parts/as-code.tsx';
 import { Dialog } from '../parts/dialog.tsx';
 import { Select } from '../parts/form.tsx';
 import { useFreshSignIn } from '../parts/fresh-sign-in.tsx';
@@ -43,7 +43,7 @@ export default function Outbox() {
       )}
       <div className="page-head">
         <h1>{t.outbox}</h1>
-        <AsCurl
+        <AsCode
           call={() => ({ method: 'kith.mail.v1.OutboxService/ListMails', body: { states, pageSize: PAGE_SIZE } })}
         />
         <div className="actions">

@@ -5,7 +5,7 @@ import { useQuery } from '@tanstack/react-query';
 import { lazy, type ReactNode, Suspense } from 'react';
 import { Permission, useConsole, useMay, useService } from '../context.tsx';
 import { ActivityList } from '../parts/activity-list.tsx';
-import { AsCurl } from '../parts/curl.tsx';
+import { AsCode } from '../parts/as-code.tsx';
 import { Failed, Skeleton } from '../parts/states.tsx';
 import { Time, toDate } from '../parts/time.tsx';
 import { Link } from '../router.tsx';
@@ -28,7 +28,7 @@ export default function Overview() {
     <>
       <div className="page-head">
         <h1>{activityTexts.welcome(user.name)}</h1>
-        {mayReadServer && <AsCurl call={() => ({ method: 'kith.admin.v1.AdminService/GetStatus', body: {} })} />}
+        {mayReadServer && <AsCode call={() => ({ method: 'kith.admin.v1.AdminService/GetStatus', body: {} })} />}
       </div>
       {mayReadServer ? <Status /> : <Latest />}
     </>

@@ -4,7 +4,7 @@ import { useQuery } from '@tanstack/react-query';
 import type { ReactNode } from 'react';
 import { language } from '../../preferences.ts';
 import { Permission, useMay, useService } from '../context.tsx';
-import { AsCurl } from '../parts/curl.tsx';
+import { AsCode } from '../parts/as-code.tsx';
 import { Checkbox } from '../parts/form.tsx';
 import { Empty, Failed, Skeleton } from '../parts/states.tsx';
 import { Link, useQueryParameters } from '../router.tsx';
@@ -25,7 +25,7 @@ export default function Settings() {
     <>
       <div className="page-head">
         <h1>{t.settings}</h1>
-        <AsCurl call={() => ({ method: 'kith.admin.v1.AdminService/GetSettings', body: {} })} />
+        <AsCode call={() => ({ method: 'kith.admin.v1.AdminService/GetSettings', body: {} })} />
         <Pages />
       </div>
       <p className="muted">{withCode(settingsTexts.settingsLead)}</p>

@@ -7,7 +7,7 @@ import { Permission, useConsole, useMay, useService } from '../context.tsx';
 import { ActivityList } from '../parts/activity-list.tsx';
 import { Avatar } from '../parts/avatar.tsx';
 import { KeyTable, SessionTable } from '../parts/credentials.tsx';
-import { AsCurl } from '../parts/curl.tsx';
+import { AsCode } from '../parts/as-code.tsx';
 import { useFreshSignIn } from '../parts/fresh-sign-in.tsx';
 import { StateBadge } from '../parts/state-badge.tsx';
 import { Failed, Skeleton } from '../parts/states.tsx';
@@ -62,7 +62,7 @@ function Details({ user }: { readonly user: User }) {
         <section className="card" aria-labelledby="profile">
           <div className="card-head">
             <h2 id="profile">{userTexts.profile}</h2>
-            <AsCurl call={() => ({ method: 'kith.user.v1.UserService/GetUser', body: { userId: user.id } })} />
+            <AsCode call={() => ({ method: 'kith.user.v1.UserService/GetUser', body: { userId: user.id } })} />
           </div>
           <dl className="facts">
             <Fact label={t.username}>{user.username}</Fact>

@@ -5,7 +5,7 @@ import { lazy, Suspense, useState } from 'react';
 import { Permission, useMay, useService } from '../context.tsx';
 import { Avatar } from '../parts/avatar.tsx';
 import { useBulk } from '../parts/bulk.tsx';
-import { AsCurl } from '../parts/curl.tsx';
+import { AsCode } from '../parts/as-code.tsx';
 import { Select } from '../parts/form.tsx';
 import { usePages } from '../parts/pager.tsx';
 import { SelectAllBox, SelectBox, type Selection, SelectionBar, useSelection, useShown } from '../parts/selection.tsx';
@@ -46,7 +46,7 @@ export default function Users() {
     <>
       <div className="page-head">
         <h1>{t.users}</h1>
-        <AsCurl
+        <AsCode
           call={() => ({
             method: 'kith.user.v1.UserService/ListUsers',
             body: { ...filter, pageSize: PAGE_SIZE, includeTotalSize: true },

@@ -6,7 +6,7 @@ import { Permission, useConsole, useMay, useService } from '../context.tsx';
 import { describeFailure } from '../failures.ts';
 import { userTexts } from '../user-texts.ts';
 import { t } from '../texts.ts';
-import { AsCurl } from './curl.tsx';
+import { AsCode } from './as-code.tsx';
 import { Failed, Skeleton } from './states.tsx';
 import { Time } from './time.tsx';
 import { notify } from './toasts.tsx';
@@ -43,7 +43,7 @@ export function SessionTable({ userId }: OfUser) {
     <section className="card table-card" aria-labelledby="sessions">
       <div className="card-head">
         <h2 id="sessions">{userTexts.sessions}</h2>
-        <AsCurl call={() => ({ method: 'kith.auth.v1.SessionService/ListSessions', body: { userId } })} />
+        <AsCode call={() => ({ method: 'kith.auth.v1.SessionService/ListSessions', body: { userId } })} />
         {mayEnd && (data?.length ?? 0) > 1 && (
           <button type="button" className="button" onClick={() => void endAll()}>
             {userId === me.id ? userTexts.endOthers : userTexts.endAll}
@@ -133,7 +133,7 @@ export function KeyTable({ userId }: OfUser) {
     <section className="card table-card" aria-labelledby="keys">
       <div className="card-head">
         <h2 id="keys">{userTexts.apiKeys}</h2>
-        <AsCurl call={() => ({ method: 'kith.auth.v1.ApiKeyService/ListApiKeys', body: { userId } })} />
+        <AsCode call={() => ({ method: 'kith.auth.v1.ApiKeyService/ListApiKeys', body: { userId } })} />
       </div>
       {error !== null ? (
         <Failed error={error} onRetry={() => void refetch()} />
