@@ -171,7 +171,7 @@ describe('a token is refused', () => {
     ['not valid yet', () => issuer.sign({ nbf: nowSeconds() + 60 })],
     ['that is good for too long', () => issuer.sign({ exp: nowSeconds() + 3601 })],
     ['with an expiry that is text', () => issuer.sign({ exp: String(nowSeconds() + 300) })],
-    ['with an expiry that is no whole number', () => issuer.sign({ exp: nowSeconds() + 0.5 })],
+    ['with an expiry that is no whole number', () => issuer.sign({ exp: nowSeconds() + 300.5 })],
     ['of a user that is a number', withClaims({ sub: 1 })],
     ['of an empty user', withClaims({ sub: '' })],
     ['of a session that is a list', withClaims({ sid: [randomUUID()] })],
