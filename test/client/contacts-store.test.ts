@@ -12,13 +12,14 @@ import {
 } from '../../packages/client/src/contacts-store-entry.ts';
 import { purgeActivities } from '../../src/activity/log/purge.ts';
 import { purgeResponses } from '../../src/storage/idempotency.ts';
+import { databases } from '../support/databases.ts';
 import { type Line, over, runSchedule } from '../support/contacts-schedule.ts';
 import { sizeOf } from '../support/full-size.ts';
 import { generator } from '../support/generator.ts';
 import { grpc, type Kith, startKith } from '../support/kith.ts';
-import { openApp } from '../support/stored.ts';
+import { openApp, startOn } from '../support/stored.ts';
 
-const SCHEDULES = sizeOf('KITH_SYNC_SCHEDULES', 30, 300);
+const SCHEDULES = sizeOf('KITH_SYNC_SCHEDULES', 20, 200);
 const FIRST_SEED = Number(process.env['KITH_TEST_SEED'] ?? 1);
 /** So many schedules leave their deleted contacts with one user. */
 const PER_USER = 50;
@@ -35,9 +36,9 @@ beforeAll(async () => {
 afterAll(() => kith[Symbol.asyncDispose]());
 
 /** A user, and the stores of devices. */
-async function newUser() {
-  const { user, accessToken, refreshToken } = await kith.user();
-  const calls = createCalls(grpc(kith.address), { credentials: { refreshToken }, attemptsMax: 1 });
+async function newUser(server: Kith = kith) {
+  const { user, accessToken, refreshToken } = await server.user();
+  const calls = createCalls(grpc(server.address), { credentials: { refreshToken }, attemptsMax: 1 });
   const told: ContactConflict[] = [];
   const line: Line = { isOffline: false, lost: 0, isExpired: false };
   return {
@@ -46,8 +47,8 @@ async function newUser() {
     calls,
     told,
     line,
-    client: kith.client(ContactService, accessToken),
-    labels: kith.client(LabelService, accessToken),
+    client: server.client(ContactService, accessToken),
+    labels: server.client(LabelService, accessToken),
     /** Of a device, whose calls go over the line. Conflicts are left for later unless it says otherwise. */
     open: (onConflict: OnConflict = () => 'later', storage: ContactsStorage = memoryStorage()) =>
       openContactsStore({
@@ -62,25 +63,29 @@ async function newUser() {
   };
 }
 
-test('two devices that are offline, lose answers and end in the middle are equal to the server in the end, with every conflict told', async () => {
-  let conflicts = 0;
-  let started = 0;
-  const lanes = Array.from({ length: LANES }, async () => {
-    for (let owner = await newUser(), i = 0; started < SCHEDULES; i++) {
-      if (i > 0 && i % PER_USER === 0) owner = await newUser();
-      const seed = FIRST_SEED + started++;
-      try {
-        const told = await runSchedule(owner.calls, owner.user.id, generator(seed));
-        conflicts += told.conflicts;
-      } catch (error) {
-        throw new Error(`KITH_TEST_SEED=${seed}`, { cause: error });
+test.for(databases)(
+  'two devices that are offline, lose answers and end in the middle are equal to the server in the end, with every conflict told: on $name',
+  async (kind) => {
+    await using server = await startOn(kind);
+    let conflicts = 0;
+    let started = 0;
+    const lanes = Array.from({ length: LANES }, async () => {
+      for (let owner = await newUser(server), i = 0; started < SCHEDULES; i++) {
+        if (i > 0 && i % PER_USER === 0) owner = await newUser(server);
+        const seed = FIRST_SEED + started++;
+        try {
+          const told = await runSchedule(owner.calls, owner.user.id, generator(seed));
+          conflicts += told.conflicts;
+        } catch (error) {
+          throw new Error(`KITH_TEST_SEED=${seed}`, { cause: error });
+        }
       }
-    }
-  });
-  await Promise.all(lanes);
-  if (SCHEDULES > 1000) console.log(`${SCHEDULES} schedules with ${conflicts} conflicts`);
-  expect(conflicts).toBeGreaterThan(SCHEDULES / 2);
-});
+    });
+    await Promise.all(lanes);
+    if (SCHEDULES > 1000) console.log(`${SCHEDULES} schedules with ${conflicts} conflicts`);
+    expect(conflicts).toBeGreaterThan(SCHEDULES / 2);
+  },
+);
 
 describe('a store', () => {
   test('shows what was changed here at once, and keeps it for the next time it is opened', async () => {

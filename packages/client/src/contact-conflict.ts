@@ -1,3 +1,4 @@
+import { clone } from '@bufbuild/protobuf';
 import {
   changedFields,
   type ContactFieldName,
@@ -8,7 +9,8 @@ import {
 } from './contact-fields.ts';
 import { type Change, type ContactRecord, nextStep, UID_PREFIX, uidOf, viewOf } from './contact-record.ts';
 import type { Step } from './contacts-copy.ts';
-import type { Contact } from './gen/kith/contact/v1/contact_pb.ts';
+import { type Contact, ContactSchema } from './gen/kith/contact/v1/contact_pb.ts';
+import { randomUuid } from './uuid.ts';
 
 /** Two changes of one contact that contradict each other. */
 export interface ContactConflict {
@@ -81,7 +83,8 @@ export function settle(step: Step, conflict: ContactConflict, how: ConflictResol
     if (how === 'theirs') return put(undefined);
     if (target === undefined || view === undefined) {
       // Nothing is left to change: a contact of its own again.
-      return put(mine && anew(record.id, withFields(mine, given)));
+      const left = how === 'mine' ? mine : withFields(mine ?? base, given);
+      return left === undefined ? put(undefined) : createAnew(step, record, left);
     }
     const own = mine === undefined ? {} : fieldsOf(mine, changedFields(base, mine));
     const changed = mine === undefined && how === 'mine' ? undefined : withFields(view, { ...own, ...given });
@@ -105,8 +108,13 @@ export function settle(step: Step, conflict: ContactConflict, how: ConflictResol
   return put(changedFields(theirs, settled).length === 0 ? undefined : { base: theirs, mine: settled });
 }
 
-/** What makes of a change of a contact that is gone for good the creation of another one, with a uid of its own. */
-export function anew(id: string, mine: Contact | undefined): Pick<Change, 'base' | 'mine' | 'restores'> {
-  const isOwn = mine?.uid.startsWith(UID_PREFIX) === true || mine?.uid === '';
-  return { base: undefined, mine: mine && isOwn ? withFields(mine, { uid: uidOf(id) }) : mine, restores: undefined };
+/** Creates a contact anew that is gone, under an id of its own: the old one may come back, as when a merge is taken back. */
+export function createAnew(step: Step, record: ContactRecord, mine: Contact): void {
+  const id = randomUuid();
+  const isOwn = mine.uid.startsWith(UID_PREFIX) || mine.uid === '';
+  const created = clone(ContactSchema, isOwn ? withFields(mine, { uid: uidOf(id) }) : mine);
+  created.id = id;
+  const { order } = record.change!;
+  step.put({ id, generation: 0, theirs: undefined, change: { order, base: undefined, mine: created } });
+  step.put({ ...record, change: undefined, mergedInto: undefined });
 }

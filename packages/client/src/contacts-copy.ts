@@ -145,6 +145,21 @@ export class ContactsCopy {
     this.#take([...put.values()], [...remove]);
   }
 
+  /** Reads everything again if another tab has written what this one was not told yet. */
+  async refresh(): Promise<void> {
+    if (this.database.sharedName === undefined) return;
+    const { cursor, generation, nextOrder } = this.state;
+    const stored = stateIn((await this.database.read([STATE_KEY]))[0]) ?? FRESH_STATE;
+    if (stored.cursor === cursor && stored.generation === generation && stored.nextOrder === nextOrder) return;
+    const items = await this.database.load();
+    const found = new Set(items.map(({ key }) => key));
+    this.state = stored;
+    this.#take(
+      items,
+      [...this.records.keys()].map(recordKey).filter((key) => !found.has(key)),
+    );
+  }
+
   async clear(): Promise<void> {
     await this.database.clear();
     const keys = [...this.records.keys()].map(recordKey);

@@ -15,6 +15,7 @@ import { type Contact, ContactSchema } from './gen/kith/contact/v1/contact_pb.ts
 import type { Label } from './gen/kith/contact/v1/label_service_pb.ts';
 import { KithError } from './kith-error.ts';
 import { randomUuid } from './uuid.ts';
+import { watchPage } from './watch-page.ts';
 
 /** How a store is opened. */
 export interface ContactsStoreOptions {
@@ -257,8 +258,8 @@ class Store implements ContactsStore {
 
   keepSynced({ everyMs = EVERY_MS, onError }: KeepSyncedOptions = {}): () => void {
     const ended = new AbortController();
-    const signal = AbortSignal.any([ended.signal, this.#closing.signal]);
-    const loop = async () => {
+    const ending = AbortSignal.any([ended.signal, this.#closing.signal]);
+    const loop = async (signal: AbortSignal) => {
       for (let failures = 0; !signal.aborted; ) {
         let waitMs = everyMs;
         try {
@@ -276,7 +277,25 @@ class Store implements ContactsStore {
         await this.#untilWoken(waitMs, failures === 0, signal);
       }
     };
-    void this.#alone('keeper', signal, loop).catch(() => {}); // ended while it waited for its turn
+    const whileShown = async () => {
+      const page = watchPage();
+      try {
+        while (!ending.aborted) {
+          await page.shown(ending);
+          // A page that a browser has frozen would hold what the others need.
+          const hidden = new AbortController();
+          page.onHidden(() => hidden.abort());
+          const signal = AbortSignal.any([hidden.signal, ending]);
+          await this.#alone('keeper', signal, () => loop(signal)).catch(() =>
+            // Ended while it waited for its turn, or there are no locks to be had.
+            pause(BACKOFF.firstMs, ending).catch(() => {}),
+          );
+        }
+      } finally {
+        page.close();
+      }
+    };
+    void whileShown();
     return () => ended.abort();
   }
 
@@ -305,7 +324,10 @@ class Store implements ContactsStore {
     if (caller !== undefined && caller.userId !== this.userId)
       throw new ContactsStoreError('OTHER_USER', 'somebody else is signed in: open the store of that user');
     const transport = caller?.transport ?? this.#options.client.transport;
-    await this.#alone('sync', signal, () => synchronise(this.#copy, transport, this.#options.onConflict, signal));
+    await this.#alone('sync', signal, async () => {
+      await this.#copy.refresh();
+      await synchronise(this.#copy, transport, this.#options.onConflict, signal);
+    });
   }
 
   /** Does something in this tab while no other tab does it. */

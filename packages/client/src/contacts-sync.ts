@@ -1,10 +1,10 @@
 import { clone, toBinary } from '@bufbuild/protobuf';
 import { type Client, createClient, type Transport } from '@connectrpc/connect';
 import {
-  anew,
   type ConflictResolution,
   type ContactConflict,
   conflictOf,
+  createAnew,
   isSameConflict,
   settle,
 } from './contact-conflict.ts';
@@ -322,7 +322,8 @@ class Synchronisation {
         });
       } else if (refusal?.reason === 'CONTACT_NOT_FOUND') {
         // Gone for good: it is created anew.
-        step.put({ ...record, change: { ...change, ...anew(id, change.mine) } });
+        if (change.mine === undefined) step.put({ ...record, change: undefined });
+        else createAnew(step, record, change.mine);
       } else if (refusal?.reason === 'CONTACT_MERGED') {
         step.put({ ...record, mergedInto: refusal.metadata['contact_id'], change: { ...change, restores: undefined } });
       }

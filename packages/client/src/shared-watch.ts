@@ -8,6 +8,7 @@ import { ActivityService, ListUserActivityResponseSchema } from './gen/kith/acti
 import { KithError } from './kith-error.ts';
 import { isTransient } from './retries.ts';
 import { randomUuid } from './uuid.ts';
+import { watchPage } from './watch-page.ts';
 import {
   createWatch,
   followAlone,
@@ -136,47 +137,6 @@ async function nameOf({ key }: Caller, { userId, actionPrefixes }: WatchFilter):
   const text = new TextEncoder().encode(JSON.stringify([key, userId, prefixes]));
   const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', text));
   return `kith.watch ${Array.from(hash, (byte) => byte.toString(16).padStart(2, '0')).join('')}`;
-}
-
-/**
- * Whether the page can do something. One that a browser has frozen, or keeps to go back to, would hold what the others need,
- * and gather what they tell.
- */
-function watchPage() {
-  let isHidden = false;
-  let hidden = (): void => {};
-  let shown = (): void => {};
-  const hide = () => {
-    isHidden = true;
-    hidden();
-  };
-  const show = () => {
-    isHidden = false;
-    shown();
-  };
-  const targets: readonly [EventTarget | undefined, string, () => void][] = [
-    [globalThis.document, 'freeze', hide],
-    [globalThis.document, 'resume', show],
-    [globalThis.window, 'pagehide', hide],
-    [globalThis.window, 'pageshow', show],
-  ];
-  for (const [target, name, listener] of targets) target?.addEventListener(name, listener);
-  return {
-    onHidden(listener: () => void): void {
-      hidden = listener;
-      if (isHidden) listener();
-    },
-    async shown(signal: AbortSignal | undefined): Promise<void> {
-      if (!isHidden) return;
-      await new Promise<void>((resolve) => {
-        shown = resolve;
-        signal?.addEventListener('abort', () => resolve(), { once: true });
-      });
-    },
-    close(): void {
-      for (const [target, name, listener] of targets) target?.removeEventListener(name, listener);
-    },
-  };
 }
 
 /** The part of one tab in a watch that is shared: follows a holder, and is one when it has the lock. */
