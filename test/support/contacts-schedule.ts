@@ -268,7 +268,7 @@ export async function runSchedule(
     else if (kind === 16) await device.restart(random.below(2) === 0 ? undefined : 1 + random.below(6));
     else if (kind === 17) device.line.isExpired = true;
     else if (kind === 18) await device.resolveSome();
-    else await changeAtServer(server, random, accounts);
+    else await unlessBusy(changeAtServer(server, random, accounts));
   }
 
   for (const device of devices) {
@@ -308,8 +308,16 @@ export async function runSchedule(
   expect(lost, 'values that are gone without a word').toEqual([]);
 
   for (const { store } of devices) store.close();
-  if (present.length > 0) await server.batchDeleteContacts({ contacts: present.map(({ id }) => ({ contactId: id })) });
+  if (present.length > 0)
+    await unlessBusy(server.batchDeleteContacts({ contacts: present.map(({ id }) => ({ contactId: id })) }));
   return { conflicts: accounts.conflicts };
+}
+
+/** On PostgreSQL, transactions that write the same may have to be made again. */
+async function unlessBusy(change: Promise<unknown>): Promise<void> {
+  await change.catch((error: unknown) => {
+    if (ConnectError.from(error).code !== Code.Unavailable) throw error;
+  });
 }
 
 /** Somebody deletes, brings back, merges or takes a merge back at the server, with what there is. */
