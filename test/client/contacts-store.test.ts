@@ -368,6 +368,23 @@ describe('a store', () => {
     stop();
   });
 
+  test('reads everything again when it is cleared in the middle of a synchronisation', async () => {
+    const { open, client } = await newUser();
+    await client.batchCreateContacts({ contacts: Array.from({ length: 3 }, (_, i) => ({ givenName: `N${i}` })) });
+    const store = await open();
+    await store.sync();
+    const cleared = new Promise<void>((resolve, reject) => {
+      const stop = store.subscribe(() => {
+        stop();
+        store.clear().then(resolve, reject);
+      });
+    });
+    await client.createContact({ givenName: 'New' });
+    await Promise.all([store.sync(), cleared]);
+    await store.sync();
+    expect(store.list().map(({ contact }) => contact.givenName)).toEqual(['N0', 'N1', 'N2', 'New']);
+  });
+
   test('ends a synchronisation when its signal aborts', async () => {
     const { open } = await newUser();
     await using store = await open();

@@ -98,8 +98,8 @@ class Synchronisation {
         const page = await this.#call((options) =>
           this.#contacts.syncContacts({ cursor, pageSize: PAGE_SIZE }, options),
         );
-        await this.#takePage(page);
-        ({ hasMore } = page);
+        // Where everything was removed meanwhile, it is read from the beginning.
+        hasMore = !(await this.#takePage(page, cursor)) || page.hasMore;
       } catch (error) {
         const { reason } = error as KithError;
         if (reason !== 'CURSOR_EXPIRED' && !(reason === 'CURSOR_INVALID' && cursor !== '')) throw error;
@@ -125,7 +125,11 @@ class Synchronisation {
     );
   }
 
-  async #takePage({ contacts, tombstones, labelsChanged, nextCursor, hasMore }: SyncContactsResponse): Promise<void> {
+  /** Takes in what follows a cursor. Tells whether that is still the one that the copy has. */
+  async #takePage(
+    { contacts, tombstones, labelsChanged, nextCursor, hasMore }: SyncContactsResponse,
+    cursor: string,
+  ): Promise<boolean> {
     const { records, state } = this.#copy;
     const ids = new Set(tombstones.map(({ contactId }) => contactId));
     for (const { id, uid } of contacts) {
@@ -136,7 +140,10 @@ class Synchronisation {
       for (const { id, answered, generation } of records.values())
         if (answered !== undefined || (state.isListing && generation < state.generation)) ids.add(id);
     }
+    let isNext = false;
     await this.#copy.transact([...ids], (step) => {
+      isNext = step.state.cursor === cursor;
+      if (!isNext) return;
       const { generation, isListing } = step.state;
       const taken = new Set<string>();
       for (const contact of contacts) {
@@ -178,6 +185,8 @@ class Synchronisation {
         areLabelsStale: step.state.areLabelsStale || labelsChanged,
       });
     });
+    if (!isNext) await this.#copy.refresh();
+    return isNext;
   }
 
   /** Sends what waits. Tells whether something came of it, so that there is more to read. */
