@@ -209,7 +209,7 @@ test('a full disk is told as unavailable, takes the transaction back, and lets r
 
 describe('transactions that wait for their turn', () => {
   const names = async (db: Db) =>
-    (await db.selectFrom('users').select('name').orderBy('id').execute()).map((u) => u.name);
+    (await db.selectFrom('users').select('name').orderBy('name').execute()).map((u) => u.name);
 
   test('are kept or refused each by itself', async () => {
     await using database = await openDatabase(url);
