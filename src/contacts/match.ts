@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { domainToASCII } from 'node:url';
 import { formatDate } from '../kernel/partial-date.ts';
 import { fold } from '../kernel/text.ts';
@@ -74,7 +74,7 @@ export function matchOf(a: ContactFields, b: ContactFields): Match | undefined {
 
 /** Of a fixed length, so that terms stay short and sort by their kind. */
 function termOf(kind: Kind, ...key: readonly string[]): string {
-  return MATCH + kind + createHash('sha256').update(JSON.stringify(key)).digest('base64url').slice(0, 22);
+  return MATCH + kind + hash('sha256', JSON.stringify(key), 'base64url').slice(0, 22);
 }
 
 /** What makes two addresses one mailbox: regardless of case, and the domain in either form of IDNA. */

@@ -89,9 +89,9 @@ export interface ContactFilter {
 /** The sort key and id of the last contact of a page. */
 export type ContactKey = [sortKey: string, id: string];
 
-export function selectContact(db: Db, ownerId: string, id: string): Promise<ContactRow | undefined> {
-  return db.selectFrom('contacts').selectAll().where('owner_id', '=', ownerId).where('id', '=', id).executeTakeFirst();
-}
+export const selectContact = prepared((db, ownerId: string, id: string) =>
+  db.selectFrom('contacts').selectAll().where('owner_id', '=', ownerId).where('id', '=', id),
+);
 
 /** The contacts of an owner with these ids, whatever has become of them, by their ids. */
 export async function selectContacts(

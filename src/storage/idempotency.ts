@@ -2,7 +2,7 @@ import { Failure } from '../kernel/failure.ts';
 import type { Keyring } from '../kernel/keyring.ts';
 import type { Db } from './database.ts';
 import { TransactionConflict, UniqueViolation } from './dialect.ts';
-import { post } from './posted.ts';
+import { prepared, preparedPost } from './prepared.ts';
 import type { Schema } from './schema.ts';
 
 /** How long the response to a request id is kept, milliseconds. */
@@ -52,12 +52,7 @@ export async function runIdempotently<Created, Response>(
   const fingerprint = keyring
     .mac('request-fingerprint', JSON.stringify([format.method, input], withoutEmpty))
     .toString('base64url');
-  const earlier = await tx
-    .selectFrom('requests')
-    .select(['fingerprint', 'response'])
-    .where('caller_id', '=', key.caller_id)
-    .where('request_id', '=', key.request_id)
-    .executeTakeFirst();
+  const earlier = await selectResponse(tx, callerId, requestId);
   if (earlier !== undefined) {
     if (earlier.fingerprint === fingerprint) return format.decode(Buffer.from(earlier.response, 'base64'));
     throw new Failure('request_id_reused', 'request_id was used before for another request: make a new one');
@@ -83,9 +78,19 @@ function isEmpty(value: unknown): boolean {
   return value === '' || value === false || value === null;
 }
 
+const selectResponse = prepared((db, callerId: string, requestId: string) =>
+  db
+    .selectFrom('requests')
+    .select(['fingerprint', 'response'])
+    .where('caller_id', '=', callerId)
+    .where('request_id', '=', requestId),
+);
+
+const postResponse = preparedPost<Schema['requests']>((tx, row) => tx.insertInto('requests').values(row));
+
 async function store(tx: Db, row: Schema['requests']): Promise<void> {
   try {
-    await post(tx, tx.insertInto('requests').values(row));
+    await postResponse(tx, row);
   } catch (error) {
     // Another transaction ran the same request meanwhile: the next attempt finds its response.
     throw error instanceof UniqueViolation ? new TransactionConflict('answered meanwhile', { cause: error }) : error;
