@@ -88,15 +88,15 @@ function http2ServerOptions(limits: Http2Limits): http2.ServerOptions {
   };
 }
 
-/** How much a session sends between two looks before it is asked how many streams it has begun, bytes. */
-const SEEN_BYTES_MIN = 16_384;
-
 /**
- * How many streams of a session nghttp2 may refuse, between two looks, before Node reports them: those whose headers
- * are longer than is taken, each of which costs as much as 64 KiB of headers. Then the session is ended, and its
- * address gets no other one for a minute.
+ * How many streams of a session nghttp2 may refuse in a second before the session is ended, at once if the event loop is
+ * late: Node reports none whose headers are longer than is taken, and each costs as much as 64 KiB of headers. How many
+ * they are is known from the ids alone, and a client leaves ids out: of calls that were given up before they were sent.
  */
-const UNREPORTED_STREAMS_MAX = 100;
+const UNREPORTED_STREAMS_MAX = 500;
+
+/** The least that a client sends of a stream, bytes; nothing of one whose id it leaves out. */
+const STREAM_BYTES_MIN = 24;
 
 interface OpenStream {
   path: string;
@@ -117,10 +117,12 @@ interface Http2Connection {
   activeSinceCheck: boolean;
   /** Headers of streams for which there was no room. */
   refusedBytesSinceCheck: number;
-  /** How many of its streams Node has reported. */
+  /** How many of its streams Node has reported, and how long their headers were. */
   reportedStreams: number;
-  /** What the last look at it saw: bytes read, and streams that were begun and not reported. */
+  reportedBytes: number;
+  /** What the last check saw: bytes read and reported, and streams that were begun and not reported. */
   seenBytes: number;
+  seenReportedBytes: number;
   seenUnreported: number;
   /** How many bytes had been read when a stream was last open. */
   bytesWithStreams: number;
@@ -165,13 +167,14 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
     // Unheard, the error of a stream that is reset would end the process, and not each stream comes to be served.
     stream.on('error', ignoreError);
     connection.activeSinceCheck = true;
+    const headerBytes = headerListSize(rawHeaders);
     connection.reportedStreams += 1;
+    connection.reportedBytes += headerBytes;
     // The session was ended by a stream before, in the bytes that nghttp2 still takes: nobody would read an answer.
     if (session.destroyed) return;
     if (connection.resets?.isSpent === true) return endSession(session, NGHTTP2_ENHANCE_YOUR_CALM);
     // Reset in the bytes that opened it. It is closed by now, and tells nobody.
     if (stream.destroyed) return connection.resets?.spend();
-    const headerBytes = headerListSize(rawHeaders);
     if (headerBytes > limits.maxHeaderBytes) return stream.close(NGHTTP2_ENHANCE_YOUR_CALM);
     const bodyCharge = stream.endAfterHeaders ? 0 : BODY_WINDOW;
     const ownCharge = headerBytes + REQUEST_BYTES + STREAM_BYTES;
@@ -228,7 +231,9 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
       activeSinceCheck: true,
       refusedBytesSinceCheck: 0,
       reportedStreams: 0,
+      reportedBytes: 0,
       seenBytes: 0,
+      seenReportedBytes: 0,
       seenUnreported: 0,
       bytesWithStreams: 0,
       socket,
@@ -253,15 +258,14 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
     session.on('ping', spendControlFrame);
     session.on('remoteSettings', spendControlFrame);
 
+    const unreported = () => beginningsOf(session) - connection.reportedStreams;
     const checkLoad = () => {
-      const { bytesRead } = socket;
-      if (session.destroyed || bytesRead - connection.seenBytes < SEEN_BYTES_MIN) return;
-      connection.seenBytes = bytesRead;
-      const unreported = beginningsOf(session) - connection.reportedStreams;
-      const since = unreported - connection.seenUnreported;
-      connection.seenUnreported = unreported;
-      if (since <= UNREPORTED_STREAMS_MAX) return;
-      connection.resets?.overdraw();
+      const bytes = socket.bytesRead - connection.seenBytes - (connection.reportedBytes - connection.seenReportedBytes);
+      if (session.destroyed || bytes < UNREPORTED_STREAMS_MAX * STREAM_BYTES_MIN) return;
+      if (unreported() - connection.seenUnreported > UNREPORTED_STREAMS_MAX) endFlood();
+    };
+    const endFlood = () => {
+      connection.resets?.chargeFlood();
       endSession(session, NGHTTP2_ENHANCE_YOUR_CALM);
     };
 
@@ -269,6 +273,11 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
       checkLoad,
       check(now) {
         checkLoad();
+        if (socket.bytesRead !== connection.seenBytes && !session.destroyed) {
+          connection.seenBytes = socket.bytesRead;
+          connection.seenReportedBytes = connection.reportedBytes;
+          connection.seenUnreported = unreported();
+        }
         // A session that has ended flushes its last frames first, for ever if the peer does not read.
         if (session.destroyed || (session.closed && streams.size === 0)) {
           endingSince ??= now;
@@ -286,7 +295,7 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
         if (now - idleSince > limits.sessionIdleMs) session.close();
         // Node tells of a stream when its headers have ended, and of none that nghttp2 refuses.
         const bytesOfNone = streams.size > 0 ? 0 : bytesRead - connection.bytesWithStreams;
-        if (bytesOfNone > BYTES_OF_NONE_MAX) endSession(session, NGHTTP2_ENHANCE_YOUR_CALM);
+        if (bytesOfNone > BYTES_OF_NONE_MAX) endFlood();
         else if (bytesOfNone > BYTES_OF_FRAMES && now - idleSince > limits.headersTimeoutMs) {
           endSession(session, NGHTTP2_NO_ERROR);
         }
@@ -398,7 +407,7 @@ function checkStream(stream: Http2Stream, open: OpenStream, limits: Http2Limits,
   if (hasStalled(open.watch, write, limits.stalledWriteMs, now)) reset(NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
-/** How many streams the client has begun. It may leave ids out, and hardly ever does. */
+/** How many streams the client has begun, or left out the ids of. */
 function beginningsOf(session: ServerHttp2Session): number {
   return Math.ceil((session.state.lastProcStreamID ?? 0) / 2);
 }

@@ -544,10 +544,12 @@ describe.each(transports)('over %s', (transport) => {
       await using port = await startPort(transport, {
         clock: { monotonic: () => performance.now() + clock.aheadMs },
       });
-      const client = await connectRawHttp2(port);
-      client.send(first());
-      const ended = await flood(client, (index) => openFromTable(2 * index + 3, '/refused'));
-      expect([errorCode.enhanceYourCalm, undefined]).toContain(ended.goaway);
+      for (let session = 0; session < 2; session += 1) {
+        const client = await connectRawHttp2(port);
+        client.send(first());
+        const ended = await flood(client, (index) => openFromTable(2 * index + 3, '/refused'));
+        expect([errorCode.enhanceYourCalm, undefined]).toContain(ended.goaway);
+      }
       const later = await connectRaw(port, 'h2');
       later.send(Buffer.concat([preface, settings(), open(1, '/refused')]));
       expect((await later.ended).goaway).toBe(errorCode.enhanceYourCalm);
@@ -556,6 +558,21 @@ describe.each(transports)('over %s', (transport) => {
       const session = connectHttp2(port);
       expect((await request(session, '/')).status).toBe(200);
       session.destroy();
+    });
+
+    test('that leaves ids of streams out is served, however late the event loop is', async () => {
+      await using port = await startPort(transport, { clock: { monotonic: () => performance.now() } });
+      const client = await connectRawHttp2(port);
+      for (let round = 1; round <= 10; round += 1) {
+        // Calls that were given up in the client's queue, some 15 kB of others, and a server that is busy.
+        const ids = Array.from({ length: 100 }, (_, index) => 2 * (index + 2000 * round) + 1);
+        client.send(Buffer.concat(ids.map((id) => open(id, '/', flag.endHeaders | flag.endStream))));
+        const last = ids.at(-1);
+        const served = client.frame(({ type, stream }) => type === frameType.data && stream === last);
+        for (const endMs = performance.now() + 150; performance.now() < endMs; );
+        await served;
+      }
+      client.socket.destroy();
     });
 
     test('that blasts 20,000 streams with its preface is ended', async () => {

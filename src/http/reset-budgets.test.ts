@@ -32,16 +32,21 @@ test('an address has a burst, and more as time goes by, up to the burst', () => 
   expect(budget?.isSpent).toBe(true);
 });
 
-test('an address that is in debt has nothing for a minute, and all of its burst again after it', () => {
+test('an address of which two sessions in a minute are ended for a flood has nothing for a minute, and its burst after it', () => {
   const { clock, budgets } = createBudgets();
   const budget = budgets.ofConnection('192.0.2.1');
-  budget?.overdraw();
-  clock.nowMs = 59_000;
+  budget?.chargeFlood();
+  clock.nowMs = 60_000;
+  budget?.chargeFlood();
+  expect([budget?.isInDebt, budget?.isSpent]).toEqual([false, false]);
+  clock.nowMs = 61_000;
+  budget?.chargeFlood();
+  clock.nowMs = 120_000;
   expect([budget?.isInDebt, budget?.isSpent]).toEqual([true, true]);
   spend(budget, 100); // what comes meanwhile does not make it longer
-  clock.nowMs = 60_000;
+  clock.nowMs = 121_000;
   expect([budget?.isInDebt, budget?.isSpent]).toEqual([false, false]);
-  clock.nowMs = 62_000;
+  clock.nowMs = 123_000;
   spend(budget, 2);
   expect(budget?.isSpent).toBe(false);
 });

@@ -12,7 +12,7 @@ export interface ResetLimits {
   readonly clock: Pick<Clock, 'monotonic'>;
 }
 
-/** For how long an address that made the port refuse streams in masses is in debt, seconds. */
+/** For how long an address is in debt that made the port refuse streams in masses, and how soon after the first time, seconds. */
 const DEBT_S = 60;
 
 /** Addresses that are remembered; one that is forgotten has all of its budget. */
@@ -49,6 +49,7 @@ class ResetBudget {
   readonly #limits: ResetLimits;
   #left: number;
   #filledMs: number;
+  #floodMs = -Infinity;
 
   constructor(limits: ResetLimits) {
     this.#limits = limits;
@@ -62,10 +63,12 @@ class ResetBudget {
     if (this.#left > 0) this.#left = Math.max(0, this.#left - 1);
   }
 
-  /** Takes more off than there is: for a minute nothing is left, whatever comes. */
-  overdraw(): void {
+  /** Notes a session that was ended for a flood. At the second one in a minute nothing is left for a minute, whatever comes. */
+  chargeFlood(): void {
     this.#fill();
-    this.#left = 1 - DEBT_S * this.#limits.perSecond;
+    const nowMs = this.#limits.clock.monotonic();
+    if (nowMs - this.#floodMs < DEBT_S * 1000) this.#left = 1 - DEBT_S * this.#limits.perSecond;
+    this.#floodMs = nowMs;
   }
 
   /** Whether more was taken off than there was, and the minute is not over. */
