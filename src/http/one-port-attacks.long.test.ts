@@ -572,6 +572,7 @@ describe.each(transports)('over %s', (transport) => {
         for (const endMs = performance.now() + 150; performance.now() < endMs; );
         await served;
       }
+      expect(port.requests.get('/')).toBe(1000);
       client.socket.destroy();
     });
 
