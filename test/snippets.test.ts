@@ -82,6 +82,7 @@ const TESTS: Readonly<Record<string, readonly (readonly [heading: string, langua
     ['## Errors', 'ts', 'test/client-package.test.ts'],
     ['## Watches', 'ts', 'test/client-package.test.ts'],
     ['## Recording activities', 'ts', 'test/client-package.test.ts'],
+    ['## Contacts without a connection', 'ts', 'test/client-package.test.ts'],
     ['## Tests of your own', 'ts', 'test/client-package.test.ts'],
   ],
   'packages/connect-fast/README.md': [
