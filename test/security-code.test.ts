@@ -92,8 +92,14 @@ const RULES: readonly Rule[] = [
   {
     what: 'compares without regard to type',
     pattern: /[^=!<>]==(?!=)|!=(?!=)(?!')/,
-    // Operators of the shells and of CEL, in texts.
-    but: ['src/cli/completion/bash.ts', 'src/cli/completion/zsh.ts', 'src/rpc/quick-cel.ts'],
+    // Operators of the shells, of CEL, Go and jq, in texts.
+    but: [
+      'packages/console/src/app/call-code.ts',
+      'src/cli/completion/bash.ts',
+      'src/cli/completion/zsh.ts',
+      'src/cli/resources/settings.ts',
+      'src/rpc/quick-cel.ts',
+    ],
     caught: 'if (a == b)',
   },
 ];
