@@ -313,8 +313,8 @@ test.each([
   ['KITH_HOST', ['[localhost]', '[127.0.0.1]', '*', '300.1.1.1', '127.1', '8080', 'a/b', 'a@b', '-a', 'a..b', '::1%']],
   ['KITH_PORT', ['-1', '65536', '8 0', '8o', '1e3', '0x50', '8080.0', '+80', '٣']],
   ['KITH_DATABASE_URL', ['./kith.db', 'sqlite:', 'sqlite::memory:', 'SQLITE:kith.db', 'mysql://a/b']], // see url.test.ts
-  ['KITH_ISSUER', ['kith', 'ftp://a', 'https://', 'https://a b']],
-  ['KITH_AUDIENCE', ['a b']],
+  ['KITH_ISSUER', ['kith', 'ftp://a', 'https://', 'https://a b', `https://a/${'b'.repeat(991)}`]],
+  ['KITH_AUDIENCE', ['a b', 'a'.repeat(201)]],
   ['KITH_ACCESS_TOKEN_SECONDS', ['9', '3601', '']],
   ['KITH_SESSION_IDLE_DAYS', ['0', '3651']],
   ['KITH_SESSION_MAX_DAYS', ['0', '3651']],

@@ -217,10 +217,17 @@ export const SETTINGS = {
   KITH_TLS_KEY: pem('The private key. Needs KITH_TLS_CERT.', 'a private key without a passphrase', createPrivateKey),
   KITH_ISSUER: {
     help: 'The iss claim of access tokens: the URL by which callers know this service. Absent: made of host and port.',
-    allowed: 'an http or https URL',
-    parse: (value) => (/^https?:\/\/[^\s/]+\S*$/.test(value) && URL.canParse(value) ? value : undefined),
+    // Tokens above 4,096 characters are refused: see readAccessToken.
+    allowed: 'an http or https URL of at most 1,000 characters',
+    parse: (value) =>
+      value.length <= 1000 && /^https?:\/\/[^\s/]+\S*$/.test(value) && URL.canParse(value) ? value : undefined,
   },
-  KITH_AUDIENCE: text('The aud claim of access tokens.', 'kith', 'a name'),
+  KITH_AUDIENCE: {
+    help: 'The aud claim of access tokens.',
+    fallback: 'kith',
+    allowed: 'a name of at most 200 characters, without blanks',
+    parse: (value) => (/^\S{1,200}$/.test(value) ? value : undefined),
+  },
   KITH_ACCESS_TOKEN_SECONDS: wholeNumber('How long an access token is valid.', '300', 10, 3600),
   KITH_SESSION_IDLE_DAYS: wholeNumber('How long a session lasts if it is not refreshed.', '30', 1, 3650),
   KITH_SESSION_MAX_DAYS: wholeNumber('How long a session lasts at most, refreshed or not.', '90', 1, 3650),
@@ -797,10 +804,6 @@ function pairWebhook(
     if (isWritten(env, name) && !isWritten(env, other)) problems.push(`${other}: must be set as well as ${name}`);
   }
   return url === undefined || secrets === undefined ? undefined : { url, secrets };
-}
-
-function text(help: string, fallback: string, allowed: string): Setting<string> {
-  return { help, fallback, allowed, parse: (value) => (/^\S+$/.test(value) ? value : undefined) };
 }
 
 function wholeNumber(help: string, fallback: string, min: number, max: number): Setting<number> {

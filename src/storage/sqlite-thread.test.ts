@@ -111,6 +111,15 @@ describe('transactions that share a commit', () => {
     expect(stored()).toEqual([]);
   });
 
+  test('say so of one that could not begin, since another process writes', async () => {
+    using other = new DatabaseSync(path);
+    other.exec('begin immediate');
+    const busy = new SqliteThread({ path, timeoutMs: 0, pragmas: '', rowsMaxMs: 1000 });
+    await expect(busy.take(part(true, undefined, insertion(1)))).rejects.toMatchObject({ isEarlier: true });
+    other.exec('rollback');
+    await busy.close();
+  });
+
   test('that SQLite rolled back by itself do not go on as single statements', async () => {
     await run(...insertion(1));
     await writer.take(part(true, undefined, insertion(2)));

@@ -26,9 +26,10 @@ export class Transactions {
   /** Runs a part of a transaction. Returns what the last statement gave. */
   run({ begins, statements, ends }: Part): Outcome | undefined {
     let outcome: Outcome | undefined;
-    let done = 0;
+    let done = -1;
     try {
       if (begins) this.#begin();
+      done = 0;
       for (const { sql, parameters } of statements) {
         // By itself it would be a transaction of its own, of which the one that was lost knows nothing.
         if (!this.#database.isTransaction) throw new Error('the transaction was rolled back');
@@ -40,7 +41,7 @@ export class Transactions {
     } catch (error) {
       this.#noteLoss(error);
       if (ends !== undefined) this.#undo();
-      throw new PartError(error, done < statements.length - 1);
+      throw new PartError(error, done < Math.max(statements.length - 1, 0));
     }
     return outcome;
   }
