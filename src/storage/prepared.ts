@@ -93,8 +93,8 @@ export function preparedInsertion<Inserted extends NewRow, Row>(
 export function preparedPost<Written extends NewRow>(
   build: (tx: Db, row: Written) => Compilable,
 ): (tx: Db, row: Written) => Promise<void> {
-  const post = preparedPosts<Written>((tx, [row]) => build(tx, row!));
-  return (tx, row) => post(tx, [row]);
+  const postRows = preparedPosts<Written>((tx, [row]) => build(tx, row!));
+  return (tx, row) => postRows(tx, [row]);
 }
 
 /** The same for rows, built once for each number of them. */

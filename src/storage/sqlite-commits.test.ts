@@ -1,23 +1,19 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { SharedCommits } from './sqlite-commits.ts';
-import { type Part, SqliteThread } from './sqlite-thread.ts';
+import type { Part, SqliteThread } from './sqlite-thread.ts';
+import { createWriter } from './sqlite-thread.testkit.ts';
 
 const FULL = 13;
 const PRIMARY_KEY = 1555;
 
-let directory: string;
 let path: string;
 let writer: SqliteThread;
+let remove: () => Promise<void>;
 beforeEach(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'kith-test-'));
-  path = join(directory, 'kith.db');
-  writer = new SqliteThread({ path, timeoutMs: 0, pragmas: 'pragma journal_mode = wal' });
-  await run('create table things (id integer primary key, bytes blob)');
+  ({ path, writer, remove } = await createWriter());
 });
-afterEach(() => rm(directory, { recursive: true }));
+afterEach(() => remove());
 
 const run = (sql: string) => writer.run({ sql, parameters: [] });
 

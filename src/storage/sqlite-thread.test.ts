@@ -1,25 +1,20 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Part, SqliteThread } from './sqlite-thread.ts';
+import { createWriter } from './sqlite-thread.testkit.ts';
 
 const BUSY = 5;
 const PRIMARY_KEY = 1555;
 
-let directory: string;
 let path: string;
 let writer: SqliteThread;
+let remove: () => Promise<void>;
 beforeEach(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'kith-test-'));
-  path = join(directory, 'kith.db');
-  writer = new SqliteThread({ path, timeoutMs: 0, pragmas: 'pragma journal_mode = wal' }, 50);
-  await run('create table things (id integer primary key, bytes blob)');
+  ({ path, writer, remove } = await createWriter(50));
 });
 afterEach(async () => {
   await writer.close();
-  await rm(directory, { recursive: true });
+  await remove();
 });
 
 const run = (sql: string, ...parameters: unknown[]) => writer.run({ sql, parameters });

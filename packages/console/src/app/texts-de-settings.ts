@@ -132,13 +132,13 @@ export const SETTINGS_TEXTS: typeof EN = {
   },
   allowedOf: {
     KITH_HOST: 'eine IP-Adresse oder ein Hostname, ohne Schema und Port',
-    KITH_DATABASE_URL: 'sqlite:PFAD oder postgres://USER:PASSWORD@HOST/DATABASE',
+    KITH_DATABASE_URL: 'sqlite:PFAD oder postgres://BENUTZER:PASSWORT@HOST/DATENBANK',
     KITH_ADMIN_PASSWORD: '8 bis 128 Zeichen, nicht admin@localhost und kein verbreitetes Passwort',
     KITH_SECRET_KEY: '32 zufällige Bytes in Base64, etwa aus: openssl rand -base64 32',
     KITH_TLS_CERT: 'der Pfad einer lesbaren Datei mit einer Zertifikatskette in PEM',
     KITH_TLS_KEY: 'der Pfad einer lesbaren Datei mit einem privaten Schlüssel ohne Passphrase in PEM',
-    KITH_ISSUER: 'eine http- oder https-URL',
-    KITH_AUDIENCE: 'ein Name',
+    KITH_ISSUER: 'eine http- oder https-URL von höchstens 1.000 Zeichen',
+    KITH_AUDIENCE: 'ein Name von höchstens 200 Zeichen, ohne Leerzeichen',
     KITH_TRUSTED_PROXIES: 'IP-Adressen oder CIDR-Blöcke, durch Kommas getrennt, etwa 10.0.0.0/8',
     KITH_SMTP_URL:
       'smtp://HOST:PORT oder smtps://HOST:PORT, mit USER:PASSWORD@ vor dem Host, wenn der Server es verlangt',
