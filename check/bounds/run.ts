@@ -36,7 +36,7 @@ export interface Result extends Observation {
 const hasAddresses = process.platform === 'linux';
 
 /** How many times as long an attack goes on that was only slow, to be judged by more calls. */
-const LONGER = 4;
+const LONGER = 10;
 
 /** How long memory may take to come back, milliseconds. */
 const SETTLE_MAX_MS = 8000;

@@ -89,14 +89,25 @@ function http2ServerOptions(limits: Http2Limits): http2.ServerOptions {
 }
 
 /**
- * How many streams of a session nghttp2 may refuse in a second before the session is ended, at once if the event loop is
- * late: Node reports none whose headers are longer than is taken, and each costs as much as 64 KiB of headers. How many
- * they are is known from the ids alone, and a client leaves ids out: of calls that were given up before they were sent.
+ * How many streams of a session nghttp2 may refuse in a second before the session is ended, and before it is ended while
+ * the event loop is late: Node reports none whose headers are longer than is taken, and each costs as much as 64 KiB of
+ * headers. How many they are is known from the ids alone, and a client leaves ids out: of calls that were given up
+ * before they were sent.
  */
 const UNREPORTED_STREAMS_MAX = 500;
+const UNREPORTED_STREAMS_WHEN_LATE_MAX = 100;
 
 /** The least that a client sends of a stream, bytes; nothing of one whose id it leaves out. */
 const STREAM_BYTES_MIN = 24;
+
+/** What the headers of a stream that Node reports are taken to have been on the wire, at the most, bytes: the table makes them longer. */
+const REPORTED_BYTES_MAX = 1024;
+
+/** The errors that a session ends with for what its client sent. */
+const ERRORS_OF_PEERS: ReadonlySet<string | undefined> = new Set([
+  'ERR_HTTP2_ERROR',
+  'ERR_HTTP2_TOO_MANY_INVALID_FRAMES',
+]);
 
 interface OpenStream {
   path: string;
@@ -169,10 +180,13 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
     connection.activeSinceCheck = true;
     const headerBytes = headerListSize(rawHeaders);
     connection.reportedStreams += 1;
-    connection.reportedBytes += headerBytes;
+    connection.reportedBytes += Math.min(headerBytes, REPORTED_BYTES_MAX);
     // The session was ended by a stream before, in the bytes that nghttp2 still takes: nobody would read an answer.
     if (session.destroyed) return;
-    if (connection.resets?.isSpent === true) return endSession(session, NGHTTP2_ENHANCE_YOUR_CALM);
+    if (connection.resets?.isSpent === true) {
+      connection.resets.chargeEndedSession();
+      return endSession(session, NGHTTP2_ENHANCE_YOUR_CALM);
+    }
     // Reset in the bytes that opened it. It is closed by now, and tells nobody.
     if (stream.destroyed) return connection.resets?.spend();
     if (headerBytes > limits.maxHeaderBytes) return stream.close(NGHTTP2_ENHANCE_YOUR_CALM);
@@ -241,9 +255,16 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
       charge: limits.openRequests.openConnection(socket.remoteAddress),
     };
     socket.on('close', () => connection.charge.release());
+    // What nghttp2 ends by itself, for what it was sent: too many streams that it refused, or what is no HTTP/2.
+    session.on('error', ({ code }: NodeJS.ErrnoException) => {
+      if (ERRORS_OF_PEERS.has(code)) connection.resets?.chargeEndedSession();
+    });
     session.on('stream', (...of: Parameters<StreamListener>) => onStream(session, connection, ...of));
     // What it sent before its turn is not taken any more.
-    if (connection.resets?.isInDebt === true) endSession(session, NGHTTP2_ENHANCE_YOUR_CALM);
+    if (connection.resets?.isInDebt === true) {
+      connection.resets.chargeRefusedSession();
+      endSession(session, NGHTTP2_ENHANCE_YOUR_CALM);
+    }
     const { streams } = connection;
     let prefaceComplete = false;
     let idleSince = limits.clock.monotonic();
@@ -259,10 +280,15 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
     session.on('remoteSettings', spendControlFrame);
 
     const unreported = () => beginningsOf(session) - connection.reportedStreams;
-    const checkLoad = () => {
+    const checkLoad = (isLate: boolean) => {
       const bytes = socket.bytesRead - connection.seenBytes - (connection.reportedBytes - connection.seenReportedBytes);
-      if (session.destroyed || bytes < UNREPORTED_STREAMS_MAX * STREAM_BYTES_MIN) return;
-      if (unreported() - connection.seenUnreported > UNREPORTED_STREAMS_MAX) endFlood();
+      if (session.destroyed || bytes < UNREPORTED_STREAMS_WHEN_LATE_MAX * STREAM_BYTES_MIN) return;
+      const streams = unreported() - connection.seenUnreported;
+      if (bytes < streams * STREAM_BYTES_MIN) return;
+      if (streams > UNREPORTED_STREAMS_MAX) return endFlood();
+      if (!isLate || streams <= UNREPORTED_STREAMS_WHEN_LATE_MAX) return;
+      connection.resets?.chargeSuspect();
+      endSession(session, NGHTTP2_ENHANCE_YOUR_CALM);
     };
     const endFlood = () => {
       connection.resets?.chargeFlood();
@@ -270,9 +296,9 @@ export function createHttp2Connections(handler: RequestListener, limits: Http2Li
     };
 
     return {
-      checkLoad,
+      checkLoad: () => checkLoad(true),
       check(now) {
-        checkLoad();
+        checkLoad(false);
         if (socket.bytesRead !== connection.seenBytes && !session.destroyed) {
           connection.seenBytes = socket.bytesRead;
           connection.seenReportedBytes = connection.reportedBytes;

@@ -291,8 +291,8 @@ export function replaceCertificate(
 
 /** How often the event loop is looked at, how late it is when it is called late, and how often that is told at the most. */
 const LOOP_LOOK_MS = 20;
-const LOOP_LATE_MS = 50;
-const LATE_INTERVAL_MS = 200;
+const LOOP_LATE_MS = 20;
+const LATE_INTERVAL_MS = 40;
 
 /** Calls `onLate` while the event loop is late, and says how to stop. */
 function watchLoad(clock: Pick<Clock, 'monotonic'>, onLate: () => void): () => void {

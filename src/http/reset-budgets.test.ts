@@ -51,6 +51,34 @@ test('an address of which two sessions in a minute are ended for a flood has not
   expect(budget?.isSpent).toBe(false);
 });
 
+test('an address whose sessions are ended owes what a second gives for each, at most a minute, and one for each that is not let in', () => {
+  const { clock, budgets } = createBudgets();
+  const budget = budgets.ofConnection('192.0.2.1');
+  spend(budget, 3);
+  budget?.chargeEndedSession();
+  clock.nowMs = 500;
+  expect(budget?.isInDebt).toBe(true);
+  budget?.chargeRefusedSession();
+  clock.nowMs = 1000;
+  expect(budget?.isInDebt).toBe(true);
+  clock.nowMs = 1500;
+  expect([budget?.isInDebt, budget?.isSpent]).toEqual([false, true]);
+  for (let i = 0; i < 1000; i += 1) budget?.chargeEndedSession();
+  clock.nowMs = 61_000;
+  expect(budget?.isInDebt).toBe(true);
+  clock.nowMs = 61_500;
+  expect(budget?.isInDebt).toBe(false);
+});
+
+test('an address is in debt after the second session that may be a flood', () => {
+  const { budgets } = createBudgets();
+  const budget = budgets.ofConnection('192.0.2.1');
+  budget?.chargeSuspect();
+  expect(budget?.isInDebt).toBe(false);
+  budget?.chargeSuspect();
+  expect(budget?.isInDebt).toBe(true);
+});
+
 test('an address spends nothing of another, a /64 of IPv6 counts as one, and a proxy spends nothing', () => {
   const { budgets } = createBudgets();
   spend(budgets.ofConnection('2001:db8::1'), 2);

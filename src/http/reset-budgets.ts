@@ -12,7 +12,7 @@ export interface ResetLimits {
   readonly clock: Pick<Clock, 'monotonic'>;
 }
 
-/** For how long an address is in debt that made the port refuse streams in masses, and how soon after the first time, seconds. */
+/** The longest debt of an address, and how soon after a flood the next one makes it, seconds. */
 const DEBT_S = 60;
 
 /** Addresses that are remembered; one that is forgotten has all of its budget. */
@@ -71,7 +71,31 @@ class ResetBudget {
     this.#floodMs = nowMs;
   }
 
-  /** Whether more was taken off than there was, and the minute is not over. */
+  /**
+   * Takes off what a second gives for a session that was ended because nothing was left: whoever comes back at once is
+   * not let in again and again, for as much as it sends until it is ended.
+   */
+  chargeEndedSession(): void {
+    this.#owe(this.#limits.perSecond);
+  }
+
+  /** Takes off three quarters of the burst for a session that was ended because it may be a flood: the second makes a debt. */
+  chargeSuspect(): void {
+    this.#owe(0.75 * this.#limits.burst);
+  }
+
+  /** Takes one off for a session that was not let in, so that a debt is made up only by coming less often. */
+  chargeRefusedSession(): void {
+    this.#owe(1);
+  }
+
+  /** Takes off more than there is, down to a debt of a minute. */
+  #owe(resets: number): void {
+    this.#fill();
+    this.#left = Math.max(this.#left - resets, -DEBT_S * this.#limits.perSecond);
+  }
+
+  /** Whether more was taken off than there was, and that is not made up for. */
   get isInDebt(): boolean {
     if (this.#left < 0) this.#fill();
     return this.#left < 0;

@@ -94,9 +94,14 @@ export function openWithEntry(
   return frame(frameType.headers, flags, stream, Buffer.concat([headerBlock(path, headers), entry]));
 }
 
-/** A HEADERS frame that opens a stream with 1,000 fields, each the newest entry of the header table (section 6.1). */
-export function openFromTable(stream: number, path: string, headers: Readonly<Record<string, string>> = {}): Buffer {
-  const block = Buffer.concat([headerBlock(path, headers), Buffer.alloc(1000, 0x80 | 62)]);
+/** A HEADERS frame that opens a stream with so many fields, each the newest entry of the header table (section 6.1). */
+export function openFromTable(
+  stream: number,
+  path: string,
+  headers: Readonly<Record<string, string>> = {},
+  fields = 1000,
+): Buffer {
+  const block = Buffer.concat([headerBlock(path, headers), Buffer.alloc(fields, 0x80 | 62)]);
   return frame(frameType.headers, flag.endHeaders | flag.endStream, stream, block);
 }
 

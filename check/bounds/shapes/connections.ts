@@ -205,6 +205,12 @@ export const connectionShapes: readonly Shape[] = [
       first: () => Buffer.concat([frame(frameType.settings, flag.ack, 0), openWithEntry(1, LOGIN, undefined, GRPC)]),
     },
   ),
+  http2Flood(
+    'headers out of the table, among requests that are answered',
+    'for each request of 12 kB of headers thirty streams of 70 kB, which are 18 bytes each',
+    (n) => openFromTable(streamOf(n + 1), LOGIN, {}, n % 31 === 0 ? 3 : 18),
+    { first: () => openWithEntry(1, LOGIN, flag.endHeaders | flag.endStream, GRPC) },
+  ),
   {
     name: 'uploads that do not end, HTTP/2',
     kind: 'half requests',
