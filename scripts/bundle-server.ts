@@ -9,14 +9,18 @@ import { type Plugin, rolldown } from 'rolldown';
 const ROOT = resolve(import.meta.dirname, '..');
 
 const THREADS = [
+  'src/contacts/photos/photo-thread.ts',
   'src/identity/passwords/bcrypt-worker.ts',
   'src/rpc/compression-thread.ts',
   'src/storage/sqlite-thread-entry.ts',
 ];
 const ENTRIES = ['src/main.ts', 'src/launcher.ts', ...THREADS];
 
-/** What stays a package: argon2 has native parts, and an OpenTelemetry SDK looks for the API where it is installed itself. */
-export const UNBUNDLED = ['@node-rs/argon2', '@opentelemetry/api'];
+/**
+ * What stays a package: argon2 has native parts, an OpenTelemetry SDK looks for the API where it is installed itself, and
+ * codecs are files in WebAssembly that are loaded when a photo is to be read.
+ */
+export const UNBUNDLED = ['@jsquash/jpeg', '@jsquash/png', '@jsquash/webp', '@node-rs/argon2', '@opentelemetry/api'];
 
 /** What pg asks for where it is installed, which it is nowhere. */
 const ABSENT = 'pg-native';
@@ -40,7 +44,7 @@ export async function bundleServer(out: string): Promise<readonly Bundled[]> {
     cwd: ROOT,
     platform: 'node',
     input: Object.fromEntries(ENTRIES.map((path) => [basename(path, '.ts'), path])),
-    external: [...UNBUNDLED, ABSENT],
+    external: [...UNBUNDLED.map((name) => new RegExp(`^${name}(/|$)`)), ABSENT],
     plugins: [placesPlugin()],
     onLog(level, log) {
       if (level === 'warn') throw new Error(log.message);

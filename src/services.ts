@@ -24,6 +24,7 @@ import { purgeContacts, purgeLabels, upgradeContacts } from './contacts/contacts
 import { labelData, labelService } from './contacts/labels/service.ts';
 import { purgeImports } from './contacts/imports.ts';
 import { purgeMerges } from './contacts/merges.ts';
+import { purgePhotos } from './contacts/photos.ts';
 import { contactData, contactService } from './contacts/service.ts';
 import { purgeVersions } from './contacts/versions.ts';
 import { purgeMailedCodes } from './identity/recovery/mailed-codes.ts';
@@ -69,6 +70,7 @@ const SLICES = [
       contact_imports: { remove: purgeImports },
       contact_versions: { remove: purgeVersions },
       contacts: { remove: purgeContacts, upgrade: upgradeContacts },
+      contact_photos: { remove: purgePhotos },
     },
     contactData,
   ),

@@ -16,6 +16,7 @@ import { eraseUser } from '../src/identity/users/erase.ts';
 import { getUser } from '../src/identity/users/users.ts';
 import type { Caller } from '../src/kernel/access.ts';
 import { exportData, PIECE_MAX, piecesOf } from '../src/privacy/export.ts';
+import { quarters, toPng } from '../src/contacts/photos/pictures.testkit.ts';
 import type { KeptColumn } from '../src/privacy/personal-data.ts';
 import { purge } from '../src/purge.ts';
 import { PERSONAL_DATA } from '../src/services.ts';
@@ -49,6 +50,7 @@ const OF_CONTACTS = [
   'contactImportChanges',
   'contactVersions',
   'distinctContacts',
+  'contactPhotos',
 ];
 
 type Row = Readonly<Record<string, unknown>>;
@@ -88,7 +90,8 @@ async function fullUser(kith: Kith): Promise<SignedIn & { readonly marker: strin
   const marker = `m${randomUUID()}`;
   const userId = one.user.id;
   const contacts = kith.client(ContactService, one.accessToken);
-  await contacts.createContact({ givenName: `${marker} kept`, requestId: randomUUID() });
+  const { contact: kept } = await contacts.createContact({ givenName: `${marker} kept`, requestId: randomUUID() });
+  await contacts.setContactPhoto({ contactId: kept!.id, image: toPng(quarters(2)) });
   const { contact } = await contacts.createContact({ givenName: `${marker} deleted` });
   const { contact: other } = await contacts.createContact({ givenName: `${marker} other` });
   await contacts.markContactsDistinct({ contactIds: [contact!.id, other!.id] });
@@ -218,6 +221,9 @@ describe.each(databases)('on $name', (kind) => {
         }),
       ]),
       distinctContacts: [{ contactIds: [expect.any(String), expect.any(String)] }],
+      contactPhotos: [
+        { id: expect.any(String), contentType: 'image/jpeg', image: expect.stringMatching(/^\/9j\/[\w+/=]+$/) },
+      ],
     });
     const actions = document.activity.map(({ action }) => action);
     expect(actions).toEqual(expect.arrayContaining(['kith.contact.created', 'page.viewed', 'kith.user.created']));

@@ -151,6 +151,8 @@ const FIELDS = {
     write: (lines) => lines.join('\n'),
     read: (stored) => (stored === '' ? [] : stored.split('\n')),
   }),
+  /** '' for none. */
+  photoId: text('photo_id'),
   /** Ids of labels, also of deleted ones: see visibleLabels. */
   labelIds: field<'label_ids', readonly string[]>({
     column: 'label_ids',

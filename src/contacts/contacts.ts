@@ -30,6 +30,7 @@ import { type Batch, type BatchResult, runBatch } from './batch.ts';
 import { type ContactChange, keepVersion, removeOldest, versionBytesMax } from './keep-version.ts';
 import { knownLabels, limitReached, recountLabels, requireLabels, visibleLabels } from './labels/labels.ts';
 import { selectTarget } from './merges-store.ts';
+import { checkPhotoAt, knownPhoto } from './photos-store.ts';
 import { removeLabel, selectPurgeable } from './labels/store.ts';
 import {
   addUsage,
@@ -417,7 +418,8 @@ export async function takeBackWithin(
     return;
   }
   const labelIds = await knownLabels(tx, caller.userId, before.labelIds);
-  const change = rewrite(tx, row, { ...before, labelIds });
+  const photoId = await knownPhoto(tx, caller.userId, before.photoId);
+  const change = rewrite(tx, row, { ...before, labelIds, photoId });
   await changeWithin(tx, at, 'update', resource, undefined, () => change && { ...change, attributes });
 }
 
@@ -539,7 +541,13 @@ export function contactUsage(app: Pick<App, 'database'>, ownerId: string): Promi
 
 /** Removes up to `limit` contacts whose purge time has passed. Returns how many were removed. */
 export function purgeContacts(app: App, limit: number): Promise<number> {
-  return app.database.transaction((tx) => deletePurgeable(tx, app.now(), limit));
+  return app.database.transaction(async (tx) => {
+    const removed = await deletePurgeable(tx, app.now(), limit);
+    for (const { owner_id, photo_id } of removed) {
+      if (photo_id !== '') await checkPhotoAt(tx, owner_id, photo_id, app.now());
+    }
+    return removed.length;
+  });
 }
 
 /** Removes up to `limit` contacts of a user who is about to be purged. Returns how many were removed. */
@@ -619,6 +627,10 @@ export async function changeContact(
   change: ContactChange,
 ): Promise<void> {
   const used = await writeContact(tx, next, row, await keepVersion(tx, at, row, next, change));
+  if (row.photo_id !== '' && row.photo_id !== next.photo_id) {
+    // As long as a version, a merge or an import may bring it back.
+    await checkPhotoAt(tx, row.owner_id, row.photo_id, at.now() + at.purgeAfterMs);
+  }
   const excess = used - versionBytesMax(at.contacts.bytesPerUserMax);
   if (excess > 0) await removeOldest(tx, row.owner_id, excess);
 }

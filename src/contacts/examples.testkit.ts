@@ -8,11 +8,13 @@ import {
   ContactService,
   ContactStatus,
   ContactUndoStatus,
+  PhotoSize,
 } from '../../gen/kith/contact/v1/contact_service_pb.ts';
 import { LabelService } from '../../gen/kith/contact/v1/label_service_pb.ts';
 import { ErrorReason } from '../../gen/kith/error/v1/error_pb.ts';
 import { type Cast, ETAG, examplesOf, TIME } from '../../test/support/example.ts';
 import type { SignedIn } from '../../test/support/kith.ts';
+import { quarters, toPng } from './photos/pictures.testkit.ts';
 
 const ADA = {
   givenName: 'Ada',
@@ -25,6 +27,8 @@ const ADA = {
   notes: 'First line\nsecond line',
   starred: true,
 };
+
+const PICTURE = toPng(quarters(8));
 
 export const contacts = examplesOf(ContactService, {
   async createContact({ caller }) {
@@ -261,6 +265,30 @@ export const contacts = examplesOf(ContactService, {
       answer: { merges: expect.arrayContaining([expect.objectContaining(merge)]) },
     };
   },
+  async setContactPhoto(cast) {
+    const { accessToken, contact } = await withContact(cast);
+    return {
+      accessToken,
+      request: { contactId: contact.id, etag: contact.etag, image: PICTURE },
+      answer: { contact: { ...ADA, id: contact.id, photoId: expect.stringMatching(/^[\w-]{43}$/), etag: ETAG } },
+    };
+  },
+  async deleteContactPhoto(cast) {
+    const { accessToken, contact } = await withPhoto(cast);
+    return {
+      accessToken,
+      request: { contactId: contact.id, etag: contact.etag },
+      answer: { contact: { ...ADA, id: contact.id, photoId: '', etag: ETAG } },
+    };
+  },
+  async getContactPhoto(cast) {
+    const { accessToken, contact } = await withPhoto(cast);
+    return {
+      accessToken,
+      request: { photoId: contact.photoId, size: PhotoSize.SMALL },
+      answer: { contentType: 'image/jpeg', image: expect.anything() },
+    };
+  },
   async syncContacts(cast) {
     const { accessToken, contact } = await withContact(cast);
     return {
@@ -284,6 +312,13 @@ export const contacts = examplesOf(ContactService, {
 async function withContact({ kith, caller }: Cast): Promise<SignedIn & { contact: Contact }> {
   const owner = await caller();
   const { contact } = await kith.client(ContactService, owner.accessToken).createContact(ADA);
+  return { ...owner, contact: contact! };
+}
+
+async function withPhoto(cast: Cast): Promise<SignedIn & { contact: Contact }> {
+  const { contact: before, ...owner } = await withContact(cast);
+  const client = cast.kith.client(ContactService, owner.accessToken);
+  const { contact } = await client.setContactPhoto({ contactId: before.id, image: PICTURE });
   return { ...owner, contact: contact! };
 }
 

@@ -8,6 +8,7 @@ import type { Card } from './formats/card.ts';
 import { CSV_HEADER, writeCsvRow } from './formats/csv.ts';
 import { writeVCard } from './formats/vcard-writer.ts';
 import { labelNames } from './labels/labels.ts';
+import { readPhoto } from './photos.ts';
 
 /** Which contacts to export, and how. */
 export interface ContactsExport {
@@ -57,14 +58,37 @@ export async function* exportContacts(
   let pageToken = '';
   do {
     const { items, names, nextPageToken } = await read(pageToken);
-    const write = (contact: Contact) =>
-      format === 'csv' ? writeCsvRow(toCard(contact, names)) : writeVCard(toCard(contact, names), format);
-    yield* piecesOf(items.map(write).join(''));
+    for (const some of withFewPhotos(items)) {
+      const cards: string[] = [];
+      for (const contact of some) {
+        const card = toCard(contact, names);
+        if (format === 'csv') cards.push(writeCsvRow(card));
+        else cards.push(writeVCard({ ...card, photo: await readPhoto(app, caller, contact) }, format));
+      }
+      yield* piecesOf(cards.join(''));
+    }
     pageToken = nextPageToken;
   } while (pageToken !== '' && !signal.aborted);
 }
 
-/** A contact as files carry it. One without a uid has its id as that, so that an import finds it. */
+/** How many photos are held at once. */
+const PHOTOS_HELD = 10;
+
+/** Contacts in their order, in groups of which none has more than PHOTOS_HELD photos. */
+function withFewPhotos(contacts: readonly Contact[]): Contact[][] {
+  const groups: Contact[][] = [[]];
+  let photos = 0;
+  for (const contact of contacts) {
+    if (contact.photoId !== '' && ++photos > PHOTOS_HELD) {
+      groups.push([]);
+      photos = 1;
+    }
+    groups.at(-1)!.push(contact);
+  }
+  return groups;
+}
+
+/** A contact as files carry it, without its photo. One without a uid has its id as that, so that an import finds it. */
 function toCard(contact: Contact, names: ReadonlyMap<string, string>): Card {
   const { phones, urls } = contact;
   return {
@@ -73,5 +97,6 @@ function toCard(contact: Contact, names: ReadonlyMap<string, string>): Card {
     urls: urls.map(({ url, text = '', type, primary }) => ({ url: url || text, type, primary })),
     labels: contact.labelIds.flatMap((id) => names.get(id) ?? []),
     uid: contact.uid || `urn:uuid:${contact.id}`,
+    photo: undefined,
   };
 }

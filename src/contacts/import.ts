@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
+import { atOneTime } from '../app.ts';
 import type { Caller } from '../kernel/access.ts';
-import { type PartRefusal, toPartRefusal } from '../kernel/failure.ts';
+import { Failure, type PartRefusal, toPartRefusal } from '../kernel/failure.ts';
 import { newId } from '../kernel/id.ts';
 import { applyUpdate, type PartialUpdate } from '../resources/partial-update.ts';
 import type { Db } from '../storage/database.ts';
@@ -14,7 +15,7 @@ import {
   toContact,
   toFields,
 } from './contact.ts';
-import { bringBackWithin, type ContactsApp, insertWithin, requirePhoneRegion, updateWithin } from './contacts.ts';
+import { bringBackWithin, insertWithin, requirePhoneRegion, updateWithin } from './contacts.ts';
 import { type PossibleDuplicate, possibleDuplicates } from './duplicates.ts';
 import { escapeText } from './formats/content-lines.ts';
 import { ImportChanges } from './import-changes.ts';
@@ -22,6 +23,8 @@ import { NamedLabels, visibleLabels } from './labels/labels.ts';
 import { inSteps, mayUndo, Undo } from './steps.ts';
 import { differingFields } from './merge.ts';
 import { selectFieldsBefore, selectTarget } from './merges-store.ts';
+import { knownPhoto } from './photos-store.ts';
+import { bytesOfPhoto, type PhotosApp, type PreparedPhoto, preparePhoto, writePhoto } from './photos.ts';
 import { type ContactRow, MERGED, selectContact, selectContactsByUid } from './store.ts';
 
 /** A contact of a file: its fields, or why it is refused. */
@@ -32,14 +35,26 @@ export type ImportRow = {
   /** What was not taken as it stands in the file. */
   readonly notes: readonly { readonly line: number; readonly text: string }[];
 } & (
-  | { readonly fields: ContactFields; readonly labels: readonly string[]; readonly refusal?: undefined }
+  | {
+      readonly fields: ContactFields;
+      readonly labels: readonly string[];
+      /** A picture that becomes the photo. */
+      readonly photo?: { readonly picture: Uint8Array; readonly line: number } | undefined;
+      readonly refusal?: undefined;
+    }
   | { readonly fields?: undefined; readonly refusal: PartRefusal }
 );
+
+/** What was not taken as it stands on a line of the file; on that of the contact, unless a line is given. */
+interface WriteNote {
+  readonly line?: number;
+  readonly text: string;
+}
 
 /** What came of a contact of a file. */
 export type ImportResult = {
   /** What could not be done with it as the file says, beside the notes of the file. */
-  readonly notes?: readonly string[];
+  readonly notes?: readonly WriteNote[];
 } & (
   | {
       readonly status: 'created' | 'updated' | 'same';
@@ -76,10 +91,10 @@ export interface Imported {
  * Without a uid it gets one that is made of its fields, so that the same contact again changes nothing, whatever has
  * become of the one that is there. They are written in steps, each in a transaction with what takes it back: see undoImport.
  *
- * Throws region_unknown.
+ * Throws region_unknown, budget_exceeded, server_busy.
  */
 export async function importContacts(
-  app: ContactsApp,
+  app: PhotosApp,
   caller: Caller,
   rows: readonly ImportRow[],
   { importId, ...others }: ImportOptions,
@@ -90,7 +105,8 @@ export async function importContacts(
   let isWritten = false;
   const results = await inSteps(
     rows,
-    async (step) => {
+    async (rowsOfStep) => {
+      const step = await withPhotos(app, caller, rowsOfStep, signal);
       if (options.preview) return previewStep(app, caller, step, options);
       const written = await writeStep(app, caller, step, options);
       isWritten = written.isWritten;
@@ -101,10 +117,42 @@ export async function importContacts(
   return { results, importId: isWritten ? options.importId : '' };
 }
 
-function writeStep(
-  app: ContactsApp,
+/** A contact of a file whose picture has been read. */
+type ReadRow = ImportRow & {
+  readonly prepared?: PreparedPhoto | undefined;
+  /** Why it cannot be read. */
+  readonly photoNote?: WriteNote | undefined;
+};
+
+/** Reads the pictures of a step, before its transaction. What is none is left out, which a note says. */
+async function withPhotos(
+  app: PhotosApp,
   caller: Caller,
   step: readonly ImportRow[],
+  signal: AbortSignal | undefined,
+): Promise<ReadRow[]> {
+  const rows: ReadRow[] = [];
+  for (const row of step) {
+    if (row.fields === undefined || row.photo === undefined) {
+      rows.push(row);
+      continue;
+    }
+    try {
+      rows.push({ ...row, prepared: await preparePhoto(app, caller, row.photo.picture, signal) });
+    } catch (error) {
+      const isOfPicture =
+        error instanceof Failure && (error.reason === 'photo_unreadable' || error.reason === 'photo_too_large');
+      if (!isOfPicture) throw error;
+      rows.push({ ...row, photoNote: { line: row.photo.line, text: `PHOTO is left out: ${error.message}` } });
+    }
+  }
+  return rows;
+}
+
+function writeStep(
+  app: PhotosApp,
+  caller: Caller,
+  step: readonly ReadRow[],
   options: ImportOptions,
 ): Promise<{ readonly results: readonly Written[]; readonly isWritten: boolean }> {
   const write = () =>
@@ -135,7 +183,7 @@ async function previewStep(...step: Parameters<typeof writeStep>): Promise<Impor
       // Who may not read contacts is not told of others either.
       const mayRead = permissions.has('contacts.read');
       const duplicates = mayRead ? await possibleDuplicates(app.database.longReads, userId, contact) : [];
-      shown.push({ status: 'created', id: '', duplicates });
+      shown.push({ status: 'created', id: '', duplicates, ...(result.notes && { notes: result.notes }) });
     }
   }
   return shown;
@@ -149,7 +197,7 @@ class Importing {
   readonly changes: ImportChanges;
   readonly labels: NamedLabels;
   readonly #tx: Db;
-  readonly #app: ContactsApp;
+  readonly #app: PhotosApp;
   readonly #caller: Caller;
   readonly #options: ImportOptions;
   /** Ids of contacts by their uids, as they are at this point of the step. */
@@ -160,7 +208,7 @@ class Importing {
   readonly #merged = new Map<string, ContactRow>();
   readonly #deleted = new Map<string, ContactRow>();
 
-  constructor(tx: Db, app: ContactsApp, caller: Caller, options: ImportOptions) {
+  constructor(tx: Db, app: PhotosApp, caller: Caller, options: ImportOptions) {
     this.#tx = tx;
     this.#app = app;
     this.#caller = caller;
@@ -187,11 +235,33 @@ class Importing {
     this.#before = await selectFieldsBefore(this.#tx, this.#caller.userId, ids);
   }
 
-  async write(row: ImportRow): Promise<Written> {
+  async write(row: ReadRow): Promise<Written> {
     if (row.fields === undefined) return { status: 'refused', refusal: row.refusal };
+    const { photo, note } = await this.#photoOf(row);
+    const written = await this.#writeFields({ ...row, fields: { ...row.fields, photoId: photo?.id ?? '' } }, photo);
+    return note === undefined || written.status === 'refused'
+      ? written
+      : { ...written, notes: [...(written.notes ?? []), note] };
+  }
+
+  /** The photo that a contact is to have, and why it has none where the file has one. */
+  async #photoOf({
+    prepared,
+    photoNote,
+  }: ReadRow): Promise<{ readonly photo?: PreparedPhoto; readonly note?: WriteNote }> {
+    if (prepared === undefined) return photoNote === undefined ? {} : { note: photoNote };
+    const isThere =
+      prepared.made !== undefined || (await knownPhoto(this.#tx, this.#caller.userId, prepared.id)) !== '';
+    // It was removed since its picture was compared.
+    return isThere ? { photo: prepared } : { note: { text: 'PHOTO is left out this time: import the contact again' } };
+  }
+
+  async #writeFields(row: ReadRow & { readonly fields: ContactFields }, photo?: PreparedPhoto): Promise<Written> {
+    const photoBytes = photo === undefined ? 0 : bytesOfPhoto(photo);
     const { keepExisting, source, phoneRegion } = this.#options;
     const [tx, app, caller] = [this.#tx, this.#app, this.#caller];
-    const uid = uidOf(row.fields, row.labels);
+    // A photo does not tell contacts from each other: the same picture may be made into another one some day.
+    const uid = uidOf({ ...row.fields, photoId: '' }, row.labels);
     try {
       const present = await this.#find(uid);
       const target = present ?? (await this.#findMerged(uid));
@@ -200,7 +270,8 @@ class Importing {
       if (present === undefined) {
         const { fields, notes } = await this.#withLabels(row.fields, row.labels, []);
         const created = { ...fields, uid, source: fields.source || source };
-        const contact = await this.#create(uid, { fields: created, phoneRegion });
+        const contact = await this.#create(uid, { fields: created, phoneRegion }, photoBytes);
+        if (photo !== undefined) await writePhoto(tx, atOneTime(app), caller.userId, photo);
         this.#known.set(uid, contact.id);
         return { status: 'created', id: contact.id, contact, notes };
       }
@@ -214,7 +285,9 @@ class Importing {
         fields: { ...this.#since(id, { ...changes, labelIds: undefined }), labelIds },
         phoneRegion,
       };
-      const next = await updateWithin(tx, app, caller, update, this.changes.bytesWith(present));
+      const next = await updateWithin(tx, app, caller, update, this.changes.bytesWith(present) + photoBytes);
+      const isGiven = photo !== undefined && next.photo_id === photo.id;
+      if (isGiven) await writePhoto(tx, atOneTime(app), caller.userId, photo);
       if (next.revision === present.revision) return { status: 'same', id, notes };
       await this.changes.updated(present, next);
       return { status: 'updated', id, notes };
@@ -227,9 +300,9 @@ class Importing {
    * Creates a contact; or brings the deleted one back that has the same, as an import leaves it that was taken back, so
    * that doing and undoing the same again and again needs room for one.
    */
-  async #create(uid: string, given: Parameters<typeof insertWithin>[3]): Promise<Contact> {
+  async #create(uid: string, given: Parameters<typeof insertWithin>[3], photoBytes: number): Promise<Contact> {
     const [tx, app, caller] = [this.#tx, this.#app, this.#caller];
-    const bytes = this.changes.bytesWith();
+    const bytes = this.changes.bytesWith() + photoBytes;
     const deleted = await this.#findDeleted(uid);
     const back = deleted && (await bringBackWithin(tx, app, caller, deleted, given, bytes));
     if (back !== undefined) {
@@ -249,7 +322,7 @@ class Importing {
     fields: ContactFields,
     names: readonly string[],
     present: readonly string[],
-  ): Promise<{ readonly fields: ContactFields; readonly notes: readonly string[] }> {
+  ): Promise<{ readonly fields: ContactFields; readonly notes: readonly WriteNote[] }> {
     const ids: string[] = [];
     const left: string[] = [];
     for (const name of names) {
@@ -259,7 +332,7 @@ class Importing {
     }
     const properties =
       left.length === 0 ? fields.properties : [...fields.properties, `CATEGORIES:${left.map(escapeText).join(',')}`];
-    const notes = left.length === 0 ? [] : [noRoomNote(left, this.#app.contacts.labelsPerUserMax)];
+    const notes = left.length === 0 ? [] : [{ text: noRoomNote(left, this.#app.contacts.labelsPerUserMax) }];
     if (ids.every((id) => present.includes(id))) return { fields: { ...fields, properties, labelIds: [] }, notes };
     const [visible] = await visibleLabels(this.#tx, this.#caller.userId, [{ labelIds: present }]);
     return { fields: { ...fields, properties, labelIds: [...new Set([...visible!.labelIds, ...ids])] }, notes };

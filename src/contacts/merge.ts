@@ -190,6 +190,7 @@ const RULES: { readonly [Name in FieldName]: Rule<ContactFields[Name]> } = {
   timeZone: text,
   pronouns: text,
   birthday: one<ContactFields['birthday']>(undefined),
+  photoId: text,
   starred: EITHER,
   notes: TEXTS,
   source: FIRST,

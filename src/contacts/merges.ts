@@ -38,6 +38,7 @@ import {
   selectDistinctFrom,
 } from './duplicates-store.ts';
 import { knownLabels, visibleLabels } from './labels/labels.ts';
+import { knownPhoto } from './photos-store.ts';
 import { type FieldName, mergeFields, type TooLarge, type Undecided, unmergeFields } from './merge.ts';
 import {
   type ContactMergeRow,
@@ -267,7 +268,8 @@ async function unmergeWithin(
   const before = fieldsOfJson(merge.fields_before);
   const unmerged = requireMerged(unmergeFields(before, fieldsOfJson(merge.fields_after), present), nameOf);
   const labelIds = await knownLabels(tx, caller.userId, unmerged.labelIds);
-  const fields = { ...unmerged, labelIds };
+  const photoId = await knownPhoto(tx, caller.userId, unmerged.photoId);
+  const fields = { ...unmerged, labelIds, photoId };
   // What it was known by may have been changed to what came with the merge: then it keeps all of it.
   const next = withFields(at, kept, isEmpty(fields) ? present : fields);
   const others = await selectMerged(tx, caller.userId, [merge.id]);

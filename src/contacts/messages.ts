@@ -34,6 +34,7 @@ import {
   type EarlierContact as EarlierContactMessage,
   EarlierContactSchema,
   type ExportContactsRequest,
+  type GetContactPhotoResponseSchema,
   type ImportContactsRequest,
   type ImportContactsResponseSchema,
   type LabelFilter as LabelFilterMessage,
@@ -43,7 +44,9 @@ import {
   type ListContactsRequest,
   type ListContactsResponseSchema,
   type MergeContactsRequest,
+  PhotoSize,
   type PossibleDuplicateSchema,
+  type SetContactPhotoRequest,
   type SyncContactsResponseSchema,
   type UndoContactImportResponseSchema,
   type UpdateContactRequest,
@@ -81,6 +84,8 @@ import type { ContactImport, UndoneContact } from './imports.ts';
 import type { MatchReason } from './match.ts';
 import type { FieldName } from './merge.ts';
 import type { ContactMerge, Merge, Unmerged } from './merges.ts';
+import type { PhotoChange } from './photos.ts';
+import type { PhotoSize as PhotoSizeName } from './photos/photo.ts';
 import type { SyncPage } from './sync.ts';
 import type { EarlierContact } from './versions.ts';
 import { isEmailAddress } from './email-address.ts';
@@ -103,18 +108,21 @@ const ENTRIES = {
 };
 type ListField = keyof typeof ENTRIES;
 
+/** Fields that messages have in another form, or that no request sets. */
+const OTHER_FIELDS = ['birthday', 'properties', 'photoId'] as const satisfies readonly (keyof ContactFields)[];
+
 /** The fields that a message holds as they are. One that the messages lack, or have in another form, does not compile. */
-type SameField = Exclude<keyof ContactFields, ListField | 'birthday' | 'properties'>;
+type SameField = Exclude<keyof ContactFields, ListField | (typeof OTHER_FIELDS)[number]>;
 
 const LIST_FIELDS = Object.keys(ENTRIES) as readonly ListField[];
 const SAME_FIELDS = (Object.keys(NO_FIELDS) as readonly (keyof ContactFields)[]).filter(
   (name): name is SameField =>
-    name !== 'birthday' && name !== 'properties' && !LIST_FIELDS.some((list) => list === name),
+    !OTHER_FIELDS.some((other) => other === name) && !LIST_FIELDS.some((list) => list === name),
 );
 
 export function toContactMessage(contact: Contact): ContactMessage {
   const { emails, phones, addresses, urls, birthday, dates, relations, messagingHandles, customFields } = contact;
-  const same: Pick<ContactMessage, SameField | 'id' | 'etag'> = contact;
+  const same: Pick<ContactMessage, SameField | 'id' | 'etag' | 'photoId'> = contact;
   return create(ContactSchema, {
     ...same,
     emails: emails.map((email) => ({ ...email, valid: isEmailAddress(email.address) })),
@@ -331,6 +339,7 @@ export function fromUpdate(request: UpdateContactRequest): ContactUpdate {
     ...readLists((name) => request[name]?.values),
     birthday: birthday && (fromPartialDate(birthday.value) ?? null),
     properties: undefined,
+    photoId: undefined,
   };
   return { id: contactId, etag, fields, phoneRegion, requestId };
 }
@@ -361,18 +370,23 @@ function readCards({ format, content, columns }: ImportContactsRequest): Iterabl
     : readVCards(content);
 }
 
-function toImportRow({ card, line, notes, error }: ReadCard, linesBefore: number): ImportRow {
+function toImportRow({ card, line, notes, photoLine = line, error }: ReadCard, linesBefore: number): ImportRow {
   const about = {
     line: line + linesBefore,
     name: displayName(card),
     notes: notes.map((note) => ({ ...note, line: note.line + linesBefore })),
   };
   if (error !== '') return { ...about, refusal: { reason: 'contact_unreadable', metadata: {}, message: error } };
-  const { properties, labels, ...fields } = card;
+  const { properties, labels, photo, ...fields } = card;
   const request = create(CreateContactRequestSchema, fields as MessageInitShape<typeof CreateContactRequestSchema>);
   const refusal = checkCreate(request);
   return refusal === undefined
-    ? { ...about, fields: { ...fromCreate(request).fields, properties }, labels }
+    ? {
+        ...about,
+        fields: { ...fromCreate(request).fields, properties },
+        labels,
+        photo: photo && { picture: photo, line: photoLine + linesBefore },
+      }
     : { ...about, refusal };
 }
 
@@ -393,7 +407,7 @@ export function toImportResults(
       status: IMPORT_STATUSES[result.status],
       line: rows[i]!.line,
       name: rows[i]!.name,
-      notes: [...rows[i]!.notes, ...(result.notes ?? []).map((text) => ({ line: rows[i]!.line, text }))],
+      notes: [...rows[i]!.notes, ...(result.notes ?? []).map((note) => ({ line: rows[i]!.line, ...note }))],
       ...(result.status === 'refused'
         ? { refusal: toRefusal(result.refusal) }
         : { contactId: result.id, possibleDuplicates: (result.duplicates ?? []).map(toPossibleDuplicate) }),
@@ -437,6 +451,20 @@ export function toUndoneContacts({
 
 export function fromExport({ format, query, starred, labels }: ExportContactsRequest): ContactsExport {
   return { format: EXPORTED[format] ?? 'csv', query, starred, labels: fromLabels(labels) };
+}
+
+const PHOTO_SIZES_ASKED: Partial<Record<PhotoSize, PhotoSizeName>> = { [PhotoSize.SMALL]: 'small' };
+
+export function fromPhotoSize(size: PhotoSize): PhotoSizeName {
+  return PHOTO_SIZES_ASKED[size] ?? 'large';
+}
+
+export function fromPhoto({ contactId, etag, image }: SetContactPhotoRequest): PhotoChange {
+  return { contactId, etag, image };
+}
+
+export function toPhotoMessage(image: Uint8Array): MessageInitShape<typeof GetContactPhotoResponseSchema> {
+  return { image: Uint8Array.from(image), contentType: 'image/jpeg' };
 }
 
 const EXPORTED: Partial<Record<ContactFormat, ContactsExport['format']>> = {

@@ -24,12 +24,12 @@ import { exportContacts } from './export.ts';
 import { importContacts } from './import.ts';
 import { type ImportChange, listImportChanges, listImports, purgeImportsOf, undoImport } from './imports.ts';
 import { listMerged, listMerges, mergeContacts, purgeMergesOf, unmergeContact } from './merges.ts';
+import { deletePhoto, getPhoto, listPhotos, type PhotosApp, purgePhotosOf, setPhoto } from './photos.ts';
 import { syncContacts } from './sync.ts';
 import { type EarlierContact, listAllVersions, listVersions, purgeVersionsOf, restoreVersion } from './versions.ts';
 import { messageJson } from '../rpc/message-json.ts';
 import {
   ANY_LABELS,
-  type ContactsApp,
   createContact,
   createContacts,
   deleteContact,
@@ -52,6 +52,8 @@ import {
   fromIds,
   fromList,
   fromMerge,
+  fromPhoto,
+  fromPhotoSize,
   fromUpdate,
   fromUpdates,
   fromVersions,
@@ -66,6 +68,7 @@ import {
   toImportMessage,
   toMergeMessage,
   toMergesPage,
+  toPhotoMessage,
   toImportResults,
   toSyncPage,
   toUndoneContacts,
@@ -75,7 +78,7 @@ import {
   updateResponse,
 } from './messages.ts';
 
-export function contactService(app: ContactsApp & ExportApp): ServiceImpl<typeof ContactService> {
+export function contactService(app: PhotosApp & ExportApp): ServiceImpl<typeof ContactService> {
   return {
     createContact(request, context) {
       return createContact(app, callerOf(context), fromCreate(request), createResponse);
@@ -161,6 +164,15 @@ export function contactService(app: ContactsApp & ExportApp): ServiceImpl<typeof
       const contact = await restoreVersion(app, callerOf(context), { id: contactId, version, etag });
       return { contact: toContactMessage(contact) };
     },
+    async setContactPhoto(request, context) {
+      return { contact: toContactMessage(await setPhoto(app, callerOf(context), fromPhoto(request), context.signal)) };
+    },
+    async deleteContactPhoto({ contactId, etag }, context) {
+      return { contact: toContactMessage(await deletePhoto(app, callerOf(context), contactId, etag)) };
+    },
+    async getContactPhoto({ photoId, size }, context) {
+      return toPhotoMessage(await getPhoto(app, callerOf(context), photoId, fromPhotoSize(size)));
+    },
     async syncContacts(request, context) {
       return toSyncPage(await syncContacts(app, callerOf(context), request));
     },
@@ -179,6 +191,8 @@ export const contactData: PersonalData = {
     contact_imports: { owner_id: { exported: 'contactImports' } },
     contact_import_changes: { owner_id: { exported: 'contactImportChanges' } },
     contact_versions: { owner_id: { exported: 'contactVersions' } },
+    contact_photos: { owner_id: { exported: 'contactPhotos' } },
+    contact_photo_images: { owner_id: { exported: 'contactPhotos' } },
     distinct_contacts: { owner_id: { exported: 'distinctContacts' } },
     user_usage: { user_id: { exported: { not: 'how much the contacts take, which is counted from them' } } },
   },
@@ -195,10 +209,19 @@ export const contactData: PersonalData = {
     contactImportChanges: { permission: undefined, read: byPages(listImportChanges, toChangeJson) },
     contactVersions: { permission: undefined, read: byPages(listAllVersions, toVersionJson) },
     distinctContacts: { permission: undefined, read: readDistinct },
+    contactPhotos: {
+      permission: undefined,
+      read: byPages(listPhotos, ({ id, image }) => ({
+        id,
+        contentType: 'image/jpeg',
+        image: Buffer.from(image).toString('base64'),
+      })),
+    },
   },
   async remove(app, ownerId, limit) {
     let removed = 0;
-    for (const purge of [purgeDistinctOf, purgeVersionsOf, purgeMergesOf, purgeImportsOf, purgeContactsOf]) {
+    const purges = [purgeDistinctOf, purgeVersionsOf, purgeMergesOf, purgeImportsOf, purgeContactsOf, purgePhotosOf];
+    for (const purge of purges) {
       if (removed < limit) removed += await purge(app, ownerId, limit - removed);
     }
     return removed;

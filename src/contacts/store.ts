@@ -45,6 +45,8 @@ export interface ContactRow {
   properties: string;
   /** Ids of labels, separated by blanks. */
   label_ids: string;
+  /** '' for none. */
+  photo_id: string;
   starred: 0 | 1;
   deleted: 0 | 1 | typeof MERGED;
   create_ms: number;
@@ -538,17 +540,22 @@ export function selectLabelled(db: Db, ownerId: string, term: string, limit: num
   return db.selectFrom('contacts').selectAll().where('id', 'in', ids).execute();
 }
 
-/** Removes up to `limit` contacts whose purge time has passed. Returns how many were removed. */
-export async function deletePurgeable(tx: Db, nowMs: number, limit: number): Promise<number> {
+/** Removes up to `limit` contacts whose purge time has passed. Returns those. */
+export async function deletePurgeable(
+  tx: Db,
+  nowMs: number,
+  limit: number,
+): Promise<readonly Pick<ContactRow, 'owner_id' | 'photo_id'>[]> {
   const due = tx.selectFrom('contacts').select('id').where('purge_ms', '<=', nowMs).orderBy('purge_ms').limit(limit);
   // The condition is repeated for the row itself: it may be undeleted after the subquery found it.
   const deleted = await tx
     .deleteFrom('contacts')
     .where('id', 'in', due)
     .where('purge_ms', '<=', nowMs)
-    .returning(['owner_id', 'deleted', 'bytes'])
+    .returning(['owner_id', 'deleted', 'bytes', 'photo_id'])
     .execute();
-  return subtractUsage(tx, deleted);
+  await subtractUsage(tx, deleted);
+  return deleted;
 }
 
 /** Removes up to `limit` contacts of an owner. Returns how many were removed. */

@@ -8,6 +8,7 @@ import { type Contact, type ContactFields, fieldsOfJson } from './contact.ts';
 import { changeFields, contactResource, type ContactsApp, toShown } from './contacts.ts';
 import { knownLabels, visibleLabels } from './labels/labels.ts';
 import type { FieldName } from './merge.ts';
+import { knownPhoto } from './photos-store.ts';
 import {
   type ContactVersionRow,
   deleteVersions,
@@ -93,7 +94,8 @@ export async function restoreVersion(
     }
     const fields = fieldsOfJson(stored.fields);
     const labelIds = await knownLabels(tx, caller.userId, fields.labelIds);
-    const change = await changeFields(tx, at, present, { ...fields, labelIds });
+    const photoId = await knownPhoto(tx, caller.userId, fields.photoId);
+    const change = await changeFields(tx, at, present, { ...fields, labelIds, photoId });
     return change && { ...change, attributes: { restored_version: String(version) } };
   });
   return toShown(app.database.db, row);

@@ -3,7 +3,7 @@ import { type ActivityApp, createWatchLimits } from '../activity/activity.ts';
 import { createRecordLimits } from '../activity/record-stream.ts';
 import { Tail } from '../activity/log/tail.ts';
 import type { Config } from '../config/config.ts';
-import type { ContactsApp } from '../contacts/contacts.ts';
+import type { PhotosApp } from '../contacts/photos.ts';
 import { type ApiKeyCallersApp, createKnownApiKeys, renewApiKeyCaller } from '../identity/api-keys/authenticate.ts';
 import type { AuthApp } from '../identity/auth/auth.ts';
 import { sessionCookies } from '../identity/auth/session-cookie.ts';
@@ -51,7 +51,7 @@ export type OpenedApp = AuthApp &
   ActivityApp &
   SigningKeysApp &
   ApiKeyCallersApp &
-  ContactsApp &
+  PhotosApp &
   AsyncDisposable;
 
 /**

@@ -151,6 +151,7 @@ export async function createHandlers(
       app.watchReads,
       app.recordWrites,
       app.passwords.limiter,
+      app.photoMaker.limiter,
       ...compressor.limiters,
     ],
     wakes: app.wakes,

@@ -1,5 +1,6 @@
 import type { Config } from '../config/config.ts';
-import type { ContactsApp } from '../contacts/contacts.ts';
+import type { PhotosApp } from '../contacts/photos.ts';
+import { PhotoMaker } from '../contacts/photos/photo-maker.ts';
 import { createPasswords, type PasswordCost } from '../identity/passwords/passwords.ts';
 import { hasSigningKeys } from '../identity/tokens/signing-keys.ts';
 import { Background } from '../kernel/background.ts';
@@ -23,7 +24,7 @@ export interface StoreOptions {
  * Opens the database, and what every slice needs besides: enough to read and write what is stored. Nothing runs by
  * itself. Throws DatabaseError and SecretKeyError; the database is closed then.
  */
-export async function openStore(config: Config, options: StoreOptions): Promise<ContactsApp & AsyncDisposable> {
+export async function openStore(config: Config, options: StoreOptions): Promise<PhotosApp & AsyncDisposable> {
   const { onBackgroundError, clock = systemClock, passwordCost: cost, tracing } = options;
   await using opened = new AsyncDisposableStack();
   const database = opened.use(await openDatabase(config.databaseUrl, config.databaseLimits, tracing));
@@ -31,6 +32,7 @@ export async function openStore(config: Config, options: StoreOptions): Promise<
     config.secretKey ?? loadSecretKey(database.dialect.fileBeside('.key'), !(await hasSigningKeys(database.db)));
   const background = opened.use(new Background(onBackgroundError));
   const passwords = await createPasswords({ workers: config.workers, cost, tracing });
+  const photoMaker = opened.use(new PhotoMaker());
   const running = opened.move();
   return {
     ...clock,
@@ -42,6 +44,7 @@ export async function openStore(config: Config, options: StoreOptions): Promise<
     accessTokenTtlMs: config.accessTokenTtlMs,
     activityRetentionMs: config.activityRetentionMs,
     contacts: config.contacts,
+    photoMaker,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }

@@ -191,6 +191,7 @@ describe('users export', () => {
         'contactImportChanges',
         'contactVersions',
         'distinctContacts',
+        'contactPhotos',
         'activity.private',
       ],
     });

@@ -21,6 +21,7 @@ const NEVER: Record<string, string> = {
       + (select coalesce(sum(m.bytes), 0) from contact_merges m where m.owner_id = u.id)
       + (select coalesce(sum(i.bytes), 0) from contact_imports i where i.owner_id = u.id)
       + (select coalesce(sum(g.bytes), 0) from contact_import_changes g where g.owner_id = u.id)
+      + (select coalesce(sum(p.bytes), 0) from contact_photos p where p.owner_id = u.id)
     or coalesce(s.version_bytes, 0) <>
       (select coalesce(sum(v.bytes), 0) from contact_versions v where v.owner_id = u.id)`,
   'a label whose contacts are counted wrongly': `select l.id from labels l where l.contacts <> (
@@ -46,6 +47,12 @@ const NEVER: Record<string, string> = {
     select count(*) from contact_import_changes g where g.owner_id = i.owner_id and g.import_id = i.id)`,
   'a change of an import that is not there': `select g.contact_id as id from contact_import_changes g
     left join contact_imports i on i.owner_id = g.owner_id and i.id = g.import_id where i.id is null`,
+  'a contact whose photo is not there': `select c.id from contacts c
+    left join contact_photos p on p.owner_id = c.owner_id and p.id = c.photo_id where c.photo_id <> '' and p.id is null`,
+  'a photo without its images': `select p.id from contact_photos p where 2 <> (
+    select count(*) from contact_photo_images i where i.owner_id = p.owner_id and i.photo_id = p.id)`,
+  'an image without its photo': `select i.photo_id as id from contact_photo_images i
+    left join contact_photos p on p.owner_id = i.owner_id and p.id = i.photo_id where p.id is null`,
   // Revocations are in force for an hour and a minute: those of what ended later than one that is there are there too.
   'a session that ended without a revocation': `select s.id from sessions s
     left join revocations r on r.session_id = s.id where r.session_id is null

@@ -53,6 +53,8 @@ export interface Card {
    * given back where the card is written. A name is in upper case.
    */
   properties: readonly string[];
+  /** A picture as it stands in the file, or JPEG to be written. */
+  photo: Uint8Array | undefined;
 }
 
 /** A text of a card. */
@@ -89,6 +91,7 @@ export const EMPTY_CARD: Card = {
   source: '',
   uid: '',
   properties: [],
+  photo: undefined,
 };
 
 /** What was not taken as it stands in the file, and why. */
@@ -104,6 +107,7 @@ export interface ReadCard {
   /** The line of the file that it begins on, from 1. */
   readonly line: number;
   readonly notes: readonly CardNote[];
+  readonly photoLine?: number | undefined;
   /** Why nothing of it can be used; '' if it can. */
   readonly error: string;
 }
@@ -165,6 +169,8 @@ interface Lists {
  */
 export class CardBuilder {
   readonly notes: CardNote[] = [];
+  /** The line of the file that the photo stands on. */
+  photoLine: number | undefined;
   readonly #card: Card = { ...EMPTY_CARD };
   readonly #lists: { [Name in keyof Lists]: Lists[Name][number][] } = {
     emails: [],
@@ -206,6 +212,14 @@ export class CardBuilder {
 
   setBirthday(date: PartialDate): void {
     this.#card.birthday = date;
+  }
+
+  /** Sets the photo. Returns whether there was none. */
+  setPhoto(photo: Uint8Array, line: number): boolean {
+    if (this.#card.photo !== undefined) return false;
+    this.#card.photo = photo;
+    this.photoLine = line;
+    return true;
   }
 
   /** Adds an email address. Returns whether it could be. */

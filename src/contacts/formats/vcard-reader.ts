@@ -109,7 +109,7 @@ function readCard(lines: readonly (ContentLine | BrokenLine)[], line: number, le
   const builder = new CardBuilder();
   if (error === '') new CardReader(lines, builder).read();
   if (left > 0) builder.note(line, `${left} properties are left out: a card has at most ${CARD_PROPERTIES_MAX}`);
-  return { card: builder.card, line, notes: builder.notes, error };
+  return { card: builder.card, line, notes: builder.notes, photoLine: builder.photoLine, error };
 }
 
 type Version = '2.1' | '3.0' | '4.0';
@@ -415,11 +415,23 @@ const READINGS: Readonly<Record<string, Reading>> = {
   'X-KITH-FIELD': (reader, property) =>
     reader.builder.addCustomField(reader.kindOf(property), unescapeText(property.value), property.line),
   PHOTO: ({ builder }, property) => {
-    const isAddress = /^https?:/i.test(property.value);
-    if (!isAddress) builder.note(property.line, 'PHOTO is left out: photos are not kept yet');
-    return !isAddress;
+    const picture = pictureOf(property);
+    if (picture === undefined) return false;
+    if (picture.length === 0) builder.note(property.line, 'PHOTO is left out: there is no picture in it');
+    else if (!builder.setPhoto(picture, property.line))
+      builder.note(property.line, 'PHOTO is left out: a contact has one photo');
+    return true;
   },
 };
+
+/** The picture that stands in a property: base64 in vCard 2.1 and 3.0, a data: URI (RFC 2397) in 4.0; undefined for an address. */
+function pictureOf(property: ContentLine): Uint8Array | undefined {
+  const uri = /^\s*data:[^,\\]*(;base64)\\?,/i.exec(property.value);
+  if (uri !== null) return Buffer.from(property.value.slice(uri[0].length), 'base64');
+  const encoding = parameter(property, 'ENCODING')?.toUpperCase();
+  if (encoding !== 'B' && encoding !== 'BASE64') return undefined;
+  return Buffer.from(property.value, 'base64');
+}
 
 /** A number of a tel: URI (RFC 3966) as people write it. */
 function telephone(uri: string): string {

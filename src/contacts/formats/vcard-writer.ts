@@ -43,6 +43,7 @@ class CardWriter {
     this.#add('VERSION', this.#is4 ? '4.0' : '3.0');
     this.#writeNames();
     this.#writeOthers();
+    this.#writePhoto();
     for (const each of this.#kept) if (each.name !== 'FN') this.#lines.push(formatContentLine(each));
     this.#add('END', 'VCARD');
     return this.#lines.map(foldLine).join('');
@@ -86,6 +87,20 @@ class CardWriter {
     if (card.starred) this.#add('X-KITH-STARRED', 'TRUE');
     this.#text('X-KITH-SOURCE', card.source);
     this.#text('UID', card.uid);
+  }
+
+  #writePhoto(): void {
+    const { photo } = this.#card;
+    if (photo === undefined) return;
+    const base64 = Buffer.from(photo).toString('base64');
+    if (this.#is4) this.#add('PHOTO', `data:image/jpeg;base64,${base64}`);
+    else {
+      const parameters = [
+        { name: 'ENCODING', values: ['b'] },
+        { name: 'TYPE', values: ['JPEG'] },
+      ];
+      this.#add('PHOTO', base64, { parameters });
+    }
   }
 
   #writeNames(): void {

@@ -21,6 +21,7 @@ import { migration as m0022 } from './0022-contact-duplicates.ts';
 import { migration as m0023 } from './0023-contact-merges.ts';
 import { migration as m0024 } from './0024-contact-imports.ts';
 import { migration as m0025 } from './0025-contact-versions.ts';
+import { migration as m0026 } from './0026-contact-photos.ts';
 
 /** Every migration, in order, by its name in the database. */
 export const MIGRATIONS: Readonly<Record<string, (dialect: Dialect) => Migration>> = {
@@ -44,6 +45,7 @@ export const MIGRATIONS: Readonly<Record<string, (dialect: Dialect) => Migration
   '0023-contact-merges': m0023,
   '0024-contact-imports': m0024,
   '0025-contact-versions': m0025,
+  '0026-contact-photos': m0026,
 };
 
 /** Every table, with the migration that makes it. */
@@ -73,4 +75,6 @@ export const TABLES = {
   contact_imports: '0024-contact-imports',
   contact_import_changes: '0024-contact-imports',
   contact_versions: '0025-contact-versions',
+  contact_photos: '0026-contact-photos',
+  contact_photo_images: '0026-contact-photos',
 } as const;

@@ -29,6 +29,7 @@ export const FIELD_TEXTS: typeof EN = {
   notes: 'Notizen',
   starred: 'Markiert',
   labelIds: 'Labels',
+  photoId: 'Foto',
   source: 'Herkunft',
   vcardProperties: 'Aus Importen behalten',
   form: {

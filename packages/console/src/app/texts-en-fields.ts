@@ -27,6 +27,7 @@ export const FIELD_TEXTS = {
   notes: 'Notes',
   starred: 'Starred',
   labelIds: 'Labels',
+  photoId: 'Photo',
   source: 'Source',
   vcardProperties: 'Kept from imports',
   /** Headings and columns of the form. */

@@ -1,0 +1,109 @@
+/** Reads pictures and makes photos of them, one after the other, for src/contacts/photos/photo-maker.ts. */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { parentPort } from 'node:worker_threads';
+import { readImageHeader, UnreadableImage } from './image-header.ts';
+import { type MadePhoto, PHOTO_SIZES, type PhotoOutcome } from './photo.ts';
+import { type Pixels, squareOf } from './square.ts';
+
+const port = parentPort;
+if (port === null) throw new Error('this file is the entry of a worker thread');
+
+port.on('message', (bytes: Uint8Array<ArrayBuffer>) => {
+  void make(bytes).then((outcome) => {
+    const images = typeof outcome === 'string' ? [] : [outcome.small, outcome.large];
+    port.postMessage(
+      outcome,
+      images.map(({ buffer }) => buffer),
+    );
+  });
+});
+
+async function make(bytes: Uint8Array<ArrayBuffer>): Promise<PhotoOutcome> {
+  try {
+    const { format, orientation } = readImageHeader(bytes);
+    const pixels = await DECODERS[format](bytes);
+    const large = squareOf(pixels, orientation, PHOTO_SIZES.large);
+    const encode = await encoder();
+    const made: MadePhoto = {
+      large: await encode(large),
+      small: await encode(squareOf(large, 1, PHOTO_SIZES.small)),
+    };
+    return made;
+  } catch (error) {
+    // Codecs throw what they like: also numbers.
+    return error instanceof UnreadableImage ? error.message : 'is broken';
+  }
+}
+
+/** How each format is read. A codec is loaded when it is first needed, and from its package: none fetches anything. */
+const DECODERS = {
+  async jpeg(bytes: Uint8Array<ArrayBuffer>): Promise<Pixels> {
+    const { default: decode, init } = await import('@jsquash/jpeg/decode.js');
+    let isCut = false;
+    await init({
+      ...compiled('@jsquash/jpeg/codec/dec/mozjpeg_dec.wasm'),
+      // The rest would be grey: libjpeg calls it a warning.
+      printErr: (text: string) => (isCut ||= text.startsWith('Premature end')),
+    });
+    const pixels = await decode(exact(bytes));
+    if (isCut) throw new UnreadableImage('ends too soon');
+    return pixels as Pixels;
+  },
+  async png(bytes: Uint8Array<ArrayBuffer>): Promise<Pixels> {
+    const { default: decode, init } = await import('@jsquash/png/decode.js');
+    await init(moduleOf('@jsquash/png/codec/pkg/squoosh_png_bg.wasm'));
+    return (await decode(exact(bytes))) as Pixels;
+  },
+  async webp(bytes: Uint8Array<ArrayBuffer>): Promise<Pixels> {
+    const { default: decode, init } = await import('@jsquash/webp/decode.js');
+    await init(compiled('@jsquash/webp/codec/dec/webp_dec.wasm'));
+    return (await decode(exact(bytes))) as Pixels;
+  },
+};
+
+let encode: Promise<(pixels: Pixels) => Promise<Uint8Array<ArrayBuffer>>> | undefined;
+
+function encoder() {
+  encode ??= (async () => {
+    const { default: encodeJpeg, init } = await import('@jsquash/jpeg/encode.js');
+    await init(compiled('@jsquash/jpeg/codec/enc/mozjpeg_enc.wasm'));
+    return async (pixels: Pixels) => {
+      const encoded = await encodeJpeg({ ...pixels, colorSpace: 'srgb', pixelFormat: 'rgba-unorm8' } as ImageData, {
+        quality: 82,
+        progressive: false,
+      });
+      return new Uint8Array(encoded);
+    };
+  })();
+  return encode;
+}
+
+const modules = new Map<string, WebAssembly.Module>();
+
+function moduleOf(file: string): WebAssembly.Module {
+  let module = modules.get(file);
+  if (module === undefined) {
+    module = new WebAssembly.Module(readFileSync(fileURLToPath(import.meta.resolve(file))));
+    modules.set(file, module);
+  }
+  return module;
+}
+
+/** Options of Emscripten that take a module from its file, and print nothing. */
+function compiled(file: string) {
+  return {
+    instantiateWasm(imports: WebAssembly.Imports, done: (instance: WebAssembly.Instance) => void) {
+      const instance = new WebAssembly.Instance(moduleOf(file), imports);
+      done(instance);
+      return instance.exports;
+    },
+    print: () => {},
+    printErr: () => {},
+  };
+}
+
+/** The bytes as a buffer of their own, which may be a part of a larger one. */
+function exact({ buffer, byteOffset, byteLength }: Uint8Array<ArrayBuffer>): ArrayBuffer {
+  return byteLength === buffer.byteLength ? buffer : buffer.slice(byteOffset, byteOffset + byteLength);
+}
