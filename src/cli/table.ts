@@ -6,6 +6,7 @@ import type { Command } from './command.ts';
 import { completionOf } from './completion/command.ts';
 import { exportContacts, importContacts, undoImport } from './contacts/contact-files.ts';
 import { mergeContactsBy } from './contacts/merge.ts';
+import { getPhoto, setPhoto } from './contacts/photo.ts';
 import { syncContactsBy } from './contacts/sync.ts';
 import { doctor } from './doctor/command.ts';
 import type { Section } from './help.ts';
@@ -43,6 +44,8 @@ function withOwn(group: string, ofMethods: Readonly<Record<string, Command>>): R
     'contacts import': importContacts,
     'contacts undo-import': undoImport,
     'contacts export': exportContacts,
+    'contacts set-photo': setPhoto,
+    'contacts get-photo': getPhoto,
   };
 }
 

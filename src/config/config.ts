@@ -325,7 +325,7 @@ export const SETTINGS = {
     1_000_000,
   ),
   KITH_CONTACT_BYTES_PER_USER: wholeNumber(
-    'How many bytes the contacts of a user may take in the database, search terms included.',
+    'How many bytes the contacts of a user may take in the database, search terms and photos included.',
     '134217728',
     1_048_576,
     1_099_511_627_776,

@@ -3,6 +3,8 @@ import { execFile } from 'node:child_process';
 import { chmod, mkdir, readFile, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { readImageHeader } from '../../src/contacts/photos/image-header.ts';
+import { quarters, toPng } from '../../src/contacts/photos/pictures.testkit.ts';
 import { createCarefulUser } from './people.ts';
 import { type CommandEnd, openShell, type Shell } from '../support/command-line.ts';
 import { freePort } from '../support/free-port.ts';
@@ -83,6 +85,25 @@ describe('contacts import and export', () => {
       code: 4,
       stderr: expect.stringContaining('CONTACT_IMPORT_NOT_FOUND'),
     });
+  });
+});
+
+test('a contact is given a photo of a file, which is written to another one', async () => {
+  const { contact } = await json('contacts', 'create', '--given-name', 'Photographed');
+  const picture = join(shell.directory, 'picture.png');
+  await writeFile(picture, toPng(quarters(200)));
+  const set = await here('contacts', 'set-photo', contact.id, picture);
+  expect(set).toMatchObject({ code: 0, stderr: expect.stringMatching(/^the photo has the id [\w-]{43}\n$/) });
+  const photo = join(shell.directory, 'photo.jpg');
+  expect(await here('contacts', 'get-photo', contact.id, photo, '--size', 'small')).toMatchObject({ code: 0 });
+  expect(readImageHeader(await readFile(photo))).toMatchObject({ format: 'jpeg', width: 96 });
+  expect(await here('contacts', 'set-photo', contact.id, join(shell.directory, 'none.png'))).toMatchObject({ code: 2 });
+  await writeFile(picture, 'no picture');
+  expect((await here('contacts', 'set-photo', contact.id, picture)).stderr).toContain('PHOTO_UNREADABLE');
+  expect(await here('contacts', 'delete-photo', contact.id)).toMatchObject({ code: 0 });
+  expect(await here('contacts', 'get-photo', contact.id, photo)).toMatchObject({
+    code: 4,
+    stderr: expect.stringContaining('the contact has no photo'),
   });
 });
 

@@ -43,12 +43,12 @@ export const exportUser: Command = {
 /** Writes a file with mode 0600 beside its place, and puts it there when it is complete. */
 export async function replaceFile(
   file: string,
-  write: (to: (text: string) => Promise<unknown>) => Promise<void>,
+  write: (to: (part: string | Uint8Array) => Promise<unknown>) => Promise<void>,
 ): Promise<void> {
   const draft = `${file}.${process.pid}`;
   const handle = await inFile(file, () => open(draft, 'wx', 0o600));
   try {
-    await write((text) => inFile(file, () => handle.writeFile(text)));
+    await write((part) => inFile(file, () => handle.writeFile(part)));
     await inFile(file, () => closeOnDisk(handle));
     await inFile(file, () => rename(draft, file));
   } catch (error) {

@@ -9,15 +9,16 @@ import { type Pixels, squareOf } from './square.ts';
 const port = parentPort;
 if (port === null) throw new Error('this file is the entry of a worker thread');
 
-port.on('message', (bytes: Uint8Array<ArrayBuffer>) => {
-  void make(bytes).then((outcome) => {
-    const images = typeof outcome === 'string' ? [] : [outcome.small, outcome.large];
-    port.postMessage(
-      outcome,
-      images.map(({ buffer }) => buffer),
-    );
-  });
-});
+port.on('message', (bytes: Uint8Array<ArrayBuffer>) => void answer(bytes));
+
+async function answer(bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+  const outcome = await make(bytes);
+  const images = typeof outcome === 'string' ? [] : [outcome.small, outcome.large];
+  port!.postMessage(
+    outcome,
+    images.map(({ buffer }) => buffer),
+  );
+}
 
 async function make(bytes: Uint8Array<ArrayBuffer>): Promise<PhotoOutcome> {
   try {
@@ -48,17 +49,17 @@ const DECODERS = {
     });
     const pixels = await decode(exact(bytes));
     if (isCut) throw new UnreadableImage('ends too soon');
-    return pixels as Pixels;
+    return pixels;
   },
   async png(bytes: Uint8Array<ArrayBuffer>): Promise<Pixels> {
     const { default: decode, init } = await import('@jsquash/png/decode.js');
     await init(moduleOf('@jsquash/png/codec/pkg/squoosh_png_bg.wasm'));
-    return (await decode(exact(bytes))) as Pixels;
+    return decode(exact(bytes));
   },
   async webp(bytes: Uint8Array<ArrayBuffer>): Promise<Pixels> {
     const { default: decode, init } = await import('@jsquash/webp/decode.js');
     await init(compiled('@jsquash/webp/codec/dec/webp_dec.wasm'));
-    return (await decode(exact(bytes))) as Pixels;
+    return decode(exact(bytes));
   },
 };
 

@@ -50,7 +50,7 @@ export async function toJpeg(pixels: Pixels, options: { readonly progressive?: b
 export async function fromJpeg(bytes: Uint8Array): Promise<Pixels> {
   const { default: decode, init } = await import('@jsquash/jpeg/decode.js');
   await init(compiled('@jsquash/jpeg/codec/dec/mozjpeg_dec.wasm'));
-  return (await decode(Uint8Array.from(bytes).buffer)) as Pixels;
+  return decode(Uint8Array.from(bytes).buffer);
 }
 
 export async function toWebp(pixels: Pixels, options: { readonly lossless?: number } = {}): Promise<Buffer> {

@@ -327,7 +327,8 @@ export type GetUsageResponse = Message<"kith.user.v1.GetUsageResponse"> & {
    * Bytes that those contacts take in the database with what finds them in a search,
    * about. At most KITH_CONTACT_BYTES_PER_USER (134,217,728). A contact takes the
    * UTF-8 of its fields, 700 bytes, and some 270 for each of its search terms: one of
-   * two names, an email address and a phone number some 3,500, and none more than 340,000.
+   * two names, an email address and a phone number some 3,500, and none more than 340,000. A photo
+   * takes some 30,000 to 60,000, none more than 300,000, and once for all contacts that have it.
    *
    * @generated from field: kith.user.v1.Quota contact_bytes = 2;
    */
