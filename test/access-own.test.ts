@@ -113,7 +113,8 @@ describe.each(databases)('on $name', (kind) => {
 
     test.each(BY_ID)('$name tells nobody, admins included, that somebody else has a contact', async (method) => {
       const { kith, viewer, editor, admin, dump } = matrix;
-      const needed = method.input.fields.some(({ name }) => name === 'version') ? { version: 1 } : {};
+      const has = (field: string) => method.input.fields.some(({ name }) => name === field);
+      const needed = { ...(has('version') && { version: 1 }), ...(has('image') && { image: new Uint8Array(9) }) };
       const live = await newContact(kith, editor.accessToken);
       const deleted = await newContact(kith, editor.accessToken);
       const mine = kith.client(ContactService, editor.accessToken);
