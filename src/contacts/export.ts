@@ -6,14 +6,15 @@ import type { Contact } from './contact.ts';
 import { type LabelFilter, listContacts } from './contacts.ts';
 import type { Card } from './formats/card.ts';
 import { CSV_HEADER, writeCsvRow } from './formats/csv.ts';
+import { writeJSContact } from './formats/jscontact-writer.ts';
 import { writeVCard } from './formats/vcard-writer.ts';
 import { labelNames } from './labels/labels.ts';
 import { readPhoto } from './photos.ts';
 
 /** Which contacts to export, and how. */
 export interface ContactsExport {
-  /** A version of vCard, or CSV. */
-  readonly format: '3.0' | '4.0' | 'csv';
+  /** A version of vCard, or another format. */
+  readonly format: '3.0' | '4.0' | 'csv' | 'jscontact';
   /** See ContactListRequest. */
   readonly query: string;
   readonly starred: boolean | undefined;
@@ -56,6 +57,13 @@ export async function* exportContacts(
 
   if (format === 'csv') yield CSV_HEADER;
   let pageToken = '';
+  let isFirst = true;
+  const write = (card: Card): string => {
+    if (format !== 'jscontact') return writeVCard(card, format === '3.0' ? '3.0' : '4.0');
+    const before = isFirst ? '[\n' : ',\n';
+    isFirst = false;
+    return before + writeJSContact(card);
+  };
   do {
     const { items, names, nextPageToken } = await read(pageToken);
     for (const some of withFewPhotos(items)) {
@@ -63,12 +71,13 @@ export async function* exportContacts(
       for (const contact of some) {
         const card = toCard(contact, names);
         if (format === 'csv') cards.push(writeCsvRow(card));
-        else cards.push(writeVCard({ ...card, photo: await readPhoto(app, caller, contact) }, format));
+        else cards.push(write({ ...card, photo: await readPhoto(app, caller, contact) }));
       }
       yield* piecesOf(cards.join(''));
     }
     pageToken = nextPageToken;
   } while (pageToken !== '' && !signal.aborted);
+  if (format === 'jscontact') yield isFirst ? '[]\n' : '\n]\n';
 }
 
 /** How many photos are held at once. */

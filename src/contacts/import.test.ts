@@ -16,10 +16,11 @@ import { type Kith, refusalOf } from '../../test/support/kith.ts';
 import { startOn } from '../../test/support/stored.ts';
 import { someCard } from './formats/cards.testkit.ts';
 import { displayName } from './formats/card.ts';
+import { missingIn, someForeignCard } from './formats/jscontact.testkit.ts';
 import { writeVCard } from './formats/vcard-writer.ts';
 
 const { CREATED, UPDATED, SAME, REFUSED } = ContactImportStatus;
-const { VCARD_3, VCARD_4, CSV } = ContactFormat;
+const { VCARD_3, VCARD_4, CSV, JSCONTACT } = ContactFormat;
 
 const card = (...lines: string[]) => ['BEGIN:VCARD', 'VERSION:3.0', ...lines, 'END:VCARD', ''].join('\r\n');
 
@@ -64,6 +65,7 @@ describe.each(databases)('import and export of contacts, on $name', (kind) => {
     ['vCard 3.0', VCARD_3],
     ['vCard 4.0', VCARD_4],
     ['CSV', CSV],
+    ['JSContact', JSCONTACT],
   ])('%s: what is exported is the same again, here and in another address book', async (_, format) => {
     const [book, other] = [await newBook(), await newBook()];
     const file = CARDS.map((each) => writeVCard(each, '4.0')).join('');
@@ -83,6 +85,33 @@ describe.each(databases)('import and export of contacts, on $name', (kind) => {
     const names = await book.labelNames();
     expect(names.size).toBeGreaterThan(2);
     expect(bare(await other.all(), await other.labelNames())).toEqual(bare(before, names));
+  });
+
+  test('Cards of JSContact come back with all that they had, and are the same again whichever way they went', async () => {
+    const book = await newBook();
+    const cards = Array.from({ length: 30 }, (_, i) => ({
+      ...someForeignCard(generator(i + 1)),
+      nicknames: { n: { name: `n${i}` } },
+      uid: `urn:uuid:${i}`,
+    }));
+    const all = cards.map(() => SAME);
+    const file = `${JSON.stringify(cards)}\n`;
+    expect(await book.statuses(file, { format: JSCONTACT })).toEqual(cards.map(() => CREATED));
+    expect(await book.statuses(file, { format: JSCONTACT })).toEqual(all);
+    const exported = await book.save(JSCONTACT);
+    const written = new Map((JSON.parse(exported) as { uid: string }[]).map((card) => [card.uid, card]));
+    const missing = cards.flatMap((card) => missingIn(written.get(card.uid), card));
+    expect(missing.filter((each) => !/\/(pref|@type)$/.test(each))).toEqual([]);
+    for (const format of [JSCONTACT, VCARD_4, VCARD_3, CSV]) {
+      expect(await book.statuses(await book.save(format), { format })).toEqual(all);
+    }
+    const [refused] = await book.load('{"emails": {"e": {"address": "a@b", "address": 1}}}', { format: JSCONTACT });
+    expect(refused).toMatchObject({
+      status: REFUSED,
+      line: 1,
+      refusal: { message: 'the name is there twice at /emails/e/address' },
+    });
+    expect(await (await newBook()).save(JSCONTACT)).toBe('[]\n');
   });
 
   test('the same file again changes nothing, whatever has become of its contacts', async () => {

@@ -17,7 +17,7 @@ import {
 } from './contact.ts';
 import { bringBackWithin, insertWithin, requirePhoneRegion, updateWithin } from './contacts.ts';
 import { type PossibleDuplicate, possibleDuplicates } from './duplicates.ts';
-import { escapeText } from './formats/content-lines.ts';
+import { escapeText, mergedParameters } from './formats/content-lines.ts';
 import { ImportChanges } from './import-changes.ts';
 import { NamedLabels, visibleLabels } from './labels/labels.ts';
 import { inSteps, mayUndo, Undo } from './steps.ts';
@@ -277,7 +277,9 @@ class Importing {
       }
       if (keepExisting || row.fields.uid === '') return { status: 'same', id: present.id };
       const { id } = present;
-      const { fields, notes } = await this.#withLabels(row.fields, row.labels, toFields(present).labelIds);
+      const { labelIds: presentLabels, properties } = toFields(present);
+      const given = { ...row.fields, properties: inOrderOf(properties, row.fields.properties) };
+      const { fields, notes } = await this.#withLabels(given, row.labels, presentLabels);
       const { labelIds, ...changes } = changesOf(fields);
       const update = {
         id,
@@ -390,6 +392,12 @@ function noRoomNote(labels: readonly string[], labelsMax: number): string {
 
 /** What exports have as the uid of a contact without one (RFC 9562, 4). */
 const ID = /^urn:uuid:([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
+
+/** Kept properties: those that are there, if the given ones are the same in another order or with their parameters divided otherwise. */
+function inOrderOf(present: readonly string[], given: readonly string[]): readonly string[] {
+  const sorted = (lines: readonly string[]) => JSON.stringify(lines.map(mergedParameters).toSorted());
+  return present.length === given.length && sorted(present) === sorted(given) ? present : given;
+}
 
 /** The uid of a contact; without one, a hash of the fields that it has: fields that contacts get later do not change it. */
 function uidOf(fields: ContactFields, labels: readonly string[]): string {

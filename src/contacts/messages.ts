@@ -78,6 +78,7 @@ import type { Duplicate, PossibleDuplicate } from './duplicates.ts';
 import type { ContactsExport } from './export.ts';
 import { displayName, type ReadCard } from './formats/card.ts';
 import { readCsv } from './formats/csv.ts';
+import { readJSContact } from './formats/jscontact-reader.ts';
 import { readVCards } from './formats/vcard-reader.ts';
 import type { Imported, ImportResult, ImportRow } from './import.ts';
 import type { ContactImport, UndoneContact } from './imports.ts';
@@ -365,9 +366,8 @@ export async function fromImport(request: ImportContactsRequest): Promise<Import
 const READ_AT_ONCE = 10;
 
 function readCards({ format, content, columns }: ImportContactsRequest): Iterable<ReadCard> {
-  return format === ContactFormat.CSV
-    ? readCsv(content, new Map(columns.map(({ name, holds }) => [name, holds])))
-    : readVCards(content);
+  if (format === ContactFormat.CSV) return readCsv(content, new Map(columns.map(({ name, holds }) => [name, holds])));
+  return format === ContactFormat.JSCONTACT ? readJSContact(content) : readVCards(content);
 }
 
 function toImportRow({ card, line, notes, photoLine = line, error }: ReadCard, linesBefore: number): ImportRow {
@@ -470,6 +470,7 @@ export function toPhotoMessage(image: Uint8Array): MessageInitShape<typeof GetCo
 const EXPORTED: Partial<Record<ContactFormat, ContactsExport['format']>> = {
   [ContactFormat.VCARD_3]: '3.0',
   [ContactFormat.VCARD_4]: '4.0',
+  [ContactFormat.JSCONTACT]: 'jscontact',
 };
 
 /** Reads the lists that a request has: undefined stays undefined. */

@@ -75,6 +75,12 @@ describe('contacts import and export', () => {
     const saved = join(shell.directory, 'cards.csv');
     expect(await here('contacts', 'export', '--output', saved)).toMatchObject({ code: 0, stdout: '' });
     expect(await readFile(saved, 'utf8')).toMatch(/^\uFEFFName Prefix,/);
+    const cards = join(shell.directory, 'cards.json');
+    expect(await here('contacts', 'export', '--output', cards)).toMatchObject({ code: 0 });
+    expect(JSON.parse(await readFile(cards, 'utf8'))).toContainEqual(
+      expect.objectContaining({ name: expect.objectContaining({ full: 'Imported 500' }) }),
+    );
+    expect((await here('contacts', 'import', cards)).stderr).toContain('501 same');
     expect((await here('contacts', 'import', join(shell.directory, 'cards.txt'))).code).toBe(2);
     expect((await json('contacts', 'list-imports'))['imports']).toMatchObject([
       { id: importId, source: 'cards.vcf', createdContacts: 501, remainingContacts: 501 },

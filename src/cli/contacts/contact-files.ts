@@ -19,12 +19,13 @@ import { readInputFile } from '../input-files.ts';
 import { replaceFile } from '../resources/export.ts';
 import { countOf } from '../terminal/count.ts';
 import { safeText } from '../terminal/safe-text.ts';
-import { columnsOf, partsOf } from './parts.ts';
+import { columnsOf, type FileKind, partsOf } from './parts.ts';
 
 const FORMATS: Readonly<Record<string, ContactFormat>> = {
   'vcard-3': ContactFormat.VCARD_3,
   'vcard-4': ContactFormat.VCARD_4,
   csv: ContactFormat.CSV,
+  jscontact: ContactFormat.JSCONTACT,
 };
 
 /** What came of contacts. */
@@ -36,13 +37,13 @@ const STATUSES: ReadonlyMap<ContactImportStatus, string> = new Map([
 ]);
 
 export const importContacts: Command = {
-  summary: 'Create and update contacts of a file of vCard or CSV',
+  summary: 'Create and update contacts of a file of vCard, CSV or JSContact',
   details:
-    'vCard of every version, and CSV of Google, Outlook and others (docs/contacts.md). A contact is found by its uid; one without is the same if all that it has is. The same file again changes nothing, so that an import that was interrupted is simply run again. What is refused, left out, cut or not taken as it stands is printed with its line. A file of any size is imported in calls of up to 400 contacts. The command that takes the import back is printed at the end.\nCalls kith.contact.v1.ContactService/ImportContacts.',
+    'vCard of every version, CSV of Google, Outlook and others, and JSContact (docs/contacts.md). A contact is found by its uid; one without is the same if all that it has is. The same file again changes nothing, so that an import that was interrupted is simply run again. What is refused, left out, cut or not taken as it stands is printed with its line. A file of any size is imported in calls of up to 400 contacts. The command that takes the import back is printed at the end.\nCalls kith.contact.v1.ContactService/ImportContacts.',
   args: [
     {
       name: 'FILE',
-      help: 'The file: its name ends with .vcf or .csv, unless --format says what it is; or - for standard input.',
+      help: 'The file: its name ends with .vcf, .csv or .json, unless --format says what it is; or - for standard input.',
     },
   ],
   options: {
@@ -91,7 +92,7 @@ export const importContacts: Command = {
     const counts = new Map<string, number>();
     let importId = options.value('import-id') ?? randomUUID();
     let isWritten = false;
-    for (const part of partsOf(content, isCsv)) {
+    for (const part of partsOf(content, kindOf(format))) {
       signal.throwIfAborted();
       const request = {
         ...part,
@@ -201,7 +202,7 @@ export const undoImport: Command = {
 };
 
 export const exportContacts: Command = {
-  summary: 'Export contacts as a file of vCard or CSV',
+  summary: 'Export contacts as a file of vCard, CSV or JSContact',
   details:
     'The file is printed as it comes, or written to a file that you alone can read and that is there when it is complete.\nCalls kith.contact.v1.ContactService/ExportContacts.',
   options: {
@@ -253,7 +254,13 @@ function formatOf({ options }: Invocation, file: string): ContactFormat | undefi
   const said = options.value('format');
   if (said !== undefined) return FORMATS[said];
   if (/\.csv$/i.test(file)) return ContactFormat.CSV;
+  if (/\.(json|jsonl|jscontact)$/i.test(file)) return ContactFormat.JSCONTACT;
   return /\.(vcf|vcard)$/i.test(file) ? ContactFormat.VCARD_4 : undefined;
+}
+
+function kindOf(format: ContactFormat): FileKind {
+  if (format === ContactFormat.CSV) return 'csv';
+  return format === ContactFormat.JSCONTACT ? 'json' : 'vcard';
 }
 
 function refusalText(refusal: Refusal): string {

@@ -1,5 +1,9 @@
 import { readCsvRows, restoreCell } from '../../contacts/formats/csv-records.ts';
+import { jsonPieces } from '../../contacts/formats/json-values.ts';
 import { decodeFile, decodeLine } from '../../contacts/formats/text-decoding.ts';
+
+/** What a file is written in, for where it may be divided. */
+export type FileKind = 'vcard' | 'csv' | 'json';
 
 /** A part of a file, as one call takes it. */
 export interface FilePart {
@@ -24,9 +28,10 @@ interface Piece {
  * A file in parts that end where a contact does. Each part of CSV begins with the row that names the columns. A contact
  * that is larger than a part is a part.
  */
-export function* partsOf(file: Uint8Array, isCsv: boolean): Generator<FilePart> {
+export function* partsOf(file: Uint8Array, kind: FileKind): Generator<FilePart> {
   const { text, isBytes } = decodeFile(file);
-  const [header, pieces] = isCsv ? csvPieces(text) : ['', cardPieces(text)];
+  const [header, pieces] =
+    kind === 'csv' ? csvPieces(text) : ['', kind === 'json' ? objectPieces(text) : cardPieces(text)];
   const headerLines = linesOf(header);
   const encoding = isBytes ? 'latin1' : 'utf8';
   const toPart = (first: Piece, end: number): FilePart => ({
@@ -80,6 +85,17 @@ function* cardPieces(text: string): Generator<Piece> {
     start = end;
   }
   if (text.slice(start).trim() !== '') yield { start, end: text.length, line };
+}
+
+/** The Cards of a file of JSContact. Between them stand what an array has there, or ends of lines. */
+function* objectPieces(text: string): Generator<Piece> {
+  let line = 1;
+  let counted = 0;
+  for (const { start, end } of jsonPieces(text)) {
+    line += linesOf(text.slice(counted, start));
+    yield { start, end, line };
+    counted = start;
+  }
 }
 
 function linesOf(text: string): number {

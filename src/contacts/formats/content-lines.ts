@@ -252,6 +252,18 @@ export function formatContentLine({
   return `${group === '' ? '' : `${group}.`}${SPELLINGS[name] ?? name}${formatted.join('')}:${value}`;
 }
 
+/** A property as a line with each parameter once, in an order of their names: the same for `TYPE=a;TYPE=b` and `TYPE=a,b`. */
+export function mergedParameters(written: string): string {
+  const line = parseContentLine(written, 0);
+  if (line === undefined || line.parameters.length < 2) return written;
+  const values = new Map<string, string[]>();
+  for (const each of line.parameters) values.set(each.name, [...(values.get(each.name) ?? []), ...each.values]);
+  const parameters = [...values]
+    .map(([name, all]) => ({ name, values: all }))
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  return formatContentLine({ ...line, parameters });
+}
+
 function formatParameter(value: string): string {
   const encoded = value
     .replaceAll('^', '^^')

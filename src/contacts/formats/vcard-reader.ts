@@ -161,7 +161,9 @@ class CardReader {
   /** The kind of an entry: its label, else what TYPE says. */
   kindOf(property: ContentLine): string {
     const label = property.group === '' ? undefined : this.#labels.get(property.group.toLowerCase());
-    if (label === undefined) return kindOfTypes(typesOf(property));
+    // Stalwart writes labels as a parameter. Of an address it is the address as people write it (RFC 6350, 6.3.1).
+    const written = property.name === 'ADR' ? undefined : parameter(property, 'LABEL');
+    if (label === undefined) return written ?? kindOfTypes(typesOf(property));
     this.#taken.add(label);
     return kindOfLabel(unescapeText(label.value));
   }
@@ -287,14 +289,14 @@ function socialProfile(reader: CardReader, property: ContentLine): boolean {
   const user = parameter(property, 'X-USER') ?? parameter(property, 'USERNAME');
   const address = unescapeText(property.value);
   return reader.builder.addMessagingHandle(
-    hasScheme(address) ? address : (user ?? address),
+    user === undefined || user === '' || /^https?:/i.test(address) ? address : user,
     service,
     '',
     property.line,
   );
 }
 
-function decodeUri(text: string): string {
+export function decodeUri(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {
@@ -426,15 +428,21 @@ const READINGS: Readonly<Record<string, Reading>> = {
 
 /** The picture that stands in a property: base64 in vCard 2.1 and 3.0, a data: URI (RFC 2397) in 4.0; undefined for an address. */
 function pictureOf(property: ContentLine): Uint8Array | undefined {
-  const uri = /^\s*data:[^,\\]*(;base64)\\?,/i.exec(property.value);
-  if (uri !== null) return Buffer.from(property.value.slice(uri[0].length), 'base64');
+  const picture = pictureOfUri(property.value);
+  if (picture !== undefined) return picture;
   const encoding = parameter(property, 'ENCODING')?.toUpperCase();
   if (encoding !== 'B' && encoding !== 'BASE64') return undefined;
   return Buffer.from(property.value, 'base64');
 }
 
+/** The picture that a data: URI (RFC 2397) has; undefined for any other. */
+export function pictureOfUri(written: string): Uint8Array | undefined {
+  const uri = /^\s*data:[^,\\]*(;base64)\\?,/i.exec(written);
+  return uri === null ? undefined : Buffer.from(written.slice(uri[0].length), 'base64');
+}
+
 /** A number of a tel: URI (RFC 3966) as people write it. */
-function telephone(uri: string): string {
+export function telephone(uri: string): string {
   const [number = '', ...parameters] = decodeUri(uri).split(';');
   const extension = parameters.find((each) => /^ext=/i.test(each))?.slice(4);
   return extension === undefined ? number : `${number} ext. ${extension}`;

@@ -151,7 +151,7 @@ class CardWriter {
     const scheme = Object.entries(SERVICE_OF_SCHEME).find(([, each]) => each === service)?.[0];
     const parameterName = this.#is4 ? 'SERVICE-TYPE' : 'X-SERVICE-TYPE';
     const named = service === '' ? [] : [{ name: parameterName, values: [service] }];
-    const address = `${scheme ?? (service === '' ? 'im' : 'x-apple')}:${encodeURIComponent(handle).replaceAll('%40', '@')}`;
+    const address = uriOfHandle(scheme ?? (service === '' ? 'im' : 'x-apple'), handle);
     this.#entry('IMPP', escapeText(address), { type, primary: false, parameters: named });
   }
 
@@ -211,6 +211,11 @@ class CardWriter {
 }
 
 const AS_TEXT: Parameter = { name: 'VALUE', values: ['text'] };
+
+/** The address of an account under the scheme of a service. */
+export function uriOfHandle(scheme: string, handle: string): string {
+  return `${scheme}:${encodeURIComponent(handle).replaceAll('%40', '@')}`;
+}
 
 function structured(parts: readonly string[]): string {
   return parts.map(escapeText).join(';');

@@ -11,6 +11,9 @@ export interface FilePart {
 const PART_BYTES = 900_000;
 const PART_CONTACTS = 250;
 
+/** What a file is written in, for where it may be divided. */
+export type FileKind = 'vcard' | 'csv' | 'json';
+
 interface Piece {
   readonly start: number;
   readonly end: number;
@@ -21,11 +24,12 @@ interface Piece {
  * A file of contacts in parts that end where a contact does. Each part of CSV begins with the row that names the columns.
  * The bytes stay as they are, in whatever charset; UTF-16 becomes UTF-8.
  */
-export function partsOf(file: Uint8Array, isCsv: boolean): readonly FilePart[] {
+export function partsOf(file: Uint8Array, kind: FileKind): readonly FilePart[] {
   const bytes = isUtf16(file) ? new TextEncoder().encode(decodeUtf16(file)) : file;
   // Each byte is a character: places in the text are places in the bytes.
   const text = new TextDecoder('windows-1252').decode(bytes);
-  const [header, ...rows] = isCsv ? readCsv(text) : [undefined, ...cardsOf(text)];
+  const [header, ...rows] =
+    kind === 'csv' ? readCsv(text) : [undefined, ...(kind === 'json' ? objectsOf(text) : cardsOf(text))];
   const head = header === undefined ? new Uint8Array() : endingLine(bytes.subarray(0, header.end));
   const headLines = header === undefined ? 0 : linesOf(text.slice(0, header.end)) || 1;
   const parts: FilePart[] = [];
@@ -62,6 +66,30 @@ function* cardsOf(text: string): Generator<Piece> {
     start = end;
   }
   if (text.slice(start).trim() !== '') yield { start, end: text.length, line };
+}
+
+/** The values of a file of JSON: of one array, or one after the other. The server says what they are. */
+function* objectsOf(text: string): Generator<Piece> {
+  const sign = /"[^"\\]*(?:\\[^][^"\\]*)*"?|[[\]{}]/g;
+  let depth = 0;
+  let start = 0;
+  let isInArray = false;
+  let line = 1;
+  let counted = 0;
+  for (const { index, 0: found } of text.matchAll(sign)) {
+    if (found === '[' && depth === 0 && !isInArray) isInArray = true;
+    else if (found === '{' || found === '[') {
+      if (depth === 0) start = index;
+      depth += 1;
+    } else if ((found === '}' || found === ']') && depth > 0) {
+      depth -= 1;
+      if (depth > 0) continue;
+      line += linesOf(text.slice(counted, start));
+      counted = start;
+      yield { start, end: index + 1, line };
+    }
+  }
+  if (depth > 0) yield { start, end: text.length, line: line + linesOf(text.slice(counted, start)) };
 }
 
 const isUtf16 = ([first, second]: Uint8Array): boolean =>

@@ -47,7 +47,7 @@ export const IMPORT_TEXTS: typeof EN = {
     cells: 'Die Zeile hat eine andere Zahl von Zellen als die erste:',
   },
   importContactsHint:
-    'vCard (.vcf) oder CSV von Google, Outlook und anderen. Nichts wird geschrieben, bevor Sie es gesehen haben.',
+    'vCard (.vcf), CSV von Google, Outlook und anderen oder JSContact (.json). Nichts wird geschrieben, bevor Sie es gesehen haben.',
   asNamed: 'Wie der Name sagt',
   phoneRegion: 'Land von Nummern ohne Vorwahl',
   phoneRegionHint: 'Zwei Buchstaben, etwa DE.',

@@ -43,7 +43,8 @@ export const IMPORT_TEXTS = {
     unread: 'A value cannot be read:',
     cells: 'The row has another number of cells than the first one:',
   },
-  importContactsHint: 'vCard (.vcf) or CSV of Google, Outlook and others. Nothing is written before you have seen it.',
+  importContactsHint:
+    'vCard (.vcf), CSV of Google, Outlook and others, or JSContact (.json). Nothing is written before you have seen it.',
   asNamed: 'As its name says',
   phoneRegion: 'Country of numbers without one',
   phoneRegionHint: 'Two letters, such as GB.',

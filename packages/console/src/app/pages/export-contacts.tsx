@@ -13,6 +13,7 @@ const ENDINGS: Readonly<Record<string, { readonly ending: string; readonly type:
   [ContactFormat.VCARD_4]: { ending: 'vcf', type: 'text/vcard', label: 'vCard 4.0' },
   [ContactFormat.VCARD_3]: { ending: 'vcf', type: 'text/vcard', label: 'vCard 3.0' },
   [ContactFormat.CSV]: { ending: 'csv', type: 'text/csv', label: 'CSV' },
+  [ContactFormat.JSCONTACT]: { ending: 'json', type: 'application/jscontact+json', label: 'JSContact' },
 };
 
 export interface ExportProps {
@@ -53,7 +54,7 @@ export default function ExportContacts({ query, isStarred, onClose }: ExportProp
             <Select
               label={contactTexts.format}
               value={format}
-              options={[ContactFormat.VCARD_4, ContactFormat.VCARD_3, ContactFormat.CSV].map(
+              options={[ContactFormat.VCARD_4, ContactFormat.VCARD_3, ContactFormat.CSV, ContactFormat.JSCONTACT].map(
                 (each) => [String(each), ENDINGS[each]!.label] as const,
               )}
               onChange={setFormat}

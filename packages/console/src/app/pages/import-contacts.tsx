@@ -2,7 +2,7 @@ import { KithError } from '@kith/client/calls';
 import { ContactFormat, ContactImportStatus, ContactService, type ImportedContactResult } from '@kith/client/contacts';
 import { useQueryClient } from '@tanstack/react-query';
 import { useEffect, useRef, useState } from 'react';
-import { columnsOf, type FilePart, partsOf } from '../contact-parts.ts';
+import { columnsOf, type FileKind, type FilePart, partsOf } from '../contact-parts.ts';
 import { useService } from '../context.tsx';
 import { describeFailure } from '../failures.ts';
 import { importTexts } from '../import-texts.ts';
@@ -47,7 +47,7 @@ export default function ImportContacts() {
     <ImportPage
       title={t.importContacts}
       target="contacts"
-      accept=".vcf,.vcard,.csv,text/vcard,text/csv"
+      accept=".vcf,.vcard,.csv,.json,text/vcard,text/csv,application/jscontact+json"
       hint={importTexts.importContactsHint}
       bytesMax={FILE_BYTES_MAX}
       read={read}
@@ -60,14 +60,25 @@ export default function ImportContacts() {
 
 async function read(file: File): Promise<SourceFile> {
   const bytes = new Uint8Array(await file.arrayBuffer());
-  const isCsv = !/\.(vcf|vcard)$/i.test(file.name);
+  const kind = kindOf(file.name);
   return {
     name: file.name,
-    parts: partsOf(bytes, isCsv),
-    columns: isCsv ? columnsOf(bytes) : [],
-    format: isCsv ? ContactFormat.CSV : ContactFormat.VCARD_4,
+    parts: partsOf(bytes, kind),
+    columns: kind === 'csv' ? columnsOf(bytes) : [],
+    format: FORMATS[kind],
   };
 }
+
+function kindOf(name: string): FileKind {
+  if (/\.(json|jsonl|jscontact)$/i.test(name)) return 'json';
+  return /\.(vcf|vcard)$/i.test(name) ? 'vcard' : 'csv';
+}
+
+const FORMATS: Readonly<Record<FileKind, ContactFormat>> = {
+  vcard: ContactFormat.VCARD_4,
+  csv: ContactFormat.CSV,
+  json: ContactFormat.JSCONTACT,
+};
 
 interface Run {
   readonly isPreview: boolean;
