@@ -10,6 +10,7 @@ import type { Page } from 'playwright-core';
 import { ContactFormat, Role } from '../packages/client/src/contract.ts';
 import { createKith } from '../packages/client/src/index.ts';
 import { startKith } from '../packages/client/src/testing.ts';
+import { toPng } from '../src/contacts/photos/pictures.testkit.ts';
 import { startChromium } from '../test/support/browser.ts';
 
 /** Pages in the README, in light or dark. */
@@ -94,6 +95,9 @@ await alan.contacts.import({
   source: 'phone.vcf',
 });
 const { contacts } = await alan.contacts.list().page();
+for (const [i, { id }] of contacts.filter(({ nickname }, at) => at % 2 === 0 || nickname !== '').entries()) {
+  await alan.contacts.setPhoto({ contactId: id, image: portrait(160, 160, i) });
+}
 for (const [i, [name, color]] of [
   ['Conference', '#4338ca'],
   ['Family', '#0a7f5a'],
@@ -163,6 +167,15 @@ const VIEWS: readonly [name: string, path: string, prepare?: Prepare][] = [
       await page.getByRole('button', { name: 'Add a field' }).click();
     },
   ],
+  [
+    'contact-photo',
+    `contacts/${contacts[0]!.id}`,
+    async (page) => {
+      await page.getByRole('button', { name: 'Change photo' }).click();
+      const buffer = Buffer.from(portrait(480, 320, 1));
+      await page.locator('input[type=file]').setInputFiles({ name: 'a.png', mimeType: 'image/png', buffer });
+    },
+  ],
   ['duplicates', 'contacts/duplicates'],
   ['account', 'account'],
 ];
@@ -205,6 +218,25 @@ for (const colorScheme of ['light', 'dark'] as const) {
   }
   await takeAccount(page, OWN_ACCOUNT_VIEWS, colorScheme);
   await context.close();
+}
+
+/** A picture of somebody: head and shoulders. */
+function portrait(width: number, height: number, tone: number): Uint8Array<ArrayBuffer> {
+  const data = new Uint8ClampedArray(width * height * 4);
+  const [head, body, wall] = [
+    [232, 190, 160],
+    [50 + tone * 30, 70, 140 - tone * 20],
+    [200 - tone * 15, 215, 205 + tone * 8],
+  ] as const;
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const [across, down] = [(x - width / 2) / height, y / height];
+      const isHead = (across / 0.17) ** 2 + ((down - 0.4) / 0.22) ** 2 < 1;
+      const isBody = (across / 0.36) ** 2 + ((down - 1) / 0.4) ** 2 < 1;
+      data.set([...(isHead ? head : isBody ? body : wall), 255], (y * width + x) * 4);
+    }
+  }
+  return Uint8Array.from(toPng({ data, width, height }));
 }
 
 /** Takes account pages, and one whose form was sent empty. */

@@ -3,6 +3,8 @@ import type { Page } from 'playwright-core';
 import { expect, test } from 'vitest';
 import { ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
 import { LabelService } from '../gen/kith/contact/v1/label_service_pb.ts';
+import { readImageHeader } from '../src/contacts/photos/image-header.ts';
+import { coloursOf, fromJpeg, quarters, toPng } from '../src/contacts/photos/pictures.testkit.ts';
 import { needChromium } from './support/browser.ts';
 import { faultsOf, signInOn, tabTo } from './support/console.ts';
 import { startSite } from './support/site.ts';
@@ -152,6 +154,85 @@ test('every field is added, refused at its place, shown, changed and taken away,
     etag: contact!.etag,
     updateTime: contact!.updateTime,
   });
+  expect(visitor.complaints).toEqual([]);
+});
+
+test('a photo is cut out of a picture with keys, shown, taken away and brought back', async (context) => {
+  needChromium(context);
+  await using visitor = await site.visit({ colorScheme: 'dark' });
+  const page = await visitor.open('contacts');
+  const { contacts } = await withContacts(page, 'Ada');
+  const [{ id: contactId } = { id: '' }] = (await contacts.listContacts({})).contacts;
+  const photo = async () => {
+    const { photoId } = (await contacts.getContact({ contactId })).contact!;
+    return photoId === '' ? undefined : (await contacts.getContactPhoto({ photoId })).image;
+  };
+  await page.getByRole('link', { name: /Ada/ }).click();
+  const card = page.getByRole('region', { name: 'Ada' });
+  const dialog = page.getByRole('dialog');
+  await card.getByText('A', { exact: true }).waitFor();
+  await tabTo(card.getByRole('button', { name: 'Add photo' }));
+  await page.keyboard.press('Enter');
+  const file = dialog.getByLabel('Picture');
+  await file.and(page.locator(':focus')).waitFor();
+  await file.setInputFiles({ name: 'a.png', mimeType: 'image/png', buffer: Buffer.from('no picture') });
+  await dialog.getByText('This picture cannot be read').waitFor();
+  await file.setInputFiles({ name: 'a.png', mimeType: 'image/png', buffer: toPng(quarters(900, 300)) });
+  await dialog.getByRole('img', { name: 'The photo as it will be' }).waitFor();
+  expect(await faultsOf(page, 'a picture that is cut')).toEqual([]);
+  await dialog.getByLabel('Zoom').and(page.locator(':focus')).waitFor();
+  expect(await dialog.getByLabel('Top to bottom').isDisabled()).toBe(true);
+  await page.keyboard.press('End');
+  await page.keyboard.press('Home');
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Home');
+  await tabTo(dialog.getByRole('button', { name: 'Save photo' }));
+  await page.keyboard.press('Enter');
+  await page.getByText('Saved the photo of Ada').waitFor();
+  // The left third of the picture, in the card and in the list.
+  const left = await photo();
+  expect([coloursOf(await fromJpeg(left!)), readImageHeader(left!).width]).toEqual(['RRBB', 300]);
+  const pictures = page.locator('img.avatar');
+  await expect.poll(() => pictures.count()).toBe(2);
+  expect(await pictures.evaluateAll((all) => all.map((each) => (each as HTMLImageElement).naturalWidth))).toEqual([
+    96, 300,
+  ]);
+  expect(await faultsOf(page, 'a photo in a card')).toEqual([]);
+
+  // Another one, dropped and pulled.
+  await card.getByRole('button', { name: 'Change photo' }).click();
+  await dialog.getByRole('img', { name: 'The photo of Ada' }).waitFor();
+  expect(await faultsOf(page, 'a photo')).toEqual([]);
+  const dropped = await page.evaluateHandle(
+    (bytes) => {
+      const data = new DataTransfer();
+      data.items.add(new File([Uint8Array.from(bytes)], 'b.png', { type: 'image/png' }));
+      return data;
+    },
+    [...toPng(quarters(900, 300))],
+  );
+  await dialog.locator('.file-drop').dispatchEvent('drop', { dataTransfer: dropped });
+  const box = (await dialog.getByRole('img', { name: 'The photo as it will be' }).boundingBox())!;
+  await page.mouse.move(box.x + box.width - 10, box.y + 20);
+  await page.mouse.down();
+  for (let i = 0; i < 8; i += 1) await page.mouse.move(box.x + box.width - 10 - (i * box.width) / 5, box.y + 20);
+  await page.mouse.up();
+  await dialog.getByRole('button', { name: 'Save photo' }).click();
+  await dialog.waitFor({ state: 'detached' });
+  expect(coloursOf(await fromJpeg((await photo())!))).toBe('GGYY');
+  await page.getByRole('button', { name: 'Undo' }).last().click();
+  await expect.poll(photo).toEqual(left);
+
+  await card.getByRole('button', { name: 'Change photo' }).click();
+  await dialog.getByRole('button', { name: 'Remove photo' }).click();
+  await page.getByText('Removed the photo of Ada').waitFor();
+  await expect.poll(() => pictures.count()).toBe(0);
+  await page.getByRole('button', { name: 'Undo' }).last().click();
+  await expect.poll(() => pictures.count()).toBe(2);
+  expect(await photo()).toEqual(left);
+  await card.getByRole('button', { name: 'Earlier versions' }).click();
+  await dialog.getByRole('img', { name: 'Photo' }).first().waitFor();
+  expect(await faultsOf(page, 'versions with photos')).toEqual([]);
   expect(visitor.complaints).toEqual([]);
 });
 

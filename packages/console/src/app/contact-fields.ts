@@ -39,6 +39,7 @@ export const FIELDS = [
   'timeZone',
   'notes',
   'starred',
+  'photoId',
   'labelIds',
   'source',
   'vcardProperties',

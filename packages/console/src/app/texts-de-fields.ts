@@ -30,6 +30,8 @@ export const FIELD_TEXTS: typeof EN = {
   starred: 'Markiert',
   labelIds: 'Labels',
   photoId: 'Foto',
+  addPhoto: 'Foto hinzufügen',
+  changePhoto: 'Foto ändern',
   source: 'Herkunft',
   vcardProperties: 'Aus Importen behalten',
   form: {

@@ -28,6 +28,8 @@ export const FIELD_TEXTS = {
   starred: 'Starred',
   labelIds: 'Labels',
   photoId: 'Photo',
+  addPhoto: 'Add photo',
+  changePhoto: 'Change photo',
   source: 'Source',
   vcardProperties: 'Kept from imports',
   /** Headings and columns of the form. */

@@ -1,5 +1,5 @@
 import { KithError } from '@kith/client/calls';
-import { type Contact, type ContactDuplicate, ContactService } from '@kith/client/contacts';
+import { type Contact, type ContactDuplicate, ContactService, PhotoSize } from '@kith/client/contacts';
 import { useQueryClient } from '@tanstack/react-query';
 import { useEffect, useId, useRef, useState } from 'react';
 import { areSame, type Entry, entriesOf, FIELDS, type FieldName } from '../contact-fields.ts';
@@ -9,7 +9,7 @@ import { d } from '../duplicate-texts.ts';
 import { describeFailure } from '../failures.ts';
 import { fieldTexts } from '../field-texts.ts';
 import { type Choice, differingFields, mergeRequest, type Pair, pairOf, sameFields, type Side } from '../merge-plan.ts';
-import { Avatar } from '../parts/avatar.tsx';
+import { ContactAvatar, Photo } from '../parts/contact-photo.tsx';
 import { AsCode } from '../parts/as-code.tsx';
 import { Time } from '../parts/time.tsx';
 import { Link } from '../router.tsx';
@@ -215,7 +215,7 @@ function Kept({ pair, kept, onChoose }: KeptProps) {
         return (
           <div key={side} className="merge-option" data-chosen={kept === side}>
             <Link to={`contacts/${contact.id}`} className="person">
-              <Avatar name={name} />
+              <ContactAvatar contact={contact} />
               <span>
                 <span className="person-name">{name}</span>
                 <span className="muted">
@@ -278,7 +278,12 @@ function Entries({ name, entries }: { readonly name: FieldName; readonly entries
     <span className="stack">
       {entries.map((entry, i) => (
         <span key={i} className={name === 'notes' || name === 'customFields' ? 'notes' : undefined}>
-          {textOf(entry)} {entry.type !== '' && <span className="muted">{entry.type}</span>}
+          {name === 'photoId' ? (
+            <Photo photoId={entry.text} size={PhotoSize.SMALL} className="avatar large" alt={fieldTexts.photoId} />
+          ) : (
+            textOf(entry)
+          )}{' '}
+          {entry.type !== '' && <span className="muted">{entry.type}</span>}
         </span>
       ))}
     </span>

@@ -8,8 +8,8 @@ import { useService } from '../context.tsx';
 import { d } from '../duplicate-texts.ts';
 import { describeFailure } from '../failures.ts';
 import { fieldTexts } from '../field-texts.ts';
-import { Avatar } from '../parts/avatar.tsx';
 import { AsCode } from '../parts/as-code.tsx';
+import { ContactAvatar } from '../parts/contact-photo.tsx';
 import { Dialog } from '../parts/dialog.tsx';
 import { LabelDot } from '../parts/label-dot.tsx';
 import { Failed, Skeleton } from '../parts/states.tsx';
@@ -23,6 +23,7 @@ import { qrCard } from '../vcard.ts';
 import ContactMerges from './contact-merges.tsx';
 
 const QrCode = lazy(() => import('../parts/qr-code.tsx'));
+const EditPhoto = lazy(() => import('./edit-photo.tsx'));
 const ContactVersions = lazy(() => import('./contact-versions.tsx'));
 
 interface CardProps {
@@ -37,6 +38,7 @@ export default function ContactCard({ contactId, onEdit }: CardProps) {
   const labels = useLabels();
   const [isQrShown, setQrShown] = useState(false);
   const [areVersionsShown, setVersionsShown] = useState(false);
+  const [isPhotoEdited, setPhotoEdited] = useState(false);
   const {
     data: contact,
     error,
@@ -76,7 +78,7 @@ export default function ContactCard({ contactId, onEdit }: CardProps) {
         <Link to={`contacts${location.search}`}>← {contactTexts.back}</Link>
       </p>
       <div className="page-head">
-        <Avatar name={name} isLarge />
+        <ContactAvatar contact={contact} isLarge />
         <div className="page-title">
           <h2>{name}</h2>
           <p className="muted">{[contact.jobTitle, contact.department, contact.company].filter(Boolean).join(', ')}</p>
@@ -101,6 +103,9 @@ export default function ContactCard({ contactId, onEdit }: CardProps) {
           </button>
           <button type="button" className="button danger" onClick={remove}>
             {t.delete}
+          </button>
+          <button type="button" className="link quiet" onClick={() => setPhotoEdited(true)}>
+            {contact.photoId === '' ? fieldTexts.addPhoto : fieldTexts.changePhoto}
           </button>
           <button type="button" className="link quiet" onClick={() => setQrShown(true)}>
             {fieldTexts.asQr}
@@ -147,6 +152,11 @@ export default function ContactCard({ contactId, onEdit }: CardProps) {
         </dl>
       </details>
       {isQrShown && <QrDialog contact={contact} onClose={() => setQrShown(false)} />}
+      {isPhotoEdited && (
+        <Suspense fallback={null}>
+          <EditPhoto contact={contact} onClose={() => setPhotoEdited(false)} />
+        </Suspense>
+      )}
       {areVersionsShown && (
         <Suspense fallback={null}>
           <ContactVersions contact={contact} onClose={() => setVersionsShown(false)} />
@@ -165,6 +175,7 @@ const ELSEWHERE: ReadonlySet<FieldName> = new Set([
   'nameSuffix',
   'labelIds',
   'starred',
+  'photoId',
   'vcardProperties',
 ]);
 const SHOWN = FIELDS.filter((name) => !ELSEWHERE.has(name));

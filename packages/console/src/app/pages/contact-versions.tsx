@@ -1,4 +1,4 @@
-import { type Contact, ContactField, ContactService, type EarlierContact } from '@kith/client/contacts';
+import { type Contact, ContactField, ContactService, type EarlierContact, PhotoSize } from '@kith/client/contacts';
 import { useInfiniteQuery, useQueryClient } from '@tanstack/react-query';
 import { useId } from 'react';
 import { contactField, entriesOf, FIELDS } from '../contact-fields.ts';
@@ -6,6 +6,7 @@ import { contactName } from '../contact-name.ts';
 import { useService } from '../context.tsx';
 import { describeFailure } from '../failures.ts';
 import { fieldTexts } from '../field-texts.ts';
+import { Photo } from '../parts/contact-photo.tsx';
 import { Dialog } from '../parts/dialog.tsx';
 import { Failed, Skeleton } from '../parts/states.tsx';
 import { Time } from '../parts/time.tsx';
@@ -96,7 +97,16 @@ function Version({ of: { contact, changeTime, purgeTime, action, changedFields }
                 {texts.before}: {fieldTexts[name]}
               </dt>
               <dd className="stack">
-                <Before entries={entriesOf(contact, name).map(({ text }) => labels.get(text) ?? text)} />
+                {name === 'photoId' && contact.photoId !== '' ? (
+                  <Photo
+                    photoId={contact.photoId}
+                    size={PhotoSize.SMALL}
+                    className="avatar large"
+                    alt={fieldTexts.photoId}
+                  />
+                ) : (
+                  <Before entries={entriesOf(contact, name).map(({ text }) => labels.get(text) ?? text)} />
+                )}
               </dd>
             </div>
           ))}

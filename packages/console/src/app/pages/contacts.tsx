@@ -3,9 +3,9 @@ import { keepPreviousData, useInfiniteQuery, useQueryClient } from '@tanstack/re
 import { type DragEvent, lazy, Suspense, useMemo, useState } from 'react';
 import { contactName } from '../contact-name.ts';
 import { useService } from '../context.tsx';
-import { Avatar } from '../parts/avatar.tsx';
 import { type Bulk, useBulk } from '../parts/bulk.tsx';
 import { AsCode } from '../parts/as-code.tsx';
+import { ContactAvatar } from '../parts/contact-photo.tsx';
 import { Checkbox } from '../parts/form.tsx';
 import { LabelDot } from '../parts/label-dot.tsx';
 import { DRAGGED_CONTACTS, LabelList } from '../parts/label-list.tsx';
@@ -216,7 +216,7 @@ function ContactList({ filter, currentId, search, selection }: ListProps) {
               className="person"
               aria-current={contact.id === currentId ? 'page' : undefined}
             >
-              <Avatar name={contactName(contact)} />
+              <ContactAvatar contact={contact} />
               <span>
                 <span className="person-name">
                   {contactName(contact)}
