@@ -1,8 +1,7 @@
 import type { DescMethod } from '@bufbuild/protobuf';
 import { base64Decode } from '@bufbuild/protobuf/wire';
 import {
-  Code,
-  ConnectError,
+  type ConnectError,
   type ContextValues,
   createContextKey,
   createContextValues,
@@ -14,14 +13,11 @@ import {
   readAllBytes,
   transformDecompressEnvelope,
   transformJoinEnvelopes,
-  transformSplitEnvelope,
   type UniversalHandler,
   type UniversalServerRequest,
   type UniversalServerResponse,
 } from '@connectrpc/connect/protocol';
-
-/** What stands before each message: flags and length. */
-const ENVELOPE_BYTES = 5;
+import { ENVELOPE_BYTES, splitEnvelopes, throwIfTooLarge } from './split-envelopes.ts';
 
 export interface CheckOptions {
   /** The largest message, bytes unpacked. */
@@ -74,7 +70,8 @@ function withQueryCheck(
     if (compression === undefined && name !== 'identity') return; // the handler refuses it
     const bytes = compression === undefined ? sent : await compression.decompress(sent, readMaxBytes);
     await turn(bytes.length);
-    throwIf(tooLarge(bytes, readMaxBytes) ?? check(method, bytes, encoding === 'proto'));
+    throwIfTooLarge(bytes.length, readMaxBytes);
+    throwIf(check(method, bytes, encoding === 'proto'));
   });
   return { ...request, contextValues };
 }
@@ -132,7 +129,7 @@ function envelopes(
   const compression = compressions.find(({ name }) => name === encoding) ?? null;
   return pipe(
     isStream ? withoutReturn(body) : body,
-    transformSplitEnvelope(readMaxBytes),
+    splitEnvelopes(readMaxBytes),
     async function* (messages) {
       for await (const message of messages) {
         const bytes = ENVELOPE_BYTES + message.data.length;
@@ -168,10 +165,4 @@ function withoutReturn(body: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Arra
 
 function throwIf(error: ConnectError | undefined): void {
   if (error !== undefined) throw error;
-}
-
-function tooLarge({ length }: Uint8Array, readMaxBytes: number): ConnectError | undefined {
-  if (length <= readMaxBytes) return undefined;
-  const message = `message size ${length} is larger than configured readMaxBytes ${readMaxBytes}`;
-  return new ConnectError(message, Code.ResourceExhausted);
 }
