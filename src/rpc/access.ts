@@ -3,7 +3,6 @@ import {
   type DescMessage,
   type DescMethod,
   type DescService,
-  getOption,
   hasOption,
   type Message,
   ScalarType,
@@ -22,6 +21,7 @@ import { AccessDeclarationError } from './access-declaration-error.ts';
 import { type Check, findHeader } from '../../packages/connect-fast/src/index.ts';
 import { findCaller, setCaller } from './caller.ts';
 import { fromPermission } from './enums.ts';
+import { optionOf } from '../scan/option.ts';
 
 /** Who may call a method, as the contract declares it. */
 export type Access =
@@ -115,7 +115,7 @@ function readAccess(method: DescMethod): Access {
   if (!hasOption(method, accessOption)) {
     throw new AccessDeclarationError(`${nameOf(method)} does not declare who may call it: add (kith.access.v1.access)`);
   }
-  const { rule, selfField, apiKeys: withApiKeys, freshSignIn: takesFreshSignIn } = getOption(method, accessOption);
+  const { rule, selfField, apiKeys: withApiKeys, freshSignIn: takesFreshSignIn } = optionOf(method, accessOption);
   const refuse = (why: string): never => {
     throw new AccessDeclarationError(`${nameOf(method)}: ${why}`);
   };
@@ -154,7 +154,7 @@ function isClientStream({ methodKind }: DescMethod): boolean {
 }
 
 function guard(field: DescField): GuardedField {
-  const permission = fromPermission(getOption(field, requiredPermissionOption));
+  const permission = fromPermission(optionOf(field, requiredPermissionOption));
   if (permission === undefined) {
     throw new AccessDeclarationError(`${field.parent.typeName}.${field.name} requires an unknown permission`);
   }

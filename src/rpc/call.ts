@@ -1,4 +1,4 @@
-import { type DescMessage, getOption } from '@bufbuild/protobuf';
+import { type DescMessage } from '@bufbuild/protobuf';
 import { Code, ConnectError, type ContextValues, createContextKey, type HandlerContext } from '@connectrpc/connect';
 import { codeToString } from '@connectrpc/connect/protocol-connect';
 import { secret } from '../../gen/kith/access/v1/access_pb.ts';
@@ -10,6 +10,7 @@ import type { CallMetrics } from './call-metrics.ts';
 import { callerSpanOf, type CallTracing } from './call-tracing.ts';
 import { findCaller } from './caller.ts';
 import { explained, reasonOf, setMessage, withReason } from './errors.ts';
+import { optionOf } from '../scan/option.ts';
 
 const requestIdKey = createContextKey('', { description: 'request id' });
 const receivedKey = createContextKey(false, { description: 'request message received' });
@@ -78,7 +79,7 @@ function interruption(reason: unknown): ConnectError {
 
 /** A parser quotes what it stumbled over; what follows the comma is left out where that may be a password. */
 function hideSecrets(error: ConnectError, input: DescMessage): void {
-  if (!input.fields.some((field) => getOption(field, secret))) return;
+  if (!input.fields.some((field) => optionOf(field, secret))) return;
   setMessage(error, error.rawMessage.replace(/, (?:got |\.\.\.|").*$/s, ''));
 }
 

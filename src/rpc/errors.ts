@@ -1,4 +1,4 @@
-import { type DescEnum, type DescMessage, getOption, type MessageInitShape } from '@bufbuild/protobuf';
+import { type DescEnum, type DescMessage, type MessageInitShape } from '@bufbuild/protobuf';
 import { ViolationsSchema } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
 import { Code, ConnectError } from '@connectrpc/connect';
 import {
@@ -10,6 +10,7 @@ import {
 } from '../../gen/kith/error/v1/error_pb.ts';
 import { Failure, type FailureReason, type PartRefusal } from '../kernel/failure.ts';
 import { inPlainWords } from './plain-words.ts';
+import { optionOf } from '../scan/option.ts';
 
 /** The reasons of the contract, each with its status code, by the name that a Failure has. */
 const REASONS = readReasons(ErrorReasonSchema) as Record<FailureReason, Reason>;
@@ -41,7 +42,7 @@ export function readReasons({ values }: DescEnum): Record<string, Reason> {
   return Object.fromEntries(
     reasons.map((value) => {
       // The numbers of gRPC's status codes are those of Connect's.
-      const code = getOption(value, statusCodeOption) as number as Code;
+      const code = optionOf(value, statusCodeOption) as number as Code;
       if (Code[code] === undefined) throw new Error(`${value.name} declares no (kith.error.v1.status_code)`);
       return [value.localName.toLowerCase(), { code, reason: value.number as ErrorReason }];
     }),

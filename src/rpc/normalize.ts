@@ -1,7 +1,8 @@
-import { type DescField, type DescMessage, getOption, type Message, ScalarType } from '@bufbuild/protobuf';
+import { type DescField, type DescMessage, type Message, ScalarType } from '@bufbuild/protobuf';
 import { field as fieldRules, type FieldRules } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
 import { Normalization, normalization } from '../../gen/kith/text/v1/text_pb.ts';
 import { compact, trimEnds } from '../kernel/text.ts';
+import { optionOf } from '../scan/option.ts';
 
 /**
  * Brings the texts of a request into the one form in which everything behind it
@@ -76,13 +77,13 @@ export function createNormalize(): Normalize {
 }
 
 function textOf(field: DescField): NormalizeText | undefined {
-  switch (getOption(field, normalization)) {
+  switch (optionOf(field, normalization)) {
     case Normalization.TRIM:
       return trimEnds;
     case Normalization.COMPACT:
       return compact;
     default:
-      return isId(getOption(field, fieldRules)) ? lowerCase : undefined;
+      return isId(optionOf(field, fieldRules)) ? lowerCase : undefined;
   }
 }
 

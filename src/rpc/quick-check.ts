@@ -4,12 +4,13 @@ import {
   type DescField,
   type DescMessage,
   getExtension,
-  getOption,
   hasOption,
   isFieldSet,
   type Message,
   ScalarType,
 } from '@bufbuild/protobuf';
+import { scalarZeroValue } from '@bufbuild/protobuf/reflect';
+import { FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt';
 import type { Validator } from '@bufbuild/protovalidate';
 import {
   EnumRulesSchema,
@@ -33,6 +34,7 @@ import {
 import { file_kith_text_v1_text } from '../../gen/kith/text/v1/text_pb.ts';
 import { matchPattern } from './patterns.ts';
 import { compileCel, type Subject } from './quick-cel.ts';
+import { optionOf } from '../scan/option.ts';
 
 /** Whether a message is certainly valid. False says nothing. */
 export type QuickCheck = (desc: DescMessage, message: Message) => boolean;
@@ -50,8 +52,8 @@ const cannotTell: Test = () => false;
  * nothing: ask the validator, so that what is wrong stays its word.
  *
  * Understood are the plain rules of texts, their patterns and the rules of kith.text.v1, those of 32-bit numbers,
- * enums, lists and maps, and what compileCel understands. A field with any other has to be absent, and the validator
- * was asked once whether it may be; so no rule of an absent field may look at the clock.
+ * enums, lists and maps, and what compileCel understands. A field with any other has to be absent, and where its rules
+ * do not say whether it may be, the validator was asked once; so no rule of an absent field may look at the clock.
  */
 export function createQuickCheck(validator: Validator): QuickCheck {
   const tests = new Map<DescMessage, Test>();
@@ -67,19 +69,21 @@ export function createQuickCheck(validator: Validator): QuickCheck {
   };
 
   const messageTest = (desc: DescMessage): Test => {
-    const rules = getOption(desc, messageOption);
+    const rules = optionOf(desc, messageOption);
     const cel = celTest(rules.cel, desc);
     if (cel === undefined || !hasOnly(rules, MessageRulesSchema, ['cel'])) return cannotTell;
     if (desc.oneofs.some((oneof) => hasOption(oneof, oneofOption))) return cannotTell;
-    const empty = validator.validate(desc, create(desc));
-    if (empty.kind === 'error') return cannotTell;
-    const needed = new Set(empty.violations?.map((violation) => violation.field[0]));
-    const fields = desc.fields.map((field) => ({
-      field,
-      name: field.localName,
-      mayBeUnset: !needed.has(field),
-      test: fieldTest(field),
-    }));
+    const tested = desc.fields.map((field) => {
+      const test = fieldTest(field);
+      return { field, name: field.localName, test, mayBeUnset: mayBeUnset(field, test) };
+    });
+    let needed = new Set<unknown>();
+    if (tested.some((each) => each.mayBeUnset === undefined)) {
+      const empty = validator.validate(desc, create(desc));
+      if (empty.kind === 'error') return cannotTell;
+      needed = new Set(empty.violations?.map((violation) => violation.field[0]));
+    }
+    const fields = tested.map((each) => ({ ...each, mayBeUnset: each.mayBeUnset ?? !needed.has(each.field) }));
     return (value) => {
       const message = value as Message & Readonly<Record<string, unknown>>;
       if (message.$unknown !== undefined && message.$unknown.length > 0) return false;
@@ -92,7 +96,7 @@ export function createQuickCheck(validator: Validator): QuickCheck {
 
   /** Of the value of a field that is set. */
   const fieldTest = (field: DescField): Test => {
-    const rules = getOption(field, fieldOption);
+    const rules = optionOf(field, fieldOption);
     const kind = rules.type.case ?? '';
     // What is to be ignored is cut to its bound all the same.
     if (field.oneof !== undefined || rules.ignore === Ignore.ALWAYS) return cannotTell;
@@ -167,6 +171,36 @@ export function createQuickCheck(validator: Validator): QuickCheck {
   return (desc, message) => testOf(desc)(message);
 }
 
+/**
+ * Whether a message may do without a field, given the test of its value; undefined where the validator has to be asked.
+ * To ask it takes its time: it compiles the rules of the whole message.
+ */
+function mayBeUnset(field: DescField, test: Test): boolean | undefined {
+  const { required, ignore, type, cel, celExpression, $unknown } = optionOf(field, fieldOption);
+  if (required || ignore === Ignore.ALWAYS || ($unknown?.length ?? 0) > 0) return undefined;
+  if (field.presence !== FeatureSet_FieldPresence.IMPLICIT && field.fieldKind !== 'list' && field.fieldKind !== 'map')
+    return true;
+  if (ignore === Ignore.IF_ZERO_VALUE) return true;
+  if (type.case === undefined && cel.length + celExpression.length === 0) return true;
+  return test === cannotTell ? undefined : test(zeroOf(field));
+}
+
+/** What a field holds that was not set. */
+function zeroOf(field: DescField): unknown {
+  switch (field.fieldKind) {
+    case 'list':
+      return [];
+    case 'map':
+      return {};
+    case 'enum':
+      return field.enum.values[0]?.number;
+    case 'scalar':
+      return scalarZeroValue(field.scalar, field.longAsString);
+    default:
+      return undefined;
+  }
+}
+
 function scalarTest(scalar: ScalarType, rules: FieldRules | undefined): Test {
   const type = rules?.type;
   if (type?.case === undefined) return anything;
@@ -208,7 +242,7 @@ function expressionsOf(rules: StringRules): Test[] | undefined {
       ({ number, extendee }) => number === no && extendee.typeName === rules.$typeName,
     );
     if (rule === undefined || getExtension(rules, rule) !== true) return undefined;
-    tests.push(celTest(getOption(rule, predefined).cel, 'string'));
+    tests.push(celTest(optionOf(rule, predefined).cel, 'string'));
   }
   return tests.every((test) => test !== undefined) ? tests : undefined;
 }

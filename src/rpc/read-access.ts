@@ -3,7 +3,6 @@ import {
   type DescField,
   type DescMessage,
   type DescMethod,
-  getOption,
   hasOption,
   type Message,
   ScalarType,
@@ -20,6 +19,7 @@ import { AccessDeclarationError } from './access-declaration-error.ts';
 import { callerOf } from './caller.ts';
 import { fromPermission } from './enums.ts';
 import { wrapMethods } from './implementation.ts';
+import { optionOf } from '../scan/option.ts';
 
 /** What implements a service, as ConnectRouter.service takes it. */
 type Implementation = Readonly<Record<string, unknown>>;
@@ -189,7 +189,7 @@ function readPermissionsIn(desc: DescMessage): Permission[] {
 
 function readPermissionOf(field: DescField): Permission | undefined {
   if (!hasOption(field, readPermissionOption)) return undefined;
-  const permission = fromPermission(getOption(field, readPermissionOption));
+  const permission = fromPermission(optionOf(field, readPermissionOption));
   if (permission !== undefined && field.scalar === ScalarType.STRING && field.fieldKind === 'scalar') return permission;
   throw new AccessDeclarationError(`${field.parent.typeName}.${field.name}: read_permission is for texts`);
 }
@@ -223,21 +223,35 @@ function requireReadAccess(desc: DescMessage): void {
 }
 
 /** A message type, and all those that it can hold. */
-function messagesIn(desc: DescMessage, found = new Set<DescMessage>()): DescMessage[] {
-  found.add(desc);
-  for (const { message } of desc.fields) if (message !== undefined && !found.has(message)) messagesIn(message, found);
+const messagesIn = remembered((desc): readonly DescMessage[] => {
+  const found = new Set<DescMessage>();
+  const add = (each: DescMessage): void => {
+    found.add(each);
+    for (const { message } of each.fields) if (message !== undefined && !found.has(message)) add(message);
+  };
+  add(desc);
   return [...found];
+});
+
+/** Of each type, what a function says of it is worked out once: those of users and contacts are in most answers. */
+function remembered<T>(of: (desc: DescMessage) => T): (desc: DescMessage) => T {
+  const known = new WeakMap<DescMessage, { readonly value: T }>();
+  return (desc) => {
+    let found = known.get(desc);
+    if (found === undefined) known.set(desc, (found = { value: of(desc) }));
+    return found.value;
+  };
 }
 
-function readAccessOf(desc: DescMessage): ReadAccess | undefined {
+const readAccessOf = remembered((desc): ReadAccess | undefined => {
   if (!hasOption(desc, readAccessOption)) return undefined;
-  const option = getOption(desc, readAccessOption);
+  const option = optionOf(desc, readAccessOption);
   const permission = fromPermission(option.permission);
   if (permission === undefined) throw new AccessDeclarationError(`${desc.typeName}: its read_access says nobody may`);
   const ownerField = desc.fields.find(({ name }) => name === option.ownerField);
   if (option.ownerField !== '' && ownerField === undefined) {
     throw new AccessDeclarationError(`${desc.typeName}: owner_field ${option.ownerField} is not a field of it`);
   }
-  const always = desc.fields.filter((field) => getOption(field, alwaysAnsweredOption));
+  const always = desc.fields.filter((field) => optionOf(field, alwaysAnsweredOption));
   return { permission, ownerField, always: always.map(({ localName }) => localName) };
-}
+});

@@ -33,10 +33,11 @@ type Question = ServerReflectionRequest['messageRequest'];
  * https://github.com/grpc/grpc/blob/master/doc/server-reflection.md
  */
 export function reflection(router: ConnectRouter, roots: readonly DescFile[]): void {
-  const answer = createAnswers(roots);
+  let answer: ReturnType<typeof createAnswers> | undefined; // made for the first who asks
   const answers = limitPublicAnswers('reflection_answers'); // each is at most the whole contract, some 100 kB
   async function* converse(requests: AsyncIterable<ServerReflectionRequest>, context: HandlerContext) {
     const { signal } = context;
+    const answerTo = (answer ??= createAnswers(roots));
     const payer = payerOfCall(context);
     const sent = new Set<DescFile>();
     let questions = 0;
@@ -46,7 +47,7 @@ export function reflection(router: ConnectRouter, roots: readonly DescFile[]): v
     for await (const originalRequest of untilIdle(requests, IDLE_MAX_MS, STREAM_MAX_MS)) {
       if (++questions > QUESTIONS_MAX) throw tooMuch('reflection_questions', QUESTIONS_MAX);
       requireShort(originalRequest);
-      const messageResponse = answer(originalRequest.messageRequest, sent);
+      const messageResponse = answerTo(originalRequest.messageRequest, sent);
       answeredBytes += bytesOf(messageResponse);
       if (answeredBytes > ANSWERED_MAX_BYTES) throw tooMuch('reflection_bytes', ANSWERED_MAX_BYTES);
       endTurn = await answers.takeTurn(payer, signal);

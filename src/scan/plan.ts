@@ -1,4 +1,4 @@
-import { create, type DescEnum, type DescField, type DescMessage, getOption, ScalarType } from '@bufbuild/protobuf';
+import { create, type DescEnum, type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf';
 import { WireType } from '@bufbuild/protobuf/wire';
 import { FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt';
 import {
@@ -8,6 +8,7 @@ import {
   Ignore,
   type StringRules,
 } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
+import { optionOf } from './option.ts';
 
 /**
  * How often a message may give a field that takes one value. The last one counts, and messages are
@@ -123,7 +124,7 @@ function compileField(field: DescField, known: Map<DescMessage, Plan>): FieldPla
   if (field.fieldKind === 'map' && field.mapKind === 'message') refuse('a map of messages');
   if (field.presence === FeatureSet_FieldPresence.LEGACY_REQUIRED) refuse('a required field');
   const wire = isMessage || field.fieldKind === 'map' ? WireType.LengthDelimited : wireOf(field.scalar, field.enum);
-  const rules = getOption(field, fieldRules);
+  const rules = optionOf(field, fieldRules);
   const { type } = rules.ignore === Ignore.ALWAYS ? create(FieldRulesSchema) : rules;
   const kind = kindOf(field);
   const countMax = countMaxOf(type);
@@ -220,7 +221,7 @@ export function largestBytes(plan: Plan, within: readonly Plan[] = []): number {
 }
 
 function largestValue({ field, message, countMax }: FieldPlan, within: readonly Plan[]): number {
-  const rules = getOption(field, fieldRules);
+  const rules = optionOf(field, fieldRules);
   const { type } = rules;
   if (rules.ignore === Ignore.ALWAYS) return Infinity;
   switch (field.fieldKind) {
