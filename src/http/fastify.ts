@@ -150,7 +150,9 @@ function checkHeads(shortcut: Shortcut | undefined): {
 
 /** The router decodes paths. A proxy in front compares them as they are written, so that only one spelling may be served. */
 function isSpelledAsItsRoute({ url, routeOptions }: FastifyRequest): boolean {
-  return routeOptions.url === undefined || routeOptions.url.endsWith('*') || pathOf(url) === routeOptions.url;
+  const { url: route, config } = routeOptions;
+  if (route === undefined || route.endsWith('*')) return true;
+  return config?.paths === undefined ? pathOf(url) === route : config.paths.has(pathOf(url));
 }
 
 /** A request target without its query. */

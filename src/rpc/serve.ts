@@ -1,6 +1,5 @@
 import type { DescService } from '@bufbuild/protobuf';
 import { type ConnectRouter, createContextValues, type HandlerContext, type ServiceImpl } from '@connectrpc/connect';
-import { fastifyConnectPlugin } from '@connectrpc/connect-fastify';
 import type { Validator } from '@bufbuild/protovalidate';
 import type { FastifyInstance } from 'fastify';
 import type { Caller } from '../kernel/access.ts';
@@ -25,6 +24,7 @@ import { createCallLog } from './call-log.ts';
 import type { CallMetrics } from './call-metrics.ts';
 import { CallTracing } from './call-tracing.ts';
 import { readPeer, setPeer } from './peer.ts';
+import { routeHandlers } from './connect-routes.ts';
 import { toConnectError } from './errors.ts';
 import { checkQuery, checkRequests } from './checked-requests.ts';
 import { COMPRESS_MIN_BYTES, type Compressor } from './compressor.ts';
@@ -81,7 +81,7 @@ export interface RpcOptions {
 }
 
 /** Serves RPCs over gRPC, gRPC-Web and Connect on a Fastify instance. */
-export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): Promise<void> {
+export function serveRpcs(fastify: FastifyInstance, options: RpcOptions): void {
   const gate = createAccessGate(options.rules, options.authenticate, options.freshness);
   const tracing = options.tracing && new CallTracing(options.tracing);
   const authorize = tracing ? (context: HandlerContext) => tracing.within(context, () => gate(context)) : gate;
@@ -150,15 +150,12 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
     onFault: (error) => fastify.log.error({ err: error }, 'could not write an answer'),
   });
   options.fastPath?.open(handlers);
-  await fastify.register(fastifyConnectPlugin, {
-    routes: (router) => void router.handlers.push(...handlers.handlers),
-    contextValues(request) {
-      const values = createContextValues();
-      setRequestId(values, request.id);
-      const peer = readPeer(request);
-      setPeer(values, () => peer);
-      return values;
-    },
+  routeHandlers(fastify, handlers.handlers, (request) => {
+    const values = createContextValues();
+    setRequestId(values, request.id);
+    const peer = readPeer(request);
+    setPeer(values, () => peer);
+    return values;
   });
 }
 

@@ -207,7 +207,7 @@ export async function createHandlers(
     }
   }
   if (accountUrl !== undefined) serveChangePasswordUrl(fastify, accountUrl);
-  await serveRpcs(fastify, {
+  serveRpcs(fastify, {
     routes(router: ConnectRouter) {
       registerServices(router, served);
       const names = contract.services.map(({ typeName }) => typeName);
