@@ -13,7 +13,6 @@ import { withoutPassword } from '../kernel/text.ts';
 import type { Tracing } from '../tracing/tracing.ts';
 import { createKeyedMutex, LOCK_WAIT_MAX_MS } from '../kernel/keyed-mutex.ts';
 import { migrate } from './migrate.ts';
-import { openPostgres } from './postgres.ts';
 import type { RevocationTable, Schema } from './schema.ts';
 import { openSqlite } from './sqlite.ts';
 import { traced } from './traced.ts';
@@ -87,7 +86,7 @@ const LIMITS: DatabaseLimits = {
  */
 export async function openDatabase(url: string, limits: DatabaseLimits = LIMITS, tracing?: Tracing): Promise<Database> {
   try {
-    const plain = url.startsWith(SQLITE) ? openSqlite(url.slice(SQLITE.length)) : openPostgres(url, limits);
+    const plain = url.startsWith(SQLITE) ? openSqlite(url.slice(SQLITE.length)) : await connectTo(url, limits);
     const dialect = tracing === undefined ? plain : traced(plain, tracing);
     const db = new Kysely<Schema>({ dialect: dialect.queries });
     await using opening = new AsyncDisposableStack();
@@ -149,6 +148,12 @@ export async function openDatabase(url: string, limits: DatabaseLimits = LIMITS,
   } catch (error) {
     throw openingError(url, error);
   }
+}
+
+/** The driver is loaded where there is a server. */
+async function connectTo(url: string, limits: DatabaseLimits): Promise<Dialect> {
+  const { openPostgres } = await import('./postgres.ts');
+  return openPostgres(url, limits);
 }
 
 /** What an operator reads of an error while a database is being opened. */

@@ -22,6 +22,11 @@ export interface Dialect {
    * or cannot be reached: DatabaseUnavailable when that may pass by itself.
    */
   prepare(db: Kysely<Schema>): Promise<string | undefined>;
+  /**
+   * The migrations that were run, in the order of their names, where that is told without a transaction: a start with
+   * nothing to migrate waits for none.
+   */
+  appliedMigrations?(db: Kysely<Schema>): Promise<readonly string[]>;
   /** The column type of text that is compared and sorted byte by byte. */
   readonly orderedText: RawBuilder<unknown>;
   /** Whether transactions run one at a time anyway, whatever they write. */

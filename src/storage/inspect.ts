@@ -4,7 +4,6 @@ import { Kysely, sql } from 'kysely';
 import { openingError } from './database.ts';
 import { DatabaseError, type DatabaseLimits } from './dialect.ts';
 import { MIGRATIONS } from './migrations/list.ts';
-import { openPostgres } from './postgres.ts';
 import type { Schema } from './schema.ts';
 import { isMarked, operatorMessage, plain } from './sqlite.ts';
 import { SQLITE } from './url.ts';
@@ -64,6 +63,7 @@ function inspectFile(path: string): DatabaseInspection | undefined {
 }
 
 async function inspectServer(url: string, limits: DatabaseLimits): Promise<DatabaseInspection> {
+  const { openPostgres } = await import('./postgres.ts');
   const dialect = openPostgres(url, { ...limits, connectionsMax: 2 });
   const db = new Kysely<Schema>({ dialect: dialect.queries });
   try {

@@ -19,6 +19,8 @@ export function latestMigration(): string {
  * of the database for its own.
  */
 export async function migrate(db: Db, dialect: Dialect, schema: string | undefined): Promise<void> {
+  const applied = await dialect.appliedMigrations?.(db);
+  if (applied?.join() === Object.keys(MIGRATIONS).toSorted().join()) return;
   const known = migrations(dialect);
   const migrator = new Migrator({
     db,

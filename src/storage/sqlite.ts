@@ -67,6 +67,12 @@ export function openSqlite(path: string): Dialect {
       createQueryCompiler: () => new SqliteQueryCompiler(),
     },
     prepare: async () => undefined, // the file was looked at when it was opened
+    async appliedMigrations(db) {
+      const { rows: tables } = await sql`select 1 from sqlite_schema where name = 'kysely_migration'`.execute(db);
+      if (tables.length === 0) return [];
+      const { rows } = await sql<{ name: string }>`select name from kysely_migration order by name`.execute(db);
+      return rows.map(({ name }) => name);
+    },
     orderedText: sql`text`, // BINARY, SQLite's default collation, compares bytes
     isSerial: true,
     sequence: { type: 'integer', build: (column) => column.primaryKey().autoIncrement() },
