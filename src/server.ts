@@ -5,7 +5,6 @@ import { replaceCertificate } from './http/one-port.ts';
 import type { Clock } from './kernel/clock.ts';
 import { createFirstAdmin } from './identity/users/users.ts';
 import type { MailSender } from './mail/sender.ts';
-import { createSmtpSender } from './mail/smtp-sender.ts';
 import { createWebhookSender } from './mail/webhook-sender.ts';
 import { startMailWorker } from './mail/worker.ts';
 import { startPurging } from './purge.ts';
@@ -78,7 +77,7 @@ export async function startServer(config: Config, adminPassword: string, options
   const onPurgeError = (err: unknown) => log.error({ err }, 'could not purge expired rows');
   opened.use(startPurging(app, options.purgeIntervalMs ?? PURGE_INTERVAL_MS, onPurgeError, handlers.purges));
 
-  const sender = createSender(config.mail, app);
+  const sender = await createSender(config.mail, app);
   if (sender !== undefined) {
     opened.use(sender);
     const worker = startMailWorker(app, {
@@ -111,7 +110,12 @@ export async function startServer(config: Config, adminPassword: string, options
 }
 
 /** What mails are sent over; undefined where they wait. */
-function createSender({ smtpUrl, webhook, from }: Config['mail'], { now }: Pick<Clock, 'now'>): MailSender | undefined {
+async function createSender(
+  { smtpUrl, webhook, from }: Config['mail'],
+  { now }: Pick<Clock, 'now'>,
+): Promise<MailSender | undefined> {
   if (webhook !== undefined) return createWebhookSender({ ...webhook, from, now });
-  return smtpUrl === undefined ? undefined : createSmtpSender({ url: smtpUrl, from });
+  if (smtpUrl === undefined) return undefined;
+  const { createSmtpSender } = await import('./mail/smtp-sender.ts'); // nodemailer is loaded where it sends
+  return createSmtpSender({ url: smtpUrl, from });
 }

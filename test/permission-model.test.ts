@@ -68,7 +68,7 @@ beforeAll(async () => {
   app = {
     database,
     keyring,
-    passwords: await createPasswords(),
+    passwords: createPasswords(),
     background: cleanUp.use(new Background(onError)),
     ...systemClock,
     purgeAfterMs: 1e9,

@@ -31,7 +31,7 @@ export async function openStore(config: Config, options: StoreOptions): Promise<
   const secretKey =
     config.secretKey ?? loadSecretKey(database.dialect.fileBeside('.key'), !(await hasSigningKeys(database.db)));
   const background = opened.use(new Background(onBackgroundError));
-  const passwords = await createPasswords({ workers: config.workers, cost, tracing });
+  const passwords = createPasswords({ workers: config.workers, cost, tracing });
   const photoMaker = opened.use(new PhotoMaker());
   const running = opened.move();
   return {

@@ -1,6 +1,7 @@
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { AuthService } from '../../../gen/kith/auth/v1/auth_service_pb.ts';
 import type { PersonalData } from '../../privacy/personal-data.ts';
+import { findHeader } from '../../../packages/connect-fast/src/index.ts';
 import { callerOf } from '../../rpc/caller.ts';
 import { toPermissions } from '../../rpc/enums.ts';
 import { toUserMessage } from '../users/messages.ts';
@@ -18,7 +19,12 @@ import { confirmSignUp, signUp } from '../sign-up/sign-up.ts';
 import { type AuthApp, changePassword, completeLogin, login, me, type SignIn } from './auth.ts';
 import { loginWithCode, requestLoginCode } from './login-code.ts';
 import { fromAnswer, toSignInMessage, toTokens } from './messages.ts';
-import { asksForCookie, intoCookie, readCookie, removeCookie } from './session-cookie.ts';
+import { asksForCookie, intoCookie, readCookie, type ReadHeader, removeCookie } from './session-cookie.ts';
+
+/** Without the Headers of a call, for which Node loads all of its fetch. */
+function headersOf(context: HandlerContext): ReadHeader {
+  return (name) => findHeader(context, name);
+}
 
 export function authService(app: AuthApp): ServiceImpl<typeof AuthService> {
   const keptInCookie = (signIn: SignIn, { responseHeader }: HandlerContext): SignIn =>
@@ -27,14 +33,14 @@ export function authService(app: AuthApp): ServiceImpl<typeof AuthService> {
       : signIn;
   return {
     async login({ identifier, password }, context) {
-      const inCookie = asksForCookie(context.requestHeader, app.sessionCookies);
+      const inCookie = asksForCookie(headersOf(context), app.sessionCookies);
       const signIn = await login(app, identifier, password, peerOf(context), context.signal);
       return toSignInMessage(inCookie ? keptInCookie(signIn, context) : signIn);
     },
     async completeLogin(request, context) {
       const { challengeToken } = request;
       const answer = fromAnswer(request);
-      const inCookie = asksForCookie(context.requestHeader, app.sessionCookies);
+      const inCookie = asksForCookie(headersOf(context), app.sessionCookies);
       const signIn = await completeLogin(app, challengeToken, answer, peerOf(context), context.signal);
       return toSignInMessage(inCookie ? keptInCookie(signIn, context) : signIn);
     },
@@ -42,7 +48,7 @@ export function authService(app: AuthApp): ServiceImpl<typeof AuthService> {
       return { clientToken: await requestLoginCode(app, identifier, peerOf(context)) };
     },
     async loginWithCode(request, context) {
-      const inCookie = asksForCookie(context.requestHeader, app.sessionCookies);
+      const inCookie = asksForCookie(headersOf(context), app.sessionCookies);
       const signIn = await loginWithCode(app, request, peerOf(context));
       return toSignInMessage(inCookie ? keptInCookie(signIn, context) : signIn);
     },
@@ -50,15 +56,16 @@ export function authService(app: AuthApp): ServiceImpl<typeof AuthService> {
       const { user, permissions } = await me(app, callerOf(context));
       return { user: toUserMessage(user), permissions: toPermissions(permissions) };
     },
-    async refreshAccessToken({ refreshToken }, { requestHeader, responseHeader }) {
-      if (!asksForCookie(requestHeader, app.sessionCookies)) {
+    async refreshAccessToken({ refreshToken }, context) {
+      const header = headersOf(context);
+      if (!asksForCookie(header, app.sessionCookies)) {
         return { tokens: toTokens(await refresh(app, refreshToken)) };
       }
-      const tokens = await refresh(app, readCookie(requestHeader, app.sessionCookies));
-      return { tokens: toTokens(intoCookie(tokens, responseHeader, app.sessionCookies, app.now())) };
+      const tokens = await refresh(app, readCookie(header, app.sessionCookies));
+      return { tokens: toTokens(intoCookie(tokens, context.responseHeader, app.sessionCookies, app.now())) };
     },
     async logout(_, context) {
-      const inCookie = asksForCookie(context.requestHeader, app.sessionCookies);
+      const inCookie = asksForCookie(headersOf(context), app.sessionCookies);
       await logout(app, callerOf(context));
       if (inCookie) removeCookie(context.responseHeader, app.sessionCookies);
       return {};

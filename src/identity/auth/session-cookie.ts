@@ -10,6 +10,9 @@ const HEADER = 'x-kith-session';
 /** Bounds what is read of cookies that others have set, characters. */
 const COOKIES_MAX = 8192;
 
+/** A header of a call, by its name in lower case. */
+export type ReadHeader = (name: string) => string | undefined;
+
 export interface SessionCookies {
   /** Whether browsers reach the server by https, perhaps over a proxy: the cookie never travels without it then. */
   readonly isSecure: boolean;
@@ -27,20 +30,20 @@ export function sessionCookies(issuer: string): SessionCookies {
  * Whether a call asks for the session in a cookie. Throws cookie_refused where it does not come from a page of this server:
  * SameSite keeps other sites out, but not other origins of the same site.
  */
-export function asksForCookie(headers: Headers, { origin }: SessionCookies): boolean {
-  const asked = headers.get(HEADER);
-  if (asked === null) return false;
+export function asksForCookie(header: ReadHeader, { origin }: SessionCookies): boolean {
+  const asked = header(HEADER);
+  if (asked === undefined) return false;
   if (asked !== 'cookie') throw new Failure('cookie_refused', `${HEADER} must be cookie, or be left out`);
-  if (!isOfOwnPage(headers, origin)) {
+  if (!isOfOwnPage(header, origin)) {
     throw new Failure('cookie_refused', 'only a page of this server may have its session in a cookie');
   }
   return true;
 }
 
 /** The refresh token in the cookie of a call. Throws refresh_token_invalid for none, and for more than one. */
-export function readCookie(headers: Headers, cookies: SessionCookies): string {
+export function readCookie(header: ReadHeader, cookies: SessionCookies): string {
   const name = nameOf(cookies);
-  const sent = (headers.get('cookie') ?? '').slice(0, COOKIES_MAX).split(';');
+  const sent = (header('cookie') ?? '').slice(0, COOKIES_MAX).split(';');
   const values = sent.map((pair) => pair.trim()).filter((pair) => pair.startsWith(`${name}=`));
   // Another host of the site may have set one of two: none of them is chosen then.
   if (values.length !== 1) throw new Failure('refresh_token_invalid', 'there is no session in a cookie: sign in');
@@ -77,10 +80,10 @@ function nameOf({ isSecure }: SessionCookies): string {
  * Browsers say where a request comes from in sec-fetch-site, over https and to this machine, and in origin otherwise, which
  * is over HTTP/1.1. Scripts can set neither.
  */
-function isOfOwnPage(headers: Headers, ownOrigin: string): boolean {
-  const site = headers.get('sec-fetch-site');
-  if (site !== null) return site === 'same-origin';
-  const origin = headers.get('origin');
-  if (origin === null || !URL.canParse(origin)) return false;
-  return origin === ownOrigin || new URL(origin).host === headers.get('host');
+function isOfOwnPage(header: ReadHeader, ownOrigin: string): boolean {
+  const site = header('sec-fetch-site');
+  if (site !== undefined) return site === 'same-origin';
+  const origin = header('origin');
+  if (origin === undefined || !URL.canParse(origin)) return false;
+  return origin === ownOrigin || new URL(origin).host === header('host');
 }

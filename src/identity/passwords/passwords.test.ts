@@ -13,7 +13,7 @@ const BY = { payer: 'address:192.0.2.1' };
 
 let passwords: Passwords;
 beforeAll(async () => {
-  passwords = await createPasswords();
+  passwords = createPasswords();
 });
 
 /** "password" with the salt "somesalt", from the tests of the reference implementation of argon2. */
@@ -101,7 +101,7 @@ describe('a hash of another system', () => {
 
 describe('when many wait', () => {
   test('they wait their turn and others are turned away with a hint, until there is room again', async () => {
-    const few = await createPasswords();
+    const few = createPasswords();
     const asked = 128 + availableParallelism() + 20;
     const outcomes = await Promise.allSettled(
       Array.from({ length: asked }, () => few.verify(KNOWN_CHEAP, 'password', BY)),
@@ -116,7 +116,7 @@ describe('when many wait', () => {
   });
 
   test('processes that share the cores run a part of the hashes each, one at the least', async () => {
-    const one = await createPasswords({ workers: 1000 });
+    const one = createPasswords({ workers: 1000 });
     const order: number[] = [];
     await Promise.all(
       [4, 3, 2, 1].map(async (i) => {
@@ -128,7 +128,7 @@ describe('when many wait', () => {
   });
 
   test('a hash that cannot be read does not count as running', async () => {
-    const few = await createPasswords();
+    const few = createPasswords();
     for (let i = 0; i < availableParallelism() + 1; i++) {
       await expect(few.verify('not a hash', 'password', BY)).rejects.toThrow('cannot be read');
     }

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { type Algorithm, hash } from '@node-rs/argon2';
-import { systemClock } from '../../kernel/clock.ts';
 import { ConcurrencyLimiter } from '../../budget/concurrency-limiter.ts';
 import type { Payer } from '../../budget/payer.ts';
 import type { Tracing } from '../../tracing/tracing.ts';
@@ -25,6 +24,9 @@ const WAITING_MAX = 512;
 
 /** How long one may wait, milliseconds: imported hashes can take a second each. */
 const WAIT_MAX_MS = 10_000;
+
+/** How long a hash takes until the first has been made, milliseconds: for what callers are told to wait. */
+const HASH_MS = 20;
 
 /** Hashes run on libuv's threads, of which signing tokens and unpacking requests need one too. */
 const THREADS = Number(process.env['UV_THREADPOOL_SIZE']) || 4;
@@ -60,13 +62,11 @@ export interface Passwords {
 }
 
 /**
- * Takes one hash's time, for the stand-in that unknown users are compared with.
- *
  * @param workers how many processes share the cores
  * @param cost of new hashes; lower in tests of other things
  * @param tracing makes spans of what is hashed and verified for traced calls; default none
  */
-export async function createPasswords({
+export function createPasswords({
   workers = 1,
   cost = PASSWORD_COST,
   tracing,
@@ -74,7 +74,7 @@ export async function createPasswords({
   readonly workers?: number;
   readonly cost?: PasswordCost | undefined;
   readonly tracing?: Tracing | undefined;
-} = {}): Promise<Passwords> {
+} = {}): Passwords {
   const parameters = { ...cost, algorithm: ARGON2ID, parallelism: 1, outputLen: 32 };
   // What is written below: these parameters, 16 bytes of salt, 32 of hash.
   const ownHash = new RegExp(
@@ -83,9 +83,8 @@ export async function createPasswords({
   const isOwn = (phc: string): boolean => ownHash.test(phc);
   const limit = Math.max(1, Math.min(Math.floor(availableParallelism() / workers), THREADS - 1));
   const makeHash = (password: string) => hash(password.normalize('NFC'), parameters);
-  const startMs = systemClock.monotonic();
-  const standIn = await makeHash(randomBytes(32).toString('base64'));
-  const taskMs = systemClock.monotonic() - startMs;
+  // What unknown users are compared with: as good as a hash of a password that nobody knows, which a start would wait for.
+  const standIn = `$argon2id$v=19$m=${cost.memoryCost},t=${cost.timeCost},p=1$${base64(16)}$${base64(32)}`;
   const limiter = new ConcurrencyLimiter({
     name: 'password_hashes',
     running: limit,
@@ -93,7 +92,7 @@ export async function createPasswords({
     waiting: WAITING_MAX,
     waitingPerCaller: WAITING_PER_CALLER,
     waitMaxMs: WAIT_MAX_MS,
-    taskMs,
+    taskMs: HASH_MS,
   });
   const passwords: Passwords = {
     hash: (password, { payer, signal }) => limiter.run(payer, () => makeHash(password), signal),
@@ -112,6 +111,11 @@ export async function createPasswords({
     limiter,
   };
   return tracing === undefined ? passwords : traced(passwords, tracing);
+}
+
+/** Random bytes, as a PHC string writes them: without padding. */
+function base64(bytes: number): string {
+  return randomBytes(bytes).toString('base64').replaceAll('=', '');
 }
 
 /** With spans that last from when a hash is asked for until it is there: waiting for a core counts. */

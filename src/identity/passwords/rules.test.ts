@@ -71,7 +71,7 @@ describe('a password that has to be changed', () => {
   const BY = { payer: 'address:192.0.2.1' };
   let passwords: Passwords;
   beforeAll(async () => {
-    passwords = await createPasswords();
+    passwords = createPasswords();
   });
 
   test('does change', async () => {

@@ -55,7 +55,7 @@ describe.each(databases)('on $name', (kind) => {
 
   beforeAll(async () => {
     database = await kind.create();
-    passwords = await createPasswords();
+    passwords = createPasswords();
     app = await openInstance();
   });
   afterAll(async () => {
