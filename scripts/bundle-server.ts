@@ -45,12 +45,18 @@ export async function bundleServer(out: string): Promise<readonly Bundled[]> {
     platform: 'node',
     input: Object.fromEntries(ENTRIES.map((path) => [basename(path, '.ts'), path])),
     external: [...UNBUNDLED.map((name) => new RegExp(`^${name}(/|$)`)), ABSENT],
-    plugins: [placesPlugin()],
+    plugins: [placesPlugin(), httpPlugin()],
     onLog(level, log) {
       if (level === 'warn') throw new Error(log.message);
     },
   });
-  const { output } = await bundle.write({ dir: join(out, 'src'), format: 'esm', chunkFileNames: '[name]-[hash].js' });
+  const { output } = await bundle.write({
+    dir: join(out, 'src'),
+    format: 'esm',
+    chunkFileNames: '[name]-[hash].js',
+    comments: false, // licences are in a file beside it
+    minify: { compress: false, mangle: false, codegen: { removeWhitespace: false, asciiOnly: true } },
+  });
   await bundle.close();
   const modules = output.flatMap((part) => (part.type === 'chunk' ? part.moduleIds : []));
   return describePackages(modules);
@@ -73,6 +79,25 @@ function placesPlugin(): Plugin {
           throw new Error(`${source} looks for a place in a way that is not known`);
         return placed.replaceAll(', BUNDLE)', ', import.meta.url)');
       },
+    },
+  };
+}
+
+/** What the bundle uses of node:http. An import of all of it, as `import` is, has Node load its fetch as well. */
+const HTTP = ['Agent', 'IncomingMessage', 'STATUS_CODES', 'Server', 'ServerResponse', 'createServer', 'get', 'request'];
+
+function httpPlugin(): Plugin {
+  const id = '\0http';
+  return {
+    name: 'http',
+    resolveId: {
+      filter: { id: /^(?:node:)?http$/ },
+      handler: (_id, _importer, { kind }) => (kind === 'require-call' ? undefined : id),
+    },
+    load: {
+      filter: { id: /^\0http$/ },
+      handler: () =>
+        `const http = process.getBuiltinModule('node:http');\nexport default http;\nexport const { ${HTTP.join(', ')} } = http;`,
     },
   };
 }
