@@ -387,7 +387,7 @@ export const SETTINGS = {
     parse: parseFlag,
   },
   KITH_MESSAGE_BYTES: wholeNumber(
-    'The largest request message, unpacked. Methods that need less read less: those that anybody may call 64 kB, questions of reflection 4 kB.',
+    'The largest request message, unpacked. Methods that need less read less: those that anybody may call 64 KiB, questions of reflection 4 KiB.',
     '1048576',
     65_536,
     67_108_864,

@@ -112,7 +112,7 @@ export const SETTINGS_TEXTS: typeof EN = {
     KITH_FAST_PATH:
       'Beantwortet Aufrufe auf dem schnellen Weg, wo er möglich ist. Bei false bedient Connect jeden Aufruf, um ein Mehrfaches langsamer.',
     KITH_MESSAGE_BYTES:
-      'Die größte Anfrage, entpackt. Methoden, die weniger brauchen, lesen weniger: die, die allen offenstehen, 64 kB, Fragen der Reflection 4 kB.',
+      'Die größte Anfrage, entpackt. Methoden, die weniger brauchen, lesen weniger: die, die allen offenstehen, 64 KiB, Fragen der Reflection 4 KiB.',
     KITH_CONNECTIONS: 'Wie viele Verbindungen offen sein dürfen.',
     KITH_CONNECTIONS_PER_ADDRESS:
       'Wie viele Verbindungen von einer Adresse (IPv6: /64) offen sein dürfen, die kein vertrauter Proxy ist.',
