@@ -5,6 +5,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { AuthService } from '../gen/kith/auth/v1/auth_service_pb.ts';
 import type { Contact } from '../gen/kith/contact/v1/contact_pb.ts';
 import { ContactFormat, ContactImportStatus, ContactService } from '../gen/kith/contact/v1/contact_service_pb.ts';
+import { quarters, toPng } from '../src/contacts/photos/pictures.testkit.ts';
 import { databases } from './support/databases.ts';
 import { sizeOf } from './support/full-size.ts';
 import { ADMIN_PASSWORD, grpc } from './support/kith.ts';
@@ -19,10 +20,20 @@ vi.setConfig({ testTimeout: 60_000 + ROUNDS * 20_000 });
 const PRESENT = 75;
 const NEW = 125;
 
+/** The photo of every tenth contact: some share one. */
+const photo = (i: number) => `PHOTO;ENCODING=b;TYPE=PNG:${toPng(quarters(1 + (i % 30))).toString('base64')}`;
+
 const card = (i: number) =>
-  ['BEGIN:VCARD', 'VERSION:3.0', `UID:u${i}`, `N:;Of the file ${i};;;`, 'NOTE:Of the file', 'END:VCARD', ''].join(
-    '\r\n',
-  );
+  [
+    'BEGIN:VCARD',
+    'VERSION:3.0',
+    `UID:u${i}`,
+    `N:;Of the file ${i};;;`,
+    'NOTE:Of the file',
+    ...(i % 10 === 0 ? [photo(i)] : []),
+    'END:VCARD',
+    '',
+  ].join('\r\n');
 const FILE = Buffer.from(Array.from({ length: PRESENT + NEW }, (_, i) => card(i)).join(''));
 
 type Contacts = Client<typeof ContactService>;

@@ -1,5 +1,6 @@
 import { sql } from 'kysely';
 import type { Db } from '../storage/database.ts';
+import { TransactionConflict, UniqueViolation } from '../storage/dialect.ts';
 import type { Schema } from '../storage/schema.ts';
 import { addUsage } from './store.ts';
 import type { MadePhoto, PhotoSize } from './photos/photo.ts';
@@ -71,9 +72,15 @@ export const photoImages: PhotoImages = {
   },
 };
 
-/** Writes a photo, its images and what they take. */
+/** Writes a photo, its images and what they take. Throws TransactionConflict if another transaction has done so meanwhile. */
 export async function insertPhoto(tx: Db, row: ContactPhotoRow, photo: MadePhoto): Promise<void> {
-  await tx.insertInto('contact_photos').values(row).execute();
+  try {
+    await tx.insertInto('contact_photos').values(row).execute();
+  } catch (error) {
+    throw error instanceof UniqueViolation
+      ? new TransactionConflict('the photo was written meanwhile', { cause: error })
+      : error;
+  }
   await photoImages.write(tx, row.owner_id, row.id, photo);
   await addUsage(tx, row.owner_id, { contacts: 0, liveContacts: 0, bytes: row.bytes });
 }

@@ -116,6 +116,16 @@ describe.each(databases)('photos of contacts, on $name', (kind) => {
     });
   });
 
+  test('that are set at once on many contacts are one, and counted once', async () => {
+    const { create, set, bytes } = await newBook();
+    const made = await Promise.all(['A', 'B', 'C', 'D', 'E', 'F'].map((givenName) => create({ givenName })));
+    const before = await bytes();
+    const shown = await Promise.all(made.map((contact) => set(contact, THIRD)));
+    expect(new Set(shown.map(({ photoId }) => photoId)).size).toBe(1);
+    expect((await bytes()) - before).toBeLessThan(3000);
+    expect(await kith.database.faults()).toEqual([]);
+  });
+
   test('come back with versions, and are synchronised as any field', async () => {
     const { client, create, set } = await newBook();
     const contact = await create({ givenName: 'Ada' });

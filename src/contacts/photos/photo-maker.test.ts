@@ -135,6 +135,17 @@ describe('a picture is refused', () => {
   }, 60_000);
 });
 
+test('a picture that takes too long is refused, and the next one is read', async () => {
+  await using hasty = new PhotoMaker(1);
+  expect(await reasonOf(hasty.make(blackPng(3535, 3535), 'user:ada'))).toBe(
+    'photo_unreadable: the photo takes too long to read',
+  );
+  await using patient = new PhotoMaker(30_000);
+  const large = reasonOf(patient.make(blackPng(3535, 3535), 'user:ada'));
+  const small = reasonOf(patient.make(await toJpeg(quarters(8)), 'user:charles'));
+  expect(await Promise.all([large, small])).toEqual(['made', 'made']);
+});
+
 test('photos of a caller that are too many are refused, and one whose call has ended leaves the queue', async () => {
   const image = await toJpeg(quarters(512));
   const ending = new AbortController();

@@ -36,8 +36,14 @@ export class PhotoMaker implements AsyncDisposable {
     waitMaxMs: WAIT_MAX_MS,
     taskMs: TASK_MS,
   });
+  readonly #makeMaxMs: number;
   #worker: Worker | undefined;
   #idle: NodeJS.Timeout | undefined;
+
+  /** @param makeMaxMs how long one picture may take, milliseconds */
+  constructor(makeMaxMs = MAKE_MAX_MS) {
+    this.#makeMaxMs = makeMaxMs;
+  }
 
   /** Throws photo_unreadable, photo_too_large, budget_exceeded, server_busy. */
   async make(image: Uint8Array, payer: Payer, signal?: AbortSignal): Promise<MadePhoto> {
@@ -57,7 +63,7 @@ export class PhotoMaker implements AsyncDisposable {
     const worker = (this.#worker ??= start());
     const { promise, resolve } = Promise.withResolvers<PhotoOutcome | undefined>();
     const end = () => resolve(undefined);
-    const timer = setTimeout(() => resolve('takes too long to read'), MAKE_MAX_MS);
+    const timer = setTimeout(() => resolve('takes too long to read'), this.#makeMaxMs);
     worker.once('message', resolve).once('exit', end);
     worker.ref();
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin

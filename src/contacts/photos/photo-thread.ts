@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parentPort } from 'node:worker_threads';
-import { readImageHeader, UnreadableImage } from './image-header.ts';
+import { type ImageHeader, readImageHeader, UnreadableImage } from './image-header.ts';
 import { type MadePhoto, PHOTO_SIZES, type PhotoOutcome } from './photo.ts';
 import { type Pixels, squareOf } from './square.ts';
 
@@ -23,7 +23,8 @@ async function answer(bytes: Uint8Array<ArrayBuffer>): Promise<void> {
 async function make(bytes: Uint8Array<ArrayBuffer>): Promise<PhotoOutcome> {
   try {
     const { format, orientation } = readImageHeader(bytes);
-    const pixels = await DECODERS[format](bytes);
+    const decode = await DECODERS[format]();
+    const pixels = await decode(bytes);
     const large = squareOf(pixels, orientation, PHOTO_SIZES.large);
     const encode = await encoder();
     const made: MadePhoto = {
@@ -37,9 +38,17 @@ async function make(bytes: Uint8Array<ArrayBuffer>): Promise<PhotoOutcome> {
   }
 }
 
-/** How each format is read. A codec is loaded when it is first needed, and from its package: none fetches anything. */
-const DECODERS = {
-  async jpeg(bytes: Uint8Array<ArrayBuffer>): Promise<Pixels> {
+type Decode = (bytes: Uint8Array<ArrayBuffer>) => Promise<Pixels>;
+
+/** Loads something when it is first needed. */
+function lazy<Value>(load: () => Promise<Value>): () => Promise<Value> {
+  let loaded: Promise<Value> | undefined;
+  return () => (loaded ??= load());
+}
+
+/** How each format is read. A codec is loaded from its package: none fetches anything. */
+const DECODERS: Readonly<Record<ImageHeader['format'], () => Promise<Decode>>> = {
+  jpeg: lazy(async () => {
     const { default: decode, init } = await import('@jsquash/jpeg/decode.js');
     let isCut = false;
     await init({
@@ -47,48 +56,38 @@ const DECODERS = {
       // The rest would be grey: libjpeg calls it a warning.
       printErr: (text: string) => (isCut ||= text.startsWith('Premature end')),
     });
-    const pixels = await decode(exact(bytes));
-    if (isCut) throw new UnreadableImage('ends too soon');
-    return pixels;
-  },
-  async png(bytes: Uint8Array<ArrayBuffer>): Promise<Pixels> {
+    return async (bytes) => {
+      const pixels = await decode(exact(bytes));
+      if (isCut) throw new UnreadableImage('ends too soon'); // which ends the thread
+      return pixels;
+    };
+  }),
+  png: lazy(async () => {
     const { default: decode, init } = await import('@jsquash/png/decode.js');
     await init(moduleOf('@jsquash/png/codec/pkg/squoosh_png_bg.wasm'));
-    return decode(exact(bytes));
-  },
-  async webp(bytes: Uint8Array<ArrayBuffer>): Promise<Pixels> {
+    return (bytes) => decode(exact(bytes));
+  }),
+  webp: lazy(async () => {
     const { default: decode, init } = await import('@jsquash/webp/decode.js');
     await init(compiled('@jsquash/webp/codec/dec/webp_dec.wasm'));
-    return decode(exact(bytes));
-  },
+    return (bytes) => decode(exact(bytes));
+  }),
 };
 
-let encode: Promise<(pixels: Pixels) => Promise<Uint8Array<ArrayBuffer>>> | undefined;
-
-function encoder() {
-  encode ??= (async () => {
-    const { default: encodeJpeg, init } = await import('@jsquash/jpeg/encode.js');
-    await init(compiled('@jsquash/jpeg/codec/enc/mozjpeg_enc.wasm'));
-    return async (pixels: Pixels) => {
-      const encoded = await encodeJpeg({ ...pixels, colorSpace: 'srgb', pixelFormat: 'rgba-unorm8' } as ImageData, {
-        quality: 82,
-        progressive: false,
-      });
-      return new Uint8Array(encoded);
-    };
-  })();
-  return encode;
-}
-
-const modules = new Map<string, WebAssembly.Module>();
+const encoder = lazy(async () => {
+  const { default: encodeJpeg, init } = await import('@jsquash/jpeg/encode.js');
+  await init(compiled('@jsquash/jpeg/codec/enc/mozjpeg_enc.wasm'));
+  return async (pixels: Pixels) => {
+    const encoded = await encodeJpeg({ ...pixels, colorSpace: 'srgb', pixelFormat: 'rgba-unorm8' } as ImageData, {
+      quality: 82,
+      progressive: false,
+    });
+    return new Uint8Array(encoded);
+  };
+});
 
 function moduleOf(file: string): WebAssembly.Module {
-  let module = modules.get(file);
-  if (module === undefined) {
-    module = new WebAssembly.Module(readFileSync(fileURLToPath(import.meta.resolve(file))));
-    modules.set(file, module);
-  }
-  return module;
+  return new WebAssembly.Module(readFileSync(fileURLToPath(import.meta.resolve(file))));
 }
 
 /** Options of Emscripten that take a module from its file, and print nothing. */
