@@ -1,6 +1,6 @@
-import { Code, ConnectError, type ContextValues } from '@connectrpc/connect';
-import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from '@connectrpc/connect-node';
-import type { UniversalHandler } from '@connectrpc/connect/protocol';
+import type { UniversalHandler, UniversalServerRequest } from '@connectrpc/connect/protocol';
+import { fastifyConnectPlugin } from '@connectrpc/connect-fastify';
+import type { ContextValues } from '@connectrpc/connect';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 
 declare module 'fastify' {
@@ -11,36 +11,39 @@ declare module 'fastify' {
 }
 
 /**
- * Serves Connect's handlers on a Fastify instance, as the plugin of @connectrpc/connect-fastify does, but with a route for
- * each service in place of one for each method and each method of HTTP: a thousand routes take a tenth of a start.
+ * Serves Connect's handlers on a Fastify instance. The plugin makes routes of each handler that it is given, one for each
+ * method of HTTP: it is given one for each service, since a thousand routes take a tenth of a start.
  */
-export function routeHandlers(
+export async function routeHandlers(
   fastify: FastifyInstance,
   handlers: readonly UniversalHandler[],
   contextValues: (request: FastifyRequest) => ContextValues,
-): void {
-  const handlerOf = new Map(handlers.map((handler) => [handler.requestPath, handler]));
-  for (const [service, served] of Map.groupBy(handlers, ({ service: { typeName } }) => typeName)) {
-    const names = served.map(({ method }) => method.name);
-    fastify.route({
-      method: fastify.supportedMethods,
-      url: `/${service}/:method(^(?:${names.join('|')})$)`,
-      config: { paths: new Set(served.map(({ requestPath }) => requestPath)) },
-      async handler(request, reply) {
-        const handler = handlerOf.get(request.url.split('?', 1)[0] ?? '');
-        if (handler === undefined) return reply.callNotFound();
-        try {
-          const asked = universalRequestFromNodeRequest(request.raw, reply.raw, undefined, contextValues(request));
-          const answer = await handler(asked);
-          for (const [name, value] of Object.entries(reply.getHeaders())) {
-            if (value !== undefined) reply.raw.setHeader(name, value);
-          }
-          await universalResponseToNodeResponse(answer, reply.raw);
-        } catch (error) {
-          if (ConnectError.from(error).code === Code.Aborted) return; // the caller left
-          fastify.log.error({ err: error, rpc: `${service}/${handler.method.name}` }, 'a handler of Connect failed');
-        }
-      },
+): Promise<void> {
+  const services = [...Map.groupBy(handlers, ({ service: { typeName } }) => typeName).values()].map(ofService);
+  const pathsOf = new Map(services.map(({ handler, paths }) => [handler.requestPath, paths]));
+  await fastify.register((scope, _options, done) => {
+    scope.addHook('onRoute', (route) => {
+      const paths = pathsOf.get(route.url);
+      if (paths !== undefined) route.config = { ...route.config, paths };
     });
-  }
+    const routes = (router: { handlers: UniversalHandler[] }) => {
+      router.handlers.push(...services.map(({ handler }) => handler));
+    };
+    fastifyConnectPlugin(scope, { routes, contextValues }, done);
+  });
+}
+
+/** One handler for those of a service, with a pattern of all of their paths. */
+function ofService(handlers: readonly UniversalHandler[]): { handler: UniversalHandler; paths: ReadonlySet<string> } {
+  const byPath = new Map(handlers.map((handler) => [handler.requestPath, handler]));
+  const [first] = handlers;
+  if (first === undefined) throw new Error('a service without methods has no route');
+  const serve = (request: UniversalServerRequest) => {
+    const handler = byPath.get(new URL(request.url).pathname);
+    if (handler === undefined) throw new Error(`no handler for ${request.url}, which its route let through`);
+    return handler(request);
+  };
+  const names = handlers.map(({ method }) => method.name);
+  const requestPath = `/${first.service.typeName}/:method(^(?:${names.join('|')})$)`;
+  return { handler: Object.assign(serve, { ...first, requestPath }), paths: new Set(byPath.keys()) };
 }

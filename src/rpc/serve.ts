@@ -81,7 +81,7 @@ export interface RpcOptions {
 }
 
 /** Serves RPCs over gRPC, gRPC-Web and Connect on a Fastify instance. */
-export function serveRpcs(fastify: FastifyInstance, options: RpcOptions): void {
+export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): Promise<void> {
   const gate = createAccessGate(options.rules, options.authenticate, options.freshness);
   const tracing = options.tracing && new CallTracing(options.tracing);
   const authorize = tracing ? (context: HandlerContext) => tracing.within(context, () => gate(context)) : gate;
@@ -150,7 +150,7 @@ export function serveRpcs(fastify: FastifyInstance, options: RpcOptions): void {
     onFault: (error) => fastify.log.error({ err: error }, 'could not write an answer'),
   });
   options.fastPath?.open(handlers);
-  routeHandlers(fastify, handlers.handlers, (request) => {
+  await routeHandlers(fastify, handlers.handlers, (request) => {
     const values = createContextValues();
     setRequestId(values, request.id);
     const peer = readPeer(request);

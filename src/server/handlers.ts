@@ -207,7 +207,7 @@ export async function createHandlers(
     }
   }
   if (accountUrl !== undefined) serveChangePasswordUrl(fastify, accountUrl);
-  serveRpcs(fastify, {
+  await serveRpcs(fastify, {
     routes(router: ConnectRouter) {
       registerServices(router, served);
       const names = contract.services.map(({ typeName }) => typeName);
