@@ -61,7 +61,7 @@ const FLUSH_MAX_MS = 1000;
 export async function startServer(config: Config, adminPassword: string, options: ServerOptions = {}): Promise<Server> {
   await using opened = new AsyncDisposableStack();
   const contract = readContract(config);
-  const tracing = findTracing();
+  const tracing = await findTracing();
   const log = createLogger({ level: config.logLevel, worker: options.worker });
   const app = opened.use(await openApp(config, log, { ...options, tracing }));
   if (tracing !== undefined) log.info('tracing calls: an OpenTelemetry SDK is registered');

@@ -1,15 +1,7 @@
 import type { DescService } from '@bufbuild/protobuf';
 import { Code, createContextKey, type HandlerContext } from '@connectrpc/connect';
 import { codeToString } from '@connectrpc/connect/protocol-connect';
-import {
-  type Context,
-  context as contexts,
-  type Span,
-  type SpanContext,
-  SpanKind,
-  SpanStatusCode,
-  trace,
-} from '@opentelemetry/api';
+import type { Context, Span, SpanContext } from '@opentelemetry/api';
 import { findHeader } from '../../packages/connect-fast/src/index.ts';
 import { readTraceContext } from '../tracing/trace-context.ts';
 import type { Tracing } from '../tracing/tracing.ts';
@@ -56,11 +48,12 @@ export class CallTracing {
   begin(call: HandlerContext, requestId: string): void {
     const { values, method, protocolName } = call;
     if (values.get(tracedKey) !== undefined) return;
+    const { context: contexts, createTraceState, SpanKind, trace } = this.#tracing.api;
     const around = contexts.active();
     // Instrumentation of HTTP has read the header, and made a span that stands between.
     const caller =
       trace.getSpan(around) === undefined
-        ? readTraceContext(findHeader(call, 'traceparent'), findHeader(call, 'tracestate'))
+        ? readTraceContext(findHeader(call, 'traceparent'), findHeader(call, 'tracestate'), createTraceState)
         : undefined;
     const parent = caller === undefined ? around : trace.setSpanContext(around, caller);
     const name = `${method.parent.typeName}/${method.name}`;
@@ -83,7 +76,7 @@ export class CallTracing {
     if (reason !== undefined) span.setAttribute('kith.error.reason', reason);
     if (status !== undefined && code !== undefined && FAULTS.has(code)) {
       span.setAttribute('error.type', status);
-      span.setStatus({ code: SpanStatusCode.ERROR });
+      span.setStatus({ code: this.#tracing.api.SpanStatusCode.ERROR });
     }
     span.end();
   }
@@ -91,13 +84,13 @@ export class CallTracing {
   /** The span of a call, which the log names. */
   spanOf({ values }: CallValues): SpanContext | undefined {
     const span = values.get(tracedKey)?.span.spanContext();
-    return span !== undefined && trace.isSpanContextValid(span) ? span : undefined;
+    return span !== undefined && this.#tracing.api.trace.isSpanContextValid(span) ? span : undefined;
   }
 
   /** Runs what is done for a call, with its span active. */
   within<T>({ values }: CallValues, work: () => T): T {
     const call = values.get(tracedKey);
-    return call === undefined ? work() : contexts.with(call.active, work);
+    return call === undefined ? work() : this.#tracing.api.context.with(call.active, work);
   }
 
   /** The implementation of a service, whose methods run with the spans of their calls active: streams each time that they are asked for a message. */

@@ -1,4 +1,3 @@
-import { SpanKind } from '@opentelemetry/api';
 import type {
   CompiledQuery,
   DatabaseConnection,
@@ -57,7 +56,7 @@ class Statements {
   #describe(name: string, attributes: Readonly<Record<string, string>>): SpanDescription {
     return {
       name,
-      kind: SpanKind.CLIENT,
+      kind: this.#tracing.api.SpanKind.CLIENT,
       attributes: { 'db.system.name': this.#system, ...attributes },
       attributesOf(error) {
         const code = resultCodeOf(error);

@@ -10,12 +10,12 @@ afterEach(() => {
   context.disable();
 });
 
-function record() {
+async function record() {
   const exporter = new InMemorySpanExporter();
   const provider = new TracerProvider({ spanProcessors: [new SimpleSpanProcessor({ exporter })] });
   context.setGlobalContextManager(new AsyncLocalStorageContextManager());
   trace.setGlobalTracerProvider(provider);
-  return { tracing: findTracing()!, provider, exporter };
+  return { tracing: (await findTracing())!, provider, exporter };
 }
 
 /** Runs work for a call, so to speak. */
@@ -25,25 +25,25 @@ function inCall<T>(tracing: Tracing, work: () => T): T {
 
 const WORK = () => ({ name: 'work' });
 
-test('without an SDK there is no tracing', () => {
-  expect(findTracing()).toBeUndefined();
+test('without an SDK there is no tracing', async () => {
+  expect(await findTracing()).toBeUndefined();
 });
 
-test('an SDK that was registered is found', () => {
-  record();
-  expect(findTracing()).toBeDefined();
+test('an SDK that was registered is found', async () => {
+  await record();
+  expect(await findTracing()).toBeDefined();
 });
 
 describe('work', () => {
   test('that belongs to no call has no span', async () => {
-    const { tracing, exporter } = record();
+    const { tracing, exporter } = await record();
     expect(tracing.run(WORK, () => 1)).toBe(1);
     expect(await tracing.run(WORK, async () => 2)).toBe(2);
     expect(exporter.getFinishedSpans()).toEqual([]);
   });
 
-  test('that goes on when its call has ended has no span', () => {
-    const { tracing, exporter } = record();
+  test('that goes on when its call has ended has no span', async () => {
+    const { tracing, exporter } = await record();
     inCall(tracing, () => {
       trace.getActiveSpan()?.end();
       tracing.run(WORK, () => 1);
@@ -51,14 +51,14 @@ describe('work', () => {
     expect(exporter.getFinishedSpans().map(({ name }) => name)).toEqual(['call']);
   });
 
-  test('that returns at once is not made a promise', () => {
-    const { tracing, exporter } = record();
+  test('that returns at once is not made a promise', async () => {
+    const { tracing, exporter } = await record();
     expect(inCall(tracing, () => tracing.run(WORK, () => 'row'))).toBe('row');
     expect(exporter.getFinishedSpans()).toMatchObject([{ name: 'work', status: { code: SpanStatusCode.UNSET } }]);
   });
 
   test('that takes time has a span until it is done, which is the parent of what it does', async () => {
-    const { tracing, exporter } = record();
+    const { tracing, exporter } = await record();
     const { promise, resolve } = Promise.withResolvers<void>();
     const done = inCall(tracing, () =>
       tracing.run(WORK, async () => {
@@ -82,7 +82,7 @@ describe('work', () => {
     ['an error', new TypeError('a secret'), 'TypeError'],
     ['anything', 'a secret', 'string'],
   ])('that throws %s has a span that says its kind, and no more', async (_, thrown, type) => {
-    const { tracing, exporter } = record();
+    const { tracing, exporter } = await record();
     const fail = (): never => {
       throw thrown;
     };
@@ -112,7 +112,7 @@ describe('flushing', () => {
       },
     ],
   ])('%s', async (_, forceFlush) => {
-    const { tracing, provider } = record();
+    const { tracing, provider } = await record();
     let calls = 0;
     provider.forceFlush = () => {
       calls += 1;

@@ -1,15 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  type Attributes,
-  context,
-  type ProxyTracerProvider,
-  type Span,
-  SpanKind,
-  SpanStatusCode,
-  trace,
-  type Tracer,
-  type TracerProvider,
-} from '@opentelemetry/api';
+import type { Attributes, ProxyTracerProvider, Span, SpanKind, Tracer, TracerProvider } from '@opentelemetry/api';
 import packageJson from '../../package.json' with { type: 'json' };
 import { Failure } from '../kernel/failure.ts';
 
@@ -23,18 +13,27 @@ export interface SpanDescription {
   readonly attributesOf?: (error: unknown) => Attributes;
 }
 
+/** OpenTelemetry's API, which is loaded where an SDK is registered alone: it has some fifty modules. */
+type Api = typeof import('@opentelemetry/api');
+
+/** Where every copy of the API keeps what an SDK has registered. */
+const REGISTERED = Symbol.for('opentelemetry.js.api.1');
+
 /**
  * What records traces: an OpenTelemetry SDK that the process registered before the server started. Undefined without
  * one. It is looked for once, so that code which asks `undefined` pays nothing for traces that nobody records.
  */
-export function findTracing(): Tracing | undefined {
-  const registered = trace.getTracerProvider();
+export async function findTracing(): Promise<Tracing | undefined> {
+  const known = Reflect.get(globalThis, REGISTERED) as { readonly trace?: unknown } | undefined;
+  if (known?.trace === undefined) return undefined;
+  const api = await import('@opentelemetry/api');
+  const registered = api.trace.getTracerProvider();
   // What the API gives without an SDK makes spans that do nothing, at a price.
   const provider = isProxy(registered) ? registered.getDelegate() : registered;
   const tracer = isProxy(registered)
     ? registered.getDelegateTracer(SCOPE, VERSION)
     : provider.getTracer(SCOPE, VERSION);
-  return tracer && new Tracing(tracer, provider);
+  return tracer && new Tracing(api, tracer, provider);
 }
 
 /** The instrumentation scope of all spans. */
@@ -48,10 +47,12 @@ function isProxy(provider: TracerProvider): provider is ProxyTracerProvider {
 
 /** Makes spans, with the tracer of an SDK. */
 export class Tracing {
+  readonly api: Api;
   readonly tracer: Tracer;
   readonly #provider: TracerProvider;
 
-  constructor(tracer: Tracer, provider: TracerProvider) {
+  constructor(api: Api, tracer: Tracer, provider: TracerProvider) {
+    this.api = api;
     this.tracer = tracer;
     this.#provider = provider;
   }
@@ -63,6 +64,7 @@ export class Tracing {
    * The span ends when the work returns or its promise settles; with an error it has the status ERROR and `error.type`.
    */
   run<T>(describe: () => SpanDescription, work: (span: Span | undefined) => T): T {
+    const { context, SpanKind, SpanStatusCode, trace } = this.api;
     if (trace.getActiveSpan()?.isRecording() !== true) return work(undefined);
     const { name, kind = SpanKind.INTERNAL, attributes = {}, attributesOf } = describe();
     const span = this.tracer.startSpan(name, { kind, attributes });
