@@ -1,12 +1,15 @@
 /** The process: serves, or runs the command that it was called with. What only one of them needs is loaded for it alone. */
 import { keepCompiledCode } from './cli/compiled-code.ts';
+import { holdYoungGeneration } from './cli/young-generation.ts';
 
 const words = process.argv.slice(2);
+const isCommand = words.some((word) => !word.startsWith('-')) && words[0] !== 'serve';
+const serves = !isCommand && !words.some((word) => /^(--help|-h|--version)$/.test(word));
+if (serves) holdYoungGeneration();
 keepCompiledCode();
 
-if (words.some((word) => !word.startsWith('-')) && words[0] !== 'serve') await runCommand();
-else if (words.some((word) => /^(--help|-h|--version)$/.test(word))) await runCommand();
-else await serve(words[0] === 'serve' ? words.slice(1) : words);
+if (serves) await serve(words[0] === 'serve' ? words.slice(1) : words);
+else await runCommand();
 
 async function serve(options: readonly string[]): Promise<void> {
   const [{ fail }, server] = await Promise.all([import('./cli/exit.ts'), import('./cli/serve.ts')]);

@@ -13,7 +13,7 @@ const NOT_LOADED = ['nodemailer', 'pg', 'pg-pool', 'pg-protocol'];
 const FETCH = 'internal/deps/undici/undici';
 
 /** Some more than are loaded at the time of writing: what a start loads is most of what it takes. */
-const FILES_MAX = 90;
+const FILES_MAX = 40;
 const FILE_BYTES_MAX = 4_100_000;
 const BUILT_IN_MAX = 240;
 

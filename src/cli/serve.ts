@@ -10,6 +10,7 @@ import { announce } from './announce.ts';
 import { EXIT, fail, say } from './exit.ts';
 import { applySettings, readSettings } from './settings.ts';
 import { onReload, reportServing, runWorkers, type Serving } from './workers.ts';
+import { letYoungGenerationGrow } from './young-generation.ts';
 
 /** So that whoever waits for the start is answered first. */
 const WARM_UP_AFTER_MS = 1000;
@@ -31,7 +32,10 @@ export async function serve(words: readonly string[]): Promise<void> {
   // A terminal signals every process; the primary reads the settings for all of them.
   process.on('SIGHUP', () => void (cluster.isPrimary && reloads.reload()));
   if (cluster.isPrimary) reloads.watchFiles();
-  if (config.workers > 1 && cluster.isPrimary) process.exit(await runWorkers(config, reloads, announced));
+  if (config.workers > 1 && cluster.isPrimary) {
+    letYoungGenerationGrow();
+    process.exit(await runWorkers(config, reloads, announced));
+  }
 
   if (cluster.isWorker) onReload((settings) => reloads.take(settings));
   const password = config.adminPassword ?? randomBytes(15).toString('base64url');
@@ -44,6 +48,7 @@ export async function serve(words: readonly string[]): Promise<void> {
   await sleep(WARM_UP_AFTER_MS, undefined, { ref: false });
   await server.warmUp();
   flushCompileCache(); // a process that is killed would keep nothing
+  letYoungGenerationGrow();
 }
 
 /**
