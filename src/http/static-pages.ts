@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
+import { access, constants, readdir, readFile } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
@@ -84,15 +84,27 @@ export interface FramedPage {
   readonly headers: Readonly<Record<string, string>>;
 }
 
+/** Some hundred files, which a start would wait for. */
+const READ_AFTER_MS = 1000;
+
 /**
  * Serves a page from memory, to GET and HEAD: its files by their exact names, and the page for any other path below, since
- * the page has views with paths of their own. Serves nothing, and answers false, where it has not been built.
+ * the page has views with paths of their own. They are read for the first who asks, or soon after the server listens.
+ * Serves nothing, and answers false, where the page has not been built.
  */
 export async function serveStaticPages(fastify: FastifyInstance, pages: StaticPages): Promise<boolean> {
   const { path } = pages;
-  const files = await readBuild(pages);
-  const page = files.get('index.html');
-  if (page === undefined) return false;
+  if (!(await canRead(new URL('index.html', pages.folder)))) return false;
+  let reading: ReturnType<typeof readBuild> | undefined;
+  const read = () => (reading ??= readBuild(pages).catch(readAgain));
+  const readAgain = (error: unknown): never => {
+    reading = undefined;
+    throw error;
+  };
+  fastify.addHook('onListen', async () => {
+    const onFault = (err: unknown) => fastify.log.error({ err, path }, 'could not read the files of a page');
+    setTimeout(() => void read().catch(onFault), READ_AFTER_MS).unref();
+  });
   const writing = limitPublicAnswers(pages.budget);
 
   const send = async (served: Served, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
@@ -112,7 +124,8 @@ export async function serveStaticPages(fastify: FastifyInstance, pages: StaticPa
     const target = pathOf(request.url);
     // The router decodes paths: only one spelling is served.
     const name = target.startsWith(path) ? target.slice(path.length) : '..';
-    const served = files.get(name) ?? (VIEW.test(name) ? page : undefined);
+    const files = await read();
+    const served = files.get(name) ?? (VIEW.test(name) ? files.get('index.html') : undefined);
     return served === undefined ? refuseUnknown(target, request, reply) : send(served, request, reply);
   });
   fastify.get(path.slice(0, -1), async (_request, reply) => reply.redirect(path, 308));
@@ -130,7 +143,14 @@ export function rootElement(attributes: Readonly<Record<string, string | undefin
 /** A path of a view of the page: without a dot, which files have. */
 const VIEW = /^(?:[\w-]{1,100}(?:\/[\w-]{1,100}){0,8}\/?)?$/;
 
-/** The files of a build by their names; none where there is no build. */
+async function canRead(file: URL): Promise<boolean> {
+  return access(file, constants.R_OK).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** The files of a build by their names. */
 async function readBuild({
   folder,
   toPage,
@@ -138,7 +158,7 @@ async function readBuild({
   styles = {},
   frames = {},
 }: StaticPages): Promise<ReadonlyMap<string, Served>> {
-  const names = await readdir(folder, { recursive: true }).catch((): string[] => []);
+  const names = await readdir(folder, { recursive: true });
   const files = new Map<string, Served>();
   for (const name of names.map((each) => each.replaceAll('\\', '/'))) {
     const type = TYPES[extname(name)];
@@ -163,7 +183,6 @@ async function readBuild({
       br: await packed('br'),
     });
   }
-  if (!files.has('index.html')) return new Map();
   for (const [name, style] of Object.entries(styles)) files.set(name, madeAtStart(style, TYPES['.css']!, FILE_HEADERS));
   for (const [name, { html, headers }] of Object.entries(frames))
     files.set(name, madeAtStart(html, TYPES['.html']!, headers));
