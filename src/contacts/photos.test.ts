@@ -100,7 +100,7 @@ describe.each(databases)('photos of contacts, on $name', (kind) => {
       reason: 'PHOTO_UNREADABLE',
     });
     const bomb = client.setContactPhoto({ contactId, image: pngThatSays(50_000, 50_000) });
-    expect(await refusalOf(bomb)).toMatchObject({ reason: 'PHOTO_TOO_LARGE', metadata: { limit: '12500000' } });
+    expect(await refusalOf(bomb)).toMatchObject({ reason: 'PHOTO_TOO_LARGE', metadata: { limit: '4200000' } });
     const { contact: without } = await client.deleteContactPhoto({ contactId, etag: first.etag });
     expect(without!.photoId).toBe('');
     expect((await client.deleteContactPhoto({ contactId })).contact).toEqual(without);

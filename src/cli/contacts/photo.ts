@@ -11,7 +11,7 @@ const SIZES: Readonly<Record<string, PhotoSize>> = { small: PhotoSize.SMALL, lar
 export const setPhoto: Command = {
   summary: 'Give a contact a photo',
   details:
-    'The middle of the picture is cut out as a square, turned as the camera held it, and scaled down to 512 pixels; nothing else that is in the file is kept. It may have 700,000 bytes and 12,500,000 pixels.\nCalls kith.contact.v1.ContactService/SetContactPhoto.',
+    'The middle of the picture is cut out as a square, turned as the camera held it, and scaled down to 512 pixels; nothing else that is in the file is kept. It may have 700,000 bytes and 4,200,000 pixels.\nCalls kith.contact.v1.ContactService/SetContactPhoto.',
   args: [
     { name: 'ID', help: 'The id of the contact.' },
     { name: 'FILE', help: 'A picture in JPEG, PNG or WebP; or - for standard input.' },

@@ -3814,7 +3814,7 @@ export const ContactService: GenService<{
   /**
    * Give a contact a photo, instead of the one that it has.
    *
-   * Takes JPEG, PNG and WebP of at most 700,000 bytes and 12,500,000 pixels: scale a larger one down first. The picture is
+   * Takes JPEG, PNG and WebP of at most 700,000 bytes and 4,200,000 pixels: scale a larger one down first. The picture is
    * turned as its EXIF orientation says, its middle cut out as a square, and kept as JPEG in the sizes of
    * GetContactPhoto: nothing else that is in the file is kept, neither where it was taken nor by what. A larger one is scaled down,
    * a smaller one stays as it is, and what is transparent becomes white. What it takes counts in KITH_CONTACT_BYTES_PER_USER.
