@@ -84,7 +84,7 @@ else
   await writeReport('start', 'npm run bench:start', [
     ...lines,
     '',
-    'Medians, and the least and the most. The code that Node has compiled is there; the server, its client and the machine’s other work share the cores.',
+    'Medians, and the least and the most. The code that Node has compiled is there; the server, its client and the machine’s other work share the cores. Memory of connections has the growth of the young generation in it.',
   ]);
 
 function databaseOf(i: number): string {
