@@ -2,9 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { RecordUserActivityRequestSchema } from '../../../gen/kith/activity/v1/activity_service_pb.ts';
 import {
+  ContactFormat,
   CreateContactRequestSchema,
+  ImportContactsRequestSchema,
   UpdateContactRequestSchema,
 } from '../../../gen/kith/contact/v1/contact_service_pb.ts';
+import { blackPng, pngChunk } from '../../../src/contacts/photos/pictures.testkit.ts';
 import type { Attack, Call, Pump } from '../attack.ts';
 import type { Shape } from '../shape.ts';
 import { fillContacts, fullContact, largestBatch, type NewContact, phonesContact } from './fill.ts';
@@ -288,7 +291,31 @@ function creates(attack: Attack, contact: NewContact): Call {
 
 let contactId = '';
 
+/** Black, of the most pixels that a photo may have: different bytes each time, of the same picture. */
+function blackPicture(n: number): Buffer {
+  const end = -12; // behind the pixels
+  const note = pngChunk('tEXt', Buffer.from(`n\0${n}`));
+  return Buffer.concat([BLACK.subarray(0, end), note, BLACK.subarray(end)]);
+}
+const BLACK = blackPng(2048, 2048);
+
+const photoOf = (attack: Attack, n: number): Call => {
+  const image = blackPicture(n);
+  const card = `BEGIN:VCARD\nUID:p${n}\nN:P${n}\nPHOTO;ENCODING=b:${image.toString('base64')}\nEND:VCARD\n`;
+  const message = create(ImportContactsRequestSchema, { format: ContactFormat.VCARD_3, content: Buffer.from(card) });
+  return binary(attack, 'ImportContacts', toBinary(ImportContactsRequestSchema, message), byEditor(attack));
+};
+
 const storageShapes: readonly Shape[] = [
+  flood({
+    name: 'photos of four million pixels',
+    kind: 'storage',
+    who: 'editor',
+    sends: 'ImportContacts of a photo in a kilobyte and a half that is as large as may be, 40 at a time',
+    expects: [/OK/],
+    pump: { connections: 2, inFlight: 20 },
+    call: photoOf,
+  }),
   flood({
     name: 'contacts with twenty phones of 64 digits',
     kind: 'storage',
