@@ -1,7 +1,6 @@
 import { payerOf } from '../budget/payer.ts';
 import { type Caller, permissionMissing } from '../kernel/access.ts';
 import { type ExportApp, piecesOf } from '../privacy/export.ts';
-import { EXPORT_PAGE_ROWS } from '../privacy/personal-data.ts';
 import type { Contact } from './contact.ts';
 import { type LabelFilter, listContacts } from './contacts.ts';
 import type { Card } from './formats/card.ts';
@@ -45,7 +44,7 @@ export async function* exportContacts(
           labels,
           deleted: false,
           includeTotalSize: false,
-          pageSize: EXPORT_PAGE_ROWS,
+          pageSize: PAGE_ROWS,
           pageToken,
         };
         const page = await listContacts(app, reader, request);
@@ -79,6 +78,9 @@ export async function* exportContacts(
   } while (pageToken !== '' && !signal.aborted);
   if (format === 'jscontact') yield isFirst ? '[]\n' : '\n]\n';
 }
+
+/** How many contacts a page has, each of up to some 100 kB: a page is held as long as nobody reads it, and a caller may have many open. */
+const PAGE_ROWS = 25;
 
 /** How many photos are held at once. */
 const PHOTOS_HELD = 10;

@@ -1,5 +1,6 @@
 import type { DescService } from '@bufbuild/protobuf';
 import { type ConnectRouter, createContextValues, type HandlerContext, type ServiceImpl } from '@connectrpc/connect';
+import type { UniversalHandler } from '@connectrpc/connect/protocol';
 import type { Validator } from '@bufbuild/protovalidate';
 import type { FastifyInstance } from 'fastify';
 import type { Caller } from '../kernel/access.ts';
@@ -80,8 +81,8 @@ export interface RpcOptions {
   readonly halting: AbortSignal;
 }
 
-/** Serves RPCs over gRPC, gRPC-Web and Connect on a Fastify instance. */
-export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): Promise<void> {
+/** Serves RPCs over gRPC, gRPC-Web and Connect on a Fastify instance. Returns what it serves them with. */
+export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): Promise<readonly UniversalHandler[]> {
   const gate = createAccessGate(options.rules, options.authenticate, options.freshness);
   const tracing = options.tracing && new CallTracing(options.tracing);
   const authorize = tracing ? (context: HandlerContext) => tracing.within(context, () => gate(context)) : gate;
@@ -157,6 +158,7 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
     setPeer(values, () => peer);
     return values;
   });
+  return handlers.handlers;
 }
 
 /** What happens to each request message before its implementation is given it, on the fast path and in the fallback. */

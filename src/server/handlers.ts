@@ -48,6 +48,8 @@ import { readDatabaseFacts } from '../storage/facts.ts';
 import { ping } from '../storage/database.ts';
 import type { Tracing } from '../tracing/tracing.ts';
 import type { OpenedApp } from './app.ts';
+import { serveContactFiles } from './contact-files.ts';
+import { createFileCalls } from './plain-files.ts';
 
 /** How long what is read for metrics and for operators is good for, and how long they wait for it, milliseconds. */
 const STATUS = { keepMs: 500, waitMaxMs: 1000 };
@@ -207,7 +209,7 @@ export async function createHandlers(
     }
   }
   if (accountUrl !== undefined) serveChangePasswordUrl(fastify, accountUrl);
-  await serveRpcs(fastify, {
+  const handlers = await serveRpcs(fastify, {
     routes(router: ConnectRouter) {
       registerServices(router, served);
       const names = contract.services.map(({ typeName }) => typeName);
@@ -235,6 +237,7 @@ export async function createHandlers(
     draining: draining.signal,
     halting: halting.signal,
   });
+  serveContactFiles(fastify, createFileCalls(handlers));
   const running = opened.move();
   return {
     fastify,

@@ -121,7 +121,7 @@ export async function sendHttp2(
   headers: http2.OutgoingHttpHeaders,
   body: string | Uint8Array = '',
 ): Promise<RawAnswer> {
-  const stream = session.request({ ':method': 'POST', ...headers });
+  const stream = session.request({ ':method': 'POST', ...headers }, { endStream: false });
   const { promise, resolve, reject } = Promise.withResolvers<RawAnswer>();
   const timer = setTimeout(() => reject(new Error('no answer came, and the stream stays open')), HANG_MS);
   let head: http2.IncomingHttpHeaders = {};

@@ -101,6 +101,19 @@ export const answerShapes: readonly Shape[] = [
   },
   {
     ...LARGE,
+    name: 'files unread',
+    sends: '/contacts.vcf, 4 times on each of 10 connections, nothing read',
+    expects: [HELD_OR_REFUSED],
+    run: (attack) =>
+      pipelineUnread(
+        attack,
+        10,
+        4,
+        http1Request('GET', '/contacts.vcf', { authorization: `Bearer ${attack.viewer.accessToken}` }),
+      ),
+  },
+  {
+    ...LARGE,
     name: 'pages read a byte at a time',
     sends: 'ListContacts on 100 connections, a byte read each 10 ms',
     expects: [HELD_OR_REFUSED],

@@ -275,6 +275,27 @@ export const connectionShapes: readonly Shape[] = [
       }),
   },
   {
+    name: 'slow files',
+    kind: 'half requests',
+    who: 'viewer',
+    sends: '60 files of contacts of 1 MB, 100 kB a second and never the last 100 kB',
+    expects: [ENDED_OR_HELD],
+    async run(attack) {
+      const head = http1Request('POST', '/contacts.csv?preview=true', {
+        authorization: `Bearer ${attack.viewer.accessToken}`,
+        'content-length': '1000000',
+      });
+      const part = Buffer.alloc(100_000, 'Name\n');
+      await hold(attack, 60, (socket, second) => {
+        if (second === 0) {
+          readStatus(attack, socket);
+          socket.write(head);
+        }
+        if (second < 9) socket.write(part);
+      });
+    },
+  },
+  {
     name: 'slow chunks',
     kind: 'half requests',
     who: 'anybody',

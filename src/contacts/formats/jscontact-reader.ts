@@ -186,6 +186,10 @@ class CardReader {
   /** Keeps an entry that is not in the card: as a property of vCard, else as it is. */
   #keepEntry(path: readonly string[], value: JsonObject, isNoted: boolean): void {
     if (path[0] === 'media' && this.#readPhoto(path, value)) return;
+    const kind = path[0] === 'anniversaries' ? value.get('kind') : undefined;
+    if (kind === 'wedding' || (kind === 'birth' && !this.#builder.has('birthday'))) {
+      this.#note(path, value, 'is no date of the Gregorian calendar, or one more than there is room for');
+    }
     const line = lineOf({ list: path.slice(0, -1).join('/'), id: path.at(-1), value });
     if (line === undefined && isNoted && !SINGLES.has(path.slice(0, -1).join('/'))) {
       this.#note(path, value, 'has no field, or is one more than there is room for');

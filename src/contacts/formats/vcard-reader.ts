@@ -243,15 +243,28 @@ function once(name: Parameters<CardBuilder['setText']>[0]): Reading {
 
 function birthday({ builder }: CardReader, property: ContentLine): boolean {
   const date = readDate(property);
+  if (date === undefined) noteNoDate(builder, property);
   if (date === undefined || builder.has('birthday')) return false;
   builder.setBirthday(date);
   return true;
+}
+
+/** How much of a value a note has, UTF-16 code units. */
+const VALUE_NOTED = 40;
+
+/** Says that a date is kept as a property alone. */
+function noteNoDate(builder: CardBuilder, { name, value, line }: ContentLine): void {
+  const text = unescapeText(value).trim();
+  if (text === '') return;
+  const shown = text.length > VALUE_NOTED ? `${text.slice(0, VALUE_NOTED).toWellFormed()}...` : text;
+  builder.note(line, `${name} is kept as it is, and is no date of the contact: ${JSON.stringify(shown)} is none`);
 }
 
 /** A date of a kind; undefined for that of the label. */
 function dateOf(kind?: string): Reading {
   return (reader, property) => {
     const date = readDate(property);
+    if (date === undefined) noteNoDate(reader.builder, property);
     return date !== undefined && reader.builder.addDate(date, kind ?? reader.kindOf(property), property.line);
   };
 }

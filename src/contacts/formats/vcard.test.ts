@@ -312,7 +312,10 @@ describe('what does not fit', () => {
     const file = card('3.0', 'N:A;B;;;', 'TITLE:One', 'TITLE:Two', 'BDAY:circa 1800', 'EMAIL:nobody', ...phones);
     const kept = ['TITLE:Two', 'BDAY:circa 1800', 'EMAIL:nobody', 'TEL:20'];
     expect(one(file).properties).toEqual(kept);
-    const [{ card: back } = { card: EMPTY_CARD }] = read(file);
+    const [{ card: back, notes } = { card: EMPTY_CARD, notes: [] }] = read(file);
+    expect(notes).toEqual([
+      { line: 6, text: 'BDAY is kept as it is, and is no date of the contact: "circa 1800" is none' },
+    ]);
     expect(one(writeVCard(back, '4.0')).properties).toEqual(kept);
   });
 
