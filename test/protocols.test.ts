@@ -213,6 +213,7 @@ describe.each([
   );
 
   const reads = exampledMethods.filter(({ method }) => isRead(method));
+  const CLOCK_TIME = /\d?\d:\d\d(?::\d\d)?/g;
   /** Answers of the moment: connections, streams and times are others in each. */
   const momentary = new Set(['kith.admin.v1.AdminService/GetStatus']);
   test.each(reads)('$name answers the same over every protocol', async ({ name, method, example }) => {
@@ -225,10 +226,15 @@ describe.each([
         nextPageToken?: string;
         nextCursor?: string;
         process?: { currentTime?: string };
+        text?: string | undefined;
+        html?: string | undefined;
       };
       delete answer.process?.currentTime;
       // Where the log ends moves on, whoever calls, and page tokens are sealed anew each time.
       if (name.endsWith('/ListUserActivity')) delete answer.watchCursor;
+      // Mails tell the second that they were made in.
+      answer.text = answer.text?.replaceAll(CLOCK_TIME, 'a time');
+      answer.html = answer.html?.replaceAll(CLOCK_TIME, 'a time');
       if (answer.nextPageToken !== undefined) answer.nextPageToken = 'there is one';
       if (answer.nextCursor !== undefined) answer.nextCursor = 'there is one';
       answers.push(momentary.has(name) ? Object.keys(answer) : answer);
