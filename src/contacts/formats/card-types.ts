@@ -1,3 +1,5 @@
+import { ownOf } from '../../kernel/own.ts';
+
 /** What kinds of entries are called in vCard, beside free text in X-ABLabel. */
 
 /** Words of TYPE that say nothing of the kind of an entry. */
@@ -28,20 +30,20 @@ const FIRST = new Set(['home', 'work']);
 /** The kind that words of TYPE say; '' for none. */
 export function kindOfTypes(types: readonly string[]): string {
   const words = types.map((type) => type.trim().toLowerCase()).filter((type) => type !== '' && !SILENT.has(type));
-  const kinds = [...new Set(words.map((word) => KINDS[word] ?? word.replace(/^x-/, '')))];
+  const kinds = [...new Set(words.map((word) => ownOf(KINDS, word) ?? word.replace(/^x-/, '')))];
   return [...kinds.filter((kind) => FIRST.has(kind)), ...kinds.filter((kind) => !FIRST.has(kind))].join(' ');
 }
 
 /** The words of TYPE for a kind; undefined where it takes a label. */
 export function typesOfKind(kind: string, isPhone: boolean): readonly string[] | undefined {
   const types = isPhone ? PHONE_TYPES : TYPES;
-  return Object.hasOwn(types, kind) ? types[kind] : undefined;
+  return ownOf(types, kind);
 }
 
 /** What a label says: Apple wraps those that it translates, such as _$!<HomePage>!$_. */
 export function kindOfLabel(label: string): string {
   const wrapped = /^_\$!<([^<>]*)>!\$_$/.exec(label)?.[1];
-  return wrapped === undefined ? label : (APPLE[wrapped] ?? wrapped.toLowerCase());
+  return wrapped === undefined ? label : (ownOf(APPLE, wrapped) ?? wrapped.toLowerCase());
 }
 
 const APPLE: Readonly<Record<string, string>> = { HomePage: 'homepage', HomeFAX: 'home fax', WorkFAX: 'work fax' };

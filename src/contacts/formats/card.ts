@@ -374,7 +374,7 @@ function isWithin(text: string, codePoints: number): boolean {
 }
 
 /** One line of text as the contract takes it (kith.text.v1, `line`): ends of lines and tabs become blanks. */
-function cleanLine(text: string): string {
+export function cleanLine(text: string): string {
   if (PLAIN_LINE.test(text)) return text;
   return text.replaceAll(/[\r\n\t\u0085\u2028\u2029]+/g, ' ').replaceAll(REFUSED, '');
 }

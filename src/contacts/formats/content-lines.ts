@@ -233,6 +233,11 @@ export function parameter({ parameters }: Pick<ContentLine, 'parameters'>, name:
   return parameters.find((each) => each.name === name)?.values[0];
 }
 
+/** Whether a property is where a card begins or ends. */
+export function isCardMark({ name, value }: Pick<ContentLine, 'name' | 'value'>): boolean {
+  return (name === 'BEGIN' || name === 'END') && /^\s*vcard\s*$/i.test(value);
+}
+
 /** Apple's own, in the letters in which its programs look for it. */
 const SPELLINGS: Readonly<Record<string, string>> = { 'X-ABLABEL': 'X-ABLabel' };
 

@@ -196,3 +196,16 @@ describe('CSV of others', () => {
     expect(read(file).map(({ line, error }) => [line, error])).toEqual(expected);
   });
 });
+
+test('a column may have any name', () => {
+  const named = cards('First Name,constructor,__proto__\nAda,a,b\n');
+  expect(named).toEqual([
+    {
+      givenName: 'Ada',
+      customFields: [
+        { label: 'constructor', value: 'a' },
+        { label: '__proto__', value: 'b' },
+      ],
+    },
+  ]);
+});

@@ -1,3 +1,4 @@
+import { ownOf } from '../../kernel/own.ts';
 import { formatDate, isCalendarDate, type PartialDate } from '../../kernel/partial-date.ts';
 import { type Card, CardBuilder, EMPTY_CARD, type ReadCard, splitName, type TextField } from './card.ts';
 import { escapeText } from './content-lines.ts';
@@ -344,14 +345,14 @@ function targetOf(column: string, isOutlook: boolean, index: number): Target | u
   const key = column.toLowerCase().replaceAll(/[\s_-]+/g, ' ');
   const outlook = isOutlook ? outlookColumn(key) : undefined;
   if (outlook !== undefined) return outlook;
-  const text = TEXTS[key];
+  const text = ownOf(TEXTS, key);
   if (text !== undefined) return { kind: 'text', name: text };
   if (['name', 'full name', 'display name', 'file as'].includes(key)) return { kind: 'name' };
   if (['birthday', 'birth date', 'date of birth'].includes(key)) return { kind: 'birthday' };
   if (key === 'starred') return { kind: 'starred' };
   if (['labels', 'group membership', 'categories'].includes(key)) return { kind: 'labels' };
   if (key === 'photo' || /^organization \d+ type$/.test(key)) return { kind: 'none' };
-  const [list, type] = SINGLE[key] ?? [];
+  const [list, type] = ownOf(SINGLE, key) ?? [];
   return list === undefined
     ? undefined
     : { kind: 'entry', list, index: `of ${index}`, part: 'Value', type: type ?? '' };

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { isCalendarDate, type PartialDate } from '../../kernel/partial-date.ts';
+import { ownOf } from '../../kernel/own.ts';
 import { pick } from '../../kernel/pick.ts';
 import { type Card, type CardBuilder, displayName, EMPTY_CARD } from './card.ts';
 import { kindOfTypes, RELATION_TYPES, SERVICE_OF_SCHEME, typesOfKind } from './card-types.ts';
@@ -74,7 +75,7 @@ const NAME_FIELD: Readonly<Record<string, readonly [part: (typeof NAME_PARTS)[nu
 export function readName(name: JsonObject, { builder, line }: Place): void {
   const components = listOf(name.get('components'));
   for (const part of NAME_PARTS) {
-    const own = components.filter((each) => NAME_FIELD[textOf(each, 'kind') ?? '']?.[0] === part);
+    const own = components.filter((each) => ownOf(NAME_FIELD, textOf(each, 'kind') ?? '')?.[0] === part);
     const [, separator] = NAME_FIELD[part.kind]!;
     const join = (texts: (string | undefined)[]) =>
       texts.filter((text) => text !== undefined && text !== '').join(separator);
@@ -225,7 +226,7 @@ const onlineServices: EntryKind = {
   read(object, { builder, line }) {
     const uri = textOf(object, 'uri') ?? '';
     const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(uri)?.[1]?.toLowerCase() ?? '';
-    const service = Object.hasOwn(SERVICE_OF_SCHEME, scheme) ? SERVICE_OF_SCHEME[scheme] : undefined;
+    const service = ownOf(SERVICE_OF_SCHEME, scheme);
     const isOfService = service !== undefined || scheme === 'im' || scheme === 'x-apple';
     const handle = textOf(object, 'user') || (isOfService ? decodeUri(uri.slice(scheme.length + 1)) : uri);
     return builder.addMessagingHandle(handle, textOf(object, 'service') ?? service ?? '', kindOf(object), line);

@@ -1,3 +1,5 @@
+import { ownOf } from '../../kernel/own.ts';
+import { cleanLine } from './card.ts';
 import {
   type ContentLine,
   escapeText,
@@ -67,7 +69,8 @@ const SINGLE: Readonly<Record<string, string>> = {
 /** The property of vCard that an entry is; undefined where none says all that the entry has. */
 export function lineOf(place: Placed): string | undefined {
   const line = composeLine(place);
-  if (line === undefined) return undefined;
+  // What no contact may have would be left out of it.
+  if (line === undefined || cleanLine(line) !== line) return undefined;
   const parsed = parseContentLine(line, 0);
   const back = parsed && placeOf(parsed);
   const isSame =
@@ -112,10 +115,10 @@ function composeLine({ list, id, value }: Placed): string | undefined {
     if (given.length > 0) parameters.push({ name, values: given });
   };
   add('PROP-ID', ownless(id));
-  add('TYPE', ...Object.keys(flagsOf(value.get('contexts')) ?? {}).map((context) => CONTEXTS[context]));
+  add('TYPE', ...Object.keys(flagsOf(value.get('contexts')) ?? {}).map((context) => ownOf(CONTEXTS, context)));
   const [mediaType, level, pref] = ['mediaType', 'level', 'pref'].map((name) => value.get(name));
   if (typeof mediaType === 'string') add('MEDIATYPE', mediaType);
-  if (typeof level === 'string') add('LEVEL', kind === 'expertise' ? EXPERTISE[level] : level);
+  if (typeof level === 'string') add('LEVEL', kind === 'expertise' ? ownOf(EXPERTISE, level) : level);
   if (pref instanceof JsonNumber) add('PREF', pref.text);
   return formatContentLine({ name: resource.property, parameters, value: composeValue(resource, main, value) });
 }
@@ -133,7 +136,7 @@ function composeValue({ property, value }: Resource, main: string, entry: JsonOb
 function placeOf({ group, name, parameters, value }: ContentLine): Placed | undefined {
   if (group !== '') return undefined;
   if (parameters.length === 0) {
-    const list = Object.hasOwn(SINGLE, name) ? SINGLE[name] : undefined;
+    const list = ownOf(SINGLE, name);
     if (list !== undefined) return { list, id: undefined, value: unescapeText(value) };
     if (name === 'MEMBER') return { list: 'members', id: value, value: true };
     const time = name === 'CREATED' && /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(value);

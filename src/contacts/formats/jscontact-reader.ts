@@ -45,7 +45,8 @@ export function* readJSContact(bytes: Uint8Array): Generator<ReadCard> {
     const builder = new CardBuilder();
     const problem = error || whyNoCard(value);
     if (problem === '') new CardReader(value as JsonObject, line, builder).read();
-    if (illFormed !== undefined) builder.note(line, `${illFormed} is no Unicode text: what is none of it is left out`);
+    if (illFormed !== undefined)
+      builder.note(line, `${illFormed || 'the Card'} is no Unicode text: what is none of it is left out`);
     yield { card: builder.card, line, notes: builder.notes, photoLine: builder.photoLine, error: problem };
   }
 }

@@ -359,6 +359,45 @@ describe('files', () => {
     expect(read(keys)[0]!.card.labels).toEqual(['__proto__']);
   });
 
+  test.each(['constructor', '__proto__', 'toString'])(
+    '%s is a word like others wherever a file may have one',
+    (word) => {
+      const one = `{"${word}":true}`;
+      const given =
+        `"cryptoKeys":{"k":{"uri":"data:,k","contexts":${one}}},` +
+        `"personalInfo":{"p":{"kind":"expertise","value":"v","level":"${word}"}},` +
+        `"name":{"components":[{"kind":"${word}","value":"v"}]},"phones":{"n":{"number":"1","features":${one}}}`;
+      const [{ card } = { card: EMPTY_CARD }] = read(`{${given}}`);
+      expect(missingIn(JSON.parse(writeJSContact(card)), JSON.parse(`{${given}}`))).toEqual([]);
+    },
+  );
+
+  test('what no contact may have is kept as an escape, also where a property of vCard would say the rest', () => {
+    const given = {
+      members: { 'a\nb\u202E': true },
+      media: { m: { kind: 'logo', uri: 'https://example.org/\n\u0001' } },
+      notes: { n: { note: 'a' }, m: { note: 'b\u202Ec\uFFFD' } },
+      cryptoKeys: { 'k\u0001': { uri: 'data:,k' } },
+    };
+    expect(again(given)).toMatchObject(given);
+  });
+
+  test('a property that begins or ends a card is none in a vCard', () => {
+    const vCardProps = [
+      ['x-a', '1'],
+      ['end', 'VCARD'],
+      ['begin', 'vcard '],
+      ['x-b', '2'],
+    ].map(([name, value]) => [name, {}, 'unknown', value]);
+    const [first] = read(JSON.stringify({ uid: 'ada', vCardProps }));
+    for (const version of ['3.0', '4.0'] as const) {
+      const back = [...readVCards(Buffer.from(writeVCard(first!.card, version)))];
+      expect(back.map(({ card, error }) => [card.uid, card.properties, error])).toEqual([
+        ['ada', ['X-A:1', 'X-B:2'], ''],
+      ]);
+    }
+  });
+
   test('halves of characters are left out of texts, and written again as a sign of their own where they are kept', () => {
     const [first] = read('{"notes": {"n": {"note": "a\\ud800b"}}, "x": "\\udc00"}');
     expect(first!.card.notes).toBe('ab');

@@ -1,3 +1,4 @@
+import { ownOf } from '../../kernel/own.ts';
 import { isCalendarDate, type PartialDate } from '../../kernel/partial-date.ts';
 import { type CardAddress, CardBuilder, displayName, type ReadCard, splitName } from './card.ts';
 import {
@@ -12,6 +13,7 @@ import {
   type ContentLine,
   escapeText,
   formatContentLine,
+  isCardMark,
   LINE_LENGTH_MAX,
   parameter,
   parseContentLine,
@@ -35,7 +37,7 @@ export function* readVCards(bytes: Uint8Array): Generator<ReadCard> {
   let left = 0;
   let nested: NestedCard | undefined;
   for (const each of readContentLines(decodeFile(bytes))) {
-    const isMark = (each.name === 'BEGIN' || each.name === 'END') && /^\s*vcard\s*$/i.test(each.value);
+    const isMark = each.name !== undefined && isCardMark(each);
     const isBegin = isMark && each.name === 'BEGIN';
     if (lines === undefined) {
       if (isBegin) [lines, begin, left] = [[], each.line, 0];
@@ -178,7 +180,7 @@ class CardReader {
   }
 
   #readProperty(property: ContentLine): boolean {
-    const reading = Object.hasOwn(READINGS, property.name) ? READINGS[property.name] : undefined;
+    const reading = ownOf(READINGS, property.name);
     return reading !== undefined && reading(this, property);
   }
 
@@ -292,7 +294,7 @@ function messagingHandle(reader: CardReader, property: ContentLine): boolean {
   const isSchemeOfService =
     scheme !== undefined && (scheme === 'im' || scheme === 'x-apple' || Object.hasOwn(SERVICE_OF_SCHEME, scheme));
   const handle = isSchemeOfService ? decodeUri(value.slice(scheme.length + 1)) : value;
-  const service = said ?? (scheme === undefined ? '' : (SERVICE_OF_SCHEME[scheme] ?? ''));
+  const service = said ?? (scheme === undefined ? '' : (ownOf(SERVICE_OF_SCHEME, scheme) ?? ''));
   return reader.builder.addMessagingHandle(handle, service, reader.kindOf(property), property.line);
 }
 

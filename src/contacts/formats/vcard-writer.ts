@@ -6,6 +6,7 @@ import {
   escapeText,
   foldLine,
   formatContentLine,
+  isCardMark,
   type Parameter,
   parameter,
   parseContentLine,
@@ -44,7 +45,9 @@ class CardWriter {
     this.#writeNames();
     this.#writeOthers();
     this.#writePhoto();
-    for (const each of this.#kept) if (each.name !== 'FN') this.#lines.push(formatContentLine(each));
+    // What other formats have may be anything: here it would end the card, and begin one more.
+    const kept = this.#kept.filter((each) => each.name !== 'FN' && !isCardMark(each));
+    for (const each of kept) this.#lines.push(formatContentLine(each));
     this.#add('END', 'VCARD');
     return this.#lines.map(foldLine).join('');
   }

@@ -25,6 +25,14 @@ function set(card: Card): Partial<Card> {
 const card = (version: string, ...lines: string[]) =>
   ['BEGIN:VCARD', `VERSION:${version}`, ...lines, 'END:VCARD', ''].join('\r\n');
 
+test.each(['constructor', '__proto__', 'toString'])('%s is a word like others', (word) => {
+  const lines = [`TEL;TYPE=${word}:1`, 'a.EMAIL:a@b.c', `a.X-ABLabel:_$!<${word}>!$_`];
+  expect(one(card('3.0', ...lines))).toEqual({
+    phones: [{ number: '1', type: word.toLowerCase(), primary: false }],
+    emails: [{ address: 'a@b.c', type: word.toLowerCase(), primary: false }],
+  });
+});
+
 describe.each(['3.0', '4.0'] as const)('vCard %s', (version) => {
   test('a contact that is written and read again is the same, whatever is in it', () => {
     const rounds = Number(process.env['KITH_TEST_ROUNDS'] ?? 100);
