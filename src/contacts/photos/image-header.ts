@@ -52,10 +52,30 @@ function readJpeg(view: DataView): ImageHeader | undefined {
       const components = view.getUint8(at + 9);
       if (!READ_FRAMES.has(marker)) throw new UnreadableImage('is a JPEG of a kind that hardly anybody reads');
       if (components === 4) throw new UnreadableImage('is in CMYK: save it in RGB');
+      requireFewScans(view, at + 2 + length);
       return { format: 'jpeg', height: view.getUint16(at + 5), width: view.getUint16(at + 7), orientation };
     }
     if (marker === 0xe1 && orientation === 1) orientation = orientationOf(view, at + 4, at + 2 + length);
     at += 2 + length;
+  }
+}
+
+/** How many scans a JPEG may have. Progressive ones have some 10, and a scan of 36 bytes may go over all pixels once more. */
+const SCANS_MAX = 64;
+
+function requireFewScans(view: DataView, start: number): void {
+  const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+  let scans = 0;
+  for (let at = bytes.indexOf(0xff, start); at >= 0 && at + 1 < bytes.length; at = bytes.indexOf(0xff, at)) {
+    const marker = bytes[at + 1]!;
+    if (marker === 0xd9) return;
+    if (marker === 0xff) at += 1;
+    // A byte of pixels, or what has no length.
+    else if (marker <= 0x01 || (marker >= 0xd0 && marker <= 0xd8)) at += 2;
+    else {
+      if (marker === 0xda && ++scans > SCANS_MAX) throw new UnreadableImage(`has more than ${SCANS_MAX} scans`);
+      at += 2 + view.getUint16(at + 2);
+    }
   }
 }
 

@@ -9,6 +9,7 @@ import {
   exif,
   fromJpeg,
   GREEN,
+  jpegOfScans,
   pngChunk,
   pngThatSays,
   quarters,
@@ -16,6 +17,7 @@ import {
   toJpeg,
   toPng,
   toWebp,
+  webpOfManyCodes,
   withOrientation,
   withSegment,
   YELLOW,
@@ -107,6 +109,8 @@ describe('a picture is refused', () => {
     ['that ends in its header', async () => (await toJpeg(quarters(64))).subarray(0, 100), 'ends too soon'],
     ['in JPEG that is cut off', async () => (await toJpeg(noise())).subarray(0, -400), 'ends too soon'],
     ['in PNG that is cut off', () => toPng(noise()).subarray(0, -400), 'is broken'],
+    ['in JPEG of a hundred scans', () => jpegOfScans(100), 'has more than 64 scans'],
+    ['in WebP that takes a gigabyte', webpOfManyCodes, 'is broken'],
     ['in WebP that is cut off', async () => (await toWebp(noise())).subarray(0, -400), 'is broken'],
   ])('%s', async (_, image, why) => {
     expect(await reasonOf(make(await image()))).toBe(`photo_unreadable: the photo ${why}`);

@@ -3,13 +3,10 @@ import { ConcurrencyLimiter } from '../../budget/concurrency-limiter.ts';
 import type { Payer } from '../../budget/payer.ts';
 import { Failure } from '../../kernel/failure.ts';
 import { readImageHeader, UnreadableImage } from './image-header.ts';
-import type { MadePhoto, PhotoOutcome } from './photo.ts';
+import type { MadePhoto, PhotoAnswer, PhotoOutcome } from './photo.ts';
 
 /** How many pixels a picture may have, such as 2,048 by 2,048: each takes the process 17 bytes for as long as it is read. */
 const PIXELS_MAX = 4_200_000;
-
-/** A picture of more pixels makes the thread large: it is ended after that one. */
-const LARGE_PIXELS = 2_000_000;
 
 /** How long one picture may take, milliseconds. A JPEG of many scans would take minutes. */
 const MAKE_MAX_MS = 10_000;
@@ -53,29 +50,29 @@ export class PhotoMaker implements AsyncDisposable {
         limit: String(PIXELS_MAX),
       });
     }
-    const outcome = await this.limiter.run(payer, () => this.#run(image, pixels), signal);
+    const outcome = await this.limiter.run(payer, () => this.#run(image), signal);
     if (typeof outcome === 'string') throw unreadable(outcome);
     return outcome;
   }
 
-  async #run(image: Uint8Array, pixels: number): Promise<PhotoOutcome> {
+  async #run(image: Uint8Array): Promise<PhotoOutcome> {
     clearTimeout(this.#idle);
     const worker = (this.#worker ??= start());
-    const { promise, resolve } = Promise.withResolvers<PhotoOutcome | undefined>();
+    const { promise, resolve } = Promise.withResolvers<PhotoAnswer | undefined>();
     const end = () => resolve(undefined);
-    const timer = setTimeout(() => resolve('takes too long to read'), this.#makeMaxMs);
+    const timer = setTimeout(() => resolve({ outcome: 'takes too long to read', isLarge: true }), this.#makeMaxMs);
     worker.once('message', resolve).once('exit', end);
     worker.ref();
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
     worker.postMessage(Uint8Array.from(image));
-    const outcome = await promise;
+    const { outcome, isLarge } = (await promise) ?? { outcome: 'takes too much memory to read', isLarge: true };
     clearTimeout(timer);
     worker.off('message', resolve).off('exit', end);
     worker.unref();
     // A codec that failed may be in any state; WebAssembly gives no memory back.
-    if (typeof outcome !== 'object' || pixels > LARGE_PIXELS) await this[Symbol.asyncDispose]();
+    if (typeof outcome === 'string' || isLarge) await this[Symbol.asyncDispose]();
     else this.#idle = setTimeout(() => void this[Symbol.asyncDispose](), IDLE_MS).unref();
-    return outcome ?? 'takes too much memory to read';
+    return outcome;
   }
 
   /** Ends the thread; the next photo has another one started. */

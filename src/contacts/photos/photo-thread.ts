@@ -3,19 +3,30 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parentPort } from 'node:worker_threads';
 import { type ImageHeader, readImageHeader, UnreadableImage } from './image-header.ts';
-import { type MadePhoto, PHOTO_SIZES, type PhotoOutcome } from './photo.ts';
+import { type MadePhoto, PHOTO_SIZES, type PhotoAnswer, type PhotoOutcome } from './photo.ts';
 import { type Pixels, squareOf } from './square.ts';
+import { withMemoryMax } from './wasm-memory.ts';
 
 const port = parentPort;
 if (port === null) throw new Error('this file is the entry of a worker thread');
+
+/** The most memory of each codec, pages of 64 KiB. The largest picture takes some 70 MiB; WebP may ask for 1.3 GB for 300 kB. */
+const CODEC_PAGES_MAX = 2048;
+
+/** How much memory of codecs the thread may hold when it has nothing to do, bytes: they have 50 MB before they read anything. */
+const HELD_MAX = 64 * 2 ** 20;
+
+const memories: WebAssembly.Memory[] = [];
+const heldBytes = () => memories.reduce((sum, { buffer }) => sum + buffer.byteLength, 0);
 
 port.on('message', (bytes: Uint8Array<ArrayBuffer>) => void answer(bytes));
 
 async function answer(bytes: Uint8Array<ArrayBuffer>): Promise<void> {
   const outcome = await make(bytes);
   const images = typeof outcome === 'string' ? [] : [outcome.small, outcome.large];
+  const answered: PhotoAnswer = { outcome, isLarge: heldBytes() > HELD_MAX };
   port!.postMessage(
-    outcome,
+    answered,
     images.map(({ buffer }) => buffer),
   );
 }
@@ -64,7 +75,8 @@ const DECODERS: Readonly<Record<ImageHeader['format'], () => Promise<Decode>>> =
   }),
   png: lazy(async () => {
     const { default: decode, init } = await import('@jsquash/png/decode.js');
-    await init(moduleOf('@jsquash/png/codec/pkg/squoosh_png_bg.wasm'));
+    const { memory } = await init(moduleOf('@jsquash/png/codec/pkg/squoosh_png_bg.wasm'));
+    memories.push(memory);
     return (bytes) => decode(exact(bytes));
   }),
   webp: lazy(async () => {
@@ -87,7 +99,7 @@ const encoder = lazy(async () => {
 });
 
 function moduleOf(file: string): WebAssembly.Module {
-  return new WebAssembly.Module(readFileSync(fileURLToPath(import.meta.resolve(file))));
+  return new WebAssembly.Module(withMemoryMax(readFileSync(fileURLToPath(import.meta.resolve(file))), CODEC_PAGES_MAX));
 }
 
 /** Options of Emscripten that take a module from its file, and print nothing. */
@@ -95,6 +107,7 @@ function compiled(file: string) {
   return {
     instantiateWasm(imports: WebAssembly.Imports, done: (instance: WebAssembly.Instance) => void) {
       const instance = new WebAssembly.Instance(moduleOf(file), imports);
+      memories.push(...Object.values(instance.exports).filter((each) => each instanceof WebAssembly.Memory));
       done(instance);
       return instance.exports;
     },

@@ -59,6 +59,49 @@ export async function toWebp(pixels: Pixels, options: { readonly lossless?: numb
   return Buffer.from(await encode(asImageData(pixels), options));
 }
 
+/** A progressive JPEG with its last scan so many times more. */
+export async function jpegOfScans(more: number): Promise<Buffer> {
+  const jpeg = await toJpeg(quarters(64), { progressive: true });
+  const last = jpeg.subarray(jpeg.lastIndexOf(Buffer.from([0xff, 0xda])), -2);
+  return Buffer.concat([jpeg.subarray(0, -2), ...Array.from({ length: more }, () => last), jpeg.subarray(-2)]);
+}
+
+/** A lossless WebP of 1,024 x 1,024 black pixels that has 65,536 groups of codes (RFC 9649, 3.7.2): a decoder wants 1.3 GB for them. */
+export function webpOfManyCodes(): Buffer {
+  const bits: number[] = [];
+  const put = (value: number, count: number) => {
+    for (let i = 0; i < count; i++) bits.push((value >>> i) & 1);
+  };
+  const putOneSymbol = () => put(1, 4);
+  // Codes of 8 bits for 256 symbols: first the lengths of the codes in which their lengths are written.
+  const putAll = (alphabet: number) => {
+    put(0, 1);
+    put(12 - 4, 4);
+    for (const symbol of [17, 18, 0, 1, 2, 3, 4, 5, 16, 6, 7, 8]) put(symbol === 0 || symbol === 8 ? 1 : 0, 3);
+    put(0, 1);
+    for (let i = 0; i < alphabet; i++) put(i < 256 ? 1 : 0, 1);
+  };
+  put(0x2f, 8);
+  put(1023, 14);
+  put(1023, 14);
+  put(0, 1 + 3 + 1); // no alpha, the version, no transform
+  put(1, 1);
+  put(11, 4); // a cache of 2,048 colours
+  put(1, 1);
+  put(0, 3 + 1); // which groups blocks of 4 x 4 pixels have, as a picture
+  putAll(280);
+  putAll(256);
+  for (let i = 0; i < 3; i++) putOneSymbol();
+  for (let i = 0; i < 65_536; i++) put(i, 16);
+  for (let i = 0; i < 65_536 * 5; i++) putOneSymbol();
+  const data = Buffer.alloc(Math.ceil(bits.length / 16) * 2);
+  bits.forEach((bit, i) => (data[i >> 3]! |= bit << (i & 7)));
+  const head = Buffer.from('RIFF0000WEBPVP8L0000', 'latin1');
+  head.writeUInt32LE(data.length + 12, 4);
+  head.writeUInt32LE(data.length, 16);
+  return Buffer.concat([head, data]);
+}
+
 /** A chunk of PNG: its length, a tag, data and a checksum. */
 export function pngChunk(tag: string, data: Uint8Array): Buffer {
   const chunk = Buffer.alloc(data.length + 12);
