@@ -75,8 +75,9 @@ export function someForeignCard(random: Generator): Values {
       })),
       preferredLanguages: list(() => ({ language: random.pick(['en', 'fr']), ...contexts() })),
       addresses: list(() => ({
+        // One that has a time zone alone is the time zone of the contact, and gets an id of Kith's.
+        full: text(),
         ...maybe({
-          full: text(),
           countryCode: 'AT',
           coordinates: 'geo:48.2,16.3',
           timeZone: 'Europe/Vienna',
