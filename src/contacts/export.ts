@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { payerOf } from '../budget/payer.ts';
 import { type Caller, permissionMissing } from '../kernel/access.ts';
 import { type ExportApp, piecesOf } from '../privacy/export.ts';
@@ -67,10 +68,16 @@ export async function* exportContacts(
     const { items, names, nextPageToken } = await read(pageToken);
     for (const some of withFewPhotos(items)) {
       const cards: string[] = [];
+      let written = 0;
       for (const contact of some) {
         const card = toCard(contact, names);
-        if (format === 'csv') cards.push(writeCsvRow(card));
-        else cards.push(write({ ...card, photo: await readPhoto(app, caller, contact) }));
+        const text =
+          format === 'csv' ? writeCsvRow(card) : write({ ...card, photo: await readPhoto(app, caller, contact) });
+        cards.push(text);
+        written += text.length;
+        if (written < TURN_LENGTH) continue;
+        written = 0;
+        await setImmediate();
       }
       yield* piecesOf(cards.join(''));
     }
@@ -81,6 +88,9 @@ export async function* exportContacts(
 
 /** How many contacts a page has, each of up to some 100 kB: a page is held as long as nobody reads it, and a caller may have many open. */
 const PAGE_ROWS = 25;
+
+/** How much is written before the event loop serves other calls, UTF-16 code units: some 3 ms of work. */
+const TURN_LENGTH = 32_768;
 
 /** How many photos are held at once. */
 const PHOTOS_HELD = 10;

@@ -282,8 +282,15 @@ const FOLD_BYTES = 75;
 
 /** A line with its end, folded between characters. */
 export function foldLine(line: string): string {
-  if (line.length <= FOLD_BYTES && Buffer.byteLength(line) <= FOLD_BYTES) return `${line}\r\n`;
+  const lineBytes = Buffer.byteLength(line);
+  if (lineBytes <= FOLD_BYTES) return `${line}\r\n`;
   const parts: string[] = [];
+  // A character a byte: there is nothing to look at.
+  if (lineBytes === line.length) {
+    parts.push(line.slice(0, FOLD_BYTES));
+    for (let i = FOLD_BYTES; i < line.length; i += FOLD_BYTES - 1) parts.push(line.slice(i, i + FOLD_BYTES - 1));
+    return `${parts.join('\r\n ')}\r\n`;
+  }
   let start = 0;
   let bytes = 0;
   for (let i = 0; i < line.length; ) {
