@@ -1,11 +1,14 @@
 /** The process: serves, or runs the command that it was called with. What only one of them needs is loaded for it alone. */
 import { keepCompiledCode } from './cli/compiled-code.ts';
-import { holdYoungGeneration } from './cli/young-generation.ts';
+import { holdYoungGeneration, letSmallHeapGrow } from './cli/garbage-collection.ts';
 
 const words = process.argv.slice(2);
 const isCommand = words.some((word) => !word.startsWith('-')) && words[0] !== 'serve';
 const serves = !isCommand && !words.some((word) => /^(--help|-h|--version)$/.test(word));
-if (serves) holdYoungGeneration();
+if (serves) {
+  holdYoungGeneration();
+  letSmallHeapGrow();
+}
 keepCompiledCode();
 
 if (serves) await serve(words[0] === 'serve' ? words.slice(1) : words);

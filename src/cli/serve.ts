@@ -10,7 +10,7 @@ import { announce } from './announce.ts';
 import { EXIT, fail, say } from './exit.ts';
 import { applySettings, readSettings } from './settings.ts';
 import { onReload, reportServing, runWorkers, type Serving } from './workers.ts';
-import { letYoungGenerationGrow } from './young-generation.ts';
+import { letYoungGenerationGrow } from './garbage-collection.ts';
 
 /** So that whoever waits for the start is answered first. */
 const WARM_UP_AFTER_MS = 1000;

@@ -33,7 +33,7 @@ export async function* exportContacts(
   { format, query, starred, labels }: ContactsExport,
   signal: AbortSignal,
 ): AsyncGenerator<string> {
-  const read = (pageToken: string) =>
+  const read = (pageSize: number, pageToken: string) =>
     app.watchReads.run(
       payerOf(caller, ''),
       async () => {
@@ -45,7 +45,7 @@ export async function* exportContacts(
           labels,
           deleted: false,
           includeTotalSize: false,
-          pageSize: PAGE_ROWS,
+          pageSize,
           pageToken,
         };
         const page = await listContacts(app, reader, request);
@@ -57,6 +57,7 @@ export async function* exportContacts(
 
   if (format === 'csv') yield CSV_HEADER;
   let pageToken = '';
+  let pageSize = PAGE_SIZE.min;
   let isFirst = true;
   const write = (card: Card): string => {
     if (format !== 'jscontact') return writeVCard(card, format === '3.0' ? '3.0' : '4.0');
@@ -65,7 +66,8 @@ export async function* exportContacts(
     return before + writeJSContact(card);
   };
   do {
-    const { items, names, nextPageToken } = await read(pageToken);
+    const { items, names, nextPageToken } = await read(pageSize, pageToken);
+    let pageLength = 0;
     for (const some of withFewPhotos(items)) {
       const cards: string[] = [];
       let written = 0;
@@ -75,6 +77,7 @@ export async function* exportContacts(
           format === 'csv' ? writeCsvRow(card) : write({ ...card, photo: await readPhoto(app, caller, contact) });
         cards.push(text);
         written += text.length;
+        pageLength += text.length;
         if (written < TURN_LENGTH) continue;
         written = 0;
         await setImmediate();
@@ -82,12 +85,21 @@ export async function* exportContacts(
       yield* piecesOf(cards.join(''));
     }
     pageToken = nextPageToken;
+    pageSize = nextPageSize(items.length, pageLength);
   } while (pageToken !== '' && !signal.aborted);
   if (format === 'jscontact') yield isFirst ? '[]\n' : '\n]\n';
 }
 
-/** How many contacts a page has, each of up to some 100 kB: a page is held as long as nobody reads it, and a caller may have many open. */
-const PAGE_ROWS = 25;
+/** How many contacts a page has, which is held as long as nobody reads it: a caller may have many exports open. */
+const PAGE_SIZE = { min: 4, max: 100 };
+
+/** How long a page is written, UTF-16 code units, if contacts go on being as long as they were. */
+const PAGE_LENGTH = 100_000;
+
+function nextPageSize(contacts: number, length: number): number {
+  const fitting = Math.floor((PAGE_LENGTH * contacts) / Math.max(length, 1));
+  return Math.min(Math.max(fitting, PAGE_SIZE.min), PAGE_SIZE.max);
+}
 
 /** How much is written before the event loop serves other calls, UTF-16 code units: some 3 ms of work. */
 const TURN_LENGTH = 32_768;
