@@ -1,7 +1,9 @@
 import type { UniversalHandler, UniversalServerRequest } from '@connectrpc/connect/protocol';
 import { fastifyConnectPlugin } from '@connectrpc/connect-fastify';
-import type { ContextValues } from '@connectrpc/connect';
+import { type ContextValues, createContextValues } from '@connectrpc/connect';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { setRequestId } from './call.ts';
+import { readPeer, setPeer } from './peer.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -14,11 +16,7 @@ declare module 'fastify' {
  * Serves Connect's handlers on a Fastify instance. The plugin makes routes of each handler that it is given, one for each
  * method of HTTP: it is given one for each service, since a thousand routes take a tenth of a start.
  */
-export async function routeHandlers(
-  fastify: FastifyInstance,
-  handlers: readonly UniversalHandler[],
-  contextValues: (request: FastifyRequest) => ContextValues,
-): Promise<void> {
+export async function routeHandlers(fastify: FastifyInstance, handlers: readonly UniversalHandler[]): Promise<void> {
   const services = [...Map.groupBy(handlers, ({ service: { typeName } }) => typeName).values()].map(ofService);
   const pathsOf = new Map(services.map(({ handler, paths }) => [handler.requestPath, paths]));
   await fastify.register((scope, _options, done) => {
@@ -29,8 +27,17 @@ export async function routeHandlers(
     const routes = (router: { handlers: UniversalHandler[] }) => {
       router.handlers.push(...services.map(({ handler }) => handler));
     };
-    fastifyConnectPlugin(scope, { routes, contextValues }, done);
+    fastifyConnectPlugin(scope, { routes, contextValues: contextOf }, done);
   });
+}
+
+/** What a call is told of the request that it came in. */
+export function contextOf(request: FastifyRequest): ContextValues {
+  const values = createContextValues();
+  setRequestId(values, request.id);
+  const peer = readPeer(request);
+  setPeer(values, () => peer);
+  return values;
 }
 
 /** One handler for those of a service, with a pattern of all of their paths. */

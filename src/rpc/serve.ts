@@ -1,5 +1,5 @@
 import type { DescService } from '@bufbuild/protobuf';
-import { type ConnectRouter, createContextValues, type HandlerContext, type ServiceImpl } from '@connectrpc/connect';
+import { type ConnectRouter, type HandlerContext, type ServiceImpl } from '@connectrpc/connect';
 import type { UniversalHandler } from '@connectrpc/connect/protocol';
 import type { Validator } from '@bufbuild/protovalidate';
 import type { FastifyInstance } from 'fastify';
@@ -11,7 +11,7 @@ import { type Check, createFastHandlers, SMALL_BYTES } from '../../packages/conn
 import * as compiled from '../../packages/protobuf-compiled/src/index.ts';
 import type { Tracing } from '../tracing/tracing.ts';
 import { type AccessRules, createAccessCheck, createAccessGate, type Freshness } from './access.ts';
-import { createCallEnd, findRequestId, setReceived, setRequestId } from './call.ts';
+import { createCallEnd, findRequestId, setReceived } from './call.ts';
 import {
   type CallBudgets,
   createAnswerHoldInterceptor,
@@ -24,7 +24,6 @@ import {
 import { createCallLog } from './call-log.ts';
 import type { CallMetrics } from './call-metrics.ts';
 import { CallTracing } from './call-tracing.ts';
-import { readPeer, setPeer } from './peer.ts';
 import { routeHandlers } from './connect-routes.ts';
 import { toConnectError } from './errors.ts';
 import { checkQuery, checkRequests } from './checked-requests.ts';
@@ -151,13 +150,7 @@ export async function serveRpcs(fastify: FastifyInstance, options: RpcOptions): 
     onFault: (error) => fastify.log.error({ err: error }, 'could not write an answer'),
   });
   options.fastPath?.open(handlers);
-  await routeHandlers(fastify, handlers.handlers, (request) => {
-    const values = createContextValues();
-    setRequestId(values, request.id);
-    const peer = readPeer(request);
-    setPeer(values, () => peer);
-    return values;
-  });
+  await routeHandlers(fastify, handlers.handlers);
   return handlers.handlers;
 }
 

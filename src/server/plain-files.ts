@@ -2,22 +2,20 @@ import type { ServerResponse } from 'node:http';
 import type { Http2ServerResponse } from 'node:http2';
 import { type DescMethod, fromBinary, type MessageShape, toBinary, toJsonString } from '@bufbuild/protobuf';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
-import { createContextValues } from '@connectrpc/connect';
 import {
   createAsyncIterable,
   encodeEnvelope,
   pipe,
   readAllBytes,
-  transformSplitEnvelope,
   type UniversalHandler,
   type UniversalServerResponse,
 } from '@connectrpc/connect/protocol';
 import { codeFromString, codeToHttpStatus, endStreamFlag } from '@connectrpc/connect/protocol-connect';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Failure } from '../kernel/failure.ts';
-import { setRequestId } from '../rpc/call.ts';
+import { contextOf } from '../rpc/connect-routes.ts';
 import { httpRefusal } from '../rpc/http-refusals.ts';
-import { readPeer, setPeer } from '../rpc/peer.ts';
+import { splitEnvelopes } from '../rpc/split-envelopes.ts';
 
 /**
  * Methods as plain files over HTTP, for those who have curl or `fetch` and nothing else. Each request is a call of the
@@ -79,20 +77,24 @@ export function createFileCalls(handlers: readonly UniversalHandler[]): FileCall
       const value = request.headers[passed];
       if (typeof value === 'string') header.set(passed, value);
     }
-    const contextValues = createContextValues();
-    setRequestId(contextValues, request.id);
-    const peer = readPeer(request);
-    setPeer(contextValues, () => peer);
     const { httpVersion } = request.raw;
     const url = `http://localhost${path}`;
-    return handler({ httpVersion, method: 'POST', url, header, body, signal: closeOf(reply.raw), contextValues });
+    return handler({
+      httpVersion,
+      method: 'POST',
+      url,
+      header,
+      body,
+      signal: closeOf(reply.raw),
+      contextValues: contextOf(request),
+    });
   };
   return {
     async download(request, reply, { method, message, dataOf, contentType, name }) {
       const body = createAsyncIterable([encodeEnvelope(0, toBinary(method.input, message))]);
       const response = await call(request, reply, method, { 'content-type': 'application/connect+proto' }, body);
       if (response.status !== 200) return answer(reply, response);
-      const messages = pipe(response.body!, transformSplitEnvelope(PART_BYTES_MAX));
+      const messages = pipe(response.body!, splitEnvelopes(PART_BYTES_MAX));
       let hasBegun = false;
       try {
         for await (const { flags, data } of messages) {

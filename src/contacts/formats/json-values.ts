@@ -37,16 +37,7 @@ export const JSON_VALUES_MAX = 20_000;
  */
 export function* readJsonValues(text: string): Generator<ReadJson> {
   const reader = new JsonReader(text);
-  let isInArray = false;
-  for (;;) {
-    const sign = reader.nextSign();
-    if (sign === undefined) break;
-    if (sign === ',' || sign === ']') reader.at++;
-    else if (sign === '[' && !isInArray) {
-      isInArray = true;
-      reader.at++;
-    } else yield reader.readValue();
-  }
+  while (reader.goToValue()) yield reader.readValue();
 }
 
 /** The one value of a text, within the same bounds; undefined if there is none, or it is no JSON. */
@@ -60,19 +51,10 @@ export function parseJson(text: string): Json | undefined {
 /** Where the values of a file are, as readJsonValues divides it, without reading them: what begins none is of the one before. */
 export function* jsonPieces(text: string): Generator<{ readonly start: number; readonly end: number }> {
   const reader = new JsonReader(text);
-  let isInArray = false;
-  for (;;) {
-    const sign = reader.nextSign();
-    if (sign === undefined) break;
-    if (sign === ',' || sign === ']') reader.at++;
-    else if (sign === '[' && !isInArray) {
-      isInArray = true;
-      reader.at++;
-    } else {
-      const start = reader.at;
-      reader.skipValue();
-      yield { start, end: reader.at };
-    }
+  while (reader.goToValue()) {
+    const start = reader.at;
+    reader.skipValue();
+    yield { start, end: reader.at };
   }
 }
 
@@ -82,6 +64,7 @@ class NoJson extends Error {}
 class JsonReader {
   at = 0;
   readonly #text: string;
+  #isInArray = false;
   /** A place up to which lines are counted, and its line. */
   #counted = 0;
   #line = 1;
@@ -101,6 +84,18 @@ class JsonReader {
     BLANKS.exec(this.#text);
     this.at = BLANKS.lastIndex;
     return this.#text[this.at];
+  }
+
+  /** Goes to the next value of a file: of the one array that it is, or one after the other. False at the end. */
+  goToValue(): boolean {
+    for (;;) {
+      const sign = this.nextSign();
+      if (sign === undefined) return false;
+      const beginsArray = sign === '[' && !this.#isInArray;
+      if (sign !== ',' && sign !== ']' && !beginsArray) return true;
+      this.#isInArray ||= beginsArray;
+      this.at++;
+    }
   }
 
   readValue(): ReadJson {
